@@ -1,0 +1,1 @@
+"""Frames in, frames out: what the rows mean. Imports only store."""

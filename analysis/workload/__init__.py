@@ -1,0 +1,1 @@
+"""What arrives: arrivals, burstiness, lengths, clients, sessions, prefixes, failures."""

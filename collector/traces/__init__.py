@@ -1,0 +1,1 @@
+"""Public trace formats as data: column types and one SQL expression per stored column."""

@@ -1,0 +1,1 @@
+"""Pure functions from a documented frame to a figure."""

@@ -1,0 +1,1 @@
+"""Predictors (response length, cold start, degradation, demand, latency). None is built yet."""

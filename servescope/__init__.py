@@ -1,0 +1,1 @@
+"""Process assembly: CLI, configuration, REST API, server, demo. No domain logic."""

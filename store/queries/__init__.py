@@ -1,0 +1,1 @@
+"""Named queries as functions, one file a subject."""
