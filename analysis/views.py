@@ -1,0 +1,140 @@
+"""Every view there is: the one list that dashboard, API, CLI and reports take their numbers from.
+
+A view is a function `(reader, scope, **options) -> View`; those that need the SLO definitions also
+take `slos=`. `compute` is the one way to call one: it checks the name and the options, hands over
+the definitions and stamps the result. Modules are imported when a view is first asked for, so that
+a command that needs none stays quick.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from analysis.measure import View
+from store.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.slo_model import Slo
+    from store.clock import Clock
+    from store.queries.scope import Scope
+    from store.reader import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSpec:
+    """Where a view is computed and what it takes.
+
+    Attributes:
+        question: what it answers, for documentation and the API.
+        place: "module:function".
+        options: names of the text options it understands.
+        needs_slos: whether it is handed the SLO definitions as `slos=`.
+        needs_scope: False for views about the store itself, which ignore the time range.
+    """
+
+    question: str
+    place: str
+    options: tuple[str, ...] = ()
+    needs_slos: bool = False
+    needs_scope: bool = True
+
+    def function(self) -> Callable[..., View]:
+        """The function behind the view, imported on first use."""
+        module, name = self.place.split(":")
+        found: Callable[..., View] = getattr(importlib.import_module(module), name)
+        return found
+
+
+_WORKLOAD = "analysis.workload.views"
+
+VIEWS: Mapping[str, ViewSpec] = {
+    "fleet": ViewSpec(
+        "Is the fleet healthy now, and if not, where do I look?",
+        "analysis.fleet:fleet",
+        needs_slos=True,
+    ),
+    "slo_list": ViewSpec(
+        "Which objectives are met, and how much may still go wrong?",
+        "analysis.slo_views:slo_list",
+        needs_slos=True,
+    ),
+    "slo_detail": ViewSpec(
+        "How much may still go wrong, who spent it, when is it gone?",
+        "analysis.slo_views:slo_detail",
+        options=("slo",),
+        needs_slos=True,
+    ),
+    "workload_arrivals": ViewSpec("What is arriving, and when?", f"{_WORKLOAD}:workload_arrivals"),
+    "workload_burstiness": ViewSpec("How bursty is it?", f"{_WORKLOAD}:workload_burstiness"),
+    "workload_lengths": ViewSpec("How long are the requests?", f"{_WORKLOAD}:workload_lengths"),
+    "workload_clients": ViewSpec("From whom does it come?", f"{_WORKLOAD}:workload_clients"),
+    "workload_sessions": ViewSpec("In which sessions?", f"{_WORKLOAD}:workload_sessions"),
+    "workload_prefix": ViewSpec("How much could be cached?", f"{_WORKLOAD}:workload_prefix"),
+    "workload_failures": ViewSpec("What fails, and where?", f"{_WORKLOAD}:workload_failures"),
+    "workload_findings": ViewSpec(
+        "What is worth knowing first?", "analysis.findings:workload_findings"
+    ),
+    "workload_compare": ViewSpec(
+        "What differs from another body of requests?",
+        "analysis.workload.compare:workload_compare",
+        options=("against",),
+    ),
+    "admin": ViewSpec(
+        "Is the data complete, and can I trust these pages?",
+        "analysis.admin_view:admin",
+        needs_scope=False,
+    ),
+}
+
+
+def compute(
+    name: str,
+    reader: Reader,
+    scope: Scope,
+    *,
+    slos: Sequence[Slo] = (),
+    clock: Clock,
+    options: Mapping[str, str] | None = None,
+) -> View:
+    """Compute one view.
+
+    Args:
+        name: a key of `VIEWS`.
+        reader: the store.
+        scope: what is asked about.
+        slos: the definitions in force; used by the views that need them.
+        clock: stamps `computed_at`.
+        options: text options by name, as they come from a URL; empty values are ignored.
+
+    Raises:
+        InputError: unknown view or option, or an option's value the view refuses.
+        QueryTimeout: a query passed its time limit.
+    """
+    spec = view_spec(name)
+    given = {key: value for key, value in (options or {}).items() if value}
+    unknown = sorted(set(given) - set(spec.options))
+    if unknown:
+        known = ", ".join(spec.options) or "none"
+        raise InputError(
+            f"the view {name} has no option '{unknown[0]}'", hint=f"its options: {known}"
+        )
+    definitions = {"slos": tuple(slos)} if spec.needs_slos else {}
+    view = spec.function()(reader, scope, **definitions, **given)
+    return replace(view, computed_at=clock.now())
+
+
+def view_spec(name: str) -> ViewSpec:
+    """The entry of `VIEWS` for a name that somebody typed.
+
+    Raises:
+        InputError: there is no such view; the hint names the nearest.
+    """
+    if name in VIEWS:
+        return VIEWS[name]
+    near = difflib.get_close_matches(name, VIEWS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(VIEWS)}"
+    raise InputError(f"there is no view called '{name}'", hint=hint)
