@@ -1,6 +1,7 @@
 """The one place that reads the time.
 
-Durations come from `monotonic()`, stamps from `now()`; the two are never subtracted from each other.
+Durations come from `monotonic()`, stamps from `now()`; the two are never subtracted
+from each other.
 """
 
 from __future__ import annotations

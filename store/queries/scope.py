@@ -1,4 +1,4 @@
-"""What a question is about: which sources, which time, which labels. One codec for URL, API and CLI."""
+"""What a question is about: sources, time, labels. One codec for URL, API and CLI."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ CREATE TABLE target (
 
 CREATE TABLE scrape (
   target_id INTEGER NOT NULL,
-  at TIMESTAMP NOT NULL,
+  scraped_at TIMESTAMP NOT NULL,
   duration_seconds DOUBLE NOT NULL,
   outcome VARCHAR NOT NULL,
   error VARCHAR,
@@ -127,13 +127,13 @@ CREATE TABLE series (
 
 CREATE TABLE sample (
   series_id INTEGER NOT NULL,
-  at TIMESTAMP NOT NULL,
+  sampled_at TIMESTAMP NOT NULL,
   value DOUBLE NOT NULL
 );
 
 CREATE TABLE histogram_sample (
   series_id INTEGER NOT NULL,
-  at TIMESTAMP NOT NULL,
+  sampled_at TIMESTAMP NOT NULL,
   observation_count DOUBLE NOT NULL,
   observation_sum DOUBLE,
   edges DOUBLE[] NOT NULL,
@@ -143,8 +143,8 @@ CREATE TABLE histogram_sample (
 CREATE TABLE event (
   event_id VARCHAR PRIMARY KEY,
   source_id SMALLINT NOT NULL,
-  at TIMESTAMP NOT NULL,
-  until_at TIMESTAMP,
+  started_at TIMESTAMP NOT NULL,
+  ended_at TIMESTAMP,
   kind VARCHAR NOT NULL,
   subject VARCHAR,
   text VARCHAR NOT NULL,

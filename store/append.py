@@ -1,0 +1,296 @@
+"""How rows enter each table: identity, labels, and what makes a resend change nothing.
+
+Every function takes the write connection inside a transaction and a frame, and returns the number
+of rows that were really added. Columns that a frame lacks are NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import duckdb
+import polars as pl
+
+from store.errors import InputError
+
+Connection = duckdb.DuckDBPyConnection
+Appender = Callable[[Connection, pl.DataFrame], int]
+
+_TIME = pl.Datetime("us")
+LABEL_COLUMNS = ("tenant", "model", "route", "instance", "slo_class", "finish_reason")
+_CONTENT_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "input_tokens": pl.Int32,
+    "output_tokens": pl.Int32,
+    "cached_tokens": pl.Int32,
+    "predicted_output_tokens": pl.Int32,
+    "queue_seconds": pl.Float64,
+    "prefill_seconds": pl.Float64,
+    "decode_seconds": pl.Float64,
+    "ttft_seconds": pl.Float64,
+    "tpot_seconds": pl.Float64,
+    "e2e_seconds": pl.Float64,
+}
+REQUEST_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "request_id": pl.String,
+    "source_id": pl.Int16,
+    "arrived_at": _TIME,
+    "status": pl.String,
+    **dict.fromkeys(LABEL_COLUMNS, pl.String),
+    **_CONTENT_COLUMNS,
+    "session_id": pl.String,
+    "trace_id": pl.String,
+    "decision_id": pl.Int64,
+}
+"""Columns of a frame for `append("request", …)`.
+
+`request_id` is the sender's own identity of the row (unique within the source); without it the
+content of the row is its identity. `arrived_at` is naive UTC. `status` is ok, failed, refused or
+aborted. `trace_id` is 32 hex digits.
+"""
+SAMPLE_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "target_id": pl.Int32,
+    "signal": pl.String,
+    "kind": pl.String,
+    "unit": pl.String,
+    "labels": pl.String,
+    "sampled_at": _TIME,
+    "value": pl.Float64,
+}
+"""Columns for `append("sample", …)`; `labels` is JSON text with sorted keys."""
+HISTOGRAM_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "target_id": pl.Int32,
+    "signal": pl.String,
+    "unit": pl.String,
+    "labels": pl.String,
+    "sampled_at": _TIME,
+    "observation_count": pl.Float64,
+    "observation_sum": pl.Float64,
+    "edges": pl.List(pl.Float64),
+    "cumulative_counts": pl.List(pl.Float64),
+}
+"""Columns for `append("histogram_sample", …)`; `edges` are upper bounds, the last may be inf."""
+SCRAPE_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "target_id": pl.Int32,
+    "scraped_at": _TIME,
+    "duration_seconds": pl.Float64,
+    "outcome": pl.String,
+    "error": pl.String,
+    "body_bytes": pl.Int64,
+    "sample_count": pl.Int32,
+    "bad_line_count": pl.Int32,
+    "unknown_family_count": pl.Int32,
+}
+EVENT_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "event_id": pl.String,
+    "source_id": pl.Int16,
+    "started_at": _TIME,
+    "ended_at": _TIME,
+    "kind": pl.String,
+    "subject": pl.String,
+    "text": pl.String,
+    "details": pl.String,
+}
+JOB_RUN_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "job": pl.String,
+    "started_at": _TIME,
+    "seconds": pl.Float64,
+    "outcome": pl.String,
+    "error": pl.String,
+    "details": pl.String,
+}
+
+
+def shaped(
+    frame: pl.DataFrame, schema: Mapping[str, pl.DataType | type[pl.DataType]]
+) -> pl.DataFrame:
+    """The frame with exactly the columns of `schema`, missing ones as NULL.
+
+    Raises:
+        InputError: a column is unknown, or a value does not fit its type.
+    """
+    unknown = sorted(set(frame.columns) - set(schema))
+    if unknown:
+        raise InputError(f"unknown column '{unknown[0]}'", hint=f"known: {', '.join(schema)}")
+    columns = [
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in schema.items()
+    ]
+    try:
+        return frame.select(columns)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"a value does not fit its column: {error}".splitlines()[0]) from error
+
+
+def append_requests(connection: Connection, frame: pl.DataFrame) -> int:
+    """Requests, labels and sessions; identity is (source, arrival, request_id or content)."""
+    rows = shaped(frame, REQUEST_FRAME)
+    if not rows.height:
+        return 0
+    _require(rows, ("arrived_at", "status"))
+    connection.register("incoming_request", rows.to_arrow())
+    connection.execute(_STAGE_REQUESTS)
+    connection.unregister("incoming_request")
+    register_labels(connection, "staged_request")
+    connection.execute(_ADD_SESSIONS)
+    connection.execute(_MARK_DIRTY.format(table="staged_request"))
+    low, high = connection.execute(
+        "SELECT min(arrived_at), max(arrived_at) FROM staged_request"
+    ).fetchall()[0]
+    (added,) = connection.execute(_ADD_REQUESTS, {"low": low, "high": high}).fetchall()[0]
+    connection.execute("DROP TABLE staged_request")
+    return int(added)
+
+
+def register_labels(connection: Connection, table: str) -> None:
+    """Give every distinct label combination of `table` a row in request_labels."""
+    matches = " AND ".join(f"l.{c} IS NOT DISTINCT FROM d.{c}" for c in LABEL_COLUMNS)
+    columns = ", ".join(LABEL_COLUMNS)
+    connection.execute(
+        f"""INSERT INTO request_labels
+        SELECT (SELECT max(labels_id) FROM request_labels) + row_number() OVER (), {columns}
+        FROM (SELECT DISTINCT {columns} FROM {table}) AS d
+        WHERE NOT EXISTS (SELECT 1 FROM request_labels AS l WHERE {matches})"""
+    )
+
+
+def mark_dirty(connection: Connection, table: str) -> None:
+    """Note that the ten-minute buckets of the rows in `table` need a new roll-up."""
+    connection.execute(_MARK_DIRTY.format(table=table))
+
+
+def append_samples(connection: Connection, frame: pl.DataFrame) -> int:
+    """Gauge and counter samples; identity is (series, sampled_at)."""
+    rows = shaped(frame, SAMPLE_FRAME)
+    if not rows.height:
+        return 0
+    _require(rows, tuple(SAMPLE_FRAME))
+    _stage_series(connection, rows)
+    return _add_points(connection, "sample", "value")
+
+
+def append_histograms(connection: Connection, frame: pl.DataFrame) -> int:
+    """Cumulative histogram samples; identity is (series, sampled_at)."""
+    rows = shaped(frame, HISTOGRAM_FRAME)
+    if not rows.height:
+        return 0
+    _require(rows, ("target_id", "signal", "unit", "labels", "sampled_at", "observation_count"))
+    _stage_series(connection, rows.with_columns(kind=pl.lit("histogram")))
+    columns = "observation_count, observation_sum, edges, cumulative_counts"
+    return _add_points(connection, "histogram_sample", columns)
+
+
+def append_scrapes(connection: Connection, frame: pl.DataFrame) -> int:
+    """Scrape outcomes; identity is (target, scraped_at)."""
+    return _add_new(connection, "scrape", shaped(frame, SCRAPE_FRAME), ("target_id", "scraped_at"))
+
+
+def append_events(connection: Connection, frame: pl.DataFrame) -> int:
+    """Events; identity is event_id."""
+    return _add_new(connection, "event", shaped(frame, EVENT_FRAME), ("event_id",))
+
+
+def append_job_runs(connection: Connection, frame: pl.DataFrame) -> int:
+    """Job runs; identity is (job, started_at)."""
+    return _add_new(connection, "job_run", shaped(frame, JOB_RUN_FRAME), ("job", "started_at"))
+
+
+APPENDERS: Mapping[str, Appender] = {
+    "request": append_requests,
+    "sample": append_samples,
+    "histogram_sample": append_histograms,
+    "scrape": append_scrapes,
+    "event": append_events,
+    "job_run": append_job_runs,
+}
+
+
+def _require(rows: pl.DataFrame, names: tuple[str, ...]) -> None:
+    for name in names:
+        if rows[name].null_count():
+            raise InputError(
+                f"column '{name}' has empty values", hint="fill it or leave the row out"
+            )
+
+
+def _stage_series(connection: Connection, rows: pl.DataFrame) -> None:
+    connection.register("incoming_point", rows.to_arrow())
+    connection.execute(_ADD_SERIES)
+    connection.execute(_STAGE_POINTS)
+    connection.unregister("incoming_point")
+
+
+def _add_points(connection: Connection, table: str, columns: str) -> int:
+    low, high = connection.execute(
+        "SELECT min(sampled_at), max(sampled_at) FROM staged_point"
+    ).fetchall()[0]
+    (added,) = connection.execute(
+        f"""INSERT INTO {table} SELECT series_id, sampled_at, {columns} FROM staged_point AS p
+        WHERE NOT EXISTS (SELECT 1 FROM {table} AS t
+          WHERE t.series_id = p.series_id AND t.sampled_at = p.sampled_at
+            AND t.sampled_at BETWEEN $low AND $high)
+        QUALIFY row_number() OVER (PARTITION BY series_id, sampled_at) = 1""",
+        {"low": low, "high": high},
+    ).fetchall()[0]
+    connection.execute("DROP TABLE staged_point")
+    return int(added)
+
+
+def _add_new(
+    connection: Connection, table: str, rows: pl.DataFrame, identity: tuple[str, ...]
+) -> int:
+    if not rows.height:
+        return 0
+    _require(rows, identity)
+    unique = rows.unique(subset=list(identity), keep="first", maintain_order=True)
+    connection.register("incoming_row", unique.to_arrow())
+    matches = " AND ".join(f"t.{c} = i.{c}" for c in identity)
+    (added,) = connection.execute(
+        f"""INSERT INTO {table} BY NAME SELECT * FROM incoming_row AS i
+        WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {matches})"""
+    ).fetchall()[0]
+    connection.unregister("incoming_row")
+    return int(added)
+
+
+_IDENTITY = ", ".join((*LABEL_COLUMNS, *_CONTENT_COLUMNS, "session_id", "trace_id", "status"))
+_STAGE_REQUESTS = f"""
+CREATE OR REPLACE TEMP TABLE staged_request AS
+SELECT *, CASE WHEN request_id IS NULL THEN hash(arrived_at, {_IDENTITY}) ELSE hash(request_id) END AS request_key,
+       hash(session_id) AS session_hash
+FROM (SELECT * REPLACE (coalesce(source_id, 1)::SMALLINT AS source_id) FROM incoming_request)
+QUALIFY row_number() OVER (PARTITION BY source_id, arrived_at, request_key) = 1
+"""  # noqa: E501 - one expression
+_ADD_SESSIONS = """
+INSERT OR IGNORE INTO session
+SELECT DISTINCT source_id, session_hash, session_id FROM staged_request WHERE session_id IS NOT NULL
+"""
+_MARK_DIRTY = """
+INSERT OR IGNORE INTO rollup_dirty
+SELECT DISTINCT source_id, time_bucket(INTERVAL 10 MINUTES, arrived_at) FROM {table}
+"""
+_ADD_REQUESTS = f"""
+INSERT INTO request
+SELECT i.request_key, i.source_id, NULL, i.arrived_at, i.status::request_status, l.labels_id,
+       {", ".join(f"i.{c}" for c in _CONTENT_COLUMNS)},
+       CASE WHEN i.session_id IS NULL THEN NULL ELSE i.session_hash END, i.trace_id::UUID, i.decision_id
+FROM staged_request AS i
+JOIN request_labels AS l ON {" AND ".join(f"l.{c} IS NOT DISTINCT FROM i.{c}" for c in LABEL_COLUMNS)}
+WHERE NOT EXISTS (SELECT 1 FROM request AS r
+  WHERE r.source_id = i.source_id AND r.arrived_at = i.arrived_at AND r.request_key = i.request_key
+    AND r.arrived_at BETWEEN $low AND $high)
+"""  # noqa: E501 - one expression
+_ADD_SERIES = """
+INSERT INTO series
+SELECT (SELECT coalesce(max(series_id), 0) FROM series) + row_number() OVER (),
+       target_id, signal, kind, unit, labels::JSON
+FROM (SELECT DISTINCT target_id, signal, kind, unit, labels FROM incoming_point) AS i
+WHERE NOT EXISTS (SELECT 1 FROM series AS s WHERE s.target_id = i.target_id AND s.signal = i.signal
+  AND s.kind = i.kind AND s.labels = i.labels::JSON)
+"""
+_STAGE_POINTS = """
+CREATE OR REPLACE TEMP TABLE staged_point AS
+SELECT s.series_id, i.* EXCLUDE (target_id, signal, kind, unit, labels)
+FROM incoming_point AS i
+JOIN series AS s ON s.target_id = i.target_id AND s.signal = i.signal AND s.kind = i.kind
+  AND s.labels = i.labels::JSON
+"""

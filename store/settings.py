@@ -1,0 +1,49 @@
+"""Settings of the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How the store uses the machine.
+
+    Attributes:
+        memory_limit_bytes: DuckDB's own limit; larger work spills to disk.
+        threads: DuckDB worker threads; None means one a core.
+        queue_rows: rows that may wait for the writer; more are refused, never dropped.
+        queue_batches: batches that may wait for the writer.
+        query_limit_seconds: a page query is stopped after this long.
+        concurrent_queries: page queries that run at once; the others wait their turn.
+        adhoc_limit_seconds: time limit of ad-hoc SQL.
+        adhoc_rows: most rows an ad-hoc query may return.
+        sample_retention_days: samples and scrapes older than this are deleted; None keeps all.
+        request_retention_days: live requests older than this are deleted; None keeps all.
+    """
+
+    memory_limit_bytes: int = 1 << 30
+    threads: int | None = None
+    queue_rows: int = 500_000
+    queue_batches: int = 1000
+    query_limit_seconds: float = 10.0
+    concurrent_queries: int = 2
+    adhoc_limit_seconds: float = 5.0
+    adhoc_rows: int = 10_000
+    sample_retention_days: float | None = 30.0
+    request_retention_days: float | None = 90.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            ValueError: naming the setting.
+        """
+        if self.memory_limit_bytes < 64 << 20:
+            raise ValueError("store.memory_limit_bytes must be at least 67108864 (64 MiB)")
+        for name in ("queue_rows", "queue_batches", "concurrent_queries", "adhoc_rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"store.{name} must be at least 1")
+        for name in ("query_limit_seconds", "adhoc_limit_seconds"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"store.{name} must be above 0")

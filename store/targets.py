@@ -1,0 +1,56 @@
+"""Targets: the endpoints that are scraped."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from datetime import datetime
+
+import duckdb
+
+from store.writer import Writer
+
+
+def register(writer: Writer, url: str, added_at: datetime) -> Future[int]:
+    """The id of a target, made when the URL is new; a removed target comes back under its old id.
+
+    Args:
+        writer: the store's writer.
+        url: the metrics address, already normalised.
+        added_at: aware UTC.
+    """
+
+    def work(connection: duckdb.DuckDBPyConnection) -> int:
+        row = connection.execute("SELECT target_id FROM target WHERE url = ?", [url]).fetchone()
+        if row is not None:
+            connection.execute("UPDATE target SET removed_at = NULL WHERE target_id = ?", [row[0]])
+            return int(row[0])
+        made = connection.execute(
+            """INSERT INTO target (target_id, url, added_at)
+            SELECT coalesce(max(target_id), 0) + 1, $url, $added_at FROM target
+            RETURNING target_id""",
+            {"url": url, "added_at": added_at.replace(tzinfo=None)},
+        ).fetchall()
+        return int(made[0][0])
+
+    return writer.run(work)
+
+
+def describe(
+    writer: Writer,
+    target_id: int,
+    *,
+    engine: str | None = None,
+    engine_version: str | None = None,
+    model: str | None = None,
+) -> Future[None]:
+    """Note what a target turned out to be; None leaves a field as it is."""
+
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(
+            """UPDATE target SET engine = coalesce($engine, engine),
+            engine_version = coalesce($version, engine_version), model = coalesce($model, model)
+            WHERE target_id = $target_id""",
+            {"engine": engine, "version": engine_version, "model": model, "target_id": target_id},
+        )
+
+    return writer.run(work)

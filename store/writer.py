@@ -1,0 +1,267 @@
+"""The one writer thread: a bounded queue, group commit, an answer only for durable rows."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import duckdb
+import polars as pl
+
+from store.append import APPENDERS
+from store.clock import Clock
+from store.errors import InputError, StoreError, WriterOverloaded
+from store.settings import StoreSettings
+
+T = TypeVar("T")
+Connection = duckdb.DuckDBPyConnection
+
+# A commit costs about 4 ms whatever it holds; more batches in one would only delay the first.
+_GROUP_BATCHES = 256
+
+
+@dataclass(slots=True)
+class _Append:
+    table: str
+    frame: pl.DataFrame
+    future: Future[int]
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[Connection], Any]
+    future: Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WriterStats:
+    """What the writer did and what waits.
+
+    Attributes:
+        queued_batches: batches waiting now.
+        queued_rows: rows waiting now.
+        commits: transactions committed since start.
+        rows_added: rows added since start.
+        rows_duplicate: rows that were sent again and changed nothing.
+        batches_failed: batches that were refused because their content was wrong.
+        batches_refused: batches turned away because the queue was full.
+        oldest_wait_seconds: how long the oldest waiting batch has waited; 0 when none waits.
+    """
+
+    queued_batches: int
+    queued_rows: int
+    commits: int
+    rows_added: int
+    rows_duplicate: int
+    batches_failed: int
+    batches_refused: int
+    oldest_wait_seconds: float
+
+
+class Writer:
+    """Owns the only write connection. `append` and `run` may be called from any thread."""
+
+    def __init__(self, connection: Connection, settings: StoreSettings, clock: Clock) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._clock = clock
+        self._queue: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._version = 0
+        self._queued_batches = 0
+        self._queued_rows = 0
+        self._oldest: float | None = None
+        self._counts = dict.fromkeys(("commits", "added", "duplicate", "failed", "refused"), 0)
+
+    def start(self) -> None:
+        """Start the thread. Safe to call twice."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._loop, name="store-writer", daemon=True)
+            self._thread.start()
+
+    def append(self, table: str, frame: pl.DataFrame) -> Future[int]:
+        """Queue rows for a table.
+
+        Args:
+            table: a key of `store.append.APPENDERS`, which documents the columns.
+            frame: the rows; not changed.
+
+        Returns:
+            A future: the number of rows really added (a resend adds 0). It is set only after the
+            commit, so whoever waits for it may acknowledge the rows.
+
+        Raises:
+            InputError: there is no such table.
+            WriterOverloaded: the queue is full; nothing was accepted.
+            StoreError: the writer is closed.
+        """
+        if table not in APPENDERS:
+            raise InputError(f"no rows can be appended to '{table}'", hint=", ".join(APPENDERS))
+        future: Future[int] = Future()
+        with self._lock:
+            self._admit(frame.height)
+            self._queue.put(_Append(table, frame, future))
+        return future
+
+    def run(self, work: Callable[[Connection], T]) -> Future[T]:
+        """Queue a piece of work that runs on the writer thread inside one transaction.
+
+        Args:
+            work: gets the write connection; whatever it raises rolls the transaction back.
+
+        Returns:
+            A future with its result, set after the commit.
+
+        Raises:
+            StoreError: the writer is closed.
+        """
+        future: Future[T] = Future()
+        with self._lock:
+            self._admit(0)
+            self._queue.put(_Job(work, future))
+        return future
+
+    def version(self) -> int:
+        """Grows with every commit that changed rows; the age of cached views is judged by it."""
+        return self._version
+
+    def stats(self) -> WriterStats:
+        """Counters and queue lengths."""
+        with self._lock:
+            waited = self._clock.monotonic() - self._oldest if self._oldest is not None else 0.0
+            return WriterStats(
+                self._queued_batches,
+                self._queued_rows,
+                self._counts["commits"],
+                self._counts["added"],
+                self._counts["duplicate"],
+                self._counts["failed"],
+                self._counts["refused"],
+                waited,
+            )
+
+    def flush(self) -> None:
+        """Wait until everything queued so far is durable."""
+        self.run(lambda _: None).result()
+
+    def close(self) -> None:
+        """Write what is queued, then stop. Safe to call twice and without start."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join()
+        self._connection.close()
+
+    def _admit(self, rows: int) -> None:
+        """Count a batch in, or refuse it. The lock is held."""
+        if self._closed:
+            raise StoreError("the store is closed", hint="open it again")
+        too_many = self._queued_batches >= self._settings.queue_batches
+        too_large = self._queued_rows + rows > self._settings.queue_rows and self._queued_rows > 0
+        if too_many or too_large:
+            self._counts["refused"] += 1
+            raise WriterOverloaded(
+                f"{self._queued_rows:,} rows wait to be written",
+                hint="send again later; nothing of this batch was taken",
+            )
+        if self._queued_batches == 0:
+            self._oldest = self._clock.monotonic()
+        self._queued_batches += 1
+        self._queued_rows += rows
+
+    def _loop(self) -> None:
+        stopping = False
+        while not stopping:
+            items, stopping = self._take()
+            appends = [item for item in items if isinstance(item, _Append)]
+            if appends:
+                self._write(appends)
+            for item in items:
+                if isinstance(item, _Job):
+                    self._run(item)
+            self._leave(items)
+
+    def _take(self) -> tuple[list[_Append | _Job], bool]:
+        """Everything that waits, up to the first job, so that order is kept."""
+        items: list[_Append | _Job] = []
+        item = self._queue.get()
+        while item is not None:
+            items.append(item)
+            if isinstance(item, _Job) or len(items) >= _GROUP_BATCHES:
+                return items, False
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return items, False
+        return items, True
+
+    def _leave(self, items: list[_Append | _Job]) -> None:
+        with self._lock:
+            self._queued_batches -= len(items)
+            self._queued_rows -= sum(i.frame.height for i in items if isinstance(i, _Append))
+            self._oldest = self._clock.monotonic() if self._queued_batches else None
+
+    def _write(self, appends: list[_Append]) -> None:
+        """One transaction for all; if one batch is bad, each gets its own."""
+        try:
+            added = self._transaction(lambda con: [self._insert(con, a) for a in appends])
+        except Exception as error:  # noqa: BLE001 - one of the three places that record and go on
+            if len(appends) == 1:
+                self._fail(appends[0].future, error)
+                return
+            for append in appends:
+                self._write([append])
+            return
+        for append, rows in zip(appends, added, strict=True):
+            self._counts["added"] += rows
+            self._counts["duplicate"] += append.frame.height - rows
+            append.future.set_result(rows)
+
+    @staticmethod
+    def _insert(connection: Connection, append: _Append) -> int:
+        return APPENDERS[append.table](connection, append.frame)
+
+    def _run(self, job: _Job) -> None:
+        try:
+            result = self._transaction(job.work)
+        except Exception as error:  # noqa: BLE001 - the caller gets it through the future
+            self._fail(job.future, error)
+            return
+        job.future.set_result(result)
+
+    def _transaction(self, work: Callable[[Connection], T]) -> T:
+        self._connection.execute("BEGIN")
+        try:
+            result = work(self._connection)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._rollback()
+            raise
+        with self._lock:
+            self._version += 1
+            self._counts["commits"] += 1
+        return result
+
+    def _rollback(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.TransactionException:
+            return  # a failed COMMIT has already ended the transaction
+
+    def _fail(self, future: Future[Any], error: Exception) -> None:
+        self._counts["failed"] += 1
+        if isinstance(error, duckdb.Error):
+            wrapped = StoreError(str(error).strip(), hint="the transaction was rolled back")
+            wrapped.__cause__ = error
+            future.set_exception(wrapped)
+        else:
+            future.set_exception(error)
