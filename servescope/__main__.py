@@ -1,0 +1,7 @@
+"""`python -m servescope`."""
+
+import sys
+
+from servescope.cli.main import main
+
+sys.exit(main())

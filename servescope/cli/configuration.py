@@ -1,0 +1,105 @@
+"""`servescope config ...` and `servescope version`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from servescope.cli.output import Output
+from servescope.config import SECTIONS, load, rows
+from servescope.reference import attribute_texts
+from store.errors import ConfigError
+
+_PACKAGES = ("servescope", "duckdb", "polars", "dash", "plotly", "fastapi", "uvicorn", "a2wsgi")
+
+
+def run_show(file: Path | None, *, with_origin: bool, as_json: bool) -> None:
+    """Print every setting in force."""
+    config = load(file)
+    out = Output(as_json=as_json)
+    settings = rows(config)
+    out.document("config.show", {"file": config.file, "settings": settings})
+    section = ""
+    for row in settings:
+        if row["section"] != section:
+            section = row["section"]
+            out.line(f"[{section}]")
+        origin = f"  # {row['origin']}" if with_origin else ""
+        out.line(f"{row['key']} = {toml_value(row['value'])}{origin}")
+
+
+def run_init(path: Path) -> None:
+    """Write a commented file with the defaults.
+
+    Raises:
+        ConfigError: the file exists or cannot be written.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(example_file())
+    except FileExistsError:
+        raise ConfigError(
+            "the file exists already", where=str(path), hint="remove it, or name another file"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be written ({error.strerror})", where=str(path), hint="name another file"
+        ) from error
+    Output().line(str(path))
+
+
+def run_validate(file: Path | None, *, as_json: bool) -> None:
+    """Check file and environment."""
+    config = load(file)
+    out = Output(as_json=as_json)
+    out.document("config.validate", {"file": config.file, "ok": True})
+    out.line(f"ok  {config.file or 'no configuration file; defaults and environment'}")
+
+
+def run_version(*, as_json: bool) -> None:
+    """Print the versions of this program and of its parts."""
+    out = Output(as_json=as_json)
+    found = versions()
+    out.document("version", found)
+    for name, version in found.items():
+        out.line(f"{name} {version}")
+
+
+def versions() -> dict[str, str]:
+    """Versions of servescope, of Python and of the packages that matter."""
+    found = {name: metadata.version(name) for name in _PACKAGES if _installed(name)}
+    own = found.pop("servescope", "not installed as a package")
+    return {"servescope": own, "python": platform.python_version(), **found}
+
+
+def example_file() -> str:
+    """A configuration file that says what every setting means."""
+    lines = ["# servescope configuration. Every line is the default; remove the # to change it."]
+    for section, kind in SECTIONS.items():
+        lines += ["", f"[{section}]"]
+        texts = attribute_texts(kind)
+        for field in dataclasses.fields(kind):
+            lines.append(f"# {texts[field.name]}")
+            lines.append(f"# {field.name} = {toml_value(field.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML writes it; empty text stands for an unset one."""
+    if value is None:
+        return '""'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,295 @@
+"""The commands.
+
+This module imports next to nothing, so that `servescope --help` is instant; each command imports
+its own work when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="servescope",
+    help="See, explain and steer a fleet of LLM servers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+slo_app = typer.Typer(help="Service level objectives from slo.toml.", no_args_is_help=True)
+config_app = typer.Typer(help="Settings: where they come from, and whether they fit.",
+                         no_args_is_help=True)  # fmt: skip
+app.add_typer(slo_app, name="slo")
+app.add_typer(config_app, name="config")
+
+Store = Annotated[
+    Path | None, typer.Option("--store", help="Store file.", show_default="data folder")
+]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML).")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Plain = Annotated[bool, typer.Option("--plain", help="No progress bar, no colours.")]
+Source = Annotated[str | None, typer.Option("--source", help="Source names, separated by commas.")]
+From = Annotated[str | None, typer.Option("--from", help="Start: now-24h or an ISO 8601 time.")]
+To = Annotated[str | None, typer.Option("--to", help="End: now or an ISO 8601 time.")]
+Model = Annotated[str | None, typer.Option("--model", help="Only these models.")]
+Tenant = Annotated[str | None, typer.Option("--tenant", help="Only these tenants.")]
+SloFile = Annotated[Path | None, typer.Option("--file", help="File with the objectives.")]
+
+
+@app.command()
+def demo(
+    *,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
+    port: Annotated[int | None, typer.Option(help="Port of the dashboard.")] = None,
+    store: Store = None,
+    ephemeral: Annotated[bool, typer.Option(help="Keep everything in memory.")] = False,
+    fresh: Annotated[bool, typer.Option(help="Start with a new demo store.")] = False,
+    no_serve: Annotated[
+        bool, typer.Option("--no-serve", help="Print the findings and stop.")
+    ] = False,
+) -> None:
+    """Load a built-in real trace, print what is worth knowing, then serve the dashboard."""
+    from servescope.demo import run
+
+    run(
+        store=store, port=port, ephemeral=ephemeral, fresh=fresh,
+        open_browser=not no_open, serve=not no_serve,
+    )  # fmt: skip
+
+
+@app.command()
+def up(
+    *,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="URL of an engine; may be repeated.")
+    ] = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT, loopback only.")] = None,
+    store: Store = None,
+    config: ConfigFile = None,
+    slo: Annotated[Path | None, typer.Option("--slo", help="File with the objectives.")] = None,
+    ephemeral: Annotated[bool, typer.Option(help="Keep everything in memory.")] = False,
+) -> None:
+    """Run the server: scraping, REST API, dashboard, jobs."""
+    from servescope.cli.serve import run
+
+    run(target, listen, store, config, slo, ephemeral=ephemeral)
+
+
+@app.command("import")
+def import_(
+    *,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Trace files.")],
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="auto, azure, burstgpt, mooncake, vtc, servegen, mapped."),
+    ] = "auto",
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="STORED=COLUMN[:UNIT], such as arrived_at=ts:ms; repeatable."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the source.")] = None,
+    rejects: Annotated[Path | None, typer.Option(help="Where rejected rows go.")] = None,
+    store: Store = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+    plain: Plain = False,
+) -> None:
+    """Import request traces; a second import of the same rows changes nothing."""
+    from servescope.cli.traces import run_import
+
+    run_import(files, format_, map_, name, rejects, store, config, as_json=as_json, plain=plain)
+
+
+@app.command()
+def analyze(
+    *,
+    trace: Annotated[
+        str | None,
+        typer.Argument(metavar="[TRACE]", help="A trace file, or the name of a source."),
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option("--compare", help="A second file or source to set beside it.")
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", help="As for import.")] = "auto",
+    map_: Annotated[list[str] | None, typer.Option("--map", help="As for import.")] = None,
+    store: Store = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+    plain: Plain = False,
+) -> None:
+    """Characterise a workload: arrivals, lengths, clients, sessions, prefixes, findings."""
+    from servescope.cli.traces import run_analyze
+
+    run_analyze(trace, compare, format_, map_, store, config, as_json=as_json, plain=plain)
+
+
+@slo_app.command("list")
+def slo_list(
+    file: SloFile = None, source: Source = None, from_: From = None, to: To = None,
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Every objective with attainment, budget and burn."""
+    from servescope.cli.slo import run_list
+
+    run_list(file, _scope(source, from_, to), store, config, as_json=as_json)
+
+
+@slo_app.command("check")
+def slo_check(
+    name: Annotated[str | None, typer.Argument(help="Only this objective.")] = None,
+    file: SloFile = None, source: Source = None, from_: From = None, to: To = None,
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Exit 3 when an objective is missed: a gate for CI."""
+    from servescope.cli.slo import run_check
+
+    run_check(name, file, _scope(source, from_, to), store, config, as_json=as_json)
+
+
+@slo_app.command("lint")
+def slo_lint(file: SloFile = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Check the file itself: unknown keys, alerts that can never fire."""
+    from servescope.cli.slo import run_lint
+
+    run_lint(file, config, as_json=as_json)
+
+
+@app.command()
+def query(
+    sql: Annotated[
+        str, typer.Argument(help='One SELECT, such as "SELECT count(*) FROM requests".')
+    ],
+    output: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    store: Store = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Read-only SQL over the store, with a time limit and a row cap."""
+    from servescope.cli.data import run_query
+
+    run_query(sql, output, store, config, as_json=as_json)
+
+
+@app.command()
+def export(
+    *,
+    to: Annotated[Path, typer.Argument(help="File to write; - is stdout.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="parquet, azure, mooncake or burstgpt.")
+    ] = "parquet",
+    source: Source = None,
+    from_: From = None,
+    until: To = None,
+    model: Model = None,
+    tenant: Tenant = None,
+    store: Store = None,
+    config: ConfigFile = None,
+    as_json: Json = False,
+) -> None:
+    """Write requests to a file in a public format."""
+    from servescope.cli.data import run_export
+
+    params = _scope(source, from_, until, model=model, tenant=tenant)
+    run_export(to, format_, params, store, config, as_json=as_json)
+
+
+@app.command()
+def sources(store: Store = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """What is in the store: traces, the live fleet, and the targets with their health."""
+    from servescope.cli.data import run_sources
+
+    run_sources(store, config, as_json=as_json)
+
+
+@app.command()
+def add(
+    url: Annotated[str, typer.Argument(help="URL of an engine, such as http://gpu-3:8000.")],
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Connect an engine to the running server."""
+    from servescope.cli.data import run_add
+
+    run_add(url, store, config, as_json=as_json)
+
+
+@app.command()
+def doctor(store: Store = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Say what is wrong with this installation and its store, each line with the fix."""
+    from servescope.cli.doctor import run
+
+    run(store, config, as_json=as_json)
+
+
+@config_app.command("show")
+def config_show(
+    config: ConfigFile = None,
+    origin: Annotated[bool, typer.Option("--origin", help="Say where each value is from.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Every setting as it is in force."""
+    from servescope.cli.configuration import run_show
+
+    run_show(config, with_origin=origin, as_json=as_json)
+
+
+@config_app.command("init")
+def config_init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("servescope.toml"),
+) -> None:
+    """Write a commented configuration file with the defaults."""
+    from servescope.cli.configuration import run_init
+
+    run_init(path)
+
+
+@config_app.command("validate")
+def config_validate(config: ConfigFile = None, as_json: Json = False) -> None:
+    """Check file and environment; all mistakes at once."""
+    from servescope.cli.configuration import run_validate
+
+    run_validate(config, as_json=as_json)
+
+
+@app.command()
+def version(as_json: Json = False) -> None:
+    """Version of servescope and of what it stands on."""
+    from servescope.cli.configuration import run_version
+
+    run_version(as_json=as_json)
+
+
+def _scope(source: str | None, from_: str | None, to: str | None, **labels: Any) -> dict[str, str]:
+    named = {"source": source, "from": from_, "to": to, **labels}
+    return {key: value for key, value in named.items() if value}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        the exit code, see `servescope.cli.output.ExitCode`.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in arguments
+    try:
+        return int(app(arguments, prog_name="servescope", standalone_mode=False) or 0)
+    except BrokenPipeError:
+        # The reader of our output left (`| head`): not an error, but nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # noqa: BLE001 - the end of the process: say it in one line
+        from servescope.cli.failures import explain
+
+        return explain(error, as_json=as_json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""Configuration: flag over environment over file over default, checked before anything starts.
+
+The file is TOML; its tables are the sections below. The environment names a setting
+`SERVESCOPE_SECTION__KEY`. All mistakes are reported at once, each with where it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from servescope.settings import CollectorSettings, ServerSettings
+from store.errors import ConfigError
+from store.settings import StoreSettings
+
+ENV_PREFIX = "SERVESCOPE_"
+ENV_CONFIG_FILE = "SERVESCOPE_CONFIG"
+FILE_NAME = "servescope.toml"
+SECTIONS: dict[str, type[Any]] = {
+    "server": ServerSettings,
+    "collector": CollectorSettings,
+    "store": StoreSettings,
+}
+_SECRET_WORDS = ("token", "secret", "password", "api_key", "credential")
+_URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
+
+Values = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the process runs with.
+
+    Attributes:
+        server: the process itself.
+        collector: scraping.
+        store: the database.
+        file: the configuration file that was read, or None.
+        origins: "section.key" -> "default", "flag", a file or an environment variable.
+    """
+
+    server: ServerSettings
+    collector: CollectorSettings
+    store: StoreSettings
+    file: Path | None
+    origins: Mapping[str, str]
+
+
+class _Environment(BaseSettings):
+    """Only tells pydantic-settings which variables exist."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="ignore"
+    )
+    server: ServerSettings = ServerSettings()
+    collector: CollectorSettings = CollectorSettings()
+    store: StoreSettings = StoreSettings()
+
+
+def load(
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Read, merge and check the whole configuration.
+
+    Args:
+        file: a configuration file that must exist; None looks in the usual places.
+        flags: "section.key" -> value; None values are flags that were not given.
+        environment: the process environment; `os.environ` by default.
+
+    Raises:
+        ConfigError: one line per mistake, all of them.
+    """
+    env = os.environ if environment is None else environment
+    path = file or find_file(env)
+    problems: list[str] = []
+    layers: list[tuple[str, Values]] = []
+    if path is not None:
+        layers.append((str(path), _known(_read_file(path), str(path), problems)))
+    layers.append(("environment", _known(_read_environment(env), "environment", problems)))
+    layers.append(("flag", _from_flags(flags or {})))
+    values, origins = _merge(layers)
+    sections = {name: _build(name, values.get(name, {}), origins, problems) for name in SECTIONS}
+    if problems:
+        raise ConfigError(
+            "\n".join(problems), hint="`servescope config show --origin` lists every setting"
+        )
+    return Config(**sections, file=path, origins=origins)
+
+
+def find_file(env: Mapping[str, str]) -> Path | None:
+    """The configuration file: SERVESCOPE_CONFIG, the working folder, the user's folder; or None."""
+    if env.get(ENV_CONFIG_FILE):
+        return Path(env[ENV_CONFIG_FILE])
+    home = Path(env.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    places = (Path(FILE_NAME), home / "servescope" / FILE_NAME)
+    return next((place for place in places if place.is_file()), None)
+
+
+def data_folder(env: Mapping[str, str] | None = None) -> Path:
+    """Where stores lie by default: `${XDG_DATA_HOME:-~/.local/share}/servescope`."""
+    env = os.environ if env is None else env
+    return Path(env.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "servescope"
+
+
+def store_path(config: Config) -> Path:
+    """The store's file."""
+    return Path(config.server.store).expanduser() if config.server.store else default_store()
+
+
+def default_store() -> Path:
+    """The store when nobody names one."""
+    return data_folder() / "store.duckdb"
+
+
+def slo_path(config: Config) -> Path | None:
+    """The file of objectives: the one that is set, else a `slo.toml` nearby, else None."""
+    if config.server.slo_file:
+        return Path(config.server.slo_file).expanduser()
+    places = [Path("slo.toml")]
+    if config.file is not None:
+        places.insert(0, config.file.with_name("slo.toml"))
+    return next((place for place in places if place.is_file()), None)
+
+
+def rows(config: Config) -> list[dict[str, Any]]:
+    """Every setting: section, key, value, origin; for `config show` and introspection."""
+    return [
+        {
+            "section": section,
+            "key": field.name,
+            "value": masked(field.name, getattr(getattr(config, section), field.name)),
+            "origin": config.origins.get(f"{section}.{field.name}", "default"),
+        }
+        for section, kind in SECTIONS.items()
+        for field in dataclasses.fields(kind)
+    ]
+
+
+def masked(name: str, value: Any) -> Any:
+    """A value as it may be shown: secrets by name and passwords in URLs are hidden."""
+    if any(word in name.lower() for word in _SECRET_WORDS) and value:
+        return "***"
+    if isinstance(value, list | tuple):
+        return [masked(name, item) for item in value]
+    return _URL_LOGIN.sub(r"\1***@", value) if isinstance(value, str) else value
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read ({error.strerror})", where=str(path), hint="give another --config"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"not valid TOML: {error}", where=str(path), hint="see `servescope config init`"
+        ) from error
+
+
+def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(_Environment)
+    source.env_vars = {
+        key.lower(): value
+        for key, value in env.items()
+        if key.upper().startswith(ENV_PREFIX) and "__" in key
+    }
+    found = {name: dict(table) for name, table in source().items() if isinstance(table, dict)}
+    for key in source.env_vars:
+        section = key.removeprefix(ENV_PREFIX.lower()).partition("__")[0]
+        if section not in SECTIONS:
+            found.setdefault(section, {})
+    return {name: _split_lists(name, table) for name, table in found.items()}
+
+
+def _split_lists(section: str, table: dict[str, Any]) -> dict[str, Any]:
+    """Lists are written with commas in the environment."""
+    lists = {
+        field.name
+        for field in dataclasses.fields(SECTIONS.get(section, ServerSettings))
+        if str(field.type).startswith("tuple")
+    }
+    return {
+        key: [part.strip() for part in value.split(",") if part.strip()]
+        if key in lists and isinstance(value, str)
+        else value
+        for key, value in table.items()
+    }
+
+
+def _from_flags(flags: Mapping[str, Any]) -> Values:
+    tables: Values = {}
+    for name, value in flags.items():
+        if value is not None:
+            section, _, key = name.partition(".")
+            tables.setdefault(section, {})[key] = value
+    return tables
+
+
+def _known(tables: Mapping[str, Any], where: str, problems: list[str]) -> Values:
+    """Keep what exists; note everything else with the nearest name."""
+    kept: Values = {}
+    for section, table in tables.items():
+        if section not in SECTIONS:
+            problems.append(f"{where}: no section [{section}]{_nearest(section, SECTIONS)}")
+        elif not isinstance(table, dict):
+            problems.append(f"{where}: {section} must be a table, write [{section}]")
+        else:
+            keys = [field.name for field in dataclasses.fields(SECTIONS[section])]
+            unknown = [key for key in table if key not in keys]
+            problems.extend(
+                f"{where}: no setting {section}.{key}{_nearest(key, keys)}" for key in unknown
+            )
+            kept[section] = {key: value for key, value in table.items() if key in keys}
+    return kept
+
+
+def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
+
+
+def _merge(layers: Sequence[tuple[str, Values]]) -> tuple[Values, dict[str, str]]:
+    values: Values = {}
+    origins: dict[str, str] = {}
+    for origin, tables in layers:
+        for section, table in tables.items():
+            for key, value in table.items():
+                values.setdefault(section, {})[key] = value
+                origins[f"{section}.{key}"] = (
+                    f"{ENV_PREFIX}{section}__{key}".upper() if origin == "environment" else origin
+                )
+    return values, origins
+
+
+def _build(
+    section: str, table: Mapping[str, Any], origins: Mapping[str, str], problems: list[str]
+) -> Any:
+    kind = SECTIONS[section]
+    optional = {f.name for f in dataclasses.fields(kind) if str(f.type).endswith("| None")}
+    # TOML and the environment have no word for "unset": an empty text stands for it.
+    given = {k: None if v == "" and k in optional else v for k, v in table.items()}
+    try:
+        return TypeAdapter(kind).validate_python(given)
+    except ValidationError as error:
+        for item in error.errors():
+            key = str(item["loc"][0]) if item["loc"] else ""
+            # `__post_init__` names the setting itself; pydantic names it in `loc`.
+            text = item["msg"].removeprefix("Value error, ")
+            place = origins.get(f"{section}.{key}") or _places(section, table, origins)
+            problems.append(f"{place}: {f'{section}.{key}: ' if key else ''}{text}")
+        return kind()
+
+
+def _places(section: str, table: Mapping[str, Any], origins: Mapping[str, str]) -> str:
+    return ", ".join(dict.fromkeys(origins[f"{section}.{key}"] for key in table)) or "default"

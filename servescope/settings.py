@@ -1,0 +1,110 @@
+"""Settings of the process itself: where it listens, what it scrapes, how large a body may be."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8787
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Table `[server]`: the one process that owns the store.
+
+    Attributes:
+        listen: HOST:PORT of the API and the dashboard; only loopback hosts until the server can
+            authenticate.
+        store: the store's file; empty means `store.duckdb` in the user's data folder.
+        slo_file: text file with the service level objectives; empty means `slo.toml` beside the
+            configuration file or in the working folder, when there is one.
+        allowed_hosts: Host header names that are answered besides the one listened on; protects a
+            loopback server from DNS rebinding.
+        body_max_bytes: largest request body, except uploads of traces.
+        upload_max_bytes: largest upload of a trace.
+        view_ttl_seconds: how long a computed view of live data is shared between viewers.
+        ui_threads: threads for dashboard callbacks.
+        api_rows: most rows one API answer returns.
+        log_level: debug, info, warning or error.
+    """
+
+    listen: str = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
+    store: str = ""
+    slo_file: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    body_max_bytes: int = 1 << 20
+    upload_max_bytes: int = 4 << 30
+    view_ttl_seconds: float = 5.0
+    ui_threads: int = 32
+    api_rows: int = 10_000
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            ValueError: naming the setting.
+        """
+        split_listen(self.listen)
+        for name in ("body_max_bytes", "upload_max_bytes", "ui_threads", "api_rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"server.{name} must be at least 1")
+        if self.view_ttl_seconds < 0:
+            raise ValueError("server.view_ttl_seconds must not be negative")
+        if self.log_level not in {"debug", "info", "warning", "error"}:
+            raise ValueError("server.log_level must be debug, info, warning or error")
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorSettings:
+    """Table `[collector]`: what is scraped, and how often.
+
+    Attributes:
+        targets: URLs of engines, such as http://gpu-3:8000.
+        scrape_interval_seconds: time between two scrapes of one target.
+        scrape_timeout_seconds: a scrape is given up after this long.
+    """
+
+    targets: tuple[str, ...] = ()
+    scrape_interval_seconds: float = 5.0
+    scrape_timeout_seconds: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            ValueError: naming the setting.
+        """
+        if self.scrape_interval_seconds < 0.5:
+            raise ValueError("collector.scrape_interval_seconds must be at least 0.5")
+        if not 0 < self.scrape_timeout_seconds <= self.scrape_interval_seconds:
+            raise ValueError(
+                "collector.scrape_timeout_seconds must be above 0 and at most the interval"
+            )
+        for url in self.targets:
+            if not url.strip():
+                raise ValueError("collector.targets has an empty entry")
+
+
+def split_listen(text: str) -> tuple[str, int]:
+    """Split HOST:PORT; a bare port listens on loopback.
+
+    Raises:
+        ValueError: not of that form.
+    """
+    host, _, port = text.strip().rpartition(":")
+    host = host.strip("[]") or DEFAULT_HOST
+    if not port.isdigit() or not 0 <= int(port) <= 65_535:
+        raise ValueError(f"server.listen is '{text}', it must be HOST:PORT such as 127.0.0.1:8787")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
