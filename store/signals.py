@@ -6,7 +6,7 @@ the store knows only the names on this page. Rules that hold for all of them:
 * Counters are stored cumulative, as exposed; resets are handled once, in `analysis/series.py`.
 * A signal that an engine does not expose is absent (no row), never 0.
 * `histogram_sample.edges` holds the finite upper bounds in ascending order (no +Inf), and
-  `cumulative_counts`, of the same length, the observations at or below each. The count up to +Inf is
+  `cumulative_counts`, of the same length, the observations at or below each. Up to +Inf it is
   `observation_count`.
 * Labels are a JSON object with sorted keys, `{}` when there are none. Names in use: `model`,
   `reason`, `finish_reason`, `source`, `position`.
