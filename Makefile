@@ -1,0 +1,73 @@
+# One task runner. `make help` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+PYTEST_WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo setup setup-dev browser fmt lint types test bench docs check build clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: setup ## Load a real trace, print what it shows, serve the dashboard
+	@$(BIN)/servescope demo $(DEMO_FLAGS)
+
+setup: $(VENV)/.installed ## Create the environment and install servescope into it
+
+setup-dev: $(VENV)/.installed-dev ## The same with what tests and checks need
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "servescope needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "could not create a virtual environment; on Debian: apt-get install python3-venv"; exit 2; }
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.python pyproject.toml
+	@echo "Installing servescope and its dependencies (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
+	@echo "Installing what the tests need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+browser: ## Install Debian's Chromium for the browser tests, when it is missing and can be installed
+ifeq ($(CHROMIUM),)
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "Installing Chromium"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else \
+	  echo "NOTE: no Chromium and no right to install it: the browser tests will be skipped (apt-get install chromium)"; \
+	fi
+endif
+
+fmt: setup-dev ## Format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lint: setup-dev ## Style and the layers of the architecture
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports
+
+types: setup-dev ## mypy --strict on all packages
+	@$(BIN)/mypy
+
+test: setup-dev browser ## Everything the project promises, in about five minutes
+	@$(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_FLAGS)
+
+bench: setup-dev ## Measure, each beside its peer or its limit (see docs/performance.md)
+	@$(BIN)/python benchmarks/run.py $(BENCH_FLAGS)
+
+docs: setup-dev ## Write the generated reference pages
+	@$(BIN)/python -m servescope.reference
+
+build: setup-dev ## Build wheel and sdist into dist/
+	@$(BIN)/python -m build --outdir dist .
+
+check: lint types test ## What CI runs
+
+clean: ## Remove caches and build results, keep the environment
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

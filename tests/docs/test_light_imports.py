@@ -1,0 +1,30 @@
+"""What must stay light stays light: the agent's side, and the first screen of the command line."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("duckdb", "torch", "dash", "scipy", "pandas", "fastapi", "sklearn")
+
+
+def loaded_by(statement):
+    code = f"import sys\n{statement}\nprint(' '.join(m for m in {HEAVY!r} if m in sys.modules))"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return answer.stdout.split()
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["collector.exposition", "collector.http_source", "collector.scheduler", "collector.detect"],
+)
+def test_the_collector_is_light(module):
+    """A node agent must not pay for the database, the dashboard or torch."""
+    assert loaded_by(f"import {module}") == []
+
+
+def test_help_is_light():
+    """`servescope --help` loads none of the heavy libraries."""
+    assert loaded_by("import servescope.cli.main") == []
