@@ -32,8 +32,10 @@ _IS_TYPE = re.compile(r"#[ \t]++TYPE[ \t]")
 _HEX = re.compile(r"[+-]?0[xX]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}$")
 _TYPES = frozenset(
-    ("counter", "gauge", "histogram", "summary", "untyped")
-    + ("unknown", "info", "stateset", "gaugehistogram")
+    (
+        *("counter", "gauge", "histogram", "summary", "untyped"),
+        *("unknown", "info", "stateset", "gaugehistogram"),
+    )
 )
 
 

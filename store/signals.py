@@ -96,6 +96,13 @@ _CATALOGUE = (
         "Longest sequence (input and output) since the start.",
     ),
     Signal(
+        "engine_start_mark",
+        "gauge",
+        "",
+        "Changes when the engine process restarts; its value means nothing.",
+        low=None,
+    ),
+    Signal(
         "engine_start_unix_seconds",
         "gauge",
         "s",
@@ -155,6 +162,7 @@ _CATALOGUE = (
         "Requests refused at admission, by the limit they met.",
         labels=("reason",),
     ),
+    Signal("requests_corrupted_total", "counter", "requests", "Requests with NaN in their logits."),
     Signal(
         "preemptions_total",
         "counter",

@@ -1,0 +1,74 @@
+"""llama.cpp's llama-server: no labels, no histograms, no model name on the page.
+
+Read in `tools/server/server-task.cpp` and checked against pages of llama-cpp-python 0.3.2, 0.3.8
+and 0.3.36 (the versions named below). Values are printed with six significant digits: beyond a
+million a counter moves in steps of ten and more.
+"""
+
+from __future__ import annotations
+
+from collector.engines.adapter import Engine, Fact, Rule
+
+_SIX_DIGITS = "Printed with six significant digits: rates of large counters are coarse."
+
+LLAMA_CPP = Engine(
+    name="llama.cpp",
+    prefix="llamacpp",
+    rules=(
+        Rule("requests_processing", "requests_running"),
+        Rule("requests_deferred", "requests_waiting", note="There is no bound on this queue."),
+        Rule(
+            "prompt_tokens_total",
+            "prompt_tokens_total",
+            note="Cached tokens are left out; the next row adds them, 0.3.8 does not tell. "
+            + _SIX_DIGITS,
+        ),
+        Rule("prompt_tokens_cached_total", "prompt_tokens_total", versions="0.3.36"),
+        Rule("prompt_tokens_total", "prompt_tokens_computed_total", note=_SIX_DIGITS),
+        Rule("prompt_tokens_cached_total", "prompt_tokens_cached_total", versions="0.3.36"),
+        Rule("tokens_predicted_total", "generation_tokens_total", note=_SIX_DIGITS),
+        Rule("prompt_seconds_total", "prefill_busy_seconds_total"),
+        Rule(
+            "tokens_predicted_seconds_total",
+            "decode_busy_seconds_total",
+            note="Added up over slots: eight busy slots add eight seconds a second.",
+        ),
+        Rule("n_decode_total", "engine_steps_total"),
+        Rule(
+            "n_busy_slots_per_decode",
+            "slots_busy_lifetime_mean",
+            note="Typed counter in 0.3.8, gauge in 0.3.36; a mean since the start in both.",
+        ),
+        Rule(
+            "n_tokens_max",
+            "sequence_tokens_max",
+            across="max",
+            versions="0.3.36",
+            note="Typed counter, but a high-water mark.",
+        ),
+        Rule("kv_cache_usage_ratio", "kv_cache_usage_ratio", across="mean", versions="to 0.3.8"),
+        Rule("kv_cache_tokens", "kv_cache_used_tokens", versions="to 0.3.8"),
+        Rule("spec_decode_num_drafts_total", "spec_decode_drafts_total", versions="0.3.36"),
+        Rule(
+            "spec_decode_num_draft_tokens_total",
+            "spec_decode_draft_tokens_total",
+            versions="0.3.36",
+        ),
+        Rule(
+            "spec_decode_num_accepted_tokens_total",
+            "spec_decode_accepted_tokens_total",
+            versions="0.3.36",
+        ),
+    ),
+    ignored={
+        "prompt_tokens_seconds": "a mean since the previous scrape, which every scraper resets",
+        "predicted_tokens_seconds": "a mean since the previous scrape, which every scraper resets",
+    },
+    facts=(
+        Fact("/props", ("build_info",), "engine_version"),
+        Fact("/props", ("model_alias",), "model"),
+        Fact("/v1/models", ("data", 0, "id"), "model"),
+    ),
+    # Called Unix time, but it is the machine's monotonic clock: it tells a restart, not when.
+    restart_header="Process-Start-Time-Unix",
+)

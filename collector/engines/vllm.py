@@ -1,0 +1,190 @@
+"""vLLM (V1), with the names of older releases.
+
+Read in `vllm/v1/metrics/loggers.py` 0.32, checked against captured pages of 0.32.0. Every series
+but `admission_rejections` and `lora_requests_info` carries `engine`, the data-parallel index: an
+instance is the sum over it.
+"""
+
+from __future__ import annotations
+
+from collector.engines.adapter import MODEL, PROCESS_RULES, Engine, Fact, Rule
+
+_FROZEN = "Moves only on an engine step: after a mass cancel it keeps its last value."
+_OLD = "older releases"
+
+_GAUGES = (
+    Rule("num_requests_running", "requests_running", note=_FROZEN),
+    Rule("num_requests_waiting", "requests_waiting", note=_FROZEN),
+    Rule(
+        "num_requests_waiting_by_reason",
+        "requests_waiting_by_reason",
+        labels={**MODEL, "reason": "reason"},
+    ),
+    Rule("num_requests_swapped", "requests_swapped", fallback=True, versions=_OLD),
+    Rule(
+        "kv_cache_usage_perc",
+        "kv_cache_usage_ratio",
+        across="mean",
+        note="A ratio despite its name. Evictable cached blocks count as free: a warm prefix cache "
+        "looks empty. " + _FROZEN,
+    ),
+    Rule(
+        "gpu_cache_usage_perc", "kv_cache_usage_ratio", across="mean", fallback=True, versions=_OLD
+    ),
+    Rule(
+        "cache_config_info",
+        "kv_cache_capacity_blocks",
+        across="max",
+        reads="label_number",
+        label="num_gpu_blocks",
+        note="Every data-parallel engine shows the sum of all: take the largest, never add.",
+    ),
+    Rule(
+        "cache_config_info",
+        "kv_cache_block_tokens",
+        across="max",
+        reads="label_number",
+        label="block_size",
+    ),
+    Rule(
+        "engine_sleep_state",
+        "engine_awake_ratio",
+        across="mean",
+        where=(("sleep_state", "awake"),),
+    ),
+    Rule(
+        "lora_requests_info",
+        "lora_adapters_running",
+        across="newest",
+        reads="label_names",
+        label="running_lora_adapters",
+        note="Names are joined in a label and old combinations stay: the value is a time, the "
+        "largest is now.",
+    ),
+    Rule(
+        "lora_requests_info",
+        "lora_adapters_waiting",
+        across="newest",
+        reads="label_names",
+        label="waiting_lora_adapters",
+    ),
+    Rule(
+        "lora_requests_info",
+        "lora_adapters_max",
+        across="newest",
+        reads="label_number",
+        label="max_lora",
+    ),
+)
+
+_COUNTERS = (
+    Rule("prompt_tokens_total", "prompt_tokens_total"),
+    Rule(
+        "prompt_tokens_by_source_total",
+        "prompt_tokens_by_source_total",
+        labels={**MODEL, "source": "source"},
+    ),
+    Rule(
+        "prompt_tokens_by_source_total",
+        "prompt_tokens_computed_total",
+        where=(("source", "local_compute"),),
+    ),
+    Rule("prompt_tokens_cached_total", "prompt_tokens_cached_total"),
+    Rule(
+        "prompt_tokens_cached_by_source_total",
+        "prompt_tokens_cached_by_tier_total",
+        labels={**MODEL, "source": "source"},
+    ),
+    Rule("generation_tokens_total", "generation_tokens_total"),
+    Rule(
+        "request_success_total",
+        "requests_finished_total",
+        labels={**MODEL, "finished_reason": "finish_reason"},
+        note="Client aborts do not reach it: the abort counter stays 0.",
+    ),
+    Rule(
+        "admission_rejections_total",
+        "requests_refused_total",
+        labels={**MODEL, "reason": "reason"},
+    ),
+    Rule("corrupted_requests_total", "requests_corrupted_total"),
+    Rule("num_preemptions_total", "preemptions_total"),
+    Rule("prefix_cache_queries_total", "prefix_cache_queried_tokens_total"),
+    Rule("prefix_cache_hits_total", "prefix_cache_hit_tokens_total"),
+    Rule(
+        "gpu_prefix_cache_queries_total",
+        "prefix_cache_queried_tokens_total",
+        fallback=True,
+        versions=_OLD,
+    ),
+    Rule(
+        "gpu_prefix_cache_hits_total", "prefix_cache_hit_tokens_total", fallback=True, versions=_OLD
+    ),
+    Rule("external_prefix_cache_queries_total", "external_prefix_cache_queried_tokens_total"),
+    Rule("external_prefix_cache_hits_total", "external_prefix_cache_hit_tokens_total"),
+    Rule("mm_cache_queries_total", "multimodal_cache_queried_items_total"),
+    Rule("mm_cache_hits_total", "multimodal_cache_hit_items_total"),
+    Rule("spec_decode_num_drafts_total", "spec_decode_drafts_total"),
+    Rule("spec_decode_num_draft_tokens_total", "spec_decode_draft_tokens_total"),
+    Rule("spec_decode_num_accepted_tokens_total", "spec_decode_accepted_tokens_total"),
+    Rule(
+        "spec_decode_num_accepted_tokens_per_pos_total",
+        "spec_decode_accepted_by_position_total",
+        labels={**MODEL, "position": "position"},
+    ),
+    Rule("estimated_flops_per_gpu_total", "estimated_flops_total"),
+    Rule("estimated_read_bytes_per_gpu_total", "estimated_read_bytes_total"),
+    Rule("estimated_write_bytes_per_gpu_total", "estimated_write_bytes_total"),
+)
+
+_HISTOGRAMS = (
+    Rule(
+        "time_to_first_token_seconds",
+        "ttft_seconds",
+        note="Frontend clock, tokenising included: not the sum of queue and prefill.",
+    ),
+    Rule(
+        "inter_token_latency_seconds",
+        "itl_seconds",
+        note="One observation an engine output, which under speculation holds several tokens.",
+    ),
+    Rule("time_per_output_token_seconds", "itl_seconds", fallback=True, versions=_OLD),
+    Rule(
+        "request_time_per_output_token_seconds",
+        "tpot_seconds",
+        note="One-token outputs are recorded as 0 and fill the lowest bucket.",
+    ),
+    Rule("e2e_request_latency_seconds", "e2e_seconds"),
+    Rule(
+        "request_queue_time_seconds",
+        "queue_seconds",
+        note="First edge at 0.3 s. A request that fails before its first schedule can pull the "
+        "sum down: no restart.",
+    ),
+    Rule("request_prefill_time_seconds", "prefill_seconds"),
+    Rule("request_decode_time_seconds", "decode_seconds"),
+    Rule("request_inference_time_seconds", "inference_seconds"),
+    Rule("request_prompt_tokens", "input_tokens", note="Edges follow max_model_len."),
+    Rule("request_generation_tokens", "output_tokens", note="Edges follow max_model_len."),
+    Rule("request_params_max_tokens", "requested_output_tokens"),
+    Rule("request_params_n", "requested_completions"),
+    Rule("request_prefill_kv_computed_tokens", "prefill_computed_tokens"),
+    Rule("request_num_preemptions", "request_preemptions"),
+    Rule("iteration_tokens_total", "step_tokens", note="A histogram despite its name."),
+)
+
+VLLM = Engine(
+    name="vllm",
+    prefix="vllm",
+    rules=_GAUGES + _COUNTERS + _HISTOGRAMS + PROCESS_RULES,
+    ignored={
+        "request_max_num_generation_tokens": "the same as request_params_max_tokens unless n > 1",
+        "cpu_cache_usage_perc": "the swap space of old releases, long gone",
+        "avg_prompt_throughput_toks_per_s": "a mean of unknown window",
+        "avg_generation_throughput_toks_per_s": "a mean of unknown window",
+    },
+    facts=(
+        Fact("/version", ("version",), "engine_version"),
+        Fact("/v1/models", ("data", 0, "id"), "model"),
+    ),
+)
