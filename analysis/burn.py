@@ -92,12 +92,16 @@ def default_alerts(window_seconds: float) -> tuple[AlertRule, ...]:
     """
     rules = []
     for share, long_part, short_part, severity in _WORKBOOK:
-        long = max(SHORTEST_LONG_WINDOW_SECONDS, window_seconds * long_part)
-        short = max(SHORTEST_SHORT_WINDOW_SECONDS, window_seconds * short_part)
+        long = max(SHORTEST_LONG_WINDOW_SECONDS, _whole_minutes(window_seconds * long_part))
+        short = max(SHORTEST_SHORT_WINDOW_SECONDS, _whole_minutes(window_seconds * short_part))
         burn = round(share * window_seconds / long, 6)
         if burn >= 1.0:
             rules.append(AlertRule(severity, long, short, burn))
     return tuple(rules)
+
+
+def _whole_minutes(seconds: float) -> float:
+    return round(seconds / 60) * 60.0
 
 
 def unreachable_why(rule: AlertRule, target_ratio: float) -> str | None:

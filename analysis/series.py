@@ -1,0 +1,101 @@
+"""Counters become rates here, and only here.
+
+A counter is cumulative since its process started. A drop is a restart: what it shows afterwards was
+counted since then. Source: Prometheus `rate()` without its extrapolation.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Array = npt.NDArray[np.float64]
+# A step over more than this many expected intervals is a hole in the record.
+LONGEST_GAP_INTERVALS = 3.0
+
+
+def increases(values: Array) -> Array:
+    """Increase from each point to the next, across restarts; one shorter than the input.
+
+    Args:
+        values: cumulative counter in time order, finite, >= 0.
+    """
+    if values.size < 2:
+        return np.empty(0)
+    steps = np.diff(values)
+    return np.where(steps < 0, values[1:], steps)
+
+
+def increase(values: Array) -> float | None:
+    """Whole increase over the points; None with fewer than two, since one point tells nothing."""
+    return float(increases(values).sum()) if values.size >= 2 else None
+
+
+def steps(points: pl.DataFrame, *, longest_step_seconds: float | None = None) -> pl.DataFrame:
+    """What each point adds to the one before it.
+
+    Args:
+        points: series_id, at, value and any other columns; sorted by series_id and at.
+        longest_step_seconds: a longer step is a gap, and its increase unknown; None accepts all.
+
+    Returns:
+        The points with increase and seconds (both null at the first point of a series and, when a
+        limit is given, after a gap).
+    """
+    before = pl.col("value").shift(1).over("series_id")
+    seconds = (pl.col("at") - pl.col("at").shift(1).over("series_id")).dt.total_microseconds() / 1e6
+    known = seconds.is_not_null()
+    if longest_step_seconds is not None:
+        known = known & (seconds <= longest_step_seconds)
+    grown = (
+        pl.when(pl.col("value") < before).then(pl.col("value")).otherwise(pl.col("value") - before)
+    )
+    return points.with_columns(
+        increase=pl.when(known).then(grown), seconds=pl.when(known).then(seconds)
+    )
+
+
+def rates(stepped: pl.DataFrame, *keys: str) -> pl.DataFrame:
+    """Increase per second of each group: series summed, each divided by the time it covers.
+
+    Args:
+        stepped: as returned by `steps`.
+        keys: columns to group by, besides which series are summed.
+
+    Returns:
+        keys, increase, rate_per_second; groups without any known step are absent. Sorted by keys.
+    """
+    known = stepped.filter(pl.col("increase").is_not_null() & (pl.col("seconds") > 0))
+    each = known.group_by("series_id", *keys).agg(pl.col("increase").sum(), pl.col("seconds").sum())
+    return (
+        each.with_columns(rate_per_second=pl.col("increase") / pl.col("seconds"))
+        .group_by(*(keys or (pl.lit(0).alias("all"),)))
+        .agg(pl.col("increase").sum(), pl.col("rate_per_second").sum())
+        .sort(*(keys or ("all",)))
+    )
+
+
+def bin_starts(end: datetime, width_seconds: float, bins: int) -> pl.DataFrame:
+    """The left edges of bins that reach back from `end`.
+
+    Returns:
+        bin (bins-1 … 0), at (naive UTC, ascending).
+    """
+    last = end.replace(tzinfo=None)
+    numbers = range(bins - 1, -1, -1)
+    return pl.DataFrame(
+        {
+            "bin": list(numbers),
+            "at": [last - timedelta(seconds=(number + 1) * width_seconds) for number in numbers],
+        },
+        schema={"bin": pl.Int64, "at": pl.Datetime("us")},
+    )
+
+
+def on_bins(frame: pl.DataFrame, axis: pl.DataFrame) -> pl.DataFrame:
+    """The frame aligned to an axis of `bin_starts`; bins without a row are null, never 0."""
+    typed = frame.with_columns(pl.col("bin").cast(pl.Int64))
+    return axis.join(typed, on="bin", how="left", maintain_order="left").drop("bin")

@@ -1,0 +1,253 @@
+"""Counts of one SLO -> the tables behind its charts. Pure functions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analysis import series
+from analysis.burn import unreachable_why
+from analysis.slo import SloStatus, rule_state
+from analysis.slo_counts import Counted
+from analysis.slo_model import Slo, short_window
+from store.queries.log_bins import upper_edge_seconds
+from store.queries.scope import Scope
+
+MOST_POINTS = 300
+MOST_SPENDERS = 12
+BURN_WINDOWS_SECONDS = {
+    "burn_5m": 300.0,
+    "burn_1h": 3600.0,
+    "burn_6h": 6 * 3600.0,
+    "burn_3d": 3 * 86_400.0,
+}
+SPENT_BY_SCHEMA: dict[str, Any] = {
+    "dimension": pl.String,
+    "value": pl.String,
+    "bad": pl.Int64,
+    "attempted": pl.Int64,
+    "bad_share_ratio": pl.Float64,
+    "traffic_share_ratio": pl.Float64,
+    "over_representation": pl.Float64,
+}
+CURVE_SCHEMA: dict[str, Any] = {"threshold_seconds": pl.Float64, "attainment_ratio": pl.Float64}
+ALERTS_SCHEMA: dict[str, Any] = {
+    "severity": pl.String,
+    "long_window": pl.String,
+    "short_window": pl.String,
+    "threshold": pl.Float64,
+    "burn_long": pl.Float64,
+    "burn_short": pl.Float64,
+    "firing": pl.Boolean,
+    "reachable": pl.Boolean,
+    "why": pl.String,
+}
+_DIMENSIONS = ("model", "tenant", "route", "instance", "input_tokens", "hour")
+
+
+def budget(slo: Slo, counted: Counted) -> pl.DataFrame:
+    """Budget left as the window goes by; the last point is the budget left now.
+
+    1 - bad so far / allowed in the window, allowed = (1 - target) x attempted in the window.
+
+    Returns:
+        at (naive UTC, ends of bins), budget_left_ratio; null everywhere without requests.
+    """
+    width = counted.width_seconds
+    bins = max(1, round(slo.window_seconds / width))
+    bad, attempted = _dense(counted, bins)
+    allowed = (1 - slo.target_ratio) * attempted.sum()
+    left = 1 - np.cumsum(bad) / allowed if allowed > 0 else np.full(bins, np.nan)
+    ends = _bin_ends(counted, bins)
+    picked = _thinned(bins)
+    return pl.DataFrame(
+        {"at": ends.gather(picked), "budget_left_ratio": left[picked]},
+        schema={"at": pl.Datetime("us"), "budget_left_ratio": pl.Float64},
+    ).with_columns(pl.col("budget_left_ratio").fill_nan(None))
+
+
+def burn(slo: Slo, counted: Counted, scope: Scope) -> pl.DataFrame:
+    """Burn over four windows that end at each point of the visible range.
+
+    Returns:
+        at (naive UTC, ends of bins), burn_5m, burn_1h, burn_6h, burn_3d; null where nothing came in
+        the window, or the window is longer than the SLO's or finer than the counts.
+    """
+    width = counted.width_seconds
+    shown = max(1, int(np.ceil(scope.seconds / width)))
+    reach = shown + round(max(BURN_WINDOWS_SECONDS.values()) / width)
+    bad, attempted = _dense(counted, reach)
+    bad_sum = np.concatenate([[0.0], np.cumsum(bad)])
+    attempted_sum = np.concatenate([[0.0], np.cumsum(attempted)])
+    last = np.arange(reach - shown, reach)[_thinned(shown)] + 1
+    columns: dict[str, Any] = {"at": _bin_ends(counted, reach).gather((last - 1).tolist())}
+    for name, seconds in BURN_WINDOWS_SECONDS.items():
+        first = np.maximum(0, last - max(1, round(seconds / width)))
+        came = attempted_sum[last] - attempted_sum[first]
+        spoiled = bad_sum[last] - bad_sum[first]
+        known = (came > 0) & (width <= seconds <= slo.window_seconds)
+        ratio = np.divide(spoiled, came, out=np.full(came.shape, np.nan), where=known)
+        columns[name] = ratio / (1 - slo.target_ratio)
+    return pl.DataFrame(columns).with_columns(
+        pl.col("at").cast(pl.Datetime("us")),
+        *(pl.col(n).fill_nan(None) for n in BURN_WINDOWS_SECONDS),
+    )
+
+
+def events(found: pl.DataFrame, scope: Scope, width_seconds: int) -> pl.DataFrame:
+    """Requests per bin of the visible range; 0 is a true 0 here, since rows were counted.
+
+    Returns:
+        at (naive UTC, starts of bins), good, bad, undetermined.
+    """
+    bins = max(1, int(np.ceil(scope.seconds / width_seconds)))
+    axis = series.bin_starts(scope.end, width_seconds, bins)
+    kept = found.select("bin", "good", "bad", "undetermined")
+    return series.on_bins(kept, axis).with_columns(
+        pl.col("good", "bad", "undetermined").fill_null(0)
+    )
+
+
+def alerts(slo: Slo, counted: Counted) -> pl.DataFrame:
+    """Every burn rule: its two burns now, whether it fires and whether it ever can."""
+    rows = []
+    for rule in slo.alerts:
+        long, short, firing = rule_state(slo, counted, rule)
+        unreachable = unreachable_why(rule, slo.target_ratio)
+        why = unreachable or (
+            "fires" if firing else _why_silent(slo, counted, rule.long_seconds, long)
+        )
+        rows.append(
+            (
+                rule.severity,
+                short_window(rule.long_seconds),
+                short_window(rule.short_seconds),
+                rule.burn,
+                long,
+                short,
+                firing,
+                unreachable is None,
+                why,
+            )
+        )
+    return pl.DataFrame(rows, schema=ALERTS_SCHEMA, orient="row")
+
+
+def spent_by(found: pl.DataFrame) -> pl.DataFrame:
+    """Who the bad requests were, against who the traffic was.
+
+    Args:
+        found: as returned by `store.queries.slo.spenders`.
+
+    Returns:
+        Columns of `SPENT_BY_SCHEMA`; the largest twelve of each dimension that says anything, by
+        bad requests. over_representation = share of bad / share of traffic.
+    """
+    named = found.with_columns(
+        pl.col("input_octave").map_elements(_octave, return_dtype=pl.String).alias("input_tokens"),
+        pl.col("hour").map_elements(_hour, return_dtype=pl.String),
+    )
+    parts = [
+        _shares(named, dimension)
+        for dimension in _DIMENSIONS
+        if named[dimension].drop_nulls().n_unique() > 1
+    ]
+    return pl.concat(parts) if parts else pl.DataFrame(schema=SPENT_BY_SCHEMA)
+
+
+def threshold_curve(slo: Slo, status: SloStatus, column: str, found: pl.DataFrame) -> pl.DataFrame:
+    """Attainment as a function of one threshold, from log bins (at most 4.4 % apart).
+
+    Exact at the bin edges; the row of the SLO's own threshold is the counted attainment.
+
+    Args:
+        slo: the definition.
+        status: where it stands; its attempted requests are the denominator.
+        column: the quantity whose threshold is varied.
+        found: log_bin, requests; as returned by `store.queries.slo.threshold_bins`.
+    """
+    if found.is_empty() or status.tally.attempted <= 0:
+        return pl.DataFrame(schema=CURVE_SCHEMA)
+    edges = [upper_edge_seconds(number) for number in found["log_bin"].to_list()]
+    curve = pl.DataFrame(
+        {
+            "threshold_seconds": edges,
+            "attainment_ratio": found["requests"].cum_sum() / status.tally.attempted,
+        },
+        schema=CURVE_SCHEMA,
+    )
+    if status.attainment_ratio is None:
+        return curve
+    own = pl.DataFrame(
+        {
+            "threshold_seconds": [slo.limits_seconds[column]],
+            "attainment_ratio": [status.attainment_ratio],
+        },
+        schema=CURVE_SCHEMA,
+    )
+    return pl.concat([curve, own]).sort("threshold_seconds")
+
+
+def _why_silent(slo: Slo, counted: Counted, seconds: float, long: float | None) -> str:
+    if long is None:
+        return "no request in the window"
+    bad = counted.window(seconds).bad_low
+    if bad < slo.minimum_bad_events:
+        return f"{bad:.0f} bad requests in the window; fires from {slo.minimum_bad_events} on"
+    return "below the threshold"
+
+
+def _dense(counted: Counted, bins: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Certainly bad and attempted requests of the last `bins` bins, oldest first."""
+    bad, attempted = np.zeros(bins), np.zeros(bins)
+    kept = counted.bins.filter((pl.col("bin") >= 0) & (pl.col("bin") < bins))
+    places = bins - 1 - kept["bin"].to_numpy()
+    attempted[places] = kept["attempted"].to_numpy()
+    bad[places] = (kept["attempted"] - kept["good_high"]).to_numpy()
+    return bad, attempted
+
+
+def _bin_ends(counted: Counted, bins: int) -> pl.Series:
+    width = timedelta(seconds=counted.width_seconds)
+    starts = series.bin_starts(counted.end, counted.width_seconds, bins)
+    return starts.select(pl.col("at") + width)["at"]
+
+
+def _thinned(bins: int) -> list[int]:
+    """At most `MOST_POINTS` evenly spaced positions, the last one always among them."""
+    step = max(1, int(np.ceil(bins / MOST_POINTS)))
+    return list(range((bins - 1) % step, bins, step))
+
+
+def _octave(octave: int) -> str:
+    return f"{2**octave:,}-{2 ** (octave + 1) - 1:,}"
+
+
+def _hour(hour: int) -> str:
+    return f"{hour:02d}:00-{(hour + 1) % 24:02d}:00"
+
+
+def _shares(named: pl.DataFrame, dimension: str) -> pl.DataFrame:
+    total_bad, total = named["bad"].sum(), named["attempted"].sum()
+    grouped = (
+        named.group_by(pl.col(dimension).cast(pl.String).fill_null("(none)").alias("value"))
+        .agg(pl.col("bad").sum(), pl.col("attempted").sum())
+        .filter(pl.col("attempted") > 0)
+        .sort(["bad", "attempted", "value"], descending=[True, True, False])
+        .head(MOST_SPENDERS)
+    )
+    bad_share = pl.col("bad") / total_bad if total_bad else pl.lit(None, pl.Float64)
+    traffic_share = pl.col("attempted") / total
+    return grouped.select(
+        pl.lit(dimension).alias("dimension"),
+        "value",
+        pl.col("bad").cast(pl.Int64),
+        pl.col("attempted").cast(pl.Int64),
+        bad_share.alias("bad_share_ratio"),
+        traffic_share.alias("traffic_share_ratio"),
+        (bad_share / traffic_share).alias("over_representation"),
+    )

@@ -1,0 +1,278 @@
+"""The SLO pages: the list, and everything about one objective."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from analysis import slo_frames
+from analysis.emptiness import why_empty
+from analysis.measure import Measure, View
+from analysis.slo import (
+    STATUS_ORDER,
+    SloStatus,
+    applicable,
+    check,
+    count,
+    good_rule,
+    status_of,
+)
+from analysis.slo_counts import Counted
+from analysis.slo_model import Slo, short_window
+from store.errors import InputError
+from store.queries import slo as slo_queries
+from store.queries.scope import Scope
+from store.reader import Reader
+
+SLOS_SCHEMA: dict[str, Any] = {
+    "name": pl.String,
+    "kind": pl.String,
+    "objective_text": pl.String,
+    "target_ratio": pl.Float64,
+    "window_seconds": pl.Float64,
+    "attempted": pl.Int64,
+    "good": pl.Int64,
+    "bad": pl.Int64,
+    "undetermined": pl.Int64,
+    "attainment_ratio": pl.Float64,
+    "attainment_low": pl.Float64,
+    "attainment_high": pl.Float64,
+    "budget_left_ratio": pl.Float64,
+    "burn_1h": pl.Float64,
+    "burn_6h": pl.Float64,
+    "exhausted_at": pl.Datetime("us"),
+    "status": pl.String,
+    "why": pl.String,
+    "attainment_of_successful_ratio": pl.Float64,
+    "basis": pl.String,
+}
+
+
+def slo_list(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
+    """Every SLO of the scope's sources, the one that runs out first at the top.
+
+    Frames: `slos` (columns of `SLOS_SCHEMA`). Budgets are those of each SLO's own window ending at
+    `scope.end`; the visible range plays no part.
+    """
+    statuses = sorted(check(reader, slos, scope), key=urgency)
+    frame = pl.DataFrame([status_row(item) for item in statuses], schema=SLOS_SCHEMA)
+    sentences = [verdict(item) for item in statuses if item.status != "healthy"]
+    if not slos:
+        sentences.append(
+            "No SLO is defined yet: write one in slo.toml, `servescope slo lint` checks it."
+        )
+    elif not statuses:
+        sentences.append(f"None of the {len(slos)} SLOs is about the sources shown.")
+    elif not sentences:
+        sentences.append(f"All {len(statuses)} SLOs are healthy.")
+    sentences += _filter_note(scope)
+    empty = why_empty(reader, scope) if all(s.status == "no data" for s in statuses) else None
+    return View("slo_list", scope, frames={"slos": frame}, sentences=tuple(sentences), empty=empty)
+
+
+def slo_detail(reader: Reader, scope: Scope, *, slos: Sequence[Slo], slo: str = "") -> View:
+    """Everything about one SLO.
+
+    Measures: attainment_ratio, attainment_of_successful_ratio, budget_left_ratio, burn_1h, burn_6h.
+    Frames: `slos` (its row of the list), `budget`, `burn`, `events`, `alerts`, `spent_by`,
+    `threshold_curve`; columns in `analysis.slo_frames`.
+
+    Raises:
+        InputError: no SLO has this name, or it is not about these sources.
+    """
+    chosen = _named(reader, slos, scope, slo)
+    counted = count(reader, [chosen], scope)[0]
+    charted = _charted(reader, chosen, scope)
+    status = status_of(chosen, counted)
+    rule = good_rule(chosen, slo_queries.source_ids(reader))
+    start = scope.end - timedelta(seconds=chosen.window_seconds)
+    frames = {
+        "slos": pl.DataFrame([status_row(status)], schema=SLOS_SCHEMA),
+        "budget": slo_frames.budget(chosen, counted),
+        "burn": slo_frames.burn(chosen, charted, scope),
+        "events": _events(reader, chosen, scope),
+        "alerts": slo_frames.alerts(chosen, counted),
+    }
+    sql: dict[str, str] = {}
+    if status.basis == "requests":
+        found, sql["spent_by"] = slo_queries.spenders(reader, scope, rule, start, scope.end)
+        frames["spent_by"] = slo_frames.spent_by(found)
+        curve, sql["threshold_curve"] = _curve(reader, chosen, status, scope, start)
+        frames["threshold_curve"] = curve
+    else:
+        frames["spent_by"] = pl.DataFrame(schema=slo_frames.SPENT_BY_SCHEMA)
+        frames["threshold_curve"] = pl.DataFrame(schema=slo_frames.CURVE_SCHEMA)
+    sentences = (verdict(status), *_contributor(frames["spent_by"]), *_filter_note(scope))
+    empty = why_empty(reader, scope) if status.status == "no data" else None
+    return View("slo_detail", scope, _measures(status), frames, sentences, empty, sql)
+
+
+def urgency(status: SloStatus) -> tuple[int, float, float]:
+    """Sort key: worst status first, then time to exhaustion, then budget left."""
+    end = status.exhausted_at.timestamp() if status.exhausted_at else math.inf
+    left = status.budget_left_ratio
+    return STATUS_ORDER.index(status.status), end, math.inf if left is None else left
+
+
+def status_row(status: SloStatus) -> dict[str, Any]:
+    """One row of the `slos` frame."""
+    exact = status.tally.exact and status.status != "no data"
+    return {
+        "name": status.slo.name,
+        "kind": status.slo.kind,
+        "objective_text": status.slo.objective_text,
+        "target_ratio": status.slo.target_ratio,
+        "window_seconds": status.slo.window_seconds,
+        "attempted": round(status.tally.attempted),
+        "good": round(status.tally.good_low) if exact else None,
+        "bad": round(status.tally.bad_low) if exact else None,
+        "undetermined": round(status.tally.undetermined),
+        "attainment_ratio": status.attainment_ratio,
+        "attainment_low": status.attainment_low,
+        "attainment_high": status.attainment_high,
+        "budget_left_ratio": status.budget_left_ratio,
+        "burn_1h": status.burn_1h,
+        "burn_6h": status.burn_6h,
+        "exhausted_at": _naive(status.exhausted_at),
+        "status": status.status,
+        "why": status.why,
+        "attainment_of_successful_ratio": status.attainment_of_successful_ratio,
+        "basis": status.basis,
+    }
+
+
+def verdict(status: SloStatus) -> str:
+    """Where one SLO stands, as a sentence that starts with its name."""
+    slo, parts = status.slo, []
+    if status.attainment_ratio is not None:
+        parts.append(
+            f"{status.attainment_ratio * 100:.4g} % of {status.tally.attempted:,.0f} attempted"
+            f" requests were good in {short_window(slo.window_seconds)}"
+            f" (target {slo.target_ratio * 100:.6g} %)"
+        )
+    elif status.attainment_low is not None and status.attainment_high is not None:
+        parts.append(
+            f"between {status.attainment_low * 100:.4g} and {status.attainment_high * 100:.4g} %"
+            f" were good (target {slo.target_ratio * 100:.6g} %)"
+        )
+    if status.burn_1h is not None and status.burn_1h > 1:
+        parts.append(f"it burned at {status.burn_1h:.3g}x in the last hour")
+    if status.status == "no data":
+        return f"{slo.name}: no data, {status.why}."
+    return f"{slo.name} is {_word(status.status)}: {'; '.join([*parts, status.why])}."
+
+
+def _word(status: str) -> str:
+    return {"watch": "to be watched", "too few events": "undecided"}.get(status, status)
+
+
+def _named(reader: Reader, slos: Sequence[Slo], scope: Scope, name: str) -> Slo:
+    for slo in slos:
+        if slo.name == name:
+            if not applicable(reader, [slo], scope):
+                about = ", ".join(slo.match.sources)
+                raise InputError(
+                    f"the SLO '{name}' is about {about}, which is not shown",
+                    hint=f"choose source={about}",
+                )
+            return slo
+    names = [slo.name for slo in slos]
+    near = difflib.get_close_matches(name, names, n=1)
+    known = f"there are: {', '.join(names)}" if names else "none is defined; write slo.toml"
+    hint = f"did you mean '{near[0]}'?" if near else known
+    raise InputError(f"no SLO is called '{name}'" if name else "which SLO?", hint=hint)
+
+
+def _charted(reader: Reader, slo: Slo, scope: Scope) -> Counted:
+    """Counts that reach back far enough for every window of the burn chart."""
+    longest = min(slo.window_seconds, max(slo_frames.BURN_WINDOWS_SECONDS.values()))
+    return count(reader, [slo], scope, reach_seconds=scope.seconds + longest)[0]
+
+
+def _events(reader: Reader, slo: Slo, scope: Scope) -> pl.DataFrame:
+    """Good, bad and undetermined requests over the visible range, in round bins."""
+    width = scope.bin_seconds()
+    rule = good_rule(slo, slo_queries.source_ids(reader))
+    found = slo_queries.counts(reader, scope, [rule], scope.start, scope.end, width)
+    return slo_frames.events(found, scope, width)
+
+
+def _curve(
+    reader: Reader, slo: Slo, status: SloStatus, scope: Scope, start: datetime
+) -> tuple[pl.DataFrame, str]:
+    """Attainment against the first threshold of the SLO, its other ones held."""
+    columns = list(slo.limits_seconds)
+    if not columns:
+        return pl.DataFrame(schema=slo_frames.CURVE_SCHEMA), ""
+    rule = good_rule(slo, slo_queries.source_ids(reader))
+    found, sql = slo_queries.threshold_bins(reader, scope, rule, columns[0], start, scope.end)
+    return slo_frames.threshold_curve(slo, status, columns[0], found), sql
+
+
+def _contributor(spent: pl.DataFrame) -> list[str]:
+    """Who spent the budget out of proportion, if anybody did."""
+    stand_out = spent.filter((pl.col("bad") >= 20) & (pl.col("over_representation") >= 1.5)).sort(
+        "bad_share_ratio", descending=True
+    )
+    if stand_out.is_empty():
+        return []
+    row = stand_out.row(0, named=True)
+    return [
+        f"{row['bad_share_ratio'] * 100:.0f} % of the bad requests are"
+        f" {_called(row['dimension'], row['value'])}, which is {row['traffic_share_ratio'] * 100:.0f} % of the traffic."
+    ]
+
+
+def _called(dimension: str, value: str) -> str:
+    names = {"hour": f"from {value}", "input_tokens": f"those of {value} input tokens"}
+    return names.get(dimension, f"{dimension} {value}")
+
+
+def _filter_note(scope: Scope) -> list[str]:
+    if not slo_queries.scope_labels(scope):
+        return []
+    chosen = "; ".join(f"{k} {', '.join(v)}" for k, v in slo_queries.scope_labels(scope).items())
+    return [f"Only {chosen}: budgets are those of this part, not of the whole SLO."]
+
+
+def _measures(status: SloStatus) -> dict[str, Measure]:
+    tally = status.tally
+    why = status.why if status.attainment_ratio is None else None
+    events = round(tally.attempted)
+    return {
+        "attainment_ratio": Measure(
+            status.attainment_ratio,
+            "ratio",
+            status.attainment_low,
+            status.attainment_high,
+            events,
+            why,
+        ),
+        "attainment_of_successful_ratio": Measure(
+            status.attainment_of_successful_ratio, "ratio", n=round(tally.measured), why=why
+        ),
+        "budget_left_ratio": Measure(status.budget_left_ratio, "ratio", n=events, why=why),
+        "burn_1h": Measure(
+            status.burn_1h, "ratio", why=why or _why_no_burn(status, status.burn_1h, 3600)
+        ),
+        "burn_6h": Measure(
+            status.burn_6h, "ratio", why=why or _why_no_burn(status, status.burn_6h, 6 * 3600)
+        ),
+    }
+
+
+def _why_no_burn(status: SloStatus, burn: float | None, seconds: float) -> str | None:
+    if burn is not None:
+        return None
+    if seconds > status.slo.window_seconds:
+        return f"the SLO's window is only {short_window(status.slo.window_seconds)}"
+    return f"no request in the last {short_window(seconds)}"
+
+
+def _naive(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=None) if at is not None else None

@@ -1,0 +1,273 @@
+"""Counting good and bad requests: one scan for any number of objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from store.queries.log_bins import log_bin_sql
+from store.queries.scope import Scope
+from store.reader import Reader
+
+LABEL_COLUMNS = ("model", "tenant", "route", "instance", "slo_class")
+COUNTS_SCHEMA: dict[str, Any] = {
+    "rule": pl.Int64,
+    "bin": pl.Int64,
+    "good": pl.Int64,
+    "bad": pl.Int64,
+    "undetermined": pl.Int64,
+    "measured": pl.Int64,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GoodRule:
+    """What makes a request good, and which requests are meant.
+
+    Attributes:
+        limits_seconds: request column -> largest good value; empty asks for success alone.
+        labels: label column -> accepted values; a missing column accepts all.
+        source_ids: sources that are meant; empty means all in scope.
+        count_aborted: whether an aborted request is bad (else it is undetermined).
+    """
+
+    limits_seconds: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    source_ids: tuple[int, ...] = ()
+    count_aborted: bool = True
+
+
+def naive_utc(at: datetime) -> datetime:
+    """How DuckDB keeps an aware time: naive, in UTC."""
+    return at.astimezone(UTC).replace(tzinfo=None)
+
+
+def outcome_sql(rule: GoodRule, values: dict[str, Any], name: str) -> str:
+    """SQL that is TRUE for a good request, FALSE for a bad one and NULL for an undetermined one.
+
+    A request that broke one limit is bad even when another quantity was not recorded.
+
+    Args:
+        rule: what makes a request good.
+        values: receives the query parameters.
+        name: unique prefix of those parameters.
+    """
+    parts = []
+    for column, limit in rule.limits_seconds.items():
+        values[f"{name}_{column}"] = limit
+        parts.append(f"r.{column} <= ${name}_{column}")
+    good = f"(r.status = 'ok' AND {' AND '.join(parts)})" if parts else "(r.status = 'ok')"
+    if rule.count_aborted:
+        return good
+    return f"CASE WHEN r.status = 'aborted' THEN NULL ELSE {good} END"
+
+
+def counts(
+    reader: Reader,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    start: datetime,
+    end: datetime,
+    width_seconds: int,
+) -> pl.DataFrame:
+    """Good, bad and undetermined requests per rule and bin, in one scan.
+
+    Bin 0 is the one that ends at `end`; bin k covers [end - (k+1) width, end - k width).
+
+    Args:
+        reader: the store.
+        scope: sources and labels; its own time range is not used.
+        rules: the objectives.
+        start: aware, inclusive.
+        end: aware, exclusive.
+        width_seconds: > 0.
+
+    Returns:
+        rule, bin, good, bad, undetermined, measured (successful requests whose quantities are
+        known); bins without requests are absent. Sorted by rule and bin.
+    """
+    if not rules:
+        return pl.DataFrame(schema=COUNTS_SCHEMA)
+    values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
+    columns = []
+    for index, rule in enumerate(rules):
+        outcome = outcome_sql(rule, values, f"rule{index}")
+        meant = _meant_sql(rule, index)
+        columns += [
+            f"count(*) FILTER (WHERE {meant} AND {outcome}) AS good{index}",
+            f"count(*) FILTER (WHERE {meant} AND NOT {outcome}) AS bad{index}",
+            f"count(*) FILTER (WHERE {meant} AND ({outcome}) IS NULL) AS undetermined{index}",
+            f"count(*) FILTER (WHERE {meant} AND r.status = 'ok' AND ({outcome}) IS NOT NULL)"
+            f" AS measured{index}",
+        ]
+    width_us = int(width_seconds * 1_000_000)
+    sql = (
+        f"{_labels_cte(scope, rules, values)}"
+        f"SELECT (epoch_us($end) - epoch_us(r.arrived_at) - 1) // {width_us} AS bin,\n  "
+        + ",\n  ".join(columns)
+        + f"\nFROM request AS r{_labels_join(scope, rules)}\n"
+        f"WHERE {source_sql(scope)} AND r.arrived_at >= $start AND r.arrived_at < $end\n"
+        "GROUP BY bin"
+    )
+    wide = reader.frame(sql, **values)
+    parts = [
+        wide.select(
+            pl.lit(index, pl.Int64).alias("rule"),
+            pl.col("bin").cast(pl.Int64),
+            *(
+                pl.col(f"{name}{index}").cast(pl.Int64).alias(name)
+                for name in ("good", "bad", "undetermined", "measured")
+            ),
+        )
+        for index in range(len(rules))
+    ]
+    return (
+        pl.concat(parts)
+        .filter(pl.col("good") + pl.col("bad") + pl.col("undetermined") > 0)
+        .sort("rule", "bin")
+    )
+
+
+def spenders(
+    reader: Reader, scope: Scope, rule: GoodRule, start: datetime, end: datetime
+) -> tuple[pl.DataFrame, str]:
+    """Bad and attempted requests by everything that may explain them, in one scan.
+
+    Returns:
+        model, tenant, route, instance, input_octave (log2 of input tokens, rounded down),
+        hour (0-23), bad, attempted; and the SQL.
+    """
+    values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
+    outcome = outcome_sql(rule, values, "rule0")
+    sql = (
+        f"WITH c AS (SELECT r.labels_id,\n"
+        "  CAST(floor(log2(greatest(r.input_tokens, 1))) AS INTEGER) AS input_octave,\n"
+        "  hour(r.arrived_at) AS hour,\n"
+        f"  count(*) FILTER (WHERE NOT {outcome}) AS bad,\n"
+        f"  count(*) FILTER (WHERE ({outcome}) IS NOT NULL) AS attempted\n"
+        f"FROM request AS r\nWHERE {source_sql(scope, rule)}"
+        " AND r.arrived_at >= $start AND r.arrived_at < $end\n"
+        f"{_labels_in(scope, rule, values)}"
+        "GROUP BY ALL)\n"
+        "SELECT l.model, l.tenant, l.route, l.instance, c.input_octave, c.hour,\n"
+        "  CAST(sum(c.bad) AS BIGINT) AS bad, CAST(sum(c.attempted) AS BIGINT) AS attempted\n"
+        "FROM c JOIN request_labels AS l USING (labels_id) GROUP BY ALL"
+    )
+    return reader.frame(sql, **values), sql
+
+
+def threshold_bins(
+    reader: Reader, scope: Scope, rule: GoodRule, column: str, start: datetime, end: datetime
+) -> tuple[pl.DataFrame, str]:
+    """How many requests would be good for every threshold of one quantity, others held.
+
+    Args:
+        reader: the store.
+        scope: sources and labels.
+        rule: the objective; its limit on `column` is left open.
+        column: one of the keys of `rule.limits_seconds`.
+        start: aware, inclusive.
+        end: aware, exclusive.
+
+    Returns:
+        log_bin, requests: good requests if only `column` did not matter, by its log bin; sorted;
+        and the SQL.
+    """
+    values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
+    others = {key: limit for key, limit in rule.limits_seconds.items() if key != column}
+    open_rule = GoodRule(others, rule.labels, rule.source_ids, rule.count_aborted)
+    sql = (
+        f"SELECT {log_bin_sql(f'r.{column}')} AS log_bin, count(*) AS requests\n"
+        f"FROM request AS r\nWHERE {source_sql(scope, rule)}"
+        " AND r.arrived_at >= $start AND r.arrived_at < $end\n"
+        f"{_labels_in(scope, rule, values)}"
+        f"AND r.{column} IS NOT NULL AND {outcome_sql(open_rule, values, 'rule0')}\n"
+        "GROUP BY log_bin ORDER BY log_bin"
+    )
+    return reader.frame(sql, **values), sql
+
+
+def source_sql(scope: Scope, rule: GoodRule | None = None) -> str:
+    """SQL condition on `r.source_id`; the ids are our own small integers."""
+    chosen = scope.source_ids
+    if rule is not None and rule.source_ids:
+        chosen = tuple(number for number in chosen if number in rule.source_ids)
+    if not chosen:
+        return "FALSE"
+    return f"r.source_id IN ({', '.join(str(int(number)) for number in chosen)})"
+
+
+def scope_labels(scope: Scope) -> dict[str, tuple[str, ...]]:
+    """The label filters of a scope that say anything, by column."""
+    given = {
+        "model": scope.models,
+        "tenant": scope.tenants,
+        "route": scope.routes,
+        "instance": scope.instances,
+    }
+    return {column: accepted for column, accepted in given.items() if accepted}
+
+
+def labels_sql(labels: Mapping[str, tuple[str, ...]], values: dict[str, Any], name: str) -> str:
+    """SQL condition on a row of `request_labels`; a NULL label never matches.
+
+    Args:
+        labels: column -> accepted values; columns are checked against `LABEL_COLUMNS`.
+        values: receives the query parameters.
+        name: unique prefix of those parameters.
+    """
+    parts = []
+    for column, accepted in labels.items():
+        if column not in LABEL_COLUMNS:
+            raise ValueError(f"{column} is not a label")
+        values[f"{name}_{column}"] = list(accepted)
+        parts.append(f"coalesce(list_contains(${name}_{column}, {column}), FALSE)")
+    return " AND ".join(parts) or "TRUE"
+
+
+def _labels_in(scope: Scope, rule: GoodRule, values: dict[str, Any]) -> str:
+    if not scope_labels(scope) and not rule.labels:
+        return ""
+    in_scope = labels_sql(scope_labels(scope), values, "scope")
+    meant = labels_sql(rule.labels, values, "match")
+    return (
+        f"AND r.labels_id IN (SELECT labels_id FROM request_labels WHERE {in_scope} AND {meant})\n"
+    )
+
+
+def _labels_cte(scope: Scope, rules: Sequence[GoodRule], values: dict[str, Any]) -> str:
+    """One flag a rule, computed once per combination of labels instead of once per request."""
+    if not _labels_join(scope, rules):
+        return ""
+    flags = [
+        f"{labels_sql(rule.labels, values, f'match{index}')} AS meant{index}"
+        for index, rule in enumerate(rules)
+    ]
+    in_scope = labels_sql(scope_labels(scope), values, "scope")
+    return (
+        f"WITH meant AS (SELECT labels_id, {', '.join(flags)}\n"
+        f"  FROM request_labels WHERE {in_scope})\n"
+    )
+
+
+def _labels_join(scope: Scope, rules: Sequence[GoodRule]) -> str:
+    if not scope_labels(scope) and not any(rule.labels for rule in rules):
+        return ""
+    return " JOIN meant USING (labels_id)"
+
+
+def _meant_sql(rule: GoodRule, index: int) -> str:
+    parts = [f"meant{index}"] if rule.labels else []
+    if rule.source_ids:
+        parts.append(f"r.source_id IN ({', '.join(str(int(n)) for n in rule.source_ids)})")
+    return " AND ".join(parts) or "TRUE"
+
+
+def source_ids(reader: Reader) -> dict[str, int]:
+    """Source name -> source id, without touching the requests."""
+    frame = reader.frame("SELECT name, source_id FROM source")
+    return dict(zip(frame["name"].to_list(), frame["source_id"].to_list(), strict=True))
