@@ -35,9 +35,12 @@ class Database:
     ) -> None:
         self.path = path
         self.settings = settings
+        self.clock = clock
         self._connection = connection
         self.writer = Writer(connection.cursor(), settings, clock)
         self.reader = Reader(connection, settings)
+        # Ad-hoc SQL waits for its own turn, so that it never takes a slot from the pages.
+        self.adhoc_reader = Reader(connection, settings, slots=1)
 
     @classmethod
     def open(
@@ -79,6 +82,7 @@ class Database:
         """Write what is queued, then close. Safe to call twice."""
         self.writer.close()
         self.reader.close()
+        self.adhoc_reader.close()
         self._connection.close()
 
     def size_bytes(self) -> int | None:
@@ -129,6 +133,9 @@ def _connect(path: Path | None, settings: StoreSettings) -> duckdb.DuckDBPyConne
         "memory_limit": f"{settings.memory_limit_bytes}B",
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
+        # A name in somebody's SQL must never be looked up among our Python variables.
+        "python_enable_replacements": False,
+        "max_temp_directory_size": f"{settings.spill_limit_bytes}B",
         "preserve_insertion_order": True,
     }
     if settings.threads is not None:

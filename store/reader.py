@@ -1,4 +1,4 @@
-"""Reading: a cursor per thread, a time limit per query, a bounded number at once."""
+"""Reading: a bounded number of cursors, a time limit per query, frames out."""
 
 from __future__ import annotations
 
@@ -13,19 +13,40 @@ import polars as pl
 from store.errors import QueryTimeout, StoreError
 from store.settings import StoreSettings
 
+_CLOSED_HINT = "open it again"
+_CLOSE_WAIT_SECONDS = 0.05
+_CLOSE_TRIES = 100
+
 
 class Reader:
-    """Runs read queries over the shared DuckDB instance; safe to use from any thread."""
+    """Runs read queries over the shared DuckDB instance; safe to use from any thread.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, settings: StoreSettings) -> None:
+    Cursors belong to slots, not to threads: web servers make and drop threads all the time, and a
+    cursor for each would never be given back.
+
+    Args:
+        connection: the instance; each cursor is a connection of its own.
+        settings: limits.
+        slots: queries that run at once; None takes `settings.concurrent_queries`.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        settings: StoreSettings,
+        *,
+        slots: int | None = None,
+    ) -> None:
         self._connection = connection
         self._settings = settings
-        self._slots = threading.BoundedSemaphore(settings.concurrent_queries)
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._slot_count = slots or settings.concurrent_queries
+        self._slots = threading.BoundedSemaphore(self._slot_count)
+        self._lock = threading.Condition()
+        self._idle: list[duckdb.DuckDBPyConnection] = []
+        self._watches: set[_Watch] = set()
         self._waiting = 0
-        self._running = 0
+        self._queries = 0
+        self._timeouts = 0
         self._closed = False
 
     def frame(self, sql: str, **params: Any) -> pl.DataFrame:
@@ -39,8 +60,7 @@ class Reader:
             QueryTimeout: the query, or its wait for a free slot, passed `query_limit_seconds`.
             StoreError: DuckDB refused the query, or the store is closed.
         """
-        limit = self._settings.query_limit_seconds
-        with self.cursor(limit) as cursor:
+        with self.cursor(self._settings.query_limit_seconds) as cursor:
             return cursor.execute(sql, params or None).pl()
 
     def scalar(self, sql: str, **params: Any) -> Any:
@@ -56,7 +76,7 @@ class Reader:
 
     @contextmanager
     def cursor(self, limit_seconds: float) -> Iterator[duckdb.DuckDBPyConnection]:
-        """This thread's cursor, with a slot held and a timer that interrupts it.
+        """A cursor with its slot held and a timer that interrupts it.
 
         Args:
             limit_seconds: > 0; for the wait and for the query, each.
@@ -66,75 +86,129 @@ class Reader:
             StoreError: DuckDB refused the query, or the store is closed.
         """
         self._take_slot(limit_seconds)
-        fired = threading.Event()
         try:
-            cursor = self._cursor()
-            timer = threading.Timer(limit_seconds, _interrupt, (cursor, fired))
-            timer.daemon = True
-            timer.start()
+            watch = self._watch(limit_seconds)
             try:
-                yield cursor
-            except duckdb.Error as error:
-                raise _explain(error, limit_seconds, timed_out=fired.is_set()) from error
+                yield watch.cursor
+            except (duckdb.Error, OSError) as error:  # a stream reports through Arrow: OSError
+                raise self._explain(error, watch, limit_seconds) from error
             finally:
-                timer.cancel()
+                self._give_back(watch)
         finally:
-            with self._lock:
-                self._running -= 1
             self._slots.release()
 
     def stats(self) -> dict[str, int]:
-        """How many queries run and wait now."""
+        """How many queries run and wait now, and how many ran or were stopped since start."""
         with self._lock:
             return {
-                "queries_running": self._running,
+                "queries_running": len(self._watches),
                 "queries_waiting": self._waiting,
-                "query_slots": self._settings.concurrent_queries,
-                "cursors": len(self._cursors),
+                "query_slots": self._slot_count,
+                "cursors": len(self._idle) + len(self._watches),
+                "queries": self._queries,
+                "queries_timed_out": self._timeouts,
             }
 
     def close(self) -> None:
-        """Close all cursors. Safe to call twice."""
+        """Stop what runs, then close all cursors. Safe to call twice."""
         with self._lock:
             self._closed = True
-            cursors, self._cursors = self._cursors, []
-        for cursor in cursors:
+            idle, self._idle = self._idle, []
+            for _ in range(_CLOSE_TRIES):
+                # Again and again: an interrupt just before a query starts is forgotten by it.
+                for watch in self._watches:
+                    watch.stop()
+                if not self._watches:
+                    break
+                self._lock.wait(_CLOSE_WAIT_SECONDS)
+        for cursor in idle:
             cursor.close()
 
     def _take_slot(self, limit_seconds: float) -> None:
         with self._lock:
             self._waiting += 1
-        taken = self._slots.acquire(timeout=limit_seconds)
-        with self._lock:
-            self._waiting -= 1
-            self._running += taken
+        try:
+            taken = self._slots.acquire(timeout=limit_seconds)
+        finally:
+            with self._lock:
+                self._waiting -= 1
         if not taken:
             raise QueryTimeout(
                 f"no free query slot within {limit_seconds:g} s",
                 hint="choose a shorter range, or raise store.concurrent_queries",
             )
 
-    def _cursor(self) -> duckdb.DuckDBPyConnection:
-        cursor: duckdb.DuckDBPyConnection | None = getattr(self._local, "cursor", None)
-        if cursor is None:
-            with self._lock:
-                if self._closed:
-                    raise StoreError("the store is closed", hint="open it again")
-                cursor = self._connection.cursor()
-                self._cursors.append(cursor)
-            self._local.cursor = cursor
-        return cursor
+    def _watch(self, limit_seconds: float) -> _Watch:
+        with self._lock:
+            if self._closed:
+                raise StoreError("the store is closed", hint=_CLOSED_HINT)
+            cursor = self._idle.pop() if self._idle else self._connection.cursor()
+            watch = _Watch(cursor)
+            self._watches.add(watch)
+            self._queries += 1
+        watch.start(limit_seconds)
+        return watch
+
+    def _give_back(self, watch: _Watch) -> None:
+        watch.finish()
+        with self._lock:
+            self._watches.discard(watch)
+            self._timeouts += watch.timed_out
+            self._lock.notify_all()
+            if not self._closed:
+                self._idle.append(watch.cursor)
+                return
+        watch.cursor.close()
+
+    def _explain(self, error: Exception, watch: _Watch, limit_seconds: float) -> StoreError:
+        if self._closed:
+            return StoreError("the store is closed", hint=_CLOSED_HINT)
+        if watch.timed_out:
+            return QueryTimeout(
+                f"the query was stopped after {limit_seconds:g} s",
+                hint="choose a shorter range or fewer columns",
+            )
+        if isinstance(error, duckdb.OutOfMemoryException):
+            return StoreError(
+                "the query needs more memory than store.memory_limit_bytes allows",
+                hint="choose a shorter range or fewer columns, or raise the limit",
+            )
+        # The excerpt with the caret makes no sense in one line.
+        text = " ".join(str(error).split("\n\nLINE ")[0].split())
+        return StoreError(text, hint="check table and column names with `DESCRIBE`")
 
 
-def _interrupt(cursor: duckdb.DuckDBPyConnection, fired: threading.Event) -> None:
-    fired.set()
-    cursor.interrupt()
+class _Watch:
+    """One running query and the timer that stops it; never stops the next one on its cursor."""
 
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self.cursor = cursor
+        self.timed_out = False
+        self._lock = threading.Lock()
+        self._over = False
+        self._timer: threading.Timer | None = None
 
-def _explain(error: duckdb.Error, limit_seconds: float, *, timed_out: bool) -> StoreError:
-    if timed_out or isinstance(error, duckdb.InterruptException):
-        return QueryTimeout(
-            f"the query was stopped after {limit_seconds:g} s",
-            hint="choose a shorter range or fewer columns",
-        )
-    return StoreError(str(error).strip(), hint="check table and column names with `DESCRIBE`")
+    def start(self, limit_seconds: float) -> None:
+        """Arm the timer."""
+        self._timer = threading.Timer(limit_seconds, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Interrupt the query if it still runs."""
+        with self._lock:
+            if not self._over:
+                self.cursor.interrupt()
+
+    def finish(self) -> None:
+        """The query is over; the timer may no longer fire."""
+        with self._lock:
+            self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _expire(self) -> None:
+        with self._lock:
+            if not self._over:
+                self.timed_out = True
+                self.cursor.interrupt()

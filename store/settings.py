@@ -11,6 +11,7 @@ class StoreSettings:
 
     Attributes:
         memory_limit_bytes: DuckDB's own limit; larger work spills to disk.
+        spill_limit_bytes: most disk that work larger than memory may take beside the store.
         threads: DuckDB worker threads; None means one a core.
         queue_rows: rows that may wait for the writer; more are refused, never dropped.
         queue_batches: batches that may wait for the writer.
@@ -23,6 +24,7 @@ class StoreSettings:
     """
 
     memory_limit_bytes: int = 1 << 30
+    spill_limit_bytes: int = 16 << 30
     threads: int | None = None
     queue_rows: int = 500_000
     queue_batches: int = 1000
@@ -41,7 +43,8 @@ class StoreSettings:
         """
         if self.memory_limit_bytes < 64 << 20:
             raise ValueError("store.memory_limit_bytes must be at least 67108864 (64 MiB)")
-        for name in ("queue_rows", "queue_batches", "concurrent_queries", "adhoc_rows"):
+        counts = ("queue_rows", "queue_batches", "concurrent_queries", "adhoc_rows")
+        for name in (*counts, "spill_limit_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"store.{name} must be at least 1")
         for name in ("query_limit_seconds", "adhoc_limit_seconds"):
