@@ -1,0 +1,116 @@
+"""Which engine answers at an address, and what it says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from collector.engines.adapter import Engine, split_name
+from collector.engines.registry import ENGINES
+from collector.exposition import Page
+from collector.model import Sample, TargetFacts
+from store.errors import CollectError
+
+_METRICS_PATH = "/metrics"
+
+
+def normalise_url(url: str) -> str:
+    """The address of a metrics page from what people type; `host:8000` is enough.
+
+    >>> normalise_url("host:8000")
+    'http://host:8000/metrics'
+
+    Raises:
+        CollectError: not an http or https address of a host, or it holds a password.
+    """
+    text = url.strip()
+    if "://" not in text:
+        text = f"http://{text}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as why:
+        raise _bad_url(url, f"not an address: {why}") from None
+    if parts.scheme not in ("http", "https"):
+        raise _bad_url(url, f"cannot scrape {parts.scheme}://")
+    if not parts.hostname or any(sign.isspace() for sign in text):
+        raise _bad_url(url, "no host in it")
+    if parts.username is not None:
+        raise _bad_url(parts.hostname, "credentials do not belong into a target's address")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    netloc = host if port is None else f"{host}:{port}"
+    path = parts.path if parts.path.strip("/") else _METRICS_PATH
+    return urlunsplit((parts.scheme, netloc, path, parts.query, ""))
+
+
+def _bad_url(where: str, message: str) -> CollectError:
+    return CollectError(message, where=where, hint="write it like http://host:8000")
+
+
+def base_url(metrics_url: str) -> str | None:
+    """Address of the engine's other answers; None when the page does not end in /metrics."""
+    parts = urlsplit(metrics_url)
+    if not parts.path.endswith(_METRICS_PATH):
+        return None
+    path = parts.path.removesuffix(_METRICS_PATH)
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def engine_of(page: Page) -> Engine | None:
+    """The engine whose names stand on the page, by the first prefix that we can read."""
+    by_prefix = {engine.prefix: engine for engine in ENGINES.values()}
+    for series in page.values:
+        prefix, _ = split_name(series.name)
+        if prefix in by_prefix:
+            return by_prefix[prefix]
+    return None
+
+
+def unsupported(page: Page) -> str:
+    """One line about a metrics page of no engine that we can read."""
+    known = ", ".join(sorted(ENGINES))
+    for series in page.values:
+        prefix, _ = split_name(series.name)
+        if prefix is not None:
+            return f"metrics of {prefix}, which has no adapter yet (there are: {known})"
+    first = next(iter(page.values)).name if page.values else "nothing"
+    return f"no engine's metrics on the page, it begins with {first[:80]} (known: {known})"
+
+
+def model_of(samples: Iterable[Sample]) -> str | None:
+    """The model that the samples name; None when they name none, or several."""
+    import json
+
+    named = {json.loads(labels).get("model") for labels in {sample.labels for sample in samples}}
+    named.discard(None)
+    return str(named.pop()) if len(named) == 1 else None
+
+
+async def learn(
+    engine: Engine, known: TargetFacts, get_json: Callable[[str], Awaitable[Any]]
+) -> TargetFacts:
+    """Ask the engine for what is not known yet.
+
+    Args:
+        engine: says where to ask.
+        known: facts that need no asking.
+        get_json: path -> decoded answer, None when there is none.
+    """
+    told = {"engine_version": known.engine_version, "model": known.model}
+    answers: dict[str, Any] = {}
+    for fact in engine.facts:
+        if told[fact.about] is None:
+            if fact.path not in answers:
+                answers[fact.path] = await get_json(fact.path)
+            told[fact.about] = _along(answers[fact.path], fact.keys)
+    return TargetFacts(engine.name, told["engine_version"], told["model"])
+
+
+def _along(answer: Any, keys: tuple[str | int, ...]) -> str | None:
+    for key in keys:
+        try:
+            answer = answer[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return answer[:200] if isinstance(answer, str) and answer else None

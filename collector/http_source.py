@@ -1,0 +1,218 @@
+"""A live engine behind an HTTP metrics page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import httpx2
+
+from collector.detect import base_url, engine_of, learn, model_of, normalise_url, unsupported
+from collector.engines.adapter import Engine
+from collector.engines.reader import PageReader
+from collector.exposition import Page, SeriesCache, parse
+from collector.http_fetch import METRICS_ACCEPT, Answer, Failure, fetch
+from collector.model import Sample, Scrape, TargetFacts
+from collector.settings import ScrapeSettings
+from store.clock import Clock
+
+_FACT_TRIES = 3
+_FACT_SECONDS = 1.0
+_MOST_FACT_BYTES = 1_000_000
+
+
+class HttpCollector:
+    """What all HTTP sources of a process share: connections, and series understood before."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        settings: ScrapeSettings | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.settings = settings or ScrapeSettings()
+        self.headers = dict(headers or {})
+        self.cache = SeriesCache()
+        self._readers: dict[str, PageReader] = {}
+        self._client: httpx2.AsyncClient | None = None
+
+    def source(self, target_id: int, url: str) -> HttpSource:
+        """A source for the page at `url`.
+
+        Raises:
+            CollectError: `url` is no address of a page.
+        """
+        return HttpSource(target_id, normalise_url(url), self)
+
+    def reader(self, engine: Engine) -> PageReader:
+        """The reader of an engine's pages."""
+        return self._readers.setdefault(engine.name, PageReader(engine))
+
+    async def get(
+        self, url: str, timeout_seconds: float, accept: str, most_bytes: int
+    ) -> Answer | Failure:
+        """One bounded GET over the shared connections."""
+        return await fetch(
+            self.client(),
+            url,
+            timeout_seconds=timeout_seconds,
+            most_bytes=most_bytes,
+            headers={"Accept": accept, **self.headers},
+        )
+
+    def client(self) -> httpx2.AsyncClient:
+        """The shared connections. The first call reads the trusted certificates: 0.1 s."""
+        if self._client is None:
+            most = self.settings.most_concurrent_scrapes
+            self._client = httpx2.AsyncClient(
+                # A proxy from the environment is meant for the way out, not for engines next door.
+                trust_env=False,
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=4 * most),
+            )
+        return self._client
+
+    async def aclose(self) -> None:
+        """Close the connections; safe twice and without a scrape."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+
+class HttpSource:
+    """One target. Knows its engine after the first page, and asks it for version and model."""
+
+    def __init__(self, target_id: int, url: str, shared: HttpCollector) -> None:
+        self._target_id = target_id
+        self.url = url
+        self._shared = shared
+        self._engine: Engine | None = None
+        self._facts = TargetFacts()
+        self._tries_left = _FACT_TRIES
+
+    @property
+    def target_id(self) -> int:
+        """Which target the scrapes belong to."""
+        return self._target_id
+
+    async def scrape(self, timeout_seconds: float) -> Scrape:
+        """Ask once. Never raises for what the target does; answers within the time limit."""
+        clock, settings = self._shared.clock, self._shared.settings
+        self._shared.client()
+        at, start = clock.now(), clock.monotonic()
+        got = await self._shared.get(
+            self.url, timeout_seconds, METRICS_ACCEPT, settings.most_body_bytes
+        )
+        seconds = clock.monotonic() - start
+        if isinstance(got, Failure):
+            scrape = Scrape(self._target_id, at, seconds, got.outcome, got.error)
+        else:
+            scrape = self._read(got, at, seconds)
+        if scrape.outcome != "ok":
+            # Whoever comes back may be another version, or another engine.
+            self._tries_left = _FACT_TRIES
+            return scrape
+        return await self._with_facts(scrape, timeout_seconds - seconds)
+
+    async def aclose(self) -> None:
+        """Nothing of its own to close; the connections belong to the collector."""
+
+    def _read(self, got: Answer, at: datetime, seconds: float) -> Scrape:
+        open_metrics = got.content_type.startswith("application/openmetrics-text")
+        page = parse(
+            got.body,
+            self._shared.cache,
+            open_metrics=open_metrics,
+            most_samples=self._shared.settings.most_page_samples,
+        )
+        scrape = Scrape(
+            self._target_id,
+            at,
+            seconds,
+            "ok",
+            body_bytes=len(got.body),
+            sample_count=page.sample_count,
+            bad_line_count=page.bad_line_count,
+        )
+        failure = _not_a_page(got, page, open_metrics)
+        if failure is not None:
+            return replace(scrape, outcome=failure.outcome, error=failure.error)
+        return self._canonical(scrape, page, got)
+
+    def _canonical(self, scrape: Scrape, page: Page, got: Answer) -> Scrape:
+        engine = engine_of(page)
+        if engine is None:
+            return replace(scrape, outcome="unsupported", error=unsupported(page))
+        if engine is not self._engine:
+            # The first page, or somebody else answers at this address now.
+            self._engine, self._tries_left = engine, _FACT_TRIES
+        reading = self._shared.reader(engine).read(page)
+        mark = _restart_mark(engine, got)
+        return replace(
+            scrape,
+            bad_line_count=page.bad_line_count + reading.unusable_count,
+            unknown_family_count=len(reading.unknown_families),
+            samples=reading.samples if mark is None else (*reading.samples, mark),
+            histograms=reading.histograms,
+        )
+
+    async def _with_facts(self, scrape: Scrape, left_seconds: float) -> Scrape:
+        """Add what the target is, as long as something is unknown and there is time to ask."""
+        if self._engine is None or self._tries_left == 0:
+            return scrape
+        limit = min(_FACT_SECONDS, left_seconds)
+        if limit <= 0:
+            return scrape
+        self._tries_left -= 1
+        known = TargetFacts(self._engine.name, None, model_of(scrape.samples))
+        asked = self._asker(self._shared.clock.monotonic() + limit)
+        facts = await learn(self._engine, known, asked)
+        if facts.engine_version is not None and facts.model is not None:
+            self._tries_left = 0
+        if facts == self._facts:
+            return scrape
+        self._facts = facts
+        return replace(scrape, facts=facts)
+
+    def _asker(self, until: float) -> Any:
+        base = base_url(self.url)
+
+        async def get_json(path: str) -> Any:
+            left_seconds = until - self._shared.clock.monotonic()
+            if base is None or left_seconds <= 0:
+                return None
+            got = await self._shared.get(
+                base + path, left_seconds, "application/json", _MOST_FACT_BYTES
+            )
+            try:
+                return None if isinstance(got, Failure) else json.loads(got.body)
+            except (ValueError, RecursionError):
+                return None
+
+        return get_json
+
+
+def _not_a_page(got: Answer, page: Page, open_metrics: bool) -> Failure | None:
+    kind = got.content_type.partition(";")[0].strip().lower()
+    if kind == "text/html" or got.body.lstrip()[:1] == b"<":
+        return Failure("not_metrics", "an HTML page instead of metrics, perhaps of a proxy")
+    if kind == "application/json":
+        return Failure("not_metrics", "JSON instead of metrics")
+    if page.overfull:
+        return Failure("too_large", f"more than {page.sample_count - 1} samples")
+    if open_metrics and not page.ended:
+        return Failure("truncated", "the page ends without # EOF")
+    if not page.values:
+        return Failure("not_metrics", "no sample on the page")
+    return None
+
+
+def _restart_mark(engine: Engine, got: Answer) -> Sample | None:
+    told = got.headers.get(engine.restart_header) if engine.restart_header else None
+    if told is None or not told.isdecimal() or len(told) > 18:
+        return None
+    return Sample("engine_start_mark", "{}", float(told))
