@@ -1,0 +1,53 @@
+"""The failures view."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analysis.intervals import wilson
+from analysis.measure import Measure, View
+from analysis.workload.loading import NotingReader, clipped, empty_view, members
+from analysis.workload.schemas import BY_LABEL_SCHEMA, BY_TIME_SCHEMA
+from store.queries import workload as queries
+from store.queries.scope import Scope
+from store.units import percent_text
+
+_VIEW = "workload_failures"
+
+
+def workload_failures(reader: queries.FrameReader, scope: Scope) -> View:
+    """What did not succeed, when and where, as a share of what was attempted.
+
+    Failed is every status but ok: failed, refused and aborted.
+    """
+    noting = NotingReader(reader)
+    sources = members(noting, scope)
+    statuses = queries.status_counts(noting, scope)
+    attempted = int(statuses["requests"].sum())
+    if attempted == 0:
+        return empty_view(_VIEW, noting, scope, sources)
+    width = clipped(scope, sources).bin_seconds()
+    by_time = queries.failures_by_time(noting, scope, width)
+    sql = {"by_time": noting.last_text}
+    by_label = queries.failures_by_label(noting, scope)
+    sql["by_label"] = noting.last_text
+    bad = statuses.filter(pl.col("status") != "ok")
+    failed = int(bad["requests"].sum())
+    interval = wilson(failed, attempted) or (None, None)
+    ratio = Measure(failed / attempted, "ratio", interval[0], interval[1], n=attempted)
+    ratio_column = (pl.col("failed") / pl.col("attempted")).alias("failure_ratio")
+    frames = {
+        "by_time": by_time.cast(dict(BY_TIME_SCHEMA)),  # type: ignore[arg-type]
+        "by_label": by_label.with_columns(ratio_column).cast(dict(BY_LABEL_SCHEMA)),  # type: ignore[arg-type]
+    }
+    measures = {"failed": Measure(failed, "requests", n=attempted), "failure_ratio": ratio}
+    return View(_VIEW, scope, measures, frames, _sentences(bad, failed, attempted), sql=sql)
+
+
+def _sentences(bad: pl.DataFrame, failed: int, attempted: int) -> tuple[str, ...]:
+    if failed == 0:
+        return (f"None of the {attempted:,} attempted requests failed.",)
+    kinds = bad.group_by("status").agg(pl.col("requests").sum()).sort("requests", descending=True)
+    parts = ", ".join(f"{count:,} {status}" for status, count in kinds.rows())
+    share = percent_text(failed / attempted)
+    return (f"{failed:,} of {attempted:,} attempted requests ({share}) did not succeed: {parts}.",)

@@ -1,0 +1,375 @@
+"""What the workload pages ask of the request tables. One query a function; frames out.
+
+Every function takes the reader and a scope. Stamps leave as whole microseconds since 1970
+(`at_us`), because arithmetic on gaps is exact on integers. Failed rows are never filtered here
+unless the function says so.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import polars as pl
+
+from store.queries.scope import Scope
+
+Dimension = Literal["tenant", "route", "model", "instance", "source", "session"]
+LengthField = Literal["input_tokens", "output_tokens"]
+
+
+class FrameReader(Protocol):
+    """Whoever answers a query with a frame: the store's reader, or one that also notes the text."""
+
+    def frame(self, sql: str, **params: Any) -> pl.DataFrame:
+        """The rows of one SELECT with `$name` parameters."""
+        ...
+
+
+_LABEL_COLUMNS = {
+    "model": "models",
+    "tenant": "tenants",
+    "route": "routes",
+    "instance": "instances",
+}
+
+
+def where(scope: Scope, alias: str = "r") -> tuple[str, dict[str, Any]]:
+    """The condition that keeps a scope's request rows, and the parameters it binds.
+
+    Args:
+        scope: what is asked for.
+        alias: the name of the `request` table in the query.
+    """
+    params: dict[str, Any] = {"start": naive(scope.start), "end": naive(scope.end)}
+    parts = [
+        f"{alias}.source_id IN ({_ids(scope)})",
+        f"{alias}.arrived_at >= $start",
+        f"{alias}.arrived_at < $end",
+    ]
+    labels = []
+    for column, field in _LABEL_COLUMNS.items():
+        values = getattr(scope, field)
+        if values:
+            labels.append(f"{column} IN $" + field)
+            params[field] = list(values)
+    if labels:
+        chosen = " AND ".join(labels)
+        parts.append(f"{alias}.labels_id IN (SELECT labels_id FROM request_labels WHERE {chosen})")
+    return " AND ".join(parts), params
+
+
+def naive(at: datetime) -> datetime:
+    """An aware UTC time as the store keeps it: without its zone."""
+    return at.replace(tzinfo=None)
+
+
+def sources(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """The sources of a scope and what they hold in all, whatever the scope's range and labels.
+
+    Returns:
+        source_id, source, kind, format, clock, clock_resolution_seconds, prefix_block_tokens,
+        requests, first_at, last_at (naive; null when it has no request), rates (number of
+        client windows), first_rate_at, last_rate_at; by source_id.
+    """
+    return reader.frame(f"""
+        WITH seen AS (
+          SELECT source_id, count(*) AS requests, min(arrived_at) AS first_at,
+                 max(arrived_at) AS last_at
+          FROM request WHERE source_id IN ({_ids(scope)}) GROUP BY source_id
+        ), rated AS (
+          SELECT source_id, count(*) AS rates, min(window_start_at) AS first_rate_at,
+                 max(window_start_at) AS last_rate_at
+          FROM client_rate WHERE source_id IN ({_ids(scope)}) GROUP BY source_id
+        )
+        SELECT s.source_id, s.name AS source, s.kind, s.format, s.clock,
+               s.clock_resolution_seconds, s.prefix_block_tokens,
+               coalesce(seen.requests, 0) AS requests, seen.first_at, seen.last_at,
+               coalesce(rated.rates, 0) AS rates, rated.first_rate_at, rated.last_rate_at
+        FROM source AS s LEFT JOIN seen USING (source_id) LEFT JOIN rated USING (source_id)
+        WHERE s.source_id IN ({_ids(scope)}) ORDER BY s.source_id""")
+
+
+def status_counts(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """source_id, status, requests: attempted requests by how they ended."""
+    condition, params = where(scope)
+    return reader.frame(
+        f"""SELECT r.source_id, r.status::VARCHAR AS status, count(*) AS requests
+        FROM request AS r WHERE {condition} GROUP BY ALL ORDER BY ALL""",
+        **params,
+    )
+
+
+def arrival_stamps(reader: FrameReader, scope: Scope, source_id: int) -> pl.DataFrame:
+    """at_us (Int64, not null, in stored order): when each request of one source arrived."""
+    condition, params = where(scope)
+    return reader.frame(
+        f"""SELECT epoch_us(r.arrived_at) AS at_us FROM request AS r
+        WHERE {condition} AND r.source_id = {int(source_id)}""",
+        **params,
+    )
+
+
+def length_counts(reader: FrameReader, scope: Scope, field: LengthField) -> pl.DataFrame:
+    """source_id, tokens, requests: how many requests had exactly that many tokens.
+
+    Input counts every attempted request with a known length; output only those that succeeded,
+    since a failed request's output says nothing about the answer. By source_id, tokens.
+    """
+    condition, params = where(scope)
+    ok = "AND r.status = 'ok'" if field == "output_tokens" else ""
+    return reader.frame(
+        f"""SELECT r.source_id, r.{field} AS tokens, count(*) AS requests
+        FROM request AS r WHERE {condition} AND r.{field} IS NOT NULL {ok}
+        GROUP BY ALL ORDER BY ALL""",
+        **params,
+    )
+
+
+def joint_lengths(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """input_octave, output_octave, requests, of successful requests with both lengths known.
+
+    Octave k holds 2^k <= tokens < 2^(k+1); octave -1 holds zero tokens.
+    """
+    condition, params = where(scope)
+    octave = "CASE WHEN {0} < 1 THEN -1 ELSE floor(log2({0}))::INTEGER END"
+    return reader.frame(
+        f"""SELECT {octave.format("r.input_tokens")} AS input_octave,
+               {octave.format("r.output_tokens")} AS output_octave, count(*) AS requests
+        FROM request AS r WHERE {condition} AND r.status = 'ok'
+          AND r.input_tokens IS NOT NULL AND r.output_tokens IS NOT NULL
+        GROUP BY ALL ORDER BY ALL""",
+        **params,
+    )
+
+
+def token_totals(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """source_id, requests, input_tokens, output_tokens of successful requests, both known."""
+    condition, params = where(scope)
+    return reader.frame(
+        f"""SELECT r.source_id, count(*) AS requests,
+               sum(r.input_tokens)::DOUBLE AS input_tokens,
+               sum(r.output_tokens)::DOUBLE AS output_tokens
+        FROM request AS r WHERE {condition} AND r.status = 'ok'
+          AND r.input_tokens IS NOT NULL AND r.output_tokens IS NOT NULL
+        GROUP BY ALL ORDER BY ALL""",
+        **params,
+    )
+
+
+def present_dimensions(reader: FrameReader, scope: Scope) -> dict[str, int]:
+    """How many distinct known values each dimension has among the scope's requests."""
+    condition, params = where(scope)
+    row = reader.frame(
+        f"""SELECT count(DISTINCT l.tenant) AS tenant, count(DISTINCT l.route) AS route,
+               count(DISTINCT l.model) AS model, count(DISTINCT l.instance) AS instance
+        FROM request_labels AS l WHERE l.labels_id IN (
+          SELECT DISTINCT r.labels_id FROM request AS r WHERE {condition})""",
+        **params,
+    ).row(0, named=True)
+    return {name: int(count) for name, count in row.items()}
+
+
+def _key(dimension: Dimension) -> tuple[str, str]:
+    """The SQL of a dimension's value and the joins it needs."""
+    if dimension == "source":
+        return "s.name", "JOIN source AS s USING (source_id)"
+    # Two sources of one scope may both know a session "1"; as clients they are then one name.
+    if dimension == "session":
+        return "n.session_id", "LEFT JOIN session AS n USING (source_id, session_key)"
+    return f"l.{dimension}", "JOIN request_labels AS l USING (labels_id)"
+
+
+def client_totals(reader: FrameReader, scope: Scope, dimension: Dimension) -> pl.DataFrame:
+    """What each client asked for.
+
+    Returns:
+        client (null = not known), requests (attempted), failed (status other than ok),
+        input_tokens_mean, output_tokens_mean (of successful ones), tokens (input plus output of
+        all rows, nulls as none); most requests first.
+    """
+    condition, params = where(scope)
+    key, joins = _key(dimension)
+    return reader.frame(
+        f"""SELECT {key} AS client, count(*) AS requests,
+               count(*) FILTER (r.status <> 'ok') AS failed,
+               avg(r.input_tokens) AS input_tokens_mean,
+               avg(r.output_tokens) FILTER (r.status = 'ok') AS output_tokens_mean,
+               coalesce(sum(r.input_tokens), 0)::DOUBLE
+                 + coalesce(sum(r.output_tokens), 0)::DOUBLE AS tokens
+        FROM request AS r {joins} WHERE {condition}
+        GROUP BY 1 ORDER BY requests DESC, client""",
+        **params,
+    )
+
+
+def client_stamps(
+    reader: FrameReader, scope: Scope, dimension: Dimension
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Who arrived when, with clients as numbers, and what the numbers mean.
+
+    Returns:
+        (code, at_us) in stored order, without requests of unknown clients, and (code, client).
+    """
+    condition, params = where(scope)
+    if dimension in _CODE_COLUMNS:
+        code, names = _CODE_COLUMNS[dimension]
+        rows = reader.frame(
+            f"""SELECT r.{code} AS code, epoch_us(r.arrived_at) AS at_us
+            FROM request AS r WHERE {condition} AND r.{code} IS NOT NULL""",
+            **params,
+        )
+        return rows, reader.frame(names.format(ids=_ids(scope)))
+    rows = reader.frame(
+        f"""SELECT r.labels_id, epoch_us(r.arrived_at) AS at_us
+        FROM request AS r WHERE {condition}""",
+        **params,
+    )
+    labels = reader.frame(
+        f"""SELECT labels_id, {dimension} AS client,
+               dense_rank() OVER (ORDER BY {dimension}) AS code
+        FROM request_labels WHERE {dimension} IS NOT NULL"""
+    )
+    coded = rows.join(labels.select("labels_id", "code"), on="labels_id", how="inner")
+    return coded.select("code", "at_us"), labels.select("code", "client").unique("code")
+
+
+_CODE_COLUMNS = {
+    "source": ("source_id", "SELECT source_id AS code, name AS client FROM source"),
+    "session": (
+        "session_key",
+        "SELECT session_key AS code, any_value(session_id) AS client FROM session"
+        " WHERE source_id IN ({ids}) GROUP BY session_key",
+    ),
+}
+
+
+def client_rates(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """Rate series of clients whose requests themselves are not known.
+
+    Returns:
+        source_id, client, at (window start), window_seconds, rate_per_second, interarrival_cv,
+        family, shape, scale_seconds; by source, client, at. The scope's tenants choose clients;
+        its other labels cannot apply and are ignored.
+    """
+    chosen = "AND client IN $tenants" if scope.tenants else ""
+    params: dict[str, Any] = {"start": naive(scope.start), "end": naive(scope.end)}
+    if scope.tenants:
+        params["tenants"] = list(scope.tenants)
+    return reader.frame(
+        f"""SELECT source_id, client, window_start_at AS at, window_seconds, rate_per_second,
+               interarrival_cv, family, shape, scale_seconds
+        FROM client_rate WHERE source_id IN ({_ids(scope)})
+          AND window_start_at >= $start AND window_start_at < $end {chosen}
+        ORDER BY source_id, client, at""",
+        **params,
+    )
+
+
+def session_count(reader: FrameReader, scope: Scope) -> int:
+    """How many sessions the scope's requests name."""
+    condition, params = where(scope)
+    row = reader.frame(
+        f"""SELECT approx_count_distinct(r.session_key) AS sessions
+        FROM request AS r WHERE {condition} AND r.session_key IS NOT NULL""",
+        **params,
+    ).row(0)
+    return int(row[0])
+
+
+def session_rows(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """source_id, session_key, at_us, input_tokens of requests that name their session.
+
+    In stored order: sorting is left to the caller, who sorts columns rather than rows.
+    """
+    condition, params = where(scope)
+    return reader.frame(
+        f"""SELECT r.source_id, r.session_key, epoch_us(r.arrived_at) AS at_us, r.input_tokens
+        FROM request AS r WHERE {condition} AND r.session_key IS NOT NULL""",
+        **params,
+    )
+
+
+def prefix_size(reader: FrameReader, scope: Scope) -> tuple[int, int]:
+    """How many requests carry block hashes, and how many hashes they carry in all."""
+    condition, params = where(scope)
+    row = reader.frame(
+        f"""SELECT count(*) AS requests, coalesce(sum(len(p.block_hashes)), 0)::BIGINT AS blocks
+        FROM request_prefix AS p JOIN request AS r USING (source_id, request_key, arrived_at)
+        WHERE {condition}""",
+        **params,
+    ).row(0)
+    return int(row[0]), int(row[1])
+
+
+def prefix_unique_blocks(reader: FrameReader, scope: Scope) -> int:
+    """How many distinct blocks the scope's requests name; those of different sources differ."""
+    condition, params = where(scope)
+    row = reader.frame(
+        f"""SELECT count(*) AS unique_blocks FROM (
+          SELECT DISTINCT r.source_id, unnest(p.block_hashes) AS block
+          FROM request_prefix AS p JOIN request AS r USING (source_id, request_key, arrived_at)
+          WHERE {condition})""",
+        **params,
+    ).row(0)
+    return int(row[0])
+
+
+def prefix_rows(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """source_id, input_tokens, block_hashes (list of UInt64), in order of arrival.
+
+    Requests that arrived at the same instant come in the order they were recorded.
+    """
+    condition, params = where(scope)
+    return reader.frame(
+        f"""SELECT r.source_id, r.input_tokens, p.block_hashes
+        FROM request_prefix AS p JOIN request AS r USING (source_id, request_key, arrived_at)
+        WHERE {condition} ORDER BY r.arrived_at, r.rowid""",
+        **params,
+    )
+
+
+def counters_only(reader: FrameReader) -> bool:
+    """Whether the live fleet has engine samples at all (they say nothing on single requests)."""
+    return reader.frame("SELECT series_id FROM series LIMIT 1").height > 0
+
+
+def failures_by_time(reader: FrameReader, scope: Scope, bin_seconds: int) -> pl.DataFrame:
+    """At (bin start), failed (any status but ok), attempted; only bins with a request."""
+    condition, params = where(scope)
+    return reader.frame(
+        f"""SELECT time_bucket(to_seconds({int(bin_seconds)}), r.arrived_at,
+                              TIMESTAMP '1970-01-01') AS at,
+               count(*) FILTER (r.status <> 'ok') AS failed, count(*) AS attempted
+        FROM request AS r WHERE {condition} GROUP BY 1 ORDER BY 1""",
+        **params,
+    )
+
+
+def failures_by_label(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """dimension, value, failed, attempted; for source, status reason and every known label."""
+    condition, params = where(scope)
+    parts = [
+        "SELECT 'source' AS dimension, s.name AS value, failed, attempted"
+        " FROM counted JOIN source AS s USING (source_id)"
+    ]
+    parts += [
+        f"SELECT '{name}', l.{name}, failed, attempted"
+        " FROM counted JOIN request_labels AS l USING (labels_id)"
+        for name in ("model", "tenant", "route", "instance", "slo_class")
+    ]
+    return reader.frame(
+        f"""WITH counted AS (
+          SELECT r.source_id, r.labels_id, count(*) FILTER (r.status <> 'ok') AS failed,
+                 count(*) AS attempted
+          FROM request AS r WHERE {condition} GROUP BY ALL)
+        SELECT dimension, value, sum(failed)::BIGINT AS failed,
+               sum(attempted)::BIGINT AS attempted
+        FROM ({" UNION ALL ".join(parts)}) WHERE value IS NOT NULL
+        GROUP BY ALL ORDER BY failed DESC, attempted DESC, dimension, value""",
+        **params,
+    )
+
+
+def _ids(scope: Scope) -> str:
+    return ", ".join(str(int(source_id)) for source_id in scope.source_ids) or "NULL"
