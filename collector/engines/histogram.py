@@ -37,18 +37,16 @@ def merged(signal: str, labels: str, parts: Iterable[Buckets]) -> HistogramSampl
     Cumulative counts add exactly at the edges that all parts share; other edges are left out.
     """
     told = list(parts)
-    counts = [part.count() for part in told]
-    if not told or any(count is None for count in counts):
+    count = _total([part.count() for part in told])
+    if count is None:
         return None
     edges = sorted(_shared_edges(told))
-    rows = tuple(math.fsum(part.cumulative[edge] for part in told) for edge in edges)
-    sums = [part.observation_sum for part in told]
-    known = [total for total in sums if total is not None and math.isfinite(total)]
+    rows = tuple(sum(part.cumulative[edge] for part in told) for edge in edges)
     return HistogramSample(
         signal=signal,
         labels=labels,
-        observation_count=math.fsum(count for count in counts if count is not None),
-        observation_sum=math.fsum(known) if len(known) == len(sums) else None,
+        observation_count=count,
+        observation_sum=_total([part.observation_sum for part in told]),
         edges=tuple(edges),
         cumulative_counts=rows,
     )
@@ -66,5 +64,13 @@ def _shared_edges(parts: list[Buckets]) -> set[float]:
     return shared or set()
 
 
+def _total(told: list[float | None]) -> float | None:
+    """The sum, None when a part is unknown or the sum is no number."""
+    known = [value for value in told if value is not None]
+    total = sum(known)
+    return total if len(known) == len(told) > 0 and math.isfinite(total) else None
+
+
 def _is_count(value: float) -> bool:
-    return math.isfinite(value) and value >= 0
+    # Counts are doubles: beyond 2**53 they are not counted any more.
+    return 0 <= value <= 2**53
