@@ -75,6 +75,21 @@ class Reader:
             return row[0] if row else None
 
     @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Several queries over one state of the store, under one time limit.
+
+        Raises:
+            QueryTimeout: as in `frame`, for all of them together.
+            StoreError: as in `frame`.
+        """
+        with self.cursor(self._settings.query_limit_seconds) as cursor:
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            try:
+                yield Snapshot(cursor)
+            finally:
+                cursor.execute("ROLLBACK")
+
+    @contextmanager
     def cursor(self, limit_seconds: float) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor with its slot held and a timer that interrupts it.
 
@@ -176,6 +191,17 @@ class Reader:
         # The excerpt with the caret makes no sense in one line.
         text = " ".join(str(error).split("\n\nLINE ")[0].split())
         return StoreError(text, hint="check table and column names with `DESCRIBE`")
+
+
+class Snapshot:
+    """Queries inside one read-only transaction; made by `Reader.snapshot`."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+
+    def frame(self, sql: str, **params: Any) -> pl.DataFrame:
+        """The rows of a query as a frame; see `Reader.frame`."""
+        return self._cursor.execute(sql, params or None).pl()
 
 
 class _Watch:

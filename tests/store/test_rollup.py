@@ -1,0 +1,181 @@
+"""Roll-ups give the numbers of the raw rows, whatever is dirty, and cost bounded portions."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from store.clock import WallClock
+from store.database import Database
+from store.queries.rollup import MOST_RAW_PIECES, counts, split
+from store.queries.scope import Scope
+from store.rollup import QUANTITIES, refresh, refresh_due
+from store.settings import StoreSettings
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = START + timedelta(days=400)
+EVERYTHING = ("arrival", *QUANTITIES)
+
+
+@pytest.fixture
+def database():
+    with Database.open(None, StoreSettings(), WallClock()) as opened:
+        yield opened
+
+
+def requests(minutes, **columns):
+    n = len(minutes)
+    frame = pl.DataFrame(
+        {
+            "request_id": [f"{m}-{i}" for i, m in enumerate(minutes)],
+            "arrived_at": [START.replace(tzinfo=None) + timedelta(minutes=m) for m in minutes],
+            "status": [("ok", "failed", "ok", "aborted")[i % 4] for i in range(n)],
+            "model": [("a", "b", None)[i % 3] for i in range(n)],
+            "tenant": [("x", "y")[i % 2] for i in range(n)],
+            "route": [("r", None)[i % 2] for i in range(n)],
+            "input_tokens": [i * 37 % 5000 for i in range(n)],
+            "output_tokens": [i * 11 % 300 if i % 5 else None for i in range(n)],
+            "ttft_seconds": [0.01 * (i % 50) if i % 3 else None for i in range(n)],
+            "e2e_seconds": [0.5 + 0.1 * (i % 90) for i in range(n)],
+        },
+        schema_overrides={"arrived_at": pl.Datetime("us")},
+    )
+    return frame.with_columns(**columns)
+
+
+def scope(start_minutes=0, end_minutes=10 * 1440, **labels):
+    return Scope(
+        (1,), START + timedelta(minutes=start_minutes), START + timedelta(minutes=end_minutes),
+        **labels,
+    )  # fmt: skip
+
+
+def same_either_way(database, asked, bin_seconds, **options):
+    rolled = counts(database.reader, asked, EVERYTHING, bin_seconds, use="rollup", **options)
+    raw = counts(database.reader, asked, EVERYTHING, bin_seconds, use="raw", **options)
+    assert_frame_equal(rolled, raw, check_exact=False)
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("asked", "bin_seconds", "by"),
+    [
+        (scope(), 600, None),
+        (scope(), 3600, "model"),
+        (scope(), None, "tenant"),
+        (scope(), None, None),
+        (scope(7, 9 * 1440 + 3), 1200, "route"),
+        (scope(7, 9 * 1440 + 3, models=("a",)), 600, None),
+        (scope(65, 9 * 1440 + 3, tenants=("x",)), 7200, None),
+        (scope(7, 12), 600, None),
+        (scope(models=("a",), tenants=("x",)), 3600, None),
+        (scope(instances=("none",)), 3600, None),
+    ],
+)
+def test_rollups_equal_the_raw_rows(database, asked, bin_seconds, by):
+    """Every quantity, label and width has the same counts from either table."""
+    minutes = [i * 13 % (9 * 1440) for i in range(1500)]
+    database.writer.append("request", requests(minutes)).result()
+    refresh_due(database.writer, LATER, most_portions=1000)
+    assert database.reader.scalar("SELECT count(*) FROM rollup_dirty") == 0
+    same_either_way(database, asked, bin_seconds, by=by)
+
+
+def test_dirty_buckets_are_read_from_the_raw_rows(database):
+    """Rows that came after the roll-up count at once."""
+    database.writer.append("request", requests(list(range(0, 8000, 7)))).result()
+    refresh_due(database.writer, LATER, most_portions=1000)
+    before = same_either_way(database, scope(), 600)["requests"].sum()
+    late = requests([3, 500, 500, 7000]).with_columns(request_id=pl.lit("late") + pl.col("model"))
+    database.writer.append("request", late.with_columns(pl.col("request_id").fill_null("z")))
+    database.writer.flush()
+    assert database.reader.scalar("SELECT count(*) FROM rollup_dirty") == 3
+    after = same_either_way(database, scope(), 600)["requests"].sum()
+    assert after > before
+    refresh_due(database.writer, LATER)
+    assert same_either_way(database, scope(), 600)["requests"].sum() == after
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    batches=st.lists(st.lists(st.integers(0, 600), max_size=30), min_size=1, max_size=4),
+    start=st.integers(0, 300),
+    length=st.integers(1, 400),
+    width=st.sampled_from([600, 1800, 3600, None]),
+    refreshed=st.lists(st.integers(0, 5), min_size=4, max_size=4),
+)
+def test_any_mix_of_clean_and_dirty_is_right(shared, batches, start, length, width, refreshed):
+    """Whatever was counted when, roll-up and raw rows tell the same."""
+    for batch, portion in zip(batches, refreshed, strict=False):
+        frame = requests(batch)
+        shared.writer.append("request", frame).result()
+        if portion:
+            shared.writer.run(
+                lambda con, most=portion: refresh(con, now=LATER, most_buckets=most)
+            ).result()
+    same_either_way(shared, scope(start, start + length), width)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with Database.open(None, StoreSettings(), WallClock()) as opened:
+        yield opened
+
+
+def test_a_refresh_takes_a_bounded_portion(database):
+    """A backlog is worked off portion by portion, and says how much is left."""
+    database.writer.append("request", requests(list(range(0, 1000, 10)))).result()
+    done = database.writer.run(lambda con: refresh(con, now=LATER, most_buckets=30)).result()
+    assert (done.buckets, done.buckets_left) == (30, 70)
+    done = refresh_due(database.writer, LATER)
+    assert (done.buckets, done.buckets_left) == (70, 0)
+    assert refresh_due(database.writer, LATER).buckets == 0
+
+
+def test_a_live_bucket_waits_until_it_is_over(database):
+    """The ten minutes that go on are not counted again and again."""
+    database.writer.append("request", requests([0, 5, 12])).result()
+    done = refresh_due(database.writer, START + timedelta(minutes=13))
+    assert (done.buckets, done.buckets_left) == (1, 0)
+    assert database.reader.scalar("SELECT count(*) FROM rollup_dirty") == 1
+
+
+def test_counts_outlive_the_rows_they_were_made_of(database):
+    """After retention, an old roll-up is kept even when a straggler marks its bucket."""
+    database.writer.append("request", requests(list(range(60)))).result()
+    refresh_due(database.writer, LATER)
+    database.writer.run(lambda con: con.execute("DELETE FROM request")).result()
+    database.writer.append("request", requests([5])).result()
+    refresh_due(database.writer, LATER, kept_since=START + timedelta(days=1))
+    sql = "SELECT sum(request_count)::BIGINT FROM rollup_10m WHERE quantity = 'arrival'"
+    assert database.reader.scalar(sql) == 60
+
+
+def test_short_ranges_and_scattered_dirt_are_read_raw(database):
+    """Roll-ups are used where they save time, and only there."""
+    database.writer.append("request", requests(list(range(0, 14_000, 10)))).result()
+    with database.reader.snapshot() as snapshot:
+        assert split(snapshot, scope(), 600).table == "rollup_10m"
+        assert split(snapshot, scope(), 60).table is None
+        assert split(snapshot, scope(end_minutes=1440), 600).table is None
+        assert split(snapshot, scope(instances=("i",)), 600).table is None
+        assert split(snapshot, scope(tenants=("x",)), 3600).table == "rollup_1h"
+    refresh_due(database.writer, LATER, most_portions=1000)
+    scattered = requests([i * 60 for i in range(MOST_RAW_PIECES + 5)])
+    database.writer.append("request", scattered.with_columns(request_id=pl.lit("s"))).result()
+    with database.reader.snapshot() as snapshot:
+        assert split(snapshot, scope(), 600).table is None
+
+
+def test_an_empty_store_gives_an_empty_frame(database):
+    """No rows: the right columns and nothing in them."""
+    found = counts(database.reader, scope(), ("arrival",), 600, by="model")
+    assert found.is_empty()
+    assert found.columns == [
+        "at", "status", "quantity", "log_bin", "requests", "value_sum", "model",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="speed"):
+        counts(database.reader, scope(), ("speed",), 600)
