@@ -1,0 +1,66 @@
+"""SQL expressions that formats share: times from numbers, token counts, checks, quoting."""
+
+from __future__ import annotations
+
+from store.bulk_spec import MAX_TOKENS, Check
+
+UNIT_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_MICROSECONDS_LIMIT = 9e18
+"""Beyond this a 64-bit microsecond count overflows."""
+
+CHECK_TIME = Check(
+    "the time is missing, not a number, or outside 1970 to 2100",
+    "{time} < TIMESTAMP '1970-01-01' OR {time} >= TIMESTAMP '2100-01-01'",
+)
+
+
+def quoted(name: str) -> str:
+    """A column name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def time_from_seconds(seconds: str) -> str:
+    """SQL of a TIMESTAMP from a number of seconds since 1970 (or since the start).
+
+    NULL where the number is NaN, infinite or beyond what a TIMESTAMP holds.
+    """
+    micros = f"(({seconds}) * 1e6)"
+    return (
+        f"CASE WHEN abs({micros}) < {_MICROSECONDS_LIMIT:g} "
+        f"THEN make_timestamp(CAST(round({micros}) AS BIGINT)) END"
+    )
+
+
+def scaled(column: str, unit: str) -> str:
+    """SQL of a number in seconds from a column in `unit` (s, ms, us or ns)."""
+    if unit == "s":
+        return f"CAST({column} AS DOUBLE)"
+    divisor = round(1 / UNIT_SECONDS[unit])
+    return f"(CAST({column} AS DOUBLE) / {divisor})"
+
+
+def tokens(column: str) -> str:
+    """SQL of a token count; absurd ones become one above the limit so that the check finds them."""
+    return f"CAST(greatest(least({column}, {MAX_TOKENS + 1}), -1) AS INTEGER)"
+
+
+def token_checks(*columns: str) -> tuple[Check, ...]:
+    """Checks for stored token columns."""
+    return tuple(
+        Check(f"{column} is negative or above {MAX_TOKENS:,}",
+              f"{column} < 0 OR {column} > {MAX_TOKENS}")
+        for column in columns
+    )  # fmt: skip
+
+
+def seconds_checks(*columns: str) -> tuple[Check, ...]:
+    """Checks for stored durations in seconds; NaN and infinity are bad, NULL is unknown."""
+    return tuple(
+        Check(f"{column} is negative or not a number", f"{column} < 0 OR NOT isfinite({column})")
+        for column in columns
+    )

@@ -1,0 +1,154 @@
+"""The first bytes of a file, decompressed and taken apart just enough to recognise it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from store.errors import InputError
+
+HEAD_BYTES = 64 * 1024
+"""Decompressed bytes looked at to recognise a format."""
+
+Kind = Literal["csv", "json", "parquet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the start of a file shows.
+
+    Attributes:
+        path: the file.
+        kind: what sort of text it is.
+        columns: CSV header fields, keys of the first JSON record, or Parquet column names.
+        record: the first JSON record when it fits the head, else None.
+        first: the fields of the first CSV line (the header when there is one).
+        delimiter: CSV separator.
+        text: the decompressed head.
+        metadata: key-value metadata of a Parquet file.
+    """
+
+    path: Path
+    kind: Kind
+    columns: tuple[str, ...]
+    record: dict[str, Any] | None = None
+    first: tuple[str, ...] = ()
+    delimiter: str = ","
+    text: str = ""
+    metadata: dict[str, str] | None = None
+
+
+def read_head(path: Path) -> Head:
+    """Look at the first 64 kB (decompressed) of a file.
+
+    Raises:
+        InputError: missing, a folder, unreadable, empty, an archive, or no text.
+    """
+    raw = _raw_head(path)
+    if raw[:4] == b"PAR1":
+        return _parquet_head(path)
+    return _text_head(path, _as_text(path, _decompressed(path, raw)))
+
+
+def bad_file(path: Path, message: str, hint: str) -> InputError:
+    """The one way this package refuses a file."""
+    return InputError(message, where=str(path), hint=hint)
+
+
+def _raw_head(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise bad_file(path, "this is a folder", "name the trace files in it")
+        with path.open("rb") as file:
+            raw = file.read(HEAD_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a file name"
+        hint = "check the path and its permissions"
+        raise bad_file(path, f"cannot be read ({reason})", hint) from error
+    if not raw:
+        raise bad_file(path, "the file is empty", "fetch it again")
+    return raw
+
+
+def _decompressed(path: Path, raw: bytes) -> bytes:
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(raw, HEAD_BYTES)
+        except zlib.error as error:
+            raise bad_file(path, "the gzip data is damaged", "fetch the file again") from error
+    if raw[:4] == b"\x28\xb5\x2f\xfd":
+        return _zstd_head(path)
+    if raw[:2] == b"PK":
+        raise bad_file(path, "this is a zip archive", "unpack it first")
+    return raw
+
+
+def _zstd_head(path: Path) -> bytes:
+    import pyarrow as pa
+
+    try:
+        with pa.input_stream(str(path), compression="zstd") as stream:
+            return bytes(stream.read(HEAD_BYTES))
+    except (OSError, pa.ArrowException) as error:
+        raise bad_file(path, "the zstd data is damaged", "fetch the file again") from error
+
+
+def _as_text(path: Path, data: bytes) -> str:
+    if data[257:262] == b"ustar":
+        raise bad_file(path, "this is a tar archive", "unpack it first and name the files")
+    if not data.strip():
+        raise bad_file(path, "there is no data in the file", "fetch it again")
+    # The last line may be cut inside a character; only what comes before it has to be text.
+    whole = data.rsplit(b"\n", 1)[0] if b"\n" in data else data
+    if b"\0" in whole:
+        raise bad_file(path, "this is binary data, not a trace", "see `servescope import --help`")
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def _text_head(path: Path, text: str) -> Head:
+    line = text.lstrip().split("\n", 1)[0].strip()
+    if line.startswith(("{", "[")):
+        return _json_head(path, text, line)
+    if "\n" not in text and len(text) >= HEAD_BYTES // 4:
+        raise bad_file(
+            path,
+            f"the first line is longer than {len(text):,} characters",
+            "a trace has one request a line",
+        )
+    delimiter = max(",;\t|", key=line.count)
+    try:
+        fields = next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
+    except csv.Error as error:
+        raise bad_file(path, f"the first line is not CSV ({error})", "check the file") from error
+    names = tuple(field.strip() for field in fields)
+    return Head(path, "csv", names, first=names, delimiter=delimiter, text=text)
+
+
+def _json_head(path: Path, text: str, line: str) -> Head:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        record = None
+    if isinstance(record, dict):
+        return Head(path, "json", tuple(map(str, record)), record=record, text=text)
+    return Head(path, "json", (), text=text)
+
+
+def _parquet_head(path: Path) -> Head:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(str(path))
+    except (OSError, pa.ArrowException) as error:
+        reason = "the Parquet file is damaged or cut short"
+        raise bad_file(path, reason, "fetch the file again") from error
+    pairs = {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in
+             (schema.metadata or {}).items()}  # fmt: skip
+    return Head(path, "parquet", tuple(schema.names), metadata=pairs)

@@ -1,0 +1,217 @@
+"""The SQL that reads the files of a bulk load, and what is refused before any of it runs.
+
+The decompressed bytes are looked over once before DuckDB parses them, because two things would
+otherwise go wrong silently or slowly: its reader takes a gzip file that was cut short for a whole
+one, and it needs minutes and gigabytes for one line of a million fields.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from store.bulk_spec import BulkLoad
+from store.errors import InputError
+
+BLOCK_BYTES = 8 * 1024
+"""A CSV line longer than this is counted; longer than twice this it is always seen."""
+MAX_LINE_FIELDS = 1_000
+"""Fields in one such block of a CSV line; more is not a trace."""
+MAX_RECORD_BYTES = 256 << 20
+"""Largest JSON record; one run of a benchmark may be a single line."""
+REJECTED_SCAN = "bulk_rejected_scan"
+REJECTED_LINE = "bulk_rejected_line"
+MAX_REJECTED_LINES = 100_000
+"""More bad lines than this are not listed: it is the wrong file."""
+_READ_BYTES = 1 << 20
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+def literal(text: str) -> str:
+    """A text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def relation(spec: BulkLoad) -> str:
+    """A FROM item that yields the source columns of all files of a load."""
+    reader = {"csv": _csv, "jsonl": _json, "parquet": _parquet}[spec.reader](spec)
+    if spec.unnest:
+        return f"(SELECT unnest({spec.unnest}, recursive := true) FROM {reader})"
+    if spec.where:
+        return f"(SELECT * FROM {reader} WHERE {spec.where})"
+    return reader
+
+
+def verify(spec: BulkLoad) -> None:
+    """Read every text file once and refuse what must not reach the parser.
+
+    Raises:
+        InputError: unreadable, held by another process, cut short, or with an endless line.
+    """
+    for path in spec.files:
+        _refuse_held(path)
+        if spec.reader != "parquet":
+            _verify_text(path, spec)
+
+
+def _csv(spec: BulkLoad) -> str:
+    columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in spec.columns.items())
+    return (
+        f"read_csv({_files(spec)}, columns = {{{columns}}}, auto_detect = false, "
+        f"header = {str(spec.header).lower()}, delim = {literal(spec.delimiter)}, quote = '\"', "
+        f"escape = '\"', filename = {str('filename' in _expressions(spec)).lower()}, "
+        f"compression = '{_compression(spec.files[0])}', store_rejects = true, "
+        f"rejects_scan = '{REJECTED_SCAN}', rejects_table = '{REJECTED_LINE}', "
+        f"rejects_limit = {MAX_REJECTED_LINES})"
+    )
+
+
+def _json(spec: BulkLoad) -> str:
+    columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in spec.columns.items())
+    # A line that is no JSON becomes a row of NULLs, which the checks refuse with its line number.
+    return (
+        f"read_json({_files(spec)}, format = 'newline_delimited', columns = {{{columns}}}, "
+        f"ignore_errors = true, maximum_object_size = {MAX_RECORD_BYTES}, "
+        f"compression = '{_compression(spec.files[0])}')"
+    )
+
+
+def _parquet(spec: BulkLoad) -> str:
+    return f"read_parquet({_files(spec)})"
+
+
+def _files(spec: BulkLoad) -> str:
+    # DuckDB reads *, ? and [ in a name as a pattern; a class of one character takes them literally.
+    names = (str(path).translate(_GLOB) for path in spec.files)
+    return "[" + ", ".join(literal(name) for name in names) + "]"
+
+
+_GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
+
+
+def _expressions(spec: BulkLoad) -> str:
+    return " ".join((*spec.select.values(), *spec.labels.values()))
+
+
+def _compression(path: Path) -> str:
+    magic = _magic(path)
+    if magic.startswith(_GZIP):
+        return "gzip"
+    return "zstd" if magic.startswith(_ZSTD) else "none"
+
+
+def _magic(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"cannot be read ({error.strerror})",
+        where=str(path),
+        hint="check the path and its permissions",
+    )
+
+
+def _refuse_held(path: Path) -> None:
+    """A writer that locks the file has not finished it."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            "another process holds this file locked",
+            where=str(path),
+            hint="wait until it is finished, or copy it",
+        ) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _verify_text(path: Path, spec: BulkLoad) -> None:
+    kind = _compression(path)
+    if kind != _compression(spec.files[0]):
+        raise InputError(
+            "the files are compressed in different ways",
+            where=str(path),
+            hint="import them one at a time",
+        )
+    is_csv = spec.reader == "csv"
+    if kind == "none":
+        if is_csv:
+            _check_plain_lines(path, spec)
+        return
+    chunks = _gunzip(path) if kind == "gzip" else _unzstd(path)
+    for start, chunk in chunks:
+        if is_csv:
+            _check_blocks(path, spec, chunk, start)
+
+
+def _check_plain_lines(path: Path, spec: BulkLoad) -> None:
+    size = path.stat().st_size
+    if size == 0:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for start in range(0, size, BLOCK_BYTES):
+            if data.find(b"\n", start, start + BLOCK_BYTES) < 0:
+                _check_fields(path, spec, data[start : start + BLOCK_BYTES], start)
+
+
+def _check_blocks(path: Path, spec: BulkLoad, chunk: bytes, start: int) -> None:
+    for at in range(0, len(chunk), BLOCK_BYTES):
+        if chunk.find(b"\n", at, at + BLOCK_BYTES) < 0:
+            _check_fields(path, spec, chunk[at : at + BLOCK_BYTES], start + at)
+
+
+def _check_fields(path: Path, spec: BulkLoad, block: bytes, start: int) -> None:
+    if block.count(spec.delimiter.encode()) > MAX_LINE_FIELDS:
+        raise InputError(
+            f"a line near byte {start:,} has more than {MAX_LINE_FIELDS:,} fields",
+            where=str(path),
+            hint=f"this format has {len(spec.columns)} columns; mend or remove that line",
+        )
+
+
+def _gunzip(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The decompressed chunks with their byte offset; raises when the data end too early."""
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    offset = 0
+    with path.open("rb") as file:
+        for raw in iter(lambda: file.read(_READ_BYTES), b""):
+            rest = raw
+            while rest:
+                if inflater.eof:  # a gzip file may be several, one after the other
+                    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+                try:
+                    chunk = inflater.decompress(rest, _READ_BYTES)
+                except zlib.error as error:
+                    raise _damaged(path, f"the gzip data is damaged ({error})") from error
+                yield offset, chunk
+                offset += len(chunk)
+                rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+    if not inflater.eof:
+        raise _damaged(path, f"the gzip file is cut short after {offset:,} bytes of text")
+
+
+def _unzstd(path: Path) -> Iterator[tuple[int, bytes]]:
+    import pyarrow as pa
+
+    offset = 0
+    try:
+        with pa.input_stream(str(path), compression="zstd") as stream:
+            for chunk in iter(lambda: stream.read(_READ_BYTES), b""):
+                yield offset, chunk
+                offset += len(chunk)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, "the zstd file is damaged or cut short") from error
+
+
+def _damaged(path: Path, message: str) -> InputError:
+    return InputError(message, where=str(path), hint="fetch the file again")
