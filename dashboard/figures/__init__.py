@@ -1,1 +1,1 @@
-"""Pure functions from a documented frame to a figure."""
+"""Frames to figures: pure functions that give plain Plotly dictionaries and one sentence in words."""

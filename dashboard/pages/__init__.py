@@ -1,1 +1,1 @@
-"""One page a file: layout(services) and register(app, services)."""
+"""One page a file: its charts, and how a view becomes components."""

@@ -1,0 +1,218 @@
+"""The dashboard as one Dash application on its own Flask server.
+
+The server mounts `create_dash(...).server` at /ui; callbacks are plain functions that run in the
+bridge's threads, so a slow one delays nobody on the event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from pathlib import Path
+from typing import Any
+
+from dash import ALL, Dash, Input, Output, State, html, no_update, set_props
+
+from dashboard import panels
+from dashboard.figures.base import utc_text
+from dashboard.pages import first_run
+from dashboard.routes import page_of
+from dashboard.scene import Scene, scene_of
+from dashboard.services import Services
+from dashboard.shell import (
+    INDEX,
+    age_words,
+    filters,
+    navigation,
+    refresh_seconds,
+    share_search,
+    shell,
+    time_controls,
+)
+from dashboard.static_files import Compressor
+from dashboard.url_state import parse
+from store.errors import ServescopeError
+
+_log = logging.getLogger(__name__)
+
+
+def create_dash(services: Services, *, prefix: str = "/ui/") -> Dash:
+    """Build the dashboard.
+
+    Args:
+        services: what pages are handed.
+        prefix: where it is mounted, with both slashes. The mount takes the prefix off the path, so
+            the application itself answers at "/".
+    """
+    app = Dash(
+        "servescope",
+        requests_pathname_prefix=prefix,
+        routes_pathname_prefix="/",
+        assets_folder=str(Path(__file__).parent / "assets"),
+        serve_locally=True,
+        enable_mcp=False,
+        title="servescope",
+        update_title="",
+        index_string=INDEX.replace("__PREFIX__", prefix),
+        suppress_callback_exceptions=True,
+        add_log_handler=False,
+        on_error=_unexpected,
+    )
+    app.enable_dev_tools(debug=False)
+    Compressor().install(app.server)
+    app.layout = shell(services.version)
+    _register_pages(app, services, prefix)
+    _register_chrome(app, services, prefix)
+    _register_zoom(app, services, prefix)
+    _register_clientside(app)
+    panels.register(app, services, prefix)
+    first_run.register(app, services)
+    return app
+
+
+def _register_pages(app: Dash, services: Services, prefix: str) -> None:
+    @app.callback(
+        Output("shell-page", "children"),
+        Input("shell-url", "pathname"),
+        State("shell-url", "search"),
+    )
+    def turn(pathname: str, search: str) -> list[Any]:
+        scene = scene_of(services, parse(pathname, search, prefix), prefix)
+        page = page_of(scene.address)
+        if page is None:
+            return [_no_such_page(scene)]
+        top = list(page.top(scene)) if page.top else []
+        return [*top, *panels.skeleton(page)]
+
+
+def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
+    @app.callback(
+        Output("shell-title", "children"),
+        Output("shell-nav", "children"),
+        Output("shell-brand", "href"),
+        Output("shell-filters", "children"),
+        Output("shell-time", "children"),
+        Output("shell-share", "data-copy"),
+        Output("shell-tick", "interval"),
+        Output("shell-tick", "disabled"),
+        Input("shell-url", "pathname"),
+        Input("shell-url", "search"),
+    )
+    def frame(pathname: str, search: str) -> tuple[Any, ...]:
+        scene = scene_of(services, parse(pathname, search, prefix), prefix)
+        seconds = refresh_seconds(scene)
+        return (
+            _title(scene),
+            navigation(scene),
+            scene.link(),
+            filters(scene, _label_values(services, scene)),
+            time_controls(scene),
+            share_search(scene),
+            (seconds or 3600) * 1000,
+            seconds == 0,
+        )
+
+    @app.callback(
+        Output("shell-age", "children"),
+        Input("shell-url", "search"),
+        Input("shell-pulse", "data"),
+        State("shell-url", "pathname"),
+    )
+    def age(search: str, pulse: object, pathname: str) -> list[Any]:
+        scene = scene_of(services, parse(pathname, search, prefix), prefix)
+        return age_words(scene, services.data_age())
+
+
+def _register_zoom(app: Dash, services: Services, prefix: str) -> None:
+    @app.callback(
+        Output("shell-url", "search"),
+        Input("shell-zoom", "data"),
+        State("shell-url", "pathname"),
+        State("shell-url", "search"),
+        prevent_initial_call=True,
+    )
+    def zoom(dragged: dict[str, str], pathname: str, search: str) -> Any:
+        address = parse(pathname, search, prefix)
+        scene = scene_of(services, address, prefix)
+        try:
+            start, end = (utc_text(dragged[name], scene.look) for name in ("from", "to"))
+        except (KeyError, ValueError):
+            return no_update
+        return address.changed(from_=start, to=end).search()
+
+
+def _register_clientside(app: Dash) -> None:
+    # A tick becomes a pulse only when somebody looks and nothing is under way.
+    app.clientside_callback(
+        "function (n) { return window.servescope.pulse(n); }",
+        Output("shell-pulse", "data"),
+        Input("shell-tick", "n_intervals"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        "function () { return window.servescope.zoom(); }",
+        Output("shell-zoom", "data"),
+        Input({"type": "graph", "key": ALL}, "relayoutData"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        "function (n) { return Boolean(n); }",
+        Output("shell-help", "opened"),
+        Input("shell-help-open", "n_clicks"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        "function (n, p, now) { return window.servescope.navbar(now); }",
+        Output("shell-frame", "navbar"),
+        Input("shell-burger", "n_clicks"),
+        Input("shell-url", "pathname"),
+        State("shell-frame", "navbar"),
+        prevent_initial_call=True,
+    )
+
+
+def _label_values(services: Services, scene: Scene) -> Any:
+    if scene.trouble is not None:
+        return {}
+    try:
+        return services.label_values(scene.address.params)
+    except ServescopeError as error:
+        _log.warning("label_values_failed", extra={"error": str(error)})
+        return {}
+
+
+def _title(scene: Scene) -> list[Any]:
+    page = page_of(scene.address)
+    if page is None:
+        return [html.H1("No such page")]
+    return [html.H1(page.title), html.P(page.question)]
+
+
+def _no_such_page(scene: Scene) -> html.Div:
+    links = [
+        html.A(text, href=scene.link(*path), className="ss-button")
+        for text, path in (
+            ("Fleet", ()),
+            ("SLOs", ("slo",)),
+            ("Workload", ("workload",)),
+            ("Admin", ("admin",)),
+        )
+    ]
+    shown = "/".join(scene.address.path)
+    return html.Div(
+        [
+            html.H2(f"There is no page “{shown}”."),
+            html.P("Perhaps one of these:"),
+            html.Div(links, className="ss-row"),
+        ],
+        className="ss-empty",
+    )
+
+
+def _unexpected(error: Exception) -> Any:
+    """A fault of ours: recorded with an id, said at the foot of the page, and the picture stays."""
+    query_id = secrets.token_hex(4)
+    _log.error("callback_failed", extra={"query_id": query_id}, exc_info=error)
+    words = f"This page failed on the server (query {query_id}). The server's log has the cause; the picture shown is the last good one."
+    set_props("shell-said", {"children": words, "className": "ss-toast is-error"})
+    return no_update

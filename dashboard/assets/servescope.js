@@ -1,0 +1,156 @@
+/* What the browser does by itself: links and forms without a reload, loading bars, copy, keys.
+   Every link here also works without this file: all state is in the address. */
+(function () {
+  "use strict";
+
+  var BAR_DELAY_MS = 300;
+  var underWay = 0;
+
+  function byId(id) { return document.getElementById(id); }
+
+  function setProps(id, props) { window.dash_clientside.set_props(id, props); }
+
+  /* Addresses ----------------------------------------------------------------------------- */
+
+  function prefix() {
+    var config = byId("_dash-config");
+    return config ? JSON.parse(config.textContent).requests_pathname_prefix : "/ui/";
+  }
+
+  function go(url) {
+    if (url.searchParams.get("tz") === "browser") {
+      url.searchParams.set("tz", Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC");
+    }
+    var pageChanged = url.pathname !== location.pathname;
+    setProps("shell-url", { pathname: url.pathname, search: url.search });
+    if (pageChanged) { window.scrollTo(0, 0); }
+  }
+
+  function isOurs(link) {
+    return link && !link.target && !link.hasAttribute("download") && link.origin === location.origin &&
+      link.pathname.indexOf(prefix()) === 0;
+  }
+
+  document.addEventListener("click", function (event) {
+    closeMenus(event.target);
+    var copy = event.target.closest("[data-copy]");
+    if (copy) { copyText(copy.getAttribute("data-copy")); return; }
+    if (event.target.closest("[data-pulse]")) { setProps("shell-pulse", { data: Date.now() }); return; }
+    var link = event.target.closest("a[href]");
+    var plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
+    if (!plain || !isOurs(link) || link.hash) { return; }
+    event.preventDefault();
+    go(new URL(link.href));
+  });
+
+  document.addEventListener("submit", function (event) {
+    var form = event.target;
+    if (!form.classList.contains("ss-range-form")) { return; }
+    event.preventDefault();
+    var url = new URL(form.action, location.href);
+    new FormData(form).forEach(function (value, name) {
+      if (value) { url.searchParams.set(name, value); } else { url.searchParams.delete(name); }
+    });
+    closeMenus(document.body);
+    go(url);
+  });
+
+  /* Menus: native disclosures that close like menus --------------------------------------- */
+
+  function closeMenus(target) {
+    document.querySelectorAll("details.ss-menu[open]").forEach(function (menu) {
+      if (!menu.contains(target)) { menu.open = false; }
+    });
+  }
+
+  /* Words at the foot of the page --------------------------------------------------------- */
+
+  function say(text) {
+    var place = byId("shell-said");
+    place.textContent = text;
+    place.className = "ss-toast is-shown";
+    setTimeout(function () { place.className = "ss-toast"; place.textContent = ""; }, 2500);
+  }
+
+  function copyText(text) {
+    var full = text.charAt(0) === "/" ? location.origin + text : text;
+    var done = function () { say("Copied."); };
+    if (navigator.clipboard && window.isSecureContext) {
+      navigator.clipboard.writeText(full).then(done, function () { window.prompt("Copy this:", full); });
+    } else {
+      window.prompt("Copy this:", full);
+    }
+  }
+
+  /* Loading: nothing for 300 ms, then a thin bar on the panel; the old picture stays ------- */
+
+  function panelsOf(body) {
+    var found = [];
+    var pattern = /\\"spot\\":\\"([^"\\]+)\\"/;
+    var match = typeof body === "string" ? pattern.exec(body) : null;
+    if (match) {
+      var panel = document.querySelector('[data-spot="' + match[1] + '"]');
+      if (panel) { found.push(panel); }
+    }
+    return found;
+  }
+
+  var plainFetch = window.fetch;
+  window.fetch = function (resource, options) {
+    var address = typeof resource === "string" ? resource : resource.url;
+    if (address.indexOf("_dash-update-component") < 0) { return plainFetch.apply(this, arguments); }
+    var panels = panelsOf(options && options.body);
+    underWay += 1;
+    var timer = setTimeout(function () {
+      panels.forEach(function (p) { p.classList.add("is-loading"); p.setAttribute("aria-busy", "true"); });
+    }, BAR_DELAY_MS);
+    return plainFetch.apply(this, arguments).finally(function () {
+      underWay -= 1;
+      clearTimeout(timer);
+      panels.forEach(function (p) { p.classList.remove("is-loading"); p.removeAttribute("aria-busy"); });
+    });
+  };
+
+  /* Keys ---------------------------------------------------------------------------------- */
+
+  function typing(target) { return /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.isContentEditable; }
+
+  document.addEventListener("keydown", function (event) {
+    if (event.key === "Escape") { closeMenus(document.body); return; }
+    if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey) { return; }
+    if (event.key === "?") { byId("shell-help-open").click(); }
+    if (event.key === "t") {
+      var card = document.querySelector(".ss-card:hover") || event.target.closest(".ss-card");
+      var toggle = card && card.querySelector("[data-table-toggle]");
+      if (toggle) { toggle.click(); }
+    }
+  });
+
+  /* What clientside callbacks call -------------------------------------------------------- */
+
+  window.servescope = {
+    /* A tick becomes a pulse only when somebody looks and nothing is under way. */
+    pulse: function (tick) {
+      return document.hidden || underWay > 0 ? window.dash_clientside.no_update : tick;
+    },
+    navbar: function (now) {
+      var asked = window.dash_clientside.callback_context.triggered.some(function (t) {
+        return t.prop_id === "shell-burger.n_clicks";
+      });
+      var closed = !asked || !now.collapsed.mobile;
+      return Object.assign({}, now, { collapsed: { mobile: closed } });
+    },
+    /* Dragging over a time axis: hand the new range to the server, which knows its zone. */
+    zoom: function () {
+      var triggered = window.dash_clientside.callback_context.triggered;
+      for (var i = 0; i < triggered.length; i += 1) {
+        var change = triggered[i].value || {};
+        var from = change["xaxis.range[0]"];
+        if (typeof from === "string" && from.indexOf("-") > 0) {
+          return { from: from, to: change["xaxis.range[1]"] };
+        }
+      }
+      return window.dash_clientside.no_update;
+    }
+  };
+})();

@@ -1,0 +1,209 @@
+"""The parts every figure is made of.
+
+Figures are plain dictionaries: nothing here imports Plotly, so they are cheap to build and to test.
+Text and grid carry a neutral grey; the stylesheet gives them the colours of the theme in force.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from dashboard.text import clock_words
+from dashboard.theme import BLUE, GREY, SERIES_COLOURS, SERIES_DASHES
+from store.queries.scope import Clock
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+Trace = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How times are to be drawn.
+
+    Attributes:
+        zone: display zone.
+        clock: of the sources shown; a relative clock is drawn as days of the trace.
+    """
+
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    clock: Clock = "utc"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure and what it says, for those who do not see it."""
+
+    figure: dict[str, Any]
+    summary: str
+
+
+def numbers(frame: pl.DataFrame, column: str) -> list[float | None]:
+    """A column as JSON numbers: what is null, NaN or infinite becomes None, a gap in a line."""
+    values = frame.get_column(column).cast(pl.Float64).to_list()
+    return [None if v is None or not math.isfinite(v) else float(f"{v:.6g}") for v in values]
+
+
+def times(frame: pl.DataFrame, column: str, look: Look) -> list[str | None]:
+    """A naive UTC column as naive strings in the display zone: Plotly ignores offsets."""
+    at = frame.get_column(column).dt.replace_time_zone("UTC")
+    if look.clock == "utc":
+        at = at.dt.convert_time_zone(look.zone.key)
+    found: list[str | None] = at.dt.strftime("%Y-%m-%dT%H:%M:%S").to_list()
+    return found
+
+
+def utc_text(drawn: str, look: Look) -> str:
+    """A time as Plotly gives it back (naive, in the display zone) as UTC for an address.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    at = datetime.fromisoformat(drawn)
+    zone = look.zone if look.clock == "utc" else UTC
+    return f"{at.replace(tzinfo=zone).astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+
+
+def groups(frame: pl.DataFrame, column: str) -> list[tuple[str, pl.DataFrame]]:
+    """The frame's parts by a name column, in the order of first appearance; one part without it."""
+    if column not in frame.columns:
+        return [("", frame)]
+    parts = frame.partition_by(column, maintain_order=True)
+    return [(str(part.get_column(column)[0]), part) for part in parts]
+
+
+def axis(
+    title: str, kind: str = "linear", *, from_zero: bool = False, **more: Any
+) -> dict[str, Any]:
+    """One axis: linear, log, date or category; rates and ratios start at zero."""
+    made: dict[str, Any] = {
+        "title": {"text": title, "standoff": 8, "font": {"size": 11}},
+        "type": kind,
+        "gridcolor": "rgba(128,136,148,0.22)",
+        "zeroline": False,
+        "showline": False,
+        "automargin": True,
+        "tickfont": {"size": 11},
+        "ticks": "",
+    }
+    if from_zero:
+        made["rangemode"] = "tozero"
+    if kind == "log":
+        made |= {"dtick": 1, "exponentformat": "power"}
+    return made | more
+
+
+def time_axis(look: Look) -> dict[str, Any]:
+    """The time axis; a trace without dates counts its days."""
+    made = axis(clock_words(look.clock, look.zone), "date", showgrid=False)
+    if look.clock == "relative":
+        # Relative clocks are stored from 1970-01-01, so the day of the year is the day of the trace.
+        made |= {"tickformat": "day %-j<br>%H:%M", "hoverformat": "day %-j %H:%M:%S"}
+    return made
+
+
+def layout(
+    x: Mapping[str, Any], y: Mapping[str, Any], *, legend: bool = False, **more: Any
+) -> dict[str, Any]:
+    """The layout of a card's figure; `uirevision` keeps a viewer's zoom across refreshes."""
+    made: dict[str, Any] = {
+        "xaxis": dict(x),
+        "yaxis": dict(y),
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": FONT, "size": 12, "color": GREY},
+        "margin": {"l": 48, "r": 12, "t": 26 if legend else 8, "b": 36},
+        "showlegend": legend,
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+            "font": {"size": 11},
+        },
+        "hovermode": "x unified" if x.get("type") == "date" else "closest",
+        "hoverlabel": {"font": {"family": FONT, "size": 12}},
+        "dragmode": "zoom",
+        "uirevision": "kept",
+        "colorway": list(SERIES_COLOURS),
+        "bargap": 0.06,
+    }
+    return made | more
+
+
+def line(x: Sequence[Any], y: Sequence[Any], name: str = "", index: int = 0, **more: Any) -> Trace:
+    """A line; the colour is never the only difference, so later series are dashed as well."""
+    style = {
+        "color": SERIES_COLOURS[index % len(SERIES_COLOURS)],
+        "dash": SERIES_DASHES[index % len(SERIES_DASHES)],
+        "width": 2,
+    }
+    made: Trace = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "name": name,
+        "line": style,
+        "connectgaps": False,
+    }
+    if len(y) <= 2:
+        made |= {"mode": "lines+markers"}
+    return made | more
+
+
+def band(
+    x: Sequence[Any], low: Sequence[Any], high: Sequence[Any], name: str, colour: str = BLUE
+) -> list[Trace]:
+    """The area between two lines: an interval, or a minimum and a maximum."""
+    edge = {
+        "type": "scatter",
+        "mode": "lines",
+        "line": {"width": 0, "color": colour},
+        "hoverinfo": "skip",
+    }
+    lower = edge | {"x": x, "y": low, "showlegend": False}
+    upper = edge | {"x": x, "y": high, "name": name, "fill": "tonexty", "fillcolor": soft(colour)}
+    return [lower, upper]
+
+
+def soft(colour: str, alpha: float = 0.18) -> str:
+    """A colour made translucent: areas behind lines."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def level(y: float, text: str, colour: str = GREY) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A horizontal reference line across the plot, and its label (for `shapes`, `annotations`)."""
+    shape = {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": y,
+        "y1": y,
+        "line": {"color": colour, "width": 1, "dash": "dot"},
+    }
+    return shape, label(y, text)
+
+
+def label(y: float, text: str) -> dict[str, Any]:
+    """A small text at the right end of a reference line, standing on it."""
+    place = {"xref": "paper", "x": 1, "xanchor": "right", "y": y, "yanchor": "bottom"}
+    return place | {"text": text, "showarrow": False, "font": {"size": 10, "color": GREY}}
+
+
+def span_words(values: Sequence[float | None], unit: str) -> str:
+    """The range of a series in words, for summaries."""
+    known = [v for v in values if v is not None]
+    if not known:
+        return "no known value"
+    return f"between {min(known):.3g} and {max(known):.3g} {unit}, last {known[-1]:.3g}".replace(
+        " ,", ","
+    )

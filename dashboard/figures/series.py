@@ -1,0 +1,168 @@
+"""Figures with time on the x axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from dashboard.figures.base import (
+    Look,
+    Picture,
+    Trace,
+    axis,
+    band,
+    groups,
+    layout,
+    line,
+    numbers,
+    soft,
+    span_words,
+    time_axis,
+    times,
+)
+from dashboard.theme import BLUE, COUNT_SCALE, SERIES_COLOURS, VERMILION
+
+
+def over_time(
+    frame: pl.DataFrame, column: str, title: str, unit: str, look: Look, **more: Any
+) -> Picture | str:
+    """One quantity over time as a filled line from zero.
+
+    Args:
+        frame: columns `at` and `column`, sorted by `at`; null is a gap.
+        column: what to draw.
+        title: name of the y axis, with its unit.
+        unit: short unit for the hover and the summary.
+        look: zone and clock.
+        more: additions to the y axis (`tickformat` for ratios).
+
+    Returns:
+        The picture, or why there is none.
+    """
+    values = numbers(frame, column)
+    if not any(v is not None for v in values):
+        return f"{title.split(' (')[0]}: not known in this range. Nothing that reports it was seen."
+    trace = line(
+        times(frame, "at", look), values, title, 0, fill="tozeroy", fillcolor=soft(BLUE, 0.12)
+    )
+    figure = {
+        "data": [trace],
+        "layout": layout(time_axis(look), axis(title, from_zero=True, **more)),
+    }
+    return Picture(figure, f"{title} over time: {span_words(values, unit)}.")
+
+
+def rate_over_time(frame: pl.DataFrame, look: Look) -> Picture | str:
+    """Requests per second of each source with the band of its one-second counts.
+
+    Args:
+        frame: `at`, `source`, `requests_per_second`, `low_per_second`, `high_per_second`.
+        look: zone and clock.
+    """
+    traces: list[Trace] = []
+    words = []
+    parts = groups(frame, "source")
+    for index, (name, part) in enumerate(parts):
+        colour = SERIES_COLOURS[index % len(SERIES_COLOURS)]
+        at, rate = times(part, "at", look), numbers(part, "requests_per_second")
+        traces += band(
+            at,
+            numbers(part, "low_per_second"),
+            numbers(part, "high_per_second"),
+            "1 s min-max",
+            colour,
+        )
+        traces[-1] |= {"showlegend": False}
+        traces.append(line(at, rate, name, index))
+        words.append(f"{name} {span_words(rate, 'requests/s')}")
+    figure = {
+        "data": traces,
+        "layout": layout(
+            time_axis(look), axis("requests/s", from_zero=True), legend=len(parts) > 1
+        ),
+    }
+    return Picture(figure, "Arrival rate over time: " + "; ".join(words) + ".")
+
+
+def failures_over_time(frame: pl.DataFrame, look: Look) -> Picture | str:
+    """Failed requests per bin; counts, so that little traffic is seen as such.
+
+    Args:
+        frame: `at`, `failed`, `attempted`.
+        look: zone and clock.
+    """
+    failed = numbers(frame, "failed")
+    trace = {
+        "type": "bar",
+        "x": times(frame, "at", look),
+        "y": failed,
+        "name": "failed",
+        "marker": {"color": VERMILION},
+        "customdata": numbers(frame, "attempted"),
+        "hovertemplate": "%{y} failed of %{customdata}<extra></extra>",
+    }
+    figure = {
+        "data": [trace],
+        "layout": layout(time_axis(look), axis("failed requests", from_zero=True)),
+    }
+    total = sum(v or 0 for v in failed)
+    return Picture(
+        figure,
+        f"Failed requests over time: {total:,.0f} in all, at most {max(v or 0 for v in failed):,.0f} in one bin.",
+    )
+
+
+def day_profile(frame: pl.DataFrame, look: Look) -> Picture | str:
+    """Mean arrival rate by hour of the day.
+
+    Args:
+        frame: `hour` 0..23, `requests_per_second`.
+        look: unused, kept for the common signature.
+    """
+    values = numbers(frame, "requests_per_second")
+    if len([v for v in values if v is not None]) < 2:
+        return "A day's profile needs data from at least two hours of the day."
+    trace = {"type": "bar", "x": numbers(frame, "hour"), "y": values, "marker": {"color": BLUE}}
+    trace["hovertemplate"] = "%{x}:00  %{y:.3g} requests/s<extra></extra>"
+    x = axis("hour of the day", showgrid=False, dtick=3, range=[-0.5, 23.5])
+    figure = {"data": [trace], "layout": layout(x, axis("requests/s", from_zero=True))}
+    return Picture(figure, f"Arrival rate by hour of the day: {span_words(values, 'requests/s')}.")
+
+
+def week_profile(frame: pl.DataFrame, look: Look) -> Picture | str:
+    """Hour by weekday heat map of the arrival rate.
+
+    Args:
+        frame: `weekday` 0 = Monday, `hour` 0..23, `requests_per_second` (null: not observed).
+        look: unused, kept for the common signature.
+    """
+    known = frame.drop_nulls("requests_per_second")
+    if known.get_column("weekday").n_unique() < 2:
+        return "A week's profile needs data from at least two days; this range has fewer."
+    days = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+    cells: list[list[float | None]] = [[None] * 24 for _ in days]
+    for row in known.iter_rows(named=True):
+        cells[row["weekday"]][row["hour"]] = float(f"{row['requests_per_second']:.4g}")
+    heat = _heat(list(range(24)), list(days), cells, "requests/s")
+    heat["hovertemplate"] = "%{y} %{x}:00  %{z:.3g} requests/s<extra></extra>"
+    y = axis("", "category", autorange="reversed", showgrid=False)
+    figure = {"data": [heat], "layout": layout(axis("hour", showgrid=False, dtick=3), y)}
+    top = known.sort("requests_per_second", descending=True).row(0, named=True)
+    words = f"busiest on {days[top['weekday']]} at {top['hour']}:00 with {top['requests_per_second']:.3g} requests/s"
+    return Picture(figure, f"Arrival rate by weekday and hour: {words}.")
+
+
+def _heat(x: list[int], y: list[str], cells: list[list[float | None]], unit: str) -> Trace:
+    return {
+        "type": "heatmap",
+        "x": x,
+        "y": y,
+        "z": cells,
+        "zmin": 0,
+        "colorscale": [list(stop) for stop in COUNT_SCALE],
+        "colorbar": {"title": {"text": unit, "side": "right"}, "thickness": 8, "outlinewidth": 0},
+        "xgap": 1,
+        "ygap": 1,
+        "hoverongaps": False,
+    }

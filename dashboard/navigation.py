@@ -1,0 +1,101 @@
+"""The pages there are, and those that are still to come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.measure import View
+from dashboard.scene import Scene
+from dashboard.services import Services
+from dashboard.url_state import Address
+
+# A body gets None instead of a view when its panel has no view of its own.
+Body = Callable[[View | None, Scene, Services], Sequence[Any]]
+
+
+def no_options(address: Address) -> Mapping[str, str]:
+    """Most views have no options."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A part of a page that one view fills; it loads, ages and fails on its own.
+
+    Attributes:
+        spot: unique name over all pages, such as "fleet-main".
+        view: key of `analysis.views.VIEWS`; None when it shows no numbers.
+        body: view to components.
+        options: the view's options from the address.
+        follows_clock: whether the refresh interval draws it again.
+    """
+
+    spot: str
+    view: str | None
+    body: Body
+    options: Callable[[Address], Mapping[str, str]] = no_options
+    follows_clock: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page.
+
+    Attributes:
+        title: short name.
+        question: the one question it answers.
+        panels: from top to bottom.
+        top: what stands above the panels, such as tabs.
+    """
+
+    title: str
+    question: str
+    panels: tuple[Panel, ...]
+    top: Callable[[Scene], Sequence[Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NavItem:
+    """An entry of the navigation; one without a path is still to come and says with what."""
+
+    title: str
+    path: tuple[str, ...] | None
+    icon: str
+    comes_with: str = ""
+
+
+NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
+    (
+        "Observe",
+        (
+            NavItem("Fleet", (), "fleet"),
+            NavItem("SLOs", ("slo",), "slo"),
+            NavItem("Latency", None, "latency", "comes with latency anatomy"),
+        ),
+    ),
+    (
+        "Understand",
+        (
+            NavItem("Workload", ("workload",), "workload"),
+            NavItem("Fairness", None, "fairness", "comes with tenant fairness"),
+            NavItem("Cold starts", None, "cold", "comes with start phases"),
+        ),
+    ),
+    (
+        "Act",
+        (
+            NavItem("Predictors", None, "predictors", "comes with forecasting"),
+            NavItem("Controller", None, "controller", "comes with the control loop"),
+            NavItem("What-if", None, "whatif", "comes with replay"),
+        ),
+    ),
+    (
+        "Keep",
+        (
+            NavItem("Reports", None, "reports", "comes with scheduled reports"),
+            NavItem("Admin", ("admin",), "admin"),
+        ),
+    ),
+)

@@ -1,0 +1,200 @@
+"""Admin: is the data complete, and can I trust these pages?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from dash import html
+
+from analysis.measure import View
+from dashboard.cards import frame_tools, grid, nothing_drawn, table_card, tile, tiles, verdict
+from dashboard.navigation import Page, Panel
+from dashboard.scene import Scene
+from dashboard.services import Services
+from dashboard.tables import Cell, table
+from dashboard.text import when
+
+TILES = (
+    ("Rows", "rows_total"),
+    ("Store", "store_bytes"),
+    ("Write lag", "write_lag_seconds"),
+    ("Newest sample", "data_age_seconds"),
+)
+
+COVERAGE_LOOKS = {"full": ("good", "●"), "partial": ("watch", "◐"), "none": ("none", "○")}
+
+
+def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """Sources, targets, coverage, tables and imports."""
+    if view is None:
+        return []
+    parts = [
+        verdict(view.sentences),
+        tiles(*(tile(label, view.measures.get(key)) for label, key in TILES)),
+        grid(
+            _targets(view, scene),
+            _sources(view, scene),
+            _coverage(view, scene),
+            _plain(
+                view, scene, "tables", "How much is stored?", "Rows and time span of each table.", 5
+            ),
+            _plain(
+                view,
+                scene,
+                "imports",
+                "What was imported?",
+                "Every import run; rejected rows are in the file it names.",
+                12,
+            ),
+        ),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _targets(view: View, scene: Scene) -> html.Section:
+    cells: dict[str, Cell] = {
+        "url": lambda row: html.Strong(row["url"]),
+        "state": _state_cell,
+        "last_success_at": lambda row: when(row["last_success_at"], scene.zone),
+        "engine": lambda row: (
+            " ".join(filter(None, (row["engine"], row["engine_version"]))) or "not recognised"
+        ),
+        "error": lambda row: html.Span(row["error"] or "", className="ss-why"),
+    }
+    columns = (
+        "url",
+        "engine",
+        "state",
+        "data_age_seconds",
+        "scrape_seconds",
+        "samples",
+        "bad_lines",
+        "unknown_families",
+        "error",
+    )
+    words = "Each scraped endpoint, with its last success. Bad lines are counted, the rest of the page is kept."
+    why = "No endpoint is scraped. Connect one with: servescope up --target http://localhost:8000"
+    return _plain(
+        view,
+        scene,
+        "targets",
+        "Do all targets answer?",
+        words,
+        12,
+        columns=columns,
+        cells=cells,
+        why=why,
+    )
+
+
+def _state_cell(row: Mapping[str, Any]) -> html.Span:
+    state = str(row["state"] or "unknown")
+    look, glyph = ("good", "●") if state in ("up", "ok", "ready", "fresh") else ("bad", "✕")
+    if state in ("unknown", "pending"):
+        look, glyph = "none", "○"
+    return html.Span(
+        [html.Span(glyph, **{"aria-hidden": "true"}), f" {state}"], className=f"ss-status is-{look}"
+    )
+
+
+def _sources(view: View, scene: Scene) -> html.Section:
+    def time_cell(column: str) -> Cell:
+        return lambda row: when(row[column], scene.zone, row["clock"]) if row[column] else "\u2013"
+
+    cells: dict[str, Cell] = {
+        "name": lambda row: html.Strong(row["name"]),
+        "first_at": time_cell("first_at"),
+        "last_at": time_cell("last_at"),
+    }
+    return _plain(
+        view,
+        scene,
+        "sources",
+        "Which bodies of data are there?",
+        "Each source has one clock.",
+        12,
+        cells=cells,
+    )
+
+
+def _coverage(view: View, scene: Scene) -> html.Section:
+    """Page by source as a matrix of full, partial and none, with what is missing."""
+    title = "Which page can show what?"
+    frame = view.frames.get("coverage", pl.DataFrame())
+    if frame.is_empty():
+        return table_card(title, nothing_drawn("Nothing to cover yet."), span=7)
+    columns = frame.get_column("target_or_source").unique(maintain_order=True).to_list()
+    rows = []
+    for page in frame.get_column("page").unique(maintain_order=True).to_list():
+        part = {
+            r["target_or_source"]: r
+            for r in frame.filter(pl.col("page") == page).iter_rows(named=True)
+        }
+        rows.append(
+            html.Tr(
+                [
+                    html.Th(page, scope="row"),
+                    *(html.Td(_coverage_cell(part.get(c))) for c in columns),
+                ]
+            )
+        )
+    head = html.Thead(
+        html.Tr([html.Th("Page", scope="col"), *(html.Th(c, scope="col") for c in columns)])
+    )
+    shown = html.Div(
+        html.Table(
+            [html.Caption(title, className="ss-visually-hidden"), head, html.Tbody(rows)],
+            className="ss-table",
+        ),
+        className="ss-table-wrap",
+        tabIndex=0,
+        role="group",
+        **{"aria-label": title},
+    )
+    words = "Full: all the page's numbers can be computed from this source. Partial and none name what is missing."
+    return table_card(
+        title,
+        shown,
+        span=7,
+        tools=frame_tools(view, "coverage", title, words, scene),
+        key="coverage",
+    )
+
+
+def _coverage_cell(row: Mapping[str, Any] | None) -> Any:
+    if row is None:
+        return "\u2013"
+    look, glyph = COVERAGE_LOOKS.get(row["state"], ("none", "○"))
+    parts: list[Any] = [html.Span(f"{glyph} {row['state']}", className=f"ss-status is-{look}")]
+    if row["missing"]:
+        parts.append(html.Div(f"without {row['missing']}", className="ss-dim"))
+    return parts
+
+
+def _plain(
+    view: View,
+    scene: Scene,
+    name: str,
+    title: str,
+    words: str,
+    span: int,
+    *,
+    columns: Sequence[str] = (),
+    cells: Mapping[str, Cell] | None = None,
+    why: str = "None yet.",
+) -> html.Section:
+    frame = view.frames.get(name, pl.DataFrame())
+    if frame.is_empty():
+        return table_card(title, nothing_drawn(why), span=span)
+    shown = table(frame, scene, columns=columns, cells=cells, caption=title)
+    tools = frame_tools(view, name, title, words, scene)
+    return table_card(title, shown, span=span, tools=tools, key=name)
+
+
+PAGE = Page(
+    "Admin",
+    "Is the data complete, and can I trust these pages?",
+    (Panel("admin-main", "admin", body),),
+)

@@ -1,0 +1,100 @@
+"""What a person sees before there is any data: three ways to get some."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import Dash, Input, Output, html
+
+from dashboard.services import Services
+from store.errors import ServescopeError
+
+
+def panel(services: Services) -> list[Any]:
+    """Three ways in, each with the command that does it."""
+    example: list[Any] = [
+        html.P(
+            "Both Azure LLM inference traces of 2023: 28,185 real requests, built in, no download."
+        ),
+        _command("servescope demo"),
+    ]
+    if services.load_example is not None:
+        example.insert(
+            1,
+            html.Button(
+                "Load the example trace",
+                id="first-run-load",
+                className="ss-button is-primary",
+                type="button",
+            ),
+        )
+        example.append(html.P("", id="first-run-said", role="status", className="ss-dim"))
+    ways = (
+        ("Look at a real trace", example),
+        (
+            "Import a file of yours",
+            [
+                html.P(
+                    "Azure, BurstGPT, Mooncake, VTC, ServeGen, or any CSV, JSONL or Parquet with a column map."
+                ),
+                _command("servescope import trace.jsonl"),
+            ],
+        ),
+        (
+            "Connect a running engine",
+            [
+                html.P("vLLM or llama.cpp: its metrics are on this page within two scrapes."),
+                _command("servescope up --target http://localhost:8000"),
+            ],
+        ),
+    )
+    cards = [
+        html.Section([html.H2(title), *body], className="ss-card ss-way ss-span-4")
+        for title, body in ways
+    ]
+    return [
+        html.Div(
+            [
+                html.P(
+                    "No source yet. Three ways to the first finding:", className="ss-verdict-first"
+                ),
+                html.P("No account, nothing leaves this machine.", className="ss-dim"),
+            ],
+            className="ss-verdict",
+        ),
+        html.Div(cards, className="ss-grid"),
+    ]
+
+
+def _command(text: str) -> html.Div:
+    return html.Div(
+        [
+            html.Code(text),
+            html.Button(
+                "Copy",
+                className="ss-button is-small",
+                type="button",
+                **{"data-copy": text, "aria-label": f"Copy: {text}"},
+            ),
+        ],
+        className="ss-command",
+    )
+
+
+def register(app: Dash, services: Services) -> None:
+    """The button that loads the example, where this server can."""
+    if services.load_example is None:
+        return
+    load = services.load_example
+
+    @app.callback(
+        Output("first-run-said", "children"),
+        Output("shell-pulse", "data", allow_duplicate=True),
+        Input("first-run-load", "n_clicks"),
+        prevent_initial_call=True,
+    )
+    def load_example(clicks: int) -> tuple[str, str]:
+        try:
+            return load(), f"loaded {clicks}"
+        except ServescopeError as error:
+            return str(error), f"failed {clicks}"

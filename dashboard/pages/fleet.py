@@ -1,0 +1,243 @@
+"""Fleet: is it healthy now, and if not, where do I look?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from dash import html
+
+from analysis.measure import View
+from dashboard.cards import (
+    Chart,
+    Draw,
+    chart_card,
+    frame_tools,
+    grid,
+    nothing_drawn,
+    table_card,
+    tile,
+    tiles,
+    verdict,
+)
+from dashboard.figures.base import Look, Picture, numbers
+from dashboard.figures.series import over_time
+from dashboard.navigation import Page, Panel
+from dashboard.pages import first_run
+from dashboard.scene import Scene
+from dashboard.services import Services
+from dashboard.tables import table
+from dashboard.text import number_text
+
+
+def _course(column: str, title: str, unit: str, **axis: Any) -> Draw:
+    def draw(frame: pl.DataFrame, look: Look) -> Picture | str:
+        return over_time(frame, column, title, unit, look, **axis)
+
+    return draw
+
+
+CHARTS = (
+    Chart(
+        "rate",
+        "How much is asked of the fleet?",
+        "sparklines",
+        _course("requests_per_second", "requests/s", "requests/s"),
+        "Requests per second in each bin, finished and failed alike.",
+    ),
+    Chart(
+        "ttft",
+        "How long until the first token?",
+        "sparklines",
+        _course("ttft_p95_seconds", "TTFT p95 (s)", "s"),
+        "95th percentile of the time to first token in each bin. From buckets it is the upper edge "
+        "of the bucket it lies in; a bin without requests is a gap.",
+    ),
+    Chart(
+        "waiting",
+        "Is work queueing up?",
+        "sparklines",
+        _course("requests_waiting", "requests waiting", "requests"),
+        "Requests that engines hold in their queue, summed over instances.",
+        span=4,
+        height=200,
+    ),
+    Chart(
+        "tpot",
+        "How fast do tokens follow?",
+        "sparklines",
+        _course("tpot_p95_seconds", "TPOT p95 (s)", "s"),
+        "95th percentile of the time per output token, the first token excluded.",
+        span=4,
+        height=200,
+    ),
+    Chart(
+        "errors",
+        "What share fails?",
+        "sparklines",
+        _course("error_ratio", "failed share", "of requests", tickformat=".1%"),
+        "Failed and refused requests over attempted ones in each bin.",
+        span=4,
+        height=200,
+    ),
+)
+
+TILES = (
+    ("Requests", "requests_per_second", "requests_per_second", ("workload",)),
+    (
+        "Output tokens",
+        "output_tokens_per_second",
+        "output_tokens_per_second",
+        ("workload", "lengths"),
+    ),
+    ("Failed", "error_ratio", "error_ratio", ("workload", "failures")),
+    ("TTFT p95", "ttft_p95_seconds", "ttft_p95_seconds", ("slo",)),
+    ("TPOT p95", "tpot_p95_seconds", "tpot_p95_seconds", ("slo",)),
+    ("Lowest budget left", "lowest_budget_left_ratio", "", ("slo",)),
+    ("Waiting", "requests_waiting", "requests_waiting", ("admin",)),
+    ("Instances ready", "instances_ready", "", ("admin",)),
+)
+
+
+def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """The whole page, or the first-run panel while nothing is connected."""
+    if view is None:
+        return []
+    if view.empty is not None:
+        return first_run.panel(services)
+    parts = [
+        verdict(view.sentences),
+        _tile_row(view, scene),
+        grid(
+            *(chart_card(view, chart, scene) for chart in CHARTS[:2]),
+            _models_card(view, scene),
+            *(chart_card(view, chart, scene) for chart in CHARTS[2:]),
+            _instances_card(view, scene),
+            _events_card(view, scene),
+        ),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _tile_row(view: View, scene: Scene) -> html.Div:
+    lines = view.frames.get("sparklines", pl.DataFrame())
+    made = []
+    for label, key, column, path in TILES:
+        series = numbers(lines, column) if column in lines.columns else []
+        made.append(
+            tile(
+                label,
+                view.measures.get(key),
+                series=series,
+                href=scene.link(*path),
+                tone=_tone(key, view),
+            )
+        )
+    return tiles(*made)
+
+
+def _tone(key: str, view: View) -> str:
+    """Only a spent budget colours a tile: every other number needs an objective to be bad."""
+    measure = view.measures.get(key)
+    if key != "lowest_budget_left_ratio" or measure is None or measure.value is None:
+        return ""
+    return "bad" if measure.value <= 0 else ""
+
+
+def _models_card(view: View, scene: Scene) -> html.Section:
+    title = "Which workload suffers?"
+    frame = view.frames.get("models", pl.DataFrame())
+    if frame.is_empty():
+        return table_card(title, nothing_drawn("No request carries a model, route or source here."))
+    cells = {"workload": lambda row: html.Strong(row["workload"])}
+    words = "One row for each model (or route, or source, where no model is known), worst first."
+    shown = table(frame, scene, cells=cells, caption=title)
+    return table_card(
+        title, shown, tools=frame_tools(view, "models", title, words, scene), key="models"
+    )
+
+
+def _instances_card(view: View, scene: Scene) -> html.Section:
+    title = "Which instance stands out?"
+    frame = view.frames.get("instances", pl.DataFrame())
+    words = (
+        "One cell for each instance. The outlier score is the distance from the median of its "
+        "same-model peers in median absolute deviations; from 3 on it stands out."
+    )
+    if frame.is_empty():
+        why = "A trace has no live instances." if not scene.is_live else "No engine is connected."
+        return table_card(title, nothing_drawn(why), span=8)
+    cells = [_instance_cell(row) for row in frame.iter_rows(named=True)]
+    tools = frame_tools(view, "instances", title, words, scene)
+    return table_card(
+        title, html.Ul(cells, className="ss-instances"), span=8, tools=tools, key="instances"
+    )
+
+
+def _instance_cell(row: Mapping[str, Any]) -> html.Li:
+    look, glyph, state = _instance_look(row)
+    score = row.get("outlier_score")
+    facts = [
+        f"{number_text(row[column])} {word}"
+        for column, word in (("requests_running", "running"), ("requests_waiting", "waiting"))
+        if row.get(column) is not None
+    ]
+    if row.get("kv_cache_usage_ratio") is not None:
+        facts.append(f"KV {row['kv_cache_usage_ratio'] * 100:.0f} %")
+    if score is not None:
+        facts.append(f"outlier {score:.1f}")
+    version = " ".join(str(row[c]) for c in ("engine", "engine_version", "model") if row.get(c))
+    parts = [
+        html.Span(glyph, className="ss-glyph", **{"aria-hidden": "true"}),
+        html.Div(
+            [
+                html.Strong(row["instance"]),
+                html.Span(state, className="ss-state"),
+                html.Div(version, className="ss-dim"),
+                html.Div(
+                    row.get("why") or " · ".join(facts) or "nothing reported", className="ss-facts"
+                ),
+            ]
+        ),
+    ]
+    return html.Li(parts, className=f"ss-instance is-{look}")
+
+
+def _instance_look(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Look, glyph and word: never colour alone."""
+    state = str(row.get("state") or "unknown")
+    if state not in ("ready", "ok", "up"):
+        return "down", "✕", state
+    score = row.get("outlier_score")
+    if score is not None and score >= 3:
+        return "outlier", "▲", "stands out"
+    return "fine", "●", state
+
+
+def _events_card(view: View, scene: Scene) -> html.Section:
+    title = "What happened?"
+    frame = view.frames.get("events", pl.DataFrame())
+    if frame.is_empty():
+        return table_card(title, nothing_drawn("No event in this range."), span=4)
+    rows = [
+        html.Li(
+            [
+                html.Time(scene.when(row["at"])),
+                html.Span(row["kind"], className="ss-kind"),
+                html.Span(row["text"]),
+            ]
+        )
+        for row in frame.head(12).iter_rows(named=True)
+    ]
+    tools = frame_tools(view, "events", title, "Changes of targets, imports and alerts.", scene)
+    return table_card(
+        title, html.Ul(rows, className="ss-events"), span=4, tools=tools, key="events"
+    )
+
+
+PAGE = Page(
+    "Fleet",
+    "Is the fleet healthy now, and if not, where do I look?",
+    (Panel("fleet-main", "fleet", body),),
+)

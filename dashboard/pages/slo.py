@@ -1,0 +1,294 @@
+"""SLOs: how much may still go wrong, who spent it, when is it gone?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from dash import html
+
+from analysis.measure import View
+from dashboard.cards import (
+    Chart,
+    chart_card,
+    empty_state,
+    frame_tools,
+    grid,
+    nothing_drawn,
+    table_card,
+    tile,
+    tiles,
+    verdict,
+)
+from dashboard.figures import slo as figures
+from dashboard.navigation import Page, Panel
+from dashboard.scene import Scene
+from dashboard.services import Services
+from dashboard.tables import table
+from dashboard.text import FEW_EVENTS, number_text
+from dashboard.url_state import Address
+from store.units import percent_text, seconds_text
+
+# Word, glyph: the colour is never the only signal.
+STATUS_LOOKS = {
+    "healthy": ("good", "●"),
+    "watch": ("watch", "◐"),
+    "burning": ("bad", "▲"),
+    "exhausted": ("bad", "✕"),
+    "too few events": ("none", "○"),
+    "no data": ("none", "○"),
+}
+
+LIST_COLUMNS = (
+    "status",
+    "name",
+    "attainment_ratio",
+    "budget_left_ratio",
+    "burn_1h",
+    "burn_6h",
+    "exhausted_at",
+    "attempted",
+)
+
+
+def list_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """All objectives, the nearest to exhaustion first."""
+    if view is None:
+        return []
+    if view.empty is not None:
+        return [empty_state(view.empty, scene)]
+    frame = view.frames.get("slos", pl.DataFrame())
+    title = "How much may still go wrong?"
+    if frame.is_empty():
+        return [_no_slo()]
+    cells = {
+        "status": lambda row: badge(row["status"]),
+        "name": lambda row: _name_cell(row, scene),
+        "attainment_ratio": _attainment_cell,
+        "budget_left_ratio": lambda row: budget_bar(row["budget_left_ratio"]),
+        "burn_1h": lambda row: _burn_text(row["burn_1h"]),
+        "burn_6h": lambda row: _burn_text(row["burn_6h"]),
+        "exhausted_at": lambda row: (
+            scene.when(row["exhausted_at"]) if row["exhausted_at"] else "not in sight"
+        ),
+    }
+    heads = {
+        "name": "Objective",
+        "attainment_ratio": "Attainment",
+        "budget_left_ratio": "Budget left",
+        "exhausted_at": "Exhausted at this pace",
+        "attempted": "Attempts",
+    }
+    words = (
+        "Attainment counts attempted requests: failed and refused ones are bad. The interval is "
+        "Wilson's, 95 %. The budget is that of the objective's own window, not of the range shown."
+    )
+    shown = table(frame, scene, columns=LIST_COLUMNS, cells=cells, heads=heads, caption=title)
+    card = table_card(
+        title, shown, tools=frame_tools(view, "slos", title, words, scene), key="slos"
+    )
+    parts = [verdict(view.sentences), grid(card)]
+    return [part for part in parts if part is not None]
+
+
+def _no_slo() -> html.Div:
+    return html.Div(
+        [
+            html.H2("No objective yet."),
+            html.P(
+                "Objectives are text, under version control: write slo.toml, then check it with"
+            ),
+            html.Pre(html.Code("servescope slo lint slo.toml"), tabIndex=0),
+        ],
+        className="ss-empty",
+    )
+
+
+def badge(status: str | None) -> html.Span:
+    """A status as word and glyph."""
+    look, glyph = STATUS_LOOKS.get(status or "no data", ("none", "○"))
+    return html.Span(
+        [html.Span(glyph, **{"aria-hidden": "true"}), f" {status or 'no data'}"],
+        className=f"ss-status is-{look}",
+    )
+
+
+def _name_cell(row: Mapping[str, Any], scene: Scene) -> list[Any]:
+    note = row.get("why") or ""
+    parts: list[Any] = [
+        html.A(row["name"], href=scene.link("slo", row["name"]), className="ss-strong"),
+        html.Div(
+            f"{row['objective_text']} · over {seconds_text(row['window_seconds'])}",
+            className="ss-dim",
+        ),
+    ]
+    return [*parts, html.Div(note, className="ss-why")] if note else parts
+
+
+def _attainment_cell(row: Mapping[str, Any]) -> list[Any]:
+    value, attempted = row["attainment_ratio"], row["attempted"] or 0
+    if value is None:
+        if row["attainment_low"] is None and row["attainment_high"] is None:
+            return [html.Span("unknown", className="ss-dim")]
+        return [
+            f"{percent_text(row['attainment_low'])} \u2013 {percent_text(row['attainment_high'])}"
+        ]
+    parts: list[Any] = [
+        html.Strong(percent_text(value, 2)),
+        html.Span(f" of {percent_text(row['target_ratio'], 2)}", className="ss-dim"),
+    ]
+    if row["attainment_low"] is not None and attempted < 10_000:
+        few = f"n = {attempted:,}, " if attempted < FEW_EVENTS else ""
+        interval = f"{few}{percent_text(row['attainment_low'])} \u2013 {percent_text(row['attainment_high'])}"
+        parts.append(html.Div(interval, className="ss-dim"))
+    return parts
+
+
+def budget_bar(left: float | None) -> Any:
+    """The budget left as a bar and words; overspent is said, never clamped."""
+    if left is None:
+        return html.Span("unknown", className="ss-dim")
+    width = max(0.0, min(1.0, left)) * 100
+    words = f"{percent_text(left)} left" if left >= 0 else f"overspent by {percent_text(-left)}"
+    look = "bad" if left <= 0 else "watch" if left < 0.25 else "good"
+    bar = html.Div(
+        html.Div(style={"width": f"{width:.1f}%"}, className="ss-meter-fill"), className="ss-meter"
+    )
+    return html.Div([bar, html.Span(words)], className=f"ss-budget is-{look}")
+
+
+def _burn_text(value: float | None) -> str:
+    return "unknown" if value is None else f"{number_text(value)}×"
+
+
+DETAIL_CHARTS = (
+    Chart(
+        "budget",
+        "How much budget is left?",
+        "budget",
+        figures.budget,
+        "1 minus the bad events so far over those the objective allows in its own window. Negative "
+        "is overspent.",
+    ),
+    Chart(
+        "burn",
+        "How fast is it being spent?",
+        "burn",
+        figures.burn,
+        "Bad share over 5 minutes, 1 hour, 6 hours and 3 days, divided by the allowed share. Lines at "
+        "14.4, 6, 3 and 1 are the alert thresholds of the SRE workbook.",
+    ),
+    Chart(
+        "spent",
+        "Who spent it?",
+        "spent_by",
+        figures.spent_by,
+        "Share of the bad events by label, beside that label's share of the traffic. Far right of "
+        "its tick means that it fails more than its share.",
+        height=300,
+    ),
+    Chart(
+        "threshold",
+        "What would another threshold give?",
+        "threshold_curve",
+        figures.thresholds,
+        "Share of attempts that meet the objective, were its threshold the one on the axis.",
+        height=300,
+    ),
+    Chart(
+        "events",
+        "How many events is this built on?",
+        "events",
+        figures.events,
+        "Good, bad and undetermined attempts in each bin. Few events make every ratio uncertain.",
+        height=200,
+    ),
+)
+
+
+def _slo_option(address: Address) -> Mapping[str, str]:
+    return {"slo": address.path[1]} if len(address.path) > 1 else {}
+
+
+def detail_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """One objective: budget, burn, who spent it, thresholds, alerts."""
+    if view is None:
+        return []
+    if view.empty is not None:
+        return [empty_state(view.empty, scene)]
+    options = _slo_option(scene.address)
+    row = tiles(
+        tile("Attainment", view.measures.get("attainment_ratio")),
+        tile("Budget left", view.measures.get("budget_left_ratio"), tone=_budget_tone(view)),
+        tile("Burn, last hour", view.measures.get("burn_1h")),
+        tile("Burn, last 6 hours", view.measures.get("burn_6h")),
+    )
+    cards = [chart_card(view, chart, scene, options) for chart in DETAIL_CHARTS]
+    parts = [verdict(view.sentences), row, grid(*cards, _alerts_card(view, scene, options))]
+    return [part for part in parts if part is not None]
+
+
+def _budget_tone(view: View) -> str:
+    measure = view.measures.get("budget_left_ratio")
+    return "bad" if measure and measure.value is not None and measure.value <= 0 else ""
+
+
+def _alerts_card(view: View, scene: Scene, options: Mapping[str, str]) -> html.Section:
+    title = "Which alerts fire?"
+    frame = view.frames.get("alerts", pl.DataFrame())
+    if frame.is_empty():
+        return table_card(title, nothing_drawn("This objective has no alert rule."), span=6)
+    cells = {
+        "severity": lambda row: html.Strong(row["severity"]),
+        "long_window": lambda row: f"{row['long_window']} and {row['short_window']}",
+        "threshold": lambda row: _burn_text(row["threshold"]),
+        "burn_long": lambda row: _burn_text(row["burn_long"]),
+        "burn_short": lambda row: _burn_text(row["burn_short"]),
+        "firing": _firing_cell,
+    }
+    columns = ("severity", "long_window", "threshold", "burn_long", "burn_short", "firing")
+    heads = {
+        "long_window": "Windows",
+        "burn_long": "Long",
+        "burn_short": "Short",
+        "firing": "State",
+    }
+    words = "Fires when both windows burn above the threshold and there are enough events."
+    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    tools = frame_tools(view, "alerts", title, words, scene, **options)
+    return table_card(title, shown, span=6, tools=tools, key="alerts")
+
+
+def _firing_cell(row: Mapping[str, Any]) -> Any:
+    if row["reachable"] is False:
+        return html.Span(f"○ cannot fire: {row['why'] or 'out of reach'}", className="ss-dim")
+    if row["firing"] is None:
+        return html.Span(f"○ unknown: {row['why'] or 'too few events'}", className="ss-dim")
+    if row["firing"]:
+        return html.Span("▲ firing", className="ss-status is-bad")
+    return html.Span("● quiet", className="ss-status is-good")
+
+
+def _crumbs(scene: Scene) -> Sequence[Any]:
+    name = scene.address.path[1] if len(scene.address.path) > 1 else ""
+    return [
+        html.Nav(
+            [html.A("SLOs", href=scene.link("slo")), " / ", html.Strong(name)],
+            className="ss-crumbs",
+            **{"aria-label": "Breadcrumb"},
+        )
+    ]
+
+
+LIST_PAGE = Page(
+    "SLOs",
+    "How much may still go wrong, who spent it, and when is it gone?",
+    (Panel("slo-list", "slo_list", list_body),),
+)
+DETAIL_PAGE = Page(
+    "SLO",
+    "How much may still go wrong, who spent it, and when is it gone?",
+    (Panel("slo-detail", "slo_detail", detail_body, _slo_option),),
+    _crumbs,
+)

@@ -1,0 +1,106 @@
+"""Workload, Compare: what differs between two bodies of requests?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from dash import html
+
+from analysis.measure import View
+from dashboard.cards import (
+    Chart,
+    Draw,
+    chart_card,
+    empty_state,
+    frame_tools,
+    grid,
+    table_card,
+    verdict,
+)
+from dashboard.figures import distributions as dist
+from dashboard.figures.base import Look, Picture
+from dashboard.navigation import Panel
+from dashboard.scene import Scene
+from dashboard.services import Services
+from dashboard.tables import table
+from dashboard.url_state import Address
+
+
+def _options(address: Address) -> Mapping[str, str]:
+    against = address.params.get("against", "")
+    return {"against": against} if against else {}
+
+
+def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """Choose the other side; then what differs most, and the curves over each other."""
+    parts: list[Any] = [_choose(scene)]
+    if view is None:
+        return parts
+    if view.empty is not None:
+        return [*parts, empty_state(view.empty, scene)]
+    said = verdict(view.sentences)
+    if said is not None:
+        parts.append(said)
+    cards = [_differences(view, scene)] if "differences" in view.frames else []
+    overlay = view.frames.get("overlay", pl.DataFrame())
+    quantities = (
+        overlay.get_column("quantity").unique(maintain_order=True).to_list()
+        if overlay.height
+        else []
+    )
+    cards += [chart_card(view, _overlay(q), scene, _options(scene.address)) for q in quantities]
+    return [*parts, grid(*cards)]
+
+
+def _choose(scene: Scene) -> html.Nav:
+    chosen = scene.address.params.get("against", "")
+    names = [s.name for s in scene.catalog if s.request_count or s.kind == "trace"]
+    links = [
+        html.A(
+            name,
+            href=scene.here(against=name),
+            className=f"ss-button{' is-primary' if name == chosen else ''}",
+            **({"aria-current": "true"} if name == chosen else {}),
+        )
+        for name in names
+    ]
+    shown = ", ".join(source.name for source in scene.sources) or "nothing"
+    hint = "" if chosen else " Choose one:"
+    return html.Nav(
+        [html.Span(f"{shown}, compared with{hint}"), *links],
+        className="ss-row ss-compare",
+        **{"aria-label": "Compare with"},
+    )
+
+
+def _overlay(quantity: str) -> Chart:
+    def draw(frame: pl.DataFrame, look: Look) -> Picture | str:
+        return dist.overlay(frame, quantity)
+
+    made: Draw = draw
+    words = quantity.removesuffix("_seconds").replace("_", " ")
+    return Chart(
+        f"overlay-{quantity}".replace("_", "-"),
+        f"How do they differ in {words}?",
+        "overlay",
+        made,
+        "Cumulative share of both sides on one axis. KS is the largest vertical distance.",
+    )
+
+
+def _differences(view: View, scene: Scene) -> html.Section:
+    title = "What differs most?"
+    columns = ("quantity", "a", "b", "ratio", "ks_distance", "sentence")
+    heads = {"a": "This", "b": "The other", "ratio": "This ÷ other", "sentence": "In words"}
+    cells = {"ratio": lambda row: "\u2013" if row["ratio"] is None else f"{row['ratio']:.3g}×"}
+    shown = table(
+        view.frames["differences"], scene, columns=columns, heads=heads, cells=cells, caption=title
+    )
+    words = "Each quantity on both sides, the largest difference first."
+    tools = frame_tools(view, "differences", title, words, scene, **_options(scene.address))
+    return table_card(title, shown, tools=tools, key="differences")
+
+
+PANEL = Panel("workload-compare", "workload_compare", body, _options)

@@ -1,0 +1,23 @@
+"""Which page stands at which address."""
+
+from __future__ import annotations
+
+from dashboard.navigation import Page
+from dashboard.pages import admin, fleet, slo, workload
+from dashboard.url_state import Address
+
+
+def page_of(address: Address) -> Page | None:
+    """The page of an address; None where there is none."""
+    path = address.path
+    if not path:
+        return fleet.PAGE
+    if path == ("slo",):
+        return slo.LIST_PAGE
+    if path[0] == "slo" and len(path) == 2:
+        return slo.DETAIL_PAGE
+    if path[0] == "workload" and len(path) <= 2:
+        return workload.PAGES.get(path[1] if len(path) == 2 else "arrivals")
+    if path == ("admin",):
+        return admin.PAGE
+    return None

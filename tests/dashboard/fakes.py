@@ -1,0 +1,732 @@
+"""Services with made-up rows in the columns of the real views."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from analysis.measure import Empty, Measure, View
+from dashboard.services import DataAge, Services
+from store.errors import ServescopeError
+from store.queries.scope import SourceInfo, resolve
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+CONV, CODE = "azure-2023-conv", "azure-2023-code"
+
+
+def catalog() -> list[SourceInfo]:
+    """A live fleet, two traces on one clock and one on a relative clock."""
+    start = datetime(2023, 11, 16, 18, 17, 3, tzinfo=UTC)
+    zero = datetime(1970, 1, 1, tzinfo=UTC)
+    return [
+        SourceInfo(1, "live", "live", "live", "utc", NOW - timedelta(days=2), NOW, 900_000),
+        SourceInfo(2, CONV, "trace", "azure", "utc", start, start + timedelta(minutes=59), 19_366),
+        SourceInfo(3, CODE, "trace", "azure", "utc", start, start + timedelta(minutes=57), 8_819),
+        SourceInfo(
+            4, "burst", "trace", "burstgpt", "relative", zero, zero + timedelta(days=121), 1_429_737
+        ),
+    ]
+
+
+def _at(scope, bins: int = 180) -> list[datetime]:
+    step = scope.seconds / bins
+    return [(scope.start + timedelta(seconds=i * step)).replace(tzinfo=None) for i in range(bins)]
+
+
+def _wave(rng, bins, base, swing, noise):
+    return [
+        max(0.0, base + swing * math.sin(i / bins * 6.3) + rng.gauss(0, noise)) for i in range(bins)
+    ]
+
+
+def fleet(scope, rng, names) -> dict:
+    """Frames and measures of the fleet view."""
+    at = _at(scope)
+    n = len(at)
+    waiting = [float(int(v)) for v in _wave(rng, n, 6, 5, 3)]
+    ttft = [None if 60 < i < 66 else v for i, v in enumerate(_wave(rng, n, 0.42, 0.2, 0.05))]
+    frames = {
+        "sparklines": pl.DataFrame(
+            {
+                "at": at,
+                "requests_per_second": _wave(rng, n, 41, 12, 2),
+                "output_tokens_per_second": _wave(rng, n, 9200, 2500, 300),
+                "error_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.004, 0.003, 0.002)],
+                "ttft_p95_seconds": ttft,
+                "tpot_p95_seconds": _wave(rng, n, 0.031, 0.005, 0.002),
+                "requests_waiting": waiting,
+                "requests_running": _wave(rng, n, 120, 30, 6),
+                "kv_cache_usage_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.6, 0.2, 0.02)],
+            }
+        ),
+        "models": pl.DataFrame(
+            {
+                "workload": ["llama-3.3-70b", "qwen3-32b", "mistral-small"],
+                "requests": [402_112, 310_004, 12],
+                "requests_per_second": [18.6, 14.3, 0.0006],
+                "input_tokens_mean": [1155.0, 2048.2, 300.0],
+                "output_tokens_mean": [211.0, 27.9, 12.0],
+                "ttft_p95_seconds_low": [0.4, 0.2, None],
+                "ttft_p95_seconds_high": [0.6, 0.2, 0.3],
+                "tpot_p95_seconds_low": [0.03, 0.025, 0.02],
+                "tpot_p95_seconds_high": [0.04, 0.03, 0.02],
+                "attainment_ratio": [0.9731, 0.9987, None],
+                "requests_waiting": [21.0, 2.0, 0.0],
+                "requests_running": [96.0, 41.0, 0.0],
+                "kv_cache_usage_ratio": [0.91, 0.55, 0.01],
+            }
+        ),
+        "instances": pl.DataFrame(
+            {
+                "instance": [f"gpu-{i}:8000" for i in range(1, 7)],
+                "engine": ["vllm"] * 5 + ["llamacpp"],
+                "engine_version": ["0.13.2"] * 5 + ["b7100"],
+                "model": ["llama-3.3-70b"] * 5 + ["mistral-small"],
+                "state": ["ready", "ready", "ready", "ready", "unreachable", "ready"],
+                "requests_running": [24.0, 22.0, 25.0, 48.0, None, 0.0],
+                "requests_waiting": [0.0, 1.0, 0.0, 19.0, None, 0.0],
+                "kv_cache_usage_ratio": [0.61, 0.58, 0.64, 0.97, None, 0.01],
+                "outlier_score": [0.2, 0.4, 0.1, 5.3, None, None],
+                "last_seen_at": [NOW.replace(tzinfo=None)] * 6,
+                "why": [None, None, None, None, "no answer for 312 s: connection refused", None],
+            }
+        ),
+        "events": pl.DataFrame(
+            {
+                "at": [at[-1], at[-30]],
+                "kind": ["target", "alert"],
+                "text": ["gpu-5:8000 stopped answering", "chat-ttft burns at 6.2×"],
+            }
+        ),
+    }
+    measures = {
+        "requests_per_second": Measure(41.3, "requests/s", n=892_118),
+        "input_tokens_per_second": Measure(51_200.0, "tokens/s"),
+        "output_tokens_per_second": Measure(9_120.0, "tokens/s"),
+        "error_ratio": Measure(0.0042, "ratio", 0.0040, 0.0044, 892_118),
+        "ttft_p95_seconds": Measure(None, "s", 0.4, 0.6, 888_000, "between two bucket edges"),
+        "tpot_p95_seconds": Measure(0.0312, "s", n=888_000),
+        "requests_waiting": Measure(23.0, "requests"),
+        "requests_running": Measure(137.0, "requests"),
+        "lowest_budget_left_ratio": Measure(-0.08, "ratio"),
+        "instances_ready": Measure(5.0, "", why="1 of 6 does not answer"),
+    }
+    sentences = (
+        "chat-ttft burns at 6.2× since 13:40; 81 % of its bad requests are llama-3.3-70b.",
+        "gpu-5:8000 has not answered for 312 s.",
+        "gpu-4:8000 stands out: its queue is 19 where its peers hold 1.",
+    )
+    return {"frames": frames, "measures": measures, "sentences": sentences}
+
+
+def slo_list(scope, rng, names) -> dict:
+    """One objective in each status."""
+    frame = pl.DataFrame(
+        {
+            "name": ["chat-ttft", "chat-goodput", "code-tpot", "available", "batch-e2e"],
+            "kind": ["ttft", "goodput", "tpot", "availability", "e2e"],
+            "objective_text": [
+                "99 % of attempts get their first token within 500 ms",
+                "95 % meet TTFT 1 s, TPOT 50 ms and E2E 30 s",
+                "99 % stay below 40 ms per token",
+                "99.9 % of attempts succeed",
+                "90 % finish within 5 min",
+            ],
+            "target_ratio": [0.99, 0.95, 0.99, 0.999, 0.9],
+            "window_seconds": [2_592_000.0] * 5,
+            "attempted": [1_402_113, 88_212, 8_819, 2_114, 14],
+            "good": [1_383_000, 84_800, 8_777, 2_113, 12],
+            "bad": [19_113, 3_412, 42, 1, 2],
+            "undetermined": [0, 0, 0, 0, 0],
+            "attainment_ratio": [0.98637, 0.96132, 0.99524, 0.99953, 0.857],
+            "attainment_low": [0.9861, 0.9600, 0.9935, 0.9973, 0.601],
+            "attainment_high": [0.9866, 0.9626, 0.9965, 0.9999, 0.960],
+            "budget_left_ratio": [-0.36, 0.22, 0.52, 0.53, None],
+            "burn_1h": [6.2, 1.4, 0.3, 0.0, None],
+            "burn_6h": [3.1, 1.1, 0.4, 0.1, None],
+            "exhausted_at": [
+                datetime(2026, 11, 19, 4),
+                datetime(2026, 11, 24, 9),
+                None,
+                None,
+                None,
+            ],
+            "status": ["exhausted", "burning", "watch", "healthy", "too few events"],
+            "why": [None, None, None, None, "14 attempts in the window; 30 are needed"],
+        }
+    )
+    return {
+        "frames": {"slos": frame},
+        "sentences": ("chat-ttft is exhausted: 36 % more went wrong than 30 days allow.",),
+        "sql": {
+            "slos": "SELECT slo, count(*) AS attempted\nFROM request\nWHERE arrived_at >= $start"
+        },
+    }
+
+
+def slo_detail(scope, rng, names) -> dict:
+    """An overspent objective."""
+    at = _at(scope)
+    n = len(at)
+    left = [1 - 1.36 * (i / n) ** 1.4 for i in range(n)]
+    burn = {
+        name: _wave(rng, n, base, base / 2, 0.3)
+        for name, base in (("burn_5m", 5), ("burn_1h", 4), ("burn_6h", 3), ("burn_3d", 1.2))
+    }
+    threshold = [0.05 * 1.25**i for i in range(25)]
+    frames = {
+        "budget": pl.DataFrame({"at": at, "budget_left_ratio": left}),
+        "burn": pl.DataFrame({"at": at, **burn}),
+        "events": pl.DataFrame(
+            {
+                "at": at,
+                "good": [int(v) for v in _wave(rng, n, 900, 300, 40)],
+                "bad": [int(v) for v in _wave(rng, n, 30, 25, 8)],
+                "undetermined": [0] * n,
+            }
+        ),
+        "alerts": pl.DataFrame(
+            {
+                "severity": ["page", "page", "ticket", "ticket"],
+                "long_window": ["1 h", "6 h", "1 d", "3 d"],
+                "short_window": ["5 min", "30 min", "2 h", "6 h"],
+                "threshold": [14.4, 6.0, 3.0, 1.0],
+                "burn_long": [6.2, 3.1, 2.2, 1.2],
+                "burn_short": [5.1, 5.8, 5.0, 3.1],
+                "firing": [False, False, False, True],
+                "reachable": [True, True, True, True],
+                "why": [None, None, None, None],
+            }
+        ),
+        "spent_by": pl.DataFrame(
+            {
+                "dimension": ["model", "instance", "input band", "tenant"],
+                "value": ["llama-3.3-70b", "gpu-4:8000", "8k-16k tokens", "acme"],
+                "bad": [15_400, 9_100, 7_700, 3_000],
+                "attempted": [402_112, 98_000, 61_000, 210_000],
+                "bad_share_ratio": [0.81, 0.48, 0.40, 0.16],
+                "traffic_share_ratio": [0.45, 0.11, 0.07, 0.15],
+                "over_representation": [1.8, 4.36, 5.7, 1.07],
+            }
+        ),
+        "threshold_curve": pl.DataFrame(
+            {
+                "threshold_seconds": threshold,
+                "attainment_ratio": [1 - math.exp(-((t / 0.2) ** 1.3)) for t in threshold],
+            }
+        ),
+    }
+    measures = {
+        "attainment_ratio": Measure(0.98637, "ratio", 0.9861, 0.9866, 1_402_113),
+        "budget_left_ratio": Measure(-0.36, "ratio"),
+        "burn_1h": Measure(6.2, "×"),
+        "burn_6h": Measure(3.1, "×"),
+    }
+    return {
+        "frames": frames,
+        "measures": measures,
+        "sentences": (
+            "Overspent by 36 %; gpu-4:8000 alone holds 48 % of the bad requests on 11 % of the traffic.",
+        ),
+    }
+
+
+def arrivals(scope, rng, names) -> dict:
+    """Rates, gaps, fits."""
+    at = _at(scope, 120)
+    parts, gaps = [], []
+    for name, mean in names:
+        rate = _wave(rng, 120, mean, mean / 4, mean / 10)
+        parts.append(
+            pl.DataFrame(
+                {
+                    "at": at,
+                    "source": name,
+                    "requests_per_second": rate,
+                    "low_per_second": [v * 0.2 for v in rate],
+                    "high_per_second": [v * 2.4 for v in rate],
+                }
+            )
+        )
+        gap = [0.001 * 1.35**i for i in range(34)]
+        gaps.append(
+            pl.DataFrame(
+                {
+                    "source": name,
+                    "gap_seconds": gap,
+                    "cdf_ratio": [1 - math.exp(-((g * mean) ** 0.6)) for g in gap],
+                    "exponential_cdf_ratio": [1 - math.exp(-g * mean) for g in gap],
+                }
+            )
+        )
+    live = len(names) == 1
+    weekly = [
+        (d, h, 3 + 2 * math.sin(h / 4) + d / 5 if live or (d == 3 and h == 18) else None)
+        for d in range(7)
+        for h in range(24)
+    ]
+    frames = {
+        "rate": pl.concat(parts),
+        "interarrival": pl.concat(gaps),
+        "weekly": pl.DataFrame(
+            weekly,
+            schema={"weekday": pl.Int64, "hour": pl.Int64, "requests_per_second": pl.Float64},
+            orient="row",
+        ),
+        "diurnal": pl.DataFrame(
+            {
+                "hour": list(range(24)),
+                "requests_per_second": [
+                    3 + 2 * math.sin(h / 4) if live else (5.5 if h == 18 else None)
+                    for h in range(24)
+                ],
+            }
+        ),
+        "fits": pl.DataFrame(
+            {
+                "source": [names[0][0]] * 3,
+                "family": ["exponential", "gamma", "Weibull"],
+                "shape": [None, 0.84, 0.92],
+                "scale_seconds": [0.1808, 0.2152, 0.1738],
+                "ks_distance": [0.031, 0.012, 0.018],
+                "log_likelihood": [1.0, 2.0, 1.5],
+                "accepted": [False, True, True],
+                "why": ["KS 0.031 is above 0.02", None, None],
+            }
+        ),
+    }
+    measures = {
+        "requests": Measure(28_185.0, "requests"),
+        "requests_per_second": Measure(8.06, "requests/s", n=28_185),
+        "interarrival_cv": Measure(1.09, "", n=28_184),
+        "peak_1s": Measure(67.0, "requests/s"),
+        "peak_to_mean_1s": Measure(8.3, ""),
+        "peak_to_mean_10s": Measure(3.9, ""),
+        "peak_to_mean_60s": Measure(2.1, ""),
+        "clock_resolution_seconds": Measure(1e-7, "s"),
+    }
+    return {
+        "frames": frames,
+        "measures": measures,
+        "sql": {"rate": "SELECT time_bucket(…)\nFROM request"},
+    }
+
+
+def burstiness(scope, rng, names) -> dict:
+    """Dispersion that climbs."""
+    rows = [
+        (name, w, i * w**0.6, int(3540 / w))
+        for (name, _), i in zip(names, (1.4, 13.0), strict=False)
+        for w in (1.0, 10.0, 60.0, 600.0)
+    ]
+    frame = pl.DataFrame(
+        rows, schema=["source", "window_seconds", "index_of_dispersion", "windows"], orient="row"
+    )
+    measures = {
+        f"idc_{w}s": Measure(v, "", n=3540 // w) for w, v in ((1, 1.4), (10, 5.1), (60, 16.2))
+    }
+    return {
+        "frames": {"dispersion": frame},
+        "measures": measures | {"idc_600s": Measure(None, "", why="5 windows; 30 are needed")},
+    }
+
+
+def lengths(scope, rng, names) -> dict:
+    """Log-normal token counts in doubling bins."""
+
+    def histogram(centre):
+        parts = []
+        for index, (name, _) in enumerate(names):
+            bins = [
+                (2**i, 2 ** (i + 1), int(9000 * math.exp(-((i - centre - index) ** 2) / 4)))
+                for i in range(14)
+            ]
+            total = sum(b[2] for b in bins)
+            running = 0
+            rows = []
+            for low, high, count in bins:
+                running += count
+                rows.append((name, low, high, count, running / total))
+            parts.append(
+                pl.DataFrame(
+                    rows,
+                    schema=["source", "low_tokens", "high_tokens", "requests", "cdf_ratio"],
+                    orient="row",
+                )
+            )
+        return pl.concat(parts)
+
+    joint = [
+        (
+            2**i,
+            2 ** (i + 1),
+            2**j,
+            2 ** (j + 1),
+            int(4000 * math.exp(-((i - 9) ** 2) / 5 - (j - 7) ** 2 / 4)),
+        )
+        for i in range(4, 14)
+        for j in range(2, 11)
+    ]
+    frames = {
+        "input": histogram(9.5),
+        "output": histogram(6.5),
+        "joint": pl.DataFrame(
+            [r for r in joint if r[4]],
+            schema=[
+                "input_low_tokens",
+                "input_high_tokens",
+                "output_low_tokens",
+                "output_high_tokens",
+                "requests",
+            ],
+            orient="row",
+        ),
+        "fits": pl.DataFrame(
+            {
+                "source": [names[0][0]] * 2,
+                "field": ["input_tokens", "output_tokens"],
+                "family": ["log-normal", "Weibull"],
+                "parameters": ["mu 6.4, sigma 1.3", "shape 1.2, scale 230"],
+                "ks_distance": [0.11, 0.018],
+                "accepted": [False, True],
+                "why": ["KS 0.11 is above 0.05", None],
+            }
+        ),
+    }
+    values = {"input": (1155, 1020, 2300, 4084), "output": (211, 129, 425, 811)}
+    measures = {
+        f"{k}_tokens_{q}": Measure(float(v), "tokens")
+        for k, row in values.items()
+        for q, v in zip(("mean", "p50", "p90", "p99"), row, strict=True)
+    }
+    return {"frames": frames, "measures": measures | {"output_to_input_ratio": Measure(0.183, "")}}
+
+
+def clients(scope, rng, names) -> dict:
+    """A heavy-tailed population."""
+    share = [i / 20 for i in range(21)]
+    rows = [
+        (
+            f"tenant-{i:02d}",
+            int(9000 / (i + 1)),
+            0.3 / (i + 1),
+            2.5 / (i + 1),
+            1.1 + i / 5,
+            1000.0 + i * 40,
+            210.0 - i * 5,
+            0.01 * (i % 3),
+        )
+        for i in range(25)
+    ]
+    names_ = [
+        "client",
+        "requests",
+        "share_ratio",
+        "requests_per_second",
+        "interarrival_cv",
+        "input_tokens_mean",
+        "output_tokens_mean",
+        "failure_ratio",
+    ]
+    frames = {
+        "lorenz": pl.DataFrame(
+            {
+                "dimension": ["tenant"] * 21,
+                "clients_ratio": share,
+                "requests_ratio": [s**3 for s in share],
+                "tokens_ratio": [s**4 for s in share],
+            }
+        ),
+        "clients": pl.DataFrame(rows, schema=names_, orient="row"),
+    }
+    measures = {
+        "clients": Measure(25.0, ""),
+        "gini_requests": Measure(0.62, "", n=25),
+        "gini_tokens": Measure(0.68, "", n=25),
+        "top1_share_ratio": Measure(0.31, "ratio", n=28_185),
+        "top10_share_ratio": Measure(0.87, "ratio", n=28_185),
+    }
+    return {"frames": frames, "measures": measures}
+
+
+def sessions(scope, rng, names) -> dict:
+    """Short sessions that grow."""
+    gap = [0.5 * 1.4**i for i in range(25)]
+    frames = {
+        "turns": pl.DataFrame(
+            {"turns": list(range(1, 21)), "sessions": [int(4000 / i**1.7) for i in range(1, 21)]}
+        ),
+        "gaps": pl.DataFrame(
+            {"gap_seconds": gap, "cdf_ratio": [1 - math.exp(-g / 60) for g in gap]}
+        ),
+        "growth": pl.DataFrame(
+            {
+                "turn": list(range(1, 15)),
+                "input_tokens_mean": [400.0 + 310 * i for i in range(14)],
+                "sessions": [4000 // (i + 1) for i in range(14)],
+            }
+        ),
+    }
+    measures = {
+        "sessions": Measure(7_212.0, ""),
+        "turns_mean": Measure(3.4, ""),
+        "gap_p50_seconds": Measure(41.6, "s"),
+        "context_growth_tokens_per_turn": Measure(310.0, "tokens"),
+    }
+    return {"frames": frames, "measures": measures}
+
+
+def prefix(scope, rng, names) -> dict:
+    """A cache curve."""
+    sizes = [100 * 2**i for i in range(14)]
+    hit = [0.52 * (1 - math.exp(-i / 4)) for i in range(14)]
+    frame = pl.DataFrame(
+        {
+            "cache_blocks": sizes,
+            "cache_tokens": [s * 512 for s in sizes],
+            "block_hit_ratio": hit,
+            "token_hit_ratio": [h * 1.08 for h in hit],
+        }
+    )
+    measures = {
+        "infinite_block_hit_ratio": Measure(0.5204, "ratio", n=300_000),
+        "infinite_token_hit_ratio": Measure(0.56, "ratio", n=300_000),
+        "unique_blocks": Measure(182_790.0, ""),
+    }
+    return {"frames": {"lru": frame}, "measures": measures}
+
+
+def failures(scope, rng, names) -> dict:
+    """A few failures."""
+    at = _at(scope, 120)
+    frames = {
+        "by_time": pl.DataFrame(
+            {
+                "at": at,
+                "failed": [int(max(0, rng.gauss(4, 4))) for _ in at],
+                "attempted": [480] * 120,
+            }
+        ),
+        "by_label": pl.DataFrame(
+            {
+                "dimension": ["model", "model", "tenant"],
+                "value": ["llama-3.3-70b", "qwen3-32b", None],
+                "failed": [410, 70, 2],
+                "attempted": [18_000, 10_185, 9],
+                "failure_ratio": [0.0228, 0.0069, 0.222],
+            }
+        ),
+    }
+    return {
+        "frames": frames,
+        "measures": {
+            "failed": Measure(480.0, "requests"),
+            "failure_ratio": Measure(0.017, "ratio", 0.0156, 0.0186, 28_185),
+        },
+    }
+
+
+def findings(scope, rng, names) -> dict:
+    """What the demo says first."""
+    frame = pl.DataFrame(
+        {
+            "rank": [1],
+            "score": [10.0],
+            "subject": ["burstiness"],
+            "sentence": ["code bursts"],
+            "evidence": ["idc"],
+            "command": ["servescope analyze"],
+        }
+    )
+    sentences = (
+        "code traffic is 10 times burstier than conversation (index of dispersion 167 against 16 at 60 s): a Poisson capacity plan would fail.",
+        "code is 13 times more prefill-heavy: 0.014 output tokens for each input token, against 0.183.",
+        "code peaked at 67 requests in one second, 26 times its mean.",
+    )
+    return {"frames": {"findings": frame}, "sentences": sentences}
+
+
+def compare(scope, rng, names) -> dict:
+    """Two sides that differ."""
+    x = [10 * 1.3**i for i in range(28)]
+    rows = []
+    for quantity, centre in (
+        ("input_tokens", 900.0),
+        ("output_tokens", 120.0),
+        ("gap_seconds", 200.0),
+    ):
+        for series, factor in ((CONV, 1.0), (CODE, 2.2)):
+            rows += [(quantity, series, v, 1 - math.exp(-v / (centre * factor))) for v in x]
+    frames = {
+        "overlay": pl.DataFrame(
+            rows, schema=["quantity", "series", "x", "cdf_ratio"], orient="row"
+        ),
+        "differences": pl.DataFrame(
+            {
+                "quantity": ["index of dispersion at 60 s", "output tokens"],
+                "a": [16.2, 211.0],
+                "b": [167.0, 27.9],
+                "ratio": [0.097, 7.56],
+                "ks_distance": [None, 0.61],
+                "sentence": [
+                    "conv is 10 times calmer at 60 s",
+                    "conv answers are 7.6 times longer",
+                ],
+            }
+        ),
+    }
+    return {"frames": frames, "sentences": ("Burstiness differs most: 16 against 167 at 60 s.",)}
+
+
+def admin(scope, rng, names) -> dict:
+    """Sources, targets, tables, coverage, imports."""
+    naive = NOW.replace(tzinfo=None)
+    infos = catalog()
+    frames = {
+        "sources": pl.DataFrame(
+            {
+                "name": [s.name for s in infos],
+                "kind": [s.kind for s in infos],
+                "format": [s.format for s in infos],
+                "clock": [s.clock for s in infos],
+                "requests": [s.request_count for s in infos],
+                "first_at": [s.first_at.replace(tzinfo=None) for s in infos],
+                "last_at": [s.last_at.replace(tzinfo=None) for s in infos],
+            }
+        ),
+        "targets": pl.DataFrame(
+            {
+                "url": ["http://gpu-1:8000/metrics", "http://gpu-5:8000/metrics"],
+                "engine": ["vllm", "vllm"],
+                "engine_version": ["0.13.2", None],
+                "state": ["up", "down"],
+                "last_success_at": [naive, naive - timedelta(seconds=312)],
+                "data_age_seconds": [2.1, 312.0],
+                "scrape_seconds": [0.012, None],
+                "samples": [412, 0],
+                "bad_lines": [0, 0],
+                "unknown_families": [7, 0],
+                "error": [None, "connection refused; check: curl http://gpu-5:8000/metrics"],
+            }
+        ),
+        "tables": pl.DataFrame(
+            {
+                "table": ["request", "sample", "scrape"],
+                "rows": [2_357_922, 88_112_004, 51_840],
+                "oldest_at": [naive - timedelta(days=30)] * 3,
+                "newest_at": [naive] * 3,
+            }
+        ),
+        "coverage": pl.DataFrame(
+            {
+                "page": ["Fleet", "Fleet", "Workload", "Workload", "SLOs", "SLOs"],
+                "target_or_source": ["vllm 0.13.2", CONV] * 3,
+                "state": ["full", "partial", "none", "full", "partial", "none"],
+                "missing": [
+                    None,
+                    "latency",
+                    "request rows",
+                    None,
+                    "per-tenant attainment",
+                    "latency",
+                ],
+            }
+        ),
+        "imports": pl.DataFrame(
+            {
+                "import_id": [1, 2],
+                "source": [CONV, CODE],
+                "file": ["conv.csv", "code.csv"],
+                "rows_added": [19_366, 8_819],
+                "rows_duplicate": [0, 0],
+                "rows_rejected": [0, 3],
+                "at": [naive, naive],
+                "seconds": [0.21, 0.12],
+            }
+        ),
+    }
+    measures = {
+        "rows_total": Measure(90_521_766.0, ""),
+        "store_bytes": Measure(455_000_000.0, "bytes"),
+        "write_lag_seconds": Measure(0.004, "s"),
+        "data_age_seconds": Measure(2.1, "s"),
+    }
+    return {
+        "frames": frames,
+        "measures": measures,
+        "sentences": ("1 of 6 targets does not answer: gpu-5:8000, connection refused.",),
+    }
+
+
+MAKERS = {
+    "fleet": fleet,
+    "slo_list": slo_list,
+    "slo_detail": slo_detail,
+    "workload_arrivals": arrivals,
+    "workload_burstiness": burstiness,
+    "workload_lengths": lengths,
+    "workload_clients": clients,
+    "workload_sessions": sessions,
+    "workload_prefix": prefix,
+    "workload_failures": failures,
+    "workload_findings": findings,
+    "workload_compare": compare,
+    "admin": admin,
+}
+
+
+class FakeServices:
+    """Services whose state a test may change between two looks.
+
+    Attributes:
+        failing: raised instead of an answer, when set.
+        empty: put into every view, when set.
+        asked: the views asked for, with their options.
+        now: the wall clock.
+    """
+
+    def __init__(self) -> None:
+        self.failing: ServescopeError | None = None
+        self.empty: Empty | None = None
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.now = NOW
+        self.newest_at: datetime | None = NOW - timedelta(seconds=4)
+        self.loaded = 0
+
+    def view(self, name: str, params: Mapping[str, str], **options: str) -> View:
+        """Answer like the server would."""
+        self.asked.append((name, options))
+        if self.failing is not None:
+            raise self.failing
+        scope = resolve(params, catalog(), self.now)
+        if self.empty is not None:
+            return View(name, scope, empty=self.empty, computed_at=self.now)
+        named = {2: (CONV, 5.5), 3: (CODE, 2.6), 1: ("live", 41.0), 4: ("burst", 0.14)}
+        made = MAKERS[name](scope, random.Random(7), [named[i] for i in scope.source_ids])  # noqa: S311
+        return replace(View(name, scope, computed_at=self.now), **made)
+
+    def load_example(self) -> str:
+        """Count the wish."""
+        self.loaded += 1
+        return "28,185 requests loaded"
+
+    def services(self) -> Services:
+        """What pages get."""
+        return Services(
+            view=self.view,
+            catalog=catalog,
+            now=lambda: self.now,
+            data_age=lambda: DataAge(self.newest_at, 5, 6),
+            label_values=lambda params: {
+                "model": ["llama-3.3-70b", "qwen3-32b"],
+                "tenant": ["acme", "globex"],
+                "instance": [f"gpu-{i}:8000" for i in range(1, 7)],
+            },
+            version="0.1.0",
+            load_example=self.load_example,
+        )
