@@ -7,6 +7,7 @@ counted since then. Source: Prometheus `rate()` without its extrapolation.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +71,11 @@ def rates(stepped: pl.DataFrame, *keys: str) -> pl.DataFrame:
     """
     known = stepped.filter(pl.col("increase").is_not_null() & (pl.col("seconds") > 0))
     each = known.group_by("series_id", *keys).agg(pl.col("increase").sum(), pl.col("seconds").sum())
+    if each.is_empty():
+        schema: dict[str, Any] = {key: stepped.schema[key] for key in keys} or {"all": pl.Int32}
+        return pl.DataFrame(
+            schema={**schema, "increase": pl.Float64, "rate_per_second": pl.Float64}
+        )
     return (
         each.with_columns(rate_per_second=pl.col("increase") / pl.col("seconds"))
         .group_by(*(keys or (pl.lit(0).alias("all"),)))

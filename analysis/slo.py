@@ -232,7 +232,7 @@ def _judge(slo: Slo, counted: Counted, tally: Tally) -> tuple[str, str]:
         few = f"{tally.bad_low:.0f} bad requests, fewer than {slo.minimum_bad_events}"
         return "too few events", few
     if left <= 0:
-        return "exhausted", f"{_share(1 - left)} of the budget is spent"
+        return "exhausted", f"{_share(1 - left)} the budget is spent".replace("% the", "% of the")
     firing = [rule.severity for rule in slo.alerts if rule_state(slo, counted, rule)[2]]
     if firing:
         paging = "page" in firing
@@ -273,7 +273,7 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 def _share(ratio: float) -> str:
-    return f"{ratio * 100:.3g} %"
+    return f"{ratio * 100:.3g} %" if ratio < 10 else f"{ratio:.3g} times"
 
 
 def _as_intervals(found: pl.DataFrame, index: int) -> pl.DataFrame:

@@ -35,6 +35,7 @@ _SCHEMA = {
     "undetermined": pl.Float64,
     "measured": pl.Float64,
 }
+_NOTHING_FINISHED = "no such request finished in the window"
 _FINISHED_ONLY = "from engine histograms, which hold finished requests only"
 
 
@@ -125,9 +126,9 @@ def _availability(fleet: _Fleet, slo: Slo, scope: Scope, width_seconds: int) -> 
         (number, good[number], good[number], good[number] + bad[number], 0.0, good[number])
         for number in sorted(good.keys() | bad.keys())
     ]
-    note = "from engine counters of finished and refused requests"
+    note = "from engine counters of finished and refused requests" if rows else _NOTHING_FINISHED
     if fleet.counters.is_empty():
-        note = "needs counts of finished requests; the engines in scope export none"
+        note = "needs counts of finished requests; the engines in scope show none in this window"
     bins = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
     return Counted(bins, width_seconds, scope.end, "buckets", note)
 
@@ -160,6 +161,8 @@ def _latency(fleet: _Fleet, slo: Slo, scope: Scope, width_seconds: int) -> Count
         for number, signals in sorted(by_bin.items())
         if len(signals) == len(slo.limits_seconds)
     ]
+    if not any(row[3] for row in rows):
+        note = _NOTHING_FINISHED
     bins = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
     return Counted(bins, width_seconds, scope.end, "buckets", note)
 

@@ -112,6 +112,25 @@ def events(found: pl.DataFrame, scope: Scope, width_seconds: int) -> pl.DataFram
     )
 
 
+def events_of(counted: Counted, scope: Scope) -> pl.DataFrame:
+    """The same from bounds: certainly good, certainly bad, and those that may be either.
+
+    Null where nothing was scraped or nothing finished.
+    """
+    width = counted.width_seconds
+    shown = max(1, int(np.ceil(scope.seconds / width)))
+    step = max(1, int(np.ceil(shown / MOST_POINTS)))
+    axis = series.bin_starts(counted.end, width * step, -(-shown // step))
+    certain = counted.bins.filter((pl.col("bin") >= 0) & (pl.col("attempted") > 0)).select(
+        pl.col("bin") // step,
+        good=pl.col("good_low"),
+        bad=pl.col("attempted") - pl.col("good_high"),
+        undetermined=pl.col("good_high") - pl.col("good_low") + pl.col("undetermined"),
+    )
+    summed = certain.group_by("bin").agg(pl.all().sum().round().cast(pl.Int64))
+    return series.on_bins(summed, axis)
+
+
 def alerts(slo: Slo, counted: Counted) -> pl.DataFrame:
     """Every burn rule: its two burns now, whether it fires and whether it ever can."""
     rows = []

@@ -95,7 +95,11 @@ def slo_detail(reader: Reader, scope: Scope, *, slos: Sequence[Slo], slo: str = 
         "slos": pl.DataFrame([status_row(status)], schema=SLOS_SCHEMA),
         "budget": slo_frames.budget(chosen, counted),
         "burn": slo_frames.burn(chosen, charted, scope),
-        "events": _events(reader, chosen, scope),
+        "events": (
+            _events(reader, chosen, scope)
+            if counted.basis == "requests"
+            else slo_frames.events_of(charted, scope)
+        ),
         "alerts": slo_frames.alerts(chosen, counted),
     }
     sql: dict[str, str] = {}
@@ -107,7 +111,7 @@ def slo_detail(reader: Reader, scope: Scope, *, slos: Sequence[Slo], slo: str = 
     else:
         frames["spent_by"] = pl.DataFrame(schema=slo_frames.SPENT_BY_SCHEMA)
         frames["threshold_curve"] = pl.DataFrame(schema=slo_frames.CURVE_SCHEMA)
-    sentences = (verdict(status), *_contributor(frames["spent_by"]), *_filter_note(scope))
+    sentences = (verdict(status), *contributor(frames["spent_by"]), *_filter_note(scope))
     empty = why_empty(reader, scope) if status.status == "no data" else None
     return View("slo_detail", scope, _measures(status), frames, sentences, empty, sql)
 
@@ -214,8 +218,11 @@ def _curve(
     return slo_frames.threshold_curve(slo, status, columns[0], found), sql
 
 
-def _contributor(spent: pl.DataFrame) -> list[str]:
-    """Who spent the budget out of proportion, if anybody did."""
+def contributor(spent: pl.DataFrame) -> list[str]:
+    """Who spent the budget out of proportion, if anybody did, as a sentence.
+
+    At least 20 bad requests and 1.5 times the share of the traffic.
+    """
     stand_out = spent.filter((pl.col("bad") >= 20) & (pl.col("over_representation") >= 1.5)).sort(
         "bad_share_ratio", descending=True
     )
@@ -224,7 +231,8 @@ def _contributor(spent: pl.DataFrame) -> list[str]:
     row = stand_out.row(0, named=True)
     return [
         f"{row['bad_share_ratio'] * 100:.0f} % of the bad requests are"
-        f" {_called(row['dimension'], row['value'])}, which is {row['traffic_share_ratio'] * 100:.0f} % of the traffic."
+        f" {_called(row['dimension'], row['value'])},"
+        f" which is {row['traffic_share_ratio'] * 100:.0f} % of the traffic."
     ]
 
 

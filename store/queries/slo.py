@@ -93,17 +93,11 @@ def counts(
     if not rules:
         return pl.DataFrame(schema=COUNTS_SCHEMA)
     values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
-    columns = []
-    for index, rule in enumerate(rules):
-        outcome = outcome_sql(rule, values, f"rule{index}")
-        meant = _meant_sql(rule, index)
-        columns += [
-            f"count(*) FILTER (WHERE {meant} AND {outcome}) AS good{index}",
-            f"count(*) FILTER (WHERE {meant} AND NOT {outcome}) AS bad{index}",
-            f"count(*) FILTER (WHERE {meant} AND ({outcome}) IS NULL) AS undetermined{index}",
-            f"count(*) FILTER (WHERE {meant} AND r.status = 'ok' AND ({outcome}) IS NOT NULL)"
-            f" AS measured{index}",
-        ]
+    columns = [
+        column
+        for index, rule in enumerate(rules)
+        for column in _count_columns(rule, index, outcome_sql(rule, values, f"rule{index}"))
+    ]
     width_us = int(width_seconds * 1_000_000)
     sql = (
         f"{_labels_cte(scope, rules, values)}"
@@ -114,6 +108,21 @@ def counts(
         "GROUP BY bin"
     )
     wide = reader.frame(sql, **values)
+    return _long(wide, len(rules))
+
+
+def _count_columns(rule: GoodRule, index: int, outcome: str) -> list[str]:
+    meant = _meant_sql(rule, index)
+    return [
+        f"count(*) FILTER (WHERE {meant} AND {outcome}) AS good{index}",
+        f"count(*) FILTER (WHERE {meant} AND NOT {outcome}) AS bad{index}",
+        f"count(*) FILTER (WHERE {meant} AND ({outcome}) IS NULL) AS undetermined{index}",
+        f"count(*) FILTER (WHERE {meant} AND r.status = 'ok' AND ({outcome}) IS NOT NULL)"
+        f" AS measured{index}",
+    ]
+
+
+def _long(wide: pl.DataFrame, rules: int) -> pl.DataFrame:
     parts = [
         wide.select(
             pl.lit(index, pl.Int64).alias("rule"),
@@ -123,13 +132,10 @@ def counts(
                 for name in ("good", "bad", "undetermined", "measured")
             ),
         )
-        for index in range(len(rules))
+        for index in range(rules)
     ]
-    return (
-        pl.concat(parts)
-        .filter(pl.col("good") + pl.col("bad") + pl.col("undetermined") > 0)
-        .sort("rule", "bin")
-    )
+    came = pl.col("good") + pl.col("bad") + pl.col("undetermined") > 0
+    return pl.concat(parts).filter(came).sort("rule", "bin")
 
 
 def spenders(

@@ -45,43 +45,48 @@ WHERE t.removed_at IS NULL ORDER BY t.url
 _WIDTH = "(epoch_us($end) - epoch_us(p.sampled_at) - 1) // $width_us"
 
 GAUGE_BINS = f"""
-SELECT s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model, {_WIDTH} AS bin,
+SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
+       {_WIDTH} AS bin,
        avg(p.value) AS mean, max(p.value) AS maximum, max_by(p.value, p.sampled_at) AS latest,
        max(p.sampled_at) AS latest_at
 FROM sample AS p JOIN series AS s USING (series_id) JOIN target AS t USING (target_id)
 WHERE s.kind = 'gauge' AND list_contains($signals, s.signal)
   AND p.sampled_at >= $start AND p.sampled_at < $end AND t.removed_at IS NULL
-GROUP BY s.series_id, s.target_id, s.signal, model, bin ORDER BY s.target_id, s.signal, bin DESC
+GROUP BY ALL ORDER BY s.target_id, s.signal, bin DESC
 """
 
 # Kept: the last point of each bin, and both sides of every drop, so that no reset is lost.
 COUNTER_POINTS = f"""
-WITH p AS (
-  SELECT p.series_id, p.sampled_at, p.value, {_WIDTH} AS bin,
-         lag(p.value) OVER w AS before, lead(p.value) OVER w AS after, lead(bin) OVER w AS next_bin
+WITH b AS (
+  SELECT p.series_id, p.sampled_at, p.value, {_WIDTH} AS bin
   FROM sample AS p JOIN series AS s USING (series_id)
   WHERE s.kind = 'counter' AND list_contains($signals, s.signal)
     AND p.sampled_at >= $start AND p.sampled_at < $end
-  WINDOW w AS (PARTITION BY p.series_id ORDER BY p.sampled_at)
+), k AS (
+  SELECT *, lag(value) OVER w AS value_before, lead(value) OVER w AS value_after,
+         lead(bin) OVER w AS bin_after
+  FROM b WINDOW w AS (PARTITION BY series_id ORDER BY sampled_at)
 )
 SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
        coalesce(s.labels->>'finish_reason', s.labels->>'reason') AS reason,
-       p.sampled_at AS at, p.bin, p.value
-FROM p JOIN series AS s USING (series_id) JOIN target AS t USING (target_id)
+       k.sampled_at AS at, k.bin, k.value
+FROM k JOIN series AS s USING (series_id) JOIN target AS t USING (target_id)
 WHERE t.removed_at IS NULL
-  AND (p.next_bin IS DISTINCT FROM p.bin OR p.before > p.value OR p.after < p.value)
-ORDER BY s.series_id, at
+  AND (k.bin_after IS DISTINCT FROM k.bin OR k.value_before > k.value OR k.value_after < k.value)
+ORDER BY s.series_id, k.sampled_at
 """
 
 HISTOGRAM_POINTS = f"""
-WITH k AS (
-  SELECT p.series_id, p.sampled_at, p.observation_count, hash(p.edges) AS layout, {_WIDTH} AS bin,
-         lag(p.observation_count) OVER w AS before, lead(p.observation_count) OVER w AS after,
-         lead(bin) OVER w AS next_bin, lag(layout) OVER w AS layout_before,
-         lead(layout) OVER w AS layout_after
+WITH b AS (
+  SELECT p.series_id, p.sampled_at, p.observation_count AS held, hash(p.edges) AS layout,
+         {_WIDTH} AS bin
   FROM histogram_sample AS p JOIN series AS s USING (series_id)
   WHERE list_contains($signals, s.signal) AND p.sampled_at >= $start AND p.sampled_at < $end
-  WINDOW w AS (PARTITION BY p.series_id ORDER BY p.sampled_at)
+), k AS (
+  SELECT *, lag(held) OVER w AS held_before, lead(held) OVER w AS held_after,
+         lag(layout) OVER w AS layout_before, lead(layout) OVER w AS layout_after,
+         lead(bin) OVER w AS bin_after
+  FROM b WINDOW w AS (PARTITION BY series_id ORDER BY sampled_at)
 )
 SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
        p.sampled_at AS at, k.bin, p.observation_count, p.observation_sum, p.edges,
@@ -89,10 +94,9 @@ SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model)
 FROM k JOIN histogram_sample AS p ON p.series_id = k.series_id AND p.sampled_at = k.sampled_at
 JOIN series AS s ON s.series_id = k.series_id JOIN target AS t USING (target_id)
 WHERE t.removed_at IS NULL
-  AND (k.next_bin IS DISTINCT FROM k.bin OR k.before > k.observation_count
-       OR k.after < k.observation_count
+  AND (k.bin_after IS DISTINCT FROM k.bin OR k.held_before > k.held OR k.held_after < k.held
        OR k.layout_before <> k.layout OR k.layout_after <> k.layout)
-ORDER BY s.series_id, at
+ORDER BY s.series_id, k.sampled_at
 """
 
 
@@ -116,7 +120,7 @@ def gauge_bins(
     """Gauges per series and bin.
 
     Returns:
-        target_id, signal, model, bin, mean, maximum, latest, latest_at.
+        series_id, target_id, signal, model, bin, mean, maximum, latest, latest_at.
     """
     return reader.frame(
         GAUGE_BINS,

@@ -1,0 +1,367 @@
+"""The fleet as the scraped metrics of live targets tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from analysis import series
+from analysis.fleet_part import (
+    INSTANCES_SCHEMA,
+    MODELS_SCHEMA,
+    SPARKLINES_SCHEMA,
+    FleetPart,
+    conform,
+)
+from analysis.histograms import Observed, merge, observed, quantile_interval
+from analysis.instances import in_scope, instance_name, outlier_scores, state
+from analysis.intervals import wilson
+from analysis.measure import Measure
+from analysis.slo_buckets import FAILED_REASONS
+from store.queries import telemetry
+from store.queries.scope import LIVE_SOURCE_ID, Scope
+from store.reader import Reader
+
+P95 = 0.95
+GAUGES = ("requests_running", "requests_waiting", "kv_cache_usage_ratio")
+COUNTERS = (
+    "prompt_tokens_total",
+    "generation_tokens_total",
+    "requests_finished_total",
+    "requests_refused_total",
+)
+HISTOGRAMS = ("ttft_seconds", "tpot_seconds", "queue_seconds")
+_RATES = {
+    "requests_per_second": "requests_finished_total",
+    "input_tokens_per_second": "prompt_tokens_total",
+    "output_tokens_per_second": "generation_tokens_total",
+}
+_ABSENT = {
+    "requests_finished_total": "a count of finished requests",
+    "prompt_tokens_total": "a count of input tokens",
+    "generation_tokens_total": "a count of output tokens",
+    "ttft_seconds": "a TTFT histogram",
+    "tpot_seconds": "a TPOT histogram",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scraped:
+    """All that was scraped in a scope.
+
+    Attributes:
+        targets: as `telemetry.targets`, with instance, state and why.
+        gauges: as `telemetry.gauge_bins`.
+        counters: points with their steps.
+        histograms: what was observed.
+    """
+
+    targets: pl.DataFrame
+    gauges: pl.DataFrame
+    counters: pl.DataFrame
+    histograms: list[Observed]
+
+
+def from_scrapes(reader: Reader, scope: Scope, width_seconds: int) -> FleetPart | None:
+    """What the scrapes of a scope say; None when it is not about live targets or there are none.
+
+    Args:
+        reader: the store.
+        scope: what is asked about.
+        width_seconds: bin width of the sparklines; at least a scrape interval.
+    """
+    if LIVE_SOURCE_ID not in scope.source_ids:
+        return None
+    scraped = _read(reader, scope, width_seconds)
+    if scraped.targets.is_empty():
+        return None
+    instances = _instances(scraped, scope)
+    return FleetPart(
+        _measures(scraped, instances),
+        _sparklines(scraped, scope, width_seconds),
+        _models(scraped, instances),
+        instances,
+        {"instances": telemetry.TARGETS.strip()},
+    )
+
+
+def _read(reader: Reader, scope: Scope, width_seconds: int) -> Scraped:
+    found = telemetry.targets(reader, scope.end)
+    end = scope.end.replace(tzinfo=None)
+    rows = [
+        {
+            **row,
+            "instance": instance_name(row["url"]),
+            **dict(
+                zip(
+                    ("state", "why"),
+                    state(
+                        row["last_at"],
+                        row["last_outcome"],
+                        row["last_error"],
+                        row["last_success_at"],
+                        row["interval_seconds"],
+                        end,
+                    ),
+                    strict=True,
+                )
+            ),
+        }
+        for row in found.iter_rows(named=True)
+        if in_scope(scope, instance_name(row["url"]), row["model"])
+    ]
+    schema: dict[str, Any] = {
+        **found.schema,
+        "instance": pl.String,
+        "state": pl.String,
+        "why": pl.String,
+    }
+    targets = pl.DataFrame(rows, schema=schema)
+    ids = targets["target_id"].to_list()
+    span = (scope.start, scope.end, width_seconds)
+    interval = targets["interval_seconds"].max()
+    longest = series.LONGEST_GAP_INTERVALS * max(width_seconds, _number(interval) or 0.0)
+    counters = telemetry.counter_points(reader, COUNTERS, *span).filter(
+        pl.col("target_id").is_in(ids)
+    )
+    points = telemetry.histogram_points(reader, HISTOGRAMS, *span)
+    return Scraped(
+        targets,
+        telemetry.gauge_bins(reader, GAUGES, *span).filter(pl.col("target_id").is_in(ids)),
+        series.steps(counters, longest_step_seconds=longest),
+        [item for item in observed(points.filter(pl.col("target_id").is_in(ids))) if item.bin >= 0],
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _instances(scraped: Scraped, scope: Scope) -> pl.DataFrame:
+    latest = (
+        scraped.gauges.sort("latest_at")
+        .group_by("target_id", "signal")
+        .agg(pl.col("latest").last())
+        .pivot("signal", index="target_id", values="latest")
+    )
+    joined = scraped.targets.join(latest, on="target_id", how="left")
+    scores = _outliers(scraped)
+    return conform(
+        joined.with_columns(
+            outlier_score=pl.Series(
+                [scores.get(number) for number in joined["target_id"]], dtype=pl.Float64
+            ),
+            last_seen_at=pl.col("last_success_at"),
+            # What an unreachable instance last said is not what it says now.
+            **{
+                name: pl.when(pl.col("state") == "ready").then(
+                    pl.col(name) if name in joined.columns else pl.lit(None, pl.Float64)
+                )
+                for name in GAUGES
+            },
+        ),
+        INSTANCES_SCHEMA,
+    )
+
+
+def _outliers(scraped: Scraped) -> dict[int, float | None]:
+    """The worse of two scores per target, among targets of the same model: mean TPOT and queue."""
+    scores: dict[int, float | None] = {}
+    for (_,), peers in scraped.targets.group_by("model", maintain_order=True):
+        ids = peers["target_id"].to_list()
+        for signal in ("tpot_seconds", "queue_seconds"):
+            means = [_mean(scraped.histograms, signal, number) for number in ids]
+            for number, score in zip(ids, outlier_scores(means), strict=True):
+                known = [s for s in (scores.get(number), score) if s is not None]
+                scores[number] = max(known) if known else None
+    return scores
+
+
+def _mean(items: Sequence[Observed], signal: str, target_id: int) -> float | None:
+    chosen = [
+        item.histogram
+        for item in items
+        if item.signal == signal
+        and item.target_id == target_id
+        and item.histogram.total is not None
+    ]
+    count = sum(histogram.count for histogram in chosen)
+    return sum(histogram.total or 0.0 for histogram in chosen) / count if count > 0 else None
+
+
+def _measures(scraped: Scraped, instances: pl.DataFrame) -> dict[str, Measure]:
+    measures = {name: _rate(scraped, signal, name) for name, signal in _RATES.items()}
+    measures["error_ratio"] = _error_ratio(scraped)
+    for signal in ("ttft_seconds", "tpot_seconds"):
+        name = signal.replace("_seconds", "_p95_seconds")
+        measures[name] = _p95(scraped, signal)
+    ready = int((instances["state"] == "ready").sum())
+    for name in ("requests_waiting", "requests_running"):
+        known = instances[name].drop_nulls()
+        missing = instances.height - len(known)
+        measures[name] = Measure(
+            float(known.sum()) if len(known) else None,
+            "requests",
+            n=len(known),
+            why=f"{missing} of {instances.height} instances unknown" if missing else None,
+        )
+    away = instances.height - ready
+    measures["instances_ready"] = Measure(
+        float(ready), "instances", n=instances.height, why=f"{away} not ready" if away else None
+    )
+    return measures
+
+
+def _why_absent(scraped: Scraped, signal: str) -> str:
+    engines = sorted({name for name in scraped.targets["engine"].to_list() if name})
+    who = " and ".join(engines) if engines else "the engine"
+    return f"{who} showed no {_ABSENT[signal].removeprefix('a ')} in this range"
+
+
+def _rate(scraped: Scraped, signal: str, name: str) -> Measure:
+    unit = "requests/s" if name == "requests_per_second" else "tokens/s"
+    stepped = scraped.counters.filter(pl.col("signal") == signal)
+    found = series.rates(stepped)
+    if found.is_empty():
+        why = "needs two scrapes" if stepped.height else _why_absent(scraped, signal)
+        return Measure(None, unit, why=why)
+    n = int(found["increase"][0]) if name == "requests_per_second" else None
+    return Measure(float(found["rate_per_second"][0]), unit, n=n)
+
+
+def _error_ratio(scraped: Scraped) -> Measure:
+    counted = scraped.counters.filter(
+        pl.col("signal").is_in(["requests_finished_total", "requests_refused_total"])
+        & pl.col("increase").is_not_null()
+    )
+    if counted.is_empty():
+        return Measure(None, "ratio", why=_why_absent(scraped, "requests_finished_total"))
+    total = float(counted["increase"].sum())
+    bad = float(counted.filter(_is_bad())["increase"].sum())
+    interval = wilson(min(bad, total), total)
+    if interval is None:
+        return Measure(None, "ratio", n=0, why="no request finished in this range")
+    return Measure(bad / total, "ratio", *interval, round(total))
+
+
+def _is_bad() -> pl.Expr:
+    return (pl.col("signal") == "requests_refused_total") | pl.col("reason").is_in(
+        list(FAILED_REASONS)
+    ).fill_null(value=False)
+
+
+def _p95(scraped: Scraped, signal: str) -> Measure:
+    items = [item for item in scraped.histograms if item.signal == signal]
+    if not items:
+        return Measure(None, "s", why=_why_absent(scraped, signal))
+    low, high, count = _interval(items)
+    if count == 0:
+        return Measure(None, "s", n=0, why="no request finished in this range")
+    return Measure(None, "s", low, high, round(count), "from the engine's buckets: only bounds")
+
+
+def _interval(items: Iterable[Observed]) -> tuple[float | None, float | None, float]:
+    """The bucket that holds the 95 % quantile, and how many observations are behind it."""
+    whole = merge([item.histogram for item in items if item.histogram.count > 0])
+    found = quantile_interval(whole, P95) if whole is not None else None
+    if whole is None or found is None:
+        return None, None, 0.0
+    return *found, whole.count
+
+
+def _sparklines(scraped: Scraped, scope: Scope, width_seconds: int) -> pl.DataFrame:
+    number = max(1, -int(-scope.seconds // width_seconds))
+    framed = pl.DataFrame({"bin": range(number)}, schema={"bin": pl.Int64})
+    parts = [_gauge_line(scraped, name) for name in GAUGES]
+    parts += [
+        series.rates(scraped.counters.filter(pl.col("signal") == signal), "bin").select(
+            pl.col("bin").cast(pl.Int64), pl.col("rate_per_second").alias(name)
+        )
+        for name, signal in _RATES.items()
+    ]
+    parts.append(_error_line(scraped))
+    parts += [_quantile_line(scraped, signal) for signal in ("ttft_seconds", "tpot_seconds")]
+    for part in parts:
+        framed = framed.join(part, on="bin", how="left")
+    axis = series.bin_starts(scope.end, width_seconds, number)
+    return conform(series.on_bins(framed, axis), SPARKLINES_SCHEMA)
+
+
+def _gauge_line(scraped: Scraped, signal: str) -> pl.DataFrame:
+    """Summed over instances; the KV cache, which a sum would make meaningless, as the fullest."""
+    whole = pl.col("mean").max() if signal == "kv_cache_usage_ratio" else pl.col("mean").sum()
+    return (
+        scraped.gauges.filter(pl.col("signal") == signal)
+        .group_by(pl.col("bin").cast(pl.Int64))
+        .agg(whole.alias(signal))
+    )
+
+
+def _error_line(scraped: Scraped) -> pl.DataFrame:
+    known = scraped.counters.filter(
+        pl.col("signal").is_in(["requests_finished_total", "requests_refused_total"])
+        & pl.col("increase").is_not_null()
+    )
+    return (
+        known.group_by(pl.col("bin").cast(pl.Int64))
+        .agg(bad=pl.col("increase").filter(_is_bad()).sum(), total=pl.col("increase").sum())
+        .filter(pl.col("total") > 0)
+        .select("bin", error_ratio=pl.col("bad") / pl.col("total"))
+    )
+
+
+def _quantile_line(scraped: Scraped, signal: str) -> pl.DataFrame:
+    """Bounds of the p95 by time; the plain column stays null, since no point is known."""
+    name = signal.replace("_seconds", "_p95_seconds")
+    by_bin: dict[int, list[Observed]] = {}
+    for item in scraped.histograms:
+        if item.signal == signal:
+            by_bin.setdefault(item.bin, []).append(item)
+    rows = [(number, *_interval(items)[:2]) for number, items in by_bin.items()]
+    schema = {"bin": pl.Int64, f"{name}_low": pl.Float64, f"{name}_high": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _models(scraped: Scraped, instances: pl.DataFrame) -> pl.DataFrame:
+    """One row a model; gauges of ready instances only."""
+    names = scraped.targets.select("instance", "target_id", workload="model")
+    gauges = (
+        instances.join(names, on="instance")
+        .group_by("workload")
+        .agg(
+            *(
+                pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name)
+                for name in ("requests_waiting", "requests_running")
+            ),
+            pl.col("kv_cache_usage_ratio").max(),
+        )
+    )
+    finished = series.rates(
+        scraped.counters.filter(pl.col("signal") == "requests_finished_total"), "model"
+    ).select(
+        pl.col("model").alias("workload"),
+        pl.col("increase").round().cast(pl.Int64).alias("requests"),
+        pl.col("rate_per_second").alias("requests_per_second"),
+    )
+    models = gauges.join(finished, on="workload", how="full", coalesce=True, nulls_equal=True)
+    for signal in ("ttft_seconds", "tpot_seconds"):
+        models = models.join(
+            _model_quantiles(scraped, signal), on="workload", how="left", nulls_equal=True
+        )
+    return conform(
+        models.with_columns(pl.col("workload").fill_null("(model not told)")), MODELS_SCHEMA
+    )
+
+
+def _model_quantiles(scraped: Scraped, signal: str) -> pl.DataFrame:
+    name = signal.replace("_seconds", "_p95_seconds")
+    by_model: dict[str | None, list[Observed]] = {}
+    for item in scraped.histograms:
+        if item.signal == signal:
+            by_model.setdefault(item.model, []).append(item)
+    rows = [(model, *_interval(items)[:2]) for model, items in by_model.items()]
+    schema = {"workload": pl.String, f"{name}_low": pl.Float64, f"{name}_high": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
