@@ -1,0 +1,120 @@
+"""What is deleted when: samples, scrapes and live requests beyond their time; never a trace."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+import duckdb
+
+from store.queries.scope import LIVE_SOURCE_ID
+from store.rollup import refresh_due
+from store.settings import StoreSettings
+from store.writer import Writer
+
+PORTION_ROWS = 200_000
+"""Rows deleted in one transaction; appends get in between."""
+_OLD_SAMPLES = (
+    ("sample", "sampled_at"),
+    ("histogram_sample", "sampled_at"),
+    ("scrape", "scraped_at"),
+    ("job_run", "started_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Rows that a run of retention deleted, by table."""
+
+    sample: int = 0
+    histogram_sample: int = 0
+    scrape: int = 0
+    job_run: int = 0
+    request: int = 0
+    request_prefix: int = 0
+    session: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(asdict(self).values())
+
+
+def requests_kept_since(settings: StoreSettings, now: datetime) -> datetime | None:
+    """Live requests before this are deleted; a whole hour, so that no bucket is cut in two."""
+    if settings.request_retention_days is None:
+        return None
+    cutoff = now - timedelta(days=settings.request_retention_days)
+    return cutoff.replace(minute=0, second=0, microsecond=0)
+
+
+def delete_old(
+    writer: Writer, settings: StoreSettings, now: datetime, *, portion_rows: int = PORTION_ROWS
+) -> Deleted:
+    """Delete what is older than the settings allow, in bounded portions.
+
+    Live requests are counted into the roll-ups before they go; the counts stay.
+
+    Args:
+        writer: the store's writer.
+        settings: `sample_retention_days`, `request_retention_days`; None keeps everything.
+        now: aware UTC.
+        portion_rows: about how many rows one transaction deletes (rows of one instant go together).
+    """
+    deleted: dict[str, int] = {}
+    if settings.sample_retention_days is not None:
+        before = (now - timedelta(days=settings.sample_retention_days)).replace(tzinfo=None)
+        for table, column in _OLD_SAMPLES:
+            deleted[table] = _delete(writer, table, column, before, portion_rows)
+    kept_since = requests_kept_since(settings, now)
+    if kept_since is not None:
+        while refresh_due(writer, now).buckets_left:
+            pass
+        before = kept_since.replace(tzinfo=None)
+        for table in ("request", "request_prefix"):
+            deleted[table] = _delete(writer, table, "arrived_at", before, portion_rows, live=True)
+        if deleted["request"]:
+            deleted["session"] = writer.run(_delete_unused_sessions).result()
+    return Deleted(**deleted)
+
+
+def checkpoint(writer: Writer) -> None:
+    """Move the write-ahead log into the file and give back space of deleted rows."""
+    writer.run(lambda connection: connection.execute("CHECKPOINT")).result()
+
+
+def _delete(
+    writer: Writer,
+    table: str,
+    column: str,
+    before: datetime,
+    portion_rows: int,
+    *,
+    live: bool = False,
+) -> int:
+    """Delete rows of `table` older than `before`, oldest first."""
+    own = f"{column} < $before" + (f" AND source_id = {LIVE_SOURCE_ID}" if live else "")
+    boundary = f"""SELECT max(stamp) FROM (
+      SELECT {column} AS stamp FROM {table} WHERE {own} ORDER BY stamp LIMIT {int(portion_rows)})"""
+
+    def portion(connection: duckdb.DuckDBPyConnection) -> int:
+        ((last,),) = connection.execute(boundary, {"before": before}).fetchall()
+        if last is None:
+            return 0
+        deleting = f"DELETE FROM {table} WHERE {own} AND {column} <= $last"
+        ((rows,),) = connection.execute(deleting, {"before": before, "last": last}).fetchall()
+        return int(rows)
+
+    total = 0
+    while rows := writer.run(portion).result():
+        total += rows
+    return total
+
+
+def _delete_unused_sessions(connection: duckdb.DuckDBPyConnection) -> int:
+    ((rows,),) = connection.execute(
+        f"""DELETE FROM session WHERE source_id = {LIVE_SOURCE_ID} AND session_key NOT IN (
+          SELECT session_key FROM request
+          WHERE source_id = {LIVE_SOURCE_ID} AND session_key IS NOT NULL)"""
+    ).fetchall()
+    return int(rows)
