@@ -19,7 +19,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
-from servescope.settings import CollectorSettings, ServerSettings
+from collector.settings import ScrapeSettings
+from servescope.settings import ServerSettings
 from store.errors import ConfigError
 from store.settings import StoreSettings
 
@@ -28,7 +29,7 @@ ENV_CONFIG_FILE = "SERVESCOPE_CONFIG"
 FILE_NAME = "servescope.toml"
 SECTIONS: dict[str, type[Any]] = {
     "server": ServerSettings,
-    "collector": CollectorSettings,
+    "collector": ScrapeSettings,
     "store": StoreSettings,
 }
 _SECRET_WORDS = ("token", "secret", "password", "api_key", "credential")
@@ -50,7 +51,7 @@ class Config:
     """
 
     server: ServerSettings
-    collector: CollectorSettings
+    collector: ScrapeSettings
     store: StoreSettings
     file: Path | None
     origins: Mapping[str, str]
@@ -63,7 +64,7 @@ class _Environment(BaseSettings):
         env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="ignore"
     )
     server: ServerSettings = ServerSettings()
-    collector: CollectorSettings = CollectorSettings()
+    collector: ScrapeSettings = ScrapeSettings()
     store: StoreSettings = StoreSettings()
 
 
@@ -254,6 +255,9 @@ def _build(
     given = {k: None if v == "" and k in optional else v for k, v in table.items()}
     try:
         return TypeAdapter(kind).validate_python(given)
+    except ConfigError as error:
+        problems.append(f"{_places(section, table, origins)}: {error.where}: {error.message}")
+        return kind()
     except ValidationError as error:
         for item in error.errors():
             key = str(item["loc"][0]) if item["loc"] else ""

@@ -13,7 +13,7 @@ _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def attribute_texts(kind: type[Any]) -> dict[str, str]:
-    """The `Attributes:` section of a class's docstring: name -> one line of text."""
+    """The `Attributes:` (or `Args:`) section of a class's docstring: name -> one line of text."""
     doc = inspect.getdoc(kind) or ""
-    section = doc.partition("Attributes:\n")[2]
+    section = re.split(r"^(?:Attributes|Args):\n", doc, maxsplit=1, flags=re.MULTILINE)[-1]
     return {name: " ".join(text.split()).rstrip(".") for name, text in _ATTRIBUTE.findall(section)}

@@ -1,4 +1,4 @@
-"""Settings of the process itself: where it listens, what it scrapes, how large a body may be."""
+"""Settings of the process itself: where it listens, what it scrapes, how much it takes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class ServerSettings:
         listen: HOST:PORT of the API and the dashboard; only loopback hosts until the server can
             authenticate.
         store: the store's file; empty means `store.duckdb` in the user's data folder.
+        targets: URLs of engines to scrape, such as http://gpu-3:8000.
         slo_file: text file with the service level objectives; empty means `slo.toml` beside the
             configuration file or in the working folder, when there is one.
         allowed_hosts: Host header names that are answered besides the one listened on; protects a
@@ -31,6 +32,7 @@ class ServerSettings:
 
     listen: str = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
     store: str = ""
+    targets: tuple[str, ...] = ()
     slo_file: str = ""
     allowed_hosts: tuple[str, ...] = ()
     body_max_bytes: int = 1 << 20
@@ -54,37 +56,6 @@ class ServerSettings:
             raise ValueError("server.view_ttl_seconds must not be negative")
         if self.log_level not in {"debug", "info", "warning", "error"}:
             raise ValueError("server.log_level must be debug, info, warning or error")
-
-
-@dataclass(frozen=True, slots=True)
-class CollectorSettings:
-    """Table `[collector]`: what is scraped, and how often.
-
-    Attributes:
-        targets: URLs of engines, such as http://gpu-3:8000.
-        scrape_interval_seconds: time between two scrapes of one target.
-        scrape_timeout_seconds: a scrape is given up after this long.
-    """
-
-    targets: tuple[str, ...] = ()
-    scrape_interval_seconds: float = 5.0
-    scrape_timeout_seconds: float = 4.0
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work.
-
-        Raises:
-            ValueError: naming the setting.
-        """
-        if self.scrape_interval_seconds < 0.5:
-            raise ValueError("collector.scrape_interval_seconds must be at least 0.5")
-        if not 0 < self.scrape_timeout_seconds <= self.scrape_interval_seconds:
-            raise ValueError(
-                "collector.scrape_timeout_seconds must be above 0 and at most the interval"
-            )
-        for url in self.targets:
-            if not url.strip():
-                raise ValueError("collector.targets has an empty entry")
 
 
 def split_listen(text: str) -> tuple[str, int]:

@@ -36,11 +36,15 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path):
 
 def test_all_mistakes_are_listed_with_the_nearest_name(tmp_path):
     """One run shows every mistake, where it stands and what was probably meant."""
-    file = write(tmp_path, '[stor]\nx = 1\n[server]\nlisten = "nowhere"\n[store]\nqueue_row = 1\n')
+    file = write(
+        tmp_path,
+        '[stor]\nx = 1\n[server]\nlisten = "nowhere"\n[store]\nqueue_row = 1\nadhoc_rows = 0\n',
+    )
     with pytest.raises(ConfigError) as caught:
         load(file, {}, {"SERVESCOPE_COLLECTOR__SCRAPE_INTERVAL_SECONDS": "soon"})
     lines = caught.value.message.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert any("store.adhoc_rows must be at least 1" in line for line in lines)
     assert any("no section [stor]; did you mean store?" in line for line in lines)
     assert any("store.queue_row; did you mean queue_rows?" in line for line in lines)
     assert any(str(file) in line and "HOST:PORT" in line for line in lines)
@@ -50,7 +54,7 @@ def test_all_mistakes_are_listed_with_the_nearest_name(tmp_path):
 def test_a_file_that_is_not_toml_says_where(tmp_path):
     """A syntax error names the file and the line."""
     with pytest.raises(ConfigError, match=r"servescope.toml.*line 1"):
-        load(write(tmp_path, "server = ["), {}, {})
+        load(write(tmp_path, "server listen"), {}, {})
 
 
 def test_a_missing_file_is_an_error_when_it_was_named(tmp_path):
@@ -61,8 +65,8 @@ def test_a_missing_file_is_an_error_when_it_was_named(tmp_path):
 
 def test_lists_come_from_the_environment_with_commas():
     """Targets can be set without writing JSON in a shell."""
-    config = load(None, {}, {"SERVESCOPE_COLLECTOR__TARGETS": "http://a:1, http://b:2"})
-    assert config.collector.targets == ("http://a:1", "http://b:2")
+    config = load(None, {}, {"SERVESCOPE_SERVER__TARGETS": "http://a:1, http://b:2"})
+    assert config.server.targets == ("http://a:1", "http://b:2")
 
 
 def test_empty_text_unsets_an_optional_limit(tmp_path):

@@ -1,0 +1,160 @@
+"""What stands between the network and the application: host, origin, size and headers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from servescope.api.problems import problem
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+SECURITY_HEADERS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def content_security_policy(script_hashes: Collection[str] = ()) -> str:
+    """The policy for all pages: nothing from elsewhere, no inline script that is not ours.
+
+    Args:
+        script_hashes: `'sha256-…'` of the inline scripts that the dashboard's page carries.
+    """
+    scripts = " ".join(["'self'", *sorted(script_hashes)])
+    return "; ".join(
+        [
+            "default-src 'self'",
+            f"script-src {scripts}",
+            # Component libraries and Plotly set styles on elements.
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "font-src 'self' data:",
+            "connect-src 'self'",
+            "worker-src 'self' blob:",
+            "object-src 'none'",
+            "base-uri 'self'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        ]
+    )
+
+
+class Guard:
+    """Refuses foreign hosts, cross-site writes and oversized bodies; adds security headers.
+
+    Args:
+        app: what is guarded.
+        hosts: names accepted in the Host header. Source: DNS rebinding makes any page reach a
+            loopback server under its own name.
+        policy: the Content-Security-Policy.
+        body_max_bytes: largest body.
+        upload_max_bytes: largest body of the paths in `upload_paths`.
+        upload_paths: paths that take uploads.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Collection[str],
+        policy: str,
+        body_max_bytes: int,
+        upload_max_bytes: int,
+        upload_paths: Collection[str] = (),
+    ) -> None:
+        self._app = app
+        self._hosts = frozenset(name.lower() for name in hosts)
+        self._policy = policy
+        self._body_max_bytes = body_max_bytes
+        self._upload_max_bytes = upload_max_bytes
+        self._upload_paths = frozenset(upload_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        path = scope["path"]
+        limit = self._upload_max_bytes if path in self._upload_paths else self._body_max_bytes
+        refusal = (
+            self._refuse_host(headers)
+            or _refuse_origin(scope["method"], headers)
+            or _refuse_length(headers, limit)
+        )
+        outgoing = self._with_headers(send)
+        if refusal is not None:
+            await refusal(scope, receive, outgoing)
+            return
+        await self._app(scope, _limited(receive, limit), outgoing)
+
+    def _refuse_host(self, headers: Headers) -> ASGIApp | None:
+        host = headers.get("host", "")
+        name = urlsplit(f"//{host}").hostname if host else None
+        if name is not None and name.lower() in self._hosts:
+            return None
+        return problem(
+            400, "host", f"this server does not answer to the name '{host}'",
+            hint="open it by the address it prints, or add the name to server.allowed_hosts",
+        )  # fmt: skip
+
+    def _with_headers(self, send: Send) -> Send:
+        async def outgoing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Content-Security-Policy", self._policy)
+                if "x-powered-by" in headers:
+                    del headers["x-powered-by"]
+            await send(message)
+
+        return outgoing
+
+
+def _refuse_origin(method: str, headers: Headers) -> ASGIApp | None:
+    """Writes must come from our own pages or from no page at all (CLI, agents)."""
+    if method in SAFE_METHODS:
+        return None
+    origin = headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+    if foreign or headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+        return problem(
+            403, "cross_site", "a page of another site may not write here",
+            hint="call the API from the command line or from its own dashboard",
+        )  # fmt: skip
+    return None
+
+
+def _refuse_length(headers: Headers, limit_bytes: int) -> ASGIApp | None:
+    length = headers.get("content-length", "0")
+    if length.isdigit() and int(length) <= limit_bytes:
+        return None
+    return problem(
+        413, "too_large", f"the body is larger than {limit_bytes} bytes",
+        hint="send it in smaller parts, or raise server.body_max_bytes",
+    )  # fmt: skip
+
+
+def _limited(receive: Receive, limit_bytes: int) -> Receive:
+    """A body that lies about its length, or has none, is cut off at the limit."""
+    taken = 0
+
+    async def incoming() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limit_bytes:
+            raise HTTPException(413, f"the body is larger than {limit_bytes} bytes")
+        return message
+
+    return incoming

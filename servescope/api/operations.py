@@ -1,0 +1,143 @@
+"""What changes the store from outside: targets and imports; and what leaves it: exports."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from servescope import exporting, importing
+from servescope.api import negotiate
+from servescope.api.parameters import FormatDep, RuntimeDep, ScopeDep, answers
+from servescope.documents import plain
+from servescope.runtime import Runtime
+from store.database import incoming_folder
+from store.errors import InputError, StoreError
+
+router = APIRouter(tags=["operations"])
+
+_TARGETS = {
+    "columns": ["url", "engine", "engine_version", "state"],
+    "rows": [
+        {
+            "url": "http://gpu-3:8000/metrics",
+            "engine": "vllm",
+            "engine_version": "0.13.2",
+            "state": "ready",
+        }
+    ],
+}
+_IMPORT = {"source": "azure-2023-code", "format": "azure", "rows_read": 8819, "rows_added": 8819,
+           "rows_duplicate": 0, "rows_rejected": 0, "seconds": 0.2}  # fmt: skip
+_SOURCE_NAME = re.compile(r"[\w.@+-]{1,120}")
+
+
+@router.get("/targets", responses=answers(_TARGETS, tables=True))
+def get_targets(runtime: RuntimeDep, form: FormatDep) -> Response:
+    """Targets with engine, freshness and what was odd on their pages (view `admin`)."""
+    return _admin(runtime, "targets", form)
+
+
+@router.post("/targets", status_code=201, responses=answers({"url": "http://gpu-3:8000/metrics"}))
+async def post_target(
+    runtime: RuntimeDep,
+    url: Annotated[str, Body(embed=True, description="An engine, such as http://gpu-3:8000.")],
+) -> Response:
+    """Scrape one more engine from now on."""
+    added = await runtime.collecting().add(url)
+    return Response(
+        negotiate.document({"url": added}).body, 201, media_type=negotiate.MEDIA_TYPES["json"]
+    )
+
+
+@router.delete("/targets", responses=answers({"url": "http://gpu-3:8000/metrics"}))
+async def delete_target(
+    runtime: RuntimeDep, url: Annotated[str, Query(description="The target's URL.")]
+) -> Response:
+    """Stop scraping a target; what was recorded stays."""
+    removed = await runtime.collecting().remove(url)
+    return negotiate.document({"url": removed})
+
+
+@router.get(
+    "/imports", responses=answers({"columns": ["import_id", "file"], "rows": []}, tables=True)
+)
+def get_imports(runtime: RuntimeDep, form: FormatDep) -> Response:
+    """What was imported, when, and how many rows were new (view `admin`)."""
+    return _admin(runtime, "imports", form)
+
+
+@router.post(
+    "/imports",
+    responses=answers(_IMPORT),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}}
+            },
+        }
+    },
+)
+async def post_import(
+    request: Request,
+    runtime: RuntimeDep,
+    source: Annotated[str | None, Query(description="Name of the source.")] = None,
+) -> Response:
+    """Import rows from a Parquet file made by `servescope import` or `servescope export`."""
+    if source is not None and not _SOURCE_NAME.fullmatch(source):
+        raise InputError(f"'{source}' cannot name a source", hint="letters, digits and . _ - @ +")
+    file = await _receive(request.stream(), _incoming(runtime))
+    try:
+        report = await run_in_threadpool(_load, runtime, file, source)
+    finally:
+        await run_in_threadpool(file.unlink, missing_ok=True)
+    return negotiate.document(plain(report))
+
+
+@router.get("/export/requests", responses=answers({"note": "the file"}, tables=False))
+def export_requests(
+    runtime: RuntimeDep,
+    scope: ScopeDep,
+    form: Annotated[
+        str, Query(alias="format", description="parquet, azure, mooncake or burstgpt.")
+    ] = "parquet",
+) -> Response:
+    """Requests of a scope as a file in a public format, streamed."""
+    return exporting.response(runtime, runtime.scope(scope), form)
+
+
+def _admin(runtime: Runtime, frame: str, form: negotiate.Format) -> Response:
+    view = runtime.view("admin", {})
+    return negotiate.table(view.frames[frame], form, name=frame)
+
+
+def _incoming(runtime: Runtime) -> Path:
+    path = runtime.database.path
+    if path is None:
+        raise StoreError("a store in memory takes no uploads", hint="start it with --store FILE")
+    folder = incoming_folder(path)
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+async def _receive(chunks: AsyncIterator[bytes], folder: Path) -> Path:
+    file = folder / f"{uuid.uuid4().hex}.parquet"
+    with file.open("wb") as sink:
+        try:
+            async for chunk in chunks:
+                sink.write(chunk)
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+    return file
+
+
+def _load(runtime: Runtime, file: Path, source: str | None) -> object:
+    return importing.load_upload(runtime.database, file, source).as_dict()

@@ -1,0 +1,155 @@
+"""Every failure of the API as one document: RFC 9457 problem details."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from servescope.documents import to_json
+from store.errors import ServescopeError
+
+log = logging.getLogger("servescope.api")
+
+MEDIA_TYPE = "application/problem+json"
+STATUS_BY_CODE = {
+    "input": 400,
+    "collect": 400,
+    "query_refused": 403,
+    "query_timeout": 504,
+    "writer_overloaded": 503,
+    "store_locked": 503,
+}
+SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "code": {"type": "string"},
+        "hint": {"type": ["string", "null"]},
+        "errors": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    hint: str | None = None,
+    instance: str | None = None,
+    headers: dict[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """A problem document.
+
+    Args:
+        status: HTTP status.
+        code: stable machine-readable name of the kind of problem.
+        detail: what is wrong, for people.
+        hint: what to do.
+        instance: the path it happened on.
+        headers: more response headers.
+        more: extension members.
+    """
+    body = {
+        "type": f"urn:servescope:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        "code": code,
+        "hint": hint,
+        **more,
+    }
+    return Response(to_json(body), status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def from_error(error: ServescopeError, instance: str | None = None) -> Response:
+    """The problem that one of our own errors is."""
+    status = STATUS_BY_CODE.get(error.code, 500)
+    detail = f"{error.where}: {error.message}" if error.where else error.message
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return problem(status, error.code, detail, hint=error.hint, instance=instance, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure of `app` with a problem document."""
+    app.add_exception_handler(ServescopeError, _on_own_error)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_middleware(Faults)
+
+
+def _on_own_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServescopeError)  # noqa: S101 - for the type checker
+    return from_error(error, request.url.path)
+
+
+def _on_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - for the type checker
+    errors = [
+        {"where": ".".join(map(str, item["loc"])), "message": item["msg"]}
+        for item in error.errors()
+    ]
+    detail = "; ".join(f"{item['where']}: {item['message']}" for item in errors)
+    return problem(
+        422, "validation", detail, hint="see /api/v1/openapi.json",
+        instance=request.url.path, errors=errors,
+    )  # fmt: skip
+
+
+def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker
+    if error.status_code == 404:
+        detail, hint = f"there is nothing at {request.url.path}", "see /api/v1/openapi.json"
+    else:
+        detail, hint = str(error.detail), None
+    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    return problem(
+        error.status_code, code, detail, hint=hint, instance=request.url.path,
+        headers=dict(error.headers or {}),
+    )  # fmt: skip
+
+
+class Faults:
+    """ASGI middleware: a fault of ours is logged once and answered with a problem document.
+
+    Args:
+        app: what may fail.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        started = False
+
+        async def watching(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watching)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            log.exception("request_failed", extra={"path": scope["path"]})
+            answer = problem(
+                500, "fault", f"{type(error).__name__} inside the server",
+                hint="the server's log has the details", instance=scope["path"],
+            )  # fmt: skip
+            await answer(scope, receive, send)

@@ -1,0 +1,130 @@
+"""`servescope doctor`: what is wrong here, each line with the fix."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import typer
+
+from servescope.cli import access
+from servescope.cli.output import ExitCode, Output
+from servescope.config import Config, load, slo_path, store_path
+from store.errors import ServescopeError
+
+OLDEST_PYTHON = (3, 11)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that was looked at.
+
+    Attributes:
+        level: ok, note, warn or fail.
+        subject: what it is about.
+        text: what was found.
+        fix: what to do; empty when there is nothing to do.
+    """
+
+    level: str
+    subject: str
+    text: str
+    fix: str = ""
+
+
+def run(store: Path | None, config_file: Path | None, *, as_json: bool) -> None:
+    """Print what was found.
+
+    Raises:
+        Exit: 1 when something failed.
+    """
+    out = Output(as_json=as_json)
+    lines = list(examine(store, config_file))
+    out.document("doctor", {"findings": [asdict(line) for line in lines]})
+    width = max(len(line.subject) for line in lines)
+    for line in lines:
+        fix = f"  -> {line.fix}" if line.fix else ""
+        out.line(f"{line.level:5} {line.subject:{width}}  {line.text}{fix}")
+    if any(line.level == "fail" for line in lines):
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+def examine(store: Path | None, config_file: Path | None) -> Iterator[Line]:
+    """Everything that is looked at, in order."""
+    yield from _programs()
+    try:
+        config = load(config_file, {"server.store": str(store) if store else None})
+    except ServescopeError as error:
+        for problem in error.message.splitlines():
+            yield Line("fail", "config", problem, "servescope config validate")
+        return
+    yield Line("ok", "config", f"{config.file or 'defaults and environment'}")
+    yield from _store(config)
+    yield from _server(config)
+    yield from _objectives(config)
+
+
+def _programs() -> Iterator[Line]:
+    from servescope.cli.configuration import versions
+
+    found = versions()
+    fits = sys.version_info >= OLDEST_PYTHON
+    level, fix = ("ok", "") if fits else ("fail", "install Python 3.11 or newer")
+    yield Line(level, "python", f"{platform.python_version()} {sys.executable}", fix)
+    parts = " · ".join(f"{name} {version}" for name, version in found.items() if name != "python")
+    yield Line("ok", "versions", parts)
+
+
+def _store(config: Config) -> Iterator[Line]:
+    from store.diagnose import diagnose
+
+    for finding in diagnose(store_path(config), config.store):
+        yield Line(finding.level, finding.subject, finding.text, finding.fix or "")
+
+
+def _server(config: Config) -> Iterator[Line]:
+    path = store_path(config)
+    url = access.server_of(path)
+    if url is None:
+        yield Line("note", "server", "no server holds this store", "start one: servescope up")
+        return
+    yield Line("ok", "server", f"{url} answers and holds this store; commands use its API")
+    server = access.the_server(config)
+    with server.client:
+        health = server.get("/health", {})
+        if health["status"] != "ok":
+            problem = health["slo_file_problem"] or health["jobs_failing"] or "the writer is behind"
+            yield Line("warn", "server", f"degraded: {problem}", f"see {url}/api/v1/health")
+        view = server.view("admin", {})
+    for row in view["frames"].get("targets", {}).get("rows", []):
+        yield _target(row)
+
+
+def _target(row: dict[str, object]) -> Line:
+    url, state = str(row["url"]), row.get("state")
+    if state == "ready":
+        return Line("ok", "target", f"{url} {row.get('engine') or 'unknown engine'}: answers")
+    error = row.get("error") or "no fresh scrape"
+    return Line("fail", "target", f"{url} is {state}: {error}", f"check: curl {url}")
+
+
+def _objectives(config: Config) -> Iterator[Line]:
+    from analysis.slo_file import lint, read_slo_file
+
+    path = slo_path(config)
+    if path is None:
+        yield Line("note", "slo", "no slo.toml; the SLO page is empty", "write slo.toml")
+        return
+    try:
+        slos, problems = read_slo_file(path)
+    except ServescopeError as error:
+        yield Line("fail", "slo", error.message, error.hint or "servescope slo lint")
+        return
+    problems = [*problems, *lint(slos)]
+    yield Line("ok", "slo", f"{path}: {len(slos)} objectives")
+    for problem in problems:
+        level = "fail" if problem.severity == "error" else "warn"
+        yield Line(level, "slo", f"{problem.where}: {problem.message}", problem.hint)

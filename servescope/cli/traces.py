@@ -1,0 +1,147 @@
+"""`servescope import` and `servescope analyze`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from servescope import importing
+from servescope.cli import access
+from servescope.cli.data import configured
+from servescope.cli.output import Output, Progress
+from servescope.config import Config, store_path
+from store.bulk_spec import ImportReport
+from store.errors import InputError
+
+
+def run_import(
+    files: Sequence[Path],
+    form: str,
+    maps: Sequence[str] | None,
+    name: str | None,
+    rejects: Path | None,
+    store: Path | None,
+    config_file: Path | None,
+    *,
+    as_json: bool,
+    plain: bool,
+) -> None:
+    """Import request traces."""
+    out = Output(as_json=as_json, plain=plain)
+    config = configured(store, config_file)
+    options = {"form": form, "mapping": mapping_of(maps), "name": name, "rejects": rejects}
+    progress = Progress(out, "importing")
+    path = store_path(config)
+    url = access.server_of(path)
+    with ExitStack() as stack:
+        if url is not None:
+            server = access.the_server(config)
+            stack.enter_context(server.client)
+            reports = _through(server, files, options, progress, stack)
+        else:
+            runtime = access.open_file(config, path, stack, allow_files=True)
+            reports = importing.load_files(runtime.database, files, progress=progress, **options)
+    progress.done()
+    out.document("import", {"imports": [report.as_dict() for report in reports]})
+    for report in reports:
+        for line in report.sentences():
+            out.line(line)
+
+
+def run_analyze(
+    trace: str | None,
+    compare: str | None,
+    form: str,
+    maps: Sequence[str] | None,
+    store: Path | None,
+    config_file: Path | None,
+    *,
+    as_json: bool,
+    plain: bool,
+) -> None:
+    """Characterise a workload."""
+    out = Output(as_json=as_json, plain=plain)
+    config = configured(store, config_file)
+    files = [Path(text) for text in (trace, compare) if text and Path(text).exists()]
+    with ExitStack() as stack:
+        if files:
+            way, names = _in_memory(config, files, form, mapping_of(maps), out, stack)
+        else:
+            way, names = stack.enter_context(access.opened(config)), {}
+        params = {"source": names.get(trace, trace)} if trace else {}
+        against = names.get(compare, compare) if compare else None
+        found = way.analysis(params, against)
+    out.document("analyze", found["analysis"])
+    for line in found["lines"]:
+        out.line(line)
+
+
+def mapping_of(maps: Sequence[str] | None) -> dict[str, str] | None:
+    """`--map` options as stored column -> source column.
+
+    Raises:
+        InputError: one is not STORED=COLUMN.
+    """
+    if not maps:
+        return None
+    pairs: dict[str, str] = {}
+    for text in maps:
+        stored, equals, column = text.partition("=")
+        if not (stored and equals and column):
+            raise InputError(
+                f"--map {text} is not STORED=COLUMN[:UNIT]", hint="such as arrived_at=Timestamp:ms"
+            )
+        pairs[stored.strip()] = column.strip()
+    return pairs
+
+
+def _in_memory(
+    config: Config,
+    files: Sequence[Path],
+    form: str,
+    mapping: Mapping[str, str] | None,
+    out: Output,
+    stack: ExitStack,
+) -> tuple[access.Access, dict[str | None, str]]:
+    """Files are analysed in a store of their own, which is gone afterwards."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    runtime = access.open_file(config, folder / "analyze.duckdb", stack, allow_files=True)
+    progress = Progress(out, "reading")
+    names: dict[str | None, str] = {}
+    for file in files:
+        name = None
+        if file.name in {Path(known).name for known in names if known}:
+            name = f"{file.name} (2)"
+        reports = importing.load_files(
+            runtime.database, [file], form=form, mapping=mapping, name=name,
+            rejects=folder / "rejects.csv", progress=progress,
+        )  # fmt: skip
+        names[str(file)] = ",".join(report.source for report in reports)
+        for report in reports:
+            for line in report.sentences():
+                out.note(line)
+    progress.done()
+    return access.FileAccess(runtime), names
+
+
+def _through(
+    server: access.ServerAccess,
+    files: Sequence[Path],
+    options: Mapping[str, Any],
+    progress: Progress,
+    stack: ExitStack,
+) -> list[ImportReport]:
+    """Normalise here, send the rows to the server that holds the store."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    reports = []
+    for spooled in importing.spool_files(folder, files, progress=progress, **options):
+        with spooled.file.open("rb") as body:
+            told = server.send(
+                "POST", "/imports", content=body, params={"source": spooled.source},
+                headers={"content-type": "application/vnd.apache.parquet"},
+            )  # fmt: skip
+        reports.append(importing.merged(spooled, told))
+    return reports

@@ -1,0 +1,124 @@
+"""`servescope demo`: a real trace, what is worth knowing about it, and the dashboard."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import webbrowser
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from importlib import resources
+from pathlib import Path
+
+from servescope import importing, process
+from servescope.cli.output import Output, Progress
+from servescope.cli.serve import open_runtime
+from servescope.config import Config, data_folder, load
+from servescope.logs import configure
+from servescope.runtime import Runtime
+from servescope.settings import DEFAULT_HOST
+from store.bulk_spec import ImportReport
+from store.clock import WallClock
+from store.database import Database, wal_path
+
+TRACE_FILES = ("AzureLLMInferenceTrace_conv.csv.gz", "AzureLLMInferenceTrace_code.csv.gz")
+TITLE = "Azure LLM inference traces 2023, Microsoft, CC BY 4.0"
+FINDINGS = 3
+WIDTH = 100
+
+
+def run(
+    *,
+    store: Path | None,
+    port: int | None,
+    ephemeral: bool,
+    fresh: bool,
+    open_browser: bool,
+    serve: bool,
+) -> None:
+    """Load the packaged traces, print the first findings, serve until interrupted."""
+    path = store or data_folder() / "demo.duckdb"
+    listen = f"{DEFAULT_HOST}:{port}" if port is not None else None
+    config = load(None, {"server.listen": listen, "server.store": str(path)})
+    out = Output()
+    configure("warning")
+    with ExitStack() as stack:
+        # The port is taken first: a clash should not cost the wait for the import.
+        sock = stack.enter_context(process.bind(config.server.listen)) if serve else None
+        if fresh:
+            remove_store(path)
+        if ephemeral:
+            path = temporary(stack)
+        load_traces(config, path, out)
+        runtime = open_runtime(config, path, stack, ephemeral=False)
+        print_findings(runtime, out)
+        if sock is None:
+            return
+        runtime.url = process.url_of(sock)
+        stack.enter_context(process.announced(runtime))
+
+        def ready() -> None:
+            out.line(f"Open    {runtime.url}/ui/        API  {runtime.url}/api/v1")
+            out.note("Ctrl-C stops")
+            if open_browser and sys.stdout.isatty():
+                with suppress(webbrowser.Error):
+                    webbrowser.open(f"{runtime.url}/ui/")
+
+        process.run(runtime, sock, on_ready=ready)
+
+
+def trace_files() -> list[Path]:
+    """The packaged traces."""
+    folder = Path(str(resources.files("servescope"))) / "data"
+    return [folder / name for name in TRACE_FILES]
+
+
+def load_traces(config: Config, path: Path, out: Output) -> list[ImportReport]:
+    """Import the packaged traces into the store at `path`; a second time changes nothing.
+
+    Raises:
+        StoreError: the store cannot be opened.
+    """
+    clock = WallClock()
+    began = clock.monotonic()
+    progress = Progress(out, "importing")
+    # Opened with access to files for the import alone; the server opens it again without.
+    with Database.open(path, config.store, clock, allow_files=True) as database:
+        reports = importing.load_files(database, trace_files(), progress=progress)
+    progress.done()
+    seconds = clock.monotonic() - began
+    rows = sum(report.rows_added + report.rows_duplicate for report in reports)
+    known = "" if any(report.rows_added for report in reports) else ", already there"
+    out.line(f"Loaded  {TITLE}: {rows:,} requests{known}  {seconds:.1f} s")
+    return reports
+
+
+def print_findings(runtime: Runtime, out: Output) -> None:
+    """Print what is worth knowing first."""
+    names = [source.name for source in runtime.catalog() if source.kind == "trace"]
+    view = runtime.view("workload_findings", {"source": ",".join(_together(runtime, names))})
+    findings = view.frames.get("findings")
+    sentences = list(findings["sentence"][:FINDINGS]) if findings is not None else []
+    for sentence in sentences or view.sentences[:FINDINGS]:
+        wrapped = textwrap.wrap(str(sentence), WIDTH - 8)
+        for number, line in enumerate(wrapped):
+            out.line(f"{'Found' if number == 0 else '':8}{line}")
+
+
+def remove_store(path: Path) -> None:
+    """Delete a demo store and its log; one that a server holds is refused when it is opened."""
+    path.unlink(missing_ok=True)
+    wal_path(path).unlink(missing_ok=True)
+
+
+def temporary(stack: ExitStack) -> Path:
+    """A store file in a folder that `stack` removes."""
+    import tempfile
+
+    return Path(stack.enter_context(tempfile.TemporaryDirectory())) / "demo.duckdb"
+
+
+def _together(runtime: Runtime, names: Sequence[str]) -> list[str]:
+    """The packaged traces, whatever else somebody imported into the demo's store."""
+    packaged = [name for name in names if name.startswith("azure-2023")]
+    return packaged or list(names)

@@ -1,0 +1,99 @@
+"""Requests out of the store as files in public formats."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import httpx2
+from fastapi.responses import StreamingResponse
+
+from servescope.runtime import Runtime
+from store.errors import InputError
+from store.queries.scope import Scope
+
+MEDIA_TYPES: Mapping[str, tuple[str, str]] = {
+    "parquet": ("application/vnd.apache.parquet", "parquet"),
+    "azure": ("text/csv; charset=utf-8", "csv"),
+    "burstgpt": ("text/csv; charset=utf-8", "csv"),
+    "mooncake": ("application/x-ndjson", "jsonl"),
+}
+"""Format -> media type and file ending."""
+
+
+def check_format(form: str) -> None:
+    """Refuse an unknown format.
+
+    Raises:
+        InputError: naming those there are.
+    """
+    if form not in MEDIA_TYPES:
+        raise InputError(
+            f"there is no export format '{form}'", hint=f"one of: {', '.join(MEDIA_TYPES)}"
+        )
+
+
+def chunks(runtime: Runtime, scope: Scope, form: str) -> Iterator[bytes]:
+    """The bytes of a file, a part at a time.
+
+    Raises:
+        InputError: unknown format.
+        StoreError: the rows cannot be read.
+    """
+    check_format(form)
+    from store import export
+
+    return export.stream(runtime.database, scope, form)
+
+
+def response(runtime: Runtime, scope: Scope, form: str) -> StreamingResponse:
+    """A download."""
+    parts = chunks(runtime, scope, form)
+    media_type, ending = MEDIA_TYPES[form]
+    headers = {"Content-Disposition": f'attachment; filename="requests-{form}.{ending}"'}
+    return StreamingResponse(parts, media_type=media_type, headers=headers)
+
+
+def write_whole(parts: Iterable[bytes], file: Path) -> int:
+    """Write a file that is either whole or not there; gives its size in bytes.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    draft = file.with_name(f".{file.name}.{os.getpid()}.part")
+    size = 0
+    try:
+        with draft.open("wb") as sink:
+            for part in parts:
+                size += sink.write(part)
+        draft.replace(file)
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({error.strerror})", where=str(file), hint="name another file"
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return size
+
+
+def from_server(
+    client: httpx2.Client, url: str, params: Mapping[str, str], form: str
+) -> Iterator[bytes]:
+    """The same bytes from a running server.
+
+    Raises:
+        InputError: unknown format.
+        CommandError: the server refused, or is gone.
+    """
+    from servescope.cli.access import API, refused, unreachable
+
+    check_format(form)
+    try:
+        query = {**params, "format": form}
+        with client.stream("GET", f"{url}{API}/export/requests", params=query) as answer:
+            if answer.status_code >= 400:
+                raise refused(answer)
+            yield from answer.iter_bytes()
+    except httpx2.HTTPError as error:
+        raise unreachable(url, error) from error

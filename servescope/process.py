@@ -1,0 +1,199 @@
+"""The server process: bind, start what runs beside the requests, serve, stop in order."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from dashboard.services import Services
+from servescope.collecting import TargetCollecting
+from servescope.jobs import JobRunner
+from servescope.maintenance import jobs_for
+from servescope.runtime import Runtime
+from servescope.server import API_ROOT, UI_ROOT, Lifespan, create_app
+from servescope.settings import is_loopback, split_listen
+from store.database import server_file
+from store.errors import ConfigError
+
+PORTS_TRIED = 50
+STOP_SECONDS = 5
+
+
+def bind(listen: str) -> socket.socket:
+    """The socket to serve on; taken before anything else starts, so that a clash costs nothing.
+
+    Args:
+        listen: HOST:PORT; port 0 lets the system choose.
+
+    Raises:
+        ConfigError: the host is not loopback, or the port is taken; the hint names a free one.
+    """
+    host, port = split_listen(listen)
+    if not is_loopback(host):
+        raise ConfigError(
+            f"{host} can be reached from other machines, and this server cannot authenticate yet",
+            where="server.listen",
+            hint="listen on 127.0.0.1 and use an SSH tunnel, or a proxy that checks who asks",
+        )
+    address = "127.0.0.1" if host == "localhost" else host
+    try:
+        return _listening(address, port)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise ConfigError(
+                f"cannot listen on {listen} ({error.strerror})", where="server.listen",
+                hint="choose another HOST:PORT",
+            ) from error  # fmt: skip
+        free = _next_free(address, port)
+        advice = f"port {free} is free: use --listen {host}:{free}" if free else "choose another"
+        raise ConfigError(
+            f"port {port} is taken by another program", where="server.listen", hint=advice
+        ) from error
+
+
+def url_of(sock: socket.socket) -> str:
+    """Where the socket answers."""
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(
+    runtime: Runtime,
+    sock: socket.socket,
+    *,
+    on_ready: Callable[[], None],
+    load_example: Callable[[], str] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        runtime: the open store and what belongs to it.
+        sock: a bound socket.
+        on_ready: called once requests are answered.
+        load_example: what the dashboard's "load the example" does; None leaves the button out.
+    """
+    app = create_app(
+        runtime, wsgi_ui=dashboard_server(runtime, load_example), lifespan=_lifespan(runtime)
+    )
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, lifespan="on",
+        timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=30, ws="none",
+    )  # fmt: skip
+    asyncio.run(_serve(_Server(config), sock, on_ready))
+
+
+def dashboard_server(runtime: Runtime, load_example: Callable[[], str] | None = None) -> object:
+    """The dashboard's Flask application over this process's numbers."""
+    from dashboard.app import create_dash
+
+    services = Services(
+        view=lambda name, params, **options: runtime.view(name, params, options),
+        catalog=runtime.catalog,
+        now=runtime.clock.now,
+        data_age=runtime.data_age,
+        label_values=runtime.label_values,
+        version=runtime.version,
+        api_root=API_ROOT,
+        load_example=load_example,
+    )
+    return create_dash(services, prefix=f"{UI_ROOT}/").server
+
+
+@contextmanager
+def announced(runtime: Runtime) -> Iterator[None]:
+    """Say beside the store how to reach this server, for as long as it runs."""
+    path = runtime.database.path
+    if path is None:
+        yield
+        return
+    file = server_file(path)
+    text = json.dumps(
+        {"url": runtime.url, "pid": runtime.pid, "started_at": runtime.started_at.isoformat()}
+    )
+    _write_whole(file, text)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn raises them again after it, before the store is closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _serve(server: _Server, sock: socket.socket, on_ready: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    while not server.started and not serving.done():
+        await asyncio.wait({serving}, timeout=0.02)
+    if server.started:
+        on_ready()
+    with suppress(asyncio.CancelledError):
+        await serving
+
+
+def _lifespan(runtime: Runtime) -> Lifespan:
+    @asynccontextmanager
+    async def beside(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        collecting = TargetCollecting(runtime.database, runtime.config, runtime.clock)
+        jobs = JobRunner(jobs_for(runtime), runtime.database.writer, runtime.clock)
+        runtime.attach(jobs, collecting)
+        try:
+            await collecting.start()
+            jobs.start()
+            yield
+        finally:
+            await jobs.aclose()
+            await collecting.aclose()
+
+    return beside
+
+
+def _listening(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((address, port))
+        sock.listen(128)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _next_free(address: str, port: int) -> int | None:
+    for candidate in range(port + 1, min(port + PORTS_TRIED, 65_536)):
+        with suppress(OSError):
+            _listening(address, candidate).close()
+            return candidate
+    return None
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """A reader sees the old file or the new one, never half of it."""
+    draft = file.with_name(f"{file.name}.{os.getpid()}")
+    draft.write_text(text, "utf-8")
+    draft.replace(file)

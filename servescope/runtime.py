@@ -1,0 +1,260 @@
+"""What a running process holds: one open store, one cache of views, the objectives in force.
+
+API, dashboard and command line all ask `Runtime` for their numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+from analysis import views
+from analysis.measure import View
+from analysis.slo_file import load_slo_file
+from analysis.slo_model import Slo
+from collector.scheduler import SchedulerCounts
+from dashboard.services import DataAge
+from servescope.config import Config
+from servescope.jobs import JobRunner
+from store.cache import ViewCache
+from store.clock import Clock
+from store.database import Database
+from store.errors import CollectError, ServescopeError
+from store.queries import catalog, choices
+from store.queries.scope import LABELS, LIVE_SOURCE_ID, Scope, SourceInfo, resolve
+
+SCOPE_NAMES = ("source", "from", "to", *LABELS)
+SLO_FILE_CHECK_SECONDS = 2.0
+CACHED_VIEWS = 512
+STALE_SECONDS = 60.0
+LABELS_SECONDS = 30.0
+
+
+class Collecting(Protocol):
+    """Scrapes targets beside the requests."""
+
+    async def add(self, url: str) -> str:
+        """Scrape one more target; gives its normalised URL.
+
+        Raises:
+            CollectError: the URL cannot be one.
+        """
+        ...
+
+    async def remove(self, url: str) -> str:
+        """Stop scraping a target.
+
+        Raises:
+            CollectError: it is not scraped.
+        """
+        ...
+
+    def counts(self) -> SchedulerCounts | None:
+        """Totals since the start; None before it."""
+        ...
+
+
+class SloBook:
+    """The objectives of a file that may change while the server runs.
+
+    A file with mistakes keeps the last good objectives in force; `problem` says why.
+
+    Args:
+        path: the file; None means no objectives.
+        clock: limits how often the file is looked at.
+    """
+
+    def __init__(self, path: Path | None, clock: Clock) -> None:
+        self.path = path
+        self.problem: str | None = None
+        self._clock = clock
+        self._lock = Lock()
+        self._slos: tuple[Slo, ...] = ()
+        self._changed_at_ns: int | None = None
+        self._checked_at: float | None = None
+
+    def load(self) -> None:
+        """Read the file now.
+
+        Raises:
+            ServescopeError: it cannot be read, or has mistakes.
+        """
+        if self.path is not None:
+            slos = load_slo_file(self.path)
+            self._slos, self.problem = slos, None
+            self._changed_at_ns = self.path.stat().st_mtime_ns
+
+    def definitions(self) -> tuple[Slo, ...]:
+        """The objectives in force; reads the file again when it has changed."""
+        with self._lock:
+            now = self._clock.monotonic()
+            due = self._checked_at is None or now - self._checked_at >= SLO_FILE_CHECK_SECONDS
+            if self.path is not None and due:
+                self._checked_at = now
+                self._refresh(self.path)
+            return self._slos
+
+    def _refresh(self, path: Path) -> None:
+        try:
+            if path.stat().st_mtime_ns != self._changed_at_ns:
+                self.load()
+        except (OSError, ServescopeError) as error:
+            self.problem = str(error)
+
+
+class Runtime:
+    """One process's shared state.
+
+    Args:
+        config: settings.
+        database: the open store.
+        clock: the time.
+        slos: the objectives.
+        url: where the server answers; None in a command that opened the file itself.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        database: Database,
+        clock: Clock,
+        slos: SloBook,
+        url: str | None = None,
+    ) -> None:
+        self.config = config
+        self.database = database
+        self.clock = clock
+        self.slos = slos
+        self.url = url
+        self.pid = os.getpid()
+        self.started_at = clock.now()
+        self.version = metadata.version("servescope")
+        self.cache = ViewCache(clock, CACHED_VIEWS)
+        self._jobs: JobRunner | None = None
+        self._collecting: Collecting | None = None
+
+    def attach(self, jobs: JobRunner | None, collecting: Collecting | None) -> None:
+        """Make known what runs beside the requests, once it is started."""
+        self._jobs = jobs
+        self._collecting = collecting
+
+    def collecting(self) -> Collecting:
+        """What scrapes targets.
+
+        Raises:
+            CollectError: this process scrapes nothing.
+        """
+        if self._collecting is None:
+            raise CollectError("this process scrapes no targets", hint="run `servescope up`")
+        return self._collecting
+
+    def jobs_failing(self) -> dict[str, str]:
+        """Jobs whose last run failed, with the error."""
+        return self._jobs.failing() if self._jobs else {}
+
+    def job_runs(self) -> Mapping[tuple[str, str], int]:
+        """Number of runs by job and outcome since start."""
+        return dict(self._jobs.runs) if self._jobs else {}
+
+    def scrape_counts(self) -> SchedulerCounts | None:
+        """Scrapes since start; None when nothing is scraped here."""
+        return self._collecting.counts() if self._collecting else None
+
+    @property
+    def store_text(self) -> str:
+        """Where the store is, for people."""
+        return str(self.database.path.absolute()) if self.database.path else "in memory"
+
+    def catalog(self) -> list[SourceInfo]:
+        """All sources, shared for as long as nothing was written."""
+        return self.cache.get(
+            ("catalog",),
+            lambda: catalog.sources(self.database.reader),
+            ttl_seconds=min(1.0, self.config.server.view_ttl_seconds),
+            version=self.database.writer.version(),
+        )
+
+    def now(self) -> datetime:
+        """The current instant, rounded down so that viewers who ask together ask the same."""
+        now = self.clock.now()
+        step = self.config.server.view_ttl_seconds
+        if step <= 0:
+            return now
+        return datetime.fromtimestamp(now.timestamp() // step * step, UTC)
+
+    def scope(self, params: Mapping[str, str]) -> Scope:
+        """The scope that URL, API or CLI parameters mean; other names are ignored.
+
+        Raises:
+            InputError: unknown source, sources of different clocks, bad time or empty range.
+        """
+        return resolve(params, self.catalog(), self.now())
+
+    def view(
+        self, name: str, params: Mapping[str, str], options: Mapping[str, str] | None = None
+    ) -> View:
+        """A view of the scope that `params` mean, computed once for all who ask meanwhile.
+
+        Raises:
+            InputError: unknown view, option or scope.
+            QueryTimeout: it took too long.
+        """
+        spec = views.view_spec(name)
+        scope = self.scope(params)
+        slos = self.slos.definitions()
+        given = {key: value for key, value in (options or {}).items() if value}
+        return self.cache.get(
+            (name, scope, tuple(sorted(given.items())), slos),
+            lambda: views.compute(
+                name, self.database.reader, scope, slos=slos, clock=self.clock, options=given
+            ),
+            ttl_seconds=self.config.server.view_ttl_seconds,
+            version=self._version(scope) if spec.needs_scope else self.database.writer.version(),
+        )
+
+    def data_age(self) -> DataAge:
+        """Age of the newest live record and how many targets answer."""
+        live = next((s for s in self.catalog() if s.source_id == LIVE_SOURCE_ID), None)
+        interval = self.config.collector.scrape_interval_seconds
+        since = self.now() - timedelta(seconds=3 * interval)
+        fresh, total = self.cache.get(
+            ("targets",),
+            lambda: choices.target_freshness(self.database.reader, since),
+            ttl_seconds=1.0,
+        )
+        stale_after = max(3 * interval, STALE_SECONDS)
+        return DataAge(live.last_at if live else None, fresh, total, stale_after)
+
+    def label_values(self, params: Mapping[str, str]) -> Mapping[str, Sequence[str]]:
+        """Values of model, tenant, route and instance to choose from, most frequent first."""
+        chosen = {name: value for name, value in params.items() if name not in LABELS}
+        scope = self.scope(chosen)
+        return self.cache.get(
+            ("labels", scope),
+            lambda: choices.label_values(self.database.reader, scope),
+            ttl_seconds=LABELS_SECONDS,
+            version=self._version(scope),
+        )
+
+    def _version(self, scope: Scope) -> int:
+        """What the answer depends on: live data change all the time, a trace only by imports."""
+        if LIVE_SOURCE_ID in scope.source_ids or not scope.source_ids:
+            return self.database.writer.version()
+        return trace_version(self.catalog())
+
+
+def trace_version(catalog: Sequence[SourceInfo]) -> int:
+    """A number that changes when an import added something."""
+    return hash(
+        tuple((s.source_id, s.request_count, s.last_at) for s in catalog if s.kind == "trace")
+    )
+
+
+def scope_params(params: Mapping[str, str]) -> dict[str, str]:
+    """Those of the parameters that say what is asked about."""
+    return {name: params[name] for name in SCOPE_NAMES if params.get(name)}

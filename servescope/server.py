@@ -1,0 +1,120 @@
+"""The one process: REST API, dashboard, scraping and jobs over one store."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import metadata
+from typing import Any
+
+from a2wsgi import WSGIMiddleware
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import RedirectResponse, Response
+
+from servescope.api import operations, problems, rows, status, views
+from servescope.api.guards import LOOPBACK_NAMES, Guard, content_security_policy
+from servescope.metrics import CONTENT_TYPE, Measured, ServerMetrics
+from servescope.runtime import Runtime
+
+API_ROOT = "/api/v1"
+UI_ROOT = "/ui"
+UPLOAD_PATHS = (f"{API_ROOT}/imports",)
+_INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    runtime: Runtime, *, wsgi_ui: Any = None, lifespan: Lifespan | None = None
+) -> FastAPI:
+    """The web application.
+
+    Args:
+        runtime: store, cache, objectives.
+        wsgi_ui: the dashboard's Flask server; None serves the API alone.
+        lifespan: starts and stops what runs beside the requests.
+    """
+    app = FastAPI(
+        title="servescope",
+        summary="See, explain and steer a fleet of LLM servers.",
+        description=_DESCRIPTION,
+        version=metadata.version("servescope"),
+        # The documentation pages of FastAPI load scripts from elsewhere; the description itself
+        # is all that tools need.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{API_ROOT}/openapi.json",
+        lifespan=lifespan or _idle,
+        # FastAPI can send traces elsewhere when the environment says so; this server never does.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    app.state.runtime = runtime
+    metrics = app.state.metrics = ServerMetrics(runtime)
+    problems.install(app)
+    _add_routes(app, metrics, has_ui=wsgi_ui is not None)
+    if wsgi_ui is not None:
+        # The two libraries describe the same ASGI messages with types that do not meet.
+        ui: Any = WSGIMiddleware(wsgi_ui, workers=runtime.config.server.ui_threads)
+        app.mount(UI_ROOT, ui)
+    server = runtime.config.server
+    app.add_middleware(
+        Guard,
+        hosts={*LOOPBACK_NAMES, *server.allowed_hosts},
+        policy=content_security_policy(script_hashes(wsgi_ui) if wsgi_ui is not None else ()),
+        body_max_bytes=server.body_max_bytes,
+        upload_max_bytes=server.upload_max_bytes,
+        upload_paths=UPLOAD_PATHS,
+    )
+    app.add_middleware(Measured, metrics=metrics, runtime=runtime)
+    return app
+
+
+_DESCRIPTION = """
+Everything the dashboard shows, as data. Times are ISO 8601 in UTC (or trace time, when the scope's
+`clock` is `relative`), durations are in seconds, ratios run from 0 to 1, and units stand in the
+names of fields. Unknown is `null`, never 0. Tables come as JSON, CSV, Parquet or an Arrow stream,
+by `Accept` or `?format=`. Failures are problem documents (RFC 9457).
+"""
+
+
+def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
+    api = APIRouter(prefix=API_ROOT)
+    for router in (views.router, rows.router, operations.router, status.router):
+        api.include_router(router)
+    app.include_router(api)
+    app.include_router(status.root_router)
+
+    @app.get("/metrics", include_in_schema=False)
+    def self_metrics() -> Response:
+        return Response(metrics.page(), media_type=CONTENT_TYPE)
+
+    if has_ui:
+
+        @app.get("/", include_in_schema=False)
+        @app.get(UI_ROOT, include_in_schema=False)
+        async def to_ui() -> Response:
+            return RedirectResponse(f"{UI_ROOT}/")
+
+
+@asynccontextmanager
+async def _idle(app: FastAPI) -> AsyncIterator[None]:
+    del app
+    yield
+
+
+def script_hashes(wsgi_ui: Any) -> list[str]:
+    """`'sha256-…'` of every inline script on the dashboard's page, for the security policy.
+
+    The page is asked for as a browser would, so nothing has to be known about how it is made.
+    """
+    page: bytes = wsgi_ui.test_client().get("/").data
+    found = []
+    for attributes, body in _INLINE_SCRIPT.findall(page):
+        if b"application/json" not in attributes:
+            digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+            found.append(f"'sha256-{digest}'")
+    return found
