@@ -54,3 +54,21 @@ def describe(
         )
 
     return writer.run(work)
+
+
+def remove(writer: Writer, url: str, removed_at: datetime) -> Future[None]:
+    """Note that a target is not scraped any more; what it gave stays.
+
+    Args:
+        writer: the store's writer.
+        url: the metrics address, normalised; an unknown one changes nothing.
+        removed_at: aware UTC.
+    """
+
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(
+            "UPDATE target SET removed_at = $at WHERE url = $url",
+            {"at": removed_at.replace(tzinfo=None), "url": url},
+        )
+
+    return writer.run(work)
