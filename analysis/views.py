@@ -12,9 +12,9 @@ import difflib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from analysis.measure import View
+from analysis.measure import Measure, View
 from store.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class ViewSpec:
         options: names of the text options it understands.
         needs_slos: whether it is handed the SLO definitions as `slos=`.
         needs_scope: False for views about the store itself, which ignore the time range.
+        needs_now: whether it is handed the time as `now=`.
     """
 
     question: str
@@ -41,6 +42,7 @@ class ViewSpec:
     options: tuple[str, ...] = ()
     needs_slos: bool = False
     needs_scope: bool = True
+    needs_now: bool = False
 
     def function(self) -> Callable[..., View]:
         """The function behind the view, imported on first use."""
@@ -87,6 +89,7 @@ VIEWS: Mapping[str, ViewSpec] = {
         "Is the data complete, and can I trust these pages?",
         "analysis.admin_view:admin",
         needs_scope=False,
+        needs_now=True,
     ),
 }
 
@@ -99,6 +102,7 @@ def compute(
     slos: Sequence[Slo] = (),
     clock: Clock,
     options: Mapping[str, str] | None = None,
+    known: Mapping[str, Measure] | None = None,
 ) -> View:
     """Compute one view.
 
@@ -109,6 +113,8 @@ def compute(
         slos: the definitions in force; used by the views that need them.
         clock: stamps `computed_at`.
         options: text options by name, as they come from a URL; empty values are ignored.
+        known: numbers that only the running process knows (the writer's lag); they take the place
+            of the view's measures of the same name.
 
     Raises:
         InputError: unknown view or option, or an option's value the view refuses.
@@ -118,13 +124,17 @@ def compute(
     given = {key: value for key, value in (options or {}).items() if value}
     unknown = sorted(set(given) - set(spec.options))
     if unknown:
-        known = ", ".join(spec.options) or "none"
         raise InputError(
-            f"the view {name} has no option '{unknown[0]}'", hint=f"its options: {known}"
+            f"the view {name} has no option '{unknown[0]}'",
+            hint=f"its options: {', '.join(spec.options) or 'none'}",
         )
-    definitions = {"slos": tuple(slos)} if spec.needs_slos else {}
-    view = spec.function()(reader, scope, **definitions, **given)
-    return replace(view, computed_at=clock.now())
+    now = clock.now()
+    handed: dict[str, Any] = {"slos": tuple(slos)} if spec.needs_slos else {}
+    if spec.needs_now:
+        handed["now"] = now
+    view = spec.function()(reader, scope, **handed, **given)
+    measures = {**view.measures, **{k: v for k, v in (known or {}).items() if k in view.measures}}
+    return replace(view, measures=measures, computed_at=now)
 
 
 def view_spec(name: str) -> ViewSpec:
