@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 # A source keeps its own time limit; this much later it is stopped from outside.
-_GRACE_SECONDS = 1.0
+_GRACE_SECONDS = 0.5
 # How long a cancelled task may take to go; one that never goes must not stop the shutdown.
 _STOP_SECONDS = 5.0
 _BATCH_SCRAPES = 64
@@ -211,7 +211,9 @@ class Scheduler:
         interval = self._settings.scrape_interval_seconds
         due = self._clock.monotonic() + watch.phase_seconds
         while True:
-            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+            wait_seconds = due - self._clock.monotonic()
+            if wait_seconds > 0:
+                await self._clock.sleep(wait_seconds)
             if watch.scrape is not None and not watch.scrape.done():
                 self._skip(watch, 1)
             else:
