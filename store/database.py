@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from pathlib import Path
 from types import TracebackType
 
 import duckdb
 
 from store.clock import Clock
-from store.errors import StoreDamaged, StoreError, StoreLocked
+from store.errors import StoreError
 from store.migrate import migrate
+from store.opening import check_files, explain, incoming_folder, server_file, wal_path
 from store.reader import Reader
 from store.settings import StoreSettings
 from store.writer import Writer
 
-_HOLDER = re.compile(r"PID (\d+)")
+__all__ = ["Database", "incoming_folder", "open_to_look", "server_file", "wal_path"]
 
 
 class Database:
@@ -104,19 +103,13 @@ class Database:
         self.close()
 
 
-def wal_path(path: Path) -> Path:
-    """DuckDB's write-ahead log beside the database file."""
-    return path.with_name(path.name + ".wal")
+def open_to_look(path: Path, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
+    """A read-only connection without migrations, for diagnosis; changes nothing.
 
-
-def incoming_folder(path: Path) -> Path:
-    """Where a running server takes uploads from; the only folder its SQL may read."""
-    return path.with_name(path.name + ".incoming")
-
-
-def server_file(path: Path) -> Path:
-    """Where a running server says how to reach it (JSON: url, pid, started_at)."""
-    return path.with_name(path.name + ".server.json")
+    Raises:
+        duckdb.Error: as DuckDB says it; `store.opening.explain` puts it into words.
+    """
+    return duckdb.connect(str(path), read_only=True, config=_config(settings))  # noqa: TID251
 
 
 def _forbid_files(connection: duckdb.DuckDBPyConnection, path: Path | None) -> None:
@@ -129,6 +122,16 @@ def _forbid_files(connection: duckdb.DuckDBPyConnection, path: Path | None) -> N
 
 
 def _connect(path: Path | None, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
+    if path is not None:
+        _make_folder(path.parent)
+        check_files(path)
+    try:
+        return duckdb.connect(str(path) if path else ":memory:", config=_config(settings))  # noqa: TID251
+    except duckdb.Error as error:
+        raise explain(error, path) from error
+
+
+def _config(settings: StoreSettings) -> dict[str, str | bool | int | float | list[str]]:
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{settings.memory_limit_bytes}B",
         "autoinstall_known_extensions": False,
@@ -140,12 +143,7 @@ def _connect(path: Path | None, settings: StoreSettings) -> duckdb.DuckDBPyConne
     }
     if settings.threads is not None:
         config["threads"] = settings.threads
-    if path is not None:
-        _make_folder(path.parent)
-    try:
-        return duckdb.connect(str(path) if path else ":memory:", config=config)  # noqa: TID251
-    except duckdb.Error as error:
-        raise _explain(error, path) from error
+    return config
 
 
 def _make_folder(folder: Path) -> None:
@@ -161,33 +159,3 @@ def _make_folder(folder: Path) -> None:
         raise StoreError(
             "the folder cannot be written", where=str(folder), hint="choose another with --store"
         )
-
-
-def _explain(error: duckdb.Error, path: Path | None) -> StoreError:
-    text = str(error)
-    if "lock" in text.lower() or "being used by another process" in text:
-        holder = _HOLDER.search(text)
-        who = f" by process {holder[1]}" if holder else ""
-        return StoreLocked(
-            f"the store is held{who}{_server_url(path)}",
-            where=str(path),
-            hint="use that server (its API and CLI answer meanwhile), or stop it first",
-        )
-    if isinstance(error, duckdb.IOException | duckdb.SerializationException) or "corrupt" in text:
-        first = text.strip().splitlines()[0]
-        return StoreDamaged(
-            f"the file cannot be read as a store ({first})",
-            where=str(path),
-            hint="run `servescope doctor --store FILE`; it says what is left and how to recover",
-        )
-    return StoreError(text.strip().splitlines()[0], where=str(path), hint="servescope doctor")
-
-
-def _server_url(path: Path | None) -> str:
-    if path is None or not server_file(path).exists():
-        return ""
-    try:
-        url = json.loads(server_file(path).read_text("utf-8")).get("url")
-    except (OSError, ValueError):
-        return ""
-    return f", a server at {url}" if url else ""
