@@ -14,6 +14,7 @@ from analysis.workload.loading import NotingReader, clipped, known_or_why, membe
 from analysis.workload.rate_series import rate_series_view
 from analysis.workload.schemas import FITS_SCHEMA, INTERARRIVAL_SCHEMA, RATE_SCHEMA, SOURCES_SCHEMA
 from analysis.workload.streams import Stream, by_source, load_streams
+from analysis.workload.words import number_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
 from store.units import seconds_text
@@ -148,7 +149,10 @@ def _source_sentence(stream: Stream) -> str:
     rate = arrivals.rate_per_second(stream.stamps)
     if rate is None:
         return f"{stream.name}: {stream.stamps.size:,} requests; {TOO_FEW} at different times."
-    start = f"{stream.name}: {stream.stamps.size:,} requests (failed ones included), {rate:.3g}/s"
+    start = (
+        f"{stream.name}: {stream.stamps.size:,} requests (failed ones included), "
+        f"{number_text(rate)} per second"
+    )
     if stream.clock.quantised:
         return f"{start}; {stream.clock.why}."
     value = arrivals.variation(arrivals.gaps_seconds(stream.stamps))

@@ -39,6 +39,8 @@ class ClockCheck:
         resolution_seconds: the grid the stamps lie on; None with fewer than two distinct stamps.
         distinct_stamps: number of different stamps.
         zero_gap_ratio: share of gaps that are exactly zero; None without a gap.
+        lump_seconds: median distance between distinct stamps: counts in shorter windows show the
+            clock rather than the traffic when it is quantised. None with one distinct stamp.
         quantised: whether the grid is too coarse against the mean gap to say anything on gaps.
         why: one line for people, when quantised.
     """
@@ -46,6 +48,7 @@ class ClockCheck:
     resolution_seconds: float | None
     distinct_stamps: int
     zero_gap_ratio: float | None
+    lump_seconds: float | None
     quantised: bool
     why: str | None = None
 
@@ -80,16 +83,18 @@ def check_clock(stamps: Stamps) -> ClockCheck:
     """Measure the clock's grain and say whether gaps can be trusted."""
     gaps = np.diff(stamps)
     if gaps.size == 0:
-        return ClockCheck(None, int(stamps.size), None, quantised=False)
+        return ClockCheck(None, int(stamps.size), None, None, quantised=False)
     zero_ratio = float(np.count_nonzero(gaps == 0) / gaps.size)
     distinct = int(np.count_nonzero(gaps)) + 1
     if distinct == 1:
         same = "all requests carry the same time stamp"
-        return ClockCheck(None, 1, zero_ratio, quantised=True, why=same)
-    resolution = _grid_us(gaps) / MICROSECONDS
+        return ClockCheck(None, 1, zero_ratio, None, quantised=True, why=same)
+    positive = gaps[gaps > 0]
+    resolution = _grid_us(positive) / MICROSECONDS
+    lump = float(np.median(positive)) / MICROSECONDS
     mean_gap = (int(stamps[-1]) - int(stamps[0])) / MICROSECONDS / gaps.size
     why = _quantised(resolution, mean_gap, zero_ratio, distinct)
-    return ClockCheck(resolution, distinct, zero_ratio, why is not None, why)
+    return ClockCheck(resolution, distinct, zero_ratio, lump, why is not None, why)
 
 
 def _quantised(resolution: float, mean_gap: float, zero_ratio: float, distinct: int) -> str | None:
@@ -102,9 +107,8 @@ def _quantised(resolution: float, mean_gap: float, zero_ratio: float, distinct: 
     )
 
 
-def _grid_us(gaps: Stamps) -> int:
-    """The widest grid, in microseconds, that nearly all positive gaps are multiples of."""
-    positive = gaps[gaps > 0]
+def _grid_us(positive: Stamps) -> int:
+    """The widest grid, in microseconds, that nearly all of these gaps are multiples of."""
     step = max(1, positive.size // _GRID_SAMPLE)
     sample = positive[::step]
     candidates = {*_GRIDS_US, int(np.gcd.reduce(sample)), int(np.median(sample))}

@@ -12,6 +12,7 @@ from analysis.workload.arrivals import Stamps
 from analysis.workload.loading import NotingReader, empty_view, known_or_why, members, merged
 from analysis.workload.schemas import DISPERSION_SCHEMA
 from analysis.workload.streams import Stream, by_source, load_streams
+from analysis.workload.words import number_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
 from store.units import seconds_text
@@ -70,7 +71,17 @@ def _burst_sentences(streams: Sequence[Stream]) -> tuple[str, ...]:
     lines = []
     for stream in streams:
         curve = arrivals.dispersion_curve(stream.stamps)
-        known = [f"{c.index:.3g} at {c.window_seconds:g} s" for c in curve if c.index is not None]
+        known = [
+            f"{number_text(c.index)} at {c.window_seconds:g} s"
+            for c in curve
+            if c.index is not None
+        ]
+        lump = stream.clock.lump_seconds
+        if stream.clock.quantised and lump is not None:
+            lines.append(
+                f"{stream.name}: stamps come every {seconds_text(lump)}; counts in shorter windows "
+                "show the clock, not the traffic."
+            )
         if known:
             lines.append(f"{stream.name}: dispersion {', '.join(known)} (Poisson: 1).")
     return tuple(lines)

@@ -115,9 +115,12 @@ def _measures(requests: Floats, tokens: Floats | None, count: int) -> dict[str, 
 def _sentences(dimension: str, measures: dict[str, Measure], unknown: int) -> tuple[str, ...]:
     count = int(measures["clients"].value or 0)
     lines = []
-    if count:
+    by = "" if dimension == "client" else f" (by {dimension})"
+    if count == 1:
+        lines.append(f"Only one client is known{by}: shares say nothing.")
+    elif count:
         lines.append(
-            f"{count:,} clients (by {dimension}); the largest sends "
+            f"{count:,} clients{by}; the largest sends "
             f"{percent_text(measures['top1_share_ratio'].value)} of the requests, the ten largest "
             f"{percent_text(measures['top10_share_ratio'].value)} "
             f"(Gini {measures['gini_requests'].value:.2f})."

@@ -11,6 +11,7 @@ from analysis.workload import length_fits, lengths
 from analysis.workload.lengths import Lengths
 from analysis.workload.loading import Member, NotingReader, empty_view, members
 from analysis.workload.schemas import INPUT_SCHEMA, LENGTH_FITS_SCHEMA, SUMMARY_SCHEMA
+from analysis.workload.words import number_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
 
@@ -134,7 +135,7 @@ def _sentences(
     for row in summary.iter_rows(named=True):
         field = row["field"].replace("_tokens", "")
         lines.append(
-            f"{row['source']}: {field} mean {row['mean']:,.4g}, p50 {row['p50']:,.0f}, "
+            f"{row['source']}: {field} mean {number_text(row['mean'])}, p50 {row['p50']:,.0f}, "
             f"p99 {row['p99']:,.0f} tokens; {_fit_words(row, fits)}."
         )
     return tuple(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -75,8 +75,8 @@ def members(reader: queries.FrameReader, scope: Scope) -> list[Member]:
 
 
 def _member(row: dict[str, Any]) -> Member:
-    starts = [_aware(row[name]) for name in ("first_at", "first_rate_at")]
-    ends = [_aware(row[name]) for name in ("last_at", "last_rate_at")]
+    starts = [queries.aware(row[name]) for name in ("first_at", "first_rate_at") if row[name]]
+    ends = [queries.aware(row[name]) for name in ("last_at", "last_rate_at") if row[name]]
     return Member(
         source_id=row["source_id"],
         name=row["source"],
@@ -85,13 +85,9 @@ def _member(row: dict[str, Any]) -> Member:
         block_tokens=row["prefix_block_tokens"],
         requests=row["requests"],
         rates=row["rates"],
-        first_at=min((at for at in starts if at), default=None),
-        last_at=max((at for at in ends if at), default=None),
+        first_at=min(starts, default=None),
+        last_at=max(ends, default=None),
     )
-
-
-def _aware(at: datetime | None) -> datetime | None:
-    return at.replace(tzinfo=UTC) if at is not None else None
 
 
 def load_stamps(reader: queries.FrameReader, scope: Scope, member: Member) -> Stamps:

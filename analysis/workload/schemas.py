@@ -69,6 +69,20 @@ BY_LABEL_SCHEMA: Schema = {
     "attempted": pl.Int64,
     "failure_ratio": pl.Float64,
 }
+DIFFERENCES_SCHEMA: Schema = {
+    "quantity": pl.String,
+    "a": pl.Float64,
+    "b": pl.Float64,
+    "ratio": pl.Float64,
+    "ks_distance": pl.Float64,
+    "sentence": pl.String,
+}
+OVERLAY_SCHEMA: Schema = {
+    "quantity": pl.String,
+    "series": pl.String,
+    "x": pl.Float64,
+    "cdf_ratio": pl.Float64,
+}
 # Every view's frames by name, so that an empty answer has the columns of a full one.
 VIEW_FRAMES: Mapping[str, Mapping[str, Schema]] = {
     "workload_arrivals": {
@@ -94,6 +108,10 @@ VIEW_FRAMES: Mapping[str, Mapping[str, Schema]] = {
         "growth": turns.GROWTH_SCHEMA,
     },
     "workload_prefix": {"lru": prefixes.LRU_SCHEMA},
+    "workload_compare": {
+        "differences": DIFFERENCES_SCHEMA,
+        "overlay": OVERLAY_SCHEMA,
+    },
     "workload_failures": {"by_time": BY_TIME_SCHEMA, "by_label": BY_LABEL_SCHEMA},
 }
 # Every view's measures by name, with their units.
@@ -138,6 +156,7 @@ VIEW_UNITS: Mapping[str, Mapping[str, str]] = {
         "infinite_token_hit_ratio": "ratio",
         "unique_blocks": "",
     },
+    "workload_compare": {},
     "workload_failures": {"failed": "requests", "failure_ratio": "ratio"},
 }
 

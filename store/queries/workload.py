@@ -7,7 +7,7 @@ unless the function says so.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 import polars as pl
@@ -62,6 +62,20 @@ def where(scope: Scope, alias: str = "r") -> tuple[str, dict[str, Any]]:
 def naive(at: datetime) -> datetime:
     """An aware UTC time as the store keeps it: without its zone."""
     return at.replace(tzinfo=None)
+
+
+def aware(at: datetime) -> datetime:
+    """A time of the store with its zone, UTC, put back."""
+    return at.replace(tzinfo=UTC)
+
+
+def source_spans(reader: FrameReader) -> pl.DataFrame:
+    """source_id, source, first_at, last_at (naive; null without a request) of every source."""
+    return reader.frame("""
+        SELECT s.source_id, s.name AS source, min(r.arrived_at) AS first_at,
+               max(r.arrived_at) AS last_at
+        FROM source AS s LEFT JOIN request AS r USING (source_id)
+        GROUP BY ALL ORDER BY s.source_id""")
 
 
 def sources(reader: FrameReader, scope: Scope) -> pl.DataFrame:
@@ -261,7 +275,7 @@ def client_rates(reader: FrameReader, scope: Scope) -> pl.DataFrame:
                interarrival_cv, family, shape, scale_seconds
         FROM client_rate WHERE source_id IN ({_ids(scope)})
           AND window_start_at >= $start AND window_start_at < $end {chosen}
-        ORDER BY source_id, client, at""",
+        ORDER BY source_id, client, window_start_at""",
         **params,
     )
 

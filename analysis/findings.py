@@ -1,0 +1,90 @@
+"""What is worth knowing first: ranked sentences, each with the numbers behind it.
+
+A finding is drawn from the workload views alone, so it can never say another number than the page
+it points to. Its score says how far the thing lies from what a plan would assume, in doublings:
+one more point is twice as far. Rules and their thresholds are in `analysis.workload.finding_rules`
+and `analysis.workload.contrast_rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import polars as pl
+
+from analysis.measure import View
+from analysis.workload import contrast_rules, views
+from analysis.workload import finding_rules as rules
+from analysis.workload.finding_rules import Facts, Finding
+from analysis.workload.loading import members, why_empty
+from store.queries import workload as queries
+from store.queries.scope import Scope
+
+_VIEW = "workload_findings"
+FINDINGS_SCHEMA = {
+    "rank": pl.Int64,
+    "score": pl.Float64,
+    "subject": pl.String,
+    "sentence": pl.String,
+    "evidence": pl.String,
+    "command": pl.String,
+}
+FACTS: Mapping[str, Callable[[queries.FrameReader, Scope], View]] = {
+    "workload_arrivals": views.workload_arrivals,
+    "workload_burstiness": views.workload_burstiness,
+    "workload_lengths": views.workload_lengths,
+    "workload_clients": views.workload_clients,
+    "workload_sessions": views.workload_sessions,
+    "workload_prefix": views.workload_prefix,
+    "workload_failures": views.workload_failures,
+}
+RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+    contrast_rules.contrasts,
+    rules.burstiness,
+    rules.coarse_clocks,
+    rules.gap_shapes,
+    rules.holes,
+    rules.lengths,
+    rules.failures,
+    rules.skew,
+    rules.prefix_reuse,
+    rules.daily_peaks,
+    rules.growing_context,
+)
+
+
+def workload_findings(reader: queries.FrameReader, scope: Scope) -> View:
+    """What is worth knowing about a workload first, best first."""
+    return findings_view(reader, scope, gather(reader, scope))
+
+
+def gather(reader: queries.FrameReader, scope: Scope) -> dict[str, View]:
+    """Every workload view of a scope: all a finding may use."""
+    return {name: view(reader, scope) for name, view in FACTS.items()}
+
+
+def findings_view(reader: queries.FrameReader, scope: Scope, facts: Facts) -> View:
+    """The findings of views that are already there.
+
+    Args:
+        reader: the store; used only to say why there is nothing.
+        scope: what the views are about.
+        facts: as `gather` gives.
+    """
+    found = find(facts)
+    rows = [
+        (rank, one.score, one.subject, one.sentence, one.evidence, one.command)
+        for rank, one in enumerate(found, start=1)
+    ]
+    frame = pl.DataFrame(rows, schema=FINDINGS_SCHEMA, orient="row")
+    empty = None
+    if all(view.empty is not None for view in facts.values()):
+        empty = why_empty(reader, scope, members(reader, scope))
+    sentences = tuple(one.sentence for one in found)
+    return View(_VIEW, scope, frames={"findings": frame}, sentences=sentences, empty=empty)
+
+
+def find(facts: Facts) -> list[Finding]:
+    """Apply every rule; the largest score first, ties by sentence."""
+    found = [finding for rule in RULES for finding in rule(facts)]
+    return sorted(found, key=lambda one: (-one.score, one.sentence))

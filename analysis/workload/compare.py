@@ -1,0 +1,224 @@
+"""Two bodies of requests beside each other: ratios, distances, and what differs most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from analysis.measure import Measure, View
+from analysis.workload import arrivals, lengths
+from analysis.workload.arrival_view import workload_arrivals
+from analysis.workload.arrivals import Floats
+from analysis.workload.burst_view import workload_burstiness
+from analysis.workload.failure_view import workload_failures
+from analysis.workload.length_view import workload_lengths
+from analysis.workload.lengths import Lengths
+from analysis.workload.loading import NotingReader, empty_view, load_stamps, members, merged
+from analysis.workload.schemas import DIFFERENCES_SCHEMA, OVERLAY_SCHEMA
+from analysis.workload.words import number_text
+from store.errors import InputError
+from store.queries import workload as queries
+from store.queries.scope import Scope
+
+_VIEW = "workload_compare"
+PREVIOUS = "previous"
+_POINTS = 200
+# Words for each quantity, and the view measure it comes from.
+_QUANTITIES: Mapping[str, tuple[str, str]] = {
+    "requests_per_second": ("request rate", "requests_per_second"),
+    "interarrival_gap_seconds": ("variation of gaps", "interarrival_cv"),
+    "idc_1s": ("dispersion at 1 s", "idc_1s"),
+    "idc_60s": ("dispersion at 60 s", "idc_60s"),
+    "peak_to_mean_1s": ("peak second over mean", "peak_to_mean_1s"),
+    "input_tokens": ("mean input", "input_tokens_mean"),
+    "output_tokens": ("mean output", "output_tokens_mean"),
+    "output_to_input_ratio": ("output per input token", "output_to_input_ratio"),
+    "failure_ratio": ("failure ratio", "failure_ratio"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two bodies.
+
+    Attributes:
+        name: what people call it.
+        measures: from the workload views.
+        samples: sorted values and how often each occurs, by quantity; only where known.
+        empty: whether it has no request.
+    """
+
+    name: str
+    measures: Mapping[str, Measure]
+    samples: Mapping[str, tuple[Floats, Floats]]
+    empty: bool
+
+
+def workload_compare(reader: queries.FrameReader, scope: Scope, against: str = "") -> View:
+    """What differs between a scope (a) and another one (b).
+
+    Args:
+        reader: the store.
+        scope: a.
+        against: b: names of sources separated by commas, whole; or "previous" for the same sources
+            over the range just before.
+
+    Raises:
+        InputError: nothing or an unknown source is named.
+    """
+    other = other_scope(reader, scope, against)
+    one = _side(reader, scope, "")
+    two = _side(reader, other, against)
+    if one.empty or two.empty:
+        missing = scope if one.empty else other
+        noting = NotingReader(reader)
+        return empty_view(_VIEW, noting, scope, members(noting, missing))
+    differences = differences_frame(one, two)
+    return View(
+        _VIEW,
+        scope,
+        frames={"differences": differences, "overlay": _overlay(one, two)},
+        sentences=tuple(differences["sentence"].drop_nulls()),
+    )
+
+
+def other_scope(reader: queries.FrameReader, scope: Scope, against: str) -> Scope:
+    """The scope that `against` names; see `workload_compare`."""
+    if against == PREVIOUS:
+        return replace(scope, start=scope.start - (scope.end - scope.start), end=scope.start)
+    known = queries.source_spans(reader)
+    wanted = [name for name in (part.strip() for part in against.split(",")) if name]
+    found = known.filter(pl.col("source").is_in(wanted) & pl.col("first_at").is_not_null())
+    missing = sorted(set(wanted) - set(found["source"]))
+    if missing or not wanted:
+        names = ", ".join(known["source"]) or "none"
+        what = f"'{missing[0]}' is not a source with requests" if missing else "nothing to compare"
+        raise InputError(f"{what}", hint=f"name a source, or '{PREVIOUS}'; there are: {names}")
+    start, end = found["first_at"].min(), found["last_at"].max()
+    ids = tuple(int(source_id) for source_id in found["source_id"])
+    aware = [queries.aware(at) for at in (start, end)]  # type: ignore[arg-type]
+    return Scope(ids, aware[0], aware[1] + timedelta(microseconds=1))
+
+
+def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
+    sources = members(reader, scope)
+    name = ", ".join(member.name for member in sources) or "nothing"
+    if against == PREVIOUS:
+        name = f"{name} before"
+    measures: dict[str, Measure] = {}
+    empty = False
+    for view in (workload_arrivals, workload_burstiness, workload_lengths, workload_failures):
+        found = view(reader, scope)
+        measures |= found.measures
+        empty = empty or (view is workload_failures and found.empty is not None)
+    samples: dict[str, tuple[Floats, Floats]] = {}
+    fields: tuple[queries.LengthField, ...] = ("input_tokens", "output_tokens")
+    for field in fields:
+        samples[field] = _weighted(lengths.pooled(queries.length_counts(reader, scope, field)))
+    if measures["interarrival_cv"].value is not None:
+        stamps = merged([load_stamps(reader, scope, member) for member in sources])
+        gaps = np.sort(arrivals.gaps_seconds(stamps))
+        samples["interarrival_gap_seconds"] = (gaps, np.ones_like(gaps))
+    known = {quantity: pair for quantity, pair in samples.items() if pair[0].size}
+    return Side(name, measures, known, empty)
+
+
+def _weighted(found: Lengths) -> tuple[Floats, Floats]:
+    return found.values.astype(np.float64), found.counts.astype(np.float64)
+
+
+def two_sample_ks(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> float:
+    """Largest vertical distance between two empirical distributions.
+
+    Args:
+        a: values ascending, and how often each occurs.
+        b: likewise.
+    """
+    points = np.union1d(a[0], b[0])
+    return float(np.max(np.abs(_share_up_to(a, points) - _share_up_to(b, points))))
+
+
+def _share_up_to(sample: tuple[Floats, Floats], points: Floats) -> Floats:
+    values, weights = sample
+    cumulative = np.concatenate(([0.0], np.cumsum(weights)))
+    place = np.searchsorted(values, points, side="right")
+    return np.asarray(cumulative[place] / cumulative[-1], dtype=np.float64)
+
+
+def differences_frame(one: Side, two: Side) -> pl.DataFrame:
+    """quantity, a, b, ratio (a ÷ b), ks_distance, sentence; what differs most comes first.
+
+    The order is that of |log(ratio)|; a quantity without a ratio goes by its distance.
+    """
+    rows = [_difference(quantity, one, two) for quantity in _QUANTITIES]
+    known = [row for row in rows if row["a"] is not None or row["b"] is not None]
+    known.sort(key=_size, reverse=True)
+    return pl.DataFrame(known, schema=dict(DIFFERENCES_SCHEMA))
+
+
+def _size(row: Mapping[str, object]) -> float:
+    ratio, distance = row["ratio"], row["ks_distance"]
+    by_ratio = abs(math.log(ratio)) if isinstance(ratio, float) and ratio > 0 else 0.0
+    return max(by_ratio, distance if isinstance(distance, float) else 0.0)
+
+
+def _difference(quantity: str, one: Side, two: Side) -> dict[str, object]:
+    words, measure = _QUANTITIES[quantity]
+    a, b = one.measures[measure].value, two.measures[measure].value
+    ratio = a / b if a is not None and b else None
+    distance = None
+    if quantity in one.samples and quantity in two.samples:
+        distance = two_sample_ks(one.samples[quantity], two.samples[quantity])
+    sentence = _sentence(words, one, two, measure, ratio, distance)
+    return {
+        "quantity": quantity,
+        "a": a,
+        "b": b,
+        "ratio": ratio,
+        "ks_distance": distance,
+        "sentence": sentence,
+    }
+
+
+def _sentence(
+    words: str, one: Side, two: Side, measure: str, ratio: float | None, distance: float | None
+) -> str | None:
+    a, b = one.measures[measure], two.measures[measure]
+    if a.value is None or b.value is None:
+        side, unknown = (one, a) if a.value is None else (two, b)
+        return f"{words}: unknown for {side.name} ({unknown.why})."
+    times = f" ({number_text(ratio)} times)" if ratio is not None else ""
+    apart = f"; distributions are {distance:.2f} apart (KS)" if distance is not None else ""
+    return (
+        f"{words}: {number_text(a.value)} in {one.name} against {number_text(b.value)} in "
+        f"{two.name}{times}{apart}."
+    )
+
+
+def _overlay(one: Side, two: Side) -> pl.DataFrame:
+    """quantity, series, x, cdf_ratio: the empirical curves of both, at most 200 points each."""
+    parts = [pl.DataFrame(schema=dict(OVERLAY_SCHEMA))]
+    for side in (one, two):
+        for quantity, sample in side.samples.items():
+            parts.append(_curve(quantity, side.name, sample))
+    return pl.concat(parts)
+
+
+def _curve(quantity: str, series: str, sample: tuple[Floats, Floats]) -> pl.DataFrame:
+    values, weights = sample
+    share = np.cumsum(weights) / weights.sum()
+    places = np.unique(np.searchsorted(share, np.linspace(0, 1, _POINTS)).clip(0, values.size - 1))
+    return pl.DataFrame(
+        {
+            "quantity": [quantity] * places.size,
+            "series": [series] * places.size,
+            "x": values[places],
+            "cdf_ratio": share[places],
+        },
+        schema=dict(OVERLAY_SCHEMA),
+    ).unique("x", keep="last", maintain_order=True)

@@ -1,0 +1,28 @@
+"""Numbers in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+
+def number_text(value: float) -> str:
+    """Three significant digits below a hundred, whole and separated above: 0.0136, 16.4, 1,155."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.1e}"
+
+
+def factor_text(value: float) -> str:
+    """How many times as much, for people: "10x", "2.4x"."""
+    return f"{value:,.0f}x" if value >= 10 else f"{value:.2g}x"
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Names without the beginning they all share, up to a dash: azure-2023-code becomes code."""
+    letters = zip(*names, strict=False)
+    shared = "".join(same[0] for same in takewhile(lambda same: len(set(same)) == 1, letters))
+    cut = shared.rfind("-") + 1 if len(names) > 1 else 0
+    return {name: name[cut:] or name for name in names}
