@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from servescope.jobs import Job
 from servescope.runtime import Runtime
+from store import retention, rollup
 
 ROLLUP_SECONDS = 30.0
 RETENTION_SECONDS = 3600.0
@@ -14,14 +16,24 @@ CHECKPOINT_SECONDS = 300.0
 
 
 def jobs_for(runtime: Runtime) -> list[Job]:
-    """The jobs of a server over this runtime."""
-    database = runtime.database
+    """The jobs of a server over this runtime; each leaves a row only when it did something."""
+    writer, settings, clock = runtime.database.writer, runtime.config.store, runtime.clock
 
-    def checkpoint() -> Mapping[str, Any] | None:
-        before = database.size_bytes()
-        # A checkpoint cannot run inside a transaction, so it uses a cursor of its own.
-        with database.reader.cursor(runtime.config.store.query_limit_seconds) as cursor:
-            cursor.execute("CHECKPOINT")
-        return {"bytes_before": before, "bytes_after": database.size_bytes()}
+    def roll_up() -> Mapping[str, Any] | None:
+        now = clock.now()
+        kept_since = retention.requests_kept_since(settings, now)
+        done = rollup.refresh_due(writer, now, kept_since=kept_since)
+        return dataclasses.asdict(done) if done.buckets else None
 
-    return [Job("checkpoint", CHECKPOINT_SECONDS, checkpoint, quiet=True)]
+    def forget() -> Mapping[str, Any] | None:
+        deleted = retention.delete_old(writer, settings, clock.now())
+        return dataclasses.asdict(deleted) if deleted.total else None
+
+    def checkpoint() -> None:
+        retention.checkpoint(writer)
+
+    return [
+        Job("rollup", ROLLUP_SECONDS, roll_up, quiet=True),
+        Job("retention", RETENTION_SECONDS, forget),
+        Job("checkpoint", CHECKPOINT_SECONDS, checkpoint, quiet=True),
+    ]

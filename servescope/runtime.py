@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Protocol
 
 from analysis import views
-from analysis.measure import View
+from analysis.measure import Measure, View
 from analysis.slo_file import load_slo_file
 from analysis.slo_model import Slo
 from collector.scheduler import SchedulerCounts
@@ -211,10 +211,17 @@ class Runtime:
         return self.cache.get(
             (name, scope, tuple(sorted(given.items())), slos),
             lambda: views.compute(
-                name, self.database.reader, scope, slos=slos, clock=self.clock, options=given
+                name,
+                self.database.reader,
+                scope,
+                slos=slos,
+                clock=self.clock,
+                options=given,
+                known=self._known() if name == "admin" else None,
             ),
             ttl_seconds=self.config.server.view_ttl_seconds,
-            version=self._version(scope) if spec.needs_scope else self.database.writer.version(),
+            # Ages grow although nothing is written, so a view that is handed the time grows old.
+            version=None if spec.needs_now else self._version(scope),
         )
 
     def data_age(self) -> DataAge:
@@ -240,6 +247,17 @@ class Runtime:
             ttl_seconds=LABELS_SECONDS,
             version=self._version(scope),
         )
+
+    def _known(self) -> dict[str, Measure]:
+        """What only the process that writes knows."""
+        stats = self.database.writer.stats()
+        size = self.database.size_bytes()
+        return {
+            "write_lag_seconds": Measure(stats.oldest_wait_seconds, "s"),
+            "store_bytes": Measure(
+                size, "bytes", why="the store is in memory" if size is None else None
+            ),
+        }
 
     def _version(self, scope: Scope) -> int:
         """What the answer depends on: live data change all the time, a trace only by imports."""

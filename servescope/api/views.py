@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from analysis.measure import View
@@ -63,9 +63,14 @@ async def list_views() -> Response:
 
 @router.get("/views/{name}", responses=answers(_VIEW_EXAMPLE))
 def get_view(
-    request: Request, runtime: RuntimeDep, scope: ScopeDep, name: str, *, rows: bool = True
+    request: Request,
+    runtime: RuntimeDep,
+    scope: ScopeDep,
+    name: str,
+    *,
+    rows: Annotated[bool, Query(description="false leaves the rows of the tables out.")] = True,
 ) -> Response:
-    """All numbers and tables of a view; `rows=false` leaves the rows of the tables out.
+    """All numbers and tables of a view.
 
     A view's own options, such as `slo` or `against`, are query parameters too.
     """

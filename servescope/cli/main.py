@@ -48,8 +48,10 @@ def demo(
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
     port: Annotated[int | None, typer.Option(help="Port of the dashboard.")] = None,
     store: Store = None,
-    ephemeral: Annotated[bool, typer.Option(help="Keep everything in memory.")] = False,
-    fresh: Annotated[bool, typer.Option(help="Start with a new demo store.")] = False,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Use a temporary store, gone at the end.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start with a new demo store.")] = False,
     no_serve: Annotated[
         bool, typer.Option("--no-serve", help="Print the findings and stop.")
     ] = False,
@@ -73,7 +75,9 @@ def up(
     store: Store = None,
     config: ConfigFile = None,
     slo: Annotated[Path | None, typer.Option("--slo", help="File with the objectives.")] = None,
-    ephemeral: Annotated[bool, typer.Option(help="Keep everything in memory.")] = False,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Use a temporary store, gone at the end.")
+    ] = False,
 ) -> None:
     """Run the server: scraping, REST API, dashboard, jobs."""
     from servescope.cli.serve import run
