@@ -143,25 +143,25 @@ def _register_zoom(app: Dash, services: Services, prefix: str) -> None:
 
 def _register_clientside(app: Dash) -> None:
     # A tick becomes a pulse only when somebody looks and nothing is under way.
-    app.clientside_callback(
+    app.clientside_callback(  # type: ignore[no-untyped-call]
         "function (n) { return window.servescope.pulse(n); }",
         Output("shell-pulse", "data"),
         Input("shell-tick", "n_intervals"),
         prevent_initial_call=True,
     )
-    app.clientside_callback(
+    app.clientside_callback(  # type: ignore[no-untyped-call]
         "function () { return window.servescope.zoom(); }",
         Output("shell-zoom", "data"),
         Input({"type": "graph", "key": ALL}, "relayoutData"),
         prevent_initial_call=True,
     )
-    app.clientside_callback(
+    app.clientside_callback(  # type: ignore[no-untyped-call]
         "function (n) { return Boolean(n); }",
         Output("shell-help", "opened"),
         Input("shell-help-open", "n_clicks"),
         prevent_initial_call=True,
     )
-    app.clientside_callback(
+    app.clientside_callback(  # type: ignore[no-untyped-call]
         "function (n, p, now) { return window.servescope.navbar(now); }",
         Output("shell-frame", "navbar"),
         Input("shell-burger", "n_clicks"),
@@ -185,7 +185,8 @@ def _title(scene: Scene) -> list[Any]:
     page = page_of(scene.address)
     if page is None:
         return [html.H1("No such page")]
-    return [html.H1(page.title), html.P(page.question)]
+    named = " · ".join((page.title, *scene.address.path[1:])) if page.named_by_path else page.title
+    return [html.H1(named), html.P(page.question)]
 
 
 def _no_such_page(scene: Scene) -> html.Div:
@@ -213,6 +214,9 @@ def _unexpected(error: Exception) -> Any:
     """A fault of ours: recorded with an id, said at the foot of the page, and the picture stays."""
     query_id = secrets.token_hex(4)
     _log.error("callback_failed", extra={"query_id": query_id}, exc_info=error)
-    words = f"This page failed on the server (query {query_id}). The server's log has the cause; the picture shown is the last good one."
+    words = (
+        f"This page failed on the server (query {query_id}). "
+        "The server's log has the cause; the picture shown is the last good one."
+    )
     set_props("shell-said", {"children": words, "className": "ss-toast is-error"})
     return no_update

@@ -15,12 +15,13 @@ from dashboard.figures.base import Look, Picture
 from dashboard.figures.sparkline import sparkline
 from dashboard.scene import Scene
 from dashboard.tables import table
-from dashboard.text import Shown, shown
+from dashboard.text import Shown, shown, split_unit
+from dashboard.theme import attrs
 
 Draw = Callable[[pl.DataFrame, Look], Picture | str]
 
 # Plotly's own mode bar has unnamed links; zoom works by dragging, a double click goes back.
-GRAPH_CONFIG = {"displayModeBar": False, "responsive": True, "doubleClick": "reset+autosize"}
+GRAPH_CONFIG: Any = {"displayModeBar": False, "responsive": True, "doubleClick": "reset+autosize"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +47,42 @@ class Chart:
     height: int = 250
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A card and the width it asks for, in columns of twelve."""
+
+    card: Any
+    span: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unshown:
+    """A card that this data cannot fill, and why."""
+
+    title: str
+    why: str
+
+
 def chart_card(
     view: View, chart: Chart, scene: Scene, options: Mapping[str, str] | None = None
-) -> html.Section:
+) -> Slot | Unshown:
     """A chart with its definition, its SQL, its numbers as a table and its addresses in the API."""
     frame = view.frames.get(chart.frame)
-    as_table = chart.key in scene.address.values("table")
-    tools = _tools(view, chart, scene, frame, as_table, options or {})
     if frame is None or frame.is_empty():
-        body: Any = nothing_drawn("No rows for this in the range shown.")
-    elif as_table:
-        body = table(frame, scene, caption=chart.title)
+        return Unshown(chart.title, "No rows for this in the range shown.")
+    as_table = chart.key in scene.address.values("table")
+    if as_table:
+        body: Any = table(frame, scene, caption=chart.title)
     else:
-        body = _drawn(chart, frame, scene)
-    head = html.Header([html.H2(chart.title), tools], className="ss-card-head")
-    return html.Section(
-        [head, html.Div(body, className="ss-card-body")],
-        className=f"ss-card ss-span-{chart.span}",
-        id=f"card-{chart.key}",
-    )
+        picture = chart.draw(frame, scene.look)
+        if isinstance(picture, str):
+            return Unshown(chart.title, picture)
+        body = _graph(chart, picture, scene)
+    tools = _tools(view, chart, scene, frame, as_table, options or {})
+    return card(chart.title, body, span=chart.span, tools=tools, key=chart.key)
 
 
-def _drawn(chart: Chart, frame: pl.DataFrame, scene: Scene) -> Any:
-    picture = chart.draw(frame, scene.look)
-    if isinstance(picture, str):
-        return nothing_drawn(picture)
+def _graph(chart: Chart, picture: Picture, scene: Scene) -> html.Div:
     figure = picture.figure
     figure["layout"]["height"] = chart.height
     # A viewer's zoom survives a refresh, not another scope.
@@ -82,17 +94,18 @@ def _drawn(chart: Chart, frame: pl.DataFrame, scene: Scene) -> Any:
         style={"height": f"{chart.height}px"},
     )
     # The wrapper carries the role: what lies inside is one image with one sentence.
-    return html.Div(graph, role="img", className="ss-graph", **{"aria-label": picture.summary})
+    label = attrs({"aria-label": picture.summary})
+    return html.Div(graph, role="img", className="ss-graph", **label)
 
 
 def _tools(
     view: View,
     chart: Chart,
     scene: Scene,
-    frame: pl.DataFrame | None,
+    frame: pl.DataFrame,
     as_table: bool,
     options: Mapping[str, str],
-) -> html.Div:
+) -> list[Any]:
     toggled = scene.address.toggled("table", chart.key).href(scene.prefix)
     resource = f"views/{view.name}/{chart.frame}"
     links = [
@@ -101,26 +114,27 @@ def _tools(
             href=toggled,
             title="Same numbers as a table (t)",
             className="ss-tool",
-            **{
-                "data-table-toggle": "",
-                "aria-label": f"{'Chart' if as_table else 'Table'}: {chart.title}",
-            },
+            **attrs(
+                {
+                    "data-table-toggle": "",
+                    "aria-label": f"{'Chart' if as_table else 'Table'}: {chart.title}",
+                }
+            ),
         ),
         _outside("CSV", scene.api(resource, **options, format="csv"), chart.title),
         _outside("API", scene.api(resource, **options, format="json"), chart.title),
-        about(
-            chart.title,
-            chart.about,
-            view.sql.get(chart.frame),
-            frame.height if frame is not None else 0,
-        ),
+        about(chart.title, chart.about, view.sql.get(chart.frame), frame.height),
     ]
-    return html.Div(links, className="ss-tools")
+    return links
 
 
 def _outside(text: str, href: str, title: str) -> html.A:
     return html.A(
-        text, href=href, target="_blank", className="ss-tool", **{"aria-label": f"{text}: {title}"}
+        text,
+        href=href,
+        target="_blank",
+        className="ss-tool",
+        **attrs({"aria-label": f"{text}: {title}"}),
     )
 
 
@@ -131,16 +145,13 @@ def about(title: str, words: str, sql: str | None, rows: int) -> html.Details:
         html.P(f"{rows:,} rows behind this picture.", className="ss-dim"),
     ]
     if sql:
-        inside.append(html.Pre(html.Code(sql.strip()), tabIndex=0, **{"aria-label": "SQL"}))
-    summary = html.Summary("i", className="ss-tool ss-i", **{"aria-label": f"About: {title}"})
+        inside.append(html.Pre(html.Code(sql.strip()), tabIndex=0, **attrs({"aria-label": "SQL"})))
+    summary = html.Summary(
+        "i", className="ss-tool ss-i", **attrs({"aria-label": f"About: {title}"})
+    )
     return html.Details(
         [summary, html.Div(inside, className="ss-pop ss-pop-right ss-about")], className="ss-menu"
     )
-
-
-def nothing_drawn(why: str) -> html.Div:
-    """A card without a picture says why."""
-    return html.Div(html.P(why), className="ss-nothing")
 
 
 def tile(
@@ -167,8 +178,14 @@ def tile(
 def tile_of(label: str, said: Shown, picture: str | None, href: str, tone: str) -> Any:
     """A tile from its words."""
     parts: list[Any] = [html.Span(label, className="ss-tile-label")]
-    parts.append(html.Span(said.text, className=f"ss-tile-value is-{said.certainty}"))
-    parts.append(html.Span(said.note or "\u00a0", className="ss-tile-note", title=said.note))
+    number, unit = split_unit(said.text) if said.certainty != "unknown" else (said.text, "")
+    if unit.lower() in label.lower():  # "Requests: 28.2k", not "28.2k requests"
+        unit = ""
+    value: Any = [number, html.Small(f" {unit}")] if unit else number
+    parts.append(html.Span(value, className=f"ss-tile-value is-{said.certainty}"))
+    parts.append(
+        html.Span(said.note or "\N{NO-BREAK SPACE}", className="ss-tile-note", title=said.note)
+    )
     if picture:
         parts.append(html.Img(src=picture, alt="", className="ss-spark"))
     tone_class = f" tone-{tone}" if tone and said.certainty != "unknown" else ""
@@ -182,29 +199,47 @@ def tiles(*made: Any) -> html.Div:
     return html.Div(list(made), className="ss-tiles")
 
 
-def grid(*cards: Any) -> html.Div:
-    """Cards on a twelve-column grid."""
-    return html.Div(list(cards), className="ss-grid")
+def grid(*slots: Slot | Unshown) -> html.Div:
+    """Cards on a twelve-column grid without holes; what could not be filled is listed last."""
+    shown = [slot for slot in slots if isinstance(slot, Slot)]
+    missing = [slot for slot in slots if isinstance(slot, Unshown)]
+    for row in _rows(shown):
+        spare = 12 - sum(slot.span for slot in row)
+        for slot in row:
+            widest = slot is row[-1]
+            slot.card.className = f"ss-card ss-span-{slot.span + (spare if widest else 0)}"
+    cards: list[Any] = [slot.card for slot in shown]
+    if missing:
+        cards.append(_missing_card(missing))
+    return html.Div(cards, className="ss-grid")
 
 
-def table_card(
-    title: str,
-    body: Any,
-    *,
-    span: int = 12,
-    tools: Any = None,
-    key: str = "",
-) -> html.Section:
-    """A card around a table or any other body."""
+def _rows(slots: Sequence[Slot]) -> list[list[Slot]]:
+    rows: list[list[Slot]] = []
+    for slot in slots:
+        if rows and sum(s.span for s in rows[-1]) + slot.span <= 12:
+            rows[-1].append(slot)
+        else:
+            rows.append([slot])
+    return rows
+
+
+def _missing_card(missing: Sequence[Unshown]) -> html.Section:
+    rows: list[Any] = []
+    for slot in missing:
+        rows += [html.Dt(slot.title), html.Dd(slot.why)]
+    head = html.Header([html.H2("Not shown for this data")], className="ss-card-head")
+    return html.Section([head, html.Dl(rows)], className="ss-card ss-span-12 ss-missing")
+
+
+def card(title: str, body: Any, *, span: int = 12, tools: Any = None, key: str = "") -> Slot:
+    """A card around a table, a chart or any other body."""
     head = html.Header(
         [html.H2(title), html.Div(tools, className="ss-tools")], className="ss-card-head"
     )
-    more = {"id": f"card-{key}"} if key else {}
-    return html.Section(
-        [head, html.Div(body, className="ss-card-body")],
-        className=f"ss-card ss-span-{span}",
-        **more,
-    )
+    more: dict[str, Any] = {"id": f"card-{key}"} if key else {}
+    made = html.Section([head, html.Div(body, className="ss-card-body")], **more)
+    return Slot(made, span)
 
 
 def frame_tools(

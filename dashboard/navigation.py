@@ -48,12 +48,14 @@ class Page:
         question: the one question it answers.
         panels: from top to bottom.
         top: what stands above the panels, such as tabs.
+        named_by_path: whether the title ends in the path's own name, such as an objective's.
     """
 
     title: str
     question: str
     panels: tuple[Panel, ...]
     top: Callable[[Scene], Sequence[Any]] | None = None
+    named_by_path: bool = False
 
 
 @dataclass(frozen=True, slots=True)

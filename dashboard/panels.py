@@ -21,6 +21,7 @@ from dashboard.routes import page_of
 from dashboard.scene import Scene, scene_of
 from dashboard.services import Services
 from dashboard.text import ago
+from dashboard.theme import attrs
 from dashboard.url_state import parse
 from store.errors import ServescopeError
 
@@ -38,7 +39,7 @@ def _panel_frame(panel: Panel) -> html.Div:
     spot = panel.spot
     return html.Div(
         [
-            html.Div(className="ss-bar", **{"aria-hidden": "true"}),
+            html.Div(className="ss-bar", **attrs({"aria-hidden": "true"})),
             html.Div(id={"type": "panel-note", "spot": spot}, className="ss-panel-note"),
             html.Div(
                 html.Div(className="ss-waiting"),
@@ -48,7 +49,7 @@ def _panel_frame(panel: Panel) -> html.Div:
             dcc.Store(id={"type": "panel-shown", "spot": spot}),
         ],
         className="ss-panel-frame",
-        **{"data-spot": spot},
+        **attrs({"data-spot": spot}),
     )
 
 
@@ -150,11 +151,16 @@ def _failed(error: ServescopeError, query_id: str, shown: Any, scene: Scene) -> 
         seconds = (scene.now - datetime.fromisoformat(shown["at"])).total_seconds()
         parts.append(html.Span(f" The picture below is from {ago(seconds)}."))
     parts += [
-        html.Button("Retry", className="ss-button is-small", type="button", **{"data-pulse": ""}),
         html.Button(
-            "Copy details", className="ss-button is-small", type="button", **{"data-copy": details}
+            "Retry", className="ss-button is-small", type="button", **attrs({"data-pulse": ""})
+        ),
+        html.Button(
+            "Copy details",
+            className="ss-button is-small",
+            type="button",
+            **attrs({"data-copy": details}),
         ),
     ]
     note = html.Div(parts, className="ss-note is-error", role="alert")
-    body = no_update if shown else []
+    body: Any = no_update if shown else []
     return body, note, _OLD, no_update

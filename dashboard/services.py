@@ -1,7 +1,7 @@
 """What the pages are handed: views, the catalogue of sources, the clock and nothing else.
 
-The server fills this in (and puts its single-flight cache behind `view`); tests fill it with rows of
-their own. No page opens a database, reads the time or calls the API over HTTP.
+The server fills this in (and puts its single-flight cache behind `view`); tests fill it with
+rows of their own. No page opens a database, reads the time or calls the API over HTTP.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from dashboard.navigation import NAVIGATION, NavItem
 from dashboard.scene import Scene
 from dashboard.services import DataAge
 from dashboard.text import ago, clock_words
+from dashboard.theme import attrs
 from store.queries.scope import LABELS
 
 RANGES = (
@@ -76,7 +77,10 @@ def shell(version: str) -> dmc.MantineProvider:
             frame,
             _help(version),
             html.Div(
-                id="shell-said", role="status", className="ss-toast", **{"aria-live": "polite"}
+                id="shell-said",
+                role="status",
+                className="ss-toast",
+                **attrs({"aria-live": "polite"}),
             ),
         ],
         defaultColorScheme="auto",
@@ -92,7 +96,7 @@ def _header() -> list[Any]:
                 id="shell-burger",
                 className="ss-icon-button ss-burger",
                 type="button",
-                **{"aria-label": "Navigation"},
+                **attrs({"aria-label": "Navigation"}),
             ),
             html.Div(id="shell-title", className="ss-title"),
             html.Div(id="shell-age", className="ss-age"),
@@ -113,14 +117,14 @@ def _header() -> list[Any]:
                 darkIcon=html.Span("☾"),
                 variant="default",
                 id="shell-theme",
-                **{"aria-label": "Light or dark"},
+                **attrs({"aria-label": "Light or dark"}),
             ),
             html.Button(
                 "?",
                 id="shell-help-open",
                 className="ss-icon-button",
                 type="button",
-                **{"aria-label": "Help and keys"},
+                **attrs({"aria-label": "Help and keys"}),
             ),
         ],
         className="ss-header-row",
@@ -137,7 +141,7 @@ def _header() -> list[Any]:
 
 def _navbar(version: str) -> list[Any]:
     brand = html.A(
-        [html.Span(className="ss-logo", **{"aria-hidden": "true"}), html.Span("servescope")],
+        [html.Span(className="ss-logo", **attrs({"aria-hidden": "true"})), html.Span("servescope")],
         href="",
         id="shell-brand",
         className="ss-brand",
@@ -160,12 +164,12 @@ def navigation(scene: Scene) -> list[Any]:
 
 
 def _nav_item(item: NavItem, here: Sequence[str], scene: Scene) -> Any:
-    icon = html.Span(className=f"ss-ico ss-ico-{item.icon}", **{"aria-hidden": "true"})
+    icon = html.Span(className=f"ss-ico ss-ico-{item.icon}", **attrs({"aria-hidden": "true"}))
     if item.path is None:
         words = [html.Span(item.title), html.Small(item.comes_with)]
         return html.Span([icon, html.Span(words)], className="ss-nav-item is-coming")
     active = tuple(here) == item.path[:1]
-    current = {"aria-current": "page"} if active else {}
+    current: dict[str, Any] = {"aria-current": "page"} if active else {}
     href = scene.link(*item.path)
     return html.A(
         [icon, html.Span(item.title)],
@@ -216,7 +220,7 @@ def _source_menu(scene: Scene) -> html.Details:
 
 
 def _source_href(scene: Scene, name: str, chosen: Sequence[str]) -> str:
-    """Add a source that shares the clock of the chosen ones, drop a chosen one, else switch to it."""
+    """Add a source of the same clock, drop a chosen one, else switch to it."""
     by_name = {source.name: source for source in scene.catalog}
     if name in chosen and len(chosen) > 1:
         return scene.here(source=",".join(c for c in chosen if c != name))
@@ -250,7 +254,7 @@ def _choice(text: str, href: str, *, on: bool, note: str = "") -> html.A:
     ]
     if note:
         parts.append(html.Small(note))
-    current = {"aria-current": "true"} if on else {}
+    current: dict[str, Any] = {"aria-current": "true"} if on else {}
     return html.A(parts, href=href, className="ss-choice", **current)
 
 
@@ -265,7 +269,7 @@ def _time_menu(scene: Scene) -> html.Details:
     if not scene.is_live:
         inside.append(_choice("Whole trace", scene.here(from_=None, to=None), on=start is None))
     for token, words in RANGES:
-        text = words if scene.is_live else words.replace("Last", "Last").replace("Last", "The last")
+        text = words
         inside.append(
             _choice(text, scene.here(from_=token, to=None), on=start == token and end == "now")
         )
@@ -352,6 +356,8 @@ def _trace_days(scene: Scene) -> str:
     total = (max(lasts) - min(firsts)).days + 1
     first = (scene.scope.start - min(firsts)).days + 1
     last = min(total, (scene.scope.end - min(firsts)).days + 1)
+    if total == 1 and scene.clock != "relative":
+        return _both_ends(scene)
     days = f"day {first}" if first == last else f"days {first} to {last}"
     return f"{days} of {total}"
 
@@ -388,7 +394,8 @@ def age_words(scene: Scene, age: DataAge) -> list[Any]:
     seconds = (scene.now - age.newest_at).total_seconds()
     stale = seconds > age.stale_after_seconds
     dot = html.Span(className=f"ss-dot is-{'stale' if stale else 'fresh'}")
-    words = f"{'Stale: n' if stale else 'N'}ewest sample {ago(seconds)} · {age.fresh}/{age.total} targets"
+    lead = "Stale: newest" if stale else "Newest"
+    words = f"{lead} sample {ago(seconds)} · {age.fresh}/{age.total} targets"
     return [dot, words]
 
 
@@ -421,7 +428,7 @@ def _help(version: str) -> dmc.Modal:
         ("E2E", "from arrival to the last token"),
         (
             "burn rate",
-            "1 spends the error budget exactly over its window; 14.4 spends 2 % of 30 days in one hour",
+            "1 spends the budget exactly over its window; 14.4 spends 2 % of 30 days in one hour",
         ),
         (
             "interval",

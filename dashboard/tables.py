@@ -11,6 +11,7 @@ from dash import html
 
 from dashboard.scene import Scene
 from dashboard.text import heading, interval_text, unit_text
+from dashboard.theme import attrs
 from store.units import bytes_text, percent_text, seconds_text
 
 ROW_LIMIT = 300
@@ -32,7 +33,7 @@ def unit_of(column: str) -> str | None:
 def cell_text(column: str, value: Any, scene: Scene) -> str:
     """One value as text; unknown is a dash, never 0."""
     if value is None:
-        return "–"
+        return "\N{EN DASH}"
     if isinstance(value, datetime):
         return scene.when(value)
     if isinstance(value, bool):
@@ -72,7 +73,8 @@ def table(
     Args:
         frame: what to show.
         scene: for times.
-        columns: which columns, in which order; intervals by their name without `_low`. All if empty.
+        columns: which columns, in which order; intervals by their name without
+            `_low`. All if empty.
         cells: how to draw some columns, from the whole row.
         heads: other words for some heads.
         caption: what the table is, for screen readers.
@@ -110,7 +112,7 @@ def table(
         className="ss-table-wrap",
         tabIndex=0,
         role="group",
-        **{"aria-label": caption or "table"},
+        **attrs({"aria-label": caption or "table"}),
     )
 
 
@@ -141,7 +143,9 @@ def _cell(name: str, frame: pl.DataFrame, scene: Scene) -> Cell:
     def interval(row: Mapping[str, Any]) -> str:
         low, high = row[f"{name}_low"], row[f"{name}_high"]
         return (
-            "–" if low is None and high is None else interval_text(low, high, unit_of(name) or "")
+            "\N{EN DASH}"
+            if low is None and high is None
+            else interval_text(low, high, unit_of(name) or "")
         )
 
     return interval

@@ -67,17 +67,30 @@ def unit_text(value: float | None, unit: str) -> str:
     return text if value is None or not unit else f"{text} {unit}"
 
 
+def split_unit(text: str) -> tuple[str, str]:
+    """The number and the unit behind it, for tiles that set them in two sizes."""
+    words = text.split(" ")
+    cut = len(words)
+    while cut > 1 and not any(letter.isdigit() for letter in words[cut - 1]):
+        cut -= 1
+    return " ".join(words[:cut]), " ".join(words[cut:])
+
+
 def interval_text(low: float | None, high: float | None, unit: str) -> str:
-    """An interval from bucket edges: "200 ms–400 ms", "≤ 300 ms" or "≥ 60 s"."""
+    """An interval from bucket edges: "200 - 400 ms" (with a dash), "≤ 300 ms" or "≥ 60 s"."""
     if low is None and high is None:
         return "unknown"
     if low is None:
         return f"≤ {unit_text(high, unit)}"
     if high is None:
         return f"≥ {unit_text(low, unit)}"
-    if low == high or unit_text(low, unit) == unit_text(high, unit):
-        return unit_text(low, unit)
-    return f"{unit_text(low, unit)} – {unit_text(high, unit)}"
+    left, right = unit_text(low, unit), unit_text(high, unit)
+    if left == right:
+        return left
+    left_number, _, left_unit = left.partition(" ")
+    if left_unit and left_unit == right.partition(" ")[2]:
+        left = left_number
+    return f"{left} \N{EN DASH} {right}"
 
 
 def shown(measure: Measure | None) -> Shown:

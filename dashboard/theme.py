@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 # Okabe-Ito hues, darkened where the original falls below 3:1 on white. Each holds 3:1 on both the
 # light and the dark card, so a figure needs no second set.
 BLUE = "#0072B2"
@@ -28,3 +31,8 @@ COUNT_SCALE = (
 def element_id(page: str, thing: str) -> str:
     """The id of an element: `page-thing`, lower case with dashes."""
     return f"{page}-{thing}"
+
+
+def attrs(named: Mapping[str, str]) -> dict[str, Any]:
+    """`data-` and `aria-` attributes, which Dash takes as keywords no type knows."""
+    return dict(named)

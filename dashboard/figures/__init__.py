@@ -1,1 +1,1 @@
-"""Frames to figures: pure functions that give plain Plotly dictionaries and one sentence in words."""
+"""Frames to figures: pure functions giving plain Plotly dictionaries and one sentence in words."""

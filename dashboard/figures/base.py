@@ -83,19 +83,22 @@ def axis(
 ) -> dict[str, Any]:
     """One axis: linear, log, date or category; rates and ratios start at zero."""
     made: dict[str, Any] = {
-        "title": {"text": title, "standoff": 8, "font": {"size": 11}},
+        "title": {"text": title, "standoff": 6, "font": {"size": 11}},
         "type": kind,
         "gridcolor": "rgba(128,136,148,0.22)",
         "zeroline": False,
         "showline": False,
         "automargin": True,
         "tickfont": {"size": 11},
-        "ticks": "",
+        # Unseen ticks keep the labels of both axes apart in the corner.
+        "ticks": "outside",
+        "ticklen": 5,
+        "tickcolor": "rgba(0,0,0,0)",
     }
     if from_zero:
         made["rangemode"] = "tozero"
     if kind == "log":
-        made |= {"dtick": 1, "exponentformat": "power"}
+        made |= {"dtick": 1, "exponentformat": "none"}
     return made | more
 
 
@@ -103,7 +106,8 @@ def time_axis(look: Look) -> dict[str, Any]:
     """The time axis; a trace without dates counts its days."""
     made = axis(clock_words(look.clock, look.zone), "date", showgrid=False)
     if look.clock == "relative":
-        # Relative clocks are stored from 1970-01-01, so the day of the year is the day of the trace.
+        # Relative clocks are stored from 1970-01-01, so the day of the year is
+        # the day of the trace.
         made |= {"tickformat": "day %-j<br>%H:%M", "hoverformat": "day %-j %H:%M:%S"}
     return made
 
@@ -125,6 +129,7 @@ def layout(
             "x": 0,
             "y": 1.02,
             "yanchor": "bottom",
+            "traceorder": "normal",
             "font": {"size": 11},
         },
         "hovermode": "x unified" if x.get("type") == "date" else "closest",

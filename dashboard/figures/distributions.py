@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import polars as pl
 
@@ -23,7 +24,15 @@ from dashboard.text import number_text
 from dashboard.theme import BLUE, COUNT_SCALE, GREY, SERIES_COLOURS
 from store.units import percent_text, seconds_text
 
-_SHARE = {"tickformat": ".0%", "range": [0, 1.02]}
+_SHARE: dict[str, Any] = {"tickformat": ".0%", "range": [0, 1.02]}
+
+
+def _extreme(frame: pl.DataFrame, column: str, *, largest: bool = True) -> float | None:
+    """The largest or smallest known value of a column; None when there is none."""
+    known = [v for v in numbers(frame, column) if v is not None]
+    if not known:
+        return None
+    return max(known) if largest else min(known)
 
 
 def interarrival(frame: pl.DataFrame, look: Look) -> Picture | str:
@@ -55,7 +64,7 @@ def _medians(frame: pl.DataFrame, column: str, lead: str) -> str:
     for name, part in groups(frame, "source"):
         half = part.filter(pl.col("cdf_ratio") >= 0.5)
         if half.height:
-            at = seconds_text(half.get_column(column).min())  # type: ignore[arg-type]
+            at = seconds_text(_extreme(half, column, largest=False))
             words.append(f"{at} ({name})" if name else at)
     return f"{lead} {', '.join(words) or 'an unknown length'}."
 
@@ -111,10 +120,10 @@ def lengths(frame: pl.DataFrame, noun: str) -> Picture | str:
         trace["line"] |= {"shape": "hvh"}
         trace["customdata"] = share.select("low_tokens", "high_tokens", "requests").rows()
         trace["hovertemplate"] = (
-            "%{customdata[0]:,}–%{customdata[1]:,} tokens: %{customdata[2]:,} requests (%{y:.1%})"
+            "%{customdata[0]:,}-%{customdata[1]:,} tokens: %{customdata[2]:,} requests (%{y:.1%})"
         )
         traces.append(trace)
-    x = axis(f"{noun} tokens", "log")
+    x = axis(f"{noun} tokens", "log", exponentformat="SI")
     made = layout(
         x, axis("share of requests", from_zero=True, tickformat=".0%"), legend=len(parts) > 1
     )
@@ -144,13 +153,17 @@ def length_cdf(frame: pl.DataFrame, noun: str) -> Picture | str:
         for i, (name, p) in enumerate(parts)
     ]
     made = layout(
-        axis(f"{noun} tokens", "log"), axis("share of requests", **_SHARE), legend=len(parts) > 1
+        axis(f"{noun} tokens", "log", exponentformat="SI"),
+        axis("share of requests", **_SHARE),
+        legend=len(parts) > 1,
     )
     words = []
     for name, part in parts:
         half = part.filter(pl.col("cdf_ratio") >= 0.5)
         if half.height:
-            words.append(f"{number_text(half.get_column('high_tokens').min())} tokens ({name})")  # type: ignore[arg-type]
+            words.append(
+                f"{number_text(_extreme(half, 'high_tokens', largest=False))} tokens ({name})"
+            )
     return Picture(
         {"data": traces, "layout": made},
         f"Half of the requests have at most {', '.join(words)} of {noun}.",
@@ -192,7 +205,8 @@ def joint(frame: pl.DataFrame, look: Look) -> Picture | str:
         axis("output tokens, from", "category", showgrid=False, nticks=12),
     )
     top = frame.sort("requests", descending=True).row(0, named=True)
-    words = f"from {top['input_low_tokens']:,.0f} input and {top['output_low_tokens']:,.0f} output tokens"
+    start = f"from {top['input_low_tokens']:,.0f} input"
+    words = f"{start} and {top['output_low_tokens']:,.0f} output tokens"
     return Picture(
         {"data": [heat], "layout": made}, f"Joint lengths: most requests lie in the bin {words}."
     )
@@ -220,8 +234,8 @@ def lorenz(frame: pl.DataFrame, look: Look) -> Picture | str:
         legend=True,
     )
     half = part.filter(pl.col("clients_ratio") <= 0.5)
-    held = half.get_column("requests_ratio").max() if half.height else None
-    words = percent_text(held)  # type: ignore[arg-type]
+    held = _extreme(half, "requests_ratio") if half.height else None
+    words = percent_text(held)
     return Picture(
         {"data": [*traces, equal], "layout": made},
         f"The smaller half of the clients sends {words} of the requests.",
@@ -279,7 +293,8 @@ def growth(frame: pl.DataFrame, look: Look) -> Picture | str:
     trace["hovertemplate"] = "turn %{x}: %{y:,.0f} tokens (%{customdata:,} sessions)<extra></extra>"
     made = layout(axis("turn", showgrid=False), axis("mean input tokens", from_zero=True))
     first, last = frame.row(0, named=True), frame.row(-1, named=True)
-    words = f"{number_text(first['input_tokens_mean'])} tokens at turn {first['turn']}, {number_text(last['input_tokens_mean'])} at turn {last['turn']}"
+    start = f"{number_text(first['input_tokens_mean'])} tokens at turn {first['turn']}"
+    words = f"{start}, {number_text(last['input_tokens_mean'])} at turn {last['turn']}"
     return Picture({"data": [trace], "layout": made}, f"Context growth: {words}.")
 
 
@@ -299,13 +314,15 @@ def lru(frame: pl.DataFrame, look: Look) -> Picture | str:
         line(x, numbers(frame, "block_hit_ratio"), "of blocks", 1),
     ]
     made = layout(
-        axis(f"{column}", "log"), axis("hit ratio", tickformat=".0%", range=[0, 1.02]), legend=True
+        axis(column, "log", exponentformat="SI"),
+        axis("hit ratio", tickformat=".0%", range=[0, 1.02]),
+        legend=True,
     )
-    best = frame.get_column("block_hit_ratio").max()
+    best = _extreme(frame, "block_hit_ratio")
     return Picture(
         {"data": traces, "layout": made},
         f"Prefix-cache hit ratio by cache size: up to {percent_text(best)} of blocks.",
-    )  # type: ignore[arg-type]
+    )
 
 
 def overlay(frame: pl.DataFrame, quantity: str) -> Picture | str:
@@ -323,7 +340,11 @@ def overlay(frame: pl.DataFrame, quantity: str) -> Picture | str:
         line(numbers(p, "x"), numbers(p, "cdf_ratio"), name, i) for i, (name, p) in enumerate(parts)
     ]
     words = quantity.replace("_seconds", " (s)").replace("_", " ")
-    made = layout(axis(words, "log"), axis("share", **_SHARE), legend=True)
+    made = layout(
+        axis(words, "log", exponentformat="none" if "(s)" in words else "SI"),
+        axis("share", **_SHARE),
+        legend=True,
+    )
     names = " and ".join(name for name, _ in parts)
     return Picture(
         {"data": traces, "layout": made}, f"Cumulative distribution of {words} for {names}."

@@ -43,9 +43,9 @@ def over_time(
     values = numbers(frame, column)
     if not any(v is not None for v in values):
         return f"{title.split(' (')[0]}: not known in this range. Nothing that reports it was seen."
-    trace = line(
-        times(frame, "at", look), values, title, 0, fill="tozeroy", fillcolor=soft(BLUE, 0.12)
-    )
+    trace = line(times(frame, "at", look), values, title, 0)
+    if None not in values:  # an area would be drawn across the gaps
+        trace |= {"fill": "tozeroy", "fillcolor": soft(BLUE, 0.12)}
     figure = {
         "data": [trace],
         "layout": layout(time_axis(look), axis(title, from_zero=True, **more)),
@@ -106,10 +106,10 @@ def failures_over_time(frame: pl.DataFrame, look: Look) -> Picture | str:
         "data": [trace],
         "layout": layout(time_axis(look), axis("failed requests", from_zero=True)),
     }
-    total = sum(v or 0 for v in failed)
+    total, most = sum(v or 0 for v in failed), max(v or 0 for v in failed)
     return Picture(
         figure,
-        f"Failed requests over time: {total:,.0f} in all, at most {max(v or 0 for v in failed):,.0f} in one bin.",
+        f"Failed requests over time: {total:,.0f} in all, at most {most:,.0f} in one bin.",
     )
 
 
@@ -149,7 +149,8 @@ def week_profile(frame: pl.DataFrame, look: Look) -> Picture | str:
     y = axis("", "category", autorange="reversed", showgrid=False)
     figure = {"data": [heat], "layout": layout(axis("hour", showgrid=False, dtick=3), y)}
     top = known.sort("requests_per_second", descending=True).row(0, named=True)
-    words = f"busiest on {days[top['weekday']]} at {top['hour']}:00 with {top['requests_per_second']:.3g} requests/s"
+    rate = f"{top['requests_per_second']:.3g} requests/s"
+    words = f"busiest on {days[top['weekday']]} at {top['hour']}:00 with {rate}"
     return Picture(figure, f"Arrival rate by weekday and hour: {words}.")
 
 

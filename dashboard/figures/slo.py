@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import polars as pl
 
 from dashboard.figures.base import (
@@ -24,6 +22,8 @@ from store.units import percent_text
 
 # Source: Google SRE Workbook, chapter 5, multi-window multi-burn-rate alerts.
 ALERT_LINES = (14.4, 6.0, 3.0, 1.0)
+_TICKS = [0.01, 0.1, 0.3, *sorted(ALERT_LINES), 50, 100, 1000]
+_TICK_WORDS = [f"{tick:g}\N{MULTIPLICATION SIGN}" for tick in _TICKS]
 
 
 def budget(frame: pl.DataFrame, look: Look) -> Picture | str:
@@ -73,11 +73,15 @@ def burn(frame: pl.DataFrame, look: Look) -> Picture | str:
         words.append(f"{title} at most {max(known):.3g}" if known else f"{title} none")
     if not any(v is not None for t in traces for v in t["y"]):
         return "Nothing burns: no bad event in this range, or too few events to tell."
-    made = layout(
-        time_axis(look), axis("× sustainable (log; gap = none)", "log", dtick="D1"), legend=True
+    y = axis(
+        "\N{MULTIPLICATION SIGN} sustainable (log; gap = none)",
+        "log",
+        tickvals=_TICKS,
+        ticktext=_TICK_WORDS,
     )
+    del y["dtick"]
+    made = layout(time_axis(look), y, legend=True)
     made["shapes"] = [level(v, "", VERMILION if v > 3 else GREY)[0] for v in ALERT_LINES]
-    made["annotations"] = [label(math.log10(v), f"{v:g}×") for v in ALERT_LINES]
     return Picture({"data": traces, "layout": made}, f"Burn rate by window: {', '.join(words)}.")
 
 
@@ -125,7 +129,7 @@ def spent_by(frame: pl.DataFrame, look: Look) -> Picture | str:
         "marker": {"color": VERMILION},
         "customdata": frame.select("bad", "attempted", "over_representation").rows(),
         "hovertemplate": "%{x:.1%} of bad: %{customdata[0]:,} of %{customdata[1]:,} attempts, "
-        "%{customdata[2]:.2f}× its traffic share<extra></extra>",
+        "%{customdata[2]:.2f}\N{MULTIPLICATION SIGN} its traffic share<extra></extra>",
     }
     traffic = {
         "type": "scatter",
@@ -139,7 +143,8 @@ def spent_by(frame: pl.DataFrame, look: Look) -> Picture | str:
     y = axis("", "category", showgrid=False)
     made = layout(axis("share", tickformat=".0%", range=[0, 1.02]), y, legend=True)
     worst = frame.row(-1, named=True)
-    words = f"{worst['dimension']} {worst['value']} holds {percent_text(worst['bad_share_ratio'])} of the bad events"
+    share = percent_text(worst["bad_share_ratio"])
+    words = f"{worst['dimension']} {worst['value']} holds {share} of the bad events"
     return Picture({"data": [bad, traffic], "layout": made}, f"Who spent the budget: {words}.")
 
 
@@ -160,10 +165,7 @@ def thresholds(frame: pl.DataFrame, look: Look) -> Picture | str:
     made = layout(
         axis("threshold (s)", "log"), axis("attainment", tickformat=".0%", range=[0, 1.02])
     )
-    reach = frame.filter(pl.col("attainment_ratio") >= 0.99)
-    words = (
-        f"99 % would be met at {reach.get_column('threshold_seconds').min():.3g} s"
-        if reach.height
-        else "no threshold here reaches 99 %"
-    )
+    pairs = zip(trace["x"], trace["y"], strict=True)
+    reach = [at for at, met in pairs if at is not None and met is not None and met >= 0.99]
+    words = f"99 % would be met at {min(reach):.3g} s" if reach else "none here reaches 99 %"
     return Picture({"data": [trace], "layout": made}, f"Attainment by threshold: {words}.")

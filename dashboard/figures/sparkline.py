@@ -33,8 +33,10 @@ def sparkline(values: Sequence[float | None], colour: str = BLUE) -> str | None:
     ]
     path = _path(points)
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none">'
-        f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.6" vector-effect="non-scaling-stroke"/></svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        'preserveAspectRatio="none">'
+        f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.6" '
+        'vector-effect="non-scaling-stroke"/></svg>'
     )
     return "data:image/svg+xml," + quote(svg, safe="")
 

@@ -9,12 +9,13 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import frame_tools, grid, nothing_drawn, table_card, tile, tiles, verdict
+from dashboard.cards import Slot, Unshown, card, frame_tools, grid, tile, tiles, verdict
 from dashboard.navigation import Page, Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import Cell, table
 from dashboard.text import when
+from dashboard.theme import attrs
 
 TILES = (
     ("Rows", "rows_total"),
@@ -53,7 +54,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     return [part for part in parts if part is not None]
 
 
-def _targets(view: View, scene: Scene) -> html.Section:
+def _targets(view: View, scene: Scene) -> Slot | Unshown:
     cells: dict[str, Cell] = {
         "url": lambda row: html.Strong(row["url"]),
         "state": _state_cell,
@@ -74,7 +75,7 @@ def _targets(view: View, scene: Scene) -> html.Section:
         "unknown_families",
         "error",
     )
-    words = "Each scraped endpoint, with its last success. Bad lines are counted, the rest of the page is kept."
+    words = "Each scraped endpoint. Bad lines are counted, the rest of its page is kept."
     why = "No endpoint is scraped. Connect one with: servescope up --target http://localhost:8000"
     return _plain(
         view,
@@ -95,11 +96,12 @@ def _state_cell(row: Mapping[str, Any]) -> html.Span:
     if state in ("unknown", "pending"):
         look, glyph = "none", "○"
     return html.Span(
-        [html.Span(glyph, **{"aria-hidden": "true"}), f" {state}"], className=f"ss-status is-{look}"
+        [html.Span(glyph, **attrs({"aria-hidden": "true"})), f" {state}"],
+        className=f"ss-status is-{look}",
     )
 
 
-def _sources(view: View, scene: Scene) -> html.Section:
+def _sources(view: View, scene: Scene) -> Slot | Unshown:
     def time_cell(column: str) -> Cell:
         return lambda row: when(row[column], scene.zone, row["clock"]) if row[column] else "\u2013"
 
@@ -119,12 +121,12 @@ def _sources(view: View, scene: Scene) -> html.Section:
     )
 
 
-def _coverage(view: View, scene: Scene) -> html.Section:
+def _coverage(view: View, scene: Scene) -> Slot | Unshown:
     """Page by source as a matrix of full, partial and none, with what is missing."""
     title = "Which page can show what?"
     frame = view.frames.get("coverage", pl.DataFrame())
     if frame.is_empty():
-        return table_card(title, nothing_drawn("Nothing to cover yet."), span=7)
+        return Unshown(title, "Nothing to cover yet.")
     columns = frame.get_column("target_or_source").unique(maintain_order=True).to_list()
     rows = []
     for page in frame.get_column("page").unique(maintain_order=True).to_list():
@@ -151,10 +153,12 @@ def _coverage(view: View, scene: Scene) -> html.Section:
         className="ss-table-wrap",
         tabIndex=0,
         role="group",
-        **{"aria-label": title},
+        **attrs({"aria-label": title}),
     )
-    words = "Full: all the page's numbers can be computed from this source. Partial and none name what is missing."
-    return table_card(
+    words = (
+        "Full: all the page's numbers can be had from this source. Else it says what is missing."
+    )
+    return card(
         title,
         shown,
         span=7,
@@ -184,13 +188,13 @@ def _plain(
     columns: Sequence[str] = (),
     cells: Mapping[str, Cell] | None = None,
     why: str = "None yet.",
-) -> html.Section:
+) -> Slot | Unshown:
     frame = view.frames.get(name, pl.DataFrame())
     if frame.is_empty():
-        return table_card(title, nothing_drawn(why), span=span)
+        return Unshown(title, why)
     shown = table(frame, scene, columns=columns, cells=cells, caption=title)
     tools = frame_tools(view, name, title, words, scene)
-    return table_card(title, shown, span=span, tools=tools, key=name)
+    return card(title, shown, span=span, tools=tools, key=name)
 
 
 PAGE = Page(

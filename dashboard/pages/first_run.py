@@ -7,6 +7,7 @@ from typing import Any
 from dash import Dash, Input, Output, html
 
 from dashboard.services import Services
+from dashboard.theme import attrs
 from store.errors import ServescopeError
 
 
@@ -35,7 +36,7 @@ def panel(services: Services) -> list[Any]:
             "Import a file of yours",
             [
                 html.P(
-                    "Azure, BurstGPT, Mooncake, VTC, ServeGen, or any CSV, JSONL or Parquet with a column map."
+                    "Azure, BurstGPT, Mooncake, VTC, ServeGen, or any CSV, JSONL, Parquet file."
                 ),
                 _command("servescope import trace.jsonl"),
             ],
@@ -74,7 +75,7 @@ def _command(text: str) -> html.Div:
                 "Copy",
                 className="ss-button is-small",
                 type="button",
-                **{"data-copy": text, "aria-label": f"Copy: {text}"},
+                **attrs({"data-copy": text, "aria-label": f"Copy: {text}"}),
             ),
         ],
         className="ss-command",

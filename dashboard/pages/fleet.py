@@ -12,11 +12,12 @@ from analysis.measure import View
 from dashboard.cards import (
     Chart,
     Draw,
+    Slot,
+    Unshown,
+    card,
     chart_card,
     frame_tools,
     grid,
-    nothing_drawn,
-    table_card,
     tile,
     tiles,
     verdict,
@@ -29,6 +30,7 @@ from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
 from dashboard.text import number_text
+from dashboard.theme import attrs
 
 
 def _course(column: str, title: str, unit: str, **axis: Any) -> Draw:
@@ -145,20 +147,25 @@ def _tone(key: str, view: View) -> str:
     return "bad" if measure.value <= 0 else ""
 
 
-def _models_card(view: View, scene: Scene) -> html.Section:
+def _models_card(view: View, scene: Scene) -> Slot | Unshown:
     title = "Which workload suffers?"
     frame = view.frames.get("models", pl.DataFrame())
     if frame.is_empty():
-        return table_card(title, nothing_drawn("No request carries a model, route or source here."))
+        return Unshown(title, "No request carries a model, route or source here.")
     cells = {"workload": lambda row: html.Strong(row["workload"])}
     words = "One row for each model (or route, or source, where no model is known), worst first."
-    shown = table(frame, scene, cells=cells, caption=title)
-    return table_card(
-        title, shown, tools=frame_tools(view, "models", title, words, scene), key="models"
-    )
+    heads = {
+        "input_tokens_mean": "Input mean",
+        "output_tokens_mean": "Output mean",
+        "requests_waiting": "Waiting",
+        "requests_running": "Running",
+        "kv_cache_usage_ratio": "KV used",
+    }
+    shown = table(frame, scene, cells=cells, heads=heads, caption=title)
+    return card(title, shown, tools=frame_tools(view, "models", title, words, scene), key="models")
 
 
-def _instances_card(view: View, scene: Scene) -> html.Section:
+def _instances_card(view: View, scene: Scene) -> Slot | Unshown:
     title = "Which instance stands out?"
     frame = view.frames.get("instances", pl.DataFrame())
     words = (
@@ -167,10 +174,10 @@ def _instances_card(view: View, scene: Scene) -> html.Section:
     )
     if frame.is_empty():
         why = "A trace has no live instances." if not scene.is_live else "No engine is connected."
-        return table_card(title, nothing_drawn(why), span=8)
+        return Unshown(title, why)
     cells = [_instance_cell(row) for row in frame.iter_rows(named=True)]
     tools = frame_tools(view, "instances", title, words, scene)
-    return table_card(
+    return card(
         title, html.Ul(cells, className="ss-instances"), span=8, tools=tools, key="instances"
     )
 
@@ -189,7 +196,7 @@ def _instance_cell(row: Mapping[str, Any]) -> html.Li:
         facts.append(f"outlier {score:.1f}")
     version = " ".join(str(row[c]) for c in ("engine", "engine_version", "model") if row.get(c))
     parts = [
-        html.Span(glyph, className="ss-glyph", **{"aria-hidden": "true"}),
+        html.Span(glyph, className="ss-glyph", **attrs({"aria-hidden": "true"})),
         html.Div(
             [
                 html.Strong(row["instance"]),
@@ -215,11 +222,11 @@ def _instance_look(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return "fine", "●", state
 
 
-def _events_card(view: View, scene: Scene) -> html.Section:
+def _events_card(view: View, scene: Scene) -> Slot | Unshown:
     title = "What happened?"
     frame = view.frames.get("events", pl.DataFrame())
     if frame.is_empty():
-        return table_card(title, nothing_drawn("No event in this range."), span=4)
+        return Unshown(title, "No event in this range.")
     rows = [
         html.Li(
             [
@@ -231,9 +238,7 @@ def _events_card(view: View, scene: Scene) -> html.Section:
         for row in frame.head(12).iter_rows(named=True)
     ]
     tools = frame_tools(view, "events", title, "Changes of targets, imports and alerts.", scene)
-    return table_card(
-        title, html.Ul(rows, className="ss-events"), span=4, tools=tools, key="events"
-    )
+    return card(title, html.Ul(rows, className="ss-events"), span=4, tools=tools, key="events")
 
 
 PAGE = Page(

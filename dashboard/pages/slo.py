@@ -11,12 +11,13 @@ from dash import html
 from analysis.measure import View
 from dashboard.cards import (
     Chart,
+    Slot,
+    Unshown,
+    card,
     chart_card,
     empty_state,
     frame_tools,
     grid,
-    nothing_drawn,
-    table_card,
     tile,
     tiles,
     verdict,
@@ -27,6 +28,7 @@ from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
 from dashboard.text import FEW_EVENTS, number_text
+from dashboard.theme import attrs
 from dashboard.url_state import Address
 from store.units import percent_text, seconds_text
 
@@ -85,10 +87,10 @@ def list_body(view: View | None, scene: Scene, services: Services) -> Sequence[A
         "Wilson's, 95 %. The budget is that of the objective's own window, not of the range shown."
     )
     shown = table(frame, scene, columns=LIST_COLUMNS, cells=cells, heads=heads, caption=title)
-    card = table_card(
+    shown_card = card(
         title, shown, tools=frame_tools(view, "slos", title, words, scene), key="slos"
     )
-    parts = [verdict(view.sentences), grid(card)]
+    parts = [verdict(view.sentences), grid(shown_card)]
     return [part for part in parts if part is not None]
 
 
@@ -109,7 +111,7 @@ def badge(status: str | None) -> html.Span:
     """A status as word and glyph."""
     look, glyph = STATUS_LOOKS.get(status or "no data", ("none", "○"))
     return html.Span(
-        [html.Span(glyph, **{"aria-hidden": "true"}), f" {status or 'no data'}"],
+        [html.Span(glyph, **attrs({"aria-hidden": "true"})), f" {status or 'no data'}"],
         className=f"ss-status is-{look}",
     )
 
@@ -140,7 +142,8 @@ def _attainment_cell(row: Mapping[str, Any]) -> list[Any]:
     ]
     if row["attainment_low"] is not None and attempted < 10_000:
         few = f"n = {attempted:,}, " if attempted < FEW_EVENTS else ""
-        interval = f"{few}{percent_text(row['attainment_low'])} \u2013 {percent_text(row['attainment_high'])}"
+        low, high = percent_text(row["attainment_low"]), percent_text(row["attainment_high"])
+        interval = f"{few}{low} \u2013 {high}"
         parts.append(html.Div(interval, className="ss-dim"))
     return parts
 
@@ -159,7 +162,7 @@ def budget_bar(left: float | None) -> Any:
 
 
 def _burn_text(value: float | None) -> str:
-    return "unknown" if value is None else f"{number_text(value)}×"
+    return "unknown" if value is None else f"{number_text(value)}\N{MULTIPLICATION SIGN}"
 
 
 DETAIL_CHARTS = (
@@ -176,7 +179,7 @@ DETAIL_CHARTS = (
         "How fast is it being spent?",
         "burn",
         figures.burn,
-        "Bad share over 5 minutes, 1 hour, 6 hours and 3 days, divided by the allowed share. Lines at "
+        "Bad share over 5 minutes, 1 hour, 6 hours and 3 days over the allowed share. Lines at "
         "14.4, 6, 3 and 1 are the alert thresholds of the SRE workbook.",
     ),
     Chart(
@@ -234,11 +237,11 @@ def _budget_tone(view: View) -> str:
     return "bad" if measure and measure.value is not None and measure.value <= 0 else ""
 
 
-def _alerts_card(view: View, scene: Scene, options: Mapping[str, str]) -> html.Section:
+def _alerts_card(view: View, scene: Scene, options: Mapping[str, str]) -> Slot | Unshown:
     title = "Which alerts fire?"
     frame = view.frames.get("alerts", pl.DataFrame())
     if frame.is_empty():
-        return table_card(title, nothing_drawn("This objective has no alert rule."), span=6)
+        return Unshown(title, "This objective has no alert rule.")
     cells = {
         "severity": lambda row: html.Strong(row["severity"]),
         "long_window": lambda row: f"{row['long_window']} and {row['short_window']}",
@@ -257,7 +260,7 @@ def _alerts_card(view: View, scene: Scene, options: Mapping[str, str]) -> html.S
     words = "Fires when both windows burn above the threshold and there are enough events."
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "alerts", title, words, scene, **options)
-    return table_card(title, shown, span=6, tools=tools, key="alerts")
+    return card(title, shown, span=6, tools=tools, key="alerts")
 
 
 def _firing_cell(row: Mapping[str, Any]) -> Any:
@@ -276,7 +279,7 @@ def _crumbs(scene: Scene) -> Sequence[Any]:
         html.Nav(
             [html.A("SLOs", href=scene.link("slo")), " / ", html.Strong(name)],
             className="ss-crumbs",
-            **{"aria-label": "Breadcrumb"},
+            **attrs({"aria-label": "Breadcrumb"}),
         )
     ]
 
@@ -291,4 +294,5 @@ DETAIL_PAGE = Page(
     "How much may still go wrong, who spent it, and when is it gone?",
     (Panel("slo-detail", "slo_detail", detail_body, _slo_option),),
     _crumbs,
+    named_by_path=True,
 )

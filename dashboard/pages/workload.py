@@ -8,13 +8,14 @@ from typing import Any
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import Chart, chart_card, empty_state, grid, tile, tiles, verdict
+from dashboard.cards import chart_card, empty_state, grid, tile, tiles, verdict
 from dashboard.navigation import Page, Panel
 from dashboard.pages import workload_compare, workload_export
 from dashboard.pages.workload_charts import TABS, Tab
 from dashboard.pages.workload_tables import TABLES
 from dashboard.scene import Scene
 from dashboard.services import Services
+from dashboard.theme import attrs
 
 QUESTION = "What is arriving, how bursty, how long, from whom, in which sessions?"
 
@@ -42,15 +43,11 @@ def tab_body(tab: Tab) -> Callable[[View | None, Scene, Services], Sequence[Any]
         if view.empty is not None:
             return [empty_state(view.empty, scene)]
         made = [tile(label, view.measures.get(key)) for label, key in tab.tiles]
-        cards = [_card(view, chart, scene) for chart in tab.charts]
+        cards = [chart_card(view, chart, scene) for chart in tab.charts]
         cards += [TABLES[name](view, scene) for name in tab.tables]
         return [tiles(*made), grid(*cards)]
 
     return body
-
-
-def _card(view: View, chart: Chart, scene: Scene) -> html.Section:
-    return chart_card(view, chart, scene)
 
 
 def tab_links(scene: Scene) -> Sequence[Any]:
@@ -58,12 +55,16 @@ def tab_links(scene: Scene) -> Sequence[Any]:
     here = scene.address.path[1] if len(scene.address.path) > 1 else "arrivals"
     links = []
     for name, title in TAB_NAMES.items():
-        current = {"aria-current": "page"} if name == here else {}
+        current: dict[str, Any] = {"aria-current": "page"} if name == here else {}
         active = " is-active" if name == here else ""
         links.append(
             html.A(title, href=scene.link("workload", name), className=f"ss-tab{active}", **current)
         )
-    return [html.Nav(links, className="ss-tabs", id="workload-tabs", **{"aria-label": "Workload"})]
+    return [
+        html.Nav(
+            links, className="ss-tabs", id="workload-tabs", **attrs({"aria-label": "Workload"})
+        )
+    ]
 
 
 _FINDINGS = Panel("workload-findings", "workload_findings", findings_body)

@@ -12,11 +12,13 @@ from analysis.measure import View
 from dashboard.cards import (
     Chart,
     Draw,
+    Slot,
+    Unshown,
+    card,
     chart_card,
     empty_state,
     frame_tools,
     grid,
-    table_card,
     verdict,
 )
 from dashboard.figures import distributions as dist
@@ -25,6 +27,7 @@ from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
+from dashboard.theme import attrs
 from dashboard.url_state import Address
 
 
@@ -62,7 +65,7 @@ def _choose(scene: Scene) -> html.Nav:
             name,
             href=scene.here(against=name),
             className=f"ss-button{' is-primary' if name == chosen else ''}",
-            **({"aria-current": "true"} if name == chosen else {}),
+            **attrs({"aria-current": "true"} if name == chosen else {}),
         )
         for name in names
     ]
@@ -71,7 +74,7 @@ def _choose(scene: Scene) -> html.Nav:
     return html.Nav(
         [html.Span(f"{shown}, compared with{hint}"), *links],
         className="ss-row ss-compare",
-        **{"aria-label": "Compare with"},
+        **attrs({"aria-label": "Compare with"}),
     )
 
 
@@ -90,17 +93,21 @@ def _overlay(quantity: str) -> Chart:
     )
 
 
-def _differences(view: View, scene: Scene) -> html.Section:
+def _differences(view: View, scene: Scene) -> Slot | Unshown:
     title = "What differs most?"
     columns = ("quantity", "a", "b", "ratio", "ks_distance", "sentence")
     heads = {"a": "This", "b": "The other", "ratio": "This ÷ other", "sentence": "In words"}
-    cells = {"ratio": lambda row: "\u2013" if row["ratio"] is None else f"{row['ratio']:.3g}×"}
+    cells = {
+        "ratio": lambda row: (
+            "\u2013" if row["ratio"] is None else f"{row['ratio']:.3g}\N{MULTIPLICATION SIGN}"
+        )
+    }
     shown = table(
         view.frames["differences"], scene, columns=columns, heads=heads, cells=cells, caption=title
     )
     words = "Each quantity on both sides, the largest difference first."
     tools = frame_tools(view, "differences", title, words, scene, **_options(scene.address))
-    return table_card(title, shown, tools=tools, key="differences")
+    return card(title, shown, tools=tools, key="differences")
 
 
 PANEL = Panel("workload-compare", "workload_compare", body, _options)

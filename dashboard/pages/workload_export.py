@@ -11,12 +11,13 @@ from analysis.measure import View
 from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
+from dashboard.theme import attrs
 
 FORMATS = (
     (
         "mooncake",
         "Mooncake JSONL",
-        "Arrival in milliseconds, lengths and prefix block hashes; read by most serving simulators and by aiperf.",
+        "Arrival in milliseconds, lengths and prefix block hashes; most simulators read it.",
     ),
     (
         "azure",
@@ -39,7 +40,8 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         [
             "The requests of ",
             html.Strong(names),
-            f" in {_range(scene)}, with the filters above, as a file. Prompts are never in it: they are not stored.",
+            f" in {_range(scene)}, with the filters above, as a file. ",
+            "Prompts are never in it: they are not stored.",
         ],
         className="ss-lead",
     )
@@ -63,7 +65,7 @@ def _card(scene: Scene, key: str, title: str, words: str) -> html.Section:
                 href=href,
                 download="",
                 className="ss-button is-primary",
-                **{"aria-label": f"Download {title}"},
+                **attrs({"aria-label": f"Download {title}"}),
             ),
         ],
         className="ss-card ss-way ss-span-3",

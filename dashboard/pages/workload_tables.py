@@ -9,13 +9,13 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import frame_tools, nothing_drawn, table_card
+from dashboard.cards import Slot, Unshown, card, frame_tools
 from dashboard.scene import Scene
 from dashboard.tables import table
 from dashboard.text import FEW_EVENTS
 from store.units import percent_text
 
-MakeTable = Callable[[View, Scene], html.Section]
+MakeTable = Callable[[View, Scene], Slot | Unshown]
 
 
 def _verdict_cell(row: Mapping[str, Any]) -> Any:
@@ -25,7 +25,7 @@ def _verdict_cell(row: Mapping[str, Any]) -> Any:
     return html.Span(f"✕ refused: {row['why'] or 'too far off'}", className="ss-refused")
 
 
-def arrival_fits(view: View, scene: Scene) -> html.Section:
+def arrival_fits(view: View, scene: Scene) -> Slot | Unshown:
     """Families fitted to the gaps, with their distance, refused ones included."""
     title = "Which process describes it?"
     words = (
@@ -34,9 +34,7 @@ def arrival_fits(view: View, scene: Scene) -> html.Section:
     )
     frame = view.frames.get("fits", pl.DataFrame())
     if frame.is_empty():
-        return table_card(
-            title, nothing_drawn("Nothing could be fitted: too few gaps in this range."), span=6
-        )
+        return Unshown(title, "Nothing could be fitted: too few gaps in this range.")
     columns = ("source", "family", "shape", "scale_seconds", "ks_distance", "accepted")
     shown = table(
         frame,
@@ -46,19 +44,17 @@ def arrival_fits(view: View, scene: Scene) -> html.Section:
         heads={"accepted": "Verdict"},
         caption=title,
     )
-    return table_card(
+    return card(
         title, shown, span=6, tools=frame_tools(view, "fits", title, words, scene), key="fits"
     )
 
 
-def length_fits(view: View, scene: Scene) -> html.Section:
+def length_fits(view: View, scene: Scene) -> Slot | Unshown:
     """Families fitted to the lengths, always with their distance."""
     title = "Which law do the lengths follow?"
     frame = view.frames.get("fits", pl.DataFrame())
     if frame.is_empty():
-        return table_card(
-            title, nothing_drawn("Nothing could be fitted: too few lengths in this range.")
-        )
+        return Unshown(title, "Nothing could be fitted: too few lengths in this range.")
     columns = ("source", "field", "family", "parameters", "ks_distance", "accepted")
     shown = table(
         frame,
@@ -68,42 +64,40 @@ def length_fits(view: View, scene: Scene) -> html.Section:
         heads={"accepted": "Verdict"},
         caption=title,
     )
-    words = "Families fitted to token counts, with the largest distance to the observed distribution (KS)."
-    return table_card(
-        title, shown, tools=frame_tools(view, "fits", title, words, scene), key="fits"
-    )
+    words = "Families fitted to token counts; KS is the largest distance to what was observed."
+    return card(title, shown, tools=frame_tools(view, "fits", title, words, scene), key="fits")
 
 
-def clients(view: View, scene: Scene) -> html.Section:
+def clients(view: View, scene: Scene) -> Slot | Unshown:
     """One row for each client, the largest first."""
     title = "Who are they?"
     frame = view.frames.get("clients", pl.DataFrame())
     if frame.is_empty():
-        return table_card(title, nothing_drawn("No client can be told apart here."), span=7)
+        return Unshown(title, "No client can be told apart here.")
     cells = {
         "client": lambda row: html.Strong(row["client"]),
         "failure_ratio": lambda row: _ratio_of(row["failure_ratio"], row["requests"]),
     }
     shown = table(frame, scene, cells=cells, caption=title)
     words = "Skew between clients is what makes averages over all of them misleading."
-    return table_card(
+    return card(
         title, shown, span=7, tools=frame_tools(view, "clients", title, words, scene), key="clients"
     )
 
 
-def failure_labels(view: View, scene: Scene) -> html.Section:
+def failure_labels(view: View, scene: Scene) -> Slot | Unshown:
     """Failures by label."""
     title = "Where does it fail?"
     frame = view.frames.get("by_label", pl.DataFrame())
     if frame.is_empty():
-        return table_card(title, nothing_drawn("No label to split by."))
+        return Unshown(title, "No label to split by.")
     cells = {
         "value": lambda row: html.Strong("not labelled" if row["value"] is None else row["value"]),
         "failure_ratio": lambda row: _ratio_of(row["failure_ratio"], row["attempted"]),
     }
     shown = table(frame, scene, cells=cells, caption=title)
     words = "Failed over attempted requests by each label's value."
-    return table_card(
+    return card(
         title, shown, tools=frame_tools(view, "by_label", title, words, scene), key="by-label"
     )
 
