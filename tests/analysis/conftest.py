@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,9 +28,12 @@ def database() -> Iterator[Database]:
 def add_requests(database: Database) -> Callable[..., None]:
     """Rows with `ago` seconds before NOW; other columns by name, scalars repeated."""
 
+    calls = itertools.count()
+
     def add(ago: list[float], **columns: Any) -> None:
+        call = next(calls)
         rows = {
-            "request_id": [f"{len(ago)}-{i}-{columns}" for i in range(len(ago))],
+            "request_id": [f"{call}-{i}" for i in range(len(ago))],
             "arrived_at": [(NOW - timedelta(seconds=a)).replace(tzinfo=None) for a in ago],
             "status": "ok",
             **columns,
