@@ -19,7 +19,7 @@ import duckdb
 
 from store.append import LABEL_COLUMNS, mark_dirty, register_labels
 from store.bulk_keys import TimeScan, number_copies, scan_times
-from store.bulk_read import literal, relation, verify
+from store.bulk_read import literal, refuse_broken_records, relation, verify
 from store.bulk_rejects import Reject, count_reasons, forget_scan, take_out, write_rejects
 from store.bulk_source import open_source, refuse_bad_times, settle_source
 from store.bulk_spec import BulkLoad, ImportReport
@@ -123,22 +123,21 @@ def _job(connection: Connection, run: _Run, sizes: Sequence[tuple[int, int]]) ->
     (import_id,) = connection.execute(
         "SELECT coalesce(max(import_id), 0) + 1 FROM import_run"
     ).fetchall()[0]
-    try:
-        if is_empty and _is_plain(spec):
-            table = _insert_directly(connection, spec, source_id, int(import_id))
-        else:
-            table = _stage(connection, spec)
-        run.reading = False
-        rejects = take_out(connection, spec, table)
-    finally:
-        forget_scan(connection)
+    refuse_broken_records(connection, spec)
+    if is_empty and _is_plain(spec):
+        table = _insert_directly(connection, spec, source_id, int(import_id))
+    else:
+        table = _stage(connection, spec)
+    run.reading = False
+    rejects = take_out(connection, spec, table)
+    forget_scan(connection)
     if _stamps(spec) != list(sizes):
         raise InputError("the file changed while it was read", where=str(spec.files[0]),
                          hint="wait until it is finished, then import it")  # fmt: skip
     scan = scan_times(connection, table, spec.time_column)
     if scan.rows == 0:
         raise _no_rows(spec, rejects)
-    refuse_bad_times(spec, scan, rejects)
+    refuse_bad_times(connection, spec, scan, rejects)
     counts = _settle(connection, spec, table, scan, source_id, int(import_id))
     counts.read = scan.rows + len(rejects)
     report = _report(connection, run, scan, counts, rejects, source_id)

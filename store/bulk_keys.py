@@ -9,7 +9,7 @@ over the times tells where to look.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 import numpy as np
@@ -24,6 +24,8 @@ _MIXED_FROM_SECONDS = 60.0
 _QUANTISED_RATIO = 0.5
 _FEW_ROWS = 100
 _TIED_SHARE_RATIO = 0.05
+_KEPT_GAPS = 100_000
+_REGULAR_RATIO = 0.9
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class TimeScan:
         backward_gaps: neighbours in the wrong order.
         step_us: greatest common step of all times; 0 while unknown.
         factor_jump_row: first row (from 1) whose time is a thousand times its neighbour's, or None.
+        gaps_us: the first gaps that are above zero.
     """
 
     rows: int = 0
@@ -47,6 +50,7 @@ class TimeScan:
     backward_gaps: int = 0
     step_us: int = 0
     factor_jump_row: int | None = None
+    gaps_us: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def span_seconds(self) -> float:
@@ -58,12 +62,21 @@ class TimeScan:
     @property
     def resolution_seconds(self) -> float | None:
         """The step of the clock where there are enough rows to tell, else None."""
-        return self.step_us / 1e6 if self.rows >= _FEW_ROWS and self.step_us else None
+        if self.rows < _FEW_ROWS or not self.step_us:
+            return None
+        return max(self.step_us, self._lump_us()) / 1e6
 
     @property
     def is_quantised(self) -> bool:
         """Whether most neighbours share one stamp: gaps then tell the clock, not the arrivals."""
         return self.rows >= _FEW_ROWS and self.zero_gaps / (self.rows - 1) > _QUANTISED_RATIO
+
+    def _lump_us(self) -> int:
+        """Distance of the lumps of a quantised clock whose stamps have no exact common step."""
+        if not self.is_quantised or not len(self.gaps_us):
+            return 0
+        low, middle = np.quantile(self.gaps_us, (0.1, 0.5))
+        return round(middle) if low >= _REGULAR_RATIO * middle else 0
 
     @property
     def few_ties(self) -> bool:
@@ -132,6 +145,9 @@ def _look(scan: TimeScan, times: NDArray[np.int64], previous: int | None) -> Non
     joined = times if previous is None else np.concatenate(([previous], times))
     gaps = np.diff(joined)
     scan.zero_gaps += int(np.count_nonzero(gaps == 0))
+    if len(scan.gaps_us) < _KEPT_GAPS:
+        above = gaps[gaps > 0][: _KEPT_GAPS - len(scan.gaps_us)]
+        scan.gaps_us = np.concatenate((scan.gaps_us, above))
     scan.backward_gaps += int(np.count_nonzero(gaps < 0))
     if scan.factor_jump_row is None:
         scan.factor_jump_row = _factor_jump(joined, gaps, scan.rows + (previous is None))

@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
+
 from store.bulk_spec import BulkLoad
 from store.errors import InputError
 
@@ -20,8 +22,8 @@ BLOCK_BYTES = 8 * 1024
 """A CSV line longer than this is counted; longer than twice this it is always seen."""
 MAX_LINE_FIELDS = 1_000
 """Fields in one such block of a CSV line; more is not a trace."""
-MAX_RECORD_BYTES = 256 << 20
-"""Largest JSON record; one run of a benchmark may be a single line."""
+MAX_RECORD_BYTES = 16 << 20
+"""Largest JSON record; DuckDB keeps a buffer of twice this for each thread."""
 REJECTED_SCAN = "bulk_rejected_scan"
 REJECTED_LINE = "bulk_rejected_line"
 MAX_REJECTED_LINES = 100_000
@@ -56,6 +58,26 @@ def verify(spec: BulkLoad) -> None:
         _refuse_held(path)
         if spec.reader != "parquet":
             _verify_text(path, spec)
+
+
+def refuse_broken_records(connection: duckdb.DuckDBPyConnection, spec: BulkLoad) -> None:
+    """A record whose list of rows cannot be read would vanish without a word.
+
+    Raises:
+        InputError: there is such a record.
+    """
+    if spec.unnest is None:
+        return
+    rows = connection.execute(
+        f"""SELECT n FROM (SELECT row_number() OVER () AS n, {spec.unnest} AS list
+        FROM {_json(spec)}) WHERE list IS NULL LIMIT 1"""
+    ).fetchall()
+    if rows:
+        raise InputError(
+            f"record {rows[0][0]} is no whole JSON record of this format",
+            where=str(spec.files[0]),
+            hint="fetch the file again",
+        )
 
 
 def _csv(spec: BulkLoad) -> str:
@@ -101,7 +123,7 @@ def _compression(path: Path) -> str:
     magic = _magic(path)
     if magic.startswith(_GZIP):
         return "gzip"
-    return "zstd" if magic.startswith(_ZSTD) else "none"
+    return "zstd" if magic.startswith(_ZSTD) else "uncompressed"
 
 
 def _magic(path: Path) -> bytes:
@@ -144,7 +166,7 @@ def _verify_text(path: Path, spec: BulkLoad) -> None:
             hint="import them one at a time",
         )
     is_csv = spec.reader == "csv"
-    if kind == "none":
+    if kind == "uncompressed":
         if is_csv:
             _check_plain_lines(path, spec)
         return

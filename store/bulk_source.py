@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 
 import duckdb
 
 from store.bulk_keys import TimeScan
-from store.bulk_rejects import Reject
+from store.bulk_read import relation
+from store.bulk_rejects import Reject, forget_scan
 from store.bulk_spec import MAX_SPAN_YEARS, BulkLoad, SourceSpec, seconds_text
 from store.errors import InputError
 
@@ -32,7 +34,7 @@ def open_source(connection: Connection, spec: SourceSpec, now: datetime) -> tupl
     if not rows:
         return _add_source(connection, spec, now), True
     source_id, kind, clock = rows[0]
-    if (kind, clock) != (spec.kind, spec.clock):
+    if not spec.adopt and (kind, clock) != (spec.kind, spec.clock):
         raise InputError(
             f"the source '{spec.name}' exists already as {kind} with clock '{clock}'",
             hint="give these rows another name with --name",
@@ -54,16 +56,18 @@ def settle_source(
     found = scan.resolution_seconds
     promised = spec.source.clock_resolution_seconds
     steps = [step for step in (found, promised) if step is not None]
-    step = max(steps, default=None)
+    step = max(steps, default=None) if spec.table == "request" else promised
     connection.execute(
         """UPDATE source SET clock_resolution_seconds = $step,
           prefix_block_tokens = coalesce($block, prefix_block_tokens) WHERE source_id = $source""",
         {"step": step, "block": spec.source.prefix_block_tokens, "source": source_id},
     )
-    return step, _clock_notes(scan, step)
+    return step, _clock_notes(scan, step) if spec.table == "request" else ()
 
 
-def refuse_bad_times(spec: BulkLoad, scan: TimeScan, rejects: list[Reject]) -> None:
+def refuse_bad_times(
+    connection: Connection, spec: BulkLoad, scan: TimeScan, rejects: Sequence[Reject]
+) -> None:
     """Refuse a file whose times cannot all be in the unit that was said.
 
     Raises:
@@ -77,32 +81,33 @@ def refuse_bad_times(spec: BulkLoad, scan: TimeScan, rejects: list[Reject]) -> N
             where=str(spec.files[0]),
             hint=hint,
         )
-    if spec.source.clock == "relative" and scan.factor_jump_row is not None:
+    if spec.numeric_time_seconds and scan.factor_jump_row is not None:
         raise InputError(
             f"row {scan.factor_jump_row:,}: the time is 1000 times that of its neighbour: "
             "seconds and milliseconds are mixed in one column",
             where=str(spec.files[0]),
             hint="bring the column to one unit first",
         )
-    if spec.numeric_time_seconds and spec.source.clock != "relative":
-        _refuse_other_unit(spec, rejects)
+    if spec.numeric_time_seconds and any(r.reason == spec.checks[0].reason for r in rejects):
+        _refuse_other_unit(connection, spec)
 
 
-def _refuse_other_unit(spec: BulkLoad, rejects: list[Reject]) -> None:
-    """Epoch numbers far outside 1970 to 2100 beside good ones are another unit, not bad rows."""
-    odd = next((r for r in rejects if r.reason.startswith("the time is")), None)
-    if odd is not None and any(len(word) >= 12 for word in _numbers(odd.text)):  # noqa: PLR2004
+def _refuse_other_unit(connection: Connection, spec: BulkLoad) -> None:
+    """Numbers that are no time in this unit but a good one in another are no bad rows."""
+    number = spec.numeric_time_seconds
+    good = "BETWEEN epoch(TIMESTAMP '2000-01-01') AND epoch(TIMESTAMP '2100-01-01')"
+    scales = " OR ".join(f"({number}) / {factor} {good}" for factor in ("1e3", "1e6", "1e9"))
+    (odd,) = connection.execute(f"SELECT count(*) FROM {relation(spec)} WHERE {scales}").fetchall()[
+        0
+    ]
+    forget_scan(connection)
+    if odd:
         raise InputError(
-            f"line {odd.line}: the time does not fit the unit of the other rows: "
+            f"{odd:,} of the times are a thousandfold (or more) of what fits the others: "
             "two units are mixed in one column",
-            where=odd.file,
+            where=str(spec.files[0]),
             hint="bring the column to one unit first",
         )
-
-
-def _numbers(text: str) -> list[str]:
-    """Runs of digits; an epoch in milliseconds has thirteen, in seconds ten."""
-    return "".join(c if c.isdigit() else " " for c in text).split()
 
 
 def _add_source(connection: Connection, spec: SourceSpec, now: datetime) -> int:
@@ -137,5 +142,5 @@ def _clock_notes(scan: TimeScan, step: float | None) -> tuple[str, ...]:
             "stamp, so gaps between arrivals cannot be analysed"
         )
     if scan.backward_gaps:
-        notes.append(f"{scan.backward_gaps:,} rows are out of time order")
+        notes.append(f"rows out of time order: {scan.backward_gaps:,}")
     return tuple(notes)

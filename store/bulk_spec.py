@@ -39,6 +39,7 @@ class SourceSpec:
         licence: SPDX name and whom to attribute, where known.
         details: anything else worth keeping, as JSON.
         kind: "trace", or "live" for a re-import of the live fleet's own rows.
+        adopt: an existing source of this name keeps its own clock instead of being compared.
     """
 
     name: str
@@ -50,6 +51,7 @@ class SourceSpec:
     licence: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     kind: Literal["trace", "live"] = "trace"
+    adopt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,6 @@ class ImportReport:
 def seconds_text(seconds: float) -> str:
     """Seconds with the unit that reads best: "3 s", "1 ms", "1 us"."""
     for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "us")):
-        if seconds * factor >= 0.9995:  # noqa: PLR2004 - 1 of this unit, allowing for rounding
+        if seconds * factor >= 0.9995:
             return f"{seconds * factor:.4g} {unit}"
     return f"{seconds * 1e9:.4g} ns"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from collector.traces.expressions import CHECK_TIME, token_checks, tokens
+from collector.traces.format import TraceFormat, stem
 from collector.traces.head import Head
 from store.bulk_spec import BulkLoad, SourceSpec
 
@@ -19,20 +20,20 @@ _YEAR = re.compile(r"^(20\d\d)-", re.MULTILINE)
 _LICENCE = "CC-BY-4.0, Azure/AzurePublicDataset"
 
 
-def matches(head: Head) -> bool:
+def _matches(head: Head) -> bool:
     """Whether the header is Azure's."""
     return head.kind == "csv" and head.columns == COLUMNS
 
 
-def source_name(head: Head) -> str:
+def _sources(head: Head) -> tuple[str, ...]:
     """`azure-2023-conv`, `azure-2024-code`; the file's own name where it tells no service."""
     year = _YEAR.search(head.text)
     route = _route(head.path)
-    stem = head.path.name.split(".")[0].lower()
-    return "-".join(("azure", year[1] if year else "", route or stem)).replace("--", "-")
+    parts = ("azure", year[1] if year else "", route or stem(head))
+    return ("-".join(part for part in parts if part),)
 
 
-def build(heads: Sequence[Head], name: str) -> BulkLoad:
+def _build(heads: Sequence[Head], name: str) -> BulkLoad:
     """The load of Azure files that belong to one service."""
     routes = {_route(head.path) for head in heads}
     route = routes.pop() if len(routes) == 1 else None
@@ -65,3 +66,12 @@ def _notes(heads: Sequence[Head]) -> tuple[str, ...]:
     if any(re.search(r"\.\d{7}", head.text) for head in heads):
         return ("stamps carry 100 ns digits; the store keeps microseconds",)
     return ()
+
+
+AZURE = TraceFormat(
+    "azure",
+    "Azure LLM inference (TIMESTAMP,ContextTokens,GeneratedTokens)",
+    _matches,
+    _sources,
+    _build,
+)

@@ -46,13 +46,21 @@ def scaled(column: str, unit: str) -> str:
 
 def tokens(column: str) -> str:
     """SQL of a token count; absurd ones become one above the limit so that the check finds them."""
-    return f"CAST(greatest(least({column}, {MAX_TOKENS + 1}), -1) AS INTEGER)"
+    return (
+        f"CAST(CASE WHEN {column} > {MAX_TOKENS} THEN {MAX_TOKENS + 1} "
+        f"WHEN {column} < 0 THEN -1 ELSE {column} END AS INTEGER)"
+    )
+
+
+def guarded(column: str, kind: str, bad: str) -> str:
+    """SQL of a value of an untyped column: NULL stays NULL, what does not fit becomes `bad`."""
+    return f"CASE WHEN {column} IS NOT NULL THEN coalesce(TRY_CAST({column} AS {kind}), {bad}) END"
 
 
 def token_checks(*columns: str) -> tuple[Check, ...]:
     """Checks for stored token columns."""
     return tuple(
-        Check(f"{column} is negative or above {MAX_TOKENS:,}",
+        Check(f"{column} is not a whole number from 0 to {MAX_TOKENS:,}",
               f"{column} < 0 OR {column} > {MAX_TOKENS}")
         for column in columns
     )  # fmt: skip
@@ -63,4 +71,11 @@ def seconds_checks(*columns: str) -> tuple[Check, ...]:
     return tuple(
         Check(f"{column} is negative or not a number", f"{column} < 0 OR NOT isfinite({column})")
         for column in columns
+    )
+
+
+def required_checks(*columns: str) -> tuple[Check, ...]:
+    """Checks for stored columns that the format always fills."""
+    return tuple(
+        Check(f"{column} is missing or not a number", f"{column} IS NULL") for column in columns
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,9 @@ from store.errors import InputError
 
 HEAD_BYTES = 64 * 1024
 """Decompressed bytes looked at to recognise a format."""
+
+_RECORDS = 100
+"""JSON records looked at for their keys."""
 
 Kind = Literal["csv", "json", "parquet"]
 
@@ -27,7 +30,7 @@ class Head:
         path: the file.
         kind: what sort of text it is.
         columns: CSV header fields, keys of the first JSON record, or Parquet column names.
-        record: the first JSON record when it fits the head, else None.
+        record: the first JSON record; empty when it does not fit the head.
         first: the fields of the first CSV line (the header when there is one).
         delimiter: CSV separator.
         text: the decompressed head.
@@ -37,7 +40,7 @@ class Head:
     path: Path
     kind: Kind
     columns: tuple[str, ...]
-    record: dict[str, Any] | None = None
+    record: dict[str, Any] = field(default_factory=dict)
     first: tuple[str, ...] = ()
     delimiter: str = ","
     text: str = ""
@@ -131,13 +134,18 @@ def _text_head(path: Path, text: str) -> Head:
 
 
 def _json_head(path: Path, text: str, line: str) -> Head:
+    records = [_record(row) for row in text.splitlines()[:_RECORDS]]
+    # Not every record has every field: a column is what any of the first ones has.
+    names = dict.fromkeys(str(key) for record in records for key in record)
+    return Head(path, "json", tuple(names), record=_record(line), text=text)
+
+
+def _record(line: str) -> dict[str, Any]:
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
-        record = None
-    if isinstance(record, dict):
-        return Head(path, "json", tuple(map(str, record)), record=record, text=text)
-    return Head(path, "json", (), text=text)
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _parquet_head(path: Path) -> Head:

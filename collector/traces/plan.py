@@ -2,56 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from collector.traces import azure
+from collector.traces import mapped
+from collector.traces.azure import AZURE
+from collector.traces.burstgpt import BURSTGPT
+from collector.traces.format import Match, TraceFormat
 from collector.traces.head import Head, read_head
+from collector.traces.mooncake import MOONCAKE
+from collector.traces.own import OWN
+from collector.traces.servegen import SERVEGEN
+from collector.traces.vtc import VTC
 from store.bulk_spec import BulkLoad
 from store.errors import InputError
 
-
-@dataclass(frozen=True, slots=True)
-class TraceFormat:
-    """A public trace format.
-
-    Attributes:
-        name: what `--format` calls it.
-        title: what it is, with its columns; for help and for "unknown format".
-        matches: whether a head is of this format.
-        source_name: name of the source that a file belongs to; files with equal names are one load.
-        build: the load of all files of one source.
-    """
-
-    name: str
-    title: str
-    matches: Callable[[Head], bool]
-    source_name: Callable[[Head], str]
-    build: Callable[[Sequence[Head], str], BulkLoad]
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A recognised file.
-
-    Attributes:
-        format: its format.
-        head: what was seen of it.
-    """
-
-    format: TraceFormat
-    head: Head
-
-
 FORMATS: Mapping[str, TraceFormat] = {
-    "azure": TraceFormat(
-        "azure",
-        "Azure LLM inference (TIMESTAMP,ContextTokens,GeneratedTokens)",
-        azure.matches,
-        azure.source_name,
-        azure.build,
-    ),
+    "azure": AZURE,
+    "burstgpt": BURSTGPT,
+    "mooncake": MOONCAKE,
+    "vtc": VTC,
+    "servegen": SERVEGEN,
+    "servescope": OWN,
 }
 """Every format that `--format auto` tries; `mapped` needs `--map` and is not among them."""
 
@@ -67,8 +40,6 @@ def sniff(path: Path, format_name: str = "auto") -> Match:
         InputError: unreadable, of no known format, or not of the named one.
     """
     head = read_head(path)
-    if format_name not in ("auto", *FORMATS):
-        raise InputError(f"no format is called '{format_name}'", hint=", ".join(FORMATS))
     for trace_format in FORMATS.values():
         if format_name in ("auto", trace_format.name) and trace_format.matches(head):
             return Match(trace_format, head)
@@ -77,7 +48,7 @@ def sniff(path: Path, format_name: str = "auto") -> Match:
 
 def plan(
     paths: Sequence[Path],
-    format: str = "auto",
+    format: str = "auto",  # noqa: A002 - the command line calls it so
     mapping: Mapping[str, str] | None = None,
     source_name: str | None = None,
     rejects_file: Path | None = None,
@@ -92,25 +63,76 @@ def plan(
         rejects_file: where refused rows go.
 
     Raises:
-        InputError: see `sniff`; or files of several formats under one source name.
+        InputError: see `sniff`; or a map that does not fit, or files of several formats or sources
+            under one name.
     """
     if not paths:
         raise InputError("no file was named", hint="servescope import FILE")
-    groups: dict[tuple[str, str], list[Match]] = {}
-    for path in paths:
-        match = sniff(Path(path), format)
-        name = source_name or match.format.source_name(match.head)
-        groups.setdefault((name, match.format.name), []).append(match)
-    return [
-        replace(
-            group[0].format.build([match.head for match in group], name), rejects_file=rejects_file
+    if format not in ("auto", "mapped", *FORMATS):
+        raise InputError(f"no format is called '{format}'", hint=", ".join((*FORMATS, "mapped")))
+    if mapping and format not in ("auto", "mapped"):
+        raise InputError(
+            f"--map does not go with the {format} format", hint="leave one of them out"
         )
+    if format == "mapped" and not mapping:
+        raise InputError("the mapped format needs a map", hint="--map 'arrived_at=COLUMN:s'")
+    files = [Path(path).absolute() for path in paths]
+    loads = _plan_mapped(files, mapping) if mapping else _plan_known(files, format)
+    if source_name:
+        loads = _merged(loads, source_name)
+    return [replace(load, rejects_file=rejects_file) for load in loads]
+
+
+def parse_map(texts: Sequence[str]) -> dict[str, str]:
+    """Read `--map` values: `stored=column[:unit]`, several separated by commas.
+
+    Raises:
+        InputError: an entry without `=`, or the same name twice.
+    """
+    mapping: dict[str, str] = {}
+    for text in (part for value in texts for part in value.split(",") if part.strip()):
+        stored, equals, column = (part.strip() for part in text.partition("="))
+        if not (stored and equals and column):
+            raise InputError(f"'{text}' is not a map entry", hint="write arrived_at=Timestamp:ms")
+        if stored in mapping:
+            raise InputError(f"the map names '{stored}' twice", hint="leave one of them out")
+        mapping[stored] = column
+    return mapping
+
+
+def _plan_known(files: Sequence[Path], format_name: str) -> list[BulkLoad]:
+    groups: dict[tuple[str, str], list[Match]] = {}
+    for path in files:
+        match = sniff(path, format_name)
+        for name in match.format.sources(match.head):
+            # Files with other columns are another load into the same source.
+            shape = "" if match.head.kind == "json" else "\0".join(match.head.columns)
+            key = (name, match.format.name + ("" if match.format is SERVEGEN else shape))
+            groups.setdefault(key, []).append(match)
+    return [
+        group[0].format.build([match.head for match in group], name)
         for (name, _), group in groups.items()
     ]
 
 
+def _plan_mapped(files: Sequence[Path], mapping: Mapping[str, str]) -> list[BulkLoad]:
+    heads = [read_head(path) for path in files]
+    return [mapped.build([head], mapped.sources(head)[0], mapping) for head in heads]
+
+
+def _merged(loads: Sequence[BulkLoad], name: str) -> list[BulkLoad]:
+    """All loads into one source of this name; they must agree on format and clock."""
+    kinds = {(load.source.format, load.source.clock, load.where) for load in loads}
+    if len(kinds) > 1:
+        raise InputError(
+            f"these files cannot all become the source '{name}'",
+            hint="they differ in format, clock or source; import them one at a time",
+        )
+    return [replace(load, source=replace(load.source, name=name)) for load in loads]
+
+
 def _unknown(head: Head, format_name: str) -> InputError:
-    seen = ", ".join(head.columns[:12]) or "none"
+    seen = ", ".join(head.columns[:12])[:300] or "none"
     if format_name != "auto":
         return InputError(
             f"this is not the {format_name} format; its columns are: {seen}",

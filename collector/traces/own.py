@@ -1,0 +1,138 @@
+"""servescope's own Parquet export: rows with their keys, so that a re-import changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from collector.traces.expressions import (
+    CHECK_TIME,
+    literal,
+    seconds_checks,
+    token_checks,
+)
+from collector.traces.format import TraceFormat
+from collector.traces.head import Head, bad_file
+from store.bulk_spec import LABELS, BulkLoad, SourceSpec
+
+SOURCES_KEY = "servescope_sources"
+"""Parquet metadata: JSON, source name -> fields of `SourceSpec`."""
+_REQUEST = {"source", "arrived_at", "status", "request_key"}
+_RATE = {"source", "client", "window_start_at", "rate_per_second"}
+_TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "predicted_output_tokens")
+_SECONDS = (
+    "queue_seconds",
+    "prefill_seconds",
+    "decode_seconds",
+    "ttft_seconds",
+    "tpot_seconds",
+    "e2e_seconds",
+)
+_RATE_COLUMNS = (
+    "client",
+    "window_seconds",
+    "rate_per_second",
+    "interarrival_cv",
+    "family",
+    "shape",
+    "scale_seconds",
+)
+_YEAR_2000_SECONDS = 946_684_800
+
+
+def _matches(head: Head) -> bool:
+    return head.kind == "parquet" and any(
+        needed <= set(head.columns) for needed in (_REQUEST, _RATE)
+    )
+
+
+def _sources(head: Head) -> tuple[str, ...]:
+    import polars as pl
+
+    try:
+        names = pl.scan_parquet(head.path, glob=False).select(pl.col("source").unique()).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise bad_file(head.path, "the Parquet file is damaged", "export it again") from error
+    found = tuple(sorted(str(name) for name in names["source"] if name is not None))
+    if not found:
+        raise bad_file(head.path, "there are no rows in the file", "export it again")
+    return found
+
+
+def _build(heads: Sequence[Head], name: str) -> BulkLoad:
+    head = heads[0]
+    spec = _spec(head, name)
+    where = f"source = {literal(name)}"
+    files = tuple(h.path for h in heads)
+    columns = dict.fromkeys(head.columns, "")
+    if "request_key" not in head.columns:
+        return BulkLoad(
+            source=spec,
+            files=files,
+            reader="parquet",
+            columns=columns,
+            select={"window_start_at": "window_start_at"}
+            | {column: column for column in _RATE_COLUMNS},
+            where=where,
+            table="client_rate",
+            units="client rates in servescope's own columns",
+        )
+    present = [
+        column
+        for column in (*_TOKENS, *_SECONDS, "trace_id", "decision_id")
+        if column in head.columns
+    ]
+    return BulkLoad(
+        source=spec,
+        files=files,
+        reader="parquet",
+        columns=columns,
+        select={"arrived_at": "arrived_at"} | {column: column for column in present},
+        labels={label: label for label in LABELS if label in head.columns},
+        status="status::VARCHAR",
+        session="session_id" if "session_id" in head.columns else None,
+        blocks="block_hashes" if "block_hashes" in head.columns else None,
+        checks=(
+            CHECK_TIME,
+            *token_checks(*(c for c in _TOKENS if c in present)),
+            *seconds_checks(*(c for c in _SECONDS if c in present)),
+        ),
+        where=where,
+        key="request_key",
+        units="rows in servescope's own columns and units",
+    )
+
+
+def _spec(head: Head, name: str) -> SourceSpec:
+    """The source as it was exported; without metadata, what its times suggest."""
+    known = _metadata(head).get(name)
+    if isinstance(known, dict):
+        fields = {key: known[key] for key in SourceSpec.__dataclass_fields__ if key in known}
+        return SourceSpec(**{**fields, "name": name, "adopt": True})
+    if name == "live":
+        return SourceSpec(name, "live", "utc", time_zone="UTC", kind="live", adopt=True)
+    clock: Any = "utc" if _first_seconds(head) >= _YEAR_2000_SECONDS else "relative"
+    return SourceSpec(name, "servescope", clock, adopt=True)
+
+
+def _metadata(head: Head) -> dict[str, Any]:
+    try:
+        found = orjson.loads((head.metadata or {}).get(SOURCES_KEY, "{}"))
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _first_seconds(head: Head) -> float:
+    import polars as pl
+
+    column = "arrived_at" if "arrived_at" in head.columns else "window_start_at"
+    first = pl.scan_parquet(head.path, glob=False).select(pl.col(column).min()).collect().item()
+    if first is None:
+        return 0.0
+    return float((first.replace(tzinfo=None) - type(first)(1970, 1, 1)).total_seconds())
+
+
+OWN = TraceFormat("servescope", "servescope's own Parquet export", _matches, _sources, _build)
