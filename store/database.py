@@ -40,6 +40,8 @@ class Database:
         self.reader = Reader(connection, settings)
         # Ad-hoc SQL waits for its own turn, so that it never takes a slot from the pages.
         self.adhoc_reader = Reader(connection, settings, slots=1)
+        # An export holds its slot for as long as somebody downloads.
+        self.export_reader = Reader(connection, settings, slots=2)
 
     @classmethod
     def open(
@@ -82,6 +84,7 @@ class Database:
         self.writer.close()
         self.reader.close()
         self.adhoc_reader.close()
+        self.export_reader.close()
         self._connection.close()
 
     def size_bytes(self) -> int | None:

@@ -75,14 +75,17 @@ class Reader:
             return row[0] if row else None
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self, limit_seconds: float | None = None) -> Iterator[Snapshot]:
         """Several queries over one state of the store, under one time limit.
+
+        Args:
+            limit_seconds: > 0; None takes `query_limit_seconds`.
 
         Raises:
             QueryTimeout: as in `frame`, for all of them together.
             StoreError: as in `frame`.
         """
-        with self.cursor(self._settings.query_limit_seconds) as cursor:
+        with self.cursor(limit_seconds or self._settings.query_limit_seconds) as cursor:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             try:
                 yield Snapshot(cursor)
