@@ -14,6 +14,7 @@ Clock = Literal["utc", "local_unknown", "relative"]
 
 LIVE_SOURCE_ID = 1
 DEFAULT_LIVE_SECONDS = 6 * 3600
+LEAST_LIVE_SECONDS = 900
 LABELS = ("model", "tenant", "route", "instance")
 _TOKEN = re.compile(r"^now(?:-(\d+)([smhdw]))?$")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -189,8 +190,10 @@ def _anchor(chosen: Sequence[SourceInfo], now: datetime) -> datetime:
 
 
 def _start(chosen: Sequence[SourceInfo], end: datetime) -> datetime:
-    """A whole trace by default; six hours of live data."""
+    """A whole trace by default; of live data six hours, or what there is, at least 15 minutes."""
     starts = [source.first_at for source in chosen if source.first_at is not None]
     if starts and all(source.kind == "trace" for source in chosen):
         return min(min(starts), end - timedelta(microseconds=1))
-    return end - timedelta(seconds=DEFAULT_LIVE_SECONDS)
+    longest = end - timedelta(seconds=DEFAULT_LIVE_SECONDS)
+    shortest = end - timedelta(seconds=LEAST_LIVE_SECONDS)
+    return max(longest, min(min(starts, default=longest), shortest))

@@ -55,7 +55,8 @@ WHERE s.kind = 'gauge' AND list_contains($signals, s.signal)
 GROUP BY ALL ORDER BY s.target_id, s.signal, bin DESC
 """
 
-# Kept: the last point of each bin, and both sides of every drop, so that no reset is lost.
+# Kept: the first point, the last of each bin, and both sides of every drop, so that two scrapes
+# already give a rate and no reset is lost.
 COUNTER_POINTS = f"""
 WITH b AS (
   SELECT p.series_id, p.sampled_at, p.value, {_WIDTH} AS bin
@@ -72,7 +73,8 @@ SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model)
        k.sampled_at AS at, k.bin, k.value
 FROM k JOIN series AS s USING (series_id) JOIN target AS t USING (target_id)
 WHERE t.removed_at IS NULL
-  AND (k.bin_after IS DISTINCT FROM k.bin OR k.value_before > k.value OR k.value_after < k.value)
+  AND (k.value_before IS NULL OR k.bin_after IS DISTINCT FROM k.bin
+       OR k.value_before > k.value OR k.value_after < k.value)
 ORDER BY s.series_id, k.sampled_at
 """
 
@@ -94,7 +96,8 @@ SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model)
 FROM k JOIN histogram_sample AS p ON p.series_id = k.series_id AND p.sampled_at = k.sampled_at
 JOIN series AS s ON s.series_id = k.series_id JOIN target AS t USING (target_id)
 WHERE t.removed_at IS NULL
-  AND (k.bin_after IS DISTINCT FROM k.bin OR k.held_before > k.held OR k.held_after < k.held
+  AND (k.held_before IS NULL OR k.bin_after IS DISTINCT FROM k.bin
+       OR k.held_before > k.held OR k.held_after < k.held
        OR k.layout_before <> k.layout OR k.layout_after <> k.layout)
 ORDER BY s.series_id, k.sampled_at
 """
