@@ -51,7 +51,9 @@ class HttpCollector:
 
     def reader(self, engine: Engine) -> PageReader:
         """The reader of an engine's pages."""
-        return self._readers.setdefault(engine.name, PageReader(engine))
+        if engine.name not in self._readers:
+            self._readers[engine.name] = PageReader(engine)
+        return self._readers[engine.name]
 
     async def get(
         self, url: str, timeout_seconds: float, accept: str, most_bytes: int

@@ -292,6 +292,7 @@ class Scheduler:
     async def _deliver(self) -> None:
         while not (self._closing.is_set() and not self._waiting):
             await self._arrived.wait()
+            await self._pause(self._settings.store_every_seconds)
             self._arrived.clear()
             while self._waiting:
                 many = min(_BATCH_SCRAPES, len(self._waiting))
@@ -319,6 +320,8 @@ class Scheduler:
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not into closing time."""
+        if seconds <= 0 or self._closing.is_set():
+            return
         waiting = {
             asyncio.create_task(self._clock.sleep(seconds)),
             asyncio.create_task(_set(self._closing)),

@@ -15,6 +15,8 @@ class ScrapeSettings:
         most_body_bytes: larger pages are refused, counted after unpacking.
         most_page_samples: pages with more samples are refused.
         most_concurrent_scrapes: scrapes going on at the same time.
+        store_every_seconds: results are handed to the store together this often; a commit costs the
+            same for one scrape and for fifty.
         most_waiting_scrapes: results kept while the store is slow; beyond it the oldest are dropped
             and counted.
         close_timeout_seconds: how long closing waits for the last results to be stored.
@@ -25,6 +27,7 @@ class ScrapeSettings:
     most_body_bytes: int = 10_000_000
     most_page_samples: int = 200_000
     most_concurrent_scrapes: int = 64
+    store_every_seconds: float = 0.5
     most_waiting_scrapes: int = 2_000
     close_timeout_seconds: float = 5.0
 
@@ -45,8 +48,9 @@ class ScrapeSettings:
         ):
             if not getattr(self, name) > 0:
                 raise _out_of_range(name, "above 0")
-        if not self.close_timeout_seconds >= 0:
-            raise _out_of_range("close_timeout_seconds", "0 or more")
+        for name in ("store_every_seconds", "close_timeout_seconds"):
+            if not getattr(self, name) >= 0:
+                raise _out_of_range(name, "0 or more")
 
 
 def _out_of_range(name: str, must: str) -> ValueError:

