@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -36,7 +38,8 @@ class Database:
         self.settings = settings
         self.clock = clock
         self._connection = connection
-        self.writer = Writer(connection.cursor(), settings, clock)
+        free_bytes = partial(_free_bytes, path.absolute().parent) if path is not None else None
+        self.writer = Writer(connection.cursor(), settings, clock, free_bytes)
         self.reader = Reader(connection, settings)
         # Ad-hoc SQL waits for its own turn, so that it never takes a slot from the pages.
         self.adhoc_reader = Reader(connection, settings, slots=1)
@@ -122,6 +125,10 @@ def _forbid_files(connection: duckdb.DuckDBPyConnection, path: Path | None) -> N
         connection.execute(f"SET allowed_directories = ['{folder}/']")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
 
 
 def _connect(path: Path | None, settings: StoreSettings) -> duckdb.DuckDBPyConnection:

@@ -80,7 +80,7 @@ def delete_old(
 
 def checkpoint(writer: Writer) -> None:
     """Move the write-ahead log into the file and give back space of deleted rows."""
-    writer.run(lambda connection: connection.execute("CHECKPOINT")).result()
+    writer.run(lambda connection: connection.execute("CHECKPOINT"), changes=False).result()
 
 
 def _delete(

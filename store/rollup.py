@@ -97,7 +97,9 @@ def refresh_due(
     """
     buckets = left = 0
     for _ in range(most_portions):
-        done = writer.run(lambda con: refresh(con, now=now, kept_since=kept_since)).result()
+        done = writer.run(
+            lambda con: refresh(con, now=now, kept_since=kept_since), changes=False
+        ).result()
         buckets, left = buckets + done.buckets, done.buckets_left
         if not left:
             break

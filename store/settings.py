@@ -12,6 +12,7 @@ class StoreSettings:
     Attributes:
         memory_limit_bytes: DuckDB's own limit; larger work spills to disk.
         spill_limit_bytes: most disk that work larger than memory may take beside the store.
+        disk_reserve_bytes: new rows are refused when less than this is free beside the store.
         threads: DuckDB worker threads; None means one a core.
         queue_rows: rows that may wait for the writer; more are refused, never dropped.
         queue_batches: batches that may wait for the writer.
@@ -25,6 +26,7 @@ class StoreSettings:
 
     memory_limit_bytes: int = 1 << 30
     spill_limit_bytes: int = 16 << 30
+    disk_reserve_bytes: int = 128 << 20
     threads: int | None = None
     queue_rows: int = 500_000
     queue_batches: int = 1000

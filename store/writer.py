@@ -16,6 +16,7 @@ from store.append import APPENDERS
 from store.clock import Clock
 from store.errors import InputError, StoreError, WriterOverloaded
 from store.settings import StoreSettings
+from store.units import bytes_text
 
 T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
@@ -35,6 +36,7 @@ class _Append:
 class _Job:
     work: Callable[[Connection], Any]
     future: Future[Any]
+    changes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class WriterStats:
         batches_failed: batches that were refused because their content was wrong.
         batches_refused: batches turned away because the queue was full.
         oldest_wait_seconds: how long the oldest waiting batch has waited; 0 when none waits.
+        stopped_by: the error after which DuckDB refuses everything until the store is opened again;
+            None while it works.
     """
 
     queued_batches: int
@@ -60,15 +64,31 @@ class WriterStats:
     batches_failed: int
     batches_refused: int
     oldest_wait_seconds: float
+    stopped_by: str | None
 
 
 class Writer:
-    """Owns the only write connection. `append` and `run` may be called from any thread."""
+    """Owns the only write connection. `append` and `run` may be called from any thread.
 
-    def __init__(self, connection: Connection, settings: StoreSettings, clock: Clock) -> None:
+    Args:
+        connection: for this writer alone.
+        settings: queue lengths, disk reserve.
+        clock: measures waiting.
+        free_bytes: free disk space beside the store; None when it is in memory.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        settings: StoreSettings,
+        clock: Clock,
+        free_bytes: Callable[[], int] | None = None,
+    ) -> None:
         self._connection = connection
         self._settings = settings
         self._clock = clock
+        self._free_bytes = free_bytes
+        self._stopped_by: str | None = None
         self._queue: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -109,11 +129,12 @@ class Writer:
             self._queue.put(_Append(table, frame, future))
         return future
 
-    def run(self, work: Callable[[Connection], T]) -> Future[T]:
+    def run(self, work: Callable[[Connection], T], *, changes: bool = True) -> Future[T]:
         """Queue a piece of work that runs on the writer thread inside one transaction.
 
         Args:
             work: gets the write connection; whatever it raises rolls the transaction back.
+            changes: whether it may change what queries answer; False leaves `version` as it is.
 
         Returns:
             A future with its result, set after the commit.
@@ -124,7 +145,7 @@ class Writer:
         future: Future[T] = Future()
         with self._lock:
             self._admit(0)
-            self._queue.put(_Job(work, future))
+            self._queue.put(_Job(work, future, changes))
         return future
 
     def version(self) -> int:
@@ -144,11 +165,12 @@ class Writer:
                 self._counts["failed"],
                 self._counts["refused"],
                 waited,
+                self._stopped_by,
             )
 
     def flush(self) -> None:
         """Wait until everything queued so far is durable."""
-        self.run(lambda _: None).result()
+        self.run(lambda _: None, changes=False).result()
 
     def close(self) -> None:
         """Write what is queued, then stop. Safe to call twice and without start."""
@@ -165,6 +187,12 @@ class Writer:
         """Count a batch in, or refuse it. The lock is held."""
         if self._closed:
             raise StoreError("the store is closed", hint="open it again")
+        if self._stopped_by is not None:
+            raise StoreError(
+                f"the store stopped: {self._stopped_by}",
+                hint="mend the cause (is the disk full?) and start the server again; what was"
+                " acknowledged is kept",
+            )
         too_many = self._queued_batches >= self._settings.queue_batches
         too_large = self._queued_rows + rows > self._settings.queue_rows and self._queued_rows > 0
         if too_many or too_large:
@@ -213,6 +241,7 @@ class Writer:
     def _write(self, appends: list[_Append]) -> None:
         """One transaction for all; if one batch is bad, each gets its own."""
         try:
+            self._check_space()
             added = self._transaction(lambda con: [self._insert(con, a) for a in appends])
         except Exception as error:  # noqa: BLE001 - one of the three places that record and go on
             if len(appends) == 1:
@@ -221,6 +250,7 @@ class Writer:
             for append in appends:
                 self._write([append])
             return
+        self._count_version(changed=any(added))
         for append, rows in zip(appends, added, strict=True):
             self._counts["added"] += rows
             self._counts["duplicate"] += append.frame.height - rows
@@ -236,6 +266,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the caller gets it through the future
             self._fail(job.future, error)
             return
+        self._count_version(changed=job.changes)
         job.future.set_result(result)
 
     def _transaction(self, work: Callable[[Connection], T]) -> T:
@@ -246,10 +277,24 @@ class Writer:
         except BaseException:
             self._rollback()
             raise
-        with self._lock:
-            self._version += 1
-            self._counts["commits"] += 1
         return result
+
+    def _count_version(self, *, changed: bool) -> None:
+        with self._lock:
+            self._version += changed
+            self._counts["commits"] += 1
+
+    def _check_space(self) -> None:
+        """DuckDB gives up for good when a checkpoint finds the disk full; stop before that."""
+        if self._free_bytes is None:
+            return
+        free = self._free_bytes()
+        if free < self._settings.disk_reserve_bytes:
+            raise StoreError(
+                f"only {bytes_text(free)} are free beside the store; nothing of this batch was"
+                " taken",
+                hint="free some space, then send again",
+            )
 
     def _rollback(self) -> None:
         try:
@@ -259,9 +304,18 @@ class Writer:
 
     def _fail(self, future: Future[Any], error: Exception) -> None:
         self._counts["failed"] += 1
+        if isinstance(error, duckdb.FatalException):
+            self._stopped_by = _root_cause(error)
         if isinstance(error, duckdb.Error):
-            wrapped = StoreError(str(error).strip(), hint="the transaction was rolled back")
+            text = " ".join(str(error).split("\n\nLINE ")[0].split())
+            wrapped = StoreError(text, hint="the transaction was rolled back")
             wrapped.__cause__ = error
             future.set_exception(wrapped)
         else:
             future.set_exception(error)
+
+
+def _root_cause(error: duckdb.Error) -> str:
+    """What DuckDB says was the first error, without its advice."""
+    original = str(error).split('Original error: "')[-1].splitlines()[0]
+    return original.strip().rstrip('"')

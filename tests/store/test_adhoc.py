@@ -144,9 +144,10 @@ def test_rows_are_capped_and_said_to_be(database):
     assert not adhoc.query(database, "SELECT * FROM range(5)", row_cap=5).truncated
 
 
-def test_bytes_are_capped(database):
+def test_bytes_are_capped(database, monkeypatch):
     """A few rows of enormous text stop early, too."""
-    sql = "SELECT repeat('x', 9000) AS text FROM range(100000)"
+    monkeypatch.setattr(adhoc, "RESULT_LIMIT_BYTES", 1 << 20)
+    sql = "SELECT repeat('x', 1000) AS text FROM range(9000)"
     result = adhoc.query(database, sql)
     assert result.truncated
     assert "MiB" in result.truncated_why

@@ -189,3 +189,25 @@ def test_any_sequence_of_resends_stores_each_row_once(shared_database, batches):
     assert added == wanted
     sql = "SELECT count(*) FROM requests WHERE route = $attempt"
     assert shared_database.reader.scalar(sql, attempt=attempt) == wanted
+
+
+def test_a_nearly_full_disk_refuses_rows_and_goes_on_reading(tmp_path):
+    """Rows are refused before the disk is full: DuckDB itself would not survive that."""
+    settings = StoreSettings(disk_reserve_bytes=1 << 62)
+    with Database.open(tmp_path / "a.duckdb", settings, WallClock()) as database:
+        with pytest.raises(StoreError, match="free beside the store"):
+            database.writer.append("request", requests(1)).result()
+        assert database.writer.stats().batches_failed == 1
+        assert database.writer.stats().stopped_by is None
+        assert database.reader.scalar("SELECT count(*) FROM request") == 0
+
+
+def test_only_what_changes_rows_makes_a_new_version(database):
+    """Views are not computed anew for a resend, a flush or a checkpoint."""
+    database.writer.append("request", requests(3)).result()
+    before = database.writer.version()
+    database.writer.append("request", requests(3)).result()
+    database.writer.flush()
+    assert database.writer.version() == before
+    database.writer.append("request", requests(4)).result()
+    assert database.writer.version() == before + 1
