@@ -51,9 +51,10 @@ def _bad_url(where: str, message: str) -> CollectError:
 def base_url(metrics_url: str) -> str | None:
     """Address of the engine's other answers; None when the page does not end in /metrics."""
     parts = urlsplit(metrics_url)
-    if not parts.path.endswith(_METRICS_PATH):
+    path = parts.path.rstrip("/")
+    if not path.endswith(_METRICS_PATH):
         return None
-    path = parts.path.removesuffix(_METRICS_PATH)
+    path = path.removesuffix(_METRICS_PATH)
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 

@@ -22,6 +22,9 @@ from store.clock import Clock
 _FACT_TRIES = 3
 _FACT_SECONDS = 1.0
 _MOST_FACT_BYTES = 1_000_000
+# uvicorn (vLLM) and llama-server close a connection after five idle seconds; one that is reused at
+# that very moment looks like a dead target.
+_REUSE_SECONDS = 4.0
 
 
 class HttpCollector:
@@ -74,7 +77,11 @@ class HttpCollector:
             self._client = httpx2.AsyncClient(
                 # A proxy from the environment is meant for the way out, not for engines next door.
                 trust_env=False,
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=4 * most),
+                limits=httpx2.Limits(
+                    max_connections=None,
+                    max_keepalive_connections=4 * most,
+                    keepalive_expiry=_REUSE_SECONDS,
+                ),
             )
         return self._client
 

@@ -125,6 +125,7 @@ class Scheduler:
         self._skipped_before = 0
         self._dropped = 0
         self._sink_failures = 0
+        self._sink_works = True
 
     async def start(self) -> None:
         """Begin; a second call changes nothing."""
@@ -310,8 +311,11 @@ class Scheduler:
             except Exception:
                 # Whatever the store says, scraping goes on; a resend of the batch changes nothing.
                 self._sink_failures += 1
-                log.exception("scrapes_not_stored", extra={"scrapes": len(batch)})
+                if self._sink_works:
+                    log.exception("scrapes_not_stored", extra={"scrapes": len(batch)})
+                self._sink_works = False
             else:
+                self._sink_works = True
                 return True
             if attempt == _SINK_TRIES or self._closing.is_set():
                 return False

@@ -266,6 +266,7 @@ def test_other_answers_of_the_engine_live_beside_the_page():
     """Version and model are asked for at the same base; of an odd path nothing is known."""
     assert base_url("http://h:1/metrics") == "http://h:1"
     assert base_url("http://h:1/a/metrics?x=1") == "http://h:1/a"
+    assert base_url("http://h:1/metrics/") == "http://h:1"
     assert base_url("http://h:1/custom") is None
 
 
