@@ -90,7 +90,11 @@ def check_clock(stamps: Stamps) -> ClockCheck:
         same = "all requests carry the same time stamp"
         return ClockCheck(None, 1, zero_ratio, None, quantised=True, why=same)
     positive = gaps[gaps > 0]
-    resolution = _grid_us(positive) / MICROSECONDS
+    grid_us = _grid_us(positive)
+    resolution = grid_us / MICROSECONDS
+    if np.count_nonzero(gaps == grid_us) >= _ON_GRID_RATIO * gaps.size:
+        # Every gap is one tick: a steady beat, which a coarse clock cannot make of random arrivals.
+        return ClockCheck(resolution, distinct, zero_ratio, resolution, quantised=False)
     lump = float(np.median(positive)) / MICROSECONDS
     mean_gap = (int(stamps[-1]) - int(stamps[0])) / MICROSECONDS / gaps.size
     why = _quantised(resolution, mean_gap, zero_ratio, distinct)

@@ -77,7 +77,8 @@ def workload_compare(reader: queries.FrameReader, scope: Scope, against: str = "
     if one.empty or two.empty:
         missing = scope if one.empty else other
         noting = NotingReader(reader)
-        return empty_view(_VIEW, noting, scope, members(noting, missing))
+        view = empty_view(_VIEW, noting, missing, members(noting, missing))
+        return replace(view, scope=scope)
     differences = differences_frame(one, two)
     return View(
         _VIEW,

@@ -1,0 +1,160 @@
+"""Gaps, dispersion, peaks and rates of streams with known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.workload import arrivals
+
+SECOND = arrivals.MICROSECONDS
+
+
+def _stamps(seconds):
+    return np.rint(np.asarray(seconds) * SECOND).astype(np.int64)
+
+
+def _poisson(random, rate, size):
+    return _stamps(np.cumsum(random.exponential(1 / rate, size)))
+
+
+def test_poisson_arrivals_have_variation_and_dispersion_near_one(random):
+    """A Poisson stream reads as 1 on both scales, at every window length."""
+    stamps = _poisson(random, 20, 100_000)
+    assert arrivals.variation(arrivals.gaps_seconds(stamps)) == pytest.approx(1, abs=0.02)
+    for window in (1, 10):
+        assert arrivals.dispersion(stamps, window).index == pytest.approx(1, abs=0.1)
+    assert arrivals.rate_per_second(stamps) == pytest.approx(20, rel=0.02)
+
+
+def test_a_steady_beat_has_no_variation():
+    """Arrivals every half second vary by nothing and fill every window alike."""
+    stamps = _stamps(np.arange(0, 100, 0.5))
+    assert arrivals.variation(arrivals.gaps_seconds(stamps)) == pytest.approx(0)
+    counted = arrivals.dispersion(stamps, 10)
+    assert counted.index == pytest.approx(0)
+    assert (counted.windows, counted.peak_requests, counted.peak_to_mean_ratio) == (9, 20, 1)
+
+
+def test_dispersion_drops_the_part_filled_last_window():
+    """Counts 2 and 4 in two full windows; the single request after them is left out."""
+    stamps = _stamps([0, 5, 10, 11, 12, 13, 20.5])
+    assert arrivals.dispersion(stamps, 10).index == pytest.approx(2 / 3)
+    assert arrivals.dispersion_with_last_window(stamps, 10) == pytest.approx(
+        np.var([2, 4, 1]) / np.mean([2, 4, 1])
+    )
+
+
+def test_empty_windows_count():
+    """A silence in the middle is windows of zero, not missing windows."""
+    stamps = _stamps([0, 0.1, 30.05])
+    counted = arrivals.dispersion(stamps, 10)
+    assert counted.windows == 3
+    assert counted.index == pytest.approx(np.var([2, 0, 0], ddof=1) / np.mean([2, 0, 0]))
+
+
+@given(st.lists(st.integers(0, 200_000_000), min_size=2, max_size=80), st.sampled_from([1, 7, 60]))
+def test_dispersion_equals_counting_every_window(stamps, window):
+    """The index over occupied windows is that of a plain histogram of all full windows."""
+    ordered = np.sort(np.asarray(stamps, dtype=np.int64))
+    full = (int(ordered[-1]) - int(ordered[0])) // (window * SECOND)
+    counts = np.bincount((ordered - ordered[0]) // (window * SECOND), minlength=full)[:full]
+    found = arrivals.dispersion(ordered, window)
+    assert found.windows == full
+    if full >= 2:
+        assert found.index == pytest.approx(counts.var(ddof=1) / counts.mean())
+        assert found.peak_requests == counts.max()
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_too_few_arrivals_are_unknown_not_zero(size):
+    """Nothing can be said of gaps that are not there."""
+    stamps = _stamps(np.arange(size))
+    assert arrivals.rate_per_second(stamps) is None
+    assert arrivals.variation(arrivals.gaps_seconds(stamps)) is None
+    assert arrivals.dispersion(stamps, 1).index is None
+    assert arrivals.dispersion_with_last_window(stamps, 1) is None
+    assert arrivals.interarrival_ecdf(arrivals.gaps_seconds(stamps)).is_empty()
+    assert not arrivals.check_clock(stamps).quantised
+
+
+def test_a_fine_clock_is_trusted(random):
+    """Microsecond stamps of a Poisson stream are not called quantised."""
+    clock = arrivals.check_clock(_poisson(random, 5, 5000))
+    assert not clock.quantised
+    assert clock.resolution_seconds == pytest.approx(1e-6)
+
+
+def test_lumps_are_seen_as_a_quantised_clock(random):
+    """Requests gathered every three seconds have zero gaps and a measured grid."""
+    stamps = np.sort(random.integers(0, 500, 5000)) * 3 * SECOND
+    clock = arrivals.check_clock(stamps)
+    assert clock.quantised
+    assert clock.resolution_seconds == 3
+    assert clock.lump_seconds == 3
+    assert "grid" in clock.why
+
+
+def test_whole_seconds_against_short_gaps_are_quantised(random):
+    """A 1-s grid says nothing of gaps with a mean of two seconds, even without a single zero."""
+    stamps = np.cumsum(random.integers(1, 4, 3000)) * SECOND
+    clock = arrivals.check_clock(stamps)
+    assert clock.zero_gap_ratio == 0
+    assert clock.quantised
+
+
+def test_whole_seconds_against_long_gaps_are_fine(random):
+    """The same grid is fine where requests come once in five minutes."""
+    stamps = np.cumsum(np.rint(random.exponential(300, 2000)).astype(np.int64) + 1) * SECOND
+    assert not arrivals.check_clock(stamps).quantised
+
+
+def test_a_steady_beat_is_not_a_coarse_clock():
+    """Equal gaps are what a load generator sends; their variation is known to be zero."""
+    clock = arrivals.check_clock(_stamps(np.arange(0, 100, 0.5)))
+    assert not clock.quantised
+    assert clock.resolution_seconds == 0.5
+
+
+def test_one_stamp_for_all_is_quantised():
+    """A trace whose requests carry the same time has no gaps to speak of."""
+    clock = arrivals.check_clock(_stamps([5, 5, 5]))
+    assert clock.quantised
+    assert clock.resolution_seconds is None
+
+
+def test_the_curve_of_gaps_is_exact_at_each_point(random):
+    """Every point of the empirical curve is the true share of gaps up to it."""
+    gaps = random.gamma(0.5, 2, 5000)
+    frame = arrivals.interarrival_ecdf(gaps)
+    assert frame.height <= 200
+    for gap, ratio in frame.select("gap_seconds", "cdf_ratio").rows()[::20]:
+        assert ratio == pytest.approx(np.mean(gaps <= gap))
+    assert frame["cdf_ratio"][-1] == 1
+
+
+def test_rates_divide_the_edges_by_what_the_record_covers():
+    """A record that starts in the middle of a bin is not shown as half its rate."""
+    stamps = _stamps(np.arange(5, 25, 0.5))
+    frame = arrivals.rate_bins(stamps, 10)
+    assert frame["requests_per_second"].to_list()[:2] == [pytest.approx(2), pytest.approx(2)]
+    assert frame["low_per_second"].to_list() == [2, 2, 2]
+    assert frame["high_per_second"].to_list() == [2, 2, 2]
+
+
+def test_a_silent_bin_is_zero_and_its_band_too():
+    """Between two arrivals a bin without requests had none, which is known."""
+    frame = arrivals.rate_bins(_stamps([0, 1, 2, 35, 36]), 10)
+    assert frame["requests_per_second"].to_list()[1:3] == [0, 0]
+    assert frame["high_per_second"].to_list()[1] == 0
+    assert frame["low_per_second"][0] == 0
+
+
+def test_unsorted_stamps_are_sorted_and_sorted_ones_left_alone():
+    """Order in the file does not matter."""
+    stamps = _stamps([3, 1, 2])
+    assert arrivals.sorted_stamps(stamps).tolist() == _stamps([1, 2, 3]).tolist()
+    ordered = _stamps([1, 2, 3])
+    assert arrivals.sorted_stamps(ordered) is ordered
