@@ -131,7 +131,9 @@ def _register_zoom(app: Dash, services: Services, prefix: str) -> None:
         State("shell-url", "search"),
         prevent_initial_call=True,
     )
-    def zoom(dragged: dict[str, str], pathname: str, search: str) -> Any:
+    def zoom(dragged: dict[str, str] | None, pathname: str, search: str) -> Any:
+        if not dragged:
+            return no_update
         address = parse(pathname, search, prefix)
         scene = scene_of(services, address, prefix)
         try:

@@ -140,11 +140,15 @@ def _stale_note(scene: Scene, services: Services) -> Any:
     )
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".")
+
+
 def _failed(error: ServescopeError, query_id: str, shown: Any, scene: Scene) -> Sequence[Any]:
     details = f"{error} · query {query_id}" if query_id else str(error)
-    parts: list[Any] = [html.Strong(error.message)]
+    parts: list[Any] = [html.Strong(f"{_sentence(error.message)}.")]
     if error.hint:
-        parts.append(html.Span(f" {error.hint}."))
+        parts.append(html.Span(f" {_sentence(error.hint)}."))
     if query_id:
         parts.append(html.Span(f" Query {query_id}.", className="ss-dim"))
     if shown:

@@ -38,6 +38,7 @@ class Compressor:
         static = any(mark in request.path for mark in _STATIC_MARKS)
         response.direct_passthrough = False
         body = response.get_data()
+        response.close()  # the file behind it has been read to its end
         if len(body) < _SMALLEST_BYTES:
             return response
         packed = (

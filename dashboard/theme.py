@@ -12,6 +12,8 @@ VERMILION = "#D55E00"
 GREEN = "#009E73"
 PURPLE = "#BC5F93"
 GREY = "#7A828C"
+# Thin lines of sparklines, which cannot follow the theme: between the two blues.
+SPARK = "#2F86C8"
 
 SERIES_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, GREY)
 SERIES_DASHES = ("solid", "dash", "dot", "dashdot", "longdash")

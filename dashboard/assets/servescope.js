@@ -86,7 +86,7 @@
 
   function panelsOf(body) {
     var found = [];
-    var pattern = /\\"spot\\":\\"([^"\\]+)\\"/;
+    var pattern = /"spot":"([^"]+)"/;
     var match = typeof body === "string" ? pattern.exec(body) : null;
     if (match) {
       var panel = document.querySelector('[data-spot="' + match[1] + '"]');

@@ -50,7 +50,8 @@ def over_time(
         "data": [trace],
         "layout": layout(time_axis(look), axis(title, from_zero=True, **more)),
     }
-    return Picture(figure, f"{title} over time: {span_words(values, unit)}.")
+    name = title[:1].upper() + title[1:]
+    return Picture(figure, f"{name} over time: {span_words(values, unit)}.")
 
 
 def rate_over_time(frame: pl.DataFrame, look: Look) -> Picture | str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from dashboard.theme import BLUE
+from dashboard.theme import SPARK
 
 _WIDTH, _HEIGHT = 120, 28
 
 
-def sparkline(values: Sequence[float | None], colour: str = BLUE) -> str | None:
+def sparkline(values: Sequence[float | None], colour: str = SPARK) -> str | None:
     """A `data:` address of a line from zero; gaps stay gaps; None with fewer than two values.
 
     Args:

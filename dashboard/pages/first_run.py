@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dash import Dash, Input, Output, html
+from dash import Dash, Input, Output, html, no_update
 
 from dashboard.services import Services
 from dashboard.theme import attrs
@@ -94,7 +94,9 @@ def register(app: Dash, services: Services) -> None:
         Input("first-run-load", "n_clicks"),
         prevent_initial_call=True,
     )
-    def load_example(clicks: int) -> tuple[str, str]:
+    def load_example(clicks: int | None) -> tuple[Any, Any]:
+        if not clicks:  # the button has just appeared: Dash calls for that too
+            return no_update, no_update
         try:
             return load(), f"loaded {clicks}"
         except ServescopeError as error:

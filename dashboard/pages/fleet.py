@@ -67,7 +67,7 @@ CHARTS = (
     ),
     Chart(
         "tpot",
-        "How fast do tokens follow?",
+        "How fast is decoding?",
         "sparklines",
         _course("tpot_p95_seconds", "TPOT p95 (s)", "s"),
         "95th percentile of the time per output token, the first token excluded.",
@@ -96,7 +96,7 @@ TILES = (
     ("Failed", "error_ratio", "error_ratio", ("workload", "failures")),
     ("TTFT p95", "ttft_p95_seconds", "ttft_p95_seconds", ("slo",)),
     ("TPOT p95", "tpot_p95_seconds", "tpot_p95_seconds", ("slo",)),
-    ("Lowest budget left", "lowest_budget_left_ratio", "", ("slo",)),
+    ("Lowest budget", "lowest_budget_left_ratio", "", ("slo",)),
     ("Waiting", "requests_waiting", "requests_waiting", ("admin",)),
     ("Instances ready", "instances_ready", "", ("admin",)),
 )

@@ -100,7 +100,10 @@ def fleet(scope, rng, names) -> dict:
             {
                 "at": [at[-1], at[-30]],
                 "kind": ["target", "alert"],
-                "text": ["gpu-5:8000 stopped answering", "chat-ttft burns at 6.2×"],
+                "text": [
+                    "gpu-5:8000 stopped answering",
+                    "chat-ttft burns at 6.2\N{MULTIPLICATION SIGN}",
+                ],
             }
         ),
     }
@@ -117,7 +120,7 @@ def fleet(scope, rng, names) -> dict:
         "instances_ready": Measure(5.0, "", why="1 of 6 does not answer"),
     }
     sentences = (
-        "chat-ttft burns at 6.2× since 13:40; 81 % of its bad requests are llama-3.3-70b.",
+        "chat-ttft burns at 6.2\N{MULTIPLICATION SIGN} since 13:40; 81 % of its bad requests are llama-3.3-70b.",
         "gpu-5:8000 has not answered for 312 s.",
         "gpu-4:8000 stands out: its queue is 19 where its peers hold 1.",
     )
@@ -224,14 +227,14 @@ def slo_detail(scope, rng, names) -> dict:
     measures = {
         "attainment_ratio": Measure(0.98637, "ratio", 0.9861, 0.9866, 1_402_113),
         "budget_left_ratio": Measure(-0.36, "ratio"),
-        "burn_1h": Measure(6.2, "×"),
-        "burn_6h": Measure(3.1, "×"),
+        "burn_1h": Measure(6.2, "\N{MULTIPLICATION SIGN}"),
+        "burn_6h": Measure(3.1, "\N{MULTIPLICATION SIGN}"),
     }
     return {
         "frames": frames,
         "measures": measures,
         "sentences": (
-            "Overspent by 36 %; gpu-4:8000 alone holds 48 % of the bad requests on 11 % of the traffic.",
+            "Overspent by 36 %; gpu-4:8000 holds 48 % of the bad requests on 11 % of traffic.",
         ),
     }
 
@@ -544,8 +547,9 @@ def findings(scope, rng, names) -> dict:
         }
     )
     sentences = (
-        "code traffic is 10 times burstier than conversation (index of dispersion 167 against 16 at 60 s): a Poisson capacity plan would fail.",
-        "code is 13 times more prefill-heavy: 0.014 output tokens for each input token, against 0.183.",
+        "code traffic is 10 times burstier than conversation (index of dispersion 167 against 16 "
+        "at 60 s): a Poisson capacity plan would fail.",
+        "code is 13 times more prefill-heavy: 0.014 output tokens an input token, not 0.183.",
         "code peaked at 67 requests in one second, 26 times its mean.",
     )
     return {"frames": {"findings": frame}, "sentences": sentences}

@@ -1,0 +1,174 @@
+"""Figures keep the rules that make them honest, whatever the frame."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+
+from dashboard.cards import Chart
+from dashboard.figures.base import Look, Picture, times, utc_text
+from dashboard.figures.series import over_time, week_profile
+from dashboard.figures.slo import budget
+from dashboard.figures.sparkline import sparkline
+from dashboard.pages import fleet, slo
+from dashboard.pages.workload_charts import TABS
+from dashboard.theme import (
+    BLUE,
+    DARK_CARD,
+    GREEN,
+    GREY,
+    LIGHT_CARD,
+    PURPLE,
+    SPARK,
+    VERMILION,
+)
+
+ALL = [("fleet", c) for c in fleet.CHARTS]
+ALL += [("slo_detail", c) for c in slo.DETAIL_CHARTS]
+ALL += [(tab.view, c) for tab in TABS.values() for c in tab.charts]
+LOOK = Look()
+
+
+@pytest.fixture(params=ALL, ids=lambda pair: f"{pair[0]}-{pair[1].key}")
+def drawn(request, fake) -> tuple[Chart, pl.DataFrame, Picture]:
+    """Every chart there is, drawn from made-up rows."""
+    view_name, chart = request.param
+    options = {"slo": "chat-ttft"} if view_name == "slo_detail" else {}
+    frame = fake.view(view_name, {}, **options).frames[chart.frame]
+    picture = chart.draw(frame, LOOK)
+    assert isinstance(picture, Picture)
+    return chart, frame, picture
+
+
+def test_a_figure_is_strict_json_with_one_y_axis(drawn):
+    """No NaN reaches the browser, and no second axis confuses the eye."""
+    _, _, picture = drawn
+    json.dumps(picture.figure, allow_nan=False)
+    assert "yaxis2" not in picture.figure["layout"]
+
+
+def test_the_axes_say_what_they_show(drawn):
+    """Each axis with numbers has a title, which carries the unit."""
+    chart, _, picture = drawn
+    layout = picture.figure["layout"]
+    for name in ("xaxis", "yaxis"):
+        if layout[name]["type"] != "category":
+            assert layout[name]["title"]["text"], f"{chart.key} {name}"
+
+
+def test_rates_and_shares_start_at_zero(drawn):
+    """A linear axis never starts in the air, where noise becomes a wall."""
+    _, _, picture = drawn
+    y = picture.figure["layout"]["yaxis"]
+    if y["type"] == "linear":
+        assert y.get("rangemode") == "tozero" or y["range"][0] <= 0
+
+
+def test_only_counts_are_stacked(drawn):
+    """Percentiles do not add; the one stacked figure shows counts."""
+    chart, _, picture = drawn
+    stacked = picture.figure["layout"].get("barmode") == "stack"
+    stacked |= any("stackgroup" in trace for trace in picture.figure["data"])
+    assert not stacked or chart.key == "events"
+
+
+def test_series_differ_by_more_than_colour(drawn):
+    """Two lines of a figure never share both name and dash."""
+    _, _, picture = drawn
+    lines = [
+        t
+        for t in picture.figure["data"]
+        if t.get("name") and t["type"] == "scatter" and t.get("line", {}).get("dash")
+    ]
+    looks = [(t["line"]["dash"], t["line"].get("color"), t["line"].get("width")) for t in lines]
+    assert len(set(looks)) == len(looks)
+
+
+def test_the_summary_is_one_sentence_without_jargon_for_nothing(drawn):
+    """Who cannot see the figure gets what it says."""
+    _, _, picture = drawn
+    assert re.match(r"^[A-Z0-9].{15,400}\.$", picture.summary)
+    assert "None" not in picture.summary
+    assert "nan" not in picture.summary
+
+
+def test_a_chart_asks_a_question(drawn):
+    """The title of a card is a question, its definition a sentence."""
+    chart, _, _ = drawn
+    assert chart.title.endswith("?")
+    assert chart.about.endswith(".")
+
+
+def test_gaps_stay_gaps():
+    """A bin without data is not drawn as zero, nor bridged."""
+    at = [datetime(2026, 1, 1, h) for h in range(4)]
+    frame = pl.DataFrame({"at": at, "v": [1.0, None, float("nan"), 2.0]})
+    picture = over_time(frame, "v", "v (s)", "s", LOOK)
+    trace = picture.figure["data"][0]
+    assert trace["y"] == [1.0, None, None, 2.0]
+    assert trace["connectgaps"] is False
+    assert "fill" not in trace
+
+
+def test_a_quantity_nobody_reports_is_words():
+    """No line at zero for a signal that was never seen."""
+    frame = pl.DataFrame({"at": [datetime(2026, 1, 1)], "v": pl.Series([None], dtype=pl.Float64)})
+    assert isinstance(over_time(frame, "v", "v (s)", "s", LOOK), str)
+
+
+def test_times_are_drawn_in_the_display_zone_and_come_back_as_utc():
+    """Plotly ignores offsets, so both ways are ours."""
+    look = Look(ZoneInfo("Asia/Shanghai"))
+    frame = pl.DataFrame({"at": [datetime(2023, 11, 16, 18, 17, 3)]})
+    assert times(frame, "at", look) == ["2023-11-17T02:17:03"]
+    assert utc_text("2023-11-17 02:17:03.5", look) == "2023-11-16T18:17:03.500Z"
+
+
+def test_a_relative_clock_ignores_the_display_zone():
+    """Day 1 of a trace starts at its first second everywhere."""
+    look = Look(ZoneInfo("Asia/Shanghai"), "relative")
+    frame = pl.DataFrame({"at": [datetime(1970, 1, 1)]})
+    assert times(frame, "at", look) == ["1970-01-01T00:00:00"]
+
+
+def test_an_overspent_budget_is_not_clamped():
+    """Minus 36 % is drawn and said as overspent."""
+    frame = pl.DataFrame(
+        {"at": [datetime(2026, 1, d) for d in (1, 2)], "budget_left_ratio": [1.0, -0.36]}
+    )
+    picture = budget(frame, LOOK)
+    assert picture.figure["layout"]["yaxis"]["range"][0] < -0.36
+    assert "overspent by 36.0 %" in picture.summary
+
+
+def test_one_hour_of_data_makes_no_week():
+    """A profile is refused while it would be a single cell."""
+    frame = pl.DataFrame({"weekday": [3], "hour": [18], "requests_per_second": [5.5]})
+    assert isinstance(week_profile(frame, LOOK), str)
+
+
+def test_sparklines_need_two_values_and_break_at_gaps():
+    """One number is no course; a gap lifts the pen."""
+    assert sparkline([1.0]) is None
+    picture = sparkline([1.0, 2.0, None, 1.0, 3.0])
+    assert picture.startswith("data:image/svg+xml,")
+    assert picture.count("M") >= 2
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("colour", [BLUE, VERMILION, GREEN, PURPLE, GREY, SPARK])
+@pytest.mark.parametrize("card", [LIGHT_CARD, DARK_CARD])
+def test_every_series_colour_is_seen_in_both_themes(colour, card):
+    """Graphics need 3:1 against what is behind them (WCAG 1.4.11)."""
+    high, low = sorted((_luminance(colour), _luminance(card)), reverse=True)
+    assert (high + 0.05) / (low + 0.05) >= 3

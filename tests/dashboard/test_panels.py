@@ -1,0 +1,125 @@
+"""A panel never loses its picture and never pretends."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from dash import no_update
+
+from analysis.measure import Empty
+from dashboard.pages.fleet import PAGE
+from dashboard.panels import answer
+from dashboard.scene import scene_of
+from dashboard.url_state import parse
+from store.errors import QueryTimeout
+
+PANEL = PAGE.panels[0]
+
+
+def ask(fake, search="", shown=None, *, beat=False):
+    """What the fleet panel answers."""
+    services = fake.services()
+    scene = scene_of(services, parse("/ui/", search, "/ui/"), "/ui/")
+    return answer(PANEL, scene, services, shown, beat=beat)
+
+
+def words(component) -> str:
+    """A component as text, for looking at."""
+    return json.dumps(component, default=lambda c: c.to_plotly_json(), ensure_ascii=False)
+
+
+def test_a_failed_query_keeps_the_last_picture_greyed_with_its_age(fake):
+    """The viewer sees old numbers as old, the cause, and a way on."""
+    shown = ask(fake)[3]
+    fake.now += timedelta(minutes=3)
+    fake.failing = QueryTimeout("the query passed its limit of 10 s", hint="choose a shorter range")
+    body, note, look, remembered = ask(fake, shown=shown)
+    assert body is no_update
+    assert remembered is no_update
+    assert "is-old" in look
+    said = words(note)
+    for part in (
+        "passed its limit of 10 s",
+        "hoose a shorter range",
+        "3 min ago",
+        "Query ",
+        "Retry",
+        "Copy details",
+    ):
+        assert part in said
+
+
+def test_the_first_failure_shows_no_picture_at_all(fake):
+    """Without a good picture there is nothing to keep."""
+    fake.failing = QueryTimeout("too slow")
+    body, note, _, _ = ask(fake)
+    assert body == []
+    assert "Too slow" in words(note)
+
+
+def test_an_unchanged_view_is_not_sent_again(fake):
+    """A beat without news costs no bytes."""
+    shown = ask(fake)[3]
+    assert all(part is no_update for part in ask(fake, shown=shown, beat=True))
+
+
+def test_a_change_of_scope_is_always_answered(fake):
+    """Only a beat may be skipped."""
+    shown = ask(fake)[3]
+    assert ask(fake, shown=shown)[0] is not no_update
+
+
+def test_recovering_takes_the_grey_away(fake):
+    """The next good answer replaces note and look."""
+    body, note, look, _ = ask(fake)
+    assert body
+    assert note is None
+    assert "is-old" not in look
+
+
+def test_old_live_data_is_said_above_the_picture(fake):
+    """A stopped feed does not look like a calm fleet."""
+    fake.newest_at = fake.now - timedelta(minutes=4)
+    assert "4 min ago" in words(ask(fake)[1])
+
+
+def test_a_trace_is_never_stale(fake):
+    """Trace time has its own end."""
+    fake.newest_at = fake.now - timedelta(days=400)
+    assert ask(fake, "?source=burst")[1] is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [
+        ("nothing_connected", "Three ways"),
+        ("metric_absent", "See what each source reports"),
+        ("outside_range", "Jump there"),
+        ("no_traffic", "No requests in this range"),
+    ],
+)
+def test_each_reason_for_emptiness_has_its_own_words(fake, kind, part):
+    """Four reasons, four texts, and no number drawn."""
+    fake.empty = Empty(kind, "because", fake.now - timedelta(days=3))
+    said = words(ask(fake)[0])
+    assert part in said
+    assert "ss-tile" not in said
+
+
+def test_jump_there_leads_to_the_last_record(fake):
+    """The way out of an empty range ends just behind the last record."""
+    fake.empty = Empty("outside_range", "old", fake.now - timedelta(days=3))
+    assert "to=2026-11-17T12:00:01Z" in words(ask(fake, "?from=now-1h")[0])
+
+
+@pytest.mark.parametrize(
+    "search",
+    ["?source=nope", "?from=yesterday", "?from=now&to=now-1h", "?tz=Mars", "?source=live,burst"],
+)
+def test_a_bad_address_is_one_clear_line(fake, search):
+    """What cannot be understood is said; no view is asked."""
+    _, note, _, _ = ask(fake, search)
+    assert "ss-note is-error" in words(note)
+    assert fake.asked == []
