@@ -8,18 +8,19 @@ source does not have yet are added. Whatever goes wrong, nothing of the load rem
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from store.append import LABEL_COLUMNS, mark_dirty, register_labels
-from store.bulk_keys import TimeScan, number_copies, scan_times
-from store.bulk_read import literal, refuse_broken_records, relation, verify
+from store import bulk_rows
+from store.bulk_keys import TimeScan, scan_times
+from store.bulk_read import refuse_broken_records, verify
 from store.bulk_rejects import Reject, count_reasons, forget_scan, take_out, write_rejects
 from store.bulk_source import open_source, refuse_bad_times, settle_source
 from store.bulk_spec import BulkLoad, ImportReport
@@ -29,42 +30,16 @@ from store.writer import Writer
 
 Connection = duckdb.DuckDBPyConnection
 
-CONTENT_COLUMNS: Mapping[str, str] = {
-    "input_tokens": "INTEGER",
-    "output_tokens": "INTEGER",
-    "cached_tokens": "INTEGER",
-    "predicted_output_tokens": "INTEGER",
-    "queue_seconds": "DOUBLE",
-    "prefill_seconds": "DOUBLE",
-    "decode_seconds": "DOUBLE",
-    "ttft_seconds": "DOUBLE",
-    "tpot_seconds": "DOUBLE",
-    "e2e_seconds": "DOUBLE",
-    "trace_id": "UUID",
-    "decision_id": "BIGINT",
-}
-"""Columns of `request` that a format may fill, besides time, status, labels and session."""
-_RATE_COLUMNS: Mapping[str, str] = {
-    "client": "VARCHAR",
-    "window_seconds": "DOUBLE",
-    "rate_per_second": "DOUBLE",
-    "interarrival_cv": "DOUBLE",
-    "family": "VARCHAR",
-    "shape": "DOUBLE",
-    "scale_seconds": "DOUBLE",
-}
-_NO_TIME = "TIMESTAMP '0001-01-01'"
-"""Stands for a time that could not be read until the checks take the row out."""
+_FILE_ERRORS = (
+    duckdb.IOException,
+    duckdb.InvalidInputException,
+    duckdb.ConversionException,
+    duckdb.BinderException,
+    duckdb.OutOfRangeException,
+)
 _POLL_SECONDS = 0.1
 _READ_SHARE_RATIO = 0.8
 """Reading is about this much of a load; the rest is checking and keys."""
-
-
-@dataclass(slots=True)
-class _Counts:
-    read: int = 0
-    added: int = 0
-    duplicate: int = 0
 
 
 @dataclass(slots=True)
@@ -103,12 +78,16 @@ def load(
     run = _Run(spec, clock, clock.monotonic())
     sizes = _stamps(spec)
     verify(spec)
+    if progress is not None:
+        _count_progress(writer)
+    future = writer.run(lambda connection: _job(connection, run, sizes))
     try:
-        report = _wait(writer.run(lambda connection: _job(connection, run, sizes)), run, progress)
+        report = _wait(future, run, progress)
     except StoreError as error:
         _drop_part(run)
         raise _explained(error, spec) from error
     except BaseException:
+        _stop(run, future)
         _drop_part(run)
         raise
     if run.rejects_part is not None:
@@ -124,10 +103,10 @@ def _job(connection: Connection, run: _Run, sizes: Sequence[tuple[int, int]]) ->
         "SELECT coalesce(max(import_id), 0) + 1 FROM import_run"
     ).fetchall()[0]
     refuse_broken_records(connection, spec)
-    if is_empty and _is_plain(spec):
-        table = _insert_directly(connection, spec, source_id, int(import_id))
+    if is_empty and bulk_rows.is_plain(spec):
+        table = bulk_rows.insert_directly(connection, spec, (source_id, int(import_id)))
     else:
-        table = _stage(connection, spec)
+        table = bulk_rows.stage(connection, spec)
     run.reading = False
     rejects = take_out(connection, spec, table)
     forget_scan(connection)
@@ -138,165 +117,17 @@ def _job(connection: Connection, run: _Run, sizes: Sequence[tuple[int, int]]) ->
     if scan.rows == 0:
         raise _no_rows(spec, rejects)
     refuse_bad_times(connection, spec, scan, rejects)
-    counts = _settle(connection, spec, table, scan, source_id, int(import_id))
-    counts.read = scan.rows + len(rejects)
-    report = _report(connection, run, scan, counts, rejects, source_id)
+    added = bulk_rows.settle(connection, spec, table, scan, (source_id, int(import_id)))
+    report = _report(connection, run, scan, added, rejects, source_id)
     _record(connection, run, report, source_id, int(import_id))
     return report
-
-
-def _settle(
-    connection: Connection,
-    spec: BulkLoad,
-    table: str,
-    scan: TimeScan,
-    source_id: int,
-    import_id: int,
-) -> _Counts:
-    """Give the rows their final keys and put staged ones where they belong."""
-    if spec.table == "client_rate":
-        return _add_rates(connection, scan.rows, source_id)
-    if spec.key is None:
-        number_copies(connection, table, spec.time_column, scan)
-    if table != "bulk_stage":
-        mark_dirty(connection, f"(SELECT source_id, arrived_at FROM {table})")
-        return _Counts(added=scan.rows)
-    added = _add_staged(connection, spec, source_id, import_id)
-    connection.execute("DROP TABLE bulk_stage")
-    mark_dirty(
-        connection, f"(SELECT source_id, arrived_at FROM request WHERE import_id = {import_id})"
-    )
-    return _Counts(added=added, duplicate=scan.rows - added)
-
-
-def _is_plain(spec: BulkLoad) -> bool:
-    """Whether every row has the same labels and nothing beside the request table."""
-    return spec.table == "request" and not (spec.labels or spec.session or spec.blocks or spec.key)
-
-
-def _content(spec: BulkLoad) -> str:
-    """SELECT that turns source columns into stored ones; unknown ones are left out."""
-    time = spec.time_column
-    columns = [
-        f"coalesce({expression}, {_NO_TIME}) AS {name}" if name == time
-        else f"{expression} AS {name}"
-        for name, expression in spec.select.items()
-    ]  # fmt: skip
-    columns += [f"{expression} AS {name}" for name, expression in spec.labels.items()]
-    if spec.table == "request":
-        columns.append(f"({spec.status})::request_status AS status")
-        columns += [f"{spec.session} AS session_id"] if spec.session else []
-        columns += [f"{spec.blocks} AS block_hashes"] if spec.blocks else []
-        columns += [f"({spec.key})::UBIGINT AS own_key"] if spec.key else []
-    return f"SELECT {', '.join(columns)} FROM {relation(spec)}"
-
-
-def _key(spec: BulkLoad) -> str:
-    if spec.key:
-        return "own_key"
-    names = [name for name in ("arrived_at", *CONTENT_COLUMNS) if name in spec.select]
-    names += [name for name in LABEL_COLUMNS if name in spec.labels]
-    names += ["status"] if spec.status != "'ok'" else []
-    names += ["session_id"] if spec.session else []
-    names += ["block_hashes"] if spec.blocks else []
-    return f"hash({', '.join(names)})"
-
-
-def _insert_directly(connection: Connection, spec: BulkLoad, source_id: int, import_id: int) -> str:
-    labels = ", ".join(
-        f"{literal(spec.constant_labels[c])} AS {c}" if c in spec.constant_labels
-        else f"NULL::VARCHAR AS {c}"
-        for c in LABEL_COLUMNS
-    )  # fmt: skip
-    register_labels(connection, f"(SELECT {labels})")
-    matches = " AND ".join(f"l.{c} IS NOT DISTINCT FROM d.{c}" for c in LABEL_COLUMNS)
-    (labels_id,) = connection.execute(
-        f"SELECT labels_id FROM request_labels AS l JOIN (SELECT {labels}) AS d ON {matches}"
-    ).fetchall()[0]
-    names = [name for name in CONTENT_COLUMNS if name in spec.select]
-    connection.execute(
-        f"""INSERT INTO request
-          (request_key, source_id, import_id, arrived_at, status, labels_id, {", ".join(names)})
-        SELECT {_key(spec)}, {source_id}, {import_id}, arrived_at, status, {labels_id},
-          {", ".join(names)} FROM ({_content(spec)})"""
-    )
-    return f"request WHERE import_id = {import_id}"
-
-
-def _stage(connection: Connection, spec: BulkLoad) -> str:
-    if spec.table == "client_rate":
-        columns = ", ".join(
-            _typed(name, kind, spec.select, {}) for name, kind in _RATE_COLUMNS.items()
-        )
-        query = f"SELECT window_start_at, {columns} FROM ({_content(spec)})"
-    else:
-        content = [_typed(n, kind, spec.select, {}) for n, kind in CONTENT_COLUMNS.items()]
-        labels = [_typed(n, "VARCHAR", spec.labels, spec.constant_labels) for n in LABEL_COLUMNS]
-        session = "session_id::VARCHAR" if spec.session else "NULL::VARCHAR"
-        blocks = "block_hashes::UBIGINT[]" if spec.blocks else "NULL::UBIGINT[]"
-        query = f"""SELECT {_key(spec)} AS request_key, arrived_at, status,
-          {", ".join(content + labels)}, {session} AS session_id, {blocks} AS block_hashes
-        FROM ({_content(spec)})"""
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE bulk_stage AS {query}")
-    return "bulk_stage"
-
-
-def _typed(name: str, kind: str, given: Mapping[str, str], constant: Mapping[str, str]) -> str:
-    if name in constant:
-        return f"{literal(constant[name])}::VARCHAR AS {name}"
-    return f"{name}::{kind} AS {name}" if name in given else f"NULL::{kind} AS {name}"
-
-
-def _add_staged(connection: Connection, spec: BulkLoad, source_id: int, import_id: int) -> int:
-    """Add the staged rows that the source lacks, with their labels, sessions and blocks."""
-    register_labels(connection, "bulk_stage")
-    low, high = connection.execute(
-        "SELECT min(arrived_at), max(arrived_at) FROM bulk_stage"
-    ).fetchall()[0]
-    matches = " AND ".join(f"l.{c} IS NOT DISTINCT FROM i.{c}" for c in LABEL_COLUMNS)
-    content = ", ".join(f"i.{name}" for name in CONTENT_COLUMNS)
-    once = "QUALIFY row_number() OVER (PARTITION BY i.arrived_at, i.request_key) = 1"
-    (added,) = connection.execute(
-        f"""INSERT INTO request (request_key, source_id, import_id, arrived_at, status, labels_id,
-          {", ".join(CONTENT_COLUMNS)}, session_key)
-        SELECT i.request_key, {source_id}, {import_id}, i.arrived_at, i.status, l.labels_id,
-          {content}, CASE WHEN i.session_id IS NOT NULL THEN hash(i.session_id) END
-        FROM bulk_stage AS i JOIN request_labels AS l ON {matches}
-        WHERE NOT EXISTS (SELECT 1 FROM request AS r WHERE r.source_id = {source_id}
-          AND r.arrived_at BETWEEN $low AND $high
-          AND r.arrived_at = i.arrived_at AND r.request_key = i.request_key)
-        {once if spec.key else ""}""",
-        {"low": low, "high": high},
-    ).fetchall()[0]
-    connection.execute(
-        f"""INSERT OR IGNORE INTO session SELECT DISTINCT {source_id}, hash(session_id), session_id
-        FROM bulk_stage WHERE session_id IS NOT NULL"""
-    )
-    connection.execute(
-        f"""INSERT INTO request_prefix
-        SELECT DISTINCT {source_id}, i.request_key, i.arrived_at, i.block_hashes
-        FROM bulk_stage AS i WHERE i.block_hashes IS NOT NULL
-          AND NOT EXISTS (SELECT 1 FROM request_prefix AS p WHERE p.source_id = {source_id}
-            AND p.arrived_at = i.arrived_at AND p.request_key = i.request_key)"""
-    )
-    return int(added)
-
-
-def _add_rates(connection: Connection, rows: int, source_id: int) -> _Counts:
-    columns = ", ".join(_RATE_COLUMNS)
-    (added,) = connection.execute(
-        f"""INSERT OR IGNORE INTO client_rate (source_id, window_start_at, {columns})
-        SELECT {source_id}, window_start_at, {columns} FROM bulk_stage"""
-    ).fetchall()[0]
-    connection.execute("DROP TABLE bulk_stage")
-    return _Counts(added=int(added), duplicate=rows - int(added))
 
 
 def _report(
     connection: Connection,
     run: _Run,
     scan: TimeScan,
-    counts: _Counts,
+    added: int,
     rejects: Sequence[Reject],
     source_id: int,
 ) -> ImportReport:
@@ -315,9 +146,9 @@ def _report(
         time_zone=spec.source.time_zone,
         units=spec.units,
         files=tuple(path.name for path in spec.files),
-        rows_read=counts.read,
-        rows_added=counts.added,
-        rows_duplicate=counts.duplicate,
+        rows_read=scan.rows + len(rejects),
+        rows_added=added,
+        rows_duplicate=scan.rows - added,
         rows_rejected=len(rejects),
         rejects_file=str(rejects_path) if rejects_path else None,
         reasons=count_reasons(rejects),
@@ -350,6 +181,16 @@ def _record(
     )
 
 
+def _count_progress(writer: Writer) -> None:
+    """Have DuckDB count how far a query is; a server's locked settings refuse, and so be it."""
+    with suppress(StoreError):
+        writer.run(
+            lambda connection: connection.execute(
+                "SET enable_progress_bar = true; SET enable_progress_bar_print = false"
+            )
+        ).result()
+
+
 def _wait(
     future: Future[ImportReport], run: _Run, progress: Callable[[float], None] | None
 ) -> ImportReport:
@@ -367,6 +208,13 @@ def _wait(
         else:
             progress(1.0)
             return report
+
+
+def _stop(run: _Run, future: Future[ImportReport]) -> None:
+    """The caller gives up (an interrupt, or its progress display failed): roll back now."""
+    if run.connection is not None and not future.done():
+        run.connection.interrupt()
+    wait([future])
 
 
 def _share(run: _Run) -> float:
@@ -404,7 +252,7 @@ def _no_rows(spec: BulkLoad, rejects: Sequence[Reject]) -> InputError:
 
 def _explained(error: StoreError, spec: BulkLoad) -> Exception:
     """DuckDB's complaint about the file, as one about the file."""
-    if not isinstance(error.__cause__, duckdb.Error):
+    if not isinstance(error.__cause__, _FILE_ERRORS):
         return error
     line = error.message.splitlines()[0][:300]
     return InputError(

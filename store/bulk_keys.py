@@ -26,6 +26,7 @@ _FEW_ROWS = 100
 _TIED_SHARE_RATIO = 0.05
 _KEPT_GAPS = 100_000
 _REGULAR_RATIO = 0.9
+_MINUTE_US = 60_000_000
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class TimeScan:
         step_us: greatest common step of all times; 0 while unknown.
         factor_jump_row: first row (from 1) whose time is a thousand times its neighbour's, or None.
         gaps_us: the first gaps that are above zero.
+        minute_runs: minute since 1970 of each run of rows within one; few when in time order.
     """
 
     rows: int = 0
@@ -51,6 +53,15 @@ class TimeScan:
     step_us: int = 0
     factor_jump_row: int | None = None
     gaps_us: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    minute_runs: list[int] = field(default_factory=list)
+
+    @property
+    def minutes_us(self) -> NDArray[np.int64] | None:
+        """Minutes that hold rows, in microseconds since 1970; None when too many runs to tell."""
+        if len(self.minute_runs) > _KEPT_GAPS:
+            return None
+        return np.unique(np.array(self.minute_runs, np.int64)) * _MINUTE_US
 
     @property
     def span_seconds(self) -> float:
@@ -139,6 +150,10 @@ def _look(scan: TimeScan, times: NDArray[np.int64], previous: int | None) -> Non
     low, high = int(times.min()), int(times.max())
     scan.first_us = low if scan.first_us is None else min(scan.first_us, low)
     scan.last_us = high if scan.last_us is None else max(scan.last_us, high)
+    if len(scan.minute_runs) <= _KEPT_GAPS:
+        minutes = times // _MINUTE_US
+        runs = minutes[np.flatnonzero(np.diff(minutes, prepend=minutes[0] - 1))]
+        scan.minute_runs.extend(runs.tolist())
     if scan.step_us != 1:
         # Fractions of a second and whole seconds alike: the step of the stamps themselves.
         scan.step_us = math.gcd(scan.step_us, int(np.gcd.reduce(times)))
