@@ -120,6 +120,7 @@ def _source_row(stream: Stream) -> dict[str, object]:
         "largest_gap_seconds": None if widest is None else int(gaps[widest]) / 1e6,
         "largest_gap_at": at,
         "clock_resolution_seconds": clock.resolution_seconds,
+        "distinct_stamps": clock.distinct_stamps,
         "zero_gap_ratio": clock.zero_gap_ratio,
         "quantised": clock.quantised,
         "peak_to_mean_day_ratio": rhythm.peak_to_mean_ratio if rhythm else None,

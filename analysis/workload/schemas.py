@@ -26,6 +26,7 @@ SOURCES_SCHEMA: Schema = {
     "largest_gap_seconds": pl.Float64,
     "largest_gap_at": pl.Datetime("us"),
     "clock_resolution_seconds": pl.Float64,
+    "distinct_stamps": pl.Int64,
     "zero_gap_ratio": pl.Float64,
     "quantised": pl.Boolean,
     "peak_to_mean_day_ratio": pl.Float64,
