@@ -7,12 +7,12 @@ import textwrap
 import webbrowser
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from importlib import resources
 from pathlib import Path
 
 from servescope import importing, process
 from servescope.cli.output import Output, Progress
 from servescope.cli.serve import open_runtime
+from servescope.cli.slo import packaged_file
 from servescope.config import Config, data_folder, load
 from servescope.logs import configure
 from servescope.runtime import Runtime
@@ -21,8 +21,6 @@ from store.bulk_spec import ImportReport
 from store.clock import WallClock
 from store.database import Database, wal_path
 
-TRACE_FILES = ("AzureLLMInferenceTrace_conv.csv.gz", "AzureLLMInferenceTrace_code.csv.gz")
-TITLE = "Azure LLM inference traces 2023, Microsoft, CC BY 4.0"
 FINDINGS = 3
 WIDTH = 100
 
@@ -39,7 +37,14 @@ def run(
     """Load the packaged traces, print the first findings, serve until interrupted."""
     path = store or data_folder() / "demo.duckdb"
     listen = f"{DEFAULT_HOST}:{port}" if port is not None else None
-    config = load(None, {"server.listen": listen, "server.store": str(path)})
+    config = load(
+        None,
+        {
+            "server.listen": listen,
+            "server.store": str(path),
+            "server.slo_file": str(packaged_file()),
+        },
+    )
     out = Output()
     configure("warning")
     with ExitStack() as stack:
@@ -67,12 +72,6 @@ def run(
         process.run(runtime, sock, on_ready=ready)
 
 
-def trace_files() -> list[Path]:
-    """The packaged traces."""
-    folder = Path(str(resources.files("servescope"))) / "data"
-    return [folder / name for name in TRACE_FILES]
-
-
 def load_traces(config: Config, path: Path, out: Output) -> list[ImportReport]:
     """Import the packaged traces into the store at `path`; a second time changes nothing.
 
@@ -84,12 +83,13 @@ def load_traces(config: Config, path: Path, out: Output) -> list[ImportReport]:
     progress = Progress(out, "importing")
     # Opened with access to files for the import alone; the server opens it again without.
     with Database.open(path, config.store, clock, allow_files=True) as database:
-        reports = importing.load_files(database, trace_files(), progress=progress)
+        options = importing.Options(tuple(importing.example_files()))
+        reports = importing.load_files(database, options, progress)
     progress.done()
     seconds = clock.monotonic() - began
     rows = sum(report.rows_added + report.rows_duplicate for report in reports)
     known = "" if any(report.rows_added for report in reports) else ", already there"
-    out.line(f"Loaded  {TITLE}: {rows:,} requests{known}  {seconds:.1f} s")
+    out.line(f"Loaded  {importing.EXAMPLE_TITLE}: {rows:,} requests{known}  {seconds:.1f} s")
     return reports
 
 

@@ -2,63 +2,114 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from store.bulk_spec import BulkLoad, ImportReport
-from store.database import Database
+from collector.traces.plan import plan
+from store import bulk
+from store.bulk_spec import ImportReport
+from store.database import Database, incoming_folder
+from store.errors import StoreError
+
+EXAMPLE_FILES = ("AzureLLMInferenceTrace_conv.csv.gz", "AzureLLMInferenceTrace_code.csv.gz")
+EXAMPLE_TITLE = "Azure LLM inference traces 2023, Microsoft, CC BY 4.0"
 
 Progress = Callable[[float], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to import and how.
+
+    Attributes:
+        files: traces; files of one source are one load.
+        form: format name, or "auto".
+        mapping: stored column -> source column with an optional unit.
+        name: name of the source; None takes it from the files.
+        rejects: where refused rows go; None is beside the first file.
+    """
+
+    files: tuple[Path, ...]
+    form: str = "auto"
+    mapping: Mapping[str, str] | None = None
+    name: str | None = None
+    rejects: Path | None = None
+
+
 def load_files(
-    database: Database,
-    files: Sequence[Path],
-    *,
-    form: str = "auto",
-    mapping: Mapping[str, str] | None = None,
-    name: str | None = None,
-    rejects: Path | None = None,
-    progress: Progress | None = None,
+    database: Database, options: Options, progress: Progress | None = None
 ) -> list[ImportReport]:
     """Import files into an open store that may read files.
 
     Args:
         database: opened with `allow_files=True`.
-        files: traces; files of one source are one load.
-        form: format name, or "auto".
-        mapping: stored column -> source column with an optional unit.
-        name: name of the source.
-        rejects: where refused rows go.
+        options: what and how.
         progress: called with the share done, 0..1.
 
     Raises:
         InputError: nothing of that load was written.
     """
-    from collector.traces.plan import plan
-    from store import bulk
-
-    loads = plan(files, form, mapping, name, rejects)
+    loads = plan(options.files, options.form, options.mapping, options.name, options.rejects)
     return [
-        bulk.load(database.writer, spec, _part(progress, number, len(loads)))
+        bulk.load(database.writer, spec, _part(progress, number, len(loads)), database.clock)
         for number, spec in enumerate(loads)
     ]
 
 
-def load_upload(database: Database, file: Path, name: str | None) -> ImportReport:
+def load_upload(database: Database, file: Path) -> list[ImportReport]:
     """Import one uploaded Parquet file of normalised rows into the server's store.
 
     Raises:
         InputError: it is no such file.
     """
-    from collector.traces.plan import plan
-    from store import bulk
+    return [
+        bulk.load(database.writer, spec, None, database.clock)
+        for spec in plan([file], "servescope")
+    ]
 
-    return bulk.load(database.writer, _only(plan([file], "servescope", None, name, None)), None)
+
+def example_files() -> list[Path]:
+    """The packaged traces."""
+    folder = Path(str(resources.files("servescope"))) / "data"
+    return [folder / name for name in EXAMPLE_FILES]
 
 
-def _only(loads: list[BulkLoad]) -> BulkLoad:
-    return loads[0]
+def load_example(database: Database) -> str:
+    """Import the packaged traces into a server's store; says in one line what happened.
+
+    A server's SQL reads nothing but its incoming folder, so the files are put there first.
+
+    Raises:
+        StoreError: the store is in memory, or cannot be written.
+    """
+    if database.path is None:
+        raise StoreError("a store in memory takes no files", hint="start it with --store FILE")
+    with TemporaryDirectory(dir=incoming_folder(database.path)) as folder:
+        files = [Path(shutil.copy(file, folder)) for file in example_files()]
+        reports = load_files(database, Options(tuple(files)))
+    added = sum(report.rows_added for report in reports)
+    rows = sum(report.rows_read for report in reports)
+    return f"{EXAMPLE_TITLE}: {rows:,} requests, {f'{added:,} new' if added else 'already there'}"
+
+
+def settled(read: ImportReport, stored: Sequence[Mapping[str, Any]]) -> ImportReport:
+    """What happened in all, when one process read the files and another stored the rows.
+
+    Args:
+        read: the report of reading and checking.
+        stored: the reports of storing, as plain values.
+    """
+    return replace(
+        read,
+        rows_added=sum(report["rows_added"] for report in stored),
+        rows_duplicate=read.rows_duplicate + sum(report["rows_duplicate"] for report in stored),
+        seconds=read.seconds + sum(report["seconds"] for report in stored),
+    )
 
 
 def _part(progress: Progress | None, number: int, total: int) -> Progress | None:

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from dashboard.services import Services
 from servescope.collecting import TargetCollecting
+from servescope.importing import load_example
 from servescope.jobs import JobRunner
 from servescope.maintenance import jobs_for
 from servescope.runtime import Runtime
@@ -72,7 +73,6 @@ def run(
     sock: socket.socket,
     *,
     on_ready: Callable[[], None],
-    load_example: Callable[[], str] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -80,11 +80,8 @@ def run(
         runtime: the open store and what belongs to it.
         sock: a bound socket.
         on_ready: called once requests are answered.
-        load_example: what the dashboard's "load the example" does; None leaves the button out.
     """
-    app = create_app(
-        runtime, wsgi_ui=dashboard_server(runtime, load_example), lifespan=_lifespan(runtime)
-    )
+    app = create_app(runtime, wsgi_ui=dashboard_server(runtime), lifespan=_lifespan(runtime))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="on",
         timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=30, ws="none",
@@ -92,7 +89,7 @@ def run(
     asyncio.run(_serve(_Server(config), sock, on_ready))
 
 
-def dashboard_server(runtime: Runtime, load_example: Callable[[], str] | None = None) -> object:
+def dashboard_server(runtime: Runtime) -> object:
     """The dashboard's Flask application over this process's numbers."""
     from dashboard.app import create_dash
 
@@ -104,7 +101,7 @@ def dashboard_server(runtime: Runtime, load_example: Callable[[], str] | None = 
         label_values=runtime.label_values,
         version=runtime.version,
         api_root=API_ROOT,
-        load_example=load_example,
+        load_example=lambda: load_example(runtime.database),
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server
 

@@ -221,7 +221,7 @@ class Runtime:
             ),
             ttl_seconds=self.config.server.view_ttl_seconds,
             # Ages grow although nothing is written, so a view that is handed the time grows old.
-            version=None if spec.needs_now else self._version(scope),
+            version=None if spec.needs_now else self.data_version(scope),
         )
 
     def data_age(self) -> DataAge:
@@ -245,7 +245,7 @@ class Runtime:
             ("labels", scope),
             lambda: choices.label_values(self.database.reader, scope),
             ttl_seconds=LABELS_SECONDS,
-            version=self._version(scope),
+            version=self.data_version(scope),
         )
 
     def _known(self) -> dict[str, Measure]:
@@ -259,8 +259,8 @@ class Runtime:
             ),
         }
 
-    def _version(self, scope: Scope) -> int:
-        """What the answer depends on: live data change all the time, a trace only by imports."""
+    def data_version(self, scope: Scope) -> int:
+        """A number that changes when the data of a scope may have: a trace only by imports."""
         if LIVE_SOURCE_ID in scope.source_ids or not scope.source_ids:
             return self.database.writer.version()
         return trace_version(self.catalog())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from servescope.api.parameters import FormatDep, RuntimeDep, ScopeDep, answers
 from servescope.documents import plain
 from servescope.runtime import Runtime
 from store.database import incoming_folder
-from store.errors import InputError, StoreError
+from store.errors import StoreError
 
 router = APIRouter(tags=["operations"])
 
@@ -33,9 +32,14 @@ _TARGETS = {
         }
     ],
 }
-_IMPORT = {"source": "azure-2023-code", "format": "azure", "rows_read": 8819, "rows_added": 8819,
-           "rows_duplicate": 0, "rows_rejected": 0, "seconds": 0.2}  # fmt: skip
-_SOURCE_NAME = re.compile(r"[\w.@+-]{1,120}")
+_IMPORT = {
+    "imports": [
+        {
+            "source": "azure-2023-code", "format": "azure", "rows_read": 8819,
+            "rows_added": 8819, "rows_duplicate": 0, "rows_rejected": 0, "seconds": 0.2,
+        }
+    ]
+}  # fmt: skip
 
 
 @router.get("/targets", responses=answers(_TARGETS, tables=True))
@@ -85,20 +89,14 @@ def get_imports(runtime: RuntimeDep, form: FormatDep) -> Response:
         }
     },
 )
-async def post_import(
-    request: Request,
-    runtime: RuntimeDep,
-    source: Annotated[str | None, Query(description="Name of the source.")] = None,
-) -> Response:
-    """Import rows from a Parquet file made by `servescope import` or `servescope export`."""
-    if source is not None and not _SOURCE_NAME.fullmatch(source):
-        raise InputError(f"'{source}' cannot name a source", hint="letters, digits and . _ - @ +")
+async def post_import(request: Request, runtime: RuntimeDep) -> Response:
+    """Import rows from a Parquet file in servescope's own columns, such as an export."""
     file = await _receive(request.stream(), _incoming(runtime))
     try:
-        report = await run_in_threadpool(_load, runtime, file, source)
+        reports = await run_in_threadpool(importing.load_upload, runtime.database, file)
     finally:
         await run_in_threadpool(file.unlink, missing_ok=True)
-    return negotiate.document(plain(report))
+    return negotiate.document({"imports": [plain(report.as_dict()) for report in reports]})
 
 
 @router.get("/export/requests", responses=answers({"note": "the file"}, tables=False))
@@ -137,7 +135,3 @@ async def _receive(chunks: AsyncIterator[bytes], folder: Path) -> Path:
             file.unlink(missing_ok=True)
             raise
     return file
-
-
-def _load(runtime: Runtime, file: Path, source: str | None) -> object:
-    return importing.load_upload(runtime.database, file, source).as_dict()

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from analysis.measure import View
 from analysis.views import VIEWS
+from servescope import workload
 from servescope.api import negotiate
 from servescope.api.parameters import FormatDep, RuntimeDep, ScopeDep, answers
 from servescope.documents import scope_document, view_document
@@ -47,6 +48,12 @@ _FRAME_EXAMPLE = {
             "requests_per_second": 5.4,
         }
     ],
+}
+_ANALYSIS = {
+    "schema": "servescope.analyze/1",
+    "scope": {"sources": ["azure-2023-code"]},
+    "findings": [{"rank": 1, "sentence": "azure-2023-code is prefill-heavy"}],
+    "views": {"workload_arrivals": {"measures": {}, "frames": {}, "sentences": []}},
 }
 _LIST_EXAMPLE = {"views": [{"view": "fleet", "question": "Is the fleet healthy?", "options": []}]}
 
@@ -96,6 +103,18 @@ def list_slos(runtime: RuntimeDep, scope: ScopeDep, form: FormatDep) -> Response
 def get_slo(runtime: RuntimeDep, scope: ScopeDep, slo: str) -> Response:
     """One objective in full (view `slo_detail`)."""
     return _whole(runtime, "slo_detail", scope, {"slo": slo})
+
+
+@router.get("/workload", responses=answers(_ANALYSIS))
+def get_workload_whole(
+    runtime: RuntimeDep,
+    scope: ScopeDep,
+    against: Annotated[str | None, Query(description="Sources to compare with.")] = None,
+    *,
+    lines: Annotated[bool, Query(description="true gives text for a terminal.")] = False,
+) -> Response:
+    """The whole workload in one answer: every workload view and the ranked findings."""
+    return negotiate.document(workload.analysis(runtime, scope, against, as_lines=lines))
 
 
 @router.get("/workload/{aspect}", responses=answers(_VIEW_EXAMPLE))

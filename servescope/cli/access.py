@@ -45,8 +45,10 @@ class Access(Protocol):
         """Columns, rows and whether rows were left out."""
         ...
 
-    def analysis(self, params: Mapping[str, str], against: str | None) -> Document:
-        """The workload as one document, with the lines that say it in words."""
+    def analysis(
+        self, params: Mapping[str, str], against: str | None, *, as_lines: bool
+    ) -> Document:
+        """The workload as one document: its numbers, or `lines` that say it in words."""
         ...
 
 
@@ -93,12 +95,14 @@ class FileAccess:
         )
         return found
 
-    def analysis(self, params: Mapping[str, str], against: str | None) -> Document:
+    def analysis(
+        self, params: Mapping[str, str], against: str | None, *, as_lines: bool
+    ) -> Document:
         """The workload as one document."""
         from servescope.documents import plain
-        from servescope.workload import analysis_document
+        from servescope.workload import analysis
 
-        document: Document = plain(analysis_document(self.runtime, params, against))
+        document: Document = plain(analysis(self.runtime, params, against, as_lines=as_lines))
         return document
 
 
@@ -129,10 +133,12 @@ class ServerAccess:
         """Read-only SQL."""
         return self.send("POST", "/sql", json={"sql": text})
 
-    def analysis(self, params: Mapping[str, str], against: str | None) -> Document:
+    def analysis(
+        self, params: Mapping[str, str], against: str | None, *, as_lines: bool
+    ) -> Document:
         """The workload as one document."""
         options = {"against": against} if against else {}
-        return self.get("/workload", {**params, **options})
+        return self.get("/workload", {**params, **options, "lines": str(as_lines).lower()})
 
     def get(self, path: str, params: Mapping[str, str]) -> Document:
         """A document of the API."""

@@ -38,9 +38,19 @@ def run_init(path: Path) -> None:
     Raises:
         ConfigError: the file exists or cannot be written.
     """
+    write_new(path, example_file())
+    Output().line(str(path))
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that must not exist yet.
+
+    Raises:
+        ConfigError: it exists or cannot be written.
+    """
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(example_file())
+            file.write(text)
     except FileExistsError:
         raise ConfigError(
             "the file exists already", where=str(path), hint="remove it, or name another file"
@@ -49,7 +59,6 @@ def run_init(path: Path) -> None:
         raise ConfigError(
             f"cannot be written ({error.strerror})", where=str(path), hint="name another file"
         ) from error
-    Output().line(str(path))
 
 
 def run_validate(file: Path | None, *, as_json: bool) -> None:

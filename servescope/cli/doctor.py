@@ -116,7 +116,7 @@ def _objectives(config: Config) -> Iterator[Line]:
 
     path = slo_path(config)
     if path is None:
-        yield Line("note", "slo", "no slo.toml; the SLO page is empty", "write slo.toml")
+        yield Line("note", "slo", "no slo.toml; the SLO page is empty", "servescope slo init")
         return
     try:
         slos, problems = read_slo_file(path)

@@ -164,6 +164,16 @@ def slo_lint(file: SloFile = None, config: ConfigFile = None, as_json: Json = Fa
     run_lint(file, config, as_json=as_json)
 
 
+@slo_app.command("init")
+def slo_init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("slo.toml"),
+) -> None:
+    """Write an example file with three objectives."""
+    from servescope.cli.slo import run_init
+
+    run_init(path)
+
+
 @app.command()
 def query(
     sql: Annotated[

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from servescope.cli import access
+from servescope.cli.configuration import write_new
 from servescope.cli.output import CommandError, ExitCode, Output
 from servescope.config import Config, load, slo_path
 from servescope.documents import frame_rows
@@ -87,6 +89,21 @@ def run_lint(file: Path | None, config_file: Path | None, *, as_json: bool) -> N
     out.line(f"ok  {path}: {len(slos)} objectives, {len(problems)} warnings")
 
 
+def run_init(path: Path) -> None:
+    """Write the example file.
+
+    Raises:
+        ConfigError: the file exists or cannot be written.
+    """
+    write_new(path, packaged_file().read_text("utf-8"))
+    Output().line(str(path))
+
+
+def packaged_file() -> Path:
+    """The example that comes with the package."""
+    return Path(str(resources.files("servescope"))) / "data" / "slo.toml"
+
+
 def is_met(row: Mapping[str, Any]) -> bool | None:
     """Whether an objective is kept; None when that cannot be said, which is no pass either."""
     target = row["target_ratio"]
@@ -124,7 +141,8 @@ def _file(file: Path | None, config: Config) -> Path:
     path = file or slo_path(config)
     if path is None:
         raise InputError(
-            "no file with objectives", hint="write slo.toml here, or name one with --file"
+            "no file with objectives",
+            hint="`servescope slo init` writes one; or name one with --file",
         )
     return path
 

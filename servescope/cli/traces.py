@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from servescope import importing
+from servescope import exporting, importing
 from servescope.cli import access
 from servescope.cli.data import configured
 from servescope.cli.output import Output, Progress
@@ -32,7 +31,7 @@ def run_import(
     """Import request traces."""
     out = Output(as_json=as_json, plain=plain)
     config = configured(store, config_file)
-    options = {"form": form, "mapping": mapping_of(maps), "name": name, "rejects": rejects}
+    options = importing.Options(tuple(files), form, mapping_of(maps), name, rejects)
     progress = Progress(out, "importing")
     path = store_path(config)
     url = access.server_of(path)
@@ -40,10 +39,10 @@ def run_import(
         if url is not None:
             server = access.the_server(config)
             stack.enter_context(server.client)
-            reports = _through(server, files, options, progress, stack)
+            reports = _through(server, config, options, progress, stack)
         else:
             runtime = access.open_file(config, path, stack, allow_files=True)
-            reports = importing.load_files(runtime.database, files, progress=progress, **options)
+            reports = importing.load_files(runtime.database, options, progress)
     progress.done()
     out.document("import", {"imports": [report.as_dict() for report in reports]})
     for report in reports:
@@ -73,9 +72,9 @@ def run_analyze(
             way, names = stack.enter_context(access.opened(config)), {}
         params = {"source": names.get(trace, trace)} if trace else {}
         against = names.get(compare, compare) if compare else None
-        found = way.analysis(params, against)
-    out.document("analyze", found["analysis"])
-    for line in found["lines"]:
+        found = way.analysis(params, against, as_lines=not as_json)
+    out.document("analyze", found)
+    for line in found.get("lines", ()):
         out.line(line)
 
 
@@ -115,10 +114,8 @@ def _in_memory(
         name = None
         if file.name in {Path(known).name for known in names if known}:
             name = f"{file.name} (2)"
-        reports = importing.load_files(
-            runtime.database, [file], form=form, mapping=mapping, name=name,
-            rejects=folder / "rejects.csv", progress=progress,
-        )  # fmt: skip
+        options = importing.Options((file,), form, mapping, name, folder / "rejects.csv")
+        reports = importing.load_files(runtime.database, options, progress)
         names[str(file)] = ",".join(report.source for report in reports)
         for report in reports:
             for line in report.sentences():
@@ -129,19 +126,21 @@ def _in_memory(
 
 def _through(
     server: access.ServerAccess,
-    files: Sequence[Path],
-    options: Mapping[str, Any],
+    config: Config,
+    options: importing.Options,
     progress: Progress,
     stack: ExitStack,
 ) -> list[ImportReport]:
-    """Normalise here, send the rows to the server that holds the store."""
+    """Read and check here, then hand the rows to the server that holds the store."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    reports = []
-    for spooled in importing.spool_files(folder, files, progress=progress, **options):
-        with spooled.file.open("rb") as body:
-            told = server.send(
-                "POST", "/imports", content=body, params={"source": spooled.source},
-                headers={"content-type": "application/vnd.apache.parquet"},
-            )  # fmt: skip
-        reports.append(importing.merged(spooled, told))
-    return reports
+    spool = access.open_file(config, folder / "spool.duckdb", stack, allow_files=True)
+    reports = importing.load_files(spool.database, options, progress)
+    sent = []
+    for report in reports:
+        body = exporting.chunks(spool, spool.scope({"source": report.source}), "parquet")
+        told = server.send(
+            "POST", "/imports", content=body,
+            headers={"content-type": "application/vnd.apache.parquet"},
+        )  # fmt: skip
+        sent.append(importing.settled(report, told["imports"]))
+    return sent

@@ -1,0 +1,39 @@
+"""The whole workload in one answer, for `servescope analyze` and `GET /api/v1/workload`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.workload import report
+from servescope.runtime import Runtime
+
+
+def analysis(
+    runtime: Runtime, params: Mapping[str, str], against: str | None, *, as_lines: bool
+) -> dict[str, Any]:
+    """Every workload view and the findings, computed once for all who ask meanwhile.
+
+    Args:
+        runtime: the open store.
+        params: the scope.
+        against: source names to compare with, or "previous"; None compares nothing.
+        as_lines: give `lines` for a terminal instead of the numbers.
+
+    Raises:
+        InputError: unknown source, bad time or empty range.
+    """
+    scope = runtime.scope(params)
+    reader = runtime.database.reader
+
+    def compute() -> dict[str, Any]:
+        if as_lines:
+            return {"lines": report.text_report(reader, scope, against)}
+        return report.characterise(reader, scope, against)
+
+    return runtime.cache.get(
+        ("analysis", scope, against, as_lines),
+        compute,
+        ttl_seconds=runtime.config.server.view_ttl_seconds,
+        version=runtime.data_version(scope),
+    )
