@@ -1,0 +1,230 @@
+"""How long one page callback computes, over 30 days and 10 million requests, while rows arrive.
+
+Every view of the dashboard is computed afresh (no cache) for 24 h and for 30 d, in one process that
+also appends 200 rows a second. Beside it stand bare DuckDB scans of the same rows: a plain count,
+and quantiles over time by t-digest (`approx_quantile`), as a page without our log-bin counts would
+ask for them.
+
+Limits to reach, p95: 150 ms for 24 h, 500 ms for 30 d.
+
+    python benchmarks/page_callback.py --cache DIR [--rows 10000000] [--rounds 20] [--views a,b]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import big_store
+import polars as pl
+
+from analysis import views
+from analysis.slo_file import load_slo_file
+from store.clock import WallClock
+from store.database import Database
+from store.errors import ServescopeError
+from store.queries.scope import LIVE_SOURCE_ID, Scope
+from store.settings import StoreSettings
+
+ROWS_PER_SECOND = 200
+LIMITS_SECONDS = {"24 h": 0.150, "30 d": 0.500}
+SPANS = {"24 h": timedelta(days=1), "30 d": timedelta(days=30)}
+PAGES = (
+    "fleet", "slo_list", "slo_detail", "workload_arrivals", "workload_burstiness",
+    "workload_lengths", "workload_clients", "workload_failures", "admin",
+)  # fmt: skip
+SLOS = """
+[[slo]]
+name = "answers"
+kind = "availability"
+target_ratio = 0.99
+window = "30d"
+
+[[slo]]
+name = "chat-ttft"
+kind = "ttft"
+threshold_seconds = 1.0
+target_ratio = 0.95
+window = "7d"
+[slo.match]
+model = "chat-70b"
+
+[[slo]]
+name = "goodput"
+kind = "goodput"
+ttft_seconds = 2.0
+tpot_seconds = 0.05
+target_ratio = 0.9
+window = "30d"
+"""
+
+
+class Arrivals(threading.Thread):
+    """Appends rows at a steady rate, in five batches a second, at the end of the data."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(daemon=True)
+        self._database = database
+        self._over = threading.Event()
+        self.rows = 0
+        self.slowest_seconds = 0.0
+
+    def run(self) -> None:
+        """Append until told to stop."""
+        began = time.perf_counter()
+        batch = ROWS_PER_SECOND // 5
+        while not self._over.wait(
+            max(0.0, began + self.rows / ROWS_PER_SECOND - time.perf_counter())
+        ):
+            sent = time.perf_counter()
+            self._database.writer.append("request", self._frame(batch)).result()
+            self.slowest_seconds = max(self.slowest_seconds, time.perf_counter() - sent)
+            self.rows += batch
+
+    def stop(self) -> None:
+        """Stop and wait."""
+        self._over.set()
+        self.join()
+
+    def _frame(self, n: int) -> pl.DataFrame:
+        numbers = range(self.rows, self.rows + n)
+        at = big_store.END.replace(tzinfo=None)
+        return pl.DataFrame(
+            {
+                "request_id": [f"{id(self)}-{time.time_ns()}-{i}" for i in numbers],
+                "arrived_at": [at + timedelta(milliseconds=5 * i) for i in numbers],
+                "status": ["ok"] * n,
+                "model": ["chat-70b"] * n,
+                "tenant": ["tenant-0"] * n,
+                "route": ["conv"] * n,
+                "instance": ["chat-0"] * n,
+                "input_tokens": [1000] * n,
+                "output_tokens": [200] * n,
+                "ttft_seconds": [0.3] * n,
+                "tpot_seconds": [0.03] * n,
+                "e2e_seconds": [6.3] * n,
+            }
+        )
+
+
+def scope(span: timedelta) -> Scope:
+    """The last `span` of the data, the rows that arrive meanwhile included."""
+    end = big_store.END + timedelta(minutes=30)
+    return Scope((LIVE_SOURCE_ID,), end - span, end)
+
+
+def slos() -> tuple:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "slo.toml"
+        file.write_text(SLOS)
+        return load_slo_file(file)
+
+
+def timed(work: Callable[[], object], rounds: int) -> list[float]:
+    found = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - began)
+    return sorted(found)
+
+
+def line(name: str, span: str, seconds: list[float], limit: float | None) -> bool:
+    p95 = seconds[min(len(seconds) - 1, int(len(seconds) * 0.95))]
+    good = limit is None or p95 <= limit
+    verdict = "" if limit is None else f"limit {limit * 1e3:4.0f}  {'ok' if good else 'MISSED'}"
+    print(
+        f"{name:22} {span:5} p50 {statistics.median(seconds) * 1e3:7.0f} ms"
+        f"  p95 {p95 * 1e3:7.0f} ms  {verdict}",
+        flush=True,
+    )
+    return good
+
+
+def peers(database: Database, rounds: int) -> None:
+    for span, length in SPANS.items():
+        asked = scope(length)
+        values = {"start": asked.start.replace(tzinfo=None), "end": asked.end.replace(tzinfo=None)}
+        where = "FROM request WHERE source_id = 1 AND arrived_at >= $start AND arrived_at < $end"
+        width = f"time_bucket(INTERVAL {asked.bin_seconds()} SECONDS, arrived_at)"
+        digest = ", ".join(f"approx_quantile(ttft_seconds, {q})" for q in (0.5, 0.95, 0.99))
+        for name, sql in (
+            ("bare count", f"SELECT count(*) {where}"),
+            ("bare t-digest x 3", f"SELECT {width} AS b, {digest} {where} GROUP BY 1"),
+        ):
+            line(
+                name,
+                span,
+                timed(partial(database.reader.frame, sql, **values), rounds),
+                None,
+            )
+
+
+def pages(database: Database, names: list[str], rounds: int) -> bool:
+    clock, definitions, good = WallClock(), slos(), True
+    for name in names:
+        options = {"slo": "chat-ttft"} if name == "slo_detail" else {}
+        for span, length in SPANS.items():
+
+            def work(name=name, length=length, options=options):
+                views.compute(
+                    name, database.reader, scope(length), slos=definitions, clock=clock,
+                    options=options,
+                )  # fmt: skip
+
+            try:
+                work()
+                seconds = timed(work, rounds)
+            except ServescopeError as error:
+                print(f"{name:22} {span:5} {error}", flush=True)
+                good = False
+                continue
+            good &= line(name, span, seconds, LIMITS_SECONDS[span])
+    return good
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, required=True, help="folder that keeps the store")
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--views", default=",".join(PAGES))
+    parser.add_argument("--quiet", action="store_true", help="no rows arrive meanwhile")
+    given = parser.parse_args()
+    path = big_store.build(given.cache, given.rows)
+    with Database.open(path, StoreSettings(), WallClock()) as database:
+        rows = database.reader.scalar("SELECT count(*) FROM request")
+        print(
+            f"# {rows:,} requests over {big_store.DAYS} d: Azure 2023 arrivals and lengths repeated"
+        )
+        print("# with shifted clocks, latencies and labels synthetic")
+        peers(database, given.rounds)
+        arrivals = Arrivals(database)
+        if not given.quiet:
+            arrivals.start()
+        good = pages(database, given.views.split(","), given.rounds)
+        if not given.quiet:
+            arrivals.stop()
+            print(
+                f"# {arrivals.rows:,} rows arrived, slowest batch {arrivals.slowest_seconds:.2f} s"
+            )
+        database.writer.run(
+            lambda con: con.execute("DELETE FROM request WHERE arrived_at >= $1", [_end()])
+        ).result()
+    sys.exit(0 if good else 1)
+
+
+def _end() -> datetime:
+    return big_store.END.replace(tzinfo=None)
+
+
+if __name__ == "__main__":
+    main()
