@@ -295,14 +295,19 @@ class Scheduler:
             await self._arrived.wait()
             await self._pause(self._settings.store_every_seconds)
             self._arrived.clear()
-            while self._waiting:
-                many = min(_BATCH_SCRAPES, len(self._waiting))
-                batch = [self._waiting.popleft() for _ in range(many)]
-                stored = False
-                try:
-                    stored = await self._stored(batch)
-                finally:
-                    self._dropped += 0 if stored else len(batch)
+            # What comes in while the sink is busy waits for the next round, or rounds get small.
+            left = len(self._waiting)
+            while left > 0 and self._waiting:
+                many = min(_BATCH_SCRAPES, left, len(self._waiting))
+                left -= many
+                await self._hand_over([self._waiting.popleft() for _ in range(many)])
+
+    async def _hand_over(self, batch: list[Scrape]) -> None:
+        stored = False
+        try:
+            stored = await self._stored(batch)
+        finally:
+            self._dropped += 0 if stored else len(batch)
 
     async def _stored(self, batch: list[Scrape]) -> bool:
         for attempt in range(1, _SINK_TRIES + 1):

@@ -193,6 +193,7 @@ async def test_results_go_to_the_store_together(clock):
     class Counting(MemorySink):
         async def write(self, batch):
             batches.append(len(batch))
+            await clock.sleep(0.2)
 
     settings = ScrapeSettings(scrape_interval_seconds=1, store_every_seconds=0.5)
     async with Scheduler([Target(n, clock) for n in range(10)], Counting(), clock, settings):
