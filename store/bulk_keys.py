@@ -19,7 +19,7 @@ Connection = duckdb.DuckDBPyConnection
 
 _BATCH_ROWS = 1 << 18
 _MIXED_RATIO = 1000.0
-_MIXED_TOLERANCE = 0.01
+_MIXED_TOLERANCE = 0.05
 _MIXED_FROM_SECONDS = 60.0
 _QUANTISED_RATIO = 0.5
 _FEW_ROWS = 100
@@ -172,7 +172,7 @@ def _look(scan: TimeScan, times: NDArray[np.int64], previous: int | None) -> Non
 def _factor_jump(times: NDArray[np.int64], gaps: NDArray[np.int64], row: int) -> int | None:
     """Where a relative time is a thousand times its neighbour's: two units in one column."""
     floor_us = _MIXED_FROM_SECONDS * 1e6
-    candidates = np.flatnonzero(np.abs(gaps) > floor_us * (_MIXED_RATIO - 10))
+    candidates = np.flatnonzero(np.abs(gaps) > floor_us * _MIXED_RATIO * 0.9)
     for at in candidates.tolist():
         low, high = sorted((int(times[at]), int(times[at + 1])))
         if low >= floor_us and abs(high / low / _MIXED_RATIO - 1) < _MIXED_TOLERANCE:

@@ -65,12 +65,12 @@ def insert_directly(connection: Connection, spec: BulkLoad, ids: Ids) -> str:
     """
     source_id, import_id = ids
     labels_id = _constant_labels(connection, spec)
-    names = [name for name in CONTENT_COLUMNS if name in spec.select]
+    names = "".join(f", {name}" for name in CONTENT_COLUMNS if name in spec.select)
     connection.execute(
         f"""INSERT INTO request
-          (request_key, source_id, import_id, arrived_at, status, labels_id, {", ".join(names)})
-        SELECT {_key(spec)}, {source_id}, {import_id}, arrived_at, status, {labels_id},
-          {", ".join(names)} FROM ({_content(spec)})"""
+          (request_key, source_id, import_id, arrived_at, status, labels_id{names})
+        SELECT {_key(spec)}, {source_id}, {import_id}, arrived_at, status, {labels_id}{names}
+        FROM ({_content(spec)})"""
     )
     return f"request WHERE import_id = {import_id}"
 

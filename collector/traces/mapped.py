@@ -38,7 +38,8 @@ _TIME_UNITS = (*UNIT_SECONDS, "iso", "epoch")
 _READERS: Mapping[str, Reader] = {"csv": "csv", "json": "jsonl", "parquet": "parquet"}
 _NAN = "'nan'::DOUBLE"
 _EPOCH_FROM_SECONDS = 946_684_800  # 2000-01-01: nobody counts that many seconds from a start
-_OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
+_OFFSET_SQL = r":\d\d.*(Z|[+-]\d\d(:?\d\d)?)\s*$"
+_OFFSET = re.compile(_OFFSET_SQL)
 _STATUS = """CASE
   WHEN {c} IS NULL OR lower(trim({c})) IN ('ok', 'success', 'succeeded', 'true', 'finished', 'stop', 'length', '')
     OR regexp_full_match(trim({c}), '2[0-9][0-9]') THEN 'ok'
@@ -156,12 +157,17 @@ def _time(head: Head, column: Column) -> tuple[SourceClock, str, str | None]:
 
 
 def _text_time(head: Head, name: str, sample: Any) -> tuple[SourceClock, str, None]:
-    if head.kind == "parquet":
-        # Microseconds since 1970 do not depend on the session's time zone, a plain cast does.
+    # Microseconds since 1970 do not depend on the session's time zone; a plain cast would, and
+    # would drop an offset that stands in a text.
+    if head.kind == "parquet" and not isinstance(sample, str):
         return "utc", f"make_timestamp(epoch_us({name}))", None
+    time = (
+        f"CASE WHEN regexp_matches({name}, '{_OFFSET_SQL}') "
+        f"THEN make_timestamp(epoch_us(TRY_CAST({name} AS TIMESTAMPTZ))) "
+        f"ELSE TRY_CAST({name} AS TIMESTAMP) END"
+    )
     has_offset = bool(_OFFSET.search(str(sample).strip()))
-    clock: SourceClock = "utc" if has_offset else "local_unknown"
-    return clock, name if head.kind == "csv" else f"TRY_CAST({name} AS TIMESTAMP)", None
+    return "utc" if has_offset else "local_unknown", time, None
 
 
 def _value(head: Head, column: Column) -> str:
@@ -192,8 +198,6 @@ def _types(head: Head, columns: Mapping[str, Column], is_number: bool) -> dict[s
             wanted[column.name] = "UINTEGER" if head.kind == "csv" else "BIGINT"
         elif stored in _SECONDS or (stored == "arrived_at" and is_number):
             wanted[column.name] = "DOUBLE"
-        elif stored == "arrived_at" and head.kind == "csv":
-            wanted[column.name] = "TIMESTAMP"
         else:
             wanted[column.name] = "VARCHAR"
     if head.kind == "json":

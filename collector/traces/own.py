@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -19,6 +19,17 @@ from store.bulk_spec import LABELS, BulkLoad, SourceSpec
 
 SOURCES_KEY = "servescope_sources"
 """Parquet metadata: JSON, source name -> fields of `SourceSpec`."""
+LIVE = "live"
+_METADATA: Mapping[str, type | tuple[type, ...]] = {
+    "format": str,
+    "clock": str,
+    "clock_resolution_seconds": (int, float),
+    "time_zone": str,
+    "prefix_block_tokens": int,
+    "licence": str,
+    "details": dict,
+}
+"""What is taken from a file's metadata, and the type that it must have."""
 _REQUEST = {"source", "arrived_at", "status", "request_key"}
 _RATE = {"source", "client", "window_start_at", "rate_per_second"}
 _TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "predicted_output_tokens")
@@ -108,11 +119,12 @@ def _build(heads: Sequence[Head], name: str) -> BulkLoad:
 def _spec(head: Head, name: str) -> SourceSpec:
     """The source as it was exported; without metadata, what its times suggest."""
     known = _metadata(head).get(name)
-    if isinstance(known, dict):
-        fields = {key: known[key] for key in SourceSpec.__dataclass_fields__ if key in known}
-        return SourceSpec(**{**fields, "name": name, "adopt": True})
-    if name == "live":
-        return SourceSpec(name, "live", "utc", time_zone="UTC", kind="live", adopt=True)
+    if name == LIVE:
+        return SourceSpec(name, LIVE, "utc", time_zone="UTC", kind="live", adopt=True)
+    if isinstance(known, dict) and known.get("clock") in ("utc", "local_unknown", "relative"):
+        fields = {key: known[key] for key, kind in _METADATA.items()
+                  if isinstance(known.get(key), kind)}  # fmt: skip
+        return SourceSpec(**{"format": "servescope", **fields, "name": name, "adopt": True})
     clock: Any = "utc" if _first_seconds(head) >= _YEAR_2000_SECONDS else "relative"
     return SourceSpec(name, "servescope", clock, adopt=True)
 
