@@ -65,7 +65,10 @@ class VirtualClock:
         return self._elapsed_seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until `advance` has moved the clock by `seconds`."""
+        """Wait until `advance` has moved the clock by `seconds`; 0 only lets others run."""
+        if seconds <= 0:
+            await asyncio.sleep(0)  # noqa: TID251 - no time passes
+            return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ticket += 1
         heapq.heappush(self._sleepers, (self._elapsed_seconds + seconds, self._ticket, waiter))
