@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from analysis.measure import Measure, View
 from analysis.workload import arrivals, gap_fits, seasons
-from analysis.workload.arrivals import Stamps
-from analysis.workload.loading import NotingReader, clipped, known_or_why, members, merged
+from analysis.workload.arrivals import Floats, SecondCounts
+from analysis.workload.loading import NotingReader, bin_seconds, known_or_why, members
 from analysis.workload.rate_series import rate_series_view
 from analysis.workload.schemas import FITS_SCHEMA, INTERARRIVAL_SCHEMA, RATE_SCHEMA, SOURCES_SCHEMA
-from analysis.workload.streams import Stream, by_source, load_streams
+from analysis.workload.streams import Stream, by_source, combined, load_streams
 from analysis.workload.words import number_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
@@ -22,11 +23,33 @@ from store.units import seconds_text
 TOO_FEW = "fewer than two arrivals"
 
 
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """What one pass over a stream's gaps gives.
+
+    Attributes:
+        variation: their coefficient of variation; None when unknown or the clock is too coarse.
+        largest_seconds: the longest; None without a gap.
+        largest_after: place of the arrival it follows.
+        sample: every `step`-th gap, for the curve and the fits.
+        step: 1 when the sample is all of them.
+        total: number of gaps.
+    """
+
+    variation: float | None
+    largest_seconds: float | None
+    largest_after: int | None
+    sample: Floats
+    step: int
+    total: int
+
+
 def workload_arrivals(reader: queries.FrameReader, scope: Scope) -> View:
     """What arrives and when: rates, gaps and their fits, the day and the week.
 
     Every attempted request counts, failed ones included. Measures are of all sources merged into
-    one stream; the frames keep the sources apart.
+    one stream; the frames keep the sources apart. Beyond half a million gaps, the curve and the
+    fits use every n-th of them and say so; all else is exact.
     """
     noting = NotingReader(reader)
     sources = members(noting, scope)
@@ -34,119 +57,139 @@ def workload_arrivals(reader: queries.FrameReader, scope: Scope) -> View:
     if not streams:
         return rate_series_view(noting, scope, sources)
     sql = noting.last_text
-    together = merged([stream.stamps for stream in streams])
-    width = clipped(scope, sources).bin_seconds()
-    hours = seasons.hourly(together)
-    calendar = all(stream.member.has_calendar for stream in streams)
+    together = combined(streams)
+    by_name = {stream.name: stream for stream in (*streams, together)}
+    gaps = {name: _gaps(stream) for name, stream in by_name.items()}
+    seconds = {
+        name: arrivals.count_seconds(stream.stamps, origin_us=0) for name, stream in by_name.items()
+    }
+    whole = seconds[together.name]
+    width = bin_seconds(scope, whole)
+    hours = seasons.hourly(whole)
     frames = {
-        "rate": by_source(streams, RATE_SCHEMA, lambda s: arrivals.rate_bins(s.stamps, width)),
-        "weekly": seasons.weekly_frame(hours, calendar=calendar),
+        "rate": by_source(
+            streams, RATE_SCHEMA, lambda s: arrivals.rate_bins(seconds[s.name], width)
+        ),
+        "weekly": seasons.weekly_frame(hours, calendar=together.has_calendar),
         "interarrival": by_source(
-            streams,
-            INTERARRIVAL_SCHEMA,
-            lambda s: arrivals.interarrival_ecdf(arrivals.gaps_seconds(s.stamps)),
+            streams, INTERARRIVAL_SCHEMA, lambda s: arrivals.interarrival_ecdf(gaps[s.name].sample)
         ),
-        "fits": by_source(
-            streams,
-            FITS_SCHEMA,
-            lambda s: gap_fits.fits_frame(
-                gap_fits.fit_gaps(arrivals.gaps_seconds(s.stamps), s.clock)
-            ),
-        ),
+        "fits": by_source(streams, FITS_SCHEMA, lambda s: _fits(s, gaps[s.name])),
         "diurnal": seasons.diurnal_frame(hours),
-        "sources": _sources_frame(streams),
+        "sources": pl.DataFrame(
+            [_source_row(s, gaps[s.name], seconds[s.name]) for s in streams],
+            schema=dict(SOURCES_SCHEMA),
+        ),
     }
     return View(
         "workload_arrivals",
         scope,
-        measures=_arrival_measures(streams, together),
+        measures=_measures(streams, together, gaps[together.name]),
         frames=frames,
-        sentences=_arrival_sentences(streams, frames["fits"], calendar=calendar),
+        sentences=_sentences(streams, gaps, frames["fits"], together),
         sql=dict.fromkeys(frames, sql),
     )
 
 
-def _arrival_measures(streams: Sequence[Stream], together: Stamps) -> dict[str, Measure]:
-    size = int(together.size)
-    rate = arrivals.rate_per_second(together)
-    measures = {
-        "requests": Measure(size, "requests", n=size),
-        "requests_per_second": known_or_why(rate, "requests/s", size, TOO_FEW),
-        "interarrival_cv": _variation_measure(streams, together),
-        "clock_resolution_seconds": _resolution_measure(streams),
-    }
-    for window in arrivals.PEAK_WINDOWS_SECONDS:
-        counted = arrivals.dispersion(together, window)
-        why = f"the record is shorter than {seconds_text(window)}"
-        if window == 1:
-            measures["peak_1s"] = known_or_why(counted.peak_requests, "requests", size, why)
-        measures[f"peak_to_mean_{window}s"] = known_or_why(
-            counted.peak_to_mean_ratio, "", size, why
-        )
-    return measures
-
-
-def _variation_measure(streams: Sequence[Stream], together: Stamps) -> Measure:
-    coarse = next((stream for stream in streams if stream.clock.quantised), None)
-    if coarse is not None:
-        return Measure(None, "", n=int(together.size), why=f"{coarse.name}: {coarse.clock.why}")
-    value = arrivals.variation(arrivals.gaps_seconds(together))
-    return known_or_why(value, "", max(0, int(together.size) - 1), "fewer than two gaps")
-
-
-def _resolution_measure(streams: Sequence[Stream]) -> Measure:
-    known = [s.clock.resolution_seconds for s in streams if s.clock.resolution_seconds is not None]
-    return known_or_why(
-        max(known, default=None), "s", len(streams), "fewer than two distinct stamps"
+def _gaps(stream: Stream) -> Gaps:
+    gaps = stream.gaps()
+    widest = int(gaps.argmax()) if gaps.size else None
+    sample, step = arrivals.thinned(gaps)
+    return Gaps(
+        variation=None if stream.quantised_why else arrivals.variation(gaps),
+        largest_seconds=None if widest is None else float(gaps[widest]),
+        largest_after=widest,
+        sample=sample,
+        step=step,
+        total=int(gaps.size),
     )
 
 
-def _sources_frame(streams: Sequence[Stream]) -> pl.DataFrame:
-    rows = [_source_row(stream) for stream in streams]
-    return pl.DataFrame(rows, schema=dict(SOURCES_SCHEMA))
+def _fits(stream: Stream, gaps: Gaps) -> pl.DataFrame:
+    clock = stream.clock or arrivals.check_clock(stream.stamps)
+    frame = gap_fits.fits_frame(gap_fits.fit_gaps(gaps.sample, clock))
+    if gaps.step == 1:
+        return frame
+    note = pl.lit(f"fitted to every {gaps.step}th of {gaps.total:,} gaps")
+    return frame.with_columns(pl.concat_str("why", note, separator="; ", ignore_nulls=True))
 
 
-def _source_row(stream: Stream) -> dict[str, object]:
-    stamps, clock = stream.stamps, stream.clock
-    gaps = np.diff(stamps)
-    widest = int(gaps.argmax()) if gaps.size else None
-    rhythm = seasons.daily_rhythm(stamps, seasons.hourly(stamps))
-    at = stamps[widest].astype("datetime64[us]").item() if widest is not None else None
+def _measures(streams: Sequence[Stream], together: Stream, gaps: Gaps) -> dict[str, Measure]:
+    size = int(together.stamps.size)
+    rate = arrivals.rate_per_second(together.stamps)
+    measures = {
+        "requests": Measure(size, "requests", n=size),
+        "requests_per_second": known_or_why(rate, "requests/s", size, TOO_FEW),
+        "interarrival_cv": _variation_measure(streams, gaps),
+        "clock_resolution_seconds": _resolution_measure(streams),
+    }
+    for window in arrivals.PEAK_WINDOWS_SECONDS:
+        one = arrivals.dispersion(together.counted, window)
+        why = f"the record is shorter than {seconds_text(window)}"
+        if window == 1:
+            measures["peak_1s"] = known_or_why(one.peak_requests, "requests", size, why)
+        name = f"peak_to_mean_{window}s"
+        measures[name] = known_or_why(one.peak_to_mean_ratio, "", size, why)
+    return measures
+
+
+def _variation_measure(streams: Sequence[Stream], gaps: Gaps) -> Measure:
+    coarse = next((stream for stream in streams if stream.quantised_why), None)
+    if coarse is not None:
+        return Measure(None, "", n=gaps.total, why=f"{coarse.name}: {coarse.quantised_why}")
+    return known_or_why(gaps.variation, "", gaps.total, "fewer than two gaps")
+
+
+def _resolution_measure(streams: Sequence[Stream]) -> Measure:
+    grains = [stream.clock.resolution_seconds for stream in streams if stream.clock is not None]
+    known = [grain for grain in grains if grain is not None]
+    why = "fewer than two distinct stamps"
+    return known_or_why(max(known, default=None), "s", len(streams), why)
+
+
+def _source_row(stream: Stream, gaps: Gaps, seconds: SecondCounts) -> dict[str, object]:
+    clock = stream.clock
+    rhythm = seasons.daily_rhythm(seasons.hourly(seconds))
+    after = gaps.largest_after
     return {
         "source": stream.name,
-        "requests": int(stamps.size),
-        "requests_per_second": arrivals.rate_per_second(stamps),
-        "interarrival_cv": None if clock.quantised else arrivals.variation(gaps / 1e6),
-        "largest_gap_seconds": None if widest is None else int(gaps[widest]) / 1e6,
-        "largest_gap_at": at,
-        "clock_resolution_seconds": clock.resolution_seconds,
-        "distinct_stamps": clock.distinct_stamps,
-        "zero_gap_ratio": clock.zero_gap_ratio,
-        "quantised": clock.quantised,
+        "requests": int(stream.stamps.size),
+        "requests_per_second": arrivals.rate_per_second(stream.stamps),
+        "interarrival_cv": gaps.variation,
+        "largest_gap_seconds": gaps.largest_seconds,
+        "largest_gap_at": None if after is None else _time(int(stream.stamps[after])),
+        "clock_resolution_seconds": clock.resolution_seconds if clock else None,
+        "distinct_stamps": clock.distinct_stamps if clock else None,
+        "zero_gap_ratio": clock.zero_gap_ratio if clock else None,
+        "quantised": stream.quantised_why is not None,
         "peak_to_mean_day_ratio": rhythm.peak_to_mean_ratio if rhythm else None,
         "peak_hour": rhythm.peak_hour if rhythm else None,
         "day_explained_ratio": rhythm.explained_ratio if rhythm else None,
-        "why": clock.why,
+        "why": stream.quantised_why,
     }
 
 
-def _arrival_sentences(
-    streams: Sequence[Stream], fits: pl.DataFrame, *, calendar: bool
+def _time(at_us: int) -> object:
+    return np.datetime64(at_us, "us").item()
+
+
+def _sentences(
+    streams: Sequence[Stream], gaps: dict[str, Gaps], fits: pl.DataFrame, together: Stream
 ) -> tuple[str, ...]:
-    lines = [_source_sentence(stream) for stream in streams]
-    lines += [_fit_sentence(stream.name, fits) for stream in streams if not stream.clock.quantised]
+    lines = [_source_sentence(stream, gaps[stream.name]) for stream in streams]
+    lines += [_fit_sentence(s.name, fits) for s in streams if not s.quantised_why]
     days = max((arrivals.span_seconds(s.stamps) or 0.0) for s in streams) / 86_400
     if days < seasons.FEWEST_DAYS:
         lines.append(
             f"The record covers {seconds_text(days * 86_400)}: a daily rhythm needs "
             f"{seasons.FEWEST_DAYS} days."
         )
-    if not calendar:
+    if not together.has_calendar:
         lines.append("The clock has no calendar: hours and weekdays count from the trace's start.")
     return tuple(lines)
 
 
-def _source_sentence(stream: Stream) -> str:
+def _source_sentence(stream: Stream, gaps: Gaps) -> str:
     rate = arrivals.rate_per_second(stream.stamps)
     if rate is None:
         return f"{stream.name}: {stream.stamps.size:,} requests; {TOO_FEW} at different times."
@@ -154,10 +197,11 @@ def _source_sentence(stream: Stream) -> str:
         f"{stream.name}: {stream.stamps.size:,} requests (failed ones included), "
         f"{number_text(rate)} per second"
     )
-    if stream.clock.quantised:
-        return f"{start}; {stream.clock.why}."
-    value = arrivals.variation(arrivals.gaps_seconds(stream.stamps))
-    return f"{start}; gaps vary by {value:.3g} of their mean (1 = Poisson)." if value else start
+    if stream.quantised_why:
+        return f"{start}; {stream.quantised_why}."
+    if gaps.variation is None:
+        return f"{start}."
+    return f"{start}; gaps vary by {number_text(gaps.variation)} of their mean (1 = Poisson)."
 
 
 def _fit_sentence(source: str, fits: pl.DataFrame) -> str:

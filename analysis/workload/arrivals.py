@@ -29,6 +29,9 @@ _ON_GRID_RATIO = 0.99
 _GRID_SAMPLE = 200_000
 _GRIDS_US = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 60_000_000)
 _ECDF_POINTS = 200
+# Half a million gaps put a fitted shape within 0.5 % and a distance within 0.002 (95 %), in a tenth
+# of the time that ten million take.
+MOST_FITTED_GAPS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +57,55 @@ class ClockCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondCounts:
+    """Requests in each occupied second: all that counting needs, however many requests there are.
+
+    Attributes:
+        seconds: occupied seconds since the origin, ascending.
+        counts: requests in each, >= 1.
+        first_at: first arrival, seconds since the origin.
+        last_at: last arrival.
+    """
+
+    seconds: Stamps
+    counts: Stamps
+    first_at: float
+    last_at: float
+
+    @property
+    def requests(self) -> int:
+        """How many requests there are."""
+        return int(self.counts.sum())
+
+
+@dataclass(frozen=True, slots=True)
 class Dispersion:
     """Counts of requests in windows of one length.
 
     Attributes:
-        window_seconds: length of a window, > 0.
+        window_seconds: length of a window, whole seconds.
         windows: number of full windows, the first starting at the first arrival.
         index: variance ÷ mean of the counts (1 for Poisson); None with fewer than two windows.
         peak_requests: most requests in one window; None without a full window.
         peak_to_mean_ratio: that peak ÷ mean of the counts.
+        index_with_last_window: the index with the part-filled last window counted as whole and the
+            population variance, as some published tables have it; None without a second arrival.
     """
 
-    window_seconds: float
+    window_seconds: int
     windows: int
     index: float | None
     peak_requests: int | None
     peak_to_mean_ratio: float | None
+    index_with_last_window: float | None
 
 
 def sorted_stamps(at_us: Stamps) -> Stamps:
     """The stamps in order; the same array when they already are (the common case)."""
     if at_us.size < 2 or bool(np.all(at_us[1:] >= at_us[:-1])):
         return at_us
-    return np.sort(at_us)
+    # Late rows are few: a sort that uses the order already there is several times as fast.
+    return np.sort(at_us, kind="stable")
 
 
 def check_clock(stamps: Stamps) -> ClockCheck:
@@ -84,15 +113,16 @@ def check_clock(stamps: Stamps) -> ClockCheck:
     gaps = np.diff(stamps)
     if gaps.size == 0:
         return ClockCheck(None, int(stamps.size), None, None, quantised=False)
-    zero_ratio = float(np.count_nonzero(gaps == 0) / gaps.size)
     distinct = int(np.count_nonzero(gaps)) + 1
+    zero_ratio = 1 - (distinct - 1) / gaps.size
     if distinct == 1:
         same = "all requests carry the same time stamp"
         return ClockCheck(None, 1, zero_ratio, None, quantised=True, why=same)
-    positive = gaps[gaps > 0]
+    sample = gaps[:: max(1, gaps.size // _GRID_SAMPLE)]
+    positive = sample[sample > 0] if np.any(sample) else gaps[gaps > 0]
     grid_us = _grid_us(positive)
     resolution = grid_us / MICROSECONDS
-    if np.count_nonzero(gaps == grid_us) >= _ON_GRID_RATIO * gaps.size:
+    if np.count_nonzero(sample == grid_us) >= _ON_GRID_RATIO * sample.size:
         # Every gap is one tick: a steady beat, which a coarse clock cannot make of random arrivals.
         return ClockCheck(resolution, distinct, zero_ratio, resolution, quantised=False)
     lump = float(np.median(positive)) / MICROSECONDS
@@ -113,11 +143,9 @@ def _quantised(resolution: float, mean_gap: float, zero_ratio: float, distinct: 
 
 def _grid_us(positive: Stamps) -> int:
     """The widest grid, in microseconds, that nearly all of these gaps are multiples of."""
-    step = max(1, positive.size // _GRID_SAMPLE)
-    sample = positive[::step]
-    candidates = {*_GRIDS_US, int(np.gcd.reduce(sample)), int(np.median(sample))}
+    candidates = {*_GRIDS_US, int(np.gcd.reduce(positive)), int(np.median(positive))}
     for grid in sorted(candidates, reverse=True):
-        if grid > 0 and np.count_nonzero(sample % grid == 0) >= _ON_GRID_RATIO * sample.size:
+        if grid > 0 and np.count_nonzero(positive % grid == 0) >= _ON_GRID_RATIO * positive.size:
             return grid
     return 1
 
@@ -148,58 +176,80 @@ def variation(gaps: Floats) -> float | None:
     if gaps.size < 2:
         return None
     mean = float(gaps.mean())
-    return float(gaps.std()) / mean if mean > 0 else None
+    if mean <= 0:
+        return None
+    away = gaps - mean
+    return float(np.sqrt(np.dot(away, away) / gaps.size)) / mean
 
 
-def dispersion(stamps: Stamps, window_seconds: float) -> Dispersion:
+def thinned(gaps: Floats, most: int = MOST_FITTED_GAPS) -> tuple[Floats, int]:
+    """Every n-th gap, so that at most `most` remain; and n (1 when nothing was left out)."""
+    step = -(-gaps.size // most) if gaps.size else 1
+    return (gaps if step == 1 else gaps[::step]), step
+
+
+def count_seconds(stamps: Stamps, origin_us: int | None = None) -> SecondCounts:
+    """Count requests by second.
+
+    Args:
+        stamps: sorted microseconds.
+        origin_us: where second 0 starts; None is the first arrival, 0 the clock's own seconds.
+    """
+    if stamps.size == 0:
+        return SecondCounts(stamps, stamps, 0.0, 0.0)
+    origin = int(stamps[0]) if origin_us is None else origin_us
+    index = stamps - origin
+    index //= MICROSECONDS
+    seconds, counts = run_lengths(index)
+    ends = ((int(at) - origin) / MICROSECONDS for at in (stamps[0], stamps[-1]))
+    return SecondCounts(seconds, counts, *ends)
+
+
+def dispersion(counted: SecondCounts, window_seconds: int) -> Dispersion:
     """Index of dispersion of counts over full windows that start at the first arrival.
 
     The last window, which the record leaves part-filled, is dropped and the variance is the sample
     variance (n - 1): counting a half-empty window as if it were whole inflates the index (Azure
-    conversation, 60 s: 16.4 without it, 20.6 with it).
+    conversation, 60 s: 16.4 without it, 20.6 with it). The other definition is kept beside it for
+    comparison with published 1.4 / 4.0 / 20.6 (conversation) and 13.2 / 71.3 / 160.5 (code).
+
+    Args:
+        counted: by second from the first arrival.
+        window_seconds: >= 1.
 
     Source: Cox & Lewis, The Statistical Analysis of Series of Events (1966), chapter 4.
     """
-    counts, windows = _occupied(stamps, window_seconds)
+    index, counts = _fold(counted, window_seconds)
+    windows = int(counted.last_at) // window_seconds
+    with_last = None
+    if counted.requests >= 2:
+        every = int(index[-1]) + 1
+        with_last = _index(counts, every, every)
+    full = counts[: int(np.searchsorted(index, windows))]
     if windows < 1:
-        return Dispersion(window_seconds, 0, None, None, None)
-    total = int(counts.sum())
-    mean = total / windows
-    peak = int(counts.max())
-    index = None
-    if windows >= 2:
-        squares = float(np.dot(counts, counts))
-        index = (squares - total * mean) / (windows - 1) / mean
-    return Dispersion(window_seconds, windows, index, peak, peak / mean)
+        return Dispersion(window_seconds, 0, None, None, None, with_last)
+    mean, peak = float(full.sum()) / windows, int(full.max())
+    spread = _index(full, windows, windows - 1) if windows >= 2 else None
+    return Dispersion(window_seconds, windows, spread, peak, peak / mean, with_last)
 
 
-def dispersion_with_last_window(stamps: Stamps, window_seconds: float) -> float | None:
-    """The same with the part-filled last window counted as whole, and the population variance.
-
-    The definition behind the published 1.4 / 4.0 / 20.6 (Azure conversation) and 13.2 / 71.3 /
-    160.5 (Azure code). Kept for comparison only. None without a second arrival.
-    """
-    if stamps.size < 2:
-        return None
-    index = (stamps - stamps[0]) // round(window_seconds * MICROSECONDS)
-    counts = run_lengths(index)[1].astype(np.float64)
-    windows = int(index[-1]) + 1
-    mean = stamps.size / windows
-    return float(np.dot(counts, counts) / windows - mean * mean) / mean
-
-
-def _occupied(stamps: Stamps, window_seconds: float) -> tuple[Floats, int]:
-    """Counts of the non-empty full windows, and the number of full windows, empty ones included.
+def _index(counts: Floats, windows: int, divisor: int) -> float:
+    """Variance ÷ mean of counts in `windows` windows, of which the empty ones are not listed.
 
     Empty windows need no memory, so a sparse trace of a year costs no more than its requests.
     """
-    if stamps.size < 2:
-        return np.empty(0), 0
-    width = round(window_seconds * MICROSECONDS)
-    windows = (int(stamps[-1]) - int(stamps[0])) // width
-    index = (stamps - stamps[0]) // width
-    full = index[: int(np.searchsorted(index, windows))]
-    return run_lengths(full)[1].astype(np.float64), windows
+    total = float(counts.sum())
+    mean = total / windows
+    return (float(np.dot(counts, counts)) - total * mean) / divisor / mean
+
+
+def _fold(counted: SecondCounts, window_seconds: int) -> tuple[Stamps, Floats]:
+    """Occupied windows and the requests in each."""
+    if counted.seconds.size == 0:
+        return counted.seconds, np.empty(0)
+    index = counted.seconds // window_seconds
+    starts = np.concatenate(([0], np.flatnonzero(index[1:] != index[:-1]) + 1))
+    return index[starts], np.add.reduceat(counted.counts, starts).astype(np.float64)
 
 
 def run_lengths(values: Stamps) -> tuple[Stamps, Stamps]:
@@ -208,11 +258,6 @@ def run_lengths(values: Stamps) -> tuple[Stamps, Stamps]:
         return values, np.empty(0, dtype=np.int64)
     starts = np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1))
     return values[starts], np.diff(np.append(starts, values.size))
-
-
-def dispersion_curve(stamps: Stamps) -> list[Dispersion]:
-    """Dispersion at 1, 10, 60 and 600 s."""
-    return [dispersion(stamps, window) for window in DISPERSION_WINDOWS_SECONDS]
 
 
 def interarrival_ecdf(gaps: Floats) -> pl.DataFrame:
@@ -255,11 +300,11 @@ RATE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
-def rate_bins(stamps: Stamps, bin_seconds: int) -> pl.DataFrame:
+def rate_bins(counted: SecondCounts, bin_seconds: int) -> pl.DataFrame:
     """Requests per second in bins aligned to the clock, with the band of the 1-s counts in each.
 
     Args:
-        stamps: sorted.
+        counted: by the clock's own seconds.
         bin_seconds: width, a whole number >= 1.
 
     Returns:
@@ -267,9 +312,9 @@ def rate_bins(stamps: Stamps, bin_seconds: int) -> pl.DataFrame:
         requests in one second of the bin; empty seconds count as 0). First and last bin are divided
         by the part of them the record covers, and are null when that is under a tenth.
     """
-    if stamps.size == 0:
+    seconds, per_second = counted.seconds, counted.counts
+    if seconds.size == 0:
         return pl.DataFrame(schema=RATE_SCHEMA)
-    seconds, per_second = run_lengths(stamps // MICROSECONDS)
     bins, first_in_bin = np.unique(seconds // bin_seconds, return_index=True)
     every = np.arange(bins[0], bins[-1] + 1)
     place = bins - bins[0]
@@ -280,7 +325,7 @@ def rate_bins(stamps: Stamps, bin_seconds: int) -> pl.DataFrame:
     whole = _seconds_in(every[place], bin_seconds, int(seconds[0]), int(seconds[-1]))
     least = np.minimum.reduceat(per_second, first_in_bin)
     low[place] = np.where(occupied >= whole, least, 0)
-    covered = covered_seconds(every * bin_seconds, bin_seconds, stamps)
+    covered = covered_seconds(every * bin_seconds, bin_seconds, counted)
     known = covered >= 0.1 * bin_seconds
     rate = np.where(known, requests / np.maximum(covered, 1e-9), np.nan)
     return pl.DataFrame(
@@ -301,15 +346,14 @@ def _seconds_in(bins: Stamps, width: int, first: int, last: int) -> Stamps:
     return end - begin + 1
 
 
-def covered_seconds(starts: Stamps, width_seconds: int, stamps: Stamps) -> Floats:
+def covered_seconds(starts: Stamps, width_seconds: int, counted: SecondCounts) -> Floats:
     """How much of each window [start, start + width) lies between first and last arrival.
 
     Args:
-        starts: window starts in whole seconds.
+        starts: window starts in whole seconds of the clock.
         width_seconds: width of all windows.
-        stamps: sorted, not empty.
+        counted: by the clock's own seconds.
     """
-    first, last = int(stamps[0]) / MICROSECONDS, int(stamps[-1]) / MICROSECONDS
-    begin = np.maximum(starts, first)
-    end = np.minimum(starts + width_seconds, last)
+    begin = np.maximum(starts, counted.first_at)
+    end = np.minimum(starts + width_seconds, counted.last_at)
     return np.asarray(np.maximum(end - begin, 0.0), dtype=np.float64)

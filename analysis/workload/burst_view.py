@@ -8,14 +8,16 @@ import polars as pl
 
 from analysis.measure import Measure, View
 from analysis.workload import arrivals
-from analysis.workload.arrivals import Stamps
-from analysis.workload.loading import NotingReader, empty_view, known_or_why, members, merged
+from analysis.workload.arrivals import Dispersion
+from analysis.workload.loading import NotingReader, empty_view, known_or_why, members
 from analysis.workload.schemas import DISPERSION_SCHEMA
-from analysis.workload.streams import Stream, by_source, load_streams
+from analysis.workload.streams import Stream, combined, load_streams
 from analysis.workload.words import number_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
 from store.units import seconds_text
+
+_VIEW = "workload_burstiness"
 
 
 def workload_burstiness(reader: queries.FrameReader, scope: Scope) -> View:
@@ -28,60 +30,61 @@ def workload_burstiness(reader: queries.FrameReader, scope: Scope) -> View:
     sources = members(noting, scope)
     streams = load_streams(noting, scope, sources)
     if not streams:
-        return empty_view("workload_burstiness", noting, scope, sources)
-    together = merged([stream.stamps for stream in streams])
-    frame = by_source(streams, DISPERSION_SCHEMA, lambda s: _dispersion_frame(s.stamps))
+        return empty_view(_VIEW, noting, scope, sources)
+    curves = {stream.name: _curve(stream) for stream in streams}
+    together = combined(streams)
+    measured = curves.get(together.name) or _curve(together)
     return View(
-        "workload_burstiness",
+        _VIEW,
         scope,
-        measures={
-            f"idc_{window}s": _dispersion_measure(arrivals.dispersion(together, window))
-            for window in arrivals.DISPERSION_WINDOWS_SECONDS
-        },
-        frames={"dispersion": frame},
-        sentences=_burst_sentences(streams),
+        measures={f"idc_{one.window_seconds}s": _measure(one) for one in measured},
+        frames={"dispersion": _frame(curves)},
+        sentences=_sentences(streams, curves),
         sql={"dispersion": noting.last_text},
     )
 
 
-def _dispersion_frame(stamps: Stamps) -> pl.DataFrame:
+def _curve(stream: Stream) -> list[Dispersion]:
+    windows = arrivals.DISPERSION_WINDOWS_SECONDS
+    return [arrivals.dispersion(stream.counted, window) for window in windows]
+
+
+def _frame(curves: dict[str, list[Dispersion]]) -> pl.DataFrame:
     rows = [
         {
-            "window_seconds": counted.window_seconds,
-            "index_of_dispersion": counted.index,
-            "windows": counted.windows,
-            "peak_requests": counted.peak_requests,
-            "peak_to_mean_ratio": counted.peak_to_mean_ratio,
-            "index_with_last_window": arrivals.dispersion_with_last_window(
-                stamps, counted.window_seconds
-            ),
+            "source": name,
+            "window_seconds": one.window_seconds,
+            "index_of_dispersion": one.index,
+            "windows": one.windows,
+            "peak_requests": one.peak_requests,
+            "peak_to_mean_ratio": one.peak_to_mean_ratio,
+            "index_with_last_window": one.index_with_last_window,
         }
-        for counted in arrivals.dispersion_curve(stamps)
+        for name, curve in curves.items()
+        for one in curve
     ]
-    schema = {name: kind for name, kind in DISPERSION_SCHEMA.items() if name != "source"}
-    return pl.DataFrame(rows, schema=schema)
+    return pl.DataFrame(rows, schema=dict(DISPERSION_SCHEMA))
 
 
-def _dispersion_measure(counted: arrivals.Dispersion) -> Measure:
-    why = f"fewer than two full windows of {seconds_text(counted.window_seconds)}"
-    return known_or_why(counted.index, "", counted.windows, why)
+def _measure(one: Dispersion) -> Measure:
+    why = f"fewer than two full windows of {seconds_text(one.window_seconds)}"
+    return known_or_why(one.index, "", one.windows, why)
 
 
-def _burst_sentences(streams: Sequence[Stream]) -> tuple[str, ...]:
+def _sentences(streams: Sequence[Stream], curves: dict[str, list[Dispersion]]) -> tuple[str, ...]:
     lines = []
     for stream in streams:
-        curve = arrivals.dispersion_curve(stream.stamps)
-        known = [
-            f"{number_text(c.index)} at {c.window_seconds:g} s"
-            for c in curve
-            if c.index is not None
-        ]
-        lump = stream.clock.lump_seconds
-        if stream.clock.quantised and lump is not None:
+        lump = stream.clock.lump_seconds if stream.clock is not None else None
+        if stream.quantised_why is not None and lump is not None:
             lines.append(
                 f"{stream.name}: stamps come every {seconds_text(lump)}; counts in shorter windows "
                 "show the clock, not the traffic."
             )
+        known = [
+            f"{number_text(one.index)} at {one.window_seconds} s"
+            for one in curves[stream.name]
+            if one.index is not None
+        ]
         if known:
             lines.append(f"{stream.name}: dispersion {', '.join(known)} (Poisson: 1).")
     return tuple(lines)

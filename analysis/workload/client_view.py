@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 
 from analysis.measure import Measure, View
 from analysis.workload import clients
-from analysis.workload.arrivals import MICROSECONDS, Floats
+from analysis.workload.arrivals import Floats
 from analysis.workload.loading import Member, NotingReader, empty_view, members
 from store.queries import workload as queries
 from store.queries.scope import Scope
@@ -18,6 +20,10 @@ from store.units import percent_text
 _VIEW = "workload_clients"
 _MOST_CLIENTS_SHOWN = 500
 _MOST_SESSIONS = 1_000_000
+# A million requests put a client's variation within a few percent; ten times as many take ten times
+# as long.
+_MOST_VARIED = 1_000_000
+_LABELS = ("tenant", "route", "source", "model")
 
 
 def workload_clients(reader: queries.FrameReader, scope: Scope) -> View:
@@ -25,20 +31,21 @@ def workload_clients(reader: queries.FrameReader, scope: Scope) -> View:
 
     A client is a tenant where tenants are known, else a route, else a source of several, else a
     session, else a model. Requests are attempted ones; those of an unknown client are left out of
-    the shares and counted in a sentence.
+    the shares and counted in a sentence. The variation of gaps is that of the newest million
+    requests when there are more.
     """
     noting = NotingReader(reader)
     sources = members(noting, scope)
-    if not any(member.requests for member in sources):
+    labelled = queries.label_totals(noting, scope)
+    if labelled.is_empty():
         return _from_rates(noting, scope, sources)
-    dimension = _dimension(noting, scope, sources)
-    totals = queries.client_totals(noting, scope, dimension)
-    if totals.is_empty():
-        return empty_view(_VIEW, noting, scope, sources)
+    dimension = _dimension(noting, scope, labelled)
+    totals = labelled if dimension != "session" else queries.session_totals(noting, scope)
     sql = noting.last_text
-    known = totals.filter(pl.col("client").is_not_null())
-    stamps, names = queries.client_stamps(noting, scope, dimension)
-    table = _table(known, stamps, names, int(totals["requests"].sum()))
+    grouped = _grouped(totals, dimension)
+    known = grouped.filter(pl.col("client").is_not_null())
+    recent, thinned = _recent(scope, labelled)
+    table = _table(known, *queries.client_stamps(noting, recent, dimension), _span(labelled))
     requests = known["requests"].cast(pl.Float64).to_numpy()
     tokens = known["tokens"].to_numpy()
     frames = {
@@ -46,33 +53,73 @@ def workload_clients(reader: queries.FrameReader, scope: Scope) -> View:
         "clients": table.head(_MOST_CLIENTS_SHOWN),
     }
     measures = _measures(requests, tokens, known.height)
-    unknown = int(totals["requests"].sum()) - int(known["requests"].sum())
-    sentences = _sentences(dimension, measures, unknown)
+    unknown = int(grouped["requests"].sum()) - int(known["requests"].sum())
+    sentences = (*_sentences(dimension, measures, unknown), *thinned)
     return View(_VIEW, scope, measures, frames, sentences, sql=dict.fromkeys(frames, sql))
 
 
 def _dimension(
-    reader: queries.FrameReader, scope: Scope, sources: Sequence[Member]
+    reader: queries.FrameReader, scope: Scope, labelled: pl.DataFrame
 ) -> queries.Dimension:
-    counts = queries.present_dimensions(reader, scope)
+    counts = {name: labelled[name].drop_nulls().n_unique() for name in _LABELS}
     if counts["tenant"]:
         return "tenant"
     if counts["route"] > 1:
         return "route"
-    if len(sources) > 1:
+    if counts["source"] > 1:
         return "source"
     if 0 < queries.session_count(reader, scope) <= _MOST_SESSIONS:
         return "session"
     return "model" if counts["model"] > 1 else "source"
 
 
+def _grouped(totals: pl.DataFrame, dimension: str) -> pl.DataFrame:
+    """client, requests, failed, means and tokens; most requests first. Null = unknown client."""
+    summed = pl.col("requests", "failed", "inputs", "input_tokens", "outputs", "output_tokens")
+    return (
+        totals.group_by(pl.col(dimension).alias("client"))
+        .agg(summed.sum(), pl.col("tokens").sum())
+        .with_columns(
+            _mean("input_tokens", "inputs").alias("input_tokens_mean"),
+            _mean("output_tokens", "outputs").alias("output_tokens_mean"),
+        )
+        .sort("requests", "client", descending=[True, False])
+    )
+
+
+def _mean(total: str, count: str) -> pl.Expr:
+    return pl.when(pl.col(count) > 0).then(pl.col(total) / pl.col(count))
+
+
+def _span(totals: pl.DataFrame) -> float:
+    """Seconds from the first to the last request of all."""
+    first, last = totals["first_at"].min(), totals["last_at"].max()
+    if not isinstance(first, datetime) or not isinstance(last, datetime):
+        return 0.0
+    return (last - first).total_seconds()
+
+
+def _recent(scope: Scope, totals: pl.DataFrame) -> tuple[Scope, tuple[str, ...]]:
+    """The part of the scope with about the newest million requests, and what to say of it."""
+    requests, last = int(totals["requests"].sum()), totals["last_at"].max()
+    if requests <= _MOST_VARIED or not isinstance(last, datetime):
+        return scope, ()
+    end = queries.aware(last)
+    start = end - timedelta(seconds=_span(totals) * _MOST_VARIED / requests)
+    words = (
+        f"Variation of gaps is that of the requests since {start:%Y-%m-%d %H:%M:%S}, about "
+        f"{_MOST_VARIED:,} of {requests:,}."
+    )
+    return replace(scope, start=max(start, scope.start)), (words,)
+
+
 def _table(
-    known: pl.DataFrame, stamps: pl.DataFrame, names: pl.DataFrame, attempted: int
+    known: pl.DataFrame, stamps: pl.DataFrame, names: pl.DataFrame, span_seconds: float
 ) -> pl.DataFrame:
     """One row a client, as `clients.CLIENTS_SCHEMA`, most requests first."""
-    at_us = stamps["at_us"].to_numpy()
-    span = float(at_us.max() - at_us.min()) / MICROSECONDS if at_us.size else 0.0
-    codes, variation = clients.variation_by_client(stamps["code"].to_numpy(), at_us)
+    codes, variation = clients.variation_by_client(
+        stamps["code"].to_numpy(), stamps["at_us"].to_numpy()
+    )
     varied = (
         pl.DataFrame({"code": codes, "interarrival_cv": variation})
         .with_columns(pl.col("code").cast(names.schema["code"]))
@@ -81,13 +128,14 @@ def _table(
         .unique("client")
     )
     requests = pl.col("requests")
+    per_second = requests / span_seconds if span_seconds > 0 else pl.lit(None)
     return (
         known.join(varied, on="client", how="left", maintain_order="left")
         .select(
             "client",
             requests,
-            (requests / attempted).alias("share_ratio"),
-            (requests / span if span > 0 else pl.lit(None)).alias("requests_per_second"),
+            (requests / requests.sum()).alias("share_ratio"),
+            per_second.alias("requests_per_second"),
             "interarrival_cv",
             "input_tokens_mean",
             "output_tokens_mean",

@@ -18,8 +18,9 @@ from analysis.workload.burst_view import workload_burstiness
 from analysis.workload.failure_view import workload_failures
 from analysis.workload.length_view import workload_lengths
 from analysis.workload.lengths import Lengths
-from analysis.workload.loading import NotingReader, empty_view, load_stamps, members, merged
+from analysis.workload.loading import NotingReader, empty_view, members
 from analysis.workload.schemas import DIFFERENCES_SCHEMA, OVERLAY_SCHEMA
+from analysis.workload.streams import combined, load_streams
 from analysis.workload.words import number_text
 from store.errors import InputError
 from store.queries import workload as queries
@@ -122,8 +123,8 @@ def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
     for field in fields:
         samples[field] = _weighted(lengths.pooled(queries.length_counts(reader, scope, field)))
     if measures["interarrival_cv"].value is not None:
-        stamps = merged([load_stamps(reader, scope, member) for member in sources])
-        gaps = np.sort(arrivals.gaps_seconds(stamps))
+        together = combined(load_streams(NotingReader(reader), scope, sources))
+        gaps = np.sort(arrivals.thinned(together.gaps())[0])
         samples["interarrival_gap_seconds"] = (gaps, np.ones_like(gaps))
     known = {quantity: pair for quantity, pair in samples.items() if pair[0].size}
     return Side(name, measures, known, empty)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta
+
 import polars as pl
 
 from analysis.intervals import wilson
 from analysis.measure import Measure, View
-from analysis.workload.loading import NotingReader, clipped, empty_view, members
+from analysis.workload.loading import NotingReader, empty_view, members
 from analysis.workload.schemas import BY_LABEL_SCHEMA, BY_TIME_SCHEMA
 from store.queries import workload as queries
 from store.queries.scope import Scope
@@ -26,7 +29,7 @@ def workload_failures(reader: queries.FrameReader, scope: Scope) -> View:
     attempted = int(statuses["requests"].sum())
     if attempted == 0:
         return empty_view(_VIEW, noting, scope, sources)
-    width = clipped(scope, sources).bin_seconds()
+    width = _recorded(scope, statuses).bin_seconds()
     by_time = queries.failures_by_time(noting, scope, width)
     sql = {"by_time": noting.last_text}
     by_label = queries.failures_by_label(noting, scope)
@@ -42,6 +45,15 @@ def workload_failures(reader: queries.FrameReader, scope: Scope) -> View:
     }
     measures = {"failed": Measure(failed, "requests", n=attempted), "failure_ratio": ratio}
     return View(_VIEW, scope, measures, frames, _sentences(bad, failed, attempted), sql=sql)
+
+
+def _recorded(scope: Scope, statuses: pl.DataFrame) -> Scope:
+    """The scope from its first to its last request: it decides the width of bins."""
+    first, last = statuses["first_at"].min(), statuses["last_at"].max()
+    if not isinstance(first, datetime) or not isinstance(last, datetime):
+        return scope
+    end = queries.aware(last) + timedelta(seconds=1)
+    return replace(scope, start=queries.aware(first), end=end)
 
 
 def _sentences(bad: pl.DataFrame, failed: int, attempted: int) -> tuple[str, ...]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from analysis.measure import Empty, Measure, View
-from analysis.workload.arrivals import Stamps, sorted_stamps
+from analysis.workload.arrivals import SecondCounts, Stamps, sorted_stamps
 from analysis.workload.schemas import VIEW_UNITS, empty_frames
 from store.queries import workload as queries
 from store.queries.scope import Scope
@@ -52,10 +51,6 @@ class Member:
         is_live: the live fleet rather than a trace.
         has_calendar: whether its stamps are dates rather than seconds from an unknown start.
         block_tokens: tokens in a prefix block; None = unknown.
-        requests: request rows it holds in all.
-        rates: client windows it holds in all.
-        first_at: first record in all (aware, trace time for traces); None when it has none.
-        last_at: last record.
     """
 
     source_id: int
@@ -63,78 +58,75 @@ class Member:
     is_live: bool
     has_calendar: bool
     block_tokens: int | None
-    requests: int
-    rates: int
-    first_at: datetime | None
-    last_at: datetime | None
 
 
 def members(reader: queries.FrameReader, scope: Scope) -> list[Member]:
     """The sources of a scope, by number."""
-    return [_member(row) for row in queries.sources(reader, scope).iter_rows(named=True)]
-
-
-def _member(row: dict[str, Any]) -> Member:
-    starts = [queries.aware(row[name]) for name in ("first_at", "first_rate_at") if row[name]]
-    ends = [queries.aware(row[name]) for name in ("last_at", "last_rate_at") if row[name]]
-    return Member(
-        source_id=row["source_id"],
-        name=row["source"],
-        is_live=row["kind"] == "live",
-        has_calendar=row["clock"] != "relative",
-        block_tokens=row["prefix_block_tokens"],
-        requests=row["requests"],
-        rates=row["rates"],
-        first_at=min(starts, default=None),
-        last_at=max(ends, default=None),
-    )
+    rows = queries.sources(reader, scope).iter_rows(named=True)
+    return [
+        Member(
+            source_id=row["source_id"],
+            name=row["source"],
+            is_live=row["kind"] == "live",
+            has_calendar=row["clock"] != "relative",
+            block_tokens=row["prefix_block_tokens"],
+        )
+        for row in rows
+    ]
 
 
 def load_stamps(reader: queries.FrameReader, scope: Scope, member: Member) -> Stamps:
     """Sorted arrivals of one source, whole microseconds since 1970."""
-    if member.requests == 0:
-        return np.empty(0, dtype=np.int64)
     return sorted_stamps(
         queries.arrival_stamps(reader, scope, member.source_id)["at_us"].to_numpy()
     )
 
 
-def merged(streams: Sequence[Stamps]) -> Stamps:
-    """One sorted stream of all; the same array when there is only one."""
-    filled = [stream for stream in streams if stream.size]
-    if len(filled) == 1:
-        return filled[0]
-    return np.sort(np.concatenate(filled)) if filled else np.empty(0, dtype=np.int64)
+def bin_seconds(scope: Scope, counted: SecondCounts) -> int:
+    """A round width that gives at most 300 bins over what the record covers.
+
+    Args:
+        scope: what was asked for.
+        counted: by the clock's own seconds, not empty.
+    """
+    covered = max(counted.last_at - counted.first_at, 1.0)
+    return replace(scope, end=scope.start + timedelta(seconds=covered)).bin_seconds()
 
 
-def clipped(scope: Scope, sources: Sequence[Member]) -> Scope:
-    """The scope, no wider than what its sources have recorded: it decides the width of bins."""
-    starts = [member.first_at for member in sources if member.first_at is not None]
-    ends = [member.last_at for member in sources if member.last_at is not None]
-    if not starts or not ends:
+def recorded(reader: queries.FrameReader, scope: Scope) -> Scope:
+    """The scope, no wider than what its sources have recorded."""
+    spans = queries.spans(reader, scope)
+    first, last = spans["first_at"].min(), spans["last_at"].max()
+    if not isinstance(first, datetime) or not isinstance(last, datetime):
         return scope
-    start = max(scope.start, min(starts))
-    end = min(scope.end, max(ends) + timedelta(microseconds=1))
+    start = max(scope.start, queries.aware(first))
+    end = min(scope.end, queries.aware(last) + timedelta(microseconds=1))
     return replace(scope, start=start, end=end) if start < end else scope
 
 
 def why_empty(reader: queries.FrameReader, scope: Scope, sources: Sequence[Member]) -> Empty:
     """Which of the four reasons holds when a scope has no request to show."""
-    lasts = [member.last_at for member in sources if member.last_at is not None]
-    if not lasts:
+    spans = queries.spans(reader, scope)
+    first, last = spans["first_at"].min(), spans["last_at"].max()
+    if not isinstance(first, datetime) or not isinstance(last, datetime):
         live = any(member.is_live for member in sources)
         return COUNTERS_ONLY if live and queries.counters_only(reader) else NOTHING_CONNECTED
-    firsts = [member.first_at for member in sources if member.first_at is not None]
-    last = max(lasts)
-    if scope.end <= min(firsts) or scope.start > last:
+    first, last = queries.aware(first), queries.aware(last)
+    if scope.end <= first or scope.start > last:
         text = f"Nothing in this range; the last record is of {last:%Y-%m-%d %H:%M:%S} UTC."
         if not any(member.has_calendar for member in sources):
-            text = f"Nothing in this range; the trace ends at {last:%d. day, %H:%M:%S} trace time."
+            text = f"Nothing in this range; the trace ends at {_trace_time(last)} trace time."
         return Empty("outside_range", text, last)
-    if not any(member.requests for member in sources):
+    if not spans["requests"].sum():
         names = ", ".join(member.name for member in sources)
         return Empty("metric_absent", f"{names} has rates per client, not single requests.", last)
     return Empty("no_traffic", "No requests in this range.", last)
+
+
+def _trace_time(at: datetime) -> str:
+    """A time of a relative clock: the day of the trace, from 1, and the time in it."""
+    day = (at - datetime(1970, 1, 1, tzinfo=at.tzinfo)).days + 1
+    return f"day {day}, {at:%H:%M:%S}"
 
 
 def empty_view(

@@ -10,7 +10,7 @@ import polars as pl
 from analysis.findings import findings_view, gather
 from analysis.measure import Measure, View
 from analysis.workload.compare import workload_compare
-from analysis.workload.loading import clipped, members
+from analysis.workload.loading import members, recorded
 from analysis.workload.words import number_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
@@ -108,7 +108,7 @@ def text_report(reader: queries.FrameReader, scope: Scope, against: str | None =
     found = analyse(reader, scope, against)
     sources = members(reader, scope)
     names = ", ".join(member.name for member in sources)
-    lines = [f"{names}: {_range_text(clipped(scope, sources))}"]
+    lines = [f"{names}: {_range_text(recorded(reader, scope))}"]
     lines += ["", "Findings", *_finding_lines(found["workload_findings"])]
     for name, title in _TITLES.items():
         if name in found:

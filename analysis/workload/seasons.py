@@ -7,13 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.workload.arrivals import (
-    MICROSECONDS,
-    Stamps,
-    covered_seconds,
-    run_lengths,
-    span_seconds,
-)
+from analysis.workload.arrivals import SecondCounts, Stamps, covered_seconds
 
 _HOUR_SECONDS = 3600
 _DAY_HOURS = 24
@@ -56,16 +50,17 @@ class HourlyRates:
     seconds: np.typing.NDArray[np.float64]
 
 
-def hourly(stamps: Stamps) -> HourlyRates:
-    """Count requests per clock hour. Args: stamps: sorted microseconds."""
-    if stamps.size == 0:
+def hourly(counted: SecondCounts) -> HourlyRates:
+    """Requests per clock hour. Args: counted: by the clock's own seconds."""
+    if counted.seconds.size == 0:
         nothing = np.empty(0, dtype=np.int64)
         return HourlyRates(nothing, nothing, np.empty(0))
-    values, counts = run_lengths(stamps // (_HOUR_SECONDS * MICROSECONDS))
-    hours = np.arange(values[0], values[-1] + 1)
-    requests = np.zeros(hours.size, dtype=np.int64)
-    requests[values - values[0]] = counts
-    return HourlyRates(hours, requests, covered_seconds(hours * _HOUR_SECONDS, 3600, stamps))
+    index = counted.seconds // _HOUR_SECONDS
+    hours = np.arange(index[0], index[-1] + 1)
+    requests = np.bincount(index - index[0], weights=counted.counts).astype(np.int64)
+    return HourlyRates(
+        hours, requests, covered_seconds(hours * _HOUR_SECONDS, _HOUR_SECONDS, counted)
+    )
 
 
 def weekly_frame(rates: HourlyRates, *, calendar: bool) -> pl.DataFrame:
@@ -112,13 +107,13 @@ def _pooled(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     )
 
 
-def daily_rhythm(stamps: Stamps, rates: HourlyRates) -> DailyRhythm | None:
-    """Fit the day's shape; None when the record is shorter than two days."""
-    span = span_seconds(stamps)
-    if span is None or span < FEWEST_DAYS * 86_400:
+def daily_rhythm(rates: HourlyRates) -> DailyRhythm | None:
+    """Fit the day's shape; None when the record covers less than two days."""
+    covered = float(rates.seconds.sum())
+    if covered < FEWEST_DAYS * 86_400:
         return None
     whole = rates.seconds >= 0.99 * _HOUR_SECONDS
-    return fit_day(rates.hours[whole], rates.requests[whole] / _HOUR_SECONDS, span / 86_400)
+    return fit_day(rates.hours[whole], rates.requests[whole] / _HOUR_SECONDS, covered / 86_400)
 
 
 def fit_day(hours: Stamps, per_second: np.typing.NDArray[np.float64], days: float) -> DailyRhythm:

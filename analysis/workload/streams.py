@@ -1,14 +1,15 @@
-"""The arrivals of each source of a scope, loaded once."""
+"""The arrivals of each source of a scope, loaded once and counted once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from analysis.workload import arrivals
-from analysis.workload.arrivals import ClockCheck, Stamps
+from analysis.workload.arrivals import ClockCheck, Floats, SecondCounts, Stamps
 from analysis.workload.loading import Member, NotingReader, load_stamps
 from analysis.workload.schemas import Schema
 from store.queries.scope import Scope
@@ -16,16 +17,30 @@ from store.queries.scope import Scope
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The arrivals of one source and what is known of its clock."""
+    """The arrivals of one source, or of several merged, and what is known of their clock.
 
-    member: Member
+    Attributes:
+        name: what people call the source.
+        stamps: sorted arrivals, microseconds.
+        has_calendar: whether they are dates rather than seconds from an unknown start.
+        clock: grain of the stamps; None for a merged stream of several clocks.
+        counted: requests by second from the first arrival.
+    """
+
+    name: str
     stamps: Stamps
-    clock: ClockCheck
+    has_calendar: bool
+    clock: ClockCheck | None
+    counted: SecondCounts
 
     @property
-    def name(self) -> str:
-        """What people call the source."""
-        return self.member.name
+    def quantised_why(self) -> str | None:
+        """Why gaps cannot be trusted; None when they can."""
+        return self.clock.why if self.clock is not None and self.clock.quantised else None
+
+    def gaps(self) -> Floats:
+        """Seconds between neighbours, computed anew."""
+        return arrivals.gaps_seconds(self.stamps)
 
 
 def load_streams(reader: NotingReader, scope: Scope, sources: Sequence[Member]) -> list[Stream]:
@@ -34,8 +49,23 @@ def load_streams(reader: NotingReader, scope: Scope, sources: Sequence[Member]) 
     for member in sources:
         stamps = load_stamps(reader, scope, member)
         if stamps.size:
-            streams.append(Stream(member, stamps, arrivals.check_clock(stamps)))
+            clock, counted = arrivals.check_clock(stamps), arrivals.count_seconds(stamps)
+            streams.append(Stream(member.name, stamps, member.has_calendar, clock, counted))
     return streams
+
+
+def combined(streams: Sequence[Stream]) -> Stream:
+    """All streams as one; the same object when there is only one.
+
+    Args:
+        streams: at least one.
+    """
+    if len(streams) == 1:
+        return streams[0]
+    stamps = np.sort(np.concatenate([stream.stamps for stream in streams]))
+    calendar = all(stream.has_calendar for stream in streams)
+    name = ", ".join(stream.name for stream in streams)
+    return Stream(name, stamps, calendar, None, arrivals.count_seconds(stamps))
 
 
 def by_source(
@@ -43,6 +73,4 @@ def by_source(
 ) -> pl.DataFrame:
     """The rows `build` gives for each stream, with its name in the column `source`."""
     parts = [build(stream).with_columns(pl.lit(stream.name).alias("source")) for stream in streams]
-    if not parts:
-        return pl.DataFrame(schema=schema)
     return pl.concat(parts).select(list(schema)).cast(dict(schema))  # type: ignore[arg-type]

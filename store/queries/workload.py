@@ -79,37 +79,39 @@ def source_spans(reader: FrameReader) -> pl.DataFrame:
 
 
 def sources(reader: FrameReader, scope: Scope) -> pl.DataFrame:
-    """The sources of a scope and what they hold in all, whatever the scope's range and labels.
+    """source_id, source, kind, format, clock, prefix_block_tokens of the scope's sources, by id."""
+    return reader.frame(f"""
+        SELECT source_id, name AS source, kind, format, clock, prefix_block_tokens
+        FROM source WHERE source_id IN ({_ids(scope)}) ORDER BY source_id""")
+
+
+def spans(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """What the scope's sources hold in all, whatever its range and labels; reads every row.
 
     Returns:
-        source_id, source, kind, format, clock, clock_resolution_seconds, prefix_block_tokens,
-        requests, first_at, last_at (naive; null when it has no request), rates (number of
-        client windows), first_rate_at, last_rate_at; by source_id.
+        source_id, requests, rates (client windows), first_at, last_at (naive; null without any).
     """
     return reader.frame(f"""
-        WITH seen AS (
-          SELECT source_id, count(*) AS requests, min(arrived_at) AS first_at,
+        SELECT source_id, sum(requests)::BIGINT AS requests, sum(rates)::BIGINT AS rates,
+               min(first_at) AS first_at, max(last_at) AS last_at
+        FROM (
+          SELECT source_id, count(*) AS requests, 0 AS rates, min(arrived_at) AS first_at,
                  max(arrived_at) AS last_at
           FROM request WHERE source_id IN ({_ids(scope)}) GROUP BY source_id
-        ), rated AS (
-          SELECT source_id, count(*) AS rates, min(window_start_at) AS first_rate_at,
-                 max(window_start_at) AS last_rate_at
-          FROM client_rate WHERE source_id IN ({_ids(scope)}) GROUP BY source_id
-        )
-        SELECT s.source_id, s.name AS source, s.kind, s.format, s.clock,
-               s.clock_resolution_seconds, s.prefix_block_tokens,
-               coalesce(seen.requests, 0) AS requests, seen.first_at, seen.last_at,
-               coalesce(rated.rates, 0) AS rates, rated.first_rate_at, rated.last_rate_at
-        FROM source AS s LEFT JOIN seen USING (source_id) LEFT JOIN rated USING (source_id)
-        WHERE s.source_id IN ({_ids(scope)}) ORDER BY s.source_id""")
+          UNION ALL
+          SELECT source_id, 0, count(*), min(window_start_at), max(window_start_at)
+          FROM client_rate WHERE source_id IN ({_ids(scope)}) GROUP BY source_id)
+        GROUP BY source_id ORDER BY source_id""")
 
 
 def status_counts(reader: FrameReader, scope: Scope) -> pl.DataFrame:
-    """source_id, status, requests: attempted requests by how they ended."""
+    """source_id, status, requests, first_at, last_at: attempted requests by how they ended."""
     condition, params = where(scope)
     return reader.frame(
-        f"""SELECT r.source_id, r.status::VARCHAR AS status, count(*) AS requests
-        FROM request AS r WHERE {condition} GROUP BY ALL ORDER BY ALL""",
+        f"""SELECT r.source_id, r.status::VARCHAR AS status, count(*) AS requests,
+               min(r.arrived_at) AS first_at, max(r.arrived_at) AS last_at
+        FROM request AS r WHERE {condition}
+        GROUP BY r.source_id, r.status ORDER BY r.source_id, status""",
         **params,
     )
 
@@ -171,50 +173,48 @@ def token_totals(reader: FrameReader, scope: Scope) -> pl.DataFrame:
     )
 
 
-def present_dimensions(reader: FrameReader, scope: Scope) -> dict[str, int]:
-    """How many distinct known values each dimension has among the scope's requests."""
-    condition, params = where(scope)
-    row = reader.frame(
-        f"""SELECT count(DISTINCT l.tenant) AS tenant, count(DISTINCT l.route) AS route,
-               count(DISTINCT l.model) AS model, count(DISTINCT l.instance) AS instance
-        FROM request_labels AS l WHERE l.labels_id IN (
-          SELECT DISTINCT r.labels_id FROM request AS r WHERE {condition})""",
-        **params,
-    ).row(0, named=True)
-    return {name: int(count) for name, count in row.items()}
-
-
-def _key(dimension: Dimension) -> tuple[str, str]:
-    """The SQL of a dimension's value and the joins it needs."""
-    if dimension == "source":
-        return "s.name", "JOIN source AS s USING (source_id)"
-    # Two sources of one scope may both know a session "1"; as clients they are then one name.
-    if dimension == "session":
-        return "n.session_id", "LEFT JOIN session AS n USING (source_id, session_key)"
-    return f"l.{dimension}", "JOIN request_labels AS l USING (labels_id)"
-
-
-def client_totals(reader: FrameReader, scope: Scope, dimension: Dimension) -> pl.DataFrame:
-    """What each client asked for.
+def label_totals(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """What each combination of source and labels asked for: one scan, then small.
 
     Returns:
-        client (null = not known), requests (attempted), failed (status other than ok),
-        input_tokens_mean, output_tokens_mean (of successful ones), tokens (input plus output of
-        all rows, nulls as none); most requests first.
+        source, model, tenant, route, instance (null = not known), requests (attempted), failed
+        (any status but ok), inputs and input_tokens (requests with known input, and their sum),
+        outputs and output_tokens (of successful ones), tokens (all known ones), first_at, last_at.
     """
     condition, params = where(scope)
-    key, joins = _key(dimension)
     return reader.frame(
-        f"""SELECT {key} AS client, count(*) AS requests,
-               count(*) FILTER (r.status <> 'ok') AS failed,
-               avg(r.input_tokens) AS input_tokens_mean,
-               avg(r.output_tokens) FILTER (r.status = 'ok') AS output_tokens_mean,
-               coalesce(sum(r.input_tokens), 0)::DOUBLE
-                 + coalesce(sum(r.output_tokens), 0)::DOUBLE AS tokens
-        FROM request AS r {joins} WHERE {condition}
-        GROUP BY 1 ORDER BY requests DESC, client""",
+        f"""WITH counted AS ({_totals("r.source_id, r.labels_id", condition)})
+        SELECT s.name AS source, l.model, l.tenant, l.route, l.instance, c.requests, c.failed,
+               c.inputs, c.input_tokens, c.outputs, c.output_tokens, c.tokens, c.first_at, c.last_at
+        FROM counted AS c JOIN source AS s USING (source_id)
+        JOIN request_labels AS l USING (labels_id)""",
         **params,
     )
+
+
+def session_totals(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """The same by session, with the session's own name as `session`."""
+    condition, params = where(scope)
+    return reader.frame(
+        f"""WITH counted AS ({_totals("r.source_id, r.session_key", condition)})
+        SELECT n.session_id AS session, c.requests, c.failed, c.inputs, c.input_tokens, c.outputs,
+               c.output_tokens, c.tokens, c.first_at, c.last_at
+        FROM counted AS c LEFT JOIN session AS n USING (source_id, session_key)""",
+        **params,
+    )
+
+
+def _totals(keys: str, condition: str) -> str:
+    return f"""SELECT {keys}, count(*) AS requests,
+               count(*) FILTER (r.status <> 'ok') AS failed,
+               count(r.input_tokens) AS inputs,
+               coalesce(sum(r.input_tokens), 0)::DOUBLE AS input_tokens,
+               count(r.output_tokens) FILTER (r.status = 'ok') AS outputs,
+               coalesce(sum(r.output_tokens) FILTER (r.status = 'ok'), 0)::DOUBLE AS output_tokens,
+               coalesce(sum(r.input_tokens), 0)::DOUBLE
+                 + coalesce(sum(r.output_tokens), 0)::DOUBLE AS tokens,
+               min(r.arrived_at) AS first_at, max(r.arrived_at) AS last_at
+        FROM request AS r WHERE {condition} GROUP BY {keys}"""
 
 
 def client_stamps(

@@ -20,12 +20,16 @@ def _poisson(random, rate, size):
     return _stamps(np.cumsum(random.exponential(1 / rate, size)))
 
 
+def _dispersion(stamps, window):
+    return arrivals.dispersion(arrivals.count_seconds(stamps), window)
+
+
 def test_poisson_arrivals_have_variation_and_dispersion_near_one(random):
     """A Poisson stream reads as 1 on both scales, at every window length."""
     stamps = _poisson(random, 20, 100_000)
     assert arrivals.variation(arrivals.gaps_seconds(stamps)) == pytest.approx(1, abs=0.02)
     for window in (1, 10):
-        assert arrivals.dispersion(stamps, window).index == pytest.approx(1, abs=0.1)
+        assert _dispersion(stamps, window).index == pytest.approx(1, abs=0.1)
     assert arrivals.rate_per_second(stamps) == pytest.approx(20, rel=0.02)
 
 
@@ -33,7 +37,7 @@ def test_a_steady_beat_has_no_variation():
     """Arrivals every half second vary by nothing and fill every window alike."""
     stamps = _stamps(np.arange(0, 100, 0.5))
     assert arrivals.variation(arrivals.gaps_seconds(stamps)) == pytest.approx(0)
-    counted = arrivals.dispersion(stamps, 10)
+    counted = _dispersion(stamps, 10)
     assert counted.index == pytest.approx(0)
     assert (counted.windows, counted.peak_requests, counted.peak_to_mean_ratio) == (9, 20, 1)
 
@@ -41,8 +45,8 @@ def test_a_steady_beat_has_no_variation():
 def test_dispersion_drops_the_part_filled_last_window():
     """Counts 2 and 4 in two full windows; the single request after them is left out."""
     stamps = _stamps([0, 5, 10, 11, 12, 13, 20.5])
-    assert arrivals.dispersion(stamps, 10).index == pytest.approx(2 / 3)
-    assert arrivals.dispersion_with_last_window(stamps, 10) == pytest.approx(
+    assert _dispersion(stamps, 10).index == pytest.approx(2 / 3)
+    assert _dispersion(stamps, 10).index_with_last_window == pytest.approx(
         np.var([2, 4, 1]) / np.mean([2, 4, 1])
     )
 
@@ -50,7 +54,7 @@ def test_dispersion_drops_the_part_filled_last_window():
 def test_empty_windows_count():
     """A silence in the middle is windows of zero, not missing windows."""
     stamps = _stamps([0, 0.1, 30.05])
-    counted = arrivals.dispersion(stamps, 10)
+    counted = _dispersion(stamps, 10)
     assert counted.windows == 3
     assert counted.index == pytest.approx(np.var([2, 0, 0], ddof=1) / np.mean([2, 0, 0]))
 
@@ -61,7 +65,7 @@ def test_dispersion_equals_counting_every_window(stamps, window):
     ordered = np.sort(np.asarray(stamps, dtype=np.int64))
     full = (int(ordered[-1]) - int(ordered[0])) // (window * SECOND)
     counts = np.bincount((ordered - ordered[0]) // (window * SECOND), minlength=full)[:full]
-    found = arrivals.dispersion(ordered, window)
+    found = _dispersion(ordered, window)
     assert found.windows == full
     if full >= 2:
         assert found.index == pytest.approx(counts.var(ddof=1) / counts.mean())
@@ -74,8 +78,8 @@ def test_too_few_arrivals_are_unknown_not_zero(size):
     stamps = _stamps(np.arange(size))
     assert arrivals.rate_per_second(stamps) is None
     assert arrivals.variation(arrivals.gaps_seconds(stamps)) is None
-    assert arrivals.dispersion(stamps, 1).index is None
-    assert arrivals.dispersion_with_last_window(stamps, 1) is None
+    assert _dispersion(stamps, 1).index is None
+    assert _dispersion(stamps, 1).index_with_last_window is None
     assert arrivals.interarrival_ecdf(arrivals.gaps_seconds(stamps)).is_empty()
     assert not arrivals.check_clock(stamps).quantised
 
@@ -138,7 +142,7 @@ def test_the_curve_of_gaps_is_exact_at_each_point(random):
 def test_rates_divide_the_edges_by_what_the_record_covers():
     """A record that starts in the middle of a bin is not shown as half its rate."""
     stamps = _stamps(np.arange(5, 25, 0.5))
-    frame = arrivals.rate_bins(stamps, 10)
+    frame = arrivals.rate_bins(arrivals.count_seconds(stamps, origin_us=0), 10)
     assert frame["requests_per_second"].to_list()[:2] == [pytest.approx(2), pytest.approx(2)]
     assert frame["low_per_second"].to_list() == [2, 2, 2]
     assert frame["high_per_second"].to_list() == [2, 2, 2]
@@ -146,7 +150,7 @@ def test_rates_divide_the_edges_by_what_the_record_covers():
 
 def test_a_silent_bin_is_zero_and_its_band_too():
     """Between two arrivals a bin without requests had none, which is known."""
-    frame = arrivals.rate_bins(_stamps([0, 1, 2, 35, 36]), 10)
+    frame = arrivals.rate_bins(arrivals.count_seconds(_stamps([0, 1, 2, 35, 36]), origin_us=0), 10)
     assert frame["requests_per_second"].to_list()[1:3] == [0, 0]
     assert frame["high_per_second"].to_list()[1] == 0
     assert frame["low_per_second"][0] == 0
@@ -158,3 +162,12 @@ def test_unsorted_stamps_are_sorted_and_sorted_ones_left_alone():
     assert arrivals.sorted_stamps(stamps).tolist() == _stamps([1, 2, 3]).tolist()
     ordered = _stamps([1, 2, 3])
     assert arrivals.sorted_stamps(ordered) is ordered
+
+
+def test_thinning_keeps_the_distribution_and_says_its_step(random):
+    """Every third of 25 gaps for at most ten; all of them when there are few."""
+    gaps = random.random(25)
+    thin, step = arrivals.thinned(gaps, most=10)
+    assert (step, thin.tolist()) == (3, gaps[::3].tolist())
+    assert arrivals.thinned(gaps)[1] == 1
+    assert arrivals.thinned(np.empty(0)) == (pytest.approx(np.empty(0)), 1)
