@@ -145,16 +145,20 @@ def _unreadable(path: Path, error: OSError) -> InputError:
 def _refuse_held(path: Path) -> None:
     """A writer that locks the file has not finished it."""
     try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(
-            "another process holds this file locked",
-            where=str(path),
-            hint="wait until it is finished, or copy it",
-        ) from error
+        file = path.open("rb")
     except OSError as error:
         raise _unreadable(path, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                "another process holds this file locked",
+                where=str(path),
+                hint="wait until it is finished, or copy it",
+            ) from error
+        except OSError:
+            return  # a file system without locks: nobody can hold one
 
 
 def _verify_text(path: Path, spec: BulkLoad) -> None:

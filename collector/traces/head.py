@@ -68,6 +68,8 @@ def _raw_head(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise bad_file(path, "this is a folder", "name the trace files in it")
+        if path.exists() and not path.is_file():
+            raise bad_file(path, "this is no regular file", "write the trace to a file first")
         with path.open("rb") as file:
             raw = file.read(HEAD_BYTES)
     except (OSError, ValueError) as error:

@@ -80,7 +80,9 @@ def plan(
     loads = _plan_mapped(files, mapping) if mapping else _plan_known(files, format)
     if source_name:
         loads = _merged(loads, source_name)
-    return [replace(load, rejects_file=rejects_file) for load in loads]
+    if rejects_file is None:
+        return loads
+    return [replace(load, rejects_file=_rejects(rejects_file, load, loads)) for load in loads]
 
 
 def parse_map(texts: Sequence[str]) -> dict[str, str]:
@@ -98,6 +100,21 @@ def parse_map(texts: Sequence[str]) -> dict[str, str]:
             raise InputError(f"the map names '{stored}' twice", hint="leave one of them out")
         mapping[stored] = column
     return mapping
+
+
+def _rejects(file: Path, load: BulkLoad, loads: Sequence[BulkLoad]) -> Path:
+    """The file for refused rows; with several loads, one for each, named by its source."""
+    target = file.absolute()
+    if len(loads) > 1:
+        place = f"{load.source.name}.{loads.index(load) + 1}"
+        target = target.with_name(f"{target.stem}.{place}{target.suffix}")
+    if target in load.files:
+        raise InputError(
+            "the rejected rows would overwrite the trace itself",
+            where=str(target),
+            hint="name another file with --rejects",
+        )
+    return target
 
 
 def _plan_known(files: Sequence[Path], format_name: str) -> list[BulkLoad]:

@@ -1,6 +1,7 @@
 """Recognising trace files and planning their loads."""
 
 import gzip
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -146,6 +147,26 @@ def test_no_file_at_all_is_refused():
     """An import of nothing says so."""
     with pytest.raises(InputError, match="no file"):
         plan([])
+
+
+def test_rejected_rows_never_overwrite_anything(tmp_path):
+    """Each load gets a rejects file of its own, and none of them is a trace."""
+    files = sorted(TRACES.glob("Azure*.csv"))
+
+    loads = plan(files, rejects_file=tmp_path / "bad.csv")
+
+    names = {load.rejects_file.name for load in loads}
+    assert names == {"bad.azure-2023-code.1.csv", "bad.azure-2023-conv.2.csv"}
+    with pytest.raises(InputError, match="overwrite the trace"):
+        plan(files[:1], rejects_file=files[0])
+
+
+def test_a_pipe_is_refused(tmp_path):
+    """Something that is no file would never end, or be read twice."""
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(InputError, match="no regular file"):
+        sniff(tmp_path / "pipe")
 
 
 def test_the_map_option_is_read():
