@@ -20,6 +20,7 @@ from analysis.slo_model import Slo, short_window
 from analysis.slo_views import contributor, urgency, verdict
 from store.queries import fleet as fleet_queries
 from store.queries import slo as slo_queries
+from store.queries import slo_rolled
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
 
@@ -105,7 +106,7 @@ def _trouble(reader: Reader, scope: Scope, status: SloStatus, counted: Counted) 
     if status.basis == "requests":
         start = scope.end - timedelta(seconds=slo.window_seconds)
         rule = good_rule(slo, slo_queries.source_ids(reader))
-        found, _ = slo_queries.spenders(reader, scope, rule, start, scope.end)
+        found = slo_rolled.spent(reader, scope, rule, start, scope.end)
         parts += [text.removesuffix(".") for text in contributor(slo_frames.spent_by(found))]
     return "; ".join(parts) + "."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -121,7 +122,7 @@ def _read(reader: Reader, scope: Scope, width_seconds: int) -> Scraped:
     }
     targets = pl.DataFrame(rows, schema=schema)
     ids = targets["target_id"].to_list()
-    span = (scope.start, scope.end, width_seconds)
+    span = (scope.start, scope.end, width_seconds, _anchor(scope, width_seconds))
     interval = targets["interval_seconds"].max()
     longest = series.LONGEST_GAP_INTERVALS * max(width_seconds, _number(interval) or 0.0)
     counters = telemetry.counter_points(reader, COUNTERS, *span).filter(
@@ -134,6 +135,13 @@ def _read(reader: Reader, scope: Scope, width_seconds: int) -> Scraped:
         series.steps(counters, longest_step_seconds=longest),
         [item for item in observed(points.filter(pl.col("target_id").is_in(ids))) if item.bin >= 0],
     )
+
+
+def _anchor(scope: Scope, width_seconds: int) -> datetime:
+    """Where the newest bin ends, so that bins count from 1970-01-01 as those of request rows do."""
+    axis = series.round_bins(scope.start, scope.end, width_seconds)
+    last: datetime = axis["at"][-1]
+    return last + timedelta(seconds=width_seconds)
 
 
 def _number(value: object) -> float | None:
@@ -273,8 +281,9 @@ def _interval(items: Iterable[Observed]) -> tuple[float | None, float | None, fl
 
 
 def _sparklines(scraped: Scraped, scope: Scope, width_seconds: int) -> pl.DataFrame:
-    number = max(1, -int(-scope.seconds // width_seconds))
-    framed = pl.DataFrame({"bin": range(number)}, schema={"bin": pl.Int64})
+    anchor = _anchor(scope, width_seconds)
+    axis = series.round_bins(scope.start, scope.end, width_seconds)
+    framed = pl.DataFrame({"bin": range(axis.height)}, schema={"bin": pl.Int64})
     parts = [_gauge_line(scraped, name) for name in GAUGES]
     parts += [
         series.rates(scraped.counters.filter(pl.col("signal") == signal), "bin").select(
@@ -286,8 +295,8 @@ def _sparklines(scraped: Scraped, scope: Scope, width_seconds: int) -> pl.DataFr
     parts += [_quantile_line(scraped, signal) for signal in ("ttft_seconds", "tpot_seconds")]
     for part in parts:
         framed = framed.join(part, on="bin", how="left")
-    axis = series.bin_starts(scope.end, width_seconds, number)
-    return conform(series.on_bins(framed, axis), SPARKLINES_SCHEMA)
+    starts = series.bin_starts(anchor, width_seconds, axis.height)
+    return conform(series.on_bins(framed, starts), SPARKLINES_SCHEMA)
 
 
 def _gauge_line(scraped: Scraped, signal: str) -> pl.DataFrame:

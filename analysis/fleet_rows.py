@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import polars as pl
 
@@ -21,19 +23,18 @@ from analysis.measure import Measure
 from analysis.slo import good_rule
 from analysis.slo_model import Slo
 from store.queries import fleet as fleet_queries
+from store.queries import rollup, slo_rolled
 from store.queries import slo as slo_queries
 from store.queries.scope import Scope
 from store.queries.slo import GoodRule
 from store.reader import Reader
 
 P95 = 0.95
-# Attainment is counted per pair of SLO and workload; past this many the rarest workloads go
-# without.
-MOST_PAIRS = 60
-_LATENCIES: tuple[tuple[str, fleet_queries.LatencyColumn, str], ...] = (
-    ("ttft", "ttft_seconds", "with_ttft"),
-    ("tpot", "tpot_seconds", "with_tpot"),
-)
+# A bin at the edge of the range of which less was recorded says too little about a rate.
+SHORTEST_COVER_RATIO = 0.2
+INSTANCES_SECONDS = 86_400
+QUANTITIES = ("arrival", "ttft", "tpot", "input_tokens", "output_tokens")
+Span = tuple[datetime, datetime]
 
 
 def from_rows(
@@ -45,188 +46,194 @@ def from_rows(
         reader: the store.
         scope: what is asked about.
         slos: those that are about these sources.
-        width_seconds: bin width of the sparklines.
+        width_seconds: bin width of the sparklines; bins count from 1970-01-01.
     """
-    bins, sql = fleet_queries.time_bins(reader, scope, width_seconds)
+    bins = rollup.counts(reader, scope, QUANTITIES, width_seconds)
     if bins.is_empty():
         return None
     span = covered_span(reader, scope)
-    seconds = max((span[1] - span[0]).total_seconds(), 1e-6) if span else scope.seconds
-    measures = _rates(bins, seconds)
-    tables: dict[str, pl.DataFrame] = {}
-    times: dict[str, pl.DataFrame] = {}
-    for name, column, present in _LATENCIES:
-        counts = pl.DataFrame()
-        if bins[present].sum():
-            counts, _ = fleet_queries.latency_bins(reader, scope, column, width_seconds)
-        measures[f"{name}_p95_seconds"] = _p95(counts, name)
-        if not counts.is_empty():
-            times[name] = latency.quantiles(counts, P95, "bin")
-            tables[name] = latency.quantiles(counts, P95, "workload")
-    found, models_sql = fleet_queries.workloads(reader, scope)
-    models = _models(found, tables, seconds).join(
-        _attainment(reader, scope, slos, found), on="workload", how="left"
+    seconds = max((span[1] - span[0]).total_seconds(), 1e-6)
+    label, found = _workloads(reader, scope)
+    models = _models(found, seconds).join(
+        _attainment(reader, scope, slos, label), on="workload", how="left"
     )
     return FleetPart(
-        measures,
-        _sparklines(bins, times, scope, width_seconds, span),
+        _measures(bins, seconds),
+        _sparklines(bins, scope, width_seconds, span),
         conform(models, MODELS_SCHEMA),
         _instances(reader, scope),
-        {"sparklines": sql, "models": models_sql},
     )
 
 
-def covered_span(reader: Reader, scope: Scope) -> tuple[datetime, datetime] | None:
-    """The part of the scope in which its sources were recording; None when there is no overlap.
+def covered_span(reader: Reader, scope: Scope) -> Span:
+    """The part of the scope in which its sources were recording.
 
     A trace covers the time between its first and last request; the live fleet that from its first
     request on.
     """
-    spans = fleet_queries.spans(reader, scope)
-    if spans.is_empty():
-        return None
-    first = spans.select(pl.col("first_at").min()).item().replace(tzinfo=UTC)
-    last = spans.select(pl.col("last_at").max()).item().replace(tzinfo=UTC)
-    start = max(scope.start, first)
-    end = scope.end if scope.is_live else min(scope.end, last + timedelta(microseconds=1))
-    return (start, end) if start < end else None
+    before, first, last, after = fleet_queries.edges(reader, scope)
+    start = scope.start if before or first is None else first.replace(tzinfo=UTC)
+    if scope.is_live or after or last is None:
+        return start, scope.end
+    return start, min(scope.end, last.replace(tzinfo=UTC) + timedelta(microseconds=1))
 
 
-def _rates(bins: pl.DataFrame, seconds: float) -> dict[str, Measure]:
-    requests, not_ok = int(bins["requests"].sum()), int(bins["not_ok"].sum())
-    interval = wilson(not_ok, requests)
+def _measures(bins: pl.DataFrame, seconds: float) -> dict[str, Measure]:
+    arrivals = bins.filter(pl.col("quantity") == "arrival")
+    requests = int(arrivals["requests"].sum())
+    not_ok = int(arrivals.filter(pl.col("status") != "ok")["requests"].sum())
+    low, high = wilson(not_ok, requests) or (None, None)
     measures = {
         "requests_per_second": Measure(requests / seconds, "requests/s", n=requests),
-        "error_ratio": Measure(
-            not_ok / requests if requests else None,
-            "ratio",
-            interval[0] if interval else None,
-            interval[1] if interval else None,
-            requests,
-        ),
+        "error_ratio": Measure(not_ok / requests, "ratio", low, high, requests),
     }
     for side in ("input", "output"):
-        known = bins[f"{side}_tokens"].drop_nulls()
+        known = bins.filter(pl.col("quantity") == f"{side}_tokens")
         measures[f"{side}_tokens_per_second"] = Measure(
-            float(known.sum()) / seconds if len(known) else None,
+            float(known["value_sum"].sum()) / seconds if known.height else None,
             "tokens/s",
-            n=requests,
-            why=None if len(known) else f"these requests carry no {side} length",
+            n=int(known["requests"].sum()),
+            why=None if known.height else f"these requests carry no {side} length",
+        )
+    for name in ("ttft", "tpot"):
+        found = latency.quantile(bins.filter(pl.col("quantity") == name), P95)
+        measures[f"{name}_p95_seconds"] = (
+            Measure(found[0], "s", found[0], found[0], found[1])
+            if found
+            else Measure(None, "s", why=f"these requests carry no {name.upper()}")
         )
     return measures
 
 
-def _p95(counts: pl.DataFrame, name: str) -> Measure:
-    found = latency.quantile(counts, P95) if not counts.is_empty() else None
-    if found is None:
-        return Measure(None, "s", why=f"these requests carry no {name.upper()}")
-    return Measure(found[0], "s", found[0], found[0], found[1])
-
-
-def _sparklines(
-    bins: pl.DataFrame,
-    times: dict[str, pl.DataFrame],
-    scope: Scope,
-    width_seconds: int,
-    span: tuple[datetime, datetime] | None,
-) -> pl.DataFrame:
-    number = max(1, -int(-scope.seconds // width_seconds))
-    axis = series.bin_starts(scope.end, width_seconds, number)
-    framed = bins.select(
-        "bin",
-        requests_per_second=pl.col("requests") / width_seconds,
-        input_tokens_per_second=pl.col("input_tokens") / width_seconds,
-        output_tokens_per_second=pl.col("output_tokens") / width_seconds,
-        error_ratio=pl.col("not_ok") / pl.col("requests"),
-    )
-    for name, found in times.items():
-        column = f"{name}_p95_seconds"
-        quantile = found.select("bin", pl.col("seconds").alias(column))
-        framed = framed.join(quantile, on="bin", how="left").with_columns(
-            pl.col(column).alias(f"{column}_low"), pl.col(column).alias(f"{column}_high")
-        )
-    whole = series.on_bins(framed, axis)
-    if span is None:
-        return conform(whole, SPARKLINES_SCHEMA)
+def _sparklines(bins: pl.DataFrame, scope: Scope, width_seconds: int, span: Span) -> pl.DataFrame:
+    axis = series.round_bins(scope.start, scope.end, width_seconds)
     width = timedelta(seconds=width_seconds)
-    recorded = (pl.col("at") + width > span[0].replace(tzinfo=None)) & (
-        pl.col("at") < span[1].replace(tzinfo=None)
-    )
-    rates = ("requests_per_second", "input_tokens_per_second", "output_tokens_per_second")
-    # While a source records, a bin without requests is a true zero; outside it nothing is known.
-    filled = whole.with_columns(
-        pl.when(recorded).then(pl.col(name).fill_null(0.0)).otherwise(pl.col(name)).alias(name)
-        for name in rates
-    )
-    return conform(filled, SPARKLINES_SCHEMA)
-
-
-def _models(found: pl.DataFrame, tables: dict[str, pl.DataFrame], seconds: float) -> pl.DataFrame:
-    models = (
-        found.group_by("workload", maintain_order=True)
+    first, last = (edge.replace(tzinfo=None) for edge in span)
+    covered = (
+        pl.min_horizontal(pl.col("at") + width, pl.lit(last, pl.Datetime("us")))
+        - pl.max_horizontal(pl.col("at"), pl.lit(first, pl.Datetime("us")))
+    ).dt.total_microseconds() / 1e6
+    arrivals = (
+        bins.filter(pl.col("quantity") == "arrival")
+        .group_by("at")
         .agg(
             pl.col("requests").sum(),
-            pl.col("input_tokens_mean").first(),
-            pl.col("output_tokens_mean").first(),
+            not_ok=pl.col("requests").filter(pl.col("status") != "ok").sum(),
         )
+    )
+    whole = axis.join(arrivals, on="at", how="left", maintain_order="left").with_columns(
+        covered=pl.when(covered >= SHORTEST_COVER_RATIO * width_seconds).then(covered)
+    )
+    whole = whole.with_columns(
+        # While a source records, a bin without requests is a true zero; outside nothing is known.
+        requests_per_second=pl.col("requests").fill_null(0) / pl.col("covered"),
+        error_ratio=pl.col("not_ok") / pl.col("requests"),
+    )
+    for side in ("input", "output"):
+        sums = bins.filter(pl.col("quantity") == f"{side}_tokens")
+        if sums.height:
+            by_time = sums.group_by("at").agg(pl.col("value_sum").sum().alias(side))
+            whole = whole.join(by_time, on="at", how="left", maintain_order="left").with_columns(
+                (pl.col(side).fill_null(0.0) / pl.col("covered")).alias(f"{side}_tokens_per_second")
+            )
+    for name in ("ttft", "tpot"):
+        times = latency.quantiles(bins.filter(pl.col("quantity") == name), P95, "at")
+        column = f"{name}_p95_seconds"
+        points = times.select(
+            "at",
+            *(pl.col("seconds").alias(f"{column}{end}") for end in ("", "_low", "_high")),
+        )
+        whole = whole.join(points, on="at", how="left", maintain_order="left")
+    return conform(whole, SPARKLINES_SCHEMA)
+
+
+def _workloads(reader: Reader, scope: Scope) -> tuple[str, pl.DataFrame]:
+    """Counts by model; where no request names one, by route; where none does either, by source.
+
+    Returns:
+        "model", "route" or "source"; and the counts with a column workload.
+    """
+    labels: tuple[Literal["model"], Literal["route"]] = ("model", "route")
+    for label in labels:
+        found = rollup.counts(reader, scope, QUANTITIES, None, by=label)
+        if found[label].null_count() < found.height:
+            unnamed = pl.col(label).fill_null(f"(no {label})")
+            return label, found.with_columns(workload=unnamed)
+    names = {number: name for name, number in slo_queries.source_ids(reader).items()}
+    parts = [
+        rollup.counts(reader, replace(scope, source_ids=(number,)), QUANTITIES, None).with_columns(
+            workload=pl.lit(names.get(number, str(number)))
+        )
+        for number in scope.source_ids
+    ]
+    return "source", pl.concat(parts)
+
+
+def _models(found: pl.DataFrame, seconds: float) -> pl.DataFrame:
+    arrivals = found.filter(pl.col("quantity") == "arrival")
+    models = (
+        arrivals.group_by("workload")
+        .agg(pl.col("requests").sum())
         .with_columns(requests_per_second=pl.col("requests") / seconds)
     )
-    for name, table in tables.items():
-        models = models.join(
-            table.select(
-                "workload",
-                pl.col("seconds").alias(f"{name}_p95_seconds_low"),
-                pl.col("seconds").alias(f"{name}_p95_seconds_high"),
-            ),
-            on="workload",
-            how="left",
+    for side in ("input", "output"):
+        means = (
+            found.filter(pl.col("quantity") == f"{side}_tokens")
+            .group_by("workload")
+            .agg(
+                (pl.col("value_sum").sum() / pl.col("requests").sum()).alias(f"{side}_tokens_mean")
+            )
         )
+        models = models.join(means, on="workload", how="left")
+    for name in ("ttft", "tpot"):
+        times = latency.quantiles(found.filter(pl.col("quantity") == name), P95, "workload")
+        points = times.select(
+            "workload",
+            *(pl.col("seconds").alias(f"{name}_p95_seconds_{end}") for end in ("low", "high")),
+        )
+        models = models.join(points, on="workload", how="left")
     return models
 
 
-def _attainment(
-    reader: Reader, scope: Scope, slos: Sequence[Slo], found: pl.DataFrame
-) -> pl.DataFrame:
+def _attainment(reader: Reader, scope: Scope, slos: Sequence[Slo], label: str) -> pl.DataFrame:
     """The lowest attainment of any SLO over the visible range, by workload."""
     ids = slo_queries.source_ids(reader)
-    pairs = [(slo, row) for row in found.to_dicts() for slo in slos][:MOST_PAIRS]
-    rules, names = [], []
-    for slo, row in pairs:
-        rule = _narrowed(good_rule(slo, ids), row["label"], row["workload"], ids)
-        if rule is not None:
-            rules.append(rule)
-            names.append(row["workload"])
-    width = max(1, int(scope.seconds) + 1)
-    counted = slo_queries.counts(reader, scope, rules, scope.start, scope.end, width)
-    workloads = pl.DataFrame(
-        {"rule": range(len(names)), "workload": names},
-        schema={"rule": pl.Int64, "workload": pl.String},
-    )
-    return (
-        counted.join(workloads, on="rule")
-        .filter((pl.col("measured") > 0) | (pl.col("undetermined") == 0))
-        .with_columns(ratio=pl.col("good") / (pl.col("good") + pl.col("bad")))
-        .group_by("workload")
-        .agg(pl.col("ratio").min().alias("attainment_ratio"))
-    )
+    found = [pl.DataFrame(schema={"workload": pl.String, "ratio": pl.Float64})]
+    for slo in slos:
+        rule = good_rule(slo, ids)
+        spent = _spent(reader, scope, rule, label, ids)
+        found.append(
+            spent.filter(
+                (pl.col("good") + pl.col("bad") > 0)
+                & ((pl.col("measured") > 0) | (pl.col("undetermined") == 0))
+            ).select(
+                pl.col("value").alias("workload"),
+                ratio=pl.col("good") / (pl.col("good") + pl.col("bad")),
+            )
+        )
+    return pl.concat(found).group_by("workload").agg(attainment_ratio=pl.col("ratio").min())
 
 
-def _narrowed(rule: GoodRule, label: str, workload: str, ids: dict[str, int]) -> GoodRule | None:
-    """The rule for one workload only; None when the SLO is not about it."""
-    if label == "source":
-        number = ids.get(workload, 0)
-        if rule.source_ids and number not in rule.source_ids:
-            return None
-        return GoodRule(rule.limits_seconds, rule.labels, (number,), rule.count_aborted)
-    accepted = rule.labels.get(label)
-    if accepted and workload not in accepted:
-        return None
-    labels = {**rule.labels, label: (workload,)}
-    return GoodRule(rule.limits_seconds, labels, rule.source_ids, rule.count_aborted)
+def _spent(
+    reader: Reader, scope: Scope, rule: GoodRule, label: str, ids: Mapping[str, int]
+) -> pl.DataFrame:
+    """Good and bad requests of a rule by workload; a column value names it."""
+    if label != "source":
+        whole = slo_rolled.spent(reader, scope, rule, scope.start, scope.end)
+        return whole.filter(pl.col("dimension") == label)
+    width = int(scope.seconds) + 1
+    parts = []
+    for name, number in ids.items():
+        if number in scope.source_ids and (not rule.source_ids or number in rule.source_ids):
+            own = replace(rule, source_ids=(number,))
+            counted = slo_rolled.counts(reader, scope, [own], scope.start, scope.end, width)
+            parts.append(counted.with_columns(value=pl.lit(name)))
+    return pl.concat(parts)
 
 
 def _instances(reader: Reader, scope: Scope) -> pl.DataFrame:
-    found = fleet_queries.request_instances(reader, scope)
+    recent = scope.end - timedelta(seconds=INSTANCES_SECONDS)
+    found = fleet_queries.request_instances(reader, replace(scope, start=max(scope.start, recent)))
     if found.is_empty():
         return conform(pl.DataFrame(), INSTANCES_SCHEMA)
     parts = []

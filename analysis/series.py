@@ -101,6 +101,25 @@ def bin_starts(end: datetime, width_seconds: float, bins: int) -> pl.DataFrame:
     )
 
 
+def round_bins(start: datetime, end: datetime, width_seconds: float) -> pl.DataFrame:
+    """The left edges of the bins that touch [start, end), counted from 1970-01-01.
+
+    Returns:
+        at (naive UTC, ascending).
+    """
+    width = timedelta(seconds=width_seconds)
+    first = round_down(start, width_seconds)
+    number = -(-(end.replace(tzinfo=None) - first) // width)
+    edges = [first + width * place for place in range(number)]
+    return pl.DataFrame({"at": edges}, schema={"at": pl.Datetime("us")})
+
+
+def round_down(at: datetime, width_seconds: float) -> datetime:
+    """The left edge (naive UTC) of the bin, counted from 1970-01-01, that holds a time."""
+    naive = at.replace(tzinfo=None)
+    return naive - (naive - datetime(1970, 1, 1)) % timedelta(seconds=width_seconds)  # noqa: DTZ001
+
+
 def on_bins(frame: pl.DataFrame, axis: pl.DataFrame) -> pl.DataFrame:
     """The frame aligned to an axis of `bin_starts`; bins without a row are null, never 0."""
     typed = frame.with_columns(pl.col("bin").cast(pl.Int64))

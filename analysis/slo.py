@@ -22,6 +22,7 @@ from analysis.slo_buckets import count_buckets
 from analysis.slo_counts import Counted, Tally
 from analysis.slo_model import Slo
 from store.queries import slo as slo_queries
+from store.queries import slo_rolled
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.queries.slo import GoodRule
 from store.reader import Reader
@@ -133,7 +134,7 @@ def count(
     ids = slo_queries.source_ids(reader)
     rules = [good_rule(slo, ids) for slo in slos]
     start = scope.end - timedelta(seconds=math.ceil(reach / width) * width)
-    found = slo_queries.counts(reader, scope, rules, start, scope.end, width)
+    found = slo_rolled.counts(reader, scope, rules, start, scope.end, width)
     rows = [Counted(_as_intervals(found, index), width, scope.end) for index in range(len(slos))]
     if scope.source_ids == (LIVE_SOURCE_ID,) and not found.height:
         return count_buckets(reader, slos, scope, start, width)

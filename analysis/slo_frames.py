@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -46,7 +47,6 @@ ALERTS_SCHEMA: dict[str, Any] = {
     "reachable": pl.Boolean,
     "why": pl.String,
 }
-_DIMENSIONS = ("model", "tenant", "route", "instance", "input_tokens", "hour")
 
 
 def budget(slo: Slo, counted: Counted) -> pl.DataFrame:
@@ -160,21 +160,18 @@ def spent_by(found: pl.DataFrame) -> pl.DataFrame:
     """Who the bad requests were, against who the traffic was.
 
     Args:
-        found: as returned by `store.queries.slo.spenders`.
+        found: as returned by `store.queries.slo_rolled.spent`.
 
     Returns:
         Columns of `SPENT_BY_SCHEMA`; the largest twelve of each dimension that says anything, by
         bad requests. over_representation = share of bad / share of traffic.
     """
-    named = found.with_columns(
-        pl.col("input_octave").map_elements(_octave, return_dtype=pl.String).alias("input_tokens"),
-        pl.col("hour").map_elements(_hour, return_dtype=pl.String),
-    )
+    attempted = found.with_columns(attempted=pl.col("good") + pl.col("bad"))
     parts = [
-        _shares(named, dimension)
-        for dimension in _DIMENSIONS
-        if named[dimension].drop_nulls().n_unique() > 1
+        _shares(attempted.filter(pl.col("dimension") == dimension), *named)
+        for dimension, named in _DIMENSIONS.items()
     ]
+    parts = [part for part in parts if part.height > 1]
     return pl.concat(parts) if parts else pl.DataFrame(schema=SPENT_BY_SCHEMA)
 
 
@@ -242,30 +239,38 @@ def _thinned(bins: int) -> list[int]:
     return list(range((bins - 1) % step, bins, step))
 
 
-def _octave(octave: int) -> str:
-    return f"{2**octave:,}-{2 ** (octave + 1) - 1:,}"
+def _octave(octave: str) -> str:
+    return f"{2 ** int(octave):,}-{2 ** (int(octave) + 1) - 1:,}"
 
 
-def _hour(hour: int) -> str:
-    return f"{hour:02d}:00-{(hour + 1) % 24:02d}:00"
+def _hour(hour: str) -> str:
+    return f"{int(hour):02d}:00-{(int(hour) + 1) % 24:02d}:00"
 
 
-def _shares(named: pl.DataFrame, dimension: str) -> pl.DataFrame:
-    total_bad, total = named["bad"].sum(), named["attempted"].sum()
-    grouped = (
-        named.group_by(pl.col(dimension).cast(pl.String).fill_null("(none)").alias("value"))
-        .agg(pl.col("bad").sum(), pl.col("attempted").sum())
-        .filter(pl.col("attempted") > 0)
+_DIMENSIONS: Mapping[str, tuple[str, Callable[[str], str]]] = {
+    "model": ("model", str),
+    "tenant": ("tenant", str),
+    "route": ("route", str),
+    "instance": ("instance", str),
+    "input_octave": ("input_tokens", _octave),
+    "hour": ("hour", _hour),
+}
+
+
+def _shares(found: pl.DataFrame, dimension: str, named: Callable[[str], str]) -> pl.DataFrame:
+    total_bad, total = found["bad"].sum(), found["attempted"].sum()
+    largest = (
+        found.filter(pl.col("attempted") > 0)
         .sort(["bad", "attempted", "value"], descending=[True, True, False])
         .head(MOST_SPENDERS)
     )
     bad_share = pl.col("bad") / total_bad if total_bad else pl.lit(None, pl.Float64)
     traffic_share = pl.col("attempted") / total
-    return grouped.select(
+    return largest.select(
         pl.lit(dimension).alias("dimension"),
-        "value",
-        pl.col("bad").cast(pl.Int64),
-        pl.col("attempted").cast(pl.Int64),
+        pl.Series("value", [named(value) for value in largest["value"]], dtype=pl.String),
+        "bad",
+        "attempted",
         bad_share.alias("bad_share_ratio"),
         traffic_share.alias("traffic_share_ratio"),
         (bad_share / traffic_share).alias("over_representation"),

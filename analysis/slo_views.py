@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,8 +26,10 @@ from analysis.slo import (
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo, short_window
 from store.errors import InputError
+from store.queries import rollup, slo_rolled
 from store.queries import slo as slo_queries
 from store.queries.scope import Scope
+from store.queries.slo import GoodRule
 from store.reader import Reader
 
 SLOS_SCHEMA: dict[str, Any] = {
@@ -104,8 +107,9 @@ def slo_detail(reader: Reader, scope: Scope, *, slos: Sequence[Slo], slo: str = 
     }
     sql: dict[str, str] = {}
     if status.basis == "requests":
-        found, sql["spent_by"] = slo_queries.spenders(reader, scope, rule, start, scope.end)
-        frames["spent_by"] = slo_frames.spent_by(found)
+        frames["spent_by"] = slo_frames.spent_by(
+            slo_rolled.spent(reader, scope, rule, start, scope.end)
+        )
         curve, sql["threshold_curve"] = _curve(reader, chosen, status, scope, start)
         frames["threshold_curve"] = curve
     else:
@@ -214,8 +218,31 @@ def _curve(
     if not columns:
         return pl.DataFrame(schema=slo_frames.CURVE_SCHEMA), ""
     rule = good_rule(slo, slo_queries.source_ids(reader))
-    found, sql = slo_queries.threshold_bins(reader, scope, rule, columns[0], start, scope.end)
+    found, sql = threshold_bins(reader, slo, rule, scope, start)
     return slo_frames.threshold_curve(slo, status, columns[0], found), sql
+
+
+def threshold_bins(
+    reader: Reader, slo: Slo, rule: GoodRule, scope: Scope, start: datetime
+) -> tuple[pl.DataFrame, str]:
+    """Successful requests by the log bin of the SLO's first quantity, from roll-ups where they do.
+
+    The ordinary roll-ups know models and routes, so they answer for one limit and no other label.
+    """
+    column = next(iter(slo.limits_seconds))
+    rolled = len(slo.limits_seconds) == 1 and not slo.match.tenants and not slo.match.classes
+    if not rolled or scope.instances or slo.match.models or slo.match.routes:
+        return slo_queries.threshold_bins(reader, scope, rule, column, start, scope.end)
+    sources = tuple(n for n in scope.source_ids if not rule.source_ids or n in rule.source_ids)
+    window = replace(scope, source_ids=sources, start=start)
+    found = rollup.counts(reader, window, [column.removesuffix("_seconds")], None)
+    return (
+        found.filter(pl.col("status") == "ok")
+        .group_by("log_bin")
+        .agg(pl.col("requests").sum())
+        .sort("log_bin"),
+        "",
+    )
 
 
 def contributor(spent: pl.DataFrame) -> list[str]:

@@ -68,6 +68,7 @@ def refresh(
     if buckets:
         hours = {"source_id": source_id, **_whole_hours(first, last)}
         connection.execute(_DELETE_10M)
+        connection.execute(_DELETE_SLO)
         connection.execute(
             _INSERT_10M,
             {"source_id": source_id, "low": first, "high": last + timedelta(seconds=600)},
@@ -166,6 +167,11 @@ SELECT count(*) FROM rollup_dirty WHERE source_id <> {LIVE_SOURCE_ID} OR bucket_
 """
 _DELETE_10M = """
 DELETE FROM rollup_10m AS u USING chosen_bucket AS c
+WHERE u.source_id = c.source_id AND u.bucket_at = c.bucket_at
+"""
+# Counts of objectives are made from finished buckets (`store.slo_rollup`).
+_DELETE_SLO = """
+DELETE FROM rollup_slo AS u USING chosen_bucket AS c
 WHERE u.source_id = c.source_id AND u.bucket_at = c.bucket_at
 """
 _DELETE_1H = f"""

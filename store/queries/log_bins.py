@@ -19,9 +19,10 @@ def log_bin_sql(column: str) -> str:
     Args:
         column: a column name or expression of our own, never user input.
     """
-    return (
-        f"CAST(floor(log2(greatest({column}, {SMALLEST_SECONDS})) * {BINS_PER_OCTAVE}) AS INTEGER)"
-    )
+    # `greatest` skips NULLs, so it would make a bin of what is unknown.
+    known = f"CASE WHEN {column} >= {SMALLEST_SECONDS} THEN {column}"
+    positive = f"{known} WHEN {column} IS NOT NULL THEN {SMALLEST_SECONDS} END"
+    return f"CAST(floor(log2({positive}) * {BINS_PER_OCTAVE}) AS INTEGER)"
 
 
 def log_bin(seconds: float) -> int:

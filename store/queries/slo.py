@@ -11,9 +11,14 @@ import polars as pl
 
 from store.queries.log_bins import log_bin_sql
 from store.queries.scope import Scope
-from store.reader import Reader
+from store.reader import Reader, Snapshot
 
 LABEL_COLUMNS = ("model", "tenant", "route", "instance", "slo_class")
+# log2 of the input length, rounded down; an unknown length has none.
+OCTAVE_SQL = (
+    "CASE WHEN r.input_tokens IS NOT NULL"
+    " THEN CAST(floor(log2(greatest(r.input_tokens, 1))) AS INTEGER) END"
+)
 COUNTS_SCHEMA: dict[str, Any] = {
     "rule": pl.Int64,
     "bin": pl.Int64,
@@ -42,8 +47,8 @@ class GoodRule:
 
 
 def naive_utc(at: datetime) -> datetime:
-    """How DuckDB keeps an aware time: naive, in UTC."""
-    return at.astimezone(UTC).replace(tzinfo=None)
+    """How DuckDB keeps a time: naive, in UTC; a naive one is that already."""
+    return at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
 
 
 def outcome_sql(rule: GoodRule, values: dict[str, Any], name: str) -> str:
@@ -67,16 +72,18 @@ def outcome_sql(rule: GoodRule, values: dict[str, Any], name: str) -> str:
 
 
 def counts(
-    reader: Reader,
+    reader: Reader | Snapshot,
     scope: Scope,
     rules: Sequence[GoodRule],
     start: datetime,
     end: datetime,
     width_seconds: int,
+    *,
+    anchor: datetime | None = None,
 ) -> pl.DataFrame:
     """Good, bad and undetermined requests per rule and bin, in one scan.
 
-    Bin 0 is the one that ends at `end`; bin k covers [end - (k+1) width, end - k width).
+    Bin 0 is the one that ends at `anchor`; bin k covers [anchor - (k+1) width, anchor - k width).
 
     Args:
         reader: the store.
@@ -85,6 +92,7 @@ def counts(
         start: aware, inclusive.
         end: aware, exclusive.
         width_seconds: > 0.
+        anchor: where bin 0 ends; `end` when None.
 
     Returns:
         rule, bin, good, bad, undetermined, measured (successful requests whose quantities are
@@ -93,6 +101,7 @@ def counts(
     if not rules:
         return pl.DataFrame(schema=COUNTS_SCHEMA)
     values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
+    values["anchor"] = naive_utc(anchor or end)
     columns = [
         column
         for index, rule in enumerate(rules)
@@ -101,7 +110,7 @@ def counts(
     width_us = int(width_seconds * 1_000_000)
     sql = (
         f"{_labels_cte(scope, rules, values)}"
-        f"SELECT (epoch_us($end) - epoch_us(r.arrived_at) - 1) // {width_us} AS bin,\n  "
+        f"SELECT (epoch_us($anchor) - epoch_us(r.arrived_at) - 1) // {width_us} AS bin,\n  "
         + ",\n  ".join(columns)
         + f"\nFROM request AS r{_labels_join(scope, rules)}\n"
         f"WHERE {source_sql(scope)} AND r.arrived_at >= $start AND r.arrived_at < $end\n"
@@ -139,31 +148,31 @@ def _long(wide: pl.DataFrame, rules: int) -> pl.DataFrame:
 
 
 def spenders(
-    reader: Reader, scope: Scope, rule: GoodRule, start: datetime, end: datetime
-) -> tuple[pl.DataFrame, str]:
-    """Bad and attempted requests by everything that may explain them, in one scan.
+    reader: Reader | Snapshot, scope: Scope, rule: GoodRule, start: datetime, end: datetime
+) -> pl.DataFrame:
+    """Requests by outcome and by everything that may explain it, in one scan.
 
     Returns:
         model, tenant, route, instance, input_octave (log2 of input tokens, rounded down),
-        hour (0-23), bad, attempted; and the SQL.
+        hour (0-23), good, bad, undetermined, measured.
     """
     values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
     outcome = outcome_sql(rule, values, "rule0")
-    sql = (
-        f"WITH c AS (SELECT r.labels_id,\n"
-        "  CAST(floor(log2(greatest(r.input_tokens, 1))) AS INTEGER) AS input_octave,\n"
-        "  hour(r.arrived_at) AS hour,\n"
-        f"  count(*) FILTER (WHERE NOT {outcome}) AS bad,\n"
-        f"  count(*) FILTER (WHERE ({outcome}) IS NOT NULL) AS attempted\n"
-        f"FROM request AS r\nWHERE {source_sql(scope, rule)}"
-        " AND r.arrived_at >= $start AND r.arrived_at < $end\n"
-        f"{_labels_in(scope, rule, values)}"
-        "GROUP BY ALL)\n"
-        "SELECT l.model, l.tenant, l.route, l.instance, c.input_octave, c.hour,\n"
-        "  CAST(sum(c.bad) AS BIGINT) AS bad, CAST(sum(c.attempted) AS BIGINT) AS attempted\n"
-        "FROM c JOIN request_labels AS l USING (labels_id) GROUP BY ALL"
+    columns = _count_columns(GoodRule(), 0, outcome)
+    names = ("good", "bad", "undetermined", "measured")
+    sums = ", ".join(f"CAST(sum(c.{name}0) AS BIGINT) AS {name}" for name in names)
+    return reader.frame(
+        f"""WITH c AS (SELECT r.labels_id,
+          {OCTAVE_SQL} AS input_octave,
+          hour(r.arrived_at) AS hour, {", ".join(columns)}
+        FROM request AS r WHERE {source_sql(scope, rule)}
+          AND r.arrived_at >= $start AND r.arrived_at < $end
+          {_labels_in(scope, rule, values)}
+        GROUP BY ALL)
+        SELECT l.model, l.tenant, l.route, l.instance, c.input_octave, c.hour, {sums}
+        FROM c JOIN request_labels AS l USING (labels_id) GROUP BY ALL""",
+        **values,
     )
-    return reader.frame(sql, **values), sql
 
 
 def threshold_bins(

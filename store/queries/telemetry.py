@@ -1,7 +1,7 @@
 """What was scraped from live targets, thinned to what a page can show.
 
-Bins reach back from `end` as in `store.queries.slo`: bin k covers
-[end - (k+1) width, end - k width).
+Bins reach back from `anchor` (`end` when None) as in `store.queries.slo`: bin k covers
+[anchor - (k+1) width, anchor - k width).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FROM target AS t LEFT JOIN last_scrape AS s USING (target_id) LEFT JOIN pace AS 
 WHERE t.removed_at IS NULL ORDER BY t.url
 """
 
-_WIDTH = "(epoch_us($end) - epoch_us(p.sampled_at) - 1) // $width_us"
+_WIDTH = "(epoch_us($anchor) - epoch_us(p.sampled_at) - 1) // $width_us"
 
 GAUGE_BINS = f"""
 SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
@@ -118,7 +118,12 @@ def targets(reader: Reader, end: datetime) -> pl.DataFrame:
 
 
 def gauge_bins(
-    reader: Reader, signals: Sequence[str], start: datetime, end: datetime, width_seconds: float
+    reader: Reader,
+    signals: Sequence[str],
+    start: datetime,
+    end: datetime,
+    width_seconds: float,
+    anchor: datetime | None = None,
 ) -> pl.DataFrame:
     """Gauges per series and bin.
 
@@ -130,12 +135,18 @@ def gauge_bins(
         signals=list(signals),
         start=naive_utc(start),
         end=naive_utc(end),
+        anchor=naive_utc(anchor or end),
         width_us=_micro(width_seconds),
     )
 
 
 def counter_points(
-    reader: Reader, signals: Sequence[str], start: datetime, end: datetime, width_seconds: float
+    reader: Reader,
+    signals: Sequence[str],
+    start: datetime,
+    end: datetime,
+    width_seconds: float,
+    anchor: datetime | None = None,
 ) -> pl.DataFrame:
     """Cumulative counters, thinned to one point a bin without losing a reset.
 
@@ -150,12 +161,18 @@ def counter_points(
         signals=list(signals),
         start=naive_utc(start) - _seconds(LOOK_BACK_SECONDS),
         end=naive_utc(end),
+        anchor=naive_utc(anchor or end),
         width_us=_micro(width_seconds),
     )
 
 
 def histogram_points(
-    reader: Reader, signals: Sequence[str], start: datetime, end: datetime, width_seconds: float
+    reader: Reader,
+    signals: Sequence[str],
+    start: datetime,
+    end: datetime,
+    width_seconds: float,
+    anchor: datetime | None = None,
 ) -> pl.DataFrame:
     """Cumulative histograms, thinned to one point a bin without losing a reset or a new layout.
 
@@ -168,6 +185,7 @@ def histogram_points(
         signals=list(signals),
         start=naive_utc(start) - _seconds(LOOK_BACK_SECONDS),
         end=naive_utc(end),
+        anchor=naive_utc(anchor or end),
         width_us=_micro(width_seconds),
     )
 

@@ -1,0 +1,251 @@
+"""Counts of good and bad requests from `rollup_slo` where it is true, and from raw rows elsewhere.
+
+The last hours are always raw, so that short windows are exact to the bin. Further back a bucket of
+ten minutes counts whole, in the bin of its middle: the totals stay exact, a window that begins
+there is exact to five minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from store.queries import slo as raw_queries
+from store.queries.rollup import MOST_RAW_PIECES
+from store.queries.scope import Scope
+from store.queries.slo import COUNTS_SCHEMA, GoodRule, naive_utc, scope_labels
+from store.reader import Reader, Snapshot
+from store.rollup import ARRIVAL, BUCKET_SECONDS
+from store.slo_rollup import rule_key
+
+RAW_RECENT = timedelta(hours=6)
+ROLLED_FROM = timedelta(days=1)
+SPENT_SCHEMA = {
+    "dimension": pl.String,
+    "value": pl.String,
+    "good": pl.Int64,
+    "bad": pl.Int64,
+    "measured": pl.Int64,
+    "undetermined": pl.Int64,
+}
+_BUCKET = timedelta(seconds=BUCKET_SECONDS)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - as the store keeps it
+_SUMS = ", ".join(
+    f"CAST(sum({name}) AS BIGINT) AS {name}" for name in ("good", "bad", "undetermined", "measured")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which stretches are read from where; naive UTC, half open.
+
+    Attributes:
+        rolled: from the roll-up.
+        raw: from the request rows.
+    """
+
+    rolled: tuple[tuple[datetime, datetime], ...]
+    raw: tuple[tuple[datetime, datetime], ...]
+
+
+def counts(
+    reader: Reader,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    start: datetime,
+    end: datetime,
+    width_seconds: int,
+) -> pl.DataFrame:
+    """As `store.queries.slo.counts`, from the roll-up where that is possible.
+
+    Args:
+        reader: the store.
+        scope: sources and labels; with labels of two kinds everything is raw.
+        rules: the objectives.
+        start: aware, inclusive.
+        end: aware, exclusive; bins reach back from it.
+        width_seconds: > 0.
+    """
+    with reader.snapshot() as snapshot:
+        plan = plan_for(snapshot, scope, rules, start, end)
+        found = [
+            _rolled(snapshot, scope, rules, span, naive_utc(end), width_seconds)
+            for span in plan.rolled
+        ]
+        found += [
+            raw_queries.counts(snapshot, scope, rules, *span, width_seconds, anchor=end)
+            for span in plan.raw
+        ]
+    if not found:
+        return pl.DataFrame(schema=COUNTS_SCHEMA)
+    return pl.concat(found).group_by("rule", "bin").agg(pl.all().sum()).sort("rule", "bin")
+
+
+def spent(
+    reader: Reader, scope: Scope, rule: GoodRule, start: datetime, end: datetime
+) -> pl.DataFrame:
+    """Good and bad requests by each dimension that may explain them.
+
+    Returns:
+        Columns of `SPENT_SCHEMA`; dimension is model, route, tenant, instance, input_octave (log2
+        of the input tokens, rounded down) or hour (0-23); value is null where the label is.
+    """
+    with reader.snapshot() as snapshot:
+        labels = scope_labels(scope)
+        plan = Plan((), ((naive_utc(start), naive_utc(end)),))
+        if not labels:
+            plan = plan_for(snapshot, scope, [rule], start, end)
+        parts = [_rolled_spent(snapshot, scope, rule, span) for span in plan.rolled]
+        parts += [_raw_spent(snapshot, scope, rule, span) for span in plan.raw]
+    whole = pl.concat([pl.DataFrame(schema=SPENT_SCHEMA), *parts])
+    return whole.group_by("dimension", "value").agg(pl.all().sum()).sort("dimension", "value")
+
+
+def plan_for(
+    snapshot: Snapshot, scope: Scope, rules: Sequence[GoodRule], start: datetime, end: datetime
+) -> Plan:
+    """Decide what is read from where, over one state of the store."""
+    first, last = naive_utc(start), naive_utc(end)
+    everything = Plan((), ((first, last),))
+    if last - first < ROLLED_FROM or len(scope_labels(scope)) > 1 or not scope.source_ids:
+        return everything
+    low, high = _ceil(first), _floor(last - RAW_RECENT)
+    unready = _unready(snapshot, scope, rules, low, high)
+    raw = _merged([(first, low), *((at, at + _BUCKET) for at in unready), (high, last)])
+    if len(raw) > MOST_RAW_PIECES:
+        return everything
+    edges = [first, *(edge for span in raw for edge in span), last]
+    rolled = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
+    return Plan(tuple(rolled), tuple(raw))
+
+
+def _unready(
+    snapshot: Snapshot, scope: Scope, rules: Sequence[GoodRule], low: datetime, high: datetime
+) -> list[datetime]:
+    """Buckets that changed, or that are not counted for every rule."""
+    keys = sorted({rule_key(rule) for rule in rules})
+    ids = ", ".join(str(int(number)) for number in scope.source_ids)
+    span = f"source_id IN ({ids}) AND bucket_at >= $low AND bucket_at < $high"
+    return snapshot.frame(
+        f"""WITH held AS (
+          SELECT source_id, bucket_at, count(DISTINCT rule_key) AS counted FROM rollup_slo
+          WHERE dimension = '' AND list_contains($keys, rule_key) AND {span} GROUP BY ALL
+        ), seen AS (
+          SELECT DISTINCT source_id, bucket_at FROM rollup_10m
+          WHERE quantity = '{ARRIVAL}' AND {span}
+        )
+        SELECT DISTINCT bucket_at FROM (
+          SELECT s.bucket_at FROM seen AS s LEFT JOIN held AS h USING (source_id, bucket_at)
+          WHERE coalesce(h.counted, 0) < $number
+          UNION ALL SELECT bucket_at FROM rollup_dirty WHERE {span})
+        ORDER BY bucket_at""",
+        keys=keys,
+        number=len(keys),
+        low=low,
+        high=high,
+    )["bucket_at"].to_list()
+
+
+def _rolled(
+    snapshot: Snapshot,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    span: tuple[datetime, datetime],
+    end: datetime,
+    width_seconds: int,
+) -> pl.DataFrame:
+    keys = [rule_key(rule) for rule in rules]
+    values: dict[str, object] = {"low": span[0], "high": span[1], "keys": sorted(set(keys))}
+    found = snapshot.frame(
+        f"""SELECT rule_key, source_id, bucket_at, {_SUMS} FROM rollup_slo
+        WHERE list_contains($keys, rule_key) AND {_scope_sql(scope, values)}
+          AND bucket_at >= $low AND bucket_at < $high
+        GROUP BY rule_key, source_id, bucket_at""",
+        **values,
+    )
+    middle = pl.col("bucket_at") + _BUCKET / 2
+    ago_us = (pl.lit(end, pl.Datetime("us")) - middle).dt.total_microseconds()
+    binned = found.with_columns(bin=(ago_us - 1) // (width_seconds * 1_000_000))
+    parts = [
+        binned.filter(
+            (pl.col("rule_key") == key)
+            & (pl.col("source_id").is_in(rule.source_ids) if rule.source_ids else pl.lit(True))
+        )
+        .group_by("bin")
+        .agg(pl.col("good", "bad", "undetermined", "measured").sum())
+        .select(pl.lit(index, pl.Int64).alias("rule"), *(n for n in COUNTS_SCHEMA if n != "rule"))
+        for index, (key, rule) in enumerate(zip(keys, rules, strict=True))
+    ]
+    came = pl.col("good") + pl.col("bad") + pl.col("undetermined") > 0
+    return pl.concat(parts).cast(pl.Schema(COUNTS_SCHEMA)).filter(came)
+
+
+def _scope_sql(scope: Scope, values: dict[str, object]) -> str:
+    """Which rows of the roll-up stand for the sources and labels of a scope."""
+    ids = ", ".join(str(int(number)) for number in scope.source_ids)
+    labels = scope_labels(scope)
+    if not labels:
+        return f"dimension = '' AND source_id IN ({ids})"
+    ((column, accepted),) = labels.items()
+    values |= {"dimension": column, "accepted": list(accepted)}
+    return f"dimension = $dimension AND list_contains($accepted, value) AND source_id IN ({ids})"
+
+
+def _rolled_spent(
+    snapshot: Snapshot, scope: Scope, rule: GoodRule, span: tuple[datetime, datetime]
+) -> pl.DataFrame:
+    sources = raw_queries.source_sql(scope, rule).replace("r.source_id", "source_id")
+    return snapshot.frame(
+        f"""SELECT CASE WHEN dimension = '' THEN 'hour' ELSE dimension END AS dimension,
+          CASE WHEN dimension = '' THEN CAST(hour(bucket_at) AS VARCHAR) ELSE value END AS value,
+          CAST(sum(good) AS BIGINT) AS good, CAST(sum(bad) AS BIGINT) AS bad,
+          CAST(sum(measured) AS BIGINT) AS measured,
+          CAST(sum(undetermined) AS BIGINT) AS undetermined
+        FROM rollup_slo WHERE rule_key = $key AND {sources}
+          AND bucket_at >= $low AND bucket_at < $high GROUP BY ALL""",
+        key=rule_key(rule),
+        low=span[0],
+        high=span[1],
+    )
+
+
+def _raw_spent(
+    snapshot: Snapshot, scope: Scope, rule: GoodRule, span: tuple[datetime, datetime]
+) -> pl.DataFrame:
+    found = raw_queries.spenders(snapshot, scope, rule, *span)
+    return pl.concat(
+        found.select(
+            pl.lit(name).alias("dimension"),
+            pl.col(name).cast(pl.String).alias("value"),
+            "good",
+            "bad",
+            "measured",
+            "undetermined",
+        )
+        .drop_nulls("value")
+        .group_by("dimension", "value")
+        .agg(pl.all().sum())
+        for name in ("model", "route", "tenant", "instance", "input_octave", "hour")
+    )
+
+
+def _merged(spans: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    merged: list[tuple[datetime, datetime]] = []
+    for low, high in sorted(span for span in spans if span[0] < span[1]):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return merged
+
+
+def _floor(at: datetime) -> datetime:
+    return at - (at - _EPOCH) % _BUCKET
+
+
+def _ceil(at: datetime) -> datetime:
+    floor = _floor(at)
+    return floor if floor == at else floor + _BUCKET

@@ -1,0 +1,156 @@
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store import rollup, slo_rollup
+from store.clock import VirtualClock
+from store.database import Database
+from store.queries import slo, slo_rolled
+from store.queries.scope import Scope
+from store.queries.slo import GoodRule
+from store.settings import StoreSettings
+
+NOW = datetime(2026, 3, 1, 12, 3, 27, tzinfo=UTC)
+DAY = timedelta(days=1)
+RULES = (
+    GoodRule(),
+    GoodRule({"ttft_seconds": 1.0}),
+    GoodRule({"ttft_seconds": 1.0, "tpot_seconds": 0.05}, {"model": ("a",)}, (), False),
+    GoodRule({"ttft_seconds": 1.0}, {}, (7,)),
+)
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    with Database.open(None, StoreSettings(threads=1), VirtualClock(NOW)) as opened:
+        yield opened
+
+
+call = itertools.count()
+
+
+def add(database, ago_seconds):
+    number = next(call)
+    kinds = ["ok", "ok", "ok", "failed", "aborted"]
+    rows = [
+        {
+            "request_id": f"{number}-{i}",
+            "arrived_at": (NOW - timedelta(seconds=ago)).replace(tzinfo=None),
+            "status": kinds[i % 5],
+            "model": ["a", "b", None][i % 3],
+            "tenant": f"t{i % 2}",
+            "input_tokens": [10, 1000, None, 70_000][i % 4],
+            "ttft_seconds": [0.5, 1.0, 1.5, None][i % 4],
+            "tpot_seconds": [0.04, 0.06, None][i % 3],
+        }
+        for i, ago in enumerate(ago_seconds)
+    ]
+    database.writer.append("request", pl.DataFrame(rows, infer_schema_length=None)).result()
+
+
+def roll(database):
+    rollup.refresh_due(database.writer, NOW)
+    return slo_rollup.refresh_due(database.writer, RULES)
+
+
+def totals(frame):
+    return frame.group_by("rule").agg(pl.all().exclude("bin").sum()).sort("rule").to_dicts()
+
+
+def both(database, scope, window=3 * DAY, width=300):
+    asked = (database.reader, scope, RULES, scope.end - window, scope.end, width)
+    return slo.counts(*asked), slo_rolled.counts(*asked)
+
+
+def scope(**labels):
+    return Scope((1,), NOW - 3 * DAY, NOW, **labels)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.floats(0.001, 5 * 86_400), min_size=1, max_size=80))
+def test_totals_are_those_of_the_raw_rows(ago_seconds):
+    """A budget from the roll-up is the budget from the rows, to the last request."""
+    with Database.open(None, StoreSettings(threads=1), VirtualClock(NOW)) as database:
+        add(database, ago_seconds)
+        roll(database)
+        for labels in ({}, {"models": ("a",)}, {"tenants": ("t1",)}):
+            raw, rolled = both(database, scope(**labels))
+            assert totals(raw) == totals(rolled)
+            assert rolled.filter(pl.col("bin") < 60).equals(raw.filter(pl.col("bin") < 60))
+
+
+def test_the_roll_up_is_really_used(database):
+    """After the job most of the window is no longer read from the rows."""
+    add(database, [600.0 * i + 1 for i in range(700)])
+    done = roll(database)
+    assert (done.buckets > 0, done.more) == (True, False)
+    with database.reader.snapshot() as snapshot:
+        plan = slo_rolled.plan_for(snapshot, scope(), RULES, NOW - 3 * DAY, NOW)
+    rolled = sum((high - low for low, high in plan.rolled), timedelta())
+    assert rolled > timedelta(days=2.5)
+    assert plan.raw[-1][1] == NOW.replace(tzinfo=None)
+
+
+def test_late_rows_are_counted_at_once_and_after_the_next_job(database):
+    """A request that arrives a day late is in the very next answer, rolled up or not."""
+    add(database, [600.0 * i + 1 for i in range(400)])
+    roll(database)
+    before, _ = both(database, scope())
+    add(database, [86_400.0 + i for i in range(5)])
+    for _ in range(2):
+        raw, rolled = both(database, scope())
+        assert totals(raw) == totals(rolled) != totals(before)
+        roll(database)
+
+
+def test_a_new_objective_is_true_before_it_is_rolled_up(database):
+    """Editing slo.toml never shows a half-counted budget."""
+    add(database, [600.0 * i + 1 for i in range(400)])
+    roll(database)
+    new = [GoodRule({"ttft_seconds": 0.7})]
+    asked = (database.reader, scope(), new, NOW - 3 * DAY, NOW, 300)
+    assert totals(slo.counts(*asked)) == totals(slo_rolled.counts(*asked))
+
+
+def test_counts_of_forgotten_objectives_are_dropped(database):
+    """The table holds the rules in force and no others; a second run does nothing."""
+    add(database, [600.0 * i + 1 for i in range(50)])
+    roll(database)
+    assert slo_rollup.refresh_due(database.writer, RULES).buckets == 0
+    slo_rollup.refresh_due(database.writer, RULES[:1])
+    keys = database.reader.frame("SELECT DISTINCT rule_key FROM rollup_slo")["rule_key"].to_list()
+    assert keys == [slo_rollup.rule_key(RULES[0])]
+
+
+def test_two_kinds_of_labels_are_answered_from_the_rows(database):
+    """What the roll-up cannot tell is not guessed from it."""
+    add(database, [600.0 * i + 1 for i in range(400)])
+    roll(database)
+    raw, rolled = both(database, scope(models=("a",), tenants=("t1",)))
+    assert raw.equals(rolled)
+
+
+def test_who_spent_it_is_the_same_from_both(database):
+    """Shares by model, tenant, length and hour do not depend on where they were counted."""
+    add(database, [600.0 * i + 1 for i in range(400)])
+    asked = (database.reader, scope(), RULES[1], NOW - 3 * DAY, NOW)
+    raw = slo_rolled.spent(*asked)
+    roll(database)
+    rolled = slo_rolled.spent(*asked)
+    labels = pl.col("dimension") != "hour"
+    assert raw.filter(labels).equals(rolled.filter(labels))
+    assert set(raw["dimension"]) == {"model", "tenant", "input_octave", "hour"}
+    assert raw["bad"].sum() == rolled["bad"].sum()
+
+
+def test_a_key_stands_for_the_meaning_of_a_rule():
+    """Order of labels and the sources do not matter; thresholds do."""
+    one = GoodRule({"ttft_seconds": 1.0}, {"model": ("a", "b")}, (1,))
+    same = GoodRule({"ttft_seconds": 1.0}, {"model": ("b", "a")}, (2,))
+    assert slo_rollup.rule_key(one) == slo_rollup.rule_key(same)
+    assert slo_rollup.rule_key(one) != slo_rollup.rule_key(GoodRule({"ttft_seconds": 1.1}))
