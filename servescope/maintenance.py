@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.slo import good_rule
 from servescope.jobs import Job
 from servescope.runtime import Runtime
-from store import retention, rollup
+from store import retention, rollup, slo_rollup
+from store.queries.slo import source_ids
 
 ROLLUP_SECONDS = 30.0
 RETENTION_SECONDS = 3600.0
@@ -23,7 +25,11 @@ def jobs_for(runtime: Runtime) -> list[Job]:
         now = clock.now()
         kept_since = retention.requests_kept_since(settings, now)
         done = rollup.refresh_due(writer, now, kept_since=kept_since)
-        return dataclasses.asdict(done) if done.buckets else None
+        ids = source_ids(runtime.database.reader)
+        rules = [good_rule(slo, ids) for slo in runtime.slos.definitions()]
+        counted = slo_rollup.refresh_due(writer, rules, kept_since=kept_since)
+        details = {**dataclasses.asdict(done), "objective_buckets": counted.buckets}
+        return details if done.buckets or counted.buckets else None
 
     def forget() -> Mapping[str, Any] | None:
         deleted = retention.delete_old(writer, settings, clock.now())
