@@ -83,8 +83,8 @@ def load_traces(config: Config, path: Path, out: Output) -> list[ImportReport]:
     progress = Progress(out, "importing")
     # Opened with access to files for the import alone; the server opens it again without.
     with Database.open(path, config.store, clock, allow_files=True) as database:
-        options = importing.Options(tuple(importing.example_files()))
-        reports = importing.load_files(database, options, progress)
+        loads = importing.planned(importing.Options(tuple(importing.example_files())))
+        reports = importing.load_files(database, loads, progress)
     progress.done()
     seconds = clock.monotonic() - began
     rows = sum(report.rows_added + report.rows_duplicate for report in reports)

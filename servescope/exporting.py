@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import httpx2
 from fastapi.responses import StreamingResponse
 
 from servescope.runtime import Runtime
+from store import export
 from store.errors import InputError
 from store.queries.scope import Scope
 
@@ -42,8 +41,6 @@ def chunks(runtime: Runtime, scope: Scope, form: str) -> Iterator[bytes]:
         StoreError: the rows cannot be read.
     """
     check_format(form)
-    from store import export
-
     return export.stream(runtime.database, scope, form)
 
 
@@ -53,28 +50,6 @@ def response(runtime: Runtime, scope: Scope, form: str) -> StreamingResponse:
     media_type, ending = MEDIA_TYPES[form]
     headers = {"Content-Disposition": f'attachment; filename="requests-{form}.{ending}"'}
     return StreamingResponse(parts, media_type=media_type, headers=headers)
-
-
-def write_whole(parts: Iterable[bytes], file: Path) -> int:
-    """Write a file that is either whole or not there; gives its size in bytes.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    draft = file.with_name(f".{file.name}.{os.getpid()}.part")
-    size = 0
-    try:
-        with draft.open("wb") as sink:
-            for part in parts:
-                size += sink.write(part)
-        draft.replace(file)
-    except OSError as error:
-        raise InputError(
-            f"cannot be written ({error.strerror})", where=str(file), hint="name another file"
-        ) from error
-    finally:
-        draft.unlink(missing_ok=True)
-    return size
 
 
 def from_server(

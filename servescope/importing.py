@@ -10,9 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import polars as pl
+
 from collector.traces.plan import plan
-from store import bulk
-from store.bulk_spec import ImportReport
+from store import bulk, export
+from store.bulk_spec import BulkLoad, ImportReport
 from store.database import Database, incoming_folder
 from store.errors import StoreError
 
@@ -41,20 +43,28 @@ class Options:
     rejects: Path | None = None
 
 
+def planned(options: Options) -> list[BulkLoad]:
+    """Recognise the files, before any store is opened or made.
+
+    Raises:
+        InputError: a file cannot be used.
+    """
+    return plan(options.files, options.form, options.mapping, options.name, options.rejects)
+
+
 def load_files(
-    database: Database, options: Options, progress: Progress | None = None
+    database: Database, loads: Sequence[BulkLoad], progress: Progress | None = None
 ) -> list[ImportReport]:
     """Import files into an open store that may read files.
 
     Args:
         database: opened with `allow_files=True`.
-        options: what and how.
+        loads: from `planned`.
         progress: called with the share done, 0..1.
 
     Raises:
         InputError: nothing of that load was written.
     """
-    loads = plan(options.files, options.form, options.mapping, options.name, options.rejects)
     return [
         bulk.load(database.writer, spec, _part(progress, number, len(loads)), database.clock)
         for number, spec in enumerate(loads)
@@ -91,10 +101,22 @@ def load_example(database: Database) -> str:
         raise StoreError("a store in memory takes no files", hint="start it with --store FILE")
     with TemporaryDirectory(dir=incoming_folder(database.path)) as folder:
         files = [Path(shutil.copy(file, folder)) for file in example_files()]
-        reports = load_files(database, Options(tuple(files)))
+        reports = load_files(database, planned(Options(tuple(files))))
     added = sum(report.rows_added for report in reports)
     rows = sum(report.rows_read for report in reports)
     return f"{EXAMPLE_TITLE}: {rows:,} requests, {f'{added:,} new' if added else 'already there'}"
+
+
+def spooled_files(database: Database, folder: Path) -> list[Path]:
+    """What a scratch store holds, as Parquet files for `load_upload`; empty tables are left out.
+
+    Args:
+        database: the scratch store.
+        folder: made for the files; must not exist.
+    """
+    export.export_store(database, folder)
+    files = [folder / "request.parquet", folder / "client_rate.parquet"]
+    return [file for file in files if pl.scan_parquet(file).select(pl.len()).collect().item()]
 
 
 def settled(read: ImportReport, stored: Sequence[Mapping[str, Any]]) -> ImportReport:
@@ -102,13 +124,14 @@ def settled(read: ImportReport, stored: Sequence[Mapping[str, Any]]) -> ImportRe
 
     Args:
         read: the report of reading and checking.
-        stored: the reports of storing, as plain values.
+        stored: the reports of storing, as plain values; those of other sources play no part.
     """
+    own = [report for report in stored if report["source"] == read.source]
     return replace(
         read,
-        rows_added=sum(report["rows_added"] for report in stored),
-        rows_duplicate=read.rows_duplicate + sum(report["rows_duplicate"] for report in stored),
-        seconds=read.seconds + sum(report["seconds"] for report in stored),
+        rows_added=sum(report["rows_added"] for report in own),
+        rows_duplicate=read.rows_duplicate + sum(report["rows_duplicate"] for report in own),
+        seconds=read.seconds + sum(report["seconds"] for report in own),
     )
 
 

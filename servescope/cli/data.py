@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from servescope.cli import access
-from servescope.cli.output import Output, Progress
+from servescope.cli.output import CommandError, ExitCode, Output, Progress
 from servescope.config import Config, load
 from store.errors import InputError
 
@@ -47,6 +47,7 @@ def run_export(
 ) -> None:
     """Write requests to a file."""
     from servescope import exporting
+    from store import export
 
     out = Output(as_json=as_json)
     progress = Progress(out, f"exporting to {to}")
@@ -60,10 +61,33 @@ def run_export(
             for chunk in chunks:
                 sys.stdout.buffer.write(chunk)
             return
-        size = exporting.write_whole(chunks, to)
+        size = export.write_file(chunks, to)
     progress.done()
     out.document("export", {"file": to, "format": form, "bytes": size})
     out.line(f"{to}  {size:,} bytes")
+
+
+def run_export_all(
+    to: Path, store: Path | None, config_file: Path | None, *, as_json: bool
+) -> None:
+    """Write every table to a folder of Parquet files.
+
+    Raises:
+        CommandError: a server holds the store.
+    """
+    from store import export
+
+    out = Output(as_json=as_json)
+    with access.opened(configured(store, config_file)) as way:
+        if not isinstance(way, access.FileAccess):
+            raise CommandError(
+                "a running server holds this store", ExitCode.REFUSED, where=str(to),
+                hint="stop it first, or export requests without --all", code="held",
+            )  # fmt: skip
+        sizes = export.export_store(way.runtime.database, to)
+    out.document("export", {"folder": to, "bytes": sizes})
+    for name, size in sizes.items():
+        out.line(f"{to / name}.parquet  {size:,} bytes")
 
 
 def run_sources(store: Path | None, config_file: Path | None, *, as_json: bool) -> None:

@@ -197,6 +197,9 @@ def export(
     format_: Annotated[
         str, typer.Option("--format", help="parquet, azure, mooncake or burstgpt.")
     ] = "parquet",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every table, as a folder of Parquet files.")
+    ] = False,
     source: Source = None,
     from_: From = None,
     until: To = None,
@@ -206,9 +209,12 @@ def export(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Write requests to a file in a public format."""
-    from servescope.cli.data import run_export
+    """Write requests to a file in a public format, or everything to a folder."""
+    from servescope.cli.data import run_export, run_export_all
 
+    if everything:
+        run_export_all(to, store, config, as_json=as_json)
+        return
     params = _scope(source, from_, until, model=model, tenant=tenant)
     run_export(to, format_, params, store, config, as_json=as_json)
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from servescope import exporting, importing
+from servescope import importing
 from servescope.cli import access
 from servescope.cli.data import configured
 from servescope.cli.output import Output, Progress
 from servescope.config import Config, store_path
-from store.bulk_spec import ImportReport
+from store.bulk_spec import BulkLoad, ImportReport
 from store.errors import InputError
 
 
@@ -31,7 +31,9 @@ def run_import(
     """Import request traces."""
     out = Output(as_json=as_json, plain=plain)
     config = configured(store, config_file)
-    options = importing.Options(tuple(files), form, mapping_of(maps), name, rejects)
+    loads = importing.planned(
+        importing.Options(tuple(files), form, mapping_of(maps), name, rejects)
+    )
     progress = Progress(out, "importing")
     path = store_path(config)
     url = access.server_of(path)
@@ -39,10 +41,10 @@ def run_import(
         if url is not None:
             server = access.the_server(config)
             stack.enter_context(server.client)
-            reports = _through(server, config, options, progress, stack)
+            reports = _through(server, config, loads, progress, stack)
         else:
             runtime = access.open_file(config, path, stack, allow_files=True)
-            reports = importing.load_files(runtime.database, options, progress)
+            reports = importing.load_files(runtime.database, loads, progress)
     progress.done()
     out.document("import", {"imports": [report.as_dict() for report in reports]})
     for report in reports:
@@ -115,7 +117,7 @@ def _in_memory(
         if file.name in {Path(known).name for known in names if known}:
             name = f"{file.name} (2)"
         options = importing.Options((file,), form, mapping, name, folder / "rejects.csv")
-        reports = importing.load_files(runtime.database, options, progress)
+        reports = importing.load_files(runtime.database, importing.planned(options), progress)
         names[str(file)] = ",".join(report.source for report in reports)
         for report in reports:
             for line in report.sentences():
@@ -127,20 +129,20 @@ def _in_memory(
 def _through(
     server: access.ServerAccess,
     config: Config,
-    options: importing.Options,
+    loads: Sequence[BulkLoad],
     progress: Progress,
     stack: ExitStack,
 ) -> list[ImportReport]:
     """Read and check here, then hand the rows to the server that holds the store."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     spool = access.open_file(config, folder / "spool.duckdb", stack, allow_files=True)
-    reports = importing.load_files(spool.database, options, progress)
-    sent = []
-    for report in reports:
-        body = exporting.chunks(spool, spool.scope({"source": report.source}), "parquet")
-        told = server.send(
-            "POST", "/imports", content=body,
-            headers={"content-type": "application/vnd.apache.parquet"},
-        )  # fmt: skip
-        sent.append(importing.settled(report, told["imports"]))
-    return sent
+    reports = importing.load_files(spool.database, loads, progress)
+    stored = []
+    for file in importing.spooled_files(spool.database, folder / "rows"):
+        with file.open("rb") as body:
+            told = server.send(
+                "POST", "/imports", content=body,
+                headers={"content-type": "application/vnd.apache.parquet"},
+            )  # fmt: skip
+        stored += told["imports"]
+    return [importing.settled(report, stored) for report in reports]

@@ -1,0 +1,234 @@
+"""The command line's contract: streams, envelopes, exit codes, no traceback for the expected."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from servescope.cli.main import main
+from servescope.importing import example_files
+
+ROWS = """TIMESTAMP,ContextTokens,GeneratedTokens
+2023-11-16 18:15:46.6805900,374,44
+2023-11-16 18:15:50.9951690,396,109
+2023-11-16 18:15:51.2224670,879,55
+"""
+SLOS = """
+[[slo]]
+name = "chat"
+kind = "availability"
+target_ratio = 0.9
+window = "1h"
+
+[[slo]]
+name = "first-token"
+kind = "ttft"
+threshold_seconds = 1.0
+target_ratio = 0.95
+window = "1h"
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def trace(home):
+    file = home / "AzureLLMInferenceTrace_conv.csv"
+    file.write_text(ROWS, "utf-8")
+    return file
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*arguments):
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def data(answer):
+    code, out, _ = answer
+    assert code == 0
+    body = json.loads(out)
+    assert set(body) == {"schema", "data", "warnings"}
+    assert body["schema"].startswith("servescope.")
+    return body["data"]
+
+
+def test_help_answers_at_once():
+    """`servescope --help` is there in under 0.4 s (best of three: the machine may be busy)."""
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "servescope", "--help"], capture_output=True, check=True
+        )
+        seconds.append(time.monotonic() - began)
+    assert b"demo" in done.stdout
+    assert min(seconds) < 0.4
+
+
+def test_an_import_says_what_it_did_and_a_second_one_changes_nothing(run, trace):
+    """Rows are counted once however often they are imported."""
+    first = data(run("import", trace, "--json"))["imports"][0]
+    again = data(run("import", trace, "--json"))["imports"][0]
+    assert (first["rows_added"], again["rows_added"], again["rows_duplicate"]) == (3, 0, 3)
+    assert run("import", trace)[1].count("nothing changed") == 1
+
+
+def test_what_was_imported_can_be_listed_queried_and_analysed(run, trace):
+    """The commands work on one store without naming it."""
+    run("import", trace)
+    names = [source["name"] for source in data(run("sources", "--json"))["sources"]]
+    assert names == ["live", "azure-2023-conv"]
+    found = data(run("query", "SELECT sum(input_tokens) AS n FROM requests", "--json"))
+    assert found["rows"] == [{"n": 1649}]
+    code, out, _ = run("query", "SELECT 1 AS x, 'a' AS y", "--format", "csv")
+    assert (code, out) == (0, "x,y\n1,a\n")
+    assert data(run("analyze", "azure-2023-conv", "--json"))["views"]["workload_lengths"]
+
+
+def test_a_trace_file_is_analysed_without_leaving_a_store(run, trace, home):
+    """`analyze FILE` keeps nothing."""
+    analysed = data(run("analyze", trace, "--json"))
+    assert analysed["scope"]["sources"] == ["azure-2023-conv"]
+    assert not (home / "data").exists()
+
+
+def test_two_files_can_be_compared(run):
+    """The packaged traces set beside each other."""
+    conv, code = example_files()
+    status, out, _ = run("analyze", conv, "--compare", code)
+    assert status == 0
+    assert "Comparison" in out
+
+
+def test_an_export_can_be_imported_again(run, trace, home):
+    """Nothing is lost and nothing doubled on the way through a file."""
+    run("import", trace)
+    code, out, _ = run("export", "rows.parquet", "--source", "azure-2023-conv")
+    assert code == 0
+    assert "rows.parquet" in out
+    back = data(run("import", "rows.parquet", "--json"))["imports"][0]
+    assert (back["rows_added"], back["rows_duplicate"]) == (0, 3)
+    moved = data(run("import", "rows.parquet", "--store", "other.duckdb", "--json"))["imports"][0]
+    assert moved["rows_added"] == 3
+
+
+def test_a_gate_exits_3_when_an_objective_is_not_met(run, trace, home):
+    """Missed and unknown both close the gate; a met objective alone opens it."""
+    run("import", trace)
+    (home / "slo.toml").write_text(SLOS, "utf-8")
+    code, out, _ = run("slo", "check")
+    assert code == 3
+    assert "UNKNOWN  first-token" in out
+    code, out, _ = run("slo", "check", "chat", "--json")
+    assert code == 0
+    (row,) = json.loads(out)["data"]["slos"]
+    assert (row["name"], row["met"], row["attempted"]) == ("chat", True, 3)
+    assert run("slo", "check", "nobody")[0] == 2
+    assert [row["name"] for row in data(run("slo", "list", "--json"))["slos"]] == [
+        "chat",
+        "first-token",
+    ]
+
+
+def test_lint_finds_mistakes_and_the_example_has_none(run, home):
+    """`slo init` writes what `slo lint` accepts."""
+    assert run("slo", "init")[0] == 0
+    assert run("slo", "lint")[0] == 0
+    (home / "slo.toml").write_text('[[slo]]\nnam = "x"\n', "utf-8")
+    code, out, _ = run("slo", "lint")
+    assert code == 2
+    assert "did you mean" in out
+    assert run("slo", "init")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("nope",), 2, "No such command"),
+        (("import",), 2, "Missing argument"),
+        (("import", "absent.csv"), 2, "absent.csv"),
+        (("import", "."), 2, "this is a folder"),
+        (("import", "x.csv", "--map", "arrived_at"), 2, "is not STORED=COLUMN"),
+        (("query", "SELECT 1"), 2, "there is no store yet"),
+        (("query", "SELECT 1", "--format", "xml"), 2, "table, csv or json"),
+        (("config", "validate", "--config", "absent.toml"), 2, "absent.toml"),
+        (("slo", "check"), 2, "there is no store yet"),
+        (("slo", "lint"), 2, "no file with objectives"),
+        (("add", "http://gpu:8000"), 4, "no server holds this store"),
+        (("up", "--listen", "0.0.0.0:8787"), 2, "cannot authenticate yet"),
+        (("up", "--listen", "nowhere"), 2, "HOST:PORT"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_with_what_to_do(run, home, arguments, code, said):
+    """No traceback, the right exit code, nothing on stdout; JSON when it was asked for."""
+    got, out, err = run(*arguments)
+    assert (got, out) == (code, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert not list(home.rglob("*.duckdb"))
+
+
+def test_an_error_as_json_has_code_message_and_hint(run):
+    """Programs read the reason from stdout."""
+    code, out, err = run("query", "SELECT 1", "--json")
+    error = json.loads(out)["error"]
+    assert (code, err, error["code"]) == (2, "", "input")
+    assert "servescope import" in error["hint"]
+
+
+def test_sql_that_writes_is_refused_with_5(run, trace):
+    """Refusal is its own exit code."""
+    run("import", trace)
+    code, _, err = run("query", "DELETE FROM request")
+    assert code == 5
+    assert "not allowed" in err
+
+
+def test_doctor_ends_every_complaint_with_a_fix(run, home):
+    """A damaged store is named, with what to do, and the exit code says that something failed."""
+    store = home / "broken.duckdb"
+    store.write_bytes(b"this is no database" * 500)
+    code, out, _ = run("doctor", "--store", store)
+    assert code == 1
+    complaints = [line for line in out.splitlines() if line.startswith(("fail", "warn"))]
+    assert complaints
+    assert all("->" in line for line in complaints)
+
+
+def test_doctor_is_content_with_a_good_store(run, trace):
+    """Every line is ok or a note."""
+    run("import", trace)
+    code, out, _ = run("doctor")
+    assert code == 0
+    assert not [line for line in out.splitlines() if line.startswith(("fail", "warn"))]
+
+
+def test_settings_are_shown_with_their_origin(run, monkeypatch):
+    """`config show --origin` answers where a value comes from."""
+    monkeypatch.setenv("SERVESCOPE_SERVER__UI_THREADS", "7")
+    _, out, _ = run("config", "show", "--origin")
+    assert "ui_threads = 7  # SERVESCOPE_SERVER__UI_THREADS" in out
+    assert data(run("config", "show", "--json"))["settings"]
+    assert data(run("version", "--json"))["duckdb"]
+
+
+def test_a_broken_pipe_is_no_error(trace, home):
+    """`servescope … | head` ends quietly."""
+    main(["import", str(trace)])
+    command = f"{sys.executable} -m servescope query 'SELECT * FROM range(9000)' | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602
+    assert done.stderr == ""
