@@ -80,12 +80,14 @@ class RuntimeCollector(Collector):
 
     def _jobs(self) -> Iterator[Metric]:
         family = CounterMetricFamily("servescope_job_runs", "Job runs.", labels=["job", "outcome"])
-        for (job, outcome), count in self._runtime.job_runs().items():
+        beside = self._runtime.beside
+        for (job, outcome), count in dict(beside.jobs.runs if beside else {}).items():
             family.add_metric([job, outcome], count)
         yield family
 
     def _scrapes(self) -> Iterator[Metric]:
-        counts = self._runtime.scrape_counts()
+        beside = self._runtime.beside
+        counts = beside.collecting.counts() if beside else None
         if counts is None:
             return
         family = CounterMetricFamily("servescope_scrapes", "Scrapes made.", labels=["outcome"])

@@ -20,7 +20,7 @@ from servescope.collecting import TargetCollecting
 from servescope.importing import load_example
 from servescope.jobs import JobRunner
 from servescope.maintenance import jobs_for
-from servescope.runtime import Runtime
+from servescope.runtime import Beside, Runtime
 from servescope.server import API_ROOT, UI_ROOT, Lifespan, create_app
 from servescope.settings import is_loopback, split_listen
 from store.database import server_file
@@ -156,7 +156,7 @@ def _lifespan(runtime: Runtime) -> Lifespan:
         del app
         collecting = TargetCollecting(runtime.database, runtime.config, runtime.clock)
         jobs = JobRunner(jobs_for(runtime), runtime.database.writer, runtime.clock)
-        runtime.attach(jobs, collecting)
+        runtime.beside = Beside(jobs, collecting)
         try:
             await collecting.start()
             jobs.start()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -57,6 +58,19 @@ class Collecting(Protocol):
     def counts(self) -> SchedulerCounts | None:
         """Totals since the start; None before it."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What runs beside the requests of a server.
+
+    Attributes:
+        jobs: what the server does regularly.
+        collecting: what scrapes targets.
+    """
+
+    jobs: JobRunner
+    collecting: Collecting
 
 
 class SloBook:
@@ -116,6 +130,8 @@ class Runtime:
         clock: the time.
         slos: the objectives.
         url: where the server answers; None in a command that opened the file itself.
+
+    `beside` is set once jobs and scraping are started.
     """
 
     def __init__(
@@ -135,13 +151,7 @@ class Runtime:
         self.started_at = clock.now()
         self.version = metadata.version("servescope")
         self.cache = ViewCache(clock, CACHED_VIEWS)
-        self._jobs: JobRunner | None = None
-        self._collecting: Collecting | None = None
-
-    def attach(self, jobs: JobRunner | None, collecting: Collecting | None) -> None:
-        """Make known what runs beside the requests, once it is started."""
-        self._jobs = jobs
-        self._collecting = collecting
+        self.beside: Beside | None = None
 
     def collecting(self) -> Collecting:
         """What scrapes targets.
@@ -149,21 +159,9 @@ class Runtime:
         Raises:
             CollectError: this process scrapes nothing.
         """
-        if self._collecting is None:
+        if self.beside is None:
             raise CollectError("this process scrapes no targets", hint="run `servescope up`")
-        return self._collecting
-
-    def jobs_failing(self) -> dict[str, str]:
-        """Jobs whose last run failed, with the error."""
-        return self._jobs.failing() if self._jobs else {}
-
-    def job_runs(self) -> Mapping[tuple[str, str], int]:
-        """Number of runs by job and outcome since start."""
-        return dict(self._jobs.runs) if self._jobs else {}
-
-    def scrape_counts(self) -> SchedulerCounts | None:
-        """Scrapes since start; None when nothing is scraped here."""
-        return self._collecting.counts() if self._collecting else None
+        return self.beside.collecting
 
     @property
     def store_text(self) -> str:

@@ -99,7 +99,7 @@ def health_document(runtime: Runtime) -> dict[str, Any]:
     """The body of `/api/v1/health`; asks the database nothing, so it answers under load."""
     stats = runtime.database.writer.stats()
     stalled = stats.oldest_wait_seconds > WRITE_STALL_SECONDS
-    failing = runtime.jobs_failing()
+    failing = runtime.beside.jobs.failing() if runtime.beside else {}
     return {
         "status": "degraded" if stalled or failing or runtime.slos.problem else "ok",
         "version": versions()["servescope"],
