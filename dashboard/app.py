@@ -81,14 +81,14 @@ def _register_pages(app: Dash, services: Services, prefix: str) -> None:
         page = page_of(scene.address)
         if page is None:
             return [_no_such_page(scene)]
-        top = list(page.top(scene)) if page.top else []
-        return [*top, *panels.skeleton(page)]
+        return panels.skeleton(page)
 
 
 def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
     @app.callback(
         Output("shell-title", "children"),
         Output("shell-nav", "children"),
+        Output("shell-top", "children"),
         Output("shell-brand", "href"),
         Output("shell-filters", "children"),
         Output("shell-time", "children"),
@@ -104,6 +104,7 @@ def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
         return (
             _title(scene),
             navigation(scene),
+            _top(scene),
             scene.link(),
             filters(scene, _label_values(services, scene)),
             time_controls(scene),
@@ -181,6 +182,12 @@ def _label_values(services: Services, scene: Scene) -> Any:
     except ServescopeError as error:
         _log.warning("label_values_failed", extra={"error": str(error)})
         return {}
+
+
+def _top(scene: Scene) -> list[Any]:
+    """What stands above the panels; its links carry the scope, so it follows every change."""
+    page = page_of(scene.address)
+    return list(page.top(scene)) if page and page.top else []
 
 
 def _title(scene: Scene) -> list[Any]:

@@ -79,7 +79,9 @@ def chart_card(
             return Unshown(chart.title, picture)
         body = _graph(chart, picture, scene)
     tools = _tools(view, chart, scene, frame, as_table, options or {})
-    return card(chart.title, body, span=chart.span, tools=tools, key=chart.key)
+    return card(
+        chart.title, body, span=chart.span, tools=tools, key=chart.key, is_chart=not as_table
+    )
 
 
 def _graph(chart: Chart, picture: Picture, scene: Scene) -> html.Div:
@@ -95,7 +97,13 @@ def _graph(chart: Chart, picture: Picture, scene: Scene) -> html.Div:
     )
     # The wrapper carries the role: what lies inside is one image with one sentence.
     label = attrs({"aria-label": picture.summary})
-    return html.Div(graph, role="img", className="ss-graph", **label)
+    return html.Div(
+        graph,
+        id={"type": "picture", "key": chart.key},
+        role="img",
+        className="ss-graph",
+        **label,
+    )
 
 
 def _tools(
@@ -196,7 +204,12 @@ def tile_of(label: str, said: Shown, picture: str | None, href: str, tone: str) 
 
 def tiles(*made: Any) -> html.Div:
     """A row of tiles."""
-    return html.Div(list(made), className="ss-tiles")
+    return html.Div(list(made), className="ss-tiles", id=part_id("tiles"))
+
+
+def part_id(key: str) -> dict[str, str]:
+    """The id of a part whose inside a refresh may replace while all around it stays."""
+    return {"type": "part", "key": key}
 
 
 def grid(*slots: Slot | Unshown) -> html.Div:
@@ -229,16 +242,28 @@ def _missing_card(missing: Sequence[Unshown]) -> html.Section:
     for slot in missing:
         rows += [html.Dt(slot.title), html.Dd(slot.why)]
     head = html.Header([html.H2("Not shown for this data")], className="ss-card-head")
-    return html.Section([head, html.Dl(rows)], className="ss-card ss-span-12 ss-missing")
+    return html.Section(
+        [head, html.Dl(rows)], className="ss-card ss-span-12 ss-missing", id=part_id("missing")
+    )
 
 
-def card(title: str, body: Any, *, span: int = 12, tools: Any = None, key: str = "") -> Slot:
+def card(
+    title: str,
+    body: Any,
+    *,
+    span: int = 12,
+    tools: Any = None,
+    key: str = "",
+    is_chart: bool = False,
+) -> Slot:
     """A card around a table, a chart or any other body."""
+    links: dict[str, Any] = {"id": {"type": "tools", "key": key}} if key else {}
     head = html.Header(
-        [html.H2(title), html.Div(tools, className="ss-tools")], className="ss-card-head"
+        [html.H2(title), html.Div(tools, className="ss-tools", **links)], className="ss-card-head"
     )
     more: dict[str, Any] = {"id": f"card-{key}"} if key else {}
-    made = html.Section([head, html.Div(body, className="ss-card-body")], **more)
+    inside: dict[str, Any] = {"id": part_id(key)} if key and not is_chart else {}
+    made = html.Section([head, html.Div(body, className="ss-card-body", **inside)], **more)
     return Slot(made, span)
 
 
@@ -255,7 +280,7 @@ def frame_tools(
     ]
 
 
-def verdict(sentences: Sequence[str], *, tone: str = "plain") -> html.Div | None:
+def verdict(sentences: Sequence[str], *, tone: str = "plain", key: str = "page") -> html.Div | None:
     """The first thing on a page: one sentence, and what else was found below it."""
     if not sentences:
         return None
@@ -263,7 +288,9 @@ def verdict(sentences: Sequence[str], *, tone: str = "plain") -> html.Div | None
     body: list[Any] = [html.P(sentences[0], className="ss-verdict-first")]
     if rest:
         body.append(html.Ul(rest))
-    return html.Div(body, className=f"ss-verdict tone-{tone}", role="status")
+    return html.Div(
+        body, className=f"ss-verdict tone-{tone}", role="status", id=part_id(f"verdict-{key}")
+    )
 
 
 def empty_state(empty: Empty, scene: Scene) -> html.Div:

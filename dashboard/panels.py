@@ -6,13 +6,15 @@ after 300 ms, see assets/servescope.js), and when that fails it stays greyed, wi
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from dash import MATCH, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import MATCH, Dash, Input, Output, State, ctx, dcc, html, no_update, set_props
+from dash.development.base_component import Component
 
 from analysis.measure import View
 from dashboard.cards import empty_state
@@ -25,9 +27,15 @@ from dashboard.theme import attrs
 from dashboard.url_state import parse
 from store.errors import ServescopeError
 
-_log = logging.getLogger(__name__)
+# What is renewed in place, by the type in an element's id.
+RENEWED = {
+    "graph": ("figure",),
+    "picture": ("aria-label",),
+    "part": ("children",),
+    "tools": ("children",),
+}
 
-_FRESH, _OLD = "ss-panel", "ss-panel is-old"
+_log = logging.getLogger(__name__)
 
 
 def skeleton(page: Page) -> list[Any]:
@@ -44,7 +52,7 @@ def _panel_frame(panel: Panel) -> html.Div:
             html.Div(
                 html.Div(className="ss-waiting"),
                 id={"type": "panel-body", "spot": spot},
-                className=_FRESH,
+                className="ss-panel",
             ),
             dcc.Store(id={"type": "panel-shown", "spot": spot}),
         ],
@@ -59,7 +67,6 @@ def register(app: Dash, services: Services, prefix: str) -> None:
     @app.callback(
         Output({"type": "panel-body", "spot": MATCH}, "children"),
         Output({"type": "panel-note", "spot": MATCH}, "children"),
-        Output({"type": "panel-body", "spot": MATCH}, "className"),
         Output({"type": "panel-shown", "spot": MATCH}, "data"),
         Input("shell-url", "search"),
         Input("shell-pulse", "data"),
@@ -71,11 +78,13 @@ def register(app: Dash, services: Services, prefix: str) -> None:
         address = parse(pathname, search, prefix)
         panel = _panel_at(page_of(address), own["spot"])
         if panel is None:  # a page that was just left
-            return (no_update,) * 4
+            return (no_update,) * 3
         beat = ctx.triggered_id == "shell-pulse"
         if beat and not panel.follows_clock:
-            return (no_update,) * 4
-        return answer(panel, scene_of(services, address, prefix), services, shown, beat=beat)
+            return (no_update,) * 3
+        scene = scene_of(services, address, prefix)
+        body, note, mark = answer(panel, scene, services, shown, beat=beat)
+        return renew(body, shown, mark), note, mark
 
 
 def _panel_at(page: Page | None, spot: str) -> Panel | None:
@@ -86,13 +95,14 @@ def _panel_at(page: Page | None, spot: str) -> Panel | None:
 def answer(
     panel: Panel, scene: Scene, services: Services, shown: Any, *, beat: bool
 ) -> Sequence[Any]:
-    """What a panel shows: body, note, look and what it will remember.
+    """What a panel shows: body, note and what it will remember.
 
     Args:
         panel: which one.
         scene: its address and scope.
         services: where views come from.
-        shown: what it remembered: `{"at": ISO time, "search": the query string}`, or None.
+        shown: what it remembered, or None: `at` (ISO time), `search` (the query string) and `parts`
+            (ids of what it holds).
         beat: whether only time has passed; then an unchanged view is not sent again.
     """
     if scene.trouble is not None:
@@ -109,12 +119,56 @@ def answer(
             )
             return _failed(error, query_id, shown, scene)
     mark = _mark(view, scene)
-    if beat and shown == mark:
-        return (no_update,) * 4
-    return list(_body(panel, view, scene, services)), _stale_note(scene, services), _FRESH, mark
+    if beat and shown and shown["at"] == mark["at"] and shown["search"] == mark["search"]:
+        return (no_update,) * 3
+    return list(_body(panel, view, scene, services)), _stale_note(scene, services), mark
 
 
-def _mark(view: View | None, scene: Scene) -> dict[str, str]:
+def renew(body: Any, shown: Any, mark: Any) -> Any:
+    """Put new numbers into what the browser already shows, where it holds the same parts.
+
+    New children would build every plot anew: they would blink, and lose zoom and open menus. So
+    when the parts are the same as before, figures and inner parts are set one by one and the body
+    stays. Links change with the address only, so that a refresh leaves an open definition open.
+
+    Args:
+        body: new components, or no_update.
+        shown: what the browser remembers, with the ids of its parts.
+        mark: what it will remember; gets the ids of the new parts.
+    """
+    if body is no_update:
+        return no_update
+    updates = dict(_updates(body))
+    mark["parts"] = list(updates)
+    if not updates or not shown or shown.get("parts") != mark["parts"]:
+        return body
+    same_address = shown["search"] == mark["search"]
+    for key, props in updates.items():
+        where = json.loads(key)
+        if not (same_address and where["type"] == "tools"):
+            set_props(where, props)
+    return no_update
+
+
+def _updates(component: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ids and new properties of the renewable parts in a tree, from top to bottom."""
+    if isinstance(component, list | tuple):
+        for part in component:
+            yield from _updates(part)
+        return
+    if not isinstance(component, Component):
+        return
+    own = getattr(component, "id", None)
+    names = RENEWED.get(own.get("type", "")) if isinstance(own, dict) else None
+    if names:
+        props = component.to_plotly_json()["props"]  # type: ignore[no-untyped-call]
+        yield json.dumps(own, sort_keys=True), {name: props.get(name) for name in names}
+    if not names or "children" not in names:
+        # No `or []` here: a component without children of its own counts as false.
+        yield from _updates(getattr(component, "children", None))
+
+
+def _mark(view: View | None, scene: Scene) -> dict[str, Any]:
     at = view.computed_at if view and view.computed_at else scene.now
     return {"at": at.isoformat(), "search": scene.address.search()}
 
@@ -167,4 +221,4 @@ def _failed(error: ServescopeError, query_id: str, shown: Any, scene: Scene) -> 
     ]
     note = html.Div(parts, className="ss-note is-error", role="alert")
     body: Any = no_update if shown else []
-    return body, note, _OLD, no_update
+    return body, note, no_update

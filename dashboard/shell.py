@@ -59,7 +59,9 @@ def shell(version: str) -> dmc.MantineProvider:
             dmc.AppShellHeader(_header()),
             dmc.AppShellNavbar(_navbar(version)),
             dmc.AppShellMain(
-                html.Div(id="shell-page", className="ss-page"), id="main", tabIndex=-1
+                [html.Div(id="shell-top"), html.Div(id="shell-page", className="ss-page")],
+                id="main",
+                tabIndex=-1,
             ),
         ],
         layout="alt",

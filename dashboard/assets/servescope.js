@@ -21,9 +21,13 @@
     if (url.searchParams.get("tz") === "browser") {
       url.searchParams.set("tz", Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC");
     }
-    var pageChanged = url.pathname !== location.pathname;
-    setProps("shell-url", { pathname: url.pathname, search: url.search });
-    if (pageChanged) { window.scrollTo(0, 0); }
+    /* Only what changes: a pathname that is set anew would build the page anew. */
+    var props = {};
+    if (url.pathname !== location.pathname) { props.pathname = url.pathname; }
+    if (url.search !== location.search) { props.search = url.search; }
+    if (!props.pathname && props.search === undefined) { return; }
+    setProps("shell-url", props);
+    if (props.pathname) { window.scrollTo(0, 0); }
   }
 
   function isOurs(link) {

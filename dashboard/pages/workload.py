@@ -30,7 +30,7 @@ def findings_body(view: View | None, scene: Scene, services: Services) -> Sequen
     """What is worth knowing first, on every tab; silent when there is nothing to say."""
     if view is None or view.empty is not None:
         return []
-    said = verdict(view.sentences)
+    said = verdict(view.sentences, key="findings")
     return [said] if said is not None else []
 
 

@@ -19,6 +19,7 @@ from dashboard.cards import (
     empty_state,
     frame_tools,
     grid,
+    part_id,
     verdict,
 )
 from dashboard.figures import distributions as dist
@@ -74,6 +75,7 @@ def _choose(scene: Scene) -> html.Nav:
     return html.Nav(
         [html.Span(f"{shown}, compared with{hint}"), *links],
         className="ss-row ss-compare",
+        id=part_id("compare"),
         **attrs({"aria-label": "Compare with"}),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -120,7 +121,8 @@ def fleet(scope, rng, names) -> dict:
         "instances_ready": Measure(5.0, "", why="1 of 6 does not answer"),
     }
     sentences = (
-        "chat-ttft burns at 6.2\N{MULTIPLICATION SIGN} since 13:40; 81 % of its bad requests are llama-3.3-70b.",
+        "chat-ttft burns at 6.2\N{MULTIPLICATION SIGN} since 13:40; "
+        "81 % of its bad requests are llama-3.3-70b.",
         "gpu-5:8000 has not answered for 312 s.",
         "gpu-4:8000 stands out: its queue is 19 where its peers hold 1.",
     )
@@ -233,9 +235,7 @@ def slo_detail(scope, rng, names) -> dict:
     return {
         "frames": frames,
         "measures": measures,
-        "sentences": (
-            "Overspent by 36 %; gpu-4:8000 holds 48 % of the bad requests on 11 % of traffic.",
-        ),
+        "sentences": ("Overspent by 36 %; gpu-4:8000 holds 48 % of the bad requests.",),
     }
 
 
@@ -692,6 +692,7 @@ class FakeServices:
         empty: put into every view, when set.
         asked: the views asked for, with their options.
         now: the wall clock.
+        slow_seconds: how long every view takes.
     """
 
     def __init__(self) -> None:
@@ -701,10 +702,12 @@ class FakeServices:
         self.now = NOW
         self.newest_at: datetime | None = NOW - timedelta(seconds=4)
         self.loaded = 0
+        self.slow_seconds = 0.0
 
     def view(self, name: str, params: Mapping[str, str], **options: str) -> View:
         """Answer like the server would."""
         self.asked.append((name, options))
+        threading.Event().wait(self.slow_seconds)
         if self.failing is not None:
             raise self.failing
         scope = resolve(params, catalog(), self.now)

@@ -23,7 +23,7 @@ def panel_request(app, spot, pathname, search="") -> dict:
     def own(part):
         return {"spot": spot, "type": f"panel-{part}"}
 
-    targets = (("body", "children"), ("note", "children"), ("body", "className"), ("shown", "data"))
+    targets = (("body", "children"), ("note", "children"), ("shown", "data"))
     return {
         "output": output,
         "outputs": [{"id": own(part), "property": prop} for part, prop in targets],

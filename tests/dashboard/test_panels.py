@@ -9,6 +9,7 @@ import pytest
 from dash import no_update
 
 from analysis.measure import Empty
+from dashboard import panels
 from dashboard.pages.fleet import PAGE
 from dashboard.panels import answer
 from dashboard.scene import scene_of
@@ -32,13 +33,12 @@ def words(component) -> str:
 
 def test_a_failed_query_keeps_the_last_picture_greyed_with_its_age(fake):
     """The viewer sees old numbers as old, the cause, and a way on."""
-    shown = ask(fake)[3]
+    shown = ask(fake)[2]
     fake.now += timedelta(minutes=3)
     fake.failing = QueryTimeout("the query passed its limit of 10 s", hint="choose a shorter range")
-    body, note, look, remembered = ask(fake, shown=shown)
+    body, note, remembered = ask(fake, shown=shown)
     assert body is no_update
     assert remembered is no_update
-    assert "is-old" in look
     said = words(note)
     for part in (
         "passed its limit of 10 s",
@@ -54,29 +54,28 @@ def test_a_failed_query_keeps_the_last_picture_greyed_with_its_age(fake):
 def test_the_first_failure_shows_no_picture_at_all(fake):
     """Without a good picture there is nothing to keep."""
     fake.failing = QueryTimeout("too slow")
-    body, note, _, _ = ask(fake)
+    body, note, _ = ask(fake)
     assert body == []
     assert "Too slow" in words(note)
 
 
 def test_an_unchanged_view_is_not_sent_again(fake):
     """A beat without news costs no bytes."""
-    shown = ask(fake)[3]
+    shown = ask(fake)[2]
     assert all(part is no_update for part in ask(fake, shown=shown, beat=True))
 
 
 def test_a_change_of_scope_is_always_answered(fake):
     """Only a beat may be skipped."""
-    shown = ask(fake)[3]
+    shown = ask(fake)[2]
     assert ask(fake, shown=shown)[0] is not no_update
 
 
-def test_recovering_takes_the_grey_away(fake):
-    """The next good answer replaces note and look."""
-    body, note, look, _ = ask(fake)
+def test_recovering_clears_the_error(fake):
+    """The next good answer takes the note away."""
+    body, note, _ = ask(fake)
     assert body
     assert note is None
-    assert "is-old" not in look
 
 
 def test_old_live_data_is_said_above_the_picture(fake):
@@ -120,6 +119,45 @@ def test_jump_there_leads_to_the_last_record(fake):
 )
 def test_a_bad_address_is_one_clear_line(fake, search):
     """What cannot be understood is said; no view is asked."""
-    _, note, _, _ = ask(fake, search)
+    _, note, _ = ask(fake, search)
     assert "ss-note is-error" in words(note)
     assert fake.asked == []
+
+
+def test_a_refresh_renews_what_is_there_instead_of_building_it_anew(fake, monkeypatch):
+    """Figures and inner parts are set one by one, so that nothing blinks."""
+    sent = {}
+    monkeypatch.setattr(panels, "set_props", lambda where, props: sent.update({str(where): props}))
+    body, _, mark = ask(fake)
+    assert panels.renew(body, None, mark) is body
+    assert sent == {}
+    fake.now += timedelta(seconds=10)
+    body, _, later = ask(fake, shown=mark, beat=True)
+    assert panels.renew(body, mark, later) is no_update
+    assert {"figure", "aria-label", "children"} == {
+        name for props in sent.values() for name in props
+    }
+    assert any("'rate'" in where for where in sent)
+
+
+def test_links_follow_the_address_but_rest_during_a_refresh(fake, monkeypatch):
+    """A new range changes the CSV links; a refresh leaves an open definition open."""
+    sent = []
+    monkeypatch.setattr(panels, "set_props", lambda where, props: sent.append(where["type"]))
+    body, _, mark = ask(fake)
+    panels.renew(body, None, mark)
+    body, _, later = ask(fake, shown=mark)
+    panels.renew(body, mark, later)
+    assert "tools" not in sent
+    body, _, other = ask(fake, "?from=now-1h", shown=mark)
+    panels.renew(body, mark, other)
+    assert "tools" in sent
+
+
+def test_other_parts_are_built_anew(fake, monkeypatch):
+    """A chart that became a table is another body."""
+    monkeypatch.setattr(panels, "set_props", lambda where, props: pytest.fail("nothing to renew"))
+    body, _, mark = ask(fake)
+    panels.renew(body, None, mark)
+    body, _, later = ask(fake, "?table=rate", shown=mark)
+    assert panels.renew(body, mark, later) is body

@@ -1,0 +1,159 @@
+"""A served dashboard and a Chromium to look at it with."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+FAKES = Path(__file__).parents[1] / "dashboard" / "fakes.py"
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+MISSING = (
+    "no Chromium here: the browser journeys were NOT run. "
+    "Install it (apt-get install chromium) or set SERVESCOPE_CHROMIUM to its path"
+)
+
+
+def chromium_path() -> str | None:
+    """Debian's Chromium, or the one the environment names."""
+    named = os.environ.get("SERVESCOPE_CHROMIUM")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return named or next(filter(None, map(shutil.which, names)), None)
+
+
+def load_fakes():
+    """The module of fakes, loaded by its path: tests are no package."""
+    name = "servescope_dashboard_fakes"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, FAKES)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[SimpleNamespace]:
+    """The dashboard over fakes, mounted as the server mounts it."""
+    import uvicorn
+    from a2wsgi import WSGIMiddleware
+    from fastapi import FastAPI
+
+    from dashboard.app import create_dash
+
+    fake = load_fakes().FakeServices()
+    api = FastAPI()
+    api.mount("/ui", WSGIMiddleware(create_dash(fake.services()).server, workers=10))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    yield SimpleNamespace(fake=fake, url=f"http://127.0.0.1:{port}", started=lambda: server.started)
+    server.should_exit = True
+    thread.join(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    """One browser for all journeys."""
+    path = chromium_path()
+    if path is None:
+        pytest.skip(MISSING)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """A person with an empty cache, looking at the dashboard.
+
+    Attributes:
+        page: Playwright's page.
+        fake: what the server shows.
+        troubles: console errors and requests to other hosts; empty in a good session.
+        wire_bytes: compressed bytes received so far.
+    """
+
+    def __init__(self, chromium, served, scheme: str = "light", **context) -> None:
+        self.fake, self.url = served.fake, served.url
+        self.troubles: list[str] = []
+        self.wire_bytes = 0
+        self._context = chromium.new_context(
+            viewport={"width": 1440, "height": 900}, color_scheme=scheme, **context
+        )
+        self.page = self._context.new_page()
+        self.page.set_default_timeout(8_000)
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("request", self._asked)
+        network = self._context.new_cdp_session(self.page)
+        network.send("Network.enable")
+        network.on("Network.loadingFinished", self._received)
+
+    def _heard(self, message) -> None:
+        if message.type == "error":
+            self.troubles.append(message.text)
+
+    def _asked(self, request) -> None:
+        if not request.url.startswith((self.url, "data:", "blob:")):
+            self.troubles.append(f"asked another host: {request.url}")
+
+    def _received(self, event) -> None:
+        self.wire_bytes += int(event["encodedDataLength"])
+
+    def open(self, path: str) -> None:
+        """Go to a page and wait until all its panels are drawn."""
+        self.page.goto(self.url + path)
+        self.settled()
+
+    def settled(self) -> None:
+        """Wait until every panel has its body and every chart its lines."""
+        self.page.wait_for_function(
+            """() => document.querySelector('.ss-panel, .ss-empty')
+                 && !document.querySelector('.ss-waiting')
+                 && [...document.querySelectorAll('.ss-graph')]
+                      .every(graph => graph.querySelector('.main-svg'))"""
+        )
+
+    def close(self) -> None:
+        """Leave."""
+        self._context.close()
+
+
+@pytest.fixture
+def visit(chromium, served) -> Iterator[object]:
+    """Makes visitors; resets what they see."""
+    fake = served.fake
+    fake.failing, fake.empty, fake.slow_seconds = None, None, 0.0
+    visitors: list[Visitor] = []
+
+    def make(scheme: str = "light", **context) -> Visitor:
+        visitors.append(Visitor(chromium, served, scheme, **context))
+        return visitors[-1]
+
+    yield make
+    for visitor in visitors:
+        visitor.close()
+    fake.failing, fake.empty, fake.slow_seconds = None, None, 0.0
