@@ -25,6 +25,7 @@ _QUANTISED_RATIO = 0.5
 _FEW_ROWS = 100
 _TIED_SHARE_RATIO = 0.05
 _KEPT_GAPS = 100_000
+_KEPT_RUNS = 1_000_000
 _REGULAR_RATIO = 0.9
 _MINUTE_US = 60_000_000
 
@@ -54,14 +55,23 @@ class TimeScan:
     factor_jump_row: int | None = None
     gaps_us: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
-    minute_runs: list[int] = field(default_factory=list)
+    minute_runs: list[NDArray[np.int64]] = field(default_factory=list)
 
     @property
     def minutes_us(self) -> NDArray[np.int64] | None:
         """Minutes that hold rows, in microseconds since 1970; None when too many runs to tell."""
-        if len(self.minute_runs) > _KEPT_GAPS:
+        if not self.minute_runs or self._run_count() > _KEPT_RUNS:
             return None
-        return np.unique(np.array(self.minute_runs, np.int64)) * _MINUTE_US
+        return np.unique(np.concatenate(self.minute_runs)) * _MINUTE_US
+
+    def note_minutes(self, minutes: NDArray[np.int64]) -> None:
+        """Keep the start of each run of equal minutes, as long as there are not too many."""
+        if self._run_count() <= _KEPT_RUNS:
+            starts = np.flatnonzero(np.diff(minutes, prepend=minutes[0] - 1))
+            self.minute_runs.append(minutes[starts])
+
+    def _run_count(self) -> int:
+        return sum(map(len, self.minute_runs))
 
     @property
     def span_seconds(self) -> float:
@@ -150,10 +160,7 @@ def _look(scan: TimeScan, times: NDArray[np.int64], previous: int | None) -> Non
     low, high = int(times.min()), int(times.max())
     scan.first_us = low if scan.first_us is None else min(scan.first_us, low)
     scan.last_us = high if scan.last_us is None else max(scan.last_us, high)
-    if len(scan.minute_runs) <= _KEPT_GAPS:
-        minutes = times // _MINUTE_US
-        runs = minutes[np.flatnonzero(np.diff(minutes, prepend=minutes[0] - 1))]
-        scan.minute_runs.extend(runs.tolist())
+    scan.note_minutes(times // _MINUTE_US)
     if scan.step_us != 1:
         # Fractions of a second and whole seconds alike: the step of the stamps themselves.
         scan.step_us = math.gcd(scan.step_us, int(np.gcd.reduce(times)))

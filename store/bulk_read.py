@@ -29,6 +29,7 @@ REJECTED_LINE = "bulk_rejected_line"
 MAX_REJECTED_LINES = 100_000
 """More bad lines than this are not listed: it is the wrong file."""
 _READ_BYTES = 1 << 20
+_WINDOW_BYTES = 64 << 20  # a multiple of the page size, as a mapping's offset has to be
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
@@ -182,15 +183,15 @@ def _verify_text(path: Path, spec: BulkLoad) -> None:
 
 def _check_plain_lines(path: Path, spec: BulkLoad) -> None:
     size = path.stat().st_size
-    if size == 0:
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for start in range(0, size, BLOCK_BYTES):
-            if data.find(b"\n", start, start + BLOCK_BYTES) < 0:
-                _check_fields(path, spec, data[start : start + BLOCK_BYTES], start)
+    with path.open("rb") as file:
+        # Mapped in windows: pages of a mapping count as this process's memory.
+        for start in range(0, size, _WINDOW_BYTES):
+            length = min(_WINDOW_BYTES, size - start)
+            with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=start) as data:
+                _check_blocks(path, spec, data, start)
 
 
-def _check_blocks(path: Path, spec: BulkLoad, chunk: bytes, start: int) -> None:
+def _check_blocks(path: Path, spec: BulkLoad, chunk: bytes | mmap.mmap, start: int) -> None:
     for at in range(0, len(chunk), BLOCK_BYTES):
         if chunk.find(b"\n", at, at + BLOCK_BYTES) < 0:
             _check_fields(path, spec, chunk[at : at + BLOCK_BYTES], start + at)

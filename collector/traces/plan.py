@@ -156,9 +156,8 @@ def _unknown(head: Head, format_name: str) -> InputError:
             where=str(head.path),
             hint=f"expected {FORMATS[format_name].title}; or leave --format out",
         )
-    known = "; ".join(f.title for f in FORMATS.values())
     return InputError(
         f"the format is not known; its columns are: {seen}",
         where=str(head.path),
-        hint=f"name them with --map 'arrived_at=COLUMN:unit'; known: {known}",
+        hint=f"name them with --map 'arrived_at=COLUMN:unit'; known: {', '.join(FORMATS)}",
     )
