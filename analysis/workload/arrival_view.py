@@ -10,7 +10,7 @@ import polars as pl
 
 from analysis.measure import Measure, View
 from analysis.workload import arrivals, gap_fits, seasons
-from analysis.workload.arrivals import Floats, SecondCounts
+from analysis.workload.arrivals import Floats
 from analysis.workload.loading import NotingReader, bin_seconds, known_or_why, members
 from analysis.workload.rate_series import rate_series_view
 from analysis.workload.schemas import FITS_SCHEMA, INTERARRIVAL_SCHEMA, RATE_SCHEMA, SOURCES_SCHEMA
@@ -48,7 +48,7 @@ def workload_arrivals(reader: queries.FrameReader, scope: Scope) -> View:
     """What arrives and when: rates, gaps and their fits, the day and the week.
 
     Every attempted request counts, failed ones included. Measures are of all sources merged into
-    one stream; the frames keep the sources apart. Beyond half a million gaps, the curve and the
+    one stream; the frames keep the sources apart. Beyond 200,000 gaps, the curve and the
     fits use every n-th of them and say so; all else is exact.
     """
     noting = NotingReader(reader)
@@ -65,7 +65,8 @@ def workload_arrivals(reader: queries.FrameReader, scope: Scope) -> View:
     }
     whole = seconds[together.name]
     width = bin_seconds(scope, whole)
-    hours = seasons.hourly(whole)
+    hourly = {name: seasons.hourly(counted) for name, counted in seconds.items()}
+    hours = hourly[together.name]
     frames = {
         "rate": by_source(
             streams, RATE_SCHEMA, lambda s: arrivals.rate_bins(seconds[s.name], width)
@@ -77,7 +78,7 @@ def workload_arrivals(reader: queries.FrameReader, scope: Scope) -> View:
         "fits": by_source(streams, FITS_SCHEMA, lambda s: _fits(s, gaps[s.name])),
         "diurnal": seasons.diurnal_frame(hours),
         "sources": pl.DataFrame(
-            [_source_row(s, gaps[s.name], seconds[s.name]) for s in streams],
+            [_source_row(s, gaps[s.name], hourly[s.name]) for s in streams],
             schema=dict(SOURCES_SCHEMA),
         ),
     }
@@ -110,7 +111,7 @@ def _fits(stream: Stream, gaps: Gaps) -> pl.DataFrame:
     frame = gap_fits.fits_frame(gap_fits.fit_gaps(gaps.sample, clock))
     if gaps.step == 1:
         return frame
-    note = pl.lit(f"fitted to every {gaps.step}th of {gaps.total:,} gaps")
+    note = pl.lit(f"fitted to one gap in {gaps.step} of {gaps.total:,}")
     return frame.with_columns(pl.concat_str("why", note, separator="; ", ignore_nulls=True))
 
 
@@ -147,9 +148,9 @@ def _resolution_measure(streams: Sequence[Stream]) -> Measure:
     return known_or_why(max(known, default=None), "s", len(streams), why)
 
 
-def _source_row(stream: Stream, gaps: Gaps, seconds: SecondCounts) -> dict[str, object]:
+def _source_row(stream: Stream, gaps: Gaps, hours: seasons.HourlyRates) -> dict[str, object]:
     clock = stream.clock
-    rhythm = seasons.daily_rhythm(seasons.hourly(seconds))
+    rhythm = seasons.daily_rhythm(hours)
     after = gaps.largest_after
     return {
         "source": stream.name,

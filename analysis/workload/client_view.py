@@ -68,7 +68,7 @@ def _dimension(
         return "route"
     if counts["source"] > 1:
         return "source"
-    if 0 < queries.session_count(reader, scope) <= _MOST_SESSIONS:
+    if 0 < queries.session_count(reader, scope)[1] <= _MOST_SESSIONS:
         return "session"
     return "model" if counts["model"] > 1 else "source"
 

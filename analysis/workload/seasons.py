@@ -57,7 +57,9 @@ def hourly(counted: SecondCounts) -> HourlyRates:
         return HourlyRates(nothing, nothing, np.empty(0))
     index = counted.seconds // _HOUR_SECONDS
     hours = np.arange(index[0], index[-1] + 1)
-    requests = np.bincount(index - index[0], weights=counted.counts).astype(np.int64)
+    starts = np.concatenate(([0], np.flatnonzero(index[1:] != index[:-1]) + 1))
+    requests = np.zeros(hours.size, dtype=np.int64)
+    requests[index[starts] - index[0]] = np.add.reduceat(counted.counts, starts)
     return HourlyRates(
         hours, requests, covered_seconds(hours * _HOUR_SECONDS, _HOUR_SECONDS, counted)
     )

@@ -280,26 +280,36 @@ def client_rates(reader: FrameReader, scope: Scope) -> pl.DataFrame:
     )
 
 
-def session_count(reader: FrameReader, scope: Scope) -> int:
-    """How many sessions the scope's requests name."""
+def session_count(reader: FrameReader, scope: Scope) -> tuple[int, int]:
+    """How many of the scope's requests name their session, and about how many sessions there are.
+
+    The number of sessions is an estimate within a few percent (HyperLogLog).
+    """
     condition, params = where(scope)
     row = reader.frame(
-        f"""SELECT approx_count_distinct(r.session_key) AS sessions
+        f"""SELECT count(*) AS requests, approx_count_distinct(r.session_key) AS sessions
         FROM request AS r WHERE {condition} AND r.session_key IS NOT NULL""",
         **params,
     ).row(0)
-    return int(row[0])
+    return int(row[0]), int(row[1])
 
 
-def session_rows(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+def session_rows(reader: FrameReader, scope: Scope, every: int = 1) -> pl.DataFrame:
     """source_id, session_key, at_us, input_tokens of requests that name their session.
 
     In stored order: sorting is left to the caller, who sorts columns rather than rows.
+
+    Args:
+        reader: the store.
+        scope: what is asked for.
+        every: 1 for all sessions; n for about every n-th, whole. Keys are hashes, so which ones has
+            nothing to do with what they hold.
     """
     condition, params = where(scope)
+    chosen = f"AND r.session_key % {int(every)} = 0" if every > 1 else ""
     return reader.frame(
         f"""SELECT r.source_id, r.session_key, epoch_us(r.arrived_at) AS at_us, r.input_tokens
-        FROM request AS r WHERE {condition} AND r.session_key IS NOT NULL""",
+        FROM request AS r WHERE {condition} AND r.session_key IS NOT NULL {chosen}""",
         **params,
     )
 

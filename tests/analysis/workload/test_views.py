@@ -149,6 +149,41 @@ def test_sessions_are_the_clients_of_a_trace_without_labels(database, add_trace,
     assert turns.measures["gap_p50_seconds"].value == 2.5
 
 
+def test_many_sessions_are_sampled_whole_and_that_is_said(database, add_trace, whole, monkeypatch):
+    """Beyond the limit, some sessions are read with all their turns; the total is an estimate."""
+    source = add_trace("talk", range(900), session_id=[f"s{i // 3}" for i in range(900)])
+    monkeypatch.setattr("analysis.workload.session_view.MOST_REQUESTS", 300)
+    found = views.workload_sessions(database.reader, whole(source))
+    assert found.frames["turns"]["turns"].to_list() == [3]
+    assert 60 < found.frames["turns"]["sessions"][0] < 140
+    assert found.measures["sessions"].value == pytest.approx(300, rel=0.1)
+    assert "one session in 3" in found.sentences[1]
+
+
+def test_more_gaps_than_are_fitted_are_thinned_and_that_is_said(
+    database, add_trace, whole, random, monkeypatch
+):
+    """Fits of a long trace name the share of gaps they use; the count stays exact."""
+    source = add_trace("long", np.cumsum(random.exponential(1, 900)))
+    monkeypatch.setattr("analysis.workload.arrivals.thinned", lambda gaps: (gaps[::3], 3))
+    found = views.workload_arrivals(database.reader, whole(source))
+    assert found.measures["requests"].value == 900
+    assert "one gap in 3 of 899" in found.frames["fits"]["why"][0]
+
+
+def test_variation_of_many_requests_is_that_of_the_newest(
+    database, add_trace, whole, random, monkeypatch
+):
+    """A steady end after a bursty start: the table shows the end, a sentence says since when."""
+    seconds = np.concatenate((np.cumsum(random.gamma(0.1, 10, 500)), 2000 + np.arange(500.0)))
+    source = add_trace("turned", np.sort(seconds), tenant="a")
+    monkeypatch.setattr("analysis.workload.client_view._MOST_VARIED", 100)
+    found = views.workload_clients(database.reader, whole(source))
+    assert found.frames["clients"]["requests"][0] == 1000
+    assert found.frames["clients"]["interarrival_cv"][0] == pytest.approx(0, abs=1e-6)
+    assert any("since 2023-11-1" in sentence for sentence in found.sentences)
+
+
 def test_labels_of_the_scope_choose_rows(database, two_traces, whole):
     """A scope of one tenant counts its requests only."""
     found = views.workload_arrivals(database.reader, whole(*two_traces, tenants=("a",)))
