@@ -29,7 +29,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.workload import arrivals, gap_fits, report
-from servescope.importing import Options, example_files, load_files
+from servescope.importing import Options, example_files, load_files, planned
 from store.clock import WallClock
 from store.database import Database
 from store.queries import workload as queries
@@ -99,7 +99,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for load in files(Path(folder)):
             with Database.open(None, StoreSettings(), WallClock(), allow_files=True) as database:
-                for done in load_files(database, Options(tuple(load))):
+                for done in load_files(database, planned(Options(tuple(load)))):
                     failed += check(database, done.source)
     print(f"{failed} cells failed" if failed else "every cell passed")
     return min(1, failed)

@@ -65,7 +65,10 @@ def _measures(found: Sessions) -> dict[str, Measure]:
 def _sentence(found: Sessions, measures: dict[str, Measure]) -> str:
     several = float(np.count_nonzero(found.turns > 1)) / found.turns.size
     turns = number_text(measures["turns_mean"].value or 0)
-    text = f"{found.turns.size:,} sessions of {turns} turns on average; {percent_text(several)} have more than one"
+    text = (
+        f"{found.turns.size:,} sessions of {turns} turns on average; "
+        f"{percent_text(several)} have more than one"
+    )
     pause = measures["gap_p50_seconds"].value
     return (
         f"{text}, with {seconds_text(pause)} from turn to turn (median)." if pause else f"{text}."
