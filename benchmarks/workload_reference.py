@@ -113,14 +113,15 @@ def check(database: Database, source: str) -> int:
     views = report.analyse(database.reader, scope)
     seconds = time.perf_counter() - begun
     row = queries.sources(database.reader, scope).row(0, named=True)
+    held = queries.spans(database.reader, scope).row(0, named=True)
     print(f"\n{row['source']} ({row['format']}): characterised in {seconds:.2f} s")
-    if row["rates"]:
+    if held["rates"]:
         ours = rate_cells(views)
         reference = RATE_REFERENCES.get(round(ours["clients"]), {})
     else:
         stamps = queries.arrival_stamps(database.reader, scope, source_id)["at_us"].to_numpy()
         ours = cells(views)
-        reference = REFERENCES.get((row["format"], row["requests"]), {})
+        reference = REFERENCES.get((row["format"], held["requests"]), {})
         beside_scipy(arrivals.sorted_stamps(stamps))
     return compare(ours, reference)
 
