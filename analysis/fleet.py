@@ -26,6 +26,7 @@ from store.reader import Reader
 
 # Scrapes are seconds apart: finer bins would be mostly holes.
 SHORTEST_LIVE_BIN_SECONDS = 10
+SPARKLINE_BINS = 150
 OUTLIER_SCORE = 3.5
 DAY_SECONDS = 86_400.0
 EVENTS_SCHEMA: dict[str, Any] = {"at": pl.Datetime("us"), "kind": pl.String, "text": pl.String}
@@ -42,7 +43,7 @@ def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
     Frames: `sparklines`, `models`, `instances`, `events`; columns in `analysis.fleet_part`.
     """
     chosen = applicable(reader, slos, scope)
-    width = scope.bin_seconds()
+    width = scope.bin_seconds(SPARKLINE_BINS)
     if LIVE_SOURCE_ID in scope.source_ids:
         width = max(width, SHORTEST_LIVE_BIN_SECONDS)
     rows = from_rows(reader, scope, chosen, width)
@@ -106,7 +107,7 @@ def _trouble(reader: Reader, scope: Scope, status: SloStatus, counted: Counted) 
     if status.basis == "requests":
         start = scope.end - timedelta(seconds=slo.window_seconds)
         rule = good_rule(slo, slo_queries.source_ids(reader))
-        found = slo_rolled.spent(reader, scope, rule, start, scope.end)
+        found = slo_rolled.spent(reader, scope, [rule], start, scope.end)
         parts += [text.removesuffix(".") for text in contributor(slo_frames.spent_by(found))]
     return "; ".join(parts) + "."
 

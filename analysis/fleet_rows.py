@@ -33,7 +33,8 @@ P95 = 0.95
 # A bin at the edge of the range of which less was recorded says too little about a rate.
 SHORTEST_COVER_RATIO = 0.2
 INSTANCES_SECONDS = 86_400
-QUANTITIES = ("arrival", "ttft", "tpot", "input_tokens", "output_tokens")
+QUANTITIES = ("arrival", "ttft", "tpot")
+SUMS = ("input_tokens", "output_tokens")
 Span = tuple[datetime, datetime]
 
 
@@ -48,18 +49,18 @@ def from_rows(
         slos: those that are about these sources.
         width_seconds: bin width of the sparklines; bins count from 1970-01-01.
     """
-    bins = rollup.counts(reader, scope, QUANTITIES, width_seconds)
-    if bins.is_empty():
+    # One pass gives the picture over time, the totals and the workloads.
+    label, found = _workloads(reader, scope, width_seconds)
+    if found.is_empty():
         return None
     span = covered_span(reader, scope)
     seconds = max((span[1] - span[0]).total_seconds(), 1e-6)
-    label, found = _workloads(reader, scope)
     models = _models(found, seconds).join(
         _attainment(reader, scope, slos, label), on="workload", how="left"
     )
     return FleetPart(
-        _measures(bins, seconds),
-        _sparklines(bins, scope, width_seconds, span),
+        _measures(found, seconds),
+        _sparklines(found, scope, width_seconds, span),
         conform(models, MODELS_SCHEMA),
         _instances(reader, scope),
     )
@@ -147,23 +148,23 @@ def _sparklines(bins: pl.DataFrame, scope: Scope, width_seconds: int, span: Span
     return conform(whole, SPARKLINES_SCHEMA)
 
 
-def _workloads(reader: Reader, scope: Scope) -> tuple[str, pl.DataFrame]:
-    """Counts by model; where no request names one, by route; where none does either, by source.
+def _workloads(reader: Reader, scope: Scope, width_seconds: int) -> tuple[str, pl.DataFrame]:
+    """Counts over time by model; where no request names one, by route; where none does either, by source.
 
     Returns:
         "model", "route" or "source"; and the counts with a column workload.
     """
     labels: tuple[Literal["model"], Literal["route"]] = ("model", "route")
     for label in labels:
-        found = rollup.counts(reader, scope, QUANTITIES, None, by=label)
-        if found[label].null_count() < found.height:
+        found = rollup.counts(reader, scope, QUANTITIES, width_seconds, by=label, sums=SUMS)
+        if found[label].null_count() < found.height or found.is_empty():
             unnamed = pl.col(label).fill_null(f"(no {label})")
             return label, found.with_columns(workload=unnamed)
     names = {number: name for name, number in slo_queries.source_ids(reader).items()}
     parts = [
-        rollup.counts(reader, replace(scope, source_ids=(number,)), QUANTITIES, None).with_columns(
-            workload=pl.lit(names.get(number, str(number)))
-        )
+        rollup.counts(
+            reader, replace(scope, source_ids=(number,)), QUANTITIES, width_seconds, sums=SUMS
+        ).with_columns(workload=pl.lit(names.get(number, str(number))))
         for number in scope.source_ids
     ]
     return "source", pl.concat(parts)
@@ -198,36 +199,32 @@ def _models(found: pl.DataFrame, seconds: float) -> pl.DataFrame:
 def _attainment(reader: Reader, scope: Scope, slos: Sequence[Slo], label: str) -> pl.DataFrame:
     """The lowest attainment of any SLO over the visible range, by workload."""
     ids = slo_queries.source_ids(reader)
-    found = [pl.DataFrame(schema={"workload": pl.String, "ratio": pl.Float64})]
-    for slo in slos:
-        rule = good_rule(slo, ids)
-        spent = _spent(reader, scope, rule, label, ids)
-        found.append(
-            spent.filter(
-                (pl.col("good") + pl.col("bad") > 0)
-                & ((pl.col("measured") > 0) | (pl.col("undetermined") == 0))
-            ).select(
-                pl.col("value").alias("workload"),
-                ratio=pl.col("good") / (pl.col("good") + pl.col("bad")),
-            )
-        )
-    return pl.concat(found).group_by("workload").agg(attainment_ratio=pl.col("ratio").min())
+    rules = [good_rule(slo, ids) for slo in slos]
+    spent = (
+        _by_source(reader, scope, rules, ids)
+        if label == "source"
+        else slo_rolled.spent(reader, scope, rules, scope.start, scope.end, [label])
+    )
+    attempted = pl.col("good") + pl.col("bad")
+    return (
+        spent.filter((attempted > 0) & ((pl.col("measured") > 0) | (pl.col("undetermined") == 0)))
+        .group_by(pl.col("value").alias("workload"))
+        .agg(attainment_ratio=(pl.col("good") / attempted).min())
+    )
 
 
-def _spent(
-    reader: Reader, scope: Scope, rule: GoodRule, label: str, ids: Mapping[str, int]
+def _by_source(
+    reader: Reader, scope: Scope, rules: Sequence[GoodRule], ids: Mapping[str, int]
 ) -> pl.DataFrame:
-    """Good and bad requests of a rule by workload; a column value names it."""
-    if label != "source":
-        whole = slo_rolled.spent(reader, scope, rule, scope.start, scope.end)
-        return whole.filter(pl.col("dimension") == label)
+    """Good and bad requests of each rule by source; a column value names it."""
     width = int(scope.seconds) + 1
-    parts = []
-    for name, number in ids.items():
-        if number in scope.source_ids and (not rule.source_ids or number in rule.source_ids):
-            own = replace(rule, source_ids=(number,))
-            counted = slo_rolled.counts(reader, scope, [own], scope.start, scope.end, width)
-            parts.append(counted.with_columns(value=pl.lit(name)))
+    parts = [
+        slo_rolled.counts(
+            reader, replace(scope, source_ids=(number,)), rules, scope.start, scope.end, width
+        ).with_columns(value=pl.lit(name))
+        for name, number in ids.items()
+        if number in scope.source_ids
+    ]
     return pl.concat(parts)
 
 

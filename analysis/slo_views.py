@@ -90,7 +90,7 @@ def slo_detail(reader: Reader, scope: Scope, *, slos: Sequence[Slo], slo: str = 
     """
     chosen = _named(reader, slos, scope, slo)
     counted = count(reader, [chosen], scope)[0]
-    charted = _charted(reader, chosen, scope)
+    charted = _charted(reader, chosen, scope, counted)
     status = status_of(chosen, counted)
     rule = good_rule(chosen, slo_queries.source_ids(reader))
     start = scope.end - timedelta(seconds=chosen.window_seconds)
@@ -108,7 +108,7 @@ def slo_detail(reader: Reader, scope: Scope, *, slos: Sequence[Slo], slo: str = 
     sql: dict[str, str] = {}
     if status.basis == "requests":
         frames["spent_by"] = slo_frames.spent_by(
-            slo_rolled.spent(reader, scope, rule, start, scope.end)
+            slo_rolled.spent(reader, scope, [rule], start, scope.end)
         )
         curve, sql["threshold_curve"] = _curve(reader, chosen, status, scope, start)
         frames["threshold_curve"] = curve
@@ -196,9 +196,11 @@ def _named(reader: Reader, slos: Sequence[Slo], scope: Scope, name: str) -> Slo:
     raise InputError(f"no SLO is called '{name}'" if name else "which SLO?", hint=hint)
 
 
-def _charted(reader: Reader, slo: Slo, scope: Scope) -> Counted:
+def _charted(reader: Reader, slo: Slo, scope: Scope, counted: Counted) -> Counted:
     """Counts that reach back far enough for every window of the burn chart."""
     longest = min(slo.window_seconds, max(slo_frames.BURN_WINDOWS_SECONDS.values()))
+    if scope.seconds + longest <= slo.window_seconds:
+        return counted
     return count(reader, [slo], scope, reach_seconds=scope.seconds + longest)[0]
 
 
@@ -206,7 +208,7 @@ def _events(reader: Reader, slo: Slo, scope: Scope) -> pl.DataFrame:
     """Good, bad and undetermined requests over the visible range, in round bins."""
     width = scope.bin_seconds()
     rule = good_rule(slo, slo_queries.source_ids(reader))
-    found = slo_queries.counts(reader, scope, [rule], scope.start, scope.end, width)
+    found = slo_rolled.counts(reader, scope, [rule], scope.start, scope.end, width)
     return slo_frames.events(found, scope, width)
 
 

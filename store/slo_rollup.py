@@ -21,8 +21,8 @@ from store.queries.slo import OCTAVE_SQL, GoodRule, labels_sql, outcome_sql
 from store.rollup import ARRIVAL, BUCKET_SECONDS, bucket_sql
 from store.writer import Writer
 
-# One day of buckets at a time, so that appends get in between.
-PORTION_BUCKETS = 144
+# Twelve hours of buckets at a time, so that appends get in between.
+PORTION_BUCKETS = 72
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def refresh_due(
     rules: Sequence[GoodRule],
     *,
     kept_since: datetime | None = None,
-    most_portions: int = 100,
+    most_portions: int = 200,
 ) -> SloRefreshed:
     """Count what is missing, a transaction a portion.
 

@@ -117,7 +117,9 @@ def counts(
         "GROUP BY bin"
     )
     wide = reader.frame(sql, **values)
-    return _long(wide, len(rules))
+    return _long(wide.with_columns(pl.col("bin").cast(pl.Int64)), len(rules), ("bin",)).sort(
+        "rule", "bin"
+    )
 
 
 def _count_columns(rule: GoodRule, index: int, outcome: str) -> list[str]:
@@ -131,11 +133,11 @@ def _count_columns(rule: GoodRule, index: int, outcome: str) -> list[str]:
     ]
 
 
-def _long(wide: pl.DataFrame, rules: int) -> pl.DataFrame:
+def _long(wide: pl.DataFrame, rules: int, keys: tuple[str, ...]) -> pl.DataFrame:
     parts = [
         wide.select(
             pl.lit(index, pl.Int64).alias("rule"),
-            pl.col("bin").cast(pl.Int64),
+            *keys,
             *(
                 pl.col(f"{name}{index}").cast(pl.Int64).alias(name)
                 for name in ("good", "bad", "undetermined", "measured")
@@ -144,35 +146,52 @@ def _long(wide: pl.DataFrame, rules: int) -> pl.DataFrame:
         for index in range(rules)
     ]
     came = pl.col("good") + pl.col("bad") + pl.col("undetermined") > 0
-    return pl.concat(parts).filter(came).sort("rule", "bin")
+    return pl.concat(parts).filter(came)
 
 
 def spenders(
-    reader: Reader | Snapshot, scope: Scope, rule: GoodRule, start: datetime, end: datetime
+    reader: Reader | Snapshot,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    start: datetime,
+    end: datetime,
+    *,
+    labels_only: bool = False,
 ) -> pl.DataFrame:
-    """Requests by outcome and by everything that may explain it, in one scan.
+    """Requests by outcome and by everything that may explain it, in one scan for all rules.
+
+    Args:
+        reader: the store.
+        scope: sources and labels.
+        rules: the objectives.
+        start: aware or naive UTC, inclusive.
+        end: exclusive.
+        labels_only: leave input_octave and hour null, which makes it cheaper.
 
     Returns:
-        model, tenant, route, instance, input_octave (log2 of input tokens, rounded down),
+        rule, model, tenant, route, instance, input_octave (log2 of input tokens, rounded down),
         hour (0-23), good, bad, undetermined, measured.
     """
     values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
-    outcome = outcome_sql(rule, values, "rule0")
-    columns = _count_columns(GoodRule(), 0, outcome)
-    names = ("good", "bad", "undetermined", "measured")
-    sums = ", ".join(f"CAST(sum(c.{name}0) AS BIGINT) AS {name}" for name in names)
-    return reader.frame(
-        f"""WITH c AS (SELECT r.labels_id,
-          {OCTAVE_SQL} AS input_octave,
-          hour(r.arrived_at) AS hour, {", ".join(columns)}
-        FROM request AS r WHERE {source_sql(scope, rule)}
-          AND r.arrived_at >= $start AND r.arrived_at < $end
-          {_labels_in(scope, rule, values)}
+    columns = [
+        column
+        for index, rule in enumerate(rules)
+        for column in _count_columns(rule, index, outcome_sql(rule, values, f"rule{index}"))
+    ]
+    octave, hour = ("NULL", "NULL") if labels_only else (OCTAVE_SQL, "hour(r.arrived_at)")
+    meant = _labels_cte(scope, rules, values)
+    wide = reader.frame(
+        f"""{f"{meant}, " if meant else "WITH "}
+        c AS (SELECT r.labels_id, {octave} AS input_octave, {hour} AS hour, {", ".join(columns)}
+        FROM request AS r{_labels_join(scope, rules)}
+        WHERE {source_sql(scope)} AND r.arrived_at >= $start AND r.arrived_at < $end
         GROUP BY ALL)
-        SELECT l.model, l.tenant, l.route, l.instance, c.input_octave, c.hour, {sums}
-        FROM c JOIN request_labels AS l USING (labels_id) GROUP BY ALL""",
+        SELECT l.model, l.tenant, l.route, l.instance, c.* EXCLUDE (labels_id)
+        FROM c JOIN request_labels AS l USING (labels_id)""",
         **values,
     )
+    keys = ("model", "tenant", "route", "instance", "input_octave", "hour")
+    return _long(wide, len(rules), keys)
 
 
 def threshold_bins(

@@ -23,7 +23,9 @@ from store.slo_rollup import rule_key
 
 RAW_RECENT = timedelta(hours=6)
 ROLLED_FROM = timedelta(days=1)
+ALL_DIMENSIONS = ("model", "route", "tenant", "instance", "input_octave", "hour")
 SPENT_SCHEMA = {
+    "rule": pl.Int64,
     "dimension": pl.String,
     "value": pl.String,
     "good": pl.Int64,
@@ -31,6 +33,7 @@ SPENT_SCHEMA = {
     "measured": pl.Int64,
     "undetermined": pl.Int64,
 }
+_SPENT_COLUMNS = tuple(name for name in SPENT_SCHEMA if name != "rule")
 _BUCKET = timedelta(seconds=BUCKET_SECONDS)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - as the store keeps it
 _SUMS = ", ".join(
@@ -85,23 +88,38 @@ def counts(
 
 
 def spent(
-    reader: Reader, scope: Scope, rule: GoodRule, start: datetime, end: datetime
+    reader: Reader,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    start: datetime,
+    end: datetime,
+    dimensions: Sequence[str] = ALL_DIMENSIONS,
 ) -> pl.DataFrame:
     """Good and bad requests by each dimension that may explain them.
 
+    Args:
+        reader: the store.
+        scope: sources and labels; with labels everything is raw.
+        rules: the objectives.
+        start: aware, inclusive.
+        end: aware, exclusive.
+        dimensions: which of `ALL_DIMENSIONS`; labels alone are cheaper.
+
     Returns:
         Columns of `SPENT_SCHEMA`; dimension is model, route, tenant, instance, input_octave (log2
-        of the input tokens, rounded down) or hour (0-23); value is null where the label is.
+        of the input tokens, rounded down) or hour (0-23). Rows without the label are left out.
     """
+    if not rules:
+        return pl.DataFrame(schema=SPENT_SCHEMA)
     with reader.snapshot() as snapshot:
-        labels = scope_labels(scope)
         plan = Plan((), ((naive_utc(start), naive_utc(end)),))
-        if not labels:
-            plan = plan_for(snapshot, scope, [rule], start, end)
-        parts = [_rolled_spent(snapshot, scope, rule, span) for span in plan.rolled]
-        parts += [_raw_spent(snapshot, scope, rule, span) for span in plan.raw]
+        if not scope_labels(scope):
+            plan = plan_for(snapshot, scope, rules, start, end)
+        parts = [_rolled_spent(snapshot, scope, rules, s, dimensions) for s in plan.rolled]
+        parts += [_raw_spent(snapshot, scope, rules, s, dimensions) for s in plan.raw]
     whole = pl.concat([pl.DataFrame(schema=SPENT_SCHEMA), *parts])
-    return whole.group_by("dimension", "value").agg(pl.all().sum()).sort("dimension", "value")
+    keys = ("rule", "dimension", "value")
+    return whole.group_by(*keys).agg(pl.all().sum()).sort(*keys)
 
 
 def plan_for(
@@ -170,10 +188,7 @@ def _rolled(
     ago_us = (pl.lit(end, pl.Datetime("us")) - middle).dt.total_microseconds()
     binned = found.with_columns(bin=(ago_us - 1) // (width_seconds * 1_000_000))
     parts = [
-        binned.filter(
-            (pl.col("rule_key") == key)
-            & (pl.col("source_id").is_in(rule.source_ids) if rule.source_ids else pl.lit(True))
-        )
+        _of_rule(binned, key, rule)
         .group_by("bin")
         .agg(pl.col("good", "bad", "undetermined", "measured").sum())
         .select(pl.lit(index, pl.Int64).alias("rule"), *(n for n in COUNTS_SCHEMA if n != "rule"))
@@ -195,40 +210,62 @@ def _scope_sql(scope: Scope, values: dict[str, object]) -> str:
 
 
 def _rolled_spent(
-    snapshot: Snapshot, scope: Scope, rule: GoodRule, span: tuple[datetime, datetime]
+    snapshot: Snapshot,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    span: tuple[datetime, datetime],
+    dimensions: Sequence[str],
 ) -> pl.DataFrame:
-    sources = raw_queries.source_sql(scope, rule).replace("r.source_id", "source_id")
-    return snapshot.frame(
-        f"""SELECT CASE WHEN dimension = '' THEN 'hour' ELSE dimension END AS dimension,
+    keys = [rule_key(rule) for rule in rules]
+    ids = ", ".join(str(int(number)) for number in scope.source_ids)
+    # The hour of a bucket comes from its total.
+    stored = ["" if name == "hour" else name for name in dimensions]
+    found = snapshot.frame(
+        f"""SELECT rule_key, source_id,
+          CASE WHEN dimension = '' THEN 'hour' ELSE dimension END AS dimension,
           CASE WHEN dimension = '' THEN CAST(hour(bucket_at) AS VARCHAR) ELSE value END AS value,
-          CAST(sum(good) AS BIGINT) AS good, CAST(sum(bad) AS BIGINT) AS bad,
-          CAST(sum(measured) AS BIGINT) AS measured,
-          CAST(sum(undetermined) AS BIGINT) AS undetermined
-        FROM rollup_slo WHERE rule_key = $key AND {sources}
-          AND bucket_at >= $low AND bucket_at < $high GROUP BY ALL""",
-        key=rule_key(rule),
+          {_SUMS}
+        FROM rollup_slo
+        WHERE list_contains($keys, rule_key) AND source_id IN ({ids})
+          AND list_contains($stored, dimension) AND bucket_at >= $low AND bucket_at < $high
+        GROUP BY ALL""",
+        keys=sorted(set(keys)),
+        stored=stored,
         low=span[0],
         high=span[1],
     )
+    return pl.concat(
+        _of_rule(found, key, rule).select(pl.lit(index, pl.Int64).alias("rule"), *_SPENT_COLUMNS)
+        for index, (key, rule) in enumerate(zip(keys, rules, strict=True))
+    )
+
+
+def _of_rule(found: pl.DataFrame, key: str, rule: GoodRule) -> pl.DataFrame:
+    chosen = found.filter(pl.col("rule_key") == key)
+    if rule.source_ids:
+        chosen = chosen.filter(pl.col("source_id").is_in(list(rule.source_ids)))
+    return chosen
 
 
 def _raw_spent(
-    snapshot: Snapshot, scope: Scope, rule: GoodRule, span: tuple[datetime, datetime]
+    snapshot: Snapshot,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    span: tuple[datetime, datetime],
+    dimensions: Sequence[str],
 ) -> pl.DataFrame:
-    found = raw_queries.spenders(snapshot, scope, rule, *span)
+    labels_only = not {"input_octave", "hour"} & set(dimensions)
+    found = raw_queries.spenders(snapshot, scope, rules, *span, labels_only=labels_only)
     return pl.concat(
-        found.select(
-            pl.lit(name).alias("dimension"),
-            pl.col(name).cast(pl.String).alias("value"),
-            "good",
-            "bad",
-            "measured",
-            "undetermined",
+        found.with_columns(
+            dimension=pl.lit(name),
+            value=pl.col(name).cast(pl.String),
         )
+        .select("rule", *_SPENT_COLUMNS)
         .drop_nulls("value")
-        .group_by("dimension", "value")
+        .group_by("rule", "dimension", "value", maintain_order=True)
         .agg(pl.all().sum())
-        for name in ("model", "route", "tenant", "instance", "input_octave", "hour")
+        for name in dimensions
     )
 
 

@@ -36,7 +36,7 @@ def test_rows_give_rates_over_the_time_that_was_recorded(database, add_requests,
 def test_no_traffic_is_zero_requests_but_no_latency(database, add_requests, live_scope):
     """In a quiet stretch the rate is a true 0 and the latency unknown."""
     add_requests([3600.0, 1.0], ttft_seconds=0.5)
-    quiet = fleet(database.reader, live_scope, slos=[]).frames["sparklines"].tail(20).head(5)
+    quiet = fleet(database.reader, live_scope, slos=[]).frames["sparklines"].tail(8).head(5)
     assert quiet["requests_per_second"].to_list() == [0.0] * 5
     assert quiet["ttft_p95_seconds"].null_count() == 5
     assert quiet["error_ratio"].null_count() == 5
