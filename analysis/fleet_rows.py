@@ -149,7 +149,7 @@ def _sparklines(bins: pl.DataFrame, scope: Scope, width_seconds: int, span: Span
 
 
 def _workloads(reader: Reader, scope: Scope, width_seconds: int) -> tuple[str, pl.DataFrame]:
-    """Counts over time by model; where no request names one, by route; where none does either, by source.
+    """Counts over time by model; where none is named by route, where that is not either by source.
 
     Returns:
         "model", "route" or "source"; and the counts with a column workload.

@@ -57,6 +57,7 @@ def counts(
     bin_seconds: int | None,
     *,
     by: Label | None = None,
+    sums: Sequence[str] = (),
     use: Use = "auto",
 ) -> pl.DataFrame:
     """How many requests fell into each time bin and logarithmic bin.
@@ -68,24 +69,33 @@ def counts(
         bin_seconds: width of a time bin, counted from 1970-01-01; None makes one bin of the whole
             range, whose `at` is the start of the range.
         by: also count by this label, in a column of its name (null = not known).
+        sums: quantities whose number and sum are enough: they come without logarithmic bins
+            (`log_bin` 0), which costs much less.
         use: "auto" takes roll-ups for ranges of `RAW_BELOW_SECONDS` and more, where the labels and
             the width of the bins allow it; the others are for tests and benchmarks.
 
     Returns:
-        at (naive, start of the bin), status, quantity, log_bin (0 for `arrival`), requests,
-        value_sum (sum of the quantity; null for `arrival`), and the label of `by`; sorted by
-        quantity, at, log_bin, status. Bins without requests are absent.
+        at (naive, start of the bin), status, quantity, log_bin (0 for `arrival` and `sums`),
+        requests, value_sum (sum of the quantity; null for `arrival`), and the label of `by`; sorted
+        by quantity, at, log_bin, status. Bins without requests are absent.
 
     Raises:
         ValueError: an unknown quantity, or none.
         QueryTimeout: it took too long.
     """
-    unknown = set(quantities) - {ARRIVAL, *QUANTITIES}
-    if unknown or not quantities:
+    unknown = {*quantities, *sums} - {ARRIVAL, *QUANTITIES}
+    if unknown or not (quantities or sums):
         raise ValueError(f"no such quantity: {', '.join(sorted(unknown)) or 'none given'}")
+    asked = _Asked(
+        scope,
+        tuple(name for name in quantities if name != ARRIVAL),
+        (*(ARRIVAL for name in quantities if name == ARRIVAL), *sums),
+        bin_seconds,
+        f", {by}" if by else "",
+    )
     with reader.snapshot() as snapshot:
         plan = split(snapshot, scope, bin_seconds, by=by, use=use)
-        sql, params = _counts_sql(scope, plan, tuple(quantities), bin_seconds, by)
+        sql, params = _counts_sql(asked, plan)
         found = snapshot.frame(sql, **params)
     order = ["quantity", "at", "log_bin", "status", *([by] if by else [])]
     schema = COUNTS_SCHEMA | ({by: pl.String} if by else {})
@@ -147,26 +157,38 @@ def _table(
     return None
 
 
-def _counts_sql(
-    scope: Scope, plan: Split, quantities: tuple[str, ...], bin_seconds: int | None, by: str | None
-) -> tuple[str, dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is counted: quantities by log bin, others as a whole, the width of a time bin, a label.
+
+    `label` is SQL with a leading comma, or nothing.
+    """
+
+    scope: Scope
+    binned: tuple[str, ...]
+    whole: tuple[str, ...]
+    bin_seconds: int | None
+    label: str
+
+
+def _counts_sql(asked: _Asked, plan: Split) -> tuple[str, dict[str, Any]]:
     values: dict[str, Any] = {}
-    condition = _label_condition(scope, values)
-    label = f", {by}" if by else ""
-    parts = []
+    condition = _label_condition(asked.scope, values)
+    parts: list[str] = []
     for low, high in plan.rolled:
-        parts.append(_rolled_sql(scope, plan, quantities, bin_seconds, label, condition))
         values |= {"low": low, "high": high}
-        parts[-1] = _numbered(parts[-1], values, len(parts))
+        parts.append(_numbered(_rolled_sql(asked, plan, condition), values, len(parts)))
     for low, high in plan.raw:
-        for quantity in quantities:
-            parts.append(_raw_sql(scope, quantity, bin_seconds, label, condition))
+        texts = [_raw_bins_sql(asked, name, condition) for name in asked.binned]
+        if asked.whole:
+            texts.append(_raw_whole_sql(asked, condition))
+        for text in texts:
             values |= {"low": low, "high": high}
-            parts[-1] = _numbered(parts[-1], values, len(parts))
-    if bin_seconds is None:
-        values["start"] = _naive(scope.start)
+            parts.append(_numbered(text, values, len(parts)))
+    if asked.bin_seconds is None:
+        values["start"] = _naive(asked.scope.start)
     sql = f"""SELECT bucket AS "at", status::VARCHAR AS status, quantity, log_bin,
-      sum(requests)::BIGINT AS requests, sum(value_sum) AS value_sum{label}
+      sum(requests)::BIGINT AS requests, sum(value_sum) AS value_sum{asked.label}
     FROM ({" UNION ALL ".join(parts)}) GROUP BY ALL"""
     return sql, values
 
@@ -177,34 +199,48 @@ def _numbered(sql: str, values: dict[str, Any], number: int) -> str:
     return sql.replace("$low", f"$low{number}").replace("$high", f"$high{number}")
 
 
-def _rolled_sql(
-    scope: Scope,
-    plan: Split,
-    quantities: tuple[str, ...],
-    bin_seconds: int | None,
-    label: str,
-    condition: str,
-) -> str:
-    names = ", ".join(f"'{name}'" for name in quantities)
-    return f"""SELECT {_at_sql("bucket_at", bin_seconds)} AS bucket, status, quantity, log_bin,
-      sum(request_count) AS requests, sum(value_sum) AS value_sum{label}
-    FROM {plan.table} WHERE source_id IN ({_ids(scope)}) AND quantity IN ({names})
+def _rolled_sql(asked: _Asked, plan: Split, condition: str) -> str:
+    names = ", ".join(f"'{name}'" for name in (*asked.binned, *asked.whole))
+    binned = ", ".join(f"'{name}'" for name in asked.binned) or "NULL"
+    return f"""SELECT {_at_sql("bucket_at", asked.bin_seconds)} AS bucket, status, quantity,
+      CASE WHEN quantity IN ({binned}) THEN log_bin ELSE 0 END AS log_bin,
+      sum(request_count) AS requests, sum(value_sum) AS value_sum{asked.label}
+    FROM {plan.table} WHERE source_id IN ({_ids(asked.scope)}) AND quantity IN ({names})
       AND bucket_at >= $low AND bucket_at < $high AND {condition} GROUP BY ALL"""
 
 
-def _raw_sql(
-    scope: Scope, quantity: str, bin_seconds: int | None, label: str, condition: str
-) -> str:
-    column = None if quantity == ARRIVAL else f"r.{QUANTITIES[quantity]}"
-    log_bin = log_bin_sql(column) if column else "0"
-    known = f"AND {column} IS NOT NULL" if column else ""
+def _raw_bins_sql(asked: _Asked, quantity: str, condition: str) -> str:
+    """One quantity by logarithmic bin, in one pass."""
+    column = f"r.{QUANTITIES[quantity]}"
+    return f"""SELECT {_at_sql("r.arrived_at", asked.bin_seconds)} AS bucket, r.status,
+      '{quantity}' AS quantity, {log_bin_sql(column)} AS log_bin, count(*) AS requests,
+      sum({column}) AS value_sum{asked.label}
+    {_raw_rows_sql(asked, condition)} AND {column} IS NOT NULL GROUP BY ALL"""
+
+
+def _raw_whole_sql(asked: _Asked, condition: str) -> str:
+    """All quantities that need no bins, together in one pass."""
+    columns = {name: f"r.{QUANTITIES[name]}" for name in asked.whole if name != ARRIVAL}
+    found = [f"count({column}) AS {name}_n, sum({column}) AS {name}_sum"
+             for name, column in columns.items()]  # fmt: skip
+    names = ", ".join(f"'{name}'" for name in asked.whole)
+    numbers = ", ".join("n" if name == ARRIVAL else f"{name}_n" for name in asked.whole)
+    sums = ", ".join("NULL" if name == ARRIVAL else f"{name}_sum" for name in asked.whole)
+    return f"""SELECT * FROM (
+      SELECT bucket, status, unnest([{names}]) AS quantity, 0 AS log_bin,
+        unnest([{numbers}]) AS requests, unnest([{sums}]::DOUBLE[]) AS value_sum{asked.label}
+      FROM (SELECT {_at_sql("r.arrived_at", asked.bin_seconds)} AS bucket, r.status, count(*) AS n
+        {"".join(f", {text}" for text in found)}{asked.label}
+        {_raw_rows_sql(asked, condition)} GROUP BY ALL)
+    ) WHERE requests > 0"""
+
+
+def _raw_rows_sql(asked: _Asked, condition: str) -> str:
     # Labels are joined only when asked for: they cost more than the counting.
-    joined = "JOIN request_labels AS l USING (labels_id)" if label or condition != "TRUE" else ""
-    return f"""SELECT {_at_sql("r.arrived_at", bin_seconds)} AS bucket, r.status,
-      '{quantity}' AS quantity, {log_bin} AS log_bin, count(*) AS requests,
-      {f"sum({column})" if column else "NULL"} AS value_sum{label}
-    FROM request AS r {joined} WHERE r.source_id IN ({_ids(scope)})
-      AND r.arrived_at >= $low AND r.arrived_at < $high {known} AND {condition} GROUP BY ALL"""
+    needed = asked.label or condition != "TRUE"
+    joined = "JOIN request_labels AS l USING (labels_id)" if needed else ""
+    return f"""FROM request AS r {joined} WHERE r.source_id IN ({_ids(asked.scope)})
+      AND r.arrived_at >= $low AND r.arrived_at < $high AND {condition}"""
 
 
 def _at_sql(column: str, bin_seconds: int | None) -> str:

@@ -84,6 +84,27 @@ def test_rollups_equal_the_raw_rows(database, asked, bin_seconds, by):
     same_either_way(database, asked, bin_seconds, by=by)
 
 
+@pytest.mark.parametrize(("use", "by"), [("raw", None), ("raw", "model"), ("rollup", "route")])
+def test_sums_are_the_same_without_bins(database, use, by):
+    """What needs no bins has the same number and sum as with them."""
+    database.writer.append("request", requests([i * 13 % 9000 for i in range(500)])).result()
+    refresh_due(database.writer, LATER, most_portions=1000)
+    asked = ("input_tokens", "output_tokens", "ttft")
+    options = {"by": by, "use": use}
+    binned = counts(database.reader, scope(), ("arrival", *asked), 3600, **options)
+    whole = counts(database.reader, scope(), ("arrival",), 3600, sums=asked, **options)
+    keys = ["at", "status", "quantity", *([by] if by else [])]
+    totals = binned.group_by(keys).agg(
+        pl.col("requests").sum(), pl.when(pl.col("value_sum").count() > 0)
+        .then(pl.col("value_sum").sum()).alias("value_sum"),
+    )  # fmt: skip
+    columns = [*keys, "requests", "value_sum"]
+    assert_frame_equal(
+        whole.select(columns).sort(keys), totals.select(columns).sort(keys), check_exact=False
+    )
+    assert set(whole["log_bin"]) == {0}
+
+
 def test_dirty_buckets_are_read_from_the_raw_rows(database):
     """Rows that came after the roll-up count at once."""
     database.writer.append("request", requests(list(range(0, 8000, 7)))).result()
