@@ -127,7 +127,7 @@ def main() -> None:
     bare = statistics.median(r[0] for r in results["copy bare"])
     print(
         "reached" if peer / ours >= 0.5 else "MISSED",
-        f"limit: 50 % of copy wide (import is at {peer / ours:.0%} of it, {bare / ours:.0%} of bare)",
+        f"limit: 50 % of copy wide (import: {peer / ours:.0%} of wide, {bare / ours:.0%} of bare)",
     )
 
 

@@ -173,7 +173,7 @@ def _constant_labels(connection: Connection, spec: BulkLoad) -> int:
 
 
 def _varying_labels(connection: Connection, spec: BulkLoad) -> str:
-    """A CTE-ready SELECT of the label combinations of the staged rows with their numbers."""
+    """SELECT of the numbered label combinations that the staged rows can have."""
     columns = ", ".join(
         c if c in spec.labels
         else f"{literal(spec.constant_labels[c])} AS {c}" if c in spec.constant_labels

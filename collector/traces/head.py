@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -131,8 +132,19 @@ def _text_head(path: Path, text: str) -> Head:
         fields = next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
     except csv.Error as error:
         raise bad_file(path, f"the first line is not CSV ({error})", "check the file") from error
-    names = tuple(field.strip() for field in fields)
-    return Head(path, "csv", names, first=names, delimiter=delimiter, text=text)
+    first = tuple(field.strip() for field in fields)
+    return Head(path, "csv", _unique(first), first=first, delimiter=delimiter, text=text)
+
+
+def _unique(fields: Sequence[str]) -> tuple[str, ...]:
+    """Column names that SQL can tell apart: none empty, none twice whatever their case."""
+    names: dict[str, str] = {}
+    for number, field_ in enumerate(fields, 1):
+        name = field_ or f"column_{number}"
+        taken = name.lower() in names
+        name = f"{name}_{number}" if taken else name
+        names[name.lower()] = name
+    return tuple(names.values())
 
 
 def _json_head(path: Path, text: str, line: str) -> Head:

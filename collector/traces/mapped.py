@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,10 @@ _STATUS = """CASE
   WHEN lower(trim({c})) IN ('refused', 'rejected', 'shed', '429', '503') THEN 'refused'
   WHEN lower(trim({c})) IN ('aborted', 'abort', 'cancelled', 'canceled', '499') THEN 'aborted'
   ELSE 'failed' END"""  # noqa: E501 - one expression
+_STATUS_NOTE = (
+    "status: ok, success, finished, stop, length, 2xx and blank are ok; refused, rejected, 429 and "
+    "503 are refused; aborted, cancelled and 499 are aborted; anything else is failed"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ def build(heads: Sequence[Head], name: str, mapping: Mapping[str, str]) -> BulkL
         ),
         delimiter=head.delimiter,
         numeric_time_seconds=numeric,
+        notes=(_STATUS_NOTE,) if "status" in columns else (),
         units="columns as mapped: " + ", ".join(f"{k} from {v}" for k, v in mapping.items()),
     )  # fmt: skip
 
@@ -217,9 +223,9 @@ def _sample(head: Head, name: str) -> Any:
         rows = pl.scan_parquet(head.path, glob=False).select(pl.col(name)).head(1).collect()
         return rows.item() if rows.height else None
     lines = [line for line in head.text.splitlines() if line.strip()]
-    fields = lines[1].split(head.delimiter) if len(lines) > 1 else []
+    fields = next(csv.reader(lines[1:2], delimiter=head.delimiter), [])
     at = head.columns.index(name)
-    return fields[at].strip().strip('"') if at < len(fields) else None
+    return fields[at].strip() if at < len(fields) else None
 
 
 def _number(sample: Any) -> float | None:

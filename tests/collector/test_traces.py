@@ -149,6 +149,15 @@ def test_no_file_at_all_is_refused():
         plan([])
 
 
+def test_columns_without_a_name_or_named_twice_can_be_told_apart(tmp_path):
+    """An index column without a name, as pandas writes it, does not stop a map."""
+    file = written(tmp_path / "t.csv", ',t,"a, b",T\n0,5,"x, y",7\n')
+
+    (load,) = plan([file], mapping={"arrived_at": "t:s", "input_tokens": "T_4"})
+
+    assert list(load.columns) == ["column_1", "t", "a, b", "T_4"]
+
+
 def test_rejected_rows_never_overwrite_anything(tmp_path):
     """Each load gets a rejects file of its own, and none of them is a trace."""
     files = sorted(TRACES.glob("Azure*.csv"))
