@@ -53,6 +53,7 @@ def create_app(
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.runtime = runtime
+    app.state.api_root = API_ROOT
     metrics = app.state.metrics = ServerMetrics(runtime)
     problems.install(app)
     _add_routes(app, metrics, has_ui=wsgi_ui is not None)

@@ -7,19 +7,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from servescope import exporting, importing
 from servescope.api import negotiate
-from servescope.api.parameters import FormatDep, RuntimeDep, ScopeDep, answers
+from servescope.api.parameters import FormatDep, RuntimeDep, ScopeDep, answers, only_known
 from servescope.documents import plain
 from servescope.runtime import Runtime
 from store.database import incoming_folder
 from store.errors import StoreError
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], dependencies=[Depends(only_known)])
 
 _TARGETS = {
     "columns": ["url", "engine", "engine_version", "state"],

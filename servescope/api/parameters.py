@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 
 from servescope.api import negotiate, problems
 from servescope.runtime import Runtime
+from store.errors import InputError
 
 ScopeParams = dict[str, str]
 
@@ -64,6 +66,28 @@ async def page_of(
 ) -> tuple[int, int]:
     """Limit and offset, the limit capped."""
     return min(limit, runtime.config.server.api_rows), offset
+
+
+async def only_known(request: Request) -> None:
+    """Refuse query parameters that the operation does not have: a typo is no silent default.
+
+    Raises:
+        InputError: naming the nearest that it has.
+    """
+    known = _parameter_names(request)
+    for name in request.query_params:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known))}"
+            raise InputError(f"there is no parameter '{name}'", hint=hint)
+
+
+def _parameter_names(request: Request) -> set[str]:
+    """Query parameters of the operation, from the description that people read."""
+    app: FastAPI = request.app
+    paths = app.openapi()["paths"]
+    operation = paths[app.state.api_root + request.scope["route"].path][request.method.lower()]
+    return {item["name"] for item in operation.get("parameters", []) if item["in"] == "query"}
 
 
 RuntimeDep = Annotated[Runtime, Depends(runtime_of)]

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Depends, Query, Request
 from fastapi.responses import Response
 
 from servescope.api import negotiate
-from servescope.api.parameters import FormatDep, PageDep, RuntimeDep, ScopeDep, answers
+from servescope.api.parameters import (
+    FormatDep,
+    PageDep,
+    RuntimeDep,
+    ScopeDep,
+    answers,
+    only_known,
+)
 from servescope.documents import scope_document, source_document
 from store import adhoc
 from store.queries import rows
 
-router = APIRouter(tags=["rows"])
+router = APIRouter(tags=["rows"], dependencies=[Depends(only_known)])
 
 _REQUESTS = {
     "scope": {"sources": ["azure-2023-code"], "clock": "utc"},

@@ -102,7 +102,7 @@ def health_document(runtime: Runtime) -> dict[str, Any]:
     failing = runtime.beside.jobs.failing() if runtime.beside else {}
     return {
         "status": "degraded" if stalled or failing or runtime.slos.problem else "ok",
-        "version": versions()["servescope"],
+        "version": runtime.version,
         "pid": runtime.pid,
         "url": runtime.url,
         "store": runtime.store_text,

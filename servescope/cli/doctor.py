@@ -107,6 +107,8 @@ def _target(row: dict[str, object]) -> Line:
     url, state = str(row["url"]), row.get("state")
     if state == "ready":
         return Line("ok", "target", f"{url} {row.get('engine') or 'unknown engine'}: answers")
+    if state == "waiting":
+        return Line("note", "target", f"{url} was not scraped yet", "ask again in a few seconds")
     error = row.get("error") or "no fresh scrape"
     return Line("fail", "target", f"{url} is {state}: {error}", f"check: curl {url}")
 

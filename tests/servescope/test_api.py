@@ -54,6 +54,7 @@ def test_validation_says_which_parameter(client):
         ("from=now&to=now-1h", "is empty"),
         ("sort=colour", "cannot sort by 'colour'"),
         ("status=happy", "no status is called 'happy'"),
+        ("modle=llama", "there is no parameter 'modle'"),
         ("format=xml", "there is no format 'xml'"),
     ],
 )
