@@ -284,8 +284,9 @@ def verdict(sentences: Sequence[str], *, tone: str = "plain", key: str = "page")
     """The first thing on a page: one sentence, and what else was found below it."""
     if not sentences:
         return None
-    rest = [html.Li(text) for text in sentences[1:4]]
-    body: list[Any] = [html.P(sentences[0], className="ss-verdict-first")]
+    first, *more = (text if text.endswith((".", "!", "?")) else f"{text}." for text in sentences)
+    rest = [html.Li(text) for text in more[:3]]
+    body: list[Any] = [html.P(first, className="ss-verdict-first")]
     if rest:
         body.append(html.Ul(rest))
     return html.Div(

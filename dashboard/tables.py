@@ -81,15 +81,15 @@ def table(
     """
     names = list(columns) or _merged(frame.columns)
     makers = {name: (cells or {}).get(name) or _cell(name, frame, scene) for name in names}
-    numeric = {name for name in names if _is_numeric(name, frame)}
+    looks = {name: _align(name, frame) for name in names}
     head = html.Tr(
         [
-            html.Th((heads or {}).get(n) or heading(n), scope="col", className=_align(n, numeric))
+            html.Th((heads or {}).get(n) or heading(n), scope="col", className=looks[n])
             for n in names
         ]
     )
     rows = [
-        html.Tr([html.Td(makers[n](row), className=_align(n, numeric)) for n in names])
+        html.Tr([html.Td(makers[n](row), className=looks[n]) for n in names])
         for row in frame.head(ROW_LIMIT).iter_rows(named=True)
     ]
     parts: list[Any] = [
@@ -132,8 +132,10 @@ def _is_numeric(name: str, frame: pl.DataFrame) -> bool:
     return source in frame.columns and frame.schema[source].is_numeric()
 
 
-def _align(name: str, numeric: set[str]) -> str:
-    return "ss-num" if name in numeric else ""
+def _align(name: str, frame: pl.DataFrame) -> str:
+    if _is_numeric(name, frame):
+        return "ss-num"
+    return "ss-time" if name in frame.columns and frame.schema[name].is_temporal() else ""
 
 
 def _cell(name: str, frame: pl.DataFrame, scene: Scene) -> Cell:

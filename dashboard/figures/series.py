@@ -107,6 +107,8 @@ def failures_over_time(frame: pl.DataFrame, look: Look) -> Picture | str:
         "data": [trace],
         "layout": layout(time_axis(look), axis("failed requests", from_zero=True)),
     }
+    if not any(failed):
+        return "Nothing failed in this range."
     total, most = sum(v or 0 for v in failed), max(v or 0 for v in failed)
     return Picture(
         figure,

@@ -14,7 +14,7 @@ from dashboard.navigation import Page, Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import Cell, table
-from dashboard.text import when
+from dashboard.text import heading, when
 from dashboard.theme import attrs
 
 TILES = (
@@ -38,9 +38,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
             _targets(view, scene),
             _sources(view, scene),
             _coverage(view, scene),
-            _plain(
-                view, scene, "tables", "How much is stored?", "Rows and time span of each table.", 5
-            ),
+            _tables(view, scene),
             _plain(
                 view,
                 scene,
@@ -173,8 +171,29 @@ def _coverage_cell(row: Mapping[str, Any] | None) -> Any:
     look, glyph = COVERAGE_LOOKS.get(row["state"], ("none", "○"))
     parts: list[Any] = [html.Span(f"{glyph} {row['state']}", className=f"ss-status is-{look}")]
     if row["missing"]:
-        parts.append(html.Div(f"without {row['missing']}", className="ss-dim"))
+        parts.append(html.Div(f"without {_missing_words(row['missing'])}", className="ss-dim"))
     return parts
+
+
+def _missing_words(missing: str) -> str:
+    """Names of columns as words: "ttft_seconds, session_key" is "TTFT, session key"."""
+    words = [heading(name.strip()) for name in missing.split(",")]
+    return ", ".join(w if w.isupper() else w[:1].lower() + w[1:] for w in words)
+
+
+def _tables(view: View, scene: Scene) -> Slot | Unshown:
+    """Tables with rows, the largest first; empty ones are counted only."""
+    title = "How much is stored?"
+    frame = view.frames.get("tables", pl.DataFrame())
+    if frame.is_empty():
+        return Unshown(title, "The store has no tables yet.")
+    filled = frame.filter(pl.col("rows") > 0).sort("rows", descending=True)
+    shown: list[Any] = [table(filled, scene, caption=title)]
+    if frame.height > filled.height:
+        words = f"{frame.height - filled.height} more tables are empty."
+        shown.append(html.P(words, className="ss-dim ss-foot"))
+    tools = frame_tools(view, "tables", title, "Rows and time span of each table.", scene)
+    return card(title, shown, span=5, tools=tools, key="tables")
 
 
 def _plain(

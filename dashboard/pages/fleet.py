@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 from dash import html
 
-from analysis.measure import View
+from analysis.measure import Measure, View
 from dashboard.cards import (
     Chart,
     Draw,
@@ -130,13 +131,20 @@ def _tile_row(view: View, scene: Scene) -> html.Div:
         made.append(
             tile(
                 label,
-                view.measures.get(key),
+                _counted(key, view.measures.get(key)),
                 series=series,
                 href=scene.link(*path),
                 tone=_tone(key, view),
             )
         )
     return tiles(*made)
+
+
+def _counted(key: str, measure: Measure | None) -> Measure | None:
+    """A budget is no share of events: the number of objectives behind it makes it no guess."""
+    if measure is None or key != "lowest_budget_left_ratio":
+        return measure
+    return replace(measure, n=None)
 
 
 def _tone(key: str, view: View) -> str:

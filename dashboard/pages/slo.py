@@ -30,7 +30,7 @@ from dashboard.tables import table
 from dashboard.text import FEW_EVENTS, number_text
 from dashboard.theme import attrs
 from dashboard.url_state import Address
-from store.units import percent_text, seconds_text
+from store.units import percent_text
 
 # Word, glyph: the colour is never the only signal.
 STATUS_LOOKS = {
@@ -117,15 +117,14 @@ def badge(status: str | None) -> html.Span:
 
 
 def _name_cell(row: Mapping[str, Any], scene: Scene) -> list[Any]:
-    note = row.get("why") or ""
     parts: list[Any] = [
         html.A(row["name"], href=scene.link("slo", row["name"]), className="ss-strong"),
-        html.Div(
-            f"{row['objective_text']} · over {seconds_text(row['window_seconds'])}",
-            className="ss-dim",
-        ),
+        html.Div(row["objective_text"], className="ss-dim"),
     ]
-    return [*parts, html.Div(note, className="ss-why")] if note else parts
+    if row.get("why"):
+        urgent = row["status"] in ("watch", "burning", "exhausted")
+        parts.append(html.Div(row["why"], className="ss-why" if urgent else "ss-dim"))
+    return parts
 
 
 def _attainment_cell(row: Mapping[str, Any]) -> list[Any]:
@@ -159,6 +158,12 @@ def budget_bar(left: float | None) -> Any:
         html.Div(style={"width": f"{width:.1f}%"}, className="ss-meter-fill"), className="ss-meter"
     )
     return html.Div([bar, html.Span(words)], className=f"ss-budget is-{look}")
+
+
+def _exhausted_text(row: Mapping[str, Any], scene: Scene) -> str:
+    if row["exhausted_at"] is not None:
+        return scene.when(row["exhausted_at"])
+    return "unknown" if row["budget_left_ratio"] is None else "not in sight"
 
 
 def _burn_text(value: float | None) -> str:

@@ -28,6 +28,7 @@ from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
+from dashboard.text import heading
 from dashboard.theme import attrs
 from dashboard.url_state import Address
 
@@ -80,12 +81,17 @@ def _choose(scene: Scene) -> html.Nav:
     )
 
 
+def _name(quantity: str) -> str:
+    words = heading(quantity)
+    return words[:1].lower() + words[1:]
+
+
 def _overlay(quantity: str) -> Chart:
     def draw(frame: pl.DataFrame, look: Look) -> Picture | str:
         return dist.overlay(frame, quantity)
 
     made: Draw = draw
-    words = quantity.removesuffix("_seconds").replace("_", " ")
+    words = _name(quantity)
     return Chart(
         f"overlay-{quantity}".replace("_", "-"),
         f"How do they differ in {words}?",
@@ -100,9 +106,10 @@ def _differences(view: View, scene: Scene) -> Slot | Unshown:
     columns = ("quantity", "a", "b", "ratio", "ks_distance", "sentence")
     heads = {"a": "This", "b": "The other", "ratio": "This ÷ other", "sentence": "In words"}
     cells = {
+        "quantity": lambda row: html.Strong(heading(row["quantity"])),
         "ratio": lambda row: (
             "\u2013" if row["ratio"] is None else f"{row['ratio']:.3g}\N{MULTIPLICATION SIGN}"
-        )
+        ),
     }
     shown = table(
         view.frames["differences"], scene, columns=columns, heads=heads, cells=cells, caption=title

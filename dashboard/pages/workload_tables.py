@@ -65,9 +65,7 @@ def length_fits(view: View, scene: Scene) -> Slot | Unshown:
         caption=title,
     )
     words = "Families fitted to token counts; KS is the largest distance to what was observed."
-    return card(
-        title, shown, span=6, tools=frame_tools(view, "fits", title, words, scene), key="fits"
-    )
+    return card(title, shown, tools=frame_tools(view, "fits", title, words, scene), key="fits")
 
 
 def clients(view: View, scene: Scene) -> Slot | Unshown:
