@@ -97,7 +97,7 @@ def _gaps(stream: Stream) -> Gaps:
     widest = int(gaps.argmax()) if gaps.size else None
     sample, step = arrivals.thinned(gaps)
     return Gaps(
-        variation=None if stream.quantised_why else arrivals.variation(gaps),
+        variation=None if stream.lumped_why else arrivals.variation(gaps),
         largest_seconds=None if widest is None else float(gaps[widest]),
         largest_after=widest,
         sample=sample,
@@ -135,9 +135,9 @@ def _measures(streams: Sequence[Stream], together: Stream, gaps: Gaps) -> dict[s
 
 
 def _variation_measure(streams: Sequence[Stream], gaps: Gaps) -> Measure:
-    coarse = next((stream for stream in streams if stream.quantised_why), None)
+    coarse = next((stream for stream in streams if stream.lumped_why), None)
     if coarse is not None:
-        return Measure(None, "", n=gaps.total, why=f"{coarse.name}: {coarse.quantised_why}")
+        return Measure(None, "", n=gaps.total, why=f"{coarse.name}: {coarse.lumped_why}")
     return known_or_why(gaps.variation, "", gaps.total, "fewer than two gaps")
 
 
@@ -162,6 +162,7 @@ def _source_row(stream: Stream, gaps: Gaps, hours: seasons.HourlyRates) -> dict[
         "clock_resolution_seconds": clock.resolution_seconds if clock else None,
         "distinct_stamps": clock.distinct_stamps if clock else None,
         "zero_gap_ratio": clock.zero_gap_ratio if clock else None,
+        "lump_seconds": clock.lump_seconds if clock else None,
         "quantised": stream.quantised_why is not None,
         "peak_to_mean_day_ratio": rhythm.peak_to_mean_ratio if rhythm else None,
         "peak_hour": rhythm.peak_hour if rhythm else None,
@@ -186,7 +187,7 @@ def _sentences(
             f"{seasons.FEWEST_DAYS} days."
         )
     if not together.has_calendar:
-        lines.append("The clock has no calendar: hours and weekdays count from the trace's start.")
+        lines.append("The clock has no date: weekday 0 is the first day of the trace.")
     return tuple(lines)
 
 

@@ -42,9 +42,12 @@ class ClockCheck:
         resolution_seconds: the grid the stamps lie on; None with fewer than two distinct stamps.
         distinct_stamps: number of different stamps.
         zero_gap_ratio: share of gaps that are exactly zero; None without a gap.
-        lump_seconds: median distance between distinct stamps: counts in shorter windows show the
-            clock rather than the traffic when it is quantised. None with one distinct stamp.
-        quantised: whether the grid is too coarse against the mean gap to say anything on gaps.
+        lump_seconds: counts in shorter windows show the clock rather than the traffic: the median
+            distance between distinct stamps where most gaps are zero, else the grid. None with one
+            distinct stamp.
+        quantised: whether the grid is too coarse against the mean gap to fit the gaps.
+        lumped: whether even their variation is the clock's doing: most gaps are zero, or the grid
+            is as wide as the mean gap.
         why: one line for people, when quantised.
     """
 
@@ -53,6 +56,7 @@ class ClockCheck:
     zero_gap_ratio: float | None
     lump_seconds: float | None
     quantised: bool
+    lumped: bool = False
     why: str | None = None
 
 
@@ -117,7 +121,7 @@ def check_clock(stamps: Stamps) -> ClockCheck:
     zero_ratio = 1 - (distinct - 1) / gaps.size
     if distinct == 1:
         same = "all requests carry the same time stamp"
-        return ClockCheck(None, 1, zero_ratio, None, quantised=True, why=same)
+        return ClockCheck(None, 1, zero_ratio, None, quantised=True, lumped=True, why=same)
     sample = gaps[:: max(1, gaps.size // _GRID_SAMPLE)]
     positive = sample[sample > 0] if np.any(sample) else gaps[gaps > 0]
     grid_us = _grid_us(positive)
@@ -125,10 +129,12 @@ def check_clock(stamps: Stamps) -> ClockCheck:
     if np.count_nonzero(sample == grid_us) >= _ON_GRID_RATIO * sample.size:
         # Every gap is one tick: a steady beat, which a coarse clock cannot make of random arrivals.
         return ClockCheck(resolution, distinct, zero_ratio, resolution, quantised=False)
-    lump = float(np.median(positive)) / MICROSECONDS
     mean_gap = (int(stamps[-1]) - int(stamps[0])) / MICROSECONDS / gaps.size
+    mostly_zero = zero_ratio > LARGEST_ZERO_GAP_RATIO
+    lump = float(np.median(positive)) / MICROSECONDS if mostly_zero else resolution
+    lumped = mostly_zero or resolution >= mean_gap
     why = _quantised(resolution, mean_gap, zero_ratio, distinct)
-    return ClockCheck(resolution, distinct, zero_ratio, lump, why is not None, why)
+    return ClockCheck(resolution, distinct, zero_ratio, lump, why is not None, lumped, why)
 
 
 def _quantised(resolution: float, mean_gap: float, zero_ratio: float, distinct: int) -> str | None:

@@ -13,6 +13,7 @@ from analysis.measure import Measure, View
 from analysis.workload import clients
 from analysis.workload.arrivals import Floats
 from analysis.workload.loading import Member, NotingReader, empty_view, members
+from analysis.workload.words import time_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
 from store.units import percent_text
@@ -107,7 +108,7 @@ def _recent(scope: Scope, totals: pl.DataFrame) -> tuple[Scope, tuple[str, ...]]
     end = queries.aware(last)
     start = end - timedelta(seconds=_span(totals) * _MOST_VARIED / requests)
     words = (
-        f"Variation of gaps is that of the requests since {start:%Y-%m-%d %H:%M:%S}, about "
+        f"Variation of gaps is that of the requests since {time_text(start)}, about "
         f"{_MOST_VARIED:,} of {requests:,}."
     )
     return replace(scope, start=max(start, scope.start)), (words,)

@@ -22,6 +22,8 @@ BURSTY_DISPERSION = 4.0
 # With fewer windows the index of dispersion is mostly chance.
 FEWEST_WINDOWS = 10
 POISSON_LIKE = (0.67, 1.5)
+# Independent people never arrive this evenly.
+STEADY_DISPERSION = 0.25
 # The longest of n exponential gaps is about mean x (ln n + 0.58). Twenty times that does not happen
 # by chance; ten seconds is the shortest silence an operator would look into.
 HOLE_TO_EXPECTED_RATIO = 20.0
@@ -104,6 +106,7 @@ def burstiness(facts: Facts) -> Iterator[Finding]:
         if row is None:
             continue
         index, window = row["index_of_dispersion"], f"{row['window_seconds']:g} s"
+        at = f"dispersion {number_text(index)} at {window}"
         evidence = (
             f"index of dispersion at {window}: {number_text(index)} over {row['windows']:,} "
             "windows (workload_burstiness)"
@@ -116,10 +119,14 @@ def burstiness(facts: Facts) -> Iterator[Finding]:
             )
             score = doublings(spread, math.sqrt(BURSTY_DISPERSION))
             yield Finding(score, source, sentence, evidence, command(source))
-        elif POISSON_LIKE[0] <= index <= POISSON_LIKE[1]:
+        elif index <= STEADY_DISPERSION:
             sentence = (
-                f"{source} arrives close to Poisson (dispersion {number_text(index)} at {window})"
+                f"{source} arrives like a beat ({at}): a load generator rather than people, so it "
+                "shows less queueing than real traffic would"
             )
+            yield Finding(1.0, source, sentence, evidence, command(source))
+        elif POISSON_LIKE[0] <= index <= POISSON_LIKE[1]:
+            sentence = f"{source} arrives close to Poisson ({at})"
             yield Finding(0.1, source, sentence, evidence, command(source))
 
 
@@ -143,7 +150,7 @@ def _peak(facts: Facts, source: str) -> str:
 def _coarse(facts: Facts) -> list[str]:
     """Sources whose clock gathers requests in lumps: their busiest second is the clock's doing."""
     frame = facts["workload_arrivals"].frames["sources"]
-    return list(frame.filter(pl.col("quantised"))["source"])
+    return list(frame.filter(pl.col("quantised") & (pl.col("lump_seconds") > 1))["source"])
 
 
 def coarse_clocks(facts: Facts) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ import polars as pl
 from analysis.measure import Empty, Measure, View
 from analysis.workload.arrivals import SecondCounts, Stamps, sorted_stamps
 from analysis.workload.schemas import VIEW_UNITS, empty_frames
+from analysis.workload.words import time_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
 
@@ -113,20 +114,12 @@ def why_empty(reader: queries.FrameReader, scope: Scope, sources: Sequence[Membe
         return COUNTERS_ONLY if live and queries.counters_only(reader) else NOTHING_CONNECTED
     first, last = queries.aware(first), queries.aware(last)
     if scope.end <= first or scope.start > last:
-        text = f"Nothing in this range; the last record is of {last:%Y-%m-%d %H:%M:%S} UTC."
-        if not any(member.has_calendar for member in sources):
-            text = f"Nothing in this range; the trace ends at {_trace_time(last)} trace time."
+        text = f"Nothing in this range; the last record is of {time_text(last)}."
         return Empty("outside_range", text, last)
     if not spans["requests"].sum():
         names = ", ".join(member.name for member in sources)
         return Empty("metric_absent", f"{names} has rates per client, not single requests.", last)
     return Empty("no_traffic", "No requests in this range.", last)
-
-
-def _trace_time(at: datetime) -> str:
-    """A time of a relative clock: the day of the trace, from 1, and the time in it."""
-    day = (at - datetime(1970, 1, 1, tzinfo=at.tzinfo)).days + 1
-    return f"day {day}, {at:%H:%M:%S}"
 
 
 def empty_view(

@@ -11,7 +11,7 @@ from analysis.findings import findings_view, gather
 from analysis.measure import Measure, View
 from analysis.workload.compare import workload_compare
 from analysis.workload.loading import members, recorded
-from analysis.workload.words import number_text
+from analysis.workload.words import number_text, time_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
 from store.units import percent_text, seconds_text
@@ -117,7 +117,7 @@ def text_report(reader: queries.FrameReader, scope: Scope, against: str | None =
 
 
 def _range_text(scope: Scope) -> str:
-    return f"{scope.start:%Y-%m-%d %H:%M:%S} to {scope.end:%Y-%m-%d %H:%M:%S}"
+    return f"{time_text(scope.start)} to {time_text(scope.end)}"
 
 
 def _finding_lines(view: View) -> list[str]:

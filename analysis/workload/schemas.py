@@ -28,6 +28,7 @@ SOURCES_SCHEMA: Schema = {
     "clock_resolution_seconds": pl.Float64,
     "distinct_stamps": pl.Int64,
     "zero_gap_ratio": pl.Float64,
+    "lump_seconds": pl.Float64,
     "quantised": pl.Boolean,
     "peak_to_mean_day_ratio": pl.Float64,
     "peak_hour": pl.Int64,

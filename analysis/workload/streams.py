@@ -14,6 +14,9 @@ from analysis.workload.loading import Member, NotingReader, load_stamps
 from analysis.workload.schemas import Schema
 from store.queries.scope import Scope
 
+# A wall clock without a date is kept from 1970-01-01; no request of a language model is that old.
+_EARLIEST_DATE_US = 20 * 365 * 86_400 * arrivals.MICROSECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -38,6 +41,11 @@ class Stream:
         """Why gaps cannot be trusted; None when they can."""
         return self.clock.why if self.clock is not None and self.clock.quantised else None
 
+    @property
+    def lumped_why(self) -> str | None:
+        """Why even the variation of gaps cannot be trusted; None when it can."""
+        return self.quantised_why if self.clock is not None and self.clock.lumped else None
+
     def gaps(self) -> Floats:
         """Seconds between neighbours, computed anew."""
         return arrivals.gaps_seconds(self.stamps)
@@ -50,7 +58,8 @@ def load_streams(reader: NotingReader, scope: Scope, sources: Sequence[Member]) 
         stamps = load_stamps(reader, scope, member)
         if stamps.size:
             clock, counted = arrivals.check_clock(stamps), arrivals.count_seconds(stamps)
-            streams.append(Stream(member.name, stamps, member.has_calendar, clock, counted))
+            dated = member.has_calendar and int(stamps[0]) >= _EARLIEST_DATE_US
+            streams.append(Stream(member.name, stamps, dated, clock, counted))
     return streams
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import takewhile
+
+# Clocks without a date are kept from 1970-01-01.
+_FIRST_DATED_YEAR = 1990
 
 
 def number_text(value: float) -> str:
@@ -18,6 +22,14 @@ def number_text(value: float) -> str:
 def factor_text(value: float) -> str:
     """How many times as much, for people: "10x", "2.4x"."""
     return f"{value:,.0f}x" if value >= 10 else f"{value:.2g}x"
+
+
+def time_text(at: datetime) -> str:
+    """A time: with its date, or with the day of the trace where the clock has none."""
+    if at.year >= _FIRST_DATED_YEAR:
+        return f"{at:%Y-%m-%d %H:%M:%S}"
+    day = (at - datetime(1970, 1, 1, tzinfo=at.tzinfo)).days + 1
+    return f"trace day {day}, {at:%H:%M:%S}"
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:

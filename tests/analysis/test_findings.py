@@ -113,6 +113,12 @@ def test_bursts_are_told_with_their_busiest_second(findings_of, random):
     assert "windows" in row["evidence"]
 
 
+def test_a_beat_is_told(findings_of):
+    """Even arrivals are a load generator's."""
+    frame = findings_of(beat={"seconds": np.arange(0, 1200, 0.25)})
+    assert "arrives like a beat" in frame["sentence"][0]
+
+
 def test_a_coarse_clock_is_told_and_its_peak_is_not(findings_of, random):
     """Lumps are the clock's doing, so no busiest second is named."""
     frame = findings_of(lumps={"seconds": np.sort(random.integers(0, 100, 3000)) * 3.0})

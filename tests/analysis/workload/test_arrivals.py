@@ -96,6 +96,7 @@ def test_lumps_are_seen_as_a_quantised_clock(random):
     stamps = np.sort(random.integers(0, 500, 5000)) * 3 * SECOND
     clock = arrivals.check_clock(stamps)
     assert clock.quantised
+    assert clock.lumped
     assert clock.resolution_seconds == 3
     assert clock.lump_seconds == 3
     assert "grid" in clock.why
@@ -107,6 +108,8 @@ def test_whole_seconds_against_short_gaps_are_quantised(random):
     clock = arrivals.check_clock(stamps)
     assert clock.zero_gap_ratio == 0
     assert clock.quantised
+    assert not clock.lumped
+    assert clock.lump_seconds == 1
 
 
 def test_whole_seconds_against_long_gaps_are_fine(random):

@@ -68,7 +68,9 @@ def test_a_family_that_does_not_fit_is_refused_with_the_number(random):
 
 def test_a_quantised_clock_refuses_every_fit(random):
     """Nothing is fitted, and every family says why."""
-    clock = ClockCheck(3.0, 100, 0.9, 3.0, quantised=True, why="the clock is quantised")
+    clock = ClockCheck(
+        3.0, 100, 0.9, 3.0, quantised=True, lumped=True, why="the clock is quantised"
+    )
     fits = fit_gaps(random.exponential(1, 1000), clock)
     assert [fit.family for fit in fits] == list(FAMILIES)
     assert all(fit.shape is None and not fit.accepted for fit in fits)

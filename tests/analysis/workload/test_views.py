@@ -203,6 +203,17 @@ def test_a_quantised_clock_hides_the_variation_but_not_the_counts(
     assert bursts.measures["idc_10s"].value is not None
 
 
+def test_whole_seconds_refuse_fits_but_keep_the_variation(database, add_trace, whole, random):
+    """Rounding to a ninth of the mean gap hides the shape, not the spread, of bursty gaps."""
+    seconds = np.floor(np.cumsum(random.gamma(0.5, 12, 4000)))
+    source = add_trace("seconds", seconds, clock="local_unknown", relative=True)
+    found = views.workload_arrivals(database.reader, whole(source))
+    assert found.measures["interarrival_cv"].value == pytest.approx(2**0.5, rel=0.1)
+    assert not found.frames["fits"]["accepted"].any()
+    assert any("no date" in sentence for sentence in found.sentences)
+    assert 0 in set(found.frames["weekly"]["weekday"])
+
+
 def test_client_windows_give_rates_shares_and_the_day(database, add_trace, whole):
     """A source of rate series has a fleet rate and client shares, and no single arrivals."""
     source = add_trace("rates", clock="relative")
