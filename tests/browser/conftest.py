@@ -157,3 +157,9 @@ def visit(chromium, served) -> Iterator[object]:
     for visitor in visitors:
         visitor.close()
     fake.failing, fake.empty, fake.slow_seconds = None, None, 0.0
+
+
+@pytest.fixture(scope="session")
+def make_visitor() -> type[Visitor]:
+    """For tests that bring their own server."""
+    return Visitor
