@@ -28,6 +28,8 @@ def to_json(value: Any) -> bytes:
 def _other(value: Any) -> Any:
     """Sums in SQL are wider than 64 bits: a number as long as JSON readers keep its digits."""
     if isinstance(value, Decimal):
+        if not value.is_finite():
+            return None
         whole = value == value.to_integral_value()
         if whole and abs(value) > EXACT_WHOLE:
             return str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -67,5 +68,19 @@ def open_runtime(config: Config, path: Path, stack: ExitStack, *, ephemeral: boo
     slos = SloBook(slo_path(config), clock)
     slos.load()
     database = stack.enter_context(Database.open(path, config.store, clock))
-    incoming_folder(path).mkdir(exist_ok=True)
+    clear_incoming(path)
     return Runtime(config, database, clock, slos)
+
+
+def clear_incoming(path: Path) -> None:
+    """Make the folder for uploads, without what a killed server left in it.
+
+    The store's lock is held by now, so no other server can be using them.
+    """
+    folder = incoming_folder(path)
+    folder.mkdir(exist_ok=True)
+    for left in folder.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)

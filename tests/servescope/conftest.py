@@ -39,6 +39,12 @@ def requests(count=60, *, tenant="=cmd()", at=NOW):
 
 
 @pytest.fixture
+def more_requests():
+    """Makes frames of live requests, one a minute, the last a minute before `at`."""
+    return requests
+
+
+@pytest.fixture
 def clock():
     return VirtualClock(NOW)
 

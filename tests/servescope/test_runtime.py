@@ -1,0 +1,116 @@
+"""What a running process shares: cache, objectives, example data, jobs."""
+
+from contextlib import ExitStack
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servescope.cli.serve import clear_incoming, open_runtime
+from servescope.documents import csv_safe, plain, to_json
+from servescope.importing import load_example
+from servescope.maintenance import jobs_for
+from store.database import incoming_folder
+from store.errors import InputError
+
+
+@pytest.fixture
+def traced(filled):
+    incoming_folder(filled.database.path).mkdir()
+    load_example(filled.database)
+    return filled
+
+
+def test_the_example_can_be_loaded_into_a_running_server(runtime):
+    """The button of the first-run page works although the server's SQL may read no files."""
+    incoming_folder(runtime.database.path).mkdir()
+    assert "28,185 requests, 28,185 new" in load_example(runtime.database)
+    assert "already there" in load_example(runtime.database)
+    names = [source.name for source in runtime.catalog()]
+    assert names == ["live", "azure-2023-conv", "azure-2023-code"]
+    assert not list(incoming_folder(runtime.database.path).iterdir())
+
+
+def test_live_rows_do_not_make_a_trace_be_computed_again(traced, clock, more_requests):
+    """A trace changes by imports only."""
+    params = {"source": "azure-2023-code"}
+    first = traced.view("workload_arrivals", params)
+    later = more_requests(3, at=clock.now() + timedelta(hours=1))
+    traced.database.writer.append("request", later).result()
+    clock.advance(60)
+    assert traced.view("workload_arrivals", params) is first
+
+
+def test_viewers_who_ask_within_a_moment_ask_the_same(filled, clock):
+    """`now` is rounded down, so that their ranges are equal."""
+    clock.advance(0.5)
+    first = filled.scope({})
+    clock.advance(2)
+    assert filled.scope({}) == first
+    clock.advance(5)
+    assert filled.scope({}) != first
+
+
+def test_label_values_are_those_of_the_scope(traced):
+    """Filters offer what there is, most frequent first."""
+    both = {"source": "azure-2023-conv,azure-2023-code"}
+    assert traced.label_values(both)["route"] == ["conv", "code"]
+    assert traced.label_values({"source": "azure-2023-code", "route": "x"})["route"] == ["code"]
+    assert traced.label_values({"source": "live"})["model"] == ["llama"]
+
+
+def test_the_age_of_the_data_is_that_of_the_newest_live_row(filled, clock):
+    """Traces play no part in freshness."""
+    age = filled.data_age()
+    assert age.newest_at == clock.now() - timedelta(minutes=1)
+    assert (age.fresh, age.total) == (0, 0)
+
+
+def test_every_job_of_the_server_runs_over_a_real_store(traced):
+    """The first roll-up does something, the second finds nothing to do."""
+    jobs = {job.name: job for job in jobs_for(traced)}
+    done = jobs["rollup"].work()
+    assert done is not None
+    assert done["buckets"] > 0
+    assert jobs["rollup"].work() is None
+    for job in jobs.values():
+        job.work()
+
+
+def test_a_killed_servers_uploads_are_cleared_at_the_next_start(runtime, tmp_path):
+    """Half an upload does not stay for ever."""
+    path = tmp_path / "next.duckdb"
+    folder = incoming_folder(path)
+    (folder / "half").mkdir(parents=True)
+    (folder / "half.parquet").write_bytes(b"PAR1")
+    clear_incoming(path)
+    assert list(folder.iterdir()) == []
+
+
+def test_an_unreadable_slo_file_stops_the_start(runtime, tmp_path):
+    """Start strictly: a mistake is found before anything runs."""
+    config = runtime.config
+    object.__setattr__(config.server, "slo_file", str(tmp_path / "absent.toml"))
+    with ExitStack() as stack, pytest.raises(InputError, match=r"absent\.toml"):
+        open_runtime(config, tmp_path / "other.duckdb", stack, ephemeral=False)
+    assert not (tmp_path / "other.duckdb").exists()
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=8)), min_size=1, max_size=5))
+def test_no_text_in_a_csv_begins_like_a_formula(values):
+    """Whatever a tenant is called."""
+    safe = csv_safe(pl.DataFrame({"tenant": values}, schema={"tenant": pl.String}))
+    for before, after in zip(values, safe["tenant"], strict=True):
+        assert after is None or after[:1] not in tuple("=+-@\t\r")
+        assert after == before or after == f"'{before}"
+
+
+@given(st.floats() | st.decimals(allow_nan=True, allow_infinity=True) | st.integers())
+def test_any_number_becomes_valid_json(value):
+    """NaN and infinity are null, sums wider than 64 bits keep their digits."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return
+    assert to_json({"value": value})
+    assert set(plain({"value": value})) == {"value"}
