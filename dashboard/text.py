@@ -176,7 +176,7 @@ def heading(column: str) -> str:
     words = column
     for suffix in ("_seconds", "_ratio", "_at", "_text", "_bytes"):
         words = words.removesuffix(suffix) if words != suffix[1:] else words
-    words = words.replace("_per_second", "/s").replace("_", " ")
+    words = words.replace("_per_second", "/s").replace("idc_", "dispersion_").replace("_", " ")
     for name in (
         "ttft",
         "tpot",

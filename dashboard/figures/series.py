@@ -42,7 +42,7 @@ def over_time(
     """
     values = numbers(frame, column)
     if not any(v is not None for v in values):
-        return f"{title.split(' (')[0]}: not known in this range. Nothing that reports it was seen."
+        return "Nothing in this range reports it."
     trace = line(times(frame, "at", look), values, title, 0)
     if None not in values:  # an area would be drawn across the gaps
         trace |= {"fill": "tozeroy", "fillcolor": soft(BLUE, 0.12)}

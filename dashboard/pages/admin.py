@@ -159,7 +159,7 @@ def _coverage(view: View, scene: Scene) -> Slot | Unshown:
     return card(
         title,
         shown,
-        span=7,
+        span=6,
         tools=frame_tools(view, "coverage", title, words, scene),
         key="coverage",
     )
@@ -193,7 +193,7 @@ def _tables(view: View, scene: Scene) -> Slot | Unshown:
         words = f"{frame.height - filled.height} more tables are empty."
         shown.append(html.P(words, className="ss-dim ss-foot"))
     tools = frame_tools(view, "tables", title, "Rows and time span of each table.", scene)
-    return card(title, shown, span=5, tools=tools, key="tables")
+    return card(title, shown, span=6, tools=tools, key="tables")
 
 
 def _plain(

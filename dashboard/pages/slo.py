@@ -247,13 +247,15 @@ def _alerts_card(view: View, scene: Scene, options: Mapping[str, str]) -> Slot |
     frame = view.frames.get("alerts", pl.DataFrame())
     if frame.is_empty():
         return Unshown(title, "This objective has no alert rule.")
+    # Without data no alert is quiet: it has nothing to go by.
+    known = _is_known(view)
     cells = {
         "severity": lambda row: html.Strong(row["severity"]),
         "long_window": lambda row: f"{row['long_window']} and {row['short_window']}",
         "threshold": lambda row: _burn_text(row["threshold"]),
-        "burn_long": lambda row: _burn_text(row["burn_long"]),
-        "burn_short": lambda row: _burn_text(row["burn_short"]),
-        "firing": _firing_cell,
+        "burn_long": lambda row: _burn_text(row["burn_long"] if known else None),
+        "burn_short": lambda row: _burn_text(row["burn_short"] if known else None),
+        "firing": _firing_cell if known else _undecided_cell,
     }
     columns = ("severity", "long_window", "threshold", "burn_long", "burn_short", "firing")
     heads = {
@@ -266,6 +268,17 @@ def _alerts_card(view: View, scene: Scene, options: Mapping[str, str]) -> Slot |
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "alerts", title, words, scene, **options)
     return card(title, shown, span=6, tools=tools, key="alerts")
+
+
+def _is_known(view: View) -> bool:
+    measure = view.measures.get("attainment_ratio")
+    return measure is not None and any(
+        part is not None for part in (measure.value, measure.low, measure.high)
+    )
+
+
+def _undecided_cell(row: Mapping[str, Any]) -> Any:
+    return html.Span("○ no data", className="ss-dim")
 
 
 def _firing_cell(row: Mapping[str, Any]) -> Any:

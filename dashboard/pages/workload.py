@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dash import html
 
-from analysis.measure import View
+from analysis.measure import Measure, View
 from dashboard.cards import chart_card, empty_state, grid, tile, tiles, verdict
 from dashboard.navigation import Page, Panel
 from dashboard.pages import workload_compare, workload_export
@@ -42,12 +43,20 @@ def tab_body(tab: Tab) -> Callable[[View | None, Scene, Services], Sequence[Any]
             return []
         if view.empty is not None:
             return [empty_state(view.empty, scene)]
-        made = [tile(label, view.measures.get(key)) for label, key in tab.tiles]
+        made = [tile(label, _measure(view, key)) for label, key in tab.tiles]
         cards = [chart_card(view, chart, scene) for chart in tab.charts]
         cards += [TABLES[name](view, scene) for name in tab.tables]
         return [tiles(*made), grid(*cards)]
 
     return body
+
+
+def _measure(view: View, key: str) -> Measure | None:
+    """A measure of the view; output over input is a quotient of means, no share of anything."""
+    measure = view.measures.get(key)
+    if measure is not None and key == "output_to_input_ratio":
+        return replace(measure, unit="")
+    return measure
 
 
 def tab_links(scene: Scene) -> Sequence[Any]:
