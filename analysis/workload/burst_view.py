@@ -75,10 +75,10 @@ def _sentences(streams: Sequence[Stream], curves: dict[str, list[Dispersion]]) -
     lines = []
     for stream in streams:
         lump = stream.clock.lump_seconds if stream.clock is not None else None
-        if stream.quantised_why is not None and lump is not None:
+        if stream.lumped_why is not None and lump is not None:
             lines.append(
-                f"{stream.name}: stamps come every {seconds_text(lump)}; counts in shorter windows "
-                "show the clock, not the traffic."
+                f"{stream.name}: stamps come in lumps, one each {seconds_text(lump)}; counts in "
+                "shorter windows show the clock, not the traffic."
             )
         known = [
             f"{number_text(one.index)} at {one.window_seconds} s"

@@ -15,6 +15,7 @@ from analysis.workload import arrivals, lengths
 from analysis.workload.arrival_view import workload_arrivals
 from analysis.workload.arrivals import Floats
 from analysis.workload.burst_view import workload_burstiness
+from analysis.workload.contrast_rules import contrasts
 from analysis.workload.failure_view import workload_failures
 from analysis.workload.length_view import workload_lengths
 from analysis.workload.lengths import Lengths
@@ -51,12 +52,14 @@ class Side:
         name: what people call it.
         measures: from the workload views.
         samples: sorted values and how often each occurs, by quantity; only where known.
+        views: the workload views they come from.
         empty: whether it has no request.
     """
 
     name: str
     measures: Mapping[str, Measure]
     samples: Mapping[str, tuple[Floats, Floats]]
+    views: Mapping[str, View]
     empty: bool
 
 
@@ -85,8 +88,28 @@ def workload_compare(reader: queries.FrameReader, scope: Scope, against: str = "
         _VIEW,
         scope,
         frames={"differences": differences, "overlay": _overlay(one, two)},
-        sentences=tuple(differences["sentence"].drop_nulls()),
+        sentences=(*_verdicts(one, two), *differences["sentence"].drop_nulls()),
     )
+
+
+def _verdicts(one: Side, two: Side) -> list[str]:
+    """What the two are to each other in one sentence, where they differ enough to say so."""
+    names = [
+        set(side.views["workload_arrivals"].frames["sources"]["source"]) for side in (one, two)
+    ]
+    if set(known[0]) & set(known[1]):
+        return []  # the same source at two times: a name alone would not tell them apart
+    facts = {
+        name: replace(
+            view,
+            frames={
+                key: pl.concat([frame, two.views[name].frames[key]])
+                for key, frame in view.frames.items()
+            },
+        )
+        for name, view in one.views.items()
+    }
+    return [finding.sentence for finding in contrasts(facts)]
 
 
 def other_scope(reader: queries.FrameReader, scope: Scope, against: str) -> Scope:
@@ -112,12 +135,9 @@ def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
     name = ", ".join(member.name for member in sources) or "nothing"
     if against == PREVIOUS:
         name = f"{name} before"
-    measures: dict[str, Measure] = {}
-    empty = False
-    for view in (workload_arrivals, workload_burstiness, workload_lengths, workload_failures):
-        found = view(reader, scope)
-        measures |= found.measures
-        empty = empty or (view is workload_failures and found.empty is not None)
+    asked = (workload_arrivals, workload_burstiness, workload_lengths, workload_failures)
+    views = {found.name: found for found in (view(reader, scope) for view in asked)}
+    measures = {key: one for found in views.values() for key, one in found.measures.items()}
     samples: dict[str, tuple[Floats, Floats]] = {}
     fields: tuple[queries.LengthField, ...] = ("input_tokens", "output_tokens")
     for field in fields:
@@ -127,7 +147,7 @@ def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
         gaps = np.sort(arrivals.thinned(together.gaps())[0])
         samples["interarrival_gap_seconds"] = (gaps, np.ones_like(gaps))
     known = {quantity: pair for quantity, pair in samples.items() if pair[0].size}
-    return Side(name, measures, known, empty)
+    return Side(name, measures, known, views, views["workload_failures"].empty is not None)
 
 
 def _weighted(found: Lengths) -> tuple[Floats, Floats]:

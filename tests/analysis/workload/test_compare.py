@@ -55,6 +55,12 @@ def test_what_differs_most_comes_first(database, pair, whole):
     assert "100 in a against 1,000 in b" in rows["input_tokens"]["sentence"]
 
 
+def test_the_first_sentence_says_what_the_two_are_to_each_other(database, pair, whole):
+    """Ten times the input for the same output: said in words before the table."""
+    found = compare.workload_compare(database.reader, whole(pair[0]), against="b")
+    assert found.sentences[0].startswith("a is 10x more decode-heavy (output/input 0.2 vs 0.02)")
+
+
 def test_the_overlay_has_a_curve_for_each(database, pair, whole):
     """Both series end at one."""
     overlay = compare.workload_compare(database.reader, whole(pair[0]), against="b").frames[
