@@ -154,8 +154,11 @@ def _well(statuses: Sequence[SloStatus], whole: FleetPart) -> str:
         parts.append(f"All {len(statuses)} SLOs are healthy")
     elif statuses:
         unknown = [s.slo.name for s in statuses if s.status != "healthy"]
-        parts.append(f"{len(healthy)} of {len(statuses)} SLOs are healthy")
-        parts.append(f"nothing can be said about {', '.join(unknown)}")
+        if healthy:
+            parts.append(f"{len(healthy)} of {len(statuses)} SLOs are healthy")
+            parts.append(f"nothing can be said about {', '.join(unknown)}")
+        else:
+            parts.append(f"None of the {len(statuses)} SLOs can be judged from this data")
     else:
         parts.append("No SLO is defined, so nobody can say whether this is good enough")
     ready, rate = whole.measures["instances_ready"], whole.measures["requests_per_second"]

@@ -27,6 +27,7 @@ from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
 
 P95 = 0.95
+STRETCH_LEAST_SECONDS = 600
 GAUGES = ("requests_running", "requests_waiting", "kv_cache_usage_ratio")
 COUNTERS = (
     "prompt_tokens_total",
@@ -125,10 +126,11 @@ def _read(reader: Reader, scope: Scope, width_seconds: int) -> Scraped:
     span = (scope.start, scope.end, width_seconds, _anchor(scope, width_seconds))
     interval = targets["interval_seconds"].max()
     longest = series.LONGEST_GAP_INTERVALS * max(width_seconds, _number(interval) or 0.0)
-    counters = telemetry.counter_points(reader, COUNTERS, *span).filter(
+    stretch = max(STRETCH_LEAST_SECONDS, min(telemetry.STRETCH_SECONDS, width_seconds))
+    counters = telemetry.counter_points(reader, COUNTERS, *span, stretch).filter(
         pl.col("target_id").is_in(ids)
     )
-    points = telemetry.histogram_points(reader, HISTOGRAMS, *span)
+    points = telemetry.histogram_points(reader, HISTOGRAMS, *span, stretch)
     return Scraped(
         targets,
         telemetry.gauge_bins(reader, GAUGES, *span).filter(pl.col("target_id").is_in(ids)),

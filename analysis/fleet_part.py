@@ -107,7 +107,7 @@ def join(rows: FleetPart, live: FleetPart) -> FleetPart:
     for name, unit in MEASURE_UNITS.items():
         options = [part.measures[name] for part in (rows, live) if name in part.measures]
         known = [option for option in options if option.value is not None or _bounded(option)]
-        unknown = options or [Measure(None, unit, why="nothing that is connected tells")]
+        unknown = options or [Measure(None, unit, why="no engine is scraped here")]
         measures[name] = known[0] if known else unknown[-1]
     return FleetPart(
         measures,

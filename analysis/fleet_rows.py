@@ -20,7 +20,7 @@ from analysis.fleet_part import (
 from analysis.instances import outlier_scores
 from analysis.intervals import wilson
 from analysis.measure import Measure
-from analysis.slo import good_rule
+from analysis.slo import blind_to_failures, good_rule
 from analysis.slo_model import Slo
 from store.queries import fleet as fleet_queries
 from store.queries import rollup, slo_rolled
@@ -58,9 +58,11 @@ def from_rows(
     models = _models(found, seconds).join(
         _attainment(reader, scope, slos, label), on="workload", how="left"
     )
+    blind = slo_queries.without_failures(reader, scope.source_ids)
+    lines = _sparklines(found, scope, width_seconds, span)
     return FleetPart(
-        _measures(found, seconds),
-        _sparklines(found, scope, width_seconds, span),
+        _measures(found, seconds, blind),
+        lines.with_columns(error_ratio=pl.lit(None, pl.Float64)) if blind else lines,
         conform(models, MODELS_SCHEMA),
         _instances(reader, scope),
     )
@@ -79,14 +81,18 @@ def covered_span(reader: Reader, scope: Scope) -> Span:
     return start, min(scope.end, last.replace(tzinfo=UTC) + timedelta(microseconds=1))
 
 
-def _measures(bins: pl.DataFrame, seconds: float) -> dict[str, Measure]:
+def _measures(bins: pl.DataFrame, seconds: float, blind: bool) -> dict[str, Measure]:
     arrivals = bins.filter(pl.col("quantity") == "arrival")
     requests = int(arrivals["requests"].sum())
     not_ok = int(arrivals.filter(pl.col("status") != "ok")["requests"].sum())
     low, high = wilson(not_ok, requests) or (None, None)
     measures = {
         "requests_per_second": Measure(requests / seconds, "requests/s", n=requests),
-        "error_ratio": Measure(not_ok / requests, "ratio", low, high, requests),
+        "error_ratio": (
+            Measure(None, "ratio", why="this format records no failures")
+            if blind
+            else Measure(not_ok / requests, "ratio", low, high, requests)
+        ),
     }
     for side in ("input", "output"):
         known = bins.filter(pl.col("quantity") == f"{side}_tokens")
@@ -199,7 +205,11 @@ def _models(found: pl.DataFrame, seconds: float) -> pl.DataFrame:
 def _attainment(reader: Reader, scope: Scope, slos: Sequence[Slo], label: str) -> pl.DataFrame:
     """The lowest attainment of any SLO over the visible range, by workload."""
     ids = slo_queries.source_ids(reader)
-    rules = [good_rule(slo, ids) for slo in slos]
+    rules = [
+        rule
+        for slo, rule in ((slo, good_rule(slo, ids)) for slo in slos)
+        if not blind_to_failures(reader, slo, scope, rule)
+    ]
     spent = (
         _by_source(reader, scope, rules, ids)
         if label == "source"

@@ -135,10 +135,24 @@ def count(
     rules = [good_rule(slo, ids) for slo in slos]
     start = scope.end - timedelta(seconds=math.ceil(reach / width) * width)
     found = slo_rolled.counts(reader, scope, rules, start, scope.end, width)
-    rows = [Counted(_as_intervals(found, index), width, scope.end) for index in range(len(slos))]
+    rows = [
+        Counted(
+            _as_intervals(found, index),
+            width,
+            scope.end,
+            blind=blind_to_failures(reader, slo, scope, rule),
+        )
+        for index, (slo, rule) in enumerate(zip(slos, rules, strict=True))
+    ]
     if scope.source_ids == (LIVE_SOURCE_ID,) and not found.height:
         return count_buckets(reader, slos, scope, start, width)
     return rows
+
+
+def blind_to_failures(reader: Reader, slo: Slo, scope: Scope, rule: GoodRule) -> bool:
+    """Whether availability cannot be told here: 100 % of a record without failures is no news."""
+    sources = [n for n in scope.source_ids if not rule.source_ids or n in rule.source_ids]
+    return slo.kind == "availability" and slo_queries.without_failures(reader, sources)
 
 
 def bin_width_seconds(slos: Sequence[Slo], reach_seconds: float) -> int:
@@ -186,7 +200,7 @@ def burn_over(slo: Slo, counted: Counted, seconds: float, ago_seconds: float = 0
 
     Where only buckets are known it is the burn that is certain.
     """
-    if seconds > slo.window_seconds:
+    if seconds > slo.window_seconds or counted.blind:
         return None
     tally = counted.window(seconds, ago_seconds)
     return burn_rate(tally.bad_low, tally.attempted, slo.target_ratio)
@@ -246,6 +260,8 @@ def _judge(slo: Slo, counted: Counted, tally: Tally) -> tuple[str, str]:
 
 
 def _why_no_data(slo: Slo, counted: Counted, tally: Tally) -> str | None:
+    if counted.blind:
+        return "this format records no failures, so every request reads as a success"
     if tally.attempted == 0 and tally.undetermined == 0:
         return counted.note or "no request in the window"
     if slo.limits_seconds and tally.measured == 0 and tally.undetermined > 0:

@@ -52,6 +52,7 @@ class Counted:
         end: aware UTC.
         basis: "requests" (rows) or "buckets" (engine histograms or counters).
         note: what must be said about these counts, one line.
+        blind: whether the record cannot show a bad request, so that these counts mean nothing.
     """
 
     bins: pl.DataFrame
@@ -59,6 +60,7 @@ class Counted:
     end: datetime
     basis: str = "requests"
     note: str | None = None
+    blind: bool = False
 
     def window(self, seconds: float, ago_seconds: float = 0.0) -> Tally:
         """The counts of [end - ago - seconds, end - ago), in whole bins."""

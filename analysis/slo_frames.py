@@ -55,13 +55,14 @@ def budget(slo: Slo, counted: Counted) -> pl.DataFrame:
     1 - bad so far / allowed in the window, allowed = (1 - target) x attempted in the window.
 
     Returns:
-        at (naive UTC, ends of bins), budget_left_ratio; null everywhere without requests.
+        at (naive UTC, ends of bins), budget_left_ratio; null until the first request.
     """
     width = counted.width_seconds
     bins = max(1, round(slo.window_seconds / width))
     bad, attempted = _dense(counted, bins)
     allowed = (1 - slo.target_ratio) * attempted.sum()
     left = 1 - np.cumsum(bad) / allowed if allowed > 0 else np.full(bins, np.nan)
+    left = np.where((np.cumsum(attempted) > 0) & (not counted.blind), left, np.nan)
     ends = _bin_ends(counted, bins)
     picked = _thinned(bins)
     return pl.DataFrame(
@@ -89,7 +90,8 @@ def burn(slo: Slo, counted: Counted, scope: Scope) -> pl.DataFrame:
         first = np.maximum(0, last - max(1, round(seconds / width)))
         came = attempted_sum[last] - attempted_sum[first]
         spoiled = bad_sum[last] - bad_sum[first]
-        known = (came > 0) & (width <= seconds <= slo.window_seconds)
+        fits = width <= seconds <= slo.window_seconds and not counted.blind
+        known = (came > 0) & fits
         ratio = np.divide(spoiled, came, out=np.full(came.shape, np.nan), where=known)
         columns[name] = ratio / (1 - slo.target_ratio)
     return pl.DataFrame(columns).with_columns(
@@ -210,7 +212,7 @@ def threshold_curve(slo: Slo, status: SloStatus, column: str, found: pl.DataFram
 
 def _why_silent(slo: Slo, counted: Counted, seconds: float, long: float | None) -> str:
     if long is None:
-        return "no request in the window"
+        return "no data" if counted.blind else "no request in the window"
     bad = counted.window(seconds).bad_low
     if bad < slo.minimum_bad_events:
         return f"{bad:.0f} bad requests in the window; fires from {slo.minimum_bad_events} on"

@@ -13,6 +13,8 @@ from store.queries.log_bins import log_bin_sql
 from store.queries.scope import Scope
 from store.reader import Reader, Snapshot
 
+# Published without a status, so that every row reads as a success.
+FORMATS_WITHOUT_FAILURES = ("azure", "mooncake")
 LABEL_COLUMNS = ("model", "tenant", "route", "instance", "slo_class")
 # log2 of the input length, rounded down; an unknown length has none.
 OCTAVE_SQL = (
@@ -299,6 +301,14 @@ def _meant_sql(rule: GoodRule, index: int) -> str:
     if rule.source_ids:
         parts.append(f"r.source_id IN ({', '.join(str(int(n)) for n in rule.source_ids)})")
     return " AND ".join(parts) or "TRUE"
+
+
+def without_failures(reader: Reader, source_ids: Sequence[int]) -> bool:
+    """Whether none of these sources can tell failed requests: their formats record none."""
+    found = reader.frame(
+        "SELECT format FROM source WHERE list_contains($ids, source_id)", ids=list(source_ids)
+    )["format"].to_list()
+    return bool(found) and all(name in FORMATS_WITHOUT_FAILURES for name in found)
 
 
 def source_ids(reader: Reader) -> dict[str, int]:

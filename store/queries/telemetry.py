@@ -16,6 +16,9 @@ from store.reader import Reader
 
 # A counter's first step needs the point before it; scrapes are at most this far apart.
 LOOK_BACK_SECONDS = 300
+# Every scrape of the last day is looked at; of older ones, one minute in six hours.
+FINE_SECONDS = 86_400
+STRETCH_SECONDS = 21_600
 
 TARGETS = """
 WITH last_scrape AS (
@@ -44,6 +47,11 @@ WHERE t.removed_at IS NULL ORDER BY t.url
 
 _WIDTH = "(epoch_us($anchor) - epoch_us(p.sampled_at) - 1) // $width_us"
 
+# Cumulative values need no more than a point now and then: older than a day, those of the last
+# minute of each stretch, which is all that is read of a month of scrapes.
+_THINNED = """(p.sampled_at >= $fine
+      OR epoch_us(p.sampled_at) // 1000000 % $stretch_seconds >= $stretch_seconds - 60)"""
+
 GAUGE_BINS = f"""
 SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
        {_WIDTH} AS bin,
@@ -56,13 +64,13 @@ GROUP BY ALL ORDER BY s.target_id, s.signal, bin DESC
 """
 
 # Kept: the first point, the last of each bin, and both sides of every drop, so that two scrapes
-# already give a rate and no reset is lost.
+# already give a rate and no reset of the last day is lost.
 COUNTER_POINTS = f"""
 WITH b AS (
   SELECT p.series_id, p.sampled_at, p.value, {_WIDTH} AS bin
   FROM sample AS p JOIN series AS s USING (series_id)
   WHERE s.kind = 'counter' AND list_contains($signals, s.signal)
-    AND p.sampled_at >= $start AND p.sampled_at < $end
+    AND p.sampled_at >= $start AND p.sampled_at < $end AND {_THINNED}
 ), k AS (
   SELECT *, lag(value) OVER w AS value_before, lead(value) OVER w AS value_after,
          lead(bin) OVER w AS bin_after
@@ -84,6 +92,7 @@ WITH b AS (
          {_WIDTH} AS bin
   FROM histogram_sample AS p JOIN series AS s USING (series_id)
   WHERE list_contains($signals, s.signal) AND p.sampled_at >= $start AND p.sampled_at < $end
+    AND {_THINNED}
 ), k AS (
   SELECT *, lag(held) OVER w AS held_before, lead(held) OVER w AS held_after,
          lag(layout) OVER w AS layout_before, lead(layout) OVER w AS layout_after,
@@ -147,10 +156,13 @@ def counter_points(
     end: datetime,
     width_seconds: float,
     anchor: datetime | None = None,
+    stretch_seconds: int = STRETCH_SECONDS,
 ) -> pl.DataFrame:
     """Cumulative counters, thinned to one point a bin without losing a reset.
 
-    Points from before `start` come along, so that the first step is known.
+    Points from before `start` come along, so that the first step is known. Of what is older than
+    a day, only the last minute of each `stretch_seconds` is read: totals stay true, but for what
+    an engine counted between such a minute and a restart.
 
     Returns:
         series_id, target_id, signal, model, reason, at (naive UTC), bin, value; sorted by series
@@ -163,6 +175,8 @@ def counter_points(
         end=naive_utc(end),
         anchor=naive_utc(anchor or end),
         width_us=_micro(width_seconds),
+        fine=naive_utc(end) - _seconds(FINE_SECONDS),
+        stretch_seconds=stretch_seconds,
     )
 
 
@@ -173,8 +187,9 @@ def histogram_points(
     end: datetime,
     width_seconds: float,
     anchor: datetime | None = None,
+    stretch_seconds: int = STRETCH_SECONDS,
 ) -> pl.DataFrame:
-    """Cumulative histograms, thinned to one point a bin without losing a reset or a new layout.
+    """Cumulative histograms, thinned as in `counter_points`.
 
     Returns:
         series_id, target_id, signal, model, at, bin, observation_count, observation_sum, edges,
@@ -187,6 +202,8 @@ def histogram_points(
         end=naive_utc(end),
         anchor=naive_utc(anchor or end),
         width_us=_micro(width_seconds),
+        fine=naive_utc(end) - _seconds(FINE_SECONDS),
+        stretch_seconds=stretch_seconds,
     )
 
 

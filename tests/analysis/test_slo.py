@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.burn import AlertRule
+from analysis.fleet import fleet
 from analysis.slo import FEWEST_EVENTS, check, status_of
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo, SloMatch
@@ -212,3 +213,22 @@ def test_bounds_never_claim_more_than_they_know(low, between, rest):
         assert low >= 0.9 * attempted * (1 - 1e-6)
     if found.met is False:
         assert low + between <= 0.9 * attempted * (1 + 1e-6)
+
+
+def test_a_record_without_failures_cannot_show_availability(database, add_requests):
+    """Published traces often hold successes only: 100 % of them is no news, and is not shown."""
+    add_source = (
+        "INSERT INTO source VALUES (2, 'trace', 'trace', 'azure', 'utc', NULL, NULL, NULL, NULL,"
+        " NULL, TIMESTAMP '2026-01-01')"
+    )
+    database.writer.run(lambda c: c.execute(add_source)).result()
+    add_requests([float(i + 1) for i in range(100)], source_id=2, ttft_seconds=0.5)
+    trace = Scope((2,), NOW - timedelta(hours=1), NOW)
+    found = only(database.reader, slo("availability"), trace)
+    assert (found.status, found.attainment_ratio, found.met) == ("no data", None, None)
+    assert "records no failures" in found.why
+    assert only(database.reader, slo(), trace).attainment_ratio == 1.0
+    view = fleet(database.reader, trace, slos=[slo("availability")])
+    assert view.sentences[0].startswith("None of the 1 SLOs can be judged")
+    assert view.measures["error_ratio"].value is None
+    assert view.frames["models"]["attainment_ratio"].null_count() == 1

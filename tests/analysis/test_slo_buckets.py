@@ -1,11 +1,15 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import pytest
 
 from analysis.slo import check
 from analysis.slo_model import Slo, SloMatch
 from analysis.slo_views import slo_detail, slo_list
+from store.queries import telemetry
+from store.targets import register
 
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR = 3600.0
 # Per ten seconds: 20 requests, 10 within .25 s, 15 within .5 s, 19 within 1 s.
 TTFT = ((0.25, 0.5, 1.0), (10, 15, 19), 20, 8.0)
@@ -101,3 +105,32 @@ def test_the_pages_show_bounds_as_bounds(database, add_target, live_scope):
         detail.frames["events"]["at"] < live_scope.start.replace(tzinfo=None) + timedelta(hours=4)
     )
     assert before["good"].null_count() == before.height
+
+
+def test_a_week_of_scrapes_is_read_in_stretches_without_losing_requests(database, live_scope):
+    """A long window reads few scrapes, and still counts every request that finished in it."""
+    target = register(database.writer, "http://gpu-1:8000/metrics", NOW - timedelta(days=8))
+    stamps = [NOW - timedelta(minutes=m) for m in range(7 * 1440, 0, -1)]
+    frame = pl.DataFrame(
+        {
+            "target_id": [target.result()] * len(stamps),
+            "signal": ["ttft_seconds"] * len(stamps),
+            "unit": ["s"] * len(stamps),
+            "labels": ["{}"] * len(stamps),
+            "sampled_at": [at.replace(tzinfo=None) for at in stamps],
+            "observation_count": [10.0 * k for k in range(len(stamps))],
+            "observation_sum": [1.0 * k for k in range(len(stamps))],
+            "edges": [[0.5, 1.0]] * len(stamps),
+            "cumulative_counts": [[5.0 * k, 9.0 * k] for k in range(len(stamps))],
+        }
+    )
+    database.writer.append("histogram_sample", frame).result()
+    week = Slo("w", "ttft", 0.8, 7 * 86_400.0, ttft_seconds=1.0)
+    found = only(database.reader, week, live_scope)
+    # At most one stretch of six hours at the far end is unknown.
+    assert 10 * 1440 * 6.75 <= found.tally.attempted <= 10 * 1440 * 7
+    assert found.attainment_ratio == pytest.approx(0.9)
+    points = telemetry.histogram_points(
+        database.reader, ["ttft_seconds"], NOW - timedelta(days=7), NOW, 300
+    )
+    assert points.height < 400
