@@ -118,13 +118,17 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def openapi() -> dict[str, Any]:
     """The OpenAPI description of the server."""
-    from servescope.config import load
+    from collector.settings import ScrapeSettings
+    from servescope.config import Config
     from servescope.runtime import Runtime, SloBook
     from servescope.server import create_app
+    from servescope.settings import ServerSettings
     from store.clock import WallClock
     from store.database import Database
+    from store.settings import StoreSettings
 
-    config = load(None, {}, {"SERVESCOPE_CONFIG": ""})
+    # The defaults, whatever this machine's own configuration says.
+    config = Config(ServerSettings(), ScrapeSettings(), StoreSettings(), None, {})
     clock = WallClock()
     with Database.open(None, config.store, clock) as database:
         app = create_app(Runtime(config, database, clock, SloBook(None, clock)))

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from servescope import config as configuration
@@ -19,6 +19,12 @@ from servescope.runtime import Runtime
 router = APIRouter(tags=["status"])
 root_router = APIRouter(tags=["status"])
 
+_INDEX = {
+    "name": "servescope",
+    "version": "0.1.0",
+    "description": "/api/v1/openapi.json",
+    "paths": ["/api/v1/views"],
+}
 _HEALTH = {
     "status": "ok", "version": "0.1.0", "pid": 4121, "url": "http://127.0.0.1:8787",
     "store": "/home/ana/.local/share/servescope/store.duckdb",
@@ -43,6 +49,21 @@ async def readyz(runtime: RuntimeDep) -> Response:
             hint="see /api/v1/-/queues",
         )  # fmt: skip
     return PlainTextResponse("ready\n")
+
+
+@root_router.get("/api/v1", responses=answers(_INDEX))
+async def index(request: Request, runtime: RuntimeDep) -> Response:
+    """What there is to ask for."""
+    described = request.app.openapi()["paths"]
+    listed = [path for path, methods in described.items() if "get" in methods and "{" not in path]
+    return negotiate.document(
+        {
+            "name": "servescope",
+            "version": runtime.version,
+            "description": f"{request.url.path.rstrip('/')}/openapi.json",
+            "paths": listed,
+        }
+    )
 
 
 @router.get("/health", responses=answers(_HEALTH))

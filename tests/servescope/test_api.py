@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from analysis.views import VIEWS
 from servescope.api.negotiate import choose
 from servescope.server import create_app
+from store.database import incoming_folder
 from store.errors import InputError
 
 API = "/api/v1"
@@ -25,6 +26,33 @@ def problem(answer, status, code):
     assert body["type"].endswith(code)
     assert body["title"]
     return body
+
+
+def test_the_root_of_the_api_says_what_there_is(client):
+    """The address that `servescope up` prints leads somewhere, and each path it lists answers."""
+    body = client.get(API).json()
+    assert client.get(body["description"]).json()["openapi"].startswith("3.")
+    assert {f"{API}/requests", f"{API}/views", f"{API}/health"} <= set(body["paths"])
+    for path in body["paths"]:
+        assert client.get(path).status_code == 200, path
+
+
+def test_an_upload_that_is_no_table_of_ours_leaves_nothing(client, filled):
+    """Garbage is refused with the reason; no row and no file stays behind."""
+    for body in (b"", b"PAR1 not really", b"a,b\n1,2\n"):
+        problem(client.post(f"{API}/imports", content=body), 400, "input")
+    assert not list(incoming_folder(filled.database.path).iterdir())
+    assert client.get(f"{API}/imports").json()["rows"] == []
+
+
+def test_an_export_comes_back_through_an_upload(client):
+    """Parquet out, Parquet in: every row is recognised."""
+    file = client.get(f"{API}/export/requests")
+    assert 'filename="requests-parquet.parquet"' in file.headers["content-disposition"]
+    (report,) = client.post(f"{API}/imports", content=file.content).json()["imports"]
+    assert (report["rows_added"], report["rows_duplicate"]) == (0, 60)
+    assert client.get(f"{API}/export/requests?format=azure").text.startswith("TIMESTAMP,")
+    problem(client.get(f"{API}/export/requests?format=doc"), 400, "input")
 
 
 @pytest.mark.parametrize("path", ["/nope", "/api", f"{API}/nope", "/metrics/x", "/docs", "/redoc"])
