@@ -97,7 +97,7 @@ def _verdicts(one: Side, two: Side) -> list[str]:
     names = [
         set(side.views["workload_arrivals"].frames["sources"]["source"]) for side in (one, two)
     ]
-    if set(known[0]) & set(known[1]):
+    if names[0] & names[1]:
         return []  # the same source at two times: a name alone would not tell them apart
     facts = {
         name: replace(
