@@ -82,7 +82,10 @@ def workload_compare(reader: queries.FrameReader, scope: Scope, against: str = "
         missing = scope if one.empty else other
         noting = NotingReader(reader)
         view = empty_view(_VIEW, noting, missing, members(noting, missing))
-        return replace(view, scope=scope)
+        if view.empty is None or one.empty:
+            return replace(view, scope=scope)
+        text = f"Nothing to compare with, {two.name}: {view.empty.text}"
+        return replace(view, scope=scope, empty=replace(view.empty, text=text))
     differences = differences_frame(one, two)
     return View(
         _VIEW,

@@ -94,4 +94,5 @@ def test_an_empty_side_is_said(database, pair, whole):
     scope = replace(whole(pair[0]), start=start, end=start + timedelta(seconds=60))
     found = compare.workload_compare(database.reader, scope, against="previous")
     assert found.empty.kind == "outside_range"
+    assert found.empty.text.startswith("Nothing to compare with, a before: ")
     assert found.frames["differences"].is_empty()
