@@ -24,7 +24,7 @@ from servescope.runtime import Beside, Runtime
 from servescope.server import API_ROOT, UI_ROOT, Lifespan, create_app
 from servescope.settings import is_loopback, split_listen
 from store.database import server_file
-from store.errors import ConfigError
+from store.errors import ConfigError, ServescopeError
 
 PORTS_TRIED = 50
 STOP_SECONDS = 5
@@ -80,6 +80,9 @@ def run(
         runtime: the open store and what belongs to it.
         sock: a bound socket.
         on_ready: called once requests are answered.
+
+    Raises:
+        ServescopeError: it could not start; the log says why.
     """
     app = create_app(runtime, wsgi_ui=dashboard_server(runtime), lifespan=_lifespan(runtime))
     config = uvicorn.Config(
@@ -144,10 +147,13 @@ async def _serve(server: _Server, sock: socket.socket, on_ready: Callable[[], No
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     while not server.started and not serving.done():
         await asyncio.wait({serving}, timeout=0.02)
-    if server.started:
+    started = server.started
+    if started:
         on_ready()
     with suppress(asyncio.CancelledError):
         await serving
+    if not started:
+        raise ServescopeError("the server did not start", hint="the lines above say why")
 
 
 def _lifespan(runtime: Runtime) -> Lifespan:

@@ -59,6 +59,7 @@ class CommandError(ServescopeError):
 _EXIT_BY_CODE = {
     "config": ExitCode.USAGE,
     "input": ExitCode.USAGE,
+    "collect": ExitCode.USAGE,
     "store_locked": ExitCode.USAGE,
     "store_damaged": ExitCode.USAGE,
     "schema": ExitCode.USAGE,

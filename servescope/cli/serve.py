@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from collector.detect import normalise_url
 from servescope import process
 from servescope.cli.output import Output
 from servescope.config import Config, load, slo_path, store_path
@@ -26,7 +27,13 @@ def run(
     *,
     ephemeral: bool,
 ) -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted.
+
+    Raises:
+        CollectError: a target is no address.
+        ConfigError: settings, objectives or the place to listen do not fit.
+        StoreError: the store cannot be opened.
+    """
     config = load(
         config_file,
         {
@@ -36,6 +43,8 @@ def run(
             "server.slo_file": str(slo_file) if slo_file else None,
         },
     )
+    for url in config.server.targets:
+        normalise_url(url)  # a mistake is found before anything starts
     out = Output()
     configure(config.server.log_level)
     with ExitStack() as stack:

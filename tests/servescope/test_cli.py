@@ -125,9 +125,12 @@ def test_an_export_can_be_imported_again(run, trace, home):
     assert moved["rows_added"] == 3
 
 
-def test_a_gate_exits_3_when_an_objective_is_not_met(run, trace, home):
+def test_a_gate_exits_3_when_an_objective_is_not_met(run, home):
     """Missed and unknown both close the gate; a met objective alone opens it."""
-    run("import", trace)
+    lines = [f"{second},ChatGPT,100,{0 if second == 7 else 50},150,API log" for second in range(20)]
+    header = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"
+    (home / "invented.csv").write_text("\n".join([header, *lines, ""]), "utf-8")
+    run("import", "invented.csv")
     (home / "slo.toml").write_text(SLOS, "utf-8")
     code, out, _ = run("slo", "check")
     assert code == 3
@@ -135,7 +138,10 @@ def test_a_gate_exits_3_when_an_objective_is_not_met(run, trace, home):
     code, out, _ = run("slo", "check", "chat", "--json")
     assert code == 0
     (row,) = json.loads(out)["data"]["slos"]
-    assert (row["name"], row["met"], row["attempted"]) == ("chat", True, 3)
+    assert (row["name"], row["met"], row["attempted"], row["bad"]) == ("chat", True, 20, 1)
+    (home / "slo.toml").write_text(SLOS.replace("0.9\n", "0.96\n"), "utf-8")
+    code, out, _ = run("slo", "check", "chat")
+    assert (code, out.split()[0]) == (3, "MISSED")
     assert run("slo", "check", "nobody")[0] == 2
     assert [row["name"] for row in data(run("slo", "list", "--json"))["slos"]] == [
         "chat",
@@ -170,6 +176,8 @@ def test_lint_finds_mistakes_and_the_example_has_none(run, home):
         (("add", "http://gpu:8000"), 4, "no server holds this store"),
         (("up", "--listen", "0.0.0.0:8787"), 2, "cannot authenticate yet"),
         (("up", "--listen", "nowhere"), 2, "HOST:PORT"),
+        (("up", "--target", "ftp://gpu"), 2, "cannot scrape ftp://"),
+        (("up", "--listen", "127.0.0.1:0", "--slo", "absent.toml"), 2, "absent.toml"),
     ],
 )
 def test_what_goes_wrong_is_one_line_with_what_to_do(run, home, arguments, code, said):
