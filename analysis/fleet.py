@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis import slo_frames
+from analysis import plain_sql, slo_frames
 from analysis.emptiness import why_empty
 from analysis.fleet_live import from_scrapes
 from analysis.fleet_part import FleetPart, join
@@ -26,7 +26,7 @@ from store.reader import Reader
 
 # Scrapes are seconds apart: finer bins would be mostly holes.
 SHORTEST_LIVE_BIN_SECONDS = 10
-SPARKLINE_BINS = 150
+SPARKLINE_BINS = 100
 OUTLIER_SCORE = 3.5
 DAY_SECONDS = 86_400.0
 EVENTS_SCHEMA: dict[str, Any] = {"at": pl.Datetime("us"), "kind": pl.String, "text": pl.String}
@@ -65,8 +65,15 @@ def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
         },
         tuple(_sentences(reader, scope, statuses, counted, whole)),
         why_empty(reader, scope) if rows is None and live is None else None,
-        whole.sql,
+        _plain_sql(scope, width) if rows is not None else whole.sql,
     )
+
+
+def _plain_sql(scope: Scope, width_seconds: int) -> dict[str, str]:
+    return {
+        "sparklines": plain_sql.time_bins(scope, width_seconds),
+        "models": plain_sql.workloads(scope),
+    }
 
 
 def _lowest_budget(statuses: Sequence[SloStatus]) -> Measure:

@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from analysis import slo_frames
+from analysis import plain_sql, slo_frames
 from analysis.emptiness import why_empty
-from analysis.measure import Measure, View
+from analysis.measure import Empty, Measure, View
 from analysis.slo import (
     STATUS_ORDER,
     SloStatus,
@@ -110,13 +110,15 @@ def slo_detail(reader: Reader, scope: Scope, *, slos: Sequence[Slo], slo: str = 
         frames["spent_by"] = slo_frames.spent_by(
             slo_rolled.spent(reader, scope, [rule], start, scope.end)
         )
-        curve, sql["threshold_curve"] = _curve(reader, chosen, status, scope, start)
-        frames["threshold_curve"] = curve
+        frames["threshold_curve"] = _curve(reader, chosen, status, scope, start)
+        sql = _plain_sql(chosen, scope)
     else:
         frames["spent_by"] = pl.DataFrame(schema=slo_frames.SPENT_BY_SCHEMA)
         frames["threshold_curve"] = pl.DataFrame(schema=slo_frames.CURVE_SCHEMA)
     sentences = (verdict(status), *contributor(frames["spent_by"]), *_filter_note(scope))
-    empty = why_empty(reader, scope) if status.status == "no data" else None
+    empty = None
+    if status.status == "no data":
+        empty = why_empty(reader, scope) or Empty("metric_absent", f"No data: {status.why}.")
     return View("slo_detail", scope, _measures(status), frames, sentences, empty, sql)
 
 
@@ -214,19 +216,35 @@ def _events(reader: Reader, slo: Slo, scope: Scope) -> pl.DataFrame:
 
 def _curve(
     reader: Reader, slo: Slo, status: SloStatus, scope: Scope, start: datetime
-) -> tuple[pl.DataFrame, str]:
+) -> pl.DataFrame:
     """Attainment against the first threshold of the SLO, its other ones held."""
     columns = list(slo.limits_seconds)
     if not columns:
-        return pl.DataFrame(schema=slo_frames.CURVE_SCHEMA), ""
+        return pl.DataFrame(schema=slo_frames.CURVE_SCHEMA)
     rule = good_rule(slo, slo_queries.source_ids(reader))
-    found, sql = threshold_bins(reader, slo, rule, scope, start)
-    return slo_frames.threshold_curve(slo, status, columns[0], found), sql
+    found = threshold_bins(reader, slo, rule, scope, start)
+    return slo_frames.threshold_curve(slo, status, columns[0], found)
+
+
+def _plain_sql(slo: Slo, scope: Scope) -> dict[str, str]:
+    """The query behind each table, as people can paste it."""
+    window = replace(scope, start=scope.end - timedelta(seconds=slo.window_seconds))
+    five_minutes = "time_bucket(INTERVAL 5 MINUTES, arrived_at)"
+    queries = {
+        "budget": plain_sql.slo_by(slo, window, five_minutes),
+        "burn": plain_sql.slo_by(slo, window, five_minutes),
+        "events": plain_sql.slo_by(slo, scope, five_minutes),
+        "alerts": plain_sql.slo_by(slo, window, five_minutes),
+        "spent_by": plain_sql.slo_by(slo, window, "coalesce(model, route, source)"),
+    }
+    for column in list(slo.limits_seconds)[:1]:
+        queries["threshold_curve"] = plain_sql.slo_by(slo, window, f"round({column}, 2)")
+    return queries
 
 
 def threshold_bins(
     reader: Reader, slo: Slo, rule: GoodRule, scope: Scope, start: datetime
-) -> tuple[pl.DataFrame, str]:
+) -> pl.DataFrame:
     """Successful requests by the log bin of the SLO's first quantity, from roll-ups where they do.
 
     The ordinary roll-ups know models and routes, so they answer for one limit and no other label.
@@ -242,8 +260,7 @@ def threshold_bins(
         found.filter(pl.col("status") == "ok")
         .group_by("log_bin")
         .agg(pl.col("requests").sum())
-        .sort("log_bin"),
-        "",
+        .sort("log_bin")
     )
 
 

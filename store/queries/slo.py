@@ -198,7 +198,7 @@ def spenders(
 
 def threshold_bins(
     reader: Reader, scope: Scope, rule: GoodRule, column: str, start: datetime, end: datetime
-) -> tuple[pl.DataFrame, str]:
+) -> pl.DataFrame:
     """How many requests would be good for every threshold of one quantity, others held.
 
     Args:
@@ -210,8 +210,7 @@ def threshold_bins(
         end: aware, exclusive.
 
     Returns:
-        log_bin, requests: good requests if only `column` did not matter, by its log bin; sorted;
-        and the SQL.
+        log_bin, requests: good requests if only `column` did not matter, by its log bin; sorted.
     """
     values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
     others = {key: limit for key, limit in rule.limits_seconds.items() if key != column}
@@ -224,7 +223,7 @@ def threshold_bins(
         f"AND r.{column} IS NOT NULL AND {outcome_sql(open_rule, values, 'rule0')}\n"
         "GROUP BY log_bin ORDER BY log_bin"
     )
-    return reader.frame(sql, **values), sql
+    return reader.frame(sql, **values)
 
 
 def source_sql(scope: Scope, rule: GoodRule | None = None) -> str:
