@@ -14,21 +14,13 @@ from typing import Any
 from dash import ALL, Dash, Input, Output, State, html, no_update, set_props
 
 from dashboard import panels
+from dashboard.controls import age_words, filters, refresh_seconds, share_search, time_controls
 from dashboard.figures.base import utc_text
 from dashboard.pages import first_run
 from dashboard.routes import page_of
 from dashboard.scene import Scene, scene_of
 from dashboard.services import Services
-from dashboard.shell import (
-    INDEX,
-    age_words,
-    filters,
-    navigation,
-    refresh_seconds,
-    share_search,
-    shell,
-    time_controls,
-)
+from dashboard.shell import INDEX, navigation, shell
 from dashboard.static_files import Compressor
 from dashboard.url_state import parse
 from store.errors import ServescopeError

@@ -187,7 +187,7 @@ def tile_of(label: str, said: Shown, picture: str | None, href: str, tone: str) 
     """A tile from its words."""
     parts: list[Any] = [html.Span(label, className="ss-tile-label")]
     number, unit = split_unit(said.text) if said.certainty != "unknown" else (said.text, "")
-    if unit.lower() in label.lower():  # "Requests: 28.2k", not "28.2k requests"
+    if unit in label.lower().split():  # "Requests: 28.2k", not "28.2k requests"
         unit = ""
     value: Any = [number, html.Small(f" {unit}")] if unit else number
     parts.append(html.Span(value, className=f"ss-tile-value is-{said.certainty}"))

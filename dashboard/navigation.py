@@ -30,6 +30,7 @@ class Panel:
         body: view to components.
         options: the view's options from the address.
         follows_clock: whether the refresh interval draws it again.
+        is_aside: whether it stays silent without data, because another panel says why.
     """
 
     spot: str
@@ -37,6 +38,7 @@ class Panel:
     body: Body
     options: Callable[[Address], Mapping[str, str]] = no_options
     follows_clock: bool = True
+    is_aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

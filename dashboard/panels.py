@@ -136,8 +136,8 @@ def renew(body: Any, shown: Any, mark: Any) -> Any:
         shown: what the browser remembers, with the ids of its parts.
         mark: what it will remember; gets the ids of the new parts.
     """
-    if body is no_update:
-        return no_update
+    if body is no_update or mark is no_update:  # a failure: nothing new to show
+        return body
     updates = dict(_updates(body))
     mark["parts"] = list(updates)
     if not updates or not shown or shown.get("parts") != mark["parts"]:
@@ -175,6 +175,8 @@ def _mark(view: View | None, scene: Scene) -> dict[str, Any]:
 
 def _body(panel: Panel, view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     if view is not None and view.empty is not None and view.empty.kind != "nothing_connected":
+        if panel.is_aside:
+            return []
         return [empty_state(view.empty, scene)]
     return panel.body(view, scene, services)
 

@@ -21,6 +21,7 @@ from dashboard.figures.base import (
     time_axis,
     times,
 )
+from dashboard.text import interval_text
 from dashboard.theme import BLUE, COUNT_SCALE, SERIES_COLOURS, VERMILION
 
 
@@ -52,6 +53,58 @@ def over_time(
     }
     name = title[:1].upper() + title[1:]
     return Picture(figure, f"{name} over time: {span_words(values, unit)}.")
+
+
+def quantile_over_time(frame: pl.DataFrame, column: str, title: str, look: Look) -> Picture | str:
+    """A quantile over time: a line where it is known, an interval a bin where only buckets are.
+
+    Args:
+        frame: `at`, `column`, and `column` with `_low` and `_high`: bucket edges in seconds; no low
+            edge is the first bucket, no high edge the last.
+        column: the quantile.
+        title: name of the y axis, with its unit.
+        look: zone and clock.
+
+    Returns:
+        The picture, or why there is none.
+    """
+    low, high = f"{column}_low", f"{column}_high"
+    known = any(v is not None for v in numbers(frame, column))
+    if known or low not in frame.columns:
+        return over_time(frame, column, title, "s", look)
+    edges = list(zip(numbers(frame, low), numbers(frame, high), strict=True))
+    if not any(part is not None for edge in edges for part in edge):
+        return "Nothing in this range reports it."
+    at = times(frame, "at", look)
+    # The last bucket has no upper edge: what is known is drawn as a mark, with an arrow up.
+    above = [a if b is None else None for a, b in edges]
+    bars = {
+        "type": "bar",
+        "x": at,
+        "base": [a or 0.0 for a, _ in edges],
+        "y": [None if b is None else b - (a or 0.0) for a, b in edges],
+        "customdata": [interval_text(a, b, "s") for a, b in edges],
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "name": "between bucket edges",
+        "marker": {"color": soft(BLUE, 0.35), "line": {"color": BLUE, "width": 1}},
+    }
+    marks = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": at,
+        "y": above,
+        "name": "at least",
+        "marker": {"symbol": "triangle-up", "size": 9, "color": VERMILION},
+        "hovertemplate": "\N{GREATER-THAN OR EQUAL TO} %{y:.3g} s<extra></extra>",
+    }
+    traces = [bars, marks] if any(v is not None for v in above) else [bars]
+    figure = {
+        "data": traces,
+        "layout": layout(time_axis(look), axis(title, from_zero=True), legend=len(traces) > 1),
+    }
+    last = next(edge for edge in reversed(edges) if edge != (None, None))
+    words = f"from buckets, last {interval_text(*last, 's')}"
+    return Picture(figure, f"{title} over time, an interval in each bin: {words}.")
 
 
 def rate_over_time(frame: pl.DataFrame, look: Look) -> Picture | str:

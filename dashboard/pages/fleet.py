@@ -24,7 +24,7 @@ from dashboard.cards import (
     verdict,
 )
 from dashboard.figures.base import Look, Picture, numbers
-from dashboard.figures.series import over_time
+from dashboard.figures.series import over_time, quantile_over_time
 from dashboard.navigation import Page, Panel
 from dashboard.pages import first_run
 from dashboard.scene import Scene
@@ -41,6 +41,13 @@ def _course(column: str, title: str, unit: str, **axis: Any) -> Draw:
     return draw
 
 
+def _quantile(column: str, title: str) -> Draw:
+    def draw(frame: pl.DataFrame, look: Look) -> Picture | str:
+        return quantile_over_time(frame, column, title, look)
+
+    return draw
+
+
 CHARTS = (
     Chart(
         "rate",
@@ -53,9 +60,9 @@ CHARTS = (
         "ttft",
         "How long until the first token?",
         "sparklines",
-        _course("ttft_p95_seconds", "TTFT p95 (s)", "s"),
-        "95th percentile of the time to first token in each bin. From buckets it is the upper edge "
-        "of the bucket it lies in; a bin without requests is a gap.",
+        _quantile("ttft_p95_seconds", "TTFT p95 (s)"),
+        "95th percentile of the time to first token in each bin. From buckets it is known "
+        "only to lie between two edges, drawn as a bar; a bin without requests is a gap.",
     ),
     Chart(
         "waiting",
@@ -70,7 +77,7 @@ CHARTS = (
         "tpot",
         "How fast is decoding?",
         "sparklines",
-        _course("tpot_p95_seconds", "TPOT p95 (s)", "s"),
+        _quantile("tpot_p95_seconds", "TPOT p95 (s)"),
         "95th percentile of the time per output token, the first token excluded.",
         span=4,
         height=200,

@@ -76,7 +76,7 @@ def tab_links(scene: Scene) -> Sequence[Any]:
     ]
 
 
-_FINDINGS = Panel("workload-findings", "workload_findings", findings_body)
+_FINDINGS = Panel("workload-findings", "workload_findings", findings_body, is_aside=True)
 
 
 def _page(name: str, *panels: Panel) -> Page:

@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs_version
 
 from dashboard import theme
 from dashboard.app import create_dash
+from store.errors import QueryTimeout
 
 ASSETS = Path(theme.__file__).parent / "assets"
 
@@ -138,6 +139,17 @@ def test_an_unexpected_fault_is_said_and_keeps_the_picture(fake, caplog):
     assert answer.status_code in (200, 204)
     assert "failed on the server" in answer.text
     assert any(record.message == "callback_failed" for record in caplog.records)
+
+
+def test_the_very_first_failure_is_an_answer_too(fake):
+    """A page that opens on a failing query says so instead of waiting for ever."""
+    fake.failing = QueryTimeout("the query passed its limit of 10 s")
+    app = create_dash(fake.services())
+    body = panel_request(app, "fleet-main", "/ui/")
+    answer = app.server.test_client().post("/_dash-update-component", json=body)
+    assert answer.status_code == 200
+    assert "passed its limit" in answer.text
+    assert "failed on the server" not in answer.text
 
 
 def test_a_panel_is_filled_by_one_request(app, client):

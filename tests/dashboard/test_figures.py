@@ -12,7 +12,7 @@ import pytest
 
 from dashboard.cards import Chart
 from dashboard.figures.base import Look, Picture, times, utc_text
-from dashboard.figures.series import over_time, week_profile
+from dashboard.figures.series import over_time, quantile_over_time, week_profile
 from dashboard.figures.slo import budget
 from dashboard.figures.sparkline import sparkline
 from dashboard.pages import fleet, slo
@@ -113,6 +113,24 @@ def test_gaps_stay_gaps():
     assert trace["y"] == [1.0, None, None, 2.0]
     assert trace["connectgaps"] is False
     assert "fill" not in trace
+
+
+def test_a_quantile_from_buckets_is_drawn_as_intervals():
+    """Each bin shows its two edges; the open last bucket shows what is at least true."""
+    frame = pl.DataFrame(
+        {
+            "at": [datetime(2026, 1, 1, h) for h in range(4)],
+            "p95": pl.Series([None] * 4, dtype=pl.Float64),
+            "p95_low": [0.2, None, 60.0, None],
+            "p95_high": [0.4, 0.3, None, None],
+        }
+    )
+    picture = quantile_over_time(frame, "p95", "TTFT p95 (s)", LOOK)
+    bars, marks = picture.figure["data"]
+    assert bars["base"][:2] == [0.2, 0.0]
+    assert bars["y"] == pytest.approx([0.2, 0.3, None, None])
+    assert marks["y"] == [None, None, 60.0, None]
+    assert "\u2265 60 s" in picture.summary
 
 
 def test_a_quantity_nobody_reports_is_words():

@@ -9,19 +9,19 @@ import pytest
 
 from analysis.views import VIEWS
 from dashboard.cards import Slot, Unshown, grid
-from dashboard.navigation import NAVIGATION
-from dashboard.panels import answer
-from dashboard.routes import page_of
-from dashboard.scene import scene_of
-from dashboard.shell import (
+from dashboard.controls import (
     age_words,
     filters,
-    navigation,
     range_words,
     refresh_seconds,
     share_search,
     time_controls,
 )
+from dashboard.navigation import NAVIGATION
+from dashboard.panels import answer
+from dashboard.routes import page_of
+from dashboard.scene import scene_of
+from dashboard.shell import navigation
 from dashboard.tables import ROW_LIMIT, table
 from dashboard.url_state import parse
 

@@ -10,6 +10,7 @@ from dash import no_update
 
 from analysis.measure import Empty
 from dashboard import panels
+from dashboard.pages import workload
 from dashboard.pages.fleet import PAGE
 from dashboard.panels import answer
 from dashboard.scene import scene_of
@@ -161,3 +162,13 @@ def test_other_parts_are_built_anew(fake, monkeypatch):
     panels.renew(body, None, mark)
     body, _, later = ask(fake, "?table=rate", shown=mark)
     assert panels.renew(body, mark, later) is body
+
+
+def test_one_reason_is_said_once(fake):
+    """Findings stay silent where the tab below says why it is empty."""
+    fake.empty = Empty("metric_absent", "needs request-level data")
+    services = fake.services()
+    scene = scene_of(services, parse("/ui/workload", "", "/ui/"), "/ui/")
+    parts = workload.PAGES["arrivals"].panels
+    bodies = [answer(part, scene, services, None, beat=False)[0] for part in parts]
+    assert words(bodies).count("needs request-level data") == 1

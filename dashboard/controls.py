@@ -1,0 +1,256 @@
+"""What a viewer turns: source and label filters, time range, zone, refresh. All of it is links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dash import dcc, html
+
+from dashboard.scene import Scene
+from dashboard.services import DataAge
+from dashboard.text import ago, clock_words
+from store.queries.scope import LABELS
+
+RANGES = (
+    ("now-15m", "Last 15 minutes"),
+    ("now-1h", "Last hour"),
+    ("now-6h", "Last 6 hours"),
+    ("now-24h", "Last 24 hours"),
+    ("now-7d", "Last 7 days"),
+    ("now-30d", "Last 30 days"),
+)
+REFRESH_SECONDS = (5, 10, 30, 60)
+DEFAULT_REFRESH_SECONDS = 10
+
+
+def menu(
+    label: str, value: str, inside: Sequence[Any], *, side: str = "left", key: str = ""
+) -> html.Details:
+    """A button that opens a list: a native disclosure, so it works without a script."""
+    words = [html.Span(f"{label} ", className="ss-dim")] if label else []
+    summary = html.Summary(
+        [*words, html.Span(value, className="ss-menu-value")], className="ss-chip"
+    )
+    return html.Details(
+        [summary, html.Div(list(inside), className=f"ss-pop ss-pop-{side}")],
+        className="ss-menu",
+        id=f"shell-menu-{key or label}",
+    )
+
+
+def filters(scene: Scene, values: Mapping[str, Sequence[str]]) -> list[Any]:
+    """Source and label filters as lists of links."""
+    made = [_source_menu(scene)]
+    for name in LABELS:
+        chosen = scene.address.values(name)
+        known = list(dict.fromkeys([*chosen, *values.get(name, ())]))
+        if known:
+            made.append(_label_menu(scene, name, chosen, known))
+    return made
+
+
+def _source_menu(scene: Scene) -> html.Details:
+    chosen = [source.name for source in scene.sources]
+    links = []
+    for source in scene.catalog:
+        note = (
+            f"{source.request_count:,} requests" if source.kind == "trace" else "the running fleet"
+        )
+        on = source.name in chosen
+        href = _source_href(scene, source.name, chosen)
+        links.append(_choice(source.name, href, on=on, note=note))
+    value = ", ".join(chosen) if chosen else "choose"
+    return menu("source", value, links or [html.P("No source yet.")])
+
+
+def _source_href(scene: Scene, name: str, chosen: Sequence[str]) -> str:
+    """Add a source of the same clock, drop a chosen one, else switch to it."""
+    by_name = {source.name: source for source in scene.catalog}
+    if name in chosen and len(chosen) > 1:
+        return scene.here(source=",".join(c for c in chosen if c != name))
+    same = [c for c in chosen if _clock(by_name[c]) == _clock(by_name[name])]
+    if same and name not in chosen:
+        return scene.here(source=",".join([*same, name]))
+    # Another clock: a range of the old one would mean nothing there, nor would its labels.
+    cleared = dict.fromkeys((*LABELS, "from_", "to"))
+    return scene.address.changed(source=name, **cleared).href(scene.prefix)
+
+
+def _clock(source: Any) -> tuple[str, str]:
+    return source.kind, source.clock
+
+
+def _label_menu(
+    scene: Scene, name: str, chosen: Sequence[str], known: Sequence[str]
+) -> html.Details:
+    links = [_choice("all", scene.here(**{name: None}), on=not chosen)]
+    links += [
+        _choice(value, scene.address.toggled(name, value).href(scene.prefix), on=value in chosen)
+        for value in known
+    ]
+    return menu(name, ", ".join(chosen) or "all", links)
+
+
+def _choice(text: str, href: str, *, on: bool, note: str = "") -> html.A:
+    parts: list[Any] = [
+        html.Span("✓" if on else "", className="ss-tick"),
+        html.Span(text, className="ss-choice-text"),
+    ]
+    if note:
+        parts.append(html.Small(note))
+    current: dict[str, Any] = {"aria-current": "true"} if on else {}
+    return html.A(parts, href=href, className="ss-choice", **current)
+
+
+def time_controls(scene: Scene) -> list[Any]:
+    """Time range with its zone, and the refresh interval."""
+    return [_time_menu(scene), _refresh_menu(scene)]
+
+
+def _time_menu(scene: Scene) -> html.Details:
+    inside: list[Any] = []
+    start, end = scene.address.params.get("from"), scene.address.params.get("to", "now")
+    if not scene.is_live:
+        inside.append(_choice("Whole trace", scene.here(from_=None, to=None), on=start is None))
+    for token, words in RANGES:
+        text = words
+        inside.append(
+            _choice(text, scene.here(from_=token, to=None), on=start == token and end == "now")
+        )
+    inside.append(_range_form(scene))
+    inside.append(_zone_choices(scene))
+    return menu("", range_words(scene), inside, side="right", key="time")
+
+
+def _range_form(scene: Scene) -> html.Form:
+    """Any range, typed: `now-24h` or an ISO time. The other parameters ride along hidden."""
+    scope = scene.scope
+    shown = (
+        {"from": f"{scope.start:%Y-%m-%dT%H:%M:%SZ}", "to": f"{scope.end:%Y-%m-%dT%H:%M:%SZ}"}
+        if scope
+        else {}
+    )
+    fields: list[Any] = []
+    for name in ("from", "to"):
+        value = scene.address.params.get(name) or shown.get(name, "")
+        fields.append(
+            html.Label(
+                [
+                    name,
+                    dcc.Input(
+                        name=name, value=value, type="text", id=f"shell-{name}", autoComplete="off"
+                    ),
+                ]
+            )
+        )
+    return html.Form(
+        [*fields, html.Button("Show", className="ss-button is-small", type="submit")],
+        action=scene.here(from_=None, to=None),
+        className="ss-range-form",
+    )
+
+
+def _zone_choices(scene: Scene) -> html.Div:
+    if scene.clock != "utc":
+        return html.Div(
+            f"Times are the trace's own: {clock_words(scene.clock, scene.zone)}.",
+            className="ss-zone ss-dim",
+        )
+    return html.Div(
+        [
+            _choice("UTC", scene.here(tz=None), on=scene.zone.key == "UTC"),
+            html.A(
+                [
+                    html.Span("✓" if scene.zone.key != "UTC" else "", className="ss-tick"),
+                    "Zone of this browser",
+                ],
+                href=scene.here(tz="browser"),
+                className="ss-choice",
+            ),
+        ],
+        className="ss-zone",
+    )
+
+
+def range_words(scene: Scene) -> str:
+    """The range in words: a preset's name, a day of the trace, or both ends."""
+    start, end = scene.address.params.get("from"), scene.address.params.get("to", "now")
+    if scene.scope is None:
+        return "range not understood"
+    if scene.is_live:
+        name = dict(RANGES).get(start or "now-6h") if end == "now" else None
+        return f"{name} · {scene.zone.key}" if name else _both_ends(scene)
+    return f"trace time, {_trace_days(scene)}"
+
+
+def _both_ends(scene: Scene) -> str:
+    if scene.scope is None:
+        return ""
+    start, end = scene.scope.start.astimezone(scene.zone), scene.scope.end.astimezone(scene.zone)
+    same = start.date() == end.date()
+    return f"{start:%-d %b %H:%M} to {end:{'%H:%M' if same else '%-d %b %H:%M'}} · {scene.zone.key}"
+
+
+def _trace_days(scene: Scene) -> str:
+    """Where in its trace a range lies: "day 3 of 121"."""
+    firsts = [s.first_at for s in scene.sources if s.first_at]
+    lasts = [s.last_at for s in scene.sources if s.last_at]
+    if not firsts or not lasts or scene.scope is None:
+        return "empty"
+    total = (max(lasts) - min(firsts)).days + 1
+    first = (scene.scope.start - min(firsts)).days + 1
+    last = min(total, (scene.scope.end - min(firsts)).days + 1)
+    if total == 1 and scene.clock != "relative":
+        return _both_ends(scene)
+    days = f"day {first}" if first == last else f"days {first} to {last}"
+    return f"{days} of {total}"
+
+
+def _refresh_menu(scene: Scene) -> html.Details:
+    seconds = refresh_seconds(scene)
+    links = [_choice("off", scene.here(refresh="off"), on=seconds == 0)]
+    links += [
+        _choice(f"every {s} s", scene.here(refresh=str(s)), on=seconds == s)
+        for s in REFRESH_SECONDS
+    ]
+    return menu("refresh", f"{seconds} s" if seconds else "off", links, side="right")
+
+
+def refresh_seconds(scene: Scene) -> int:
+    """The refresh interval in force; 0 is off. Traces do not move, so they start with off."""
+    text = scene.address.params.get("refresh", "")
+    if text == "off":
+        return 0
+    if text.isdigit() and int(text) in REFRESH_SECONDS:
+        return int(text)
+    return DEFAULT_REFRESH_SECONDS if scene.is_live else 0
+
+
+def age_words(scene: Scene, age: DataAge) -> list[Any]:
+    """How old the data is, always in sight."""
+    if not scene.is_live:
+        return [html.Span(className="ss-dot"), "Trace, not live"]
+    if age.newest_at is None:
+        words = (
+            "no live sample yet" if age.total == 0 else f"no sample yet from {age.total} targets"
+        )
+        return [html.Span(className="ss-dot"), words]
+    seconds = (scene.now - age.newest_at).total_seconds()
+    stale = seconds > age.stale_after_seconds
+    dot = html.Span(className=f"ss-dot is-{'stale' if stale else 'fresh'}")
+    lead = "Stale: newest" if stale else "Newest"
+    words = f"{lead} sample {ago(seconds)} · {age.fresh}/{age.total} targets"
+    return [dot, words]
+
+
+def share_search(scene: Scene) -> str:
+    """The address of this page with absolute times."""
+    if scene.scope is None:
+        return scene.address.href(scene.prefix)
+    start, end = (
+        f"{scene.scope.start:%Y-%m-%dT%H:%M:%S.%fZ}",
+        f"{scene.scope.end:%Y-%m-%dT%H:%M:%S.%fZ}",
+    )
+    sources = ",".join(source.name for source in scene.sources)
+    return scene.here(source=sources or None, from_=start, to=end)
