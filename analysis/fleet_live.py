@@ -77,9 +77,10 @@ def from_scrapes(reader: Reader, scope: Scope, width_seconds: int) -> FleetPart 
     """
     if LIVE_SOURCE_ID not in scope.source_ids:
         return None
-    scraped = _read(reader, scope, width_seconds)
-    if scraped.targets.is_empty():
+    targets = _targets(reader, scope)
+    if targets.is_empty():
         return None
+    scraped = _read(reader, scope, targets, width_seconds)
     instances = _instances(scraped, scope)
     return FleetPart(
         _measures(scraped, instances),
@@ -90,7 +91,8 @@ def from_scrapes(reader: Reader, scope: Scope, width_seconds: int) -> FleetPart 
     )
 
 
-def _read(reader: Reader, scope: Scope, width_seconds: int) -> Scraped:
+def _targets(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """The targets of a scope with instance, state and why, as seen at its end."""
     found = telemetry.targets(reader, scope.end)
     end = scope.end.replace(tzinfo=None)
     rows = [
@@ -121,7 +123,10 @@ def _read(reader: Reader, scope: Scope, width_seconds: int) -> Scraped:
         "state": pl.String,
         "why": pl.String,
     }
-    targets = pl.DataFrame(rows, schema=schema)
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _read(reader: Reader, scope: Scope, targets: pl.DataFrame, width_seconds: int) -> Scraped:
     ids = targets["target_id"].to_list()
     span = (scope.start, scope.end, width_seconds, _anchor(scope, width_seconds))
     interval = targets["interval_seconds"].max()
