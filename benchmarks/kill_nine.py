@@ -137,9 +137,7 @@ def _post(client: httpx2.Client, log: Log) -> bool:
     log.sent += 1
     began = time.perf_counter()
     try:
-        answer = client.post(
-            "/api/v1/imports", content=buffer.getvalue(), params={"source": "kill-nine"}
-        )
+        answer = client.post("/api/v1/imports", content=buffer.getvalue())
     except httpx2.HTTPError:
         return False
     if answer.status_code not in {200, 201}:
