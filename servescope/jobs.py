@@ -32,13 +32,11 @@ class Job:
         name: unique, lower case with underscores.
         period_seconds: > 0; from one start to the next.
         work: called in a worker thread; returns details for the record, or None.
-        quiet: whether a run without details leaves no row (for jobs of a few seconds' period).
     """
 
     name: str
     period_seconds: float
     work: Callable[[], Details]
-    quiet: bool = False
 
 
 class RowWriter(Protocol):
@@ -113,14 +111,8 @@ class JobRunner:
             self._record(job, started_at, seconds, "failed", self._failing[job.name])
             return
         self._failing.pop(job.name, None)
-        if details is not None or not job.quiet:
-            seconds = self._clock.monotonic() - began
-            self._record(job, started_at, seconds, "done", None, details)
-        else:
-            self._count(job.name, "done")
-
-    def _count(self, name: str, outcome: str) -> None:
-        self.runs[name, outcome] = self.runs.get((name, outcome), 0) + 1
+        seconds = self._clock.monotonic() - began
+        self._record(job, started_at, seconds, "done", None, details)
 
     def _record(
         self,
@@ -131,7 +123,7 @@ class JobRunner:
         error: str | None,
         details: Details = None,
     ) -> None:
-        self._count(job.name, outcome)
+        self.runs[job.name, outcome] = self.runs.get((job.name, outcome), 0) + 1
         row = {
             "job": job.name,
             "started_at": naive(started_at),

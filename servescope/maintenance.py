@@ -18,7 +18,7 @@ CHECKPOINT_SECONDS = 300.0
 
 
 def jobs_for(runtime: Runtime) -> list[Job]:
-    """The jobs of a server over this runtime; each leaves a row only when it did something."""
+    """The jobs of a server over this runtime."""
     writer, settings, clock = runtime.database.writer, runtime.config.store, runtime.clock
 
     def roll_up() -> Mapping[str, Any] | None:
@@ -39,7 +39,7 @@ def jobs_for(runtime: Runtime) -> list[Job]:
         retention.checkpoint(writer)
 
     return [
-        Job("rollup", ROLLUP_SECONDS, roll_up, quiet=True),
+        Job("rollup", ROLLUP_SECONDS, roll_up),
         Job("retention", RETENTION_SECONDS, forget),
-        Job("checkpoint", CHECKPOINT_SECONDS, checkpoint, quiet=True),
+        Job("checkpoint", CHECKPOINT_SECONDS, checkpoint),
     ]

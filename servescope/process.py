@@ -84,7 +84,7 @@ def run(
     Raises:
         ServescopeError: it could not start; the log says why.
     """
-    app = create_app(runtime, wsgi_ui=dashboard_server(runtime), lifespan=_lifespan(runtime))
+    app = create_app(runtime, wsgi_ui=dashboard_server(runtime), lifespan=serving(runtime))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="on",
         timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=30, ws="none",
@@ -144,19 +144,21 @@ async def _serve(server: _Server, sock: socket.socket, on_ready: Callable[[], No
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    serving = asyncio.create_task(server.serve(sockets=[sock]))
-    while not server.started and not serving.done():
-        await asyncio.wait({serving}, timeout=0.02)
+    running = asyncio.create_task(server.serve(sockets=[sock]))
+    while not server.started and not running.done():
+        await asyncio.wait({running}, timeout=0.02)
     started = server.started
     if started:
         on_ready()
     with suppress(asyncio.CancelledError):
-        await serving
+        await running
     if not started:
         raise ServescopeError("the server did not start", hint="the lines above say why")
 
 
-def _lifespan(runtime: Runtime) -> Lifespan:
+def serving(runtime: Runtime) -> Lifespan:
+    """What starts and stops scraping and jobs with the server."""
+
     @asynccontextmanager
     async def beside(app: FastAPI) -> AsyncIterator[None]:
         del app

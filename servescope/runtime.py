@@ -185,13 +185,19 @@ class Runtime:
             return now
         return datetime.fromtimestamp(now.timestamp() // step * step, UTC)
 
-    def scope(self, params: Mapping[str, str]) -> Scope:
+    def scope(self, params: Mapping[str, str], *, shared: bool = True) -> Scope:
         """The scope that URL, API or CLI parameters mean; other names are ignored.
+
+        Args:
+            params: the parameters.
+            shared: whether "now" is rounded, so that those who ask together share one answer;
+                False for recorded rows, whose newest should not be missed.
 
         Raises:
             InputError: unknown source, sources of different clocks, bad time or empty range.
         """
-        return resolve(params, self.catalog(), self.now())
+        now = self.now() if shared else self.clock.now()
+        return resolve(params, self.catalog(), now)
 
     def view(
         self, name: str, params: Mapping[str, str], options: Mapping[str, str] | None = None

@@ -108,7 +108,7 @@ def export_requests(
     ] = "parquet",
 ) -> Response:
     """Requests of a scope as a file in a public format, streamed."""
-    return exporting.response(runtime, runtime.scope(scope), form)
+    return exporting.response(runtime, runtime.scope(scope, shared=False), form)
 
 
 def _admin(runtime: Runtime, frame: str, form: negotiate.Format) -> Response:

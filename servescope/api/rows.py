@@ -73,7 +73,7 @@ def get_requests(
 ) -> Response:
     """Requests as they were recorded, a page at a time."""
     limit, offset = page
-    chosen = runtime.scope(scope)
+    chosen = runtime.scope(scope, shared=False)
     statuses = tuple(part.strip() for part in (status or "").split(",") if part.strip())
     frame = rows.requests_page(
         runtime.database.reader, chosen, limit=limit + 1, offset=offset, sort=sort, status=statuses
@@ -102,7 +102,7 @@ def get_samples(
 ) -> Response:
     """Samples scraped from live targets, oldest first. Counters are cumulative, as exposed."""
     limit, offset = page
-    chosen = runtime.scope({**scope, "source": "live"})
+    chosen = runtime.scope({**scope, "source": "live"}, shared=False)
     frame = rows.samples_page(
         runtime.database.reader, chosen.start, chosen.end,
         signal=signal, target=target, limit=limit + 1, offset=offset,

@@ -56,7 +56,7 @@ def run_export(
             chunks = exporting.from_server(way.client, way.url, params, form)
         else:
             assert isinstance(way, access.FileAccess)  # noqa: S101 - there are two
-            chunks = exporting.chunks(way.runtime, way.runtime.scope(params), form)
+            chunks = exporting.chunks(way.runtime, way.runtime.scope(params, shared=False), form)
         if str(to) == "-":
             for chunk in chunks:
                 sys.stdout.buffer.write(chunk)

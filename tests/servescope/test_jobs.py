@@ -102,20 +102,6 @@ async def test_a_failure_is_recorded_and_the_next_run_heals_it(clock):
     assert [row["outcome"] for row in rows.rows] == ["failed", "done"]
 
 
-async def test_a_quiet_job_leaves_a_row_only_when_it_did_something(clock):
-    """A job of every few seconds does not fill the table."""
-    rows, found = Rows(), [None, {"buckets": 2}]
-    runner = JobRunner([Job("rollup", 5, lambda: found.pop(0), quiet=True)], rows, clock)
-    runner.start()
-    await settle(1)
-    for _ in range(2):
-        clock.advance(5)
-        await settle()
-    await runner.aclose()
-    assert [row["details"] for row in rows.rows] == ['{"buckets": 2}']
-    assert runner.runs == {("rollup", "done"): 2}
-
-
 async def test_closing_is_safe_twice_and_without_a_start(clock):
     """Shutdown paths may cross."""
     runner = JobRunner([Job("tidy", 60, lambda: None)], Rows(), clock)
