@@ -23,6 +23,7 @@ from store.queries import slo as slo_queries
 from store.queries import slo_rolled
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
+from store.rollup import BUCKET_SECONDS
 
 # Scrapes are seconds apart: finer bins would be mostly holes.
 SHORTEST_LIVE_BIN_SECONDS = 10
@@ -43,7 +44,7 @@ def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
     Frames: `sparklines`, `models`, `instances`, `events`; columns in `analysis.fleet_part`.
     """
     chosen = applicable(reader, slos, scope)
-    width = scope.bin_seconds(SPARKLINE_BINS)
+    width = _sparkline_width_seconds(scope)
     if LIVE_SOURCE_ID in scope.source_ids:
         width = max(width, SHORTEST_LIVE_BIN_SECONDS)
     rows = from_rows(reader, scope, chosen, width)
@@ -67,6 +68,12 @@ def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
         why_empty(reader, scope) if rows is None and live is None else None,
         _plain_sql(scope, width) if rows is not None else whole.sql,
     )
+
+
+def _sparkline_width_seconds(scope: Scope) -> int:
+    """About a hundred bins; from ten minutes on, whole buckets of the roll-up."""
+    width = scope.bin_seconds(SPARKLINE_BINS)
+    return width if width < BUCKET_SECONDS else -(-width // BUCKET_SECONDS) * BUCKET_SECONDS
 
 
 def _plain_sql(scope: Scope, width_seconds: int) -> dict[str, str]:
@@ -112,10 +119,12 @@ def _trouble(reader: Reader, scope: Scope, status: SloStatus, counted: Counted) 
     if since:
         parts.append(f"burning {since}")
     if status.basis == "requests":
-        start = scope.end - timedelta(seconds=slo.window_seconds)
+        reach = min(slo.window_seconds, DAY_SECONDS)
         rule = good_rule(slo, slo_queries.source_ids(reader))
-        found = slo_rolled.spent(reader, scope, [rule], start, scope.end)
-        parts += [text.removesuffix(".") for text in contributor(slo_frames.spent_by(found))]
+        start = scope.end - timedelta(seconds=reach)
+        spent = slo_frames.spent_by(slo_rolled.spent(reader, scope, [rule], start, scope.end))
+        when = f" of the last {short_window(reach)}"
+        parts += [text.removesuffix(".") for text in contributor(spent, when)]
     return "; ".join(parts) + "."
 
 

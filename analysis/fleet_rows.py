@@ -30,6 +30,8 @@ from store.queries.slo import GoodRule
 from store.reader import Reader
 
 P95 = 0.95
+# From half a day on the roll-ups are cheaper than the rows.
+ROLLED_FROM_SECONDS = 43_200
 # A bin at the edge of the range of which less was recorded says too little about a rate.
 SHORTEST_COVER_RATIO = 0.2
 INSTANCES_SECONDS = 86_400
@@ -160,9 +162,12 @@ def _workloads(reader: Reader, scope: Scope, width_seconds: int) -> tuple[str, p
     Returns:
         "model", "route" or "source"; and the counts with a column workload.
     """
+    use: rollup.Use = "rollup" if scope.seconds >= ROLLED_FROM_SECONDS else "auto"
     labels: tuple[Literal["model"], Literal["route"]] = ("model", "route")
     for label in labels:
-        found = rollup.counts(reader, scope, QUANTITIES, width_seconds, by=label, sums=SUMS)
+        found = rollup.counts(
+            reader, scope, QUANTITIES, width_seconds, by=label, sums=SUMS, use=use
+        )
         if found[label].null_count() < found.height or found.is_empty():
             unnamed = pl.col(label).fill_null(f"(no {label})")
             return label, found.with_columns(workload=unnamed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 
@@ -47,7 +48,8 @@ class Counted:
     """Counts of one SLO in bins that reach back from `end`.
 
     Attributes:
-        bins: bin (0 ends at `end`), good_low, good_high, attempted, undetermined, measured.
+        bins: bin (0 ends at `end`), good_low, good_high, attempted, undetermined, measured; sorted
+            by bin.
         width_seconds: width of a bin.
         end: aware UTC.
         basis: "requests" (rows) or "buckets" (engine histograms or counters).
@@ -66,6 +68,7 @@ class Counted:
         """The counts of [end - ago - seconds, end - ago), in whole bins."""
         first = round(ago_seconds / self.width_seconds)
         last = first + max(1, round(seconds / self.width_seconds))
-        kept = self.bins.filter((pl.col("bin") >= first) & (pl.col("bin") < last))
+        # A status asks for a dozen windows: slices of sorted arrays, not a dozen filters.
+        low, high = np.searchsorted(self.bins["bin"].to_numpy(), [first, last])
         names = ("good_low", "good_high", "attempted", "undetermined", "measured")
-        return Tally(*(float(kept[name].sum()) for name in names))
+        return Tally(*(float(self.bins[name].to_numpy()[low:high].sum()) for name in names))

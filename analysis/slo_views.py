@@ -264,7 +264,7 @@ def threshold_bins(
     )
 
 
-def contributor(spent: pl.DataFrame) -> list[str]:
+def contributor(spent: pl.DataFrame, when: str = "") -> list[str]:
     """Who spent the budget out of proportion, if anybody did, as a sentence.
 
     At least 20 bad requests and 1.5 times the share of the traffic.
@@ -276,7 +276,7 @@ def contributor(spent: pl.DataFrame) -> list[str]:
         return []
     row = stand_out.row(0, named=True)
     return [
-        f"{row['bad_share_ratio'] * 100:.0f} % of the bad requests are"
+        f"{row['bad_share_ratio'] * 100:.0f} % of the bad requests{when} are"
         f" {_called(row['dimension'], row['value'])},"
         f" which is {row['traffic_share_ratio'] * 100:.0f} % of the traffic."
     ]

@@ -66,7 +66,10 @@ def test_the_verdict_names_the_worst_slo_and_who_spent_it(database, add_requests
     )
     verdict = fleet(database.reader, live_scope, slos=[SLO]).sentences[0]
     assert verdict.startswith("chat is exhausted")
-    assert "100 % of the bad requests are model b, which is 25 % of the traffic" in verdict
+    assert (
+        "100 % of the bad requests of the last 1 d are model b, which is 25 % of the traffic"
+        in verdict
+    )
     assert "burning" in verdict
 
 
