@@ -81,24 +81,17 @@ class JobRunner:
         """Jobs whose last run failed, with the error."""
         return dict(self._failing)
 
-    async def run_now(self, name: str) -> None:
-        """Run a job once, now; a job that is running is skipped."""
-        job = next(job for job in self.jobs if job.name == name)
-        await self._launch(job)
-
     async def _repeat(self, job: Job) -> None:
         while True:
             await self._clock.sleep(job.period_seconds)
             self._launch(job)
 
-    def _launch(self, job: Job) -> asyncio.Task[None]:
+    def _launch(self, job: Job) -> None:
         running = self._running.get(job.name)
         if running is not None and not running.done():
             self._record(job, self._clock.now(), None, "skipped", "the previous run still goes on")
-            return running
-        task = asyncio.create_task(self._run(job))
-        self._running[job.name] = task
-        return task
+            return
+        self._running[job.name] = asyncio.create_task(self._run(job))
 
     async def _run(self, job: Job) -> None:
         started_at, began = self._clock.now(), self._clock.monotonic()

@@ -15,6 +15,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from analysis.views import VIEWS
 from dashboard.services import Services
 from servescope.collecting import TargetCollecting
 from servescope.importing import load_example
@@ -165,15 +166,23 @@ def serving(runtime: Runtime) -> Lifespan:
         collecting = TargetCollecting(runtime.database, runtime.config, runtime.clock)
         jobs = JobRunner(jobs_for(runtime), runtime.database.writer, runtime.clock)
         runtime.beside = Beside(jobs, collecting)
+        warming = asyncio.create_task(asyncio.to_thread(_warm))
         try:
             await collecting.start()
             jobs.start()
             yield
         finally:
+            await warming
             await jobs.aclose()
             await collecting.aclose()
 
     return beside
+
+
+def _warm() -> None:
+    """Import what the views need, so that the first viewer does not wait for scipy."""
+    for spec in VIEWS.values():
+        spec.function()
 
 
 def _listening(address: str, port: int) -> socket.socket:
