@@ -34,13 +34,23 @@ import polars as pl
 
 ROOT = Path(__file__).parents[1]
 REFRESH_SECONDS = 5.0
-HEALTH_SECONDS = 0.1
 READY_SECONDS = 60.0
 VIEWS = ("fleet", "slo_list")
 LIMITS_SECONDS = {"24 h": 0.5, "30 d": 1.2}
 HEALTH_LIMIT_SECONDS = 0.020
 # The rows that arrive; one upload a second, as a collector's batches come.
 ROWS_PER_UPLOAD = 200
+_HEALTH = """
+import time, httpx2
+client = httpx2.Client(base_url="{url}", timeout=60)
+client.get("/api/v1/health")
+until = time.monotonic() + {seconds}
+while time.monotonic() < until:
+    began = time.perf_counter()
+    client.get("/api/v1/health").raise_for_status()
+    print(time.perf_counter() - began)
+    time.sleep(0.1)
+"""
 
 
 class Load:
@@ -76,9 +86,13 @@ class Load:
             await asyncio.sleep(max(0.0, rest))
 
     async def _health(self) -> None:
-        while time.monotonic() < self._until:
-            await self._ask(self.health, "GET", "/api/v1/health")
-            await asyncio.sleep(HEALTH_SECONDS)
+        # A process of its own: what the viewers' answers cost this one must not count.
+        code = _HEALTH.format(url=self._client.base_url, seconds=self._until - time.monotonic())
+        asker = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+        )
+        told, _ = await asker.communicate()
+        self.health = [float(word) for word in told.split()]
 
     async def _uploads(self) -> None:
         sent = 0
