@@ -57,7 +57,11 @@ def bind(listen: str) -> socket.socket:
                 hint="choose another HOST:PORT",
             ) from error  # fmt: skip
         free = _next_free(address, port)
-        advice = f"port {free} is free: use --listen {host}:{free}" if free else "choose another"
+        advice = (
+            f"port {free} is free: use --listen {host}:{free}, or --port {free} for the demo"
+            if free
+            else "choose another"
+        )
         raise ConfigError(
             f"port {port} is taken by another program", where="server.listen", hint=advice
         ) from error
