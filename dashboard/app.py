@@ -151,6 +151,12 @@ def _register_clientside(app: Dash) -> None:
         prevent_initial_call=True,
     )
     app.clientside_callback(  # type: ignore[no-untyped-call]
+        "function () { return window.servescope.crosshair(); }",
+        Output("shell-crosshair", "data"),
+        Input({"type": "graph", "key": ALL}, "hoverData"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(  # type: ignore[no-untyped-call]
         "function (n) { return Boolean(n); }",
         Output("shell-help", "opened"),
         Input("shell-help-open", "n_clicks"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+import zlib
 from dataclasses import dataclass, field
 
 from flask import Flask, Request, Response, request
@@ -24,7 +25,7 @@ class Compressor:
     the compressed form of each static address is kept (a few hundred kilobytes in all).
     """
 
-    _kept: dict[str, bytes] = field(default_factory=dict)
+    _kept: dict[tuple[str, int], bytes] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def install(self, server: Flask) -> None:
@@ -41,16 +42,15 @@ class Compressor:
         response.close()  # the file behind it has been read to its end
         if len(body) < _SMALLEST_BYTES:
             return response
-        packed = (
-            self._static(request.full_path, body) if static else gzip.compress(body, _ANSWER_LEVEL)
-        )
+        packed = self._static(request.path, body) if static else gzip.compress(body, _ANSWER_LEVEL)
         response.set_data(packed)
         response.headers["Content-Encoding"] = "gzip"
         response.headers["Content-Length"] = str(len(packed))
         response.headers.add("Vary", "Accept-Encoding")
         return response
 
-    def _static(self, key: str, body: bytes) -> bytes:
+    def _static(self, path: str, body: bytes) -> bytes:
+        key = (path, zlib.crc32(body))
         with self._lock:
             known = self._kept.get(key)
         if known is not None:

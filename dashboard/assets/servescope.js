@@ -130,6 +130,35 @@
     }
   });
 
+  /* One crosshair through all time charts: a line over each, at the time under the pointer --- */
+
+  function crosshairAt(time) {
+    document.querySelectorAll(".ss-graph").forEach(function (graph) {
+      var plot = graph.querySelector(".js-plotly-plot");
+      var layout = plot && plot._fullLayout;
+      var line = graph.querySelector(".ss-crosshair");
+      if (!time || !layout || !layout.xaxis || layout.xaxis.type !== "date") {
+        if (line) { line.remove(); }
+        return;
+      }
+      var axis = layout.xaxis;
+      var at = axis.d2p(time);
+      if (!(at >= 0 && at <= axis._length)) { if (line) { line.remove(); } return; }
+      if (!line) {
+        line = document.createElement("div");
+        line.className = "ss-crosshair";
+        graph.appendChild(line);
+      }
+      line.style.left = axis._offset + at + "px";
+      line.style.top = layout._size.t + "px";
+      line.style.height = layout._size.h + "px";
+    });
+  }
+
+  document.addEventListener("mouseover", function (event) {
+    if (!event.target.closest(".ss-graph")) { crosshairAt(null); }
+  });
+
   /* What clientside callbacks call -------------------------------------------------------- */
 
   window.servescope = {
@@ -143,6 +172,13 @@
       });
       var closed = !asked || !now.collapsed.mobile;
       return Object.assign({}, now, { collapsed: { mobile: closed } });
+    },
+    crosshair: function () {
+      window.dash_clientside.callback_context.triggered.forEach(function (t) {
+        var point = t.value && t.value.points && t.value.points[0];
+        crosshairAt(point && typeof point.x === "string" ? point.x : null);
+      });
+      return window.dash_clientside.no_update;
     },
     /* Dragging over a time axis: hand the new range to the server, which knows its zone. */
     zoom: function () {

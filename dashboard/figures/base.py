@@ -158,9 +158,15 @@ def line(x: Sequence[Any], y: Sequence[Any], name: str = "", index: int = 0, **m
         "line": style,
         "connectgaps": False,
     }
-    if len(y) <= 2:
-        made |= {"mode": "lines+markers"}
+    if _has_lone_point(y):  # a line needs two: alone, a point would not be seen
+        made |= {"mode": "lines+markers", "marker": {"size": 4}}
     return made | more
+
+
+def _has_lone_point(y: Sequence[Any]) -> bool:
+    padded = [None, *y, None]
+    triples = zip(padded, padded[1:], padded[2:], strict=False)
+    return any(a is None and b is not None and c is None for a, b, c in triples)
 
 
 def band(

@@ -86,7 +86,7 @@ def quantile_over_time(frame: pl.DataFrame, column: str, title: str, look: Look)
         "customdata": [interval_text(a, b, "s") for a, b in edges],
         "hovertemplate": "%{customdata}<extra></extra>",
         "name": "between bucket edges",
-        "marker": {"color": soft(BLUE, 0.35), "line": {"color": BLUE, "width": 1}},
+        "marker": {"color": soft(BLUE, 0.6)},
     }
     marks = {
         "type": "scatter",
@@ -100,7 +100,9 @@ def quantile_over_time(frame: pl.DataFrame, column: str, title: str, look: Look)
     traces = [bars, marks] if any(v is not None for v in above) else [bars]
     figure = {
         "data": traces,
-        "layout": layout(time_axis(look), axis(title, from_zero=True), legend=len(traces) > 1),
+        "layout": layout(
+            time_axis(look), axis(title, from_zero=True), legend=len(traces) > 1, bargap=0
+        ),
     }
     last = next(edge for edge in reversed(edges) if edge != (None, None))
     words = f"from buckets, last {interval_text(*last, 's')}"

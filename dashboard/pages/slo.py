@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 from dash import html
 
-from analysis.measure import View
+from analysis.measure import Measure, View
 from dashboard.cards import (
     Chart,
     Slot,
@@ -71,9 +72,7 @@ def list_body(view: View | None, scene: Scene, services: Services) -> Sequence[A
         "budget_left_ratio": lambda row: budget_bar(row["budget_left_ratio"]),
         "burn_1h": lambda row: _burn_text(row["burn_1h"]),
         "burn_6h": lambda row: _burn_text(row["burn_6h"]),
-        "exhausted_at": lambda row: (
-            scene.when(row["exhausted_at"]) if row["exhausted_at"] else "not in sight"
-        ),
+        "exhausted_at": lambda row: _exhausted_text(row, scene),
     }
     heads = {
         "name": "Objective",
@@ -229,12 +228,18 @@ def detail_body(view: View | None, scene: Scene, services: Services) -> Sequence
     row = tiles(
         tile("Attainment", view.measures.get("attainment_ratio")),
         tile("Budget left", view.measures.get("budget_left_ratio"), tone=_budget_tone(view)),
-        tile("Burn, last hour", view.measures.get("burn_1h")),
-        tile("Burn, last 6 hours", view.measures.get("burn_6h")),
+        tile("Burn, last hour", _burn(view, "burn_1h")),
+        tile("Burn, last 6 hours", _burn(view, "burn_6h")),
     )
     cards = [chart_card(view, chart, scene, options) for chart in DETAIL_CHARTS]
     parts = [verdict(view.sentences), row, grid(*cards, _alerts_card(view, scene, options))]
     return [part for part in parts if part is not None]
+
+
+def _burn(view: View, key: str) -> Measure | None:
+    """A burn rate counts how many times too fast the budget goes; it is no percentage."""
+    measure = view.measures.get(key)
+    return None if measure is None else replace(measure, unit="\N{MULTIPLICATION SIGN}")
 
 
 def _budget_tone(view: View) -> str:

@@ -67,7 +67,11 @@ def served() -> Iterator[SimpleNamespace]:
     server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    yield SimpleNamespace(fake=fake, url=f"http://127.0.0.1:{port}", started=lambda: server.started)
+    for _ in range(200):
+        if server.started:
+            break
+        threading.Event().wait(0.05)
+    yield SimpleNamespace(fake=fake, url=f"http://127.0.0.1:{port}")
     server.should_exit = True
     thread.join(timeout=10)
 

@@ -126,6 +126,20 @@ def test_dragging_over_a_time_axis_moves_the_whole_page(visit):
     expect(page.locator("#shell-menu-time summary")).to_contain_text("Last 6 hours")
 
 
+def test_one_crosshair_runs_through_all_time_charts(visit):
+    """What happened elsewhere at the moment under the pointer is seen at once."""
+    visitor = visit()
+    visitor.open("/ui/?refresh=off")
+    page = visitor.page
+    box = page.locator("#card-rate .nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.5)
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    expect(page.locator(".ss-crosshair")).to_have_count(5)
+    page.locator("h1").hover()
+    expect(page.locator(".ss-crosshair")).to_have_count(0)
+    assert visitor.troubles == []
+
+
 def test_a_failing_query_keeps_the_picture_and_retry_brings_it_back(visit, served):
     """Greyed, with its age, the cause and a button."""
     visitor = visit()

@@ -115,6 +115,14 @@ def test_gaps_stay_gaps():
     assert "fill" not in trace
 
 
+def test_a_single_known_bin_is_seen():
+    """The first sample of a new fleet is a dot, not an invisible line of no length."""
+    at = [datetime(2026, 1, 1, h) for h in range(3)]
+    frame = pl.DataFrame({"at": at, "v": [None, 3.0, None]})
+    picture = over_time(frame, "v", "v (s)", "s", LOOK)
+    assert "markers" in picture.figure["data"][0]["mode"]
+
+
 def test_a_quantile_from_buckets_is_drawn_as_intervals():
     """Each bin shows its two edges; the open last bucket shows what is at least true."""
     frame = pl.DataFrame(
