@@ -110,14 +110,12 @@ def time_controls(scene: Scene) -> list[Any]:
 
 def _time_menu(scene: Scene) -> html.Details:
     inside: list[Any] = []
-    start, end = scene.address.params.get("from"), scene.address.params.get("to", "now")
     if not scene.is_live:
-        inside.append(_choice("Whole trace", scene.here(from_=None, to=None), on=start is None))
+        whole = "from" not in scene.address.params
+        inside.append(_choice("Whole trace", scene.here(from_=None, to=None), on=whole))
+    shown = _preset(scene)
     for token, words in RANGES:
-        text = words
-        inside.append(
-            _choice(text, scene.here(from_=token, to=None), on=start == token and end == "now")
-        )
+        inside.append(_choice(words, scene.here(from_=token, to=None), on=token == shown))
     inside.append(_range_form(scene))
     inside.append(_zone_choices(scene))
     return menu("", range_words(scene), inside, side="right", key="time")
@@ -175,13 +173,19 @@ def _zone_choices(scene: Scene) -> html.Div:
 
 def range_words(scene: Scene) -> str:
     """The range in words: a preset's name, a day of the trace, or both ends."""
-    start, end = scene.address.params.get("from"), scene.address.params.get("to", "now")
     if scene.scope is None:
         return "range not understood"
     if scene.is_live:
-        name = dict(RANGES).get(start or "now-6h") if end == "now" else None
+        name = dict(RANGES).get(_preset(scene))
         return f"{name} · {scene.zone.key}" if name else _both_ends(scene)
     return f"trace time, {_trace_days(scene)}"
+
+
+def _preset(scene: Scene) -> str:
+    """The preset in force, "" when both ends were typed; live data starts with six hours."""
+    if scene.address.params.get("to", "now") != "now":
+        return ""
+    return scene.address.params.get("from", "now-6h" if scene.is_live else "")
 
 
 def _both_ends(scene: Scene) -> str:

@@ -218,6 +218,7 @@ def test_time_choices_are_addresses(fake):
     text = words(time_controls(scene_at(fake, "/ui/", "?model=m")))
     assert "/ui/?model=m&from=now-24h" in text
     assert "tz=browser" in text
+    assert text.count('"aria-current": "true"') == 3  # six hours, UTC, every 10 s
 
 
 def test_a_row_of_cards_leaves_no_hole():
