@@ -89,8 +89,9 @@ def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
         Output("shell-tick", "disabled"),
         Input("shell-url", "pathname"),
         Input("shell-url", "search"),
+        Input("shell-sources", "data"),
     )
-    def frame(pathname: str, search: str) -> tuple[Any, ...]:
+    def frame(pathname: str, search: str, sources: object) -> tuple[Any, ...]:
         scene = scene_of(services, parse(pathname, search, prefix), prefix)
         seconds = refresh_seconds(scene)
         return (

@@ -62,6 +62,7 @@ def shell(version: str) -> dmc.MantineProvider:
             dcc.Interval(id="shell-tick", disabled=True),
             dcc.Store(id="shell-pulse"),
             dcc.Store(id="shell-zoom"),
+            dcc.Store(id="shell-sources"),
             dcc.Store(id="shell-crosshair"),
             frame,
             _help(version),

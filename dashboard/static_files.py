@@ -34,6 +34,9 @@ class Compressor:
 
     def compress(self, response: Response) -> Response:
         """One answer, compressed when the client takes gzip and it is worth it."""
+        if response.status_code == 200 and "/assets/" in request.path and "m" in request.args:
+            # Dash puts the file's time of change into the address: a new file is a new address.
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         if not _wanted(request, response):
             return response
         static = any(mark in request.path for mark in _STATIC_MARKS)

@@ -91,13 +91,14 @@ def register(app: Dash, services: Services) -> None:
     @app.callback(
         Output("first-run-said", "children"),
         Output("shell-pulse", "data", allow_duplicate=True),
+        Output("shell-sources", "data"),
         Input("first-run-load", "n_clicks"),
         prevent_initial_call=True,
     )
-    def load_example(clicks: int | None) -> tuple[Any, Any]:
+    def load_example(clicks: int | None) -> tuple[Any, Any, Any]:
         if not clicks:  # the button has just appeared: Dash calls for that too
-            return no_update, no_update
+            return no_update, no_update, no_update
         try:
-            return load(), f"loaded {clicks}"
+            return load(), f"loaded {clicks}", clicks
         except ServescopeError as error:
-            return str(error), f"failed {clicks}"
+            return str(error), no_update, no_update

@@ -85,6 +85,14 @@ def test_static_files_travel_compressed(client):
     assert client.get(address, headers={"Accept-Encoding": "gzip"}).data == first.data
 
 
+def test_versioned_files_are_fetched_once(client):
+    """A second visit costs no bytes for scripts and styles."""
+    with client.get("/assets/servescope.css?m=1.5") as versioned:
+        assert "immutable" in versioned.headers["Cache-Control"]
+    with client.get("/assets/servescope.css") as plain:
+        assert "immutable" not in plain.headers["Cache-Control"]
+
+
 def test_a_client_without_gzip_gets_plain_bytes(client):
     """Compression is offered, not forced."""
     with client.get("/assets/servescope.css") as answer:
