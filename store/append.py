@@ -1,12 +1,12 @@
 """How rows enter each table: identity, labels, and what makes a resend change nothing.
 
-Every function takes the write connection inside a transaction and a frame, and returns the number
-of rows that were really added. Columns that a frame lacks are NULL.
+Every function takes the write connection inside a transaction and frames (batches), and returns the
+number of rows of each that were really added. Columns that a frame lacks are NULL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import duckdb
 import polars as pl
@@ -14,7 +14,7 @@ import polars as pl
 from store.errors import InputError
 
 Connection = duckdb.DuckDBPyConnection
-Appender = Callable[[Connection, pl.DataFrame], int]
+Appender = Callable[[Connection, Sequence[pl.DataFrame]], list[int]]
 
 _TIME = pl.Datetime("us")
 LABEL_COLUMNS = ("tenant", "model", "route", "instance", "slo_class", "finish_reason")
@@ -121,24 +121,35 @@ def shaped(
         raise InputError(f"a value does not fit its column: {error}".splitlines()[0]) from error
 
 
-def append_requests(connection: Connection, frame: pl.DataFrame) -> int:
-    """Requests, labels and sessions; identity is (source, arrival, request_id or content)."""
-    rows = shaped(frame, REQUEST_FRAME)
+def append_requests(connection: Connection, frames: Sequence[pl.DataFrame]) -> list[int]:
+    """Requests, labels and sessions; identity is (source, arrival, request_id or content).
+
+    Several batches are one piece of work: it costs hardly more than a single one.
+    """
+    numbered = [
+        shaped(frame, REQUEST_FRAME).with_columns(batch=pl.lit(number, pl.Int32))
+        for number, frame in enumerate(frames)
+    ]
+    rows = pl.concat(numbered)
     if not rows.height:
-        return 0
+        return [0] * len(frames)
     _require(rows, ("arrived_at", "status"))
     connection.register("incoming_request", rows.to_arrow())
     connection.execute(_STAGE_REQUESTS)
     connection.unregister("incoming_request")
-    register_labels(connection, "staged_request")
-    connection.execute(_ADD_SESSIONS)
-    connection.execute(_MARK_DIRTY.format(table="staged_request"))
     low, high = connection.execute(
         "SELECT min(arrived_at), max(arrived_at) FROM staged_request"
     ).fetchall()[0]
-    (added,) = connection.execute(_ADD_REQUESTS, {"low": low, "high": high}).fetchall()[0]
+    connection.execute(_DROP_KNOWN_REQUESTS, {"low": low, "high": high})
+    found = connection.execute("SELECT batch, count(*) FROM staged_request GROUP BY batch")
+    added = dict(found.fetchall())
+    if added:
+        register_labels(connection, "staged_request")
+        connection.execute(_ADD_SESSIONS)
+        mark_dirty(connection, "staged_request")
+        connection.execute(_ADD_REQUESTS)
     connection.execute("DROP TABLE staged_request")
-    return int(added)
+    return [int(added.get(number, 0)) for number in range(len(frames))]
 
 
 def register_labels(connection: Connection, table: str) -> None:
@@ -194,13 +205,17 @@ def append_job_runs(connection: Connection, frame: pl.DataFrame) -> int:
     return _add_new(connection, "job_run", shaped(frame, JOB_RUN_FRAME), ("job", "started_at"))
 
 
+def _each(append: Callable[[Connection, pl.DataFrame], int]) -> Appender:
+    return lambda connection, frames: [append(connection, frame) for frame in frames]
+
+
 APPENDERS: Mapping[str, Appender] = {
     "request": append_requests,
-    "sample": append_samples,
-    "histogram_sample": append_histograms,
-    "scrape": append_scrapes,
-    "event": append_events,
-    "job_run": append_job_runs,
+    "sample": _each(append_samples),
+    "histogram_sample": _each(append_histograms),
+    "scrape": _each(append_scrapes),
+    "event": _each(append_events),
+    "job_run": _each(append_job_runs),
 }
 
 
@@ -258,7 +273,7 @@ CREATE OR REPLACE TEMP TABLE staged_request AS
 SELECT *, CASE WHEN request_id IS NULL THEN hash(arrived_at, {_IDENTITY}) ELSE hash(request_id) END AS request_key,
        hash(session_id) AS session_hash
 FROM (SELECT * REPLACE (coalesce(source_id, 1)::SMALLINT AS source_id) FROM incoming_request)
-QUALIFY row_number() OVER (PARTITION BY source_id, arrived_at, request_key) = 1
+QUALIFY row_number() OVER (PARTITION BY source_id, arrived_at, request_key ORDER BY batch) = 1
 """  # noqa: E501 - one expression
 _ADD_SESSIONS = """
 INSERT OR IGNORE INTO session
@@ -268,6 +283,11 @@ _MARK_DIRTY = """
 INSERT OR IGNORE INTO rollup_dirty
 SELECT DISTINCT source_id, time_bucket(INTERVAL 10 MINUTES, arrived_at) FROM {table}
 """
+_DROP_KNOWN_REQUESTS = """
+DELETE FROM staged_request AS i USING request AS r
+WHERE r.source_id = i.source_id AND r.arrived_at = i.arrived_at AND r.request_key = i.request_key
+  AND r.arrived_at BETWEEN $low AND $high
+"""
 _ADD_REQUESTS = f"""
 INSERT INTO request
 SELECT i.request_key, i.source_id, NULL, i.arrived_at, i.status::request_status, l.labels_id,
@@ -275,9 +295,6 @@ SELECT i.request_key, i.source_id, NULL, i.arrived_at, i.status::request_status,
        CASE WHEN i.session_id IS NULL THEN NULL ELSE i.session_hash END, i.trace_id::UUID, i.decision_id
 FROM staged_request AS i
 JOIN request_labels AS l ON {" AND ".join(f"l.{c} IS NOT DISTINCT FROM i.{c}" for c in LABEL_COLUMNS)}
-WHERE NOT EXISTS (SELECT 1 FROM request AS r
-  WHERE r.source_id = i.source_id AND r.arrived_at = i.arrived_at AND r.request_key = i.request_key
-    AND r.arrived_at BETWEEN $low AND $high)
 """  # noqa: E501 - one expression
 _ADD_SERIES = """
 INSERT INTO series

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeVar
 
 import duckdb
@@ -242,7 +243,7 @@ class Writer:
         """One transaction for all; if one batch is bad, each gets its own."""
         try:
             self._check_space()
-            added = self._transaction(lambda con: [self._insert(con, a) for a in appends])
+            added = self._transaction(lambda con: self._insert(con, appends))
         except Exception as error:  # noqa: BLE001 - one of the three places that record and go on
             if len(appends) == 1:
                 self._fail(appends[0].future, error)
@@ -257,8 +258,12 @@ class Writer:
             append.future.set_result(rows)
 
     @staticmethod
-    def _insert(connection: Connection, append: _Append) -> int:
-        return APPENDERS[append.table](connection, append.frame)
+    def _insert(connection: Connection, appends: list[_Append]) -> list[int]:
+        """Rows added by each; neighbours for one table are one piece of work."""
+        added: list[int] = []
+        for table, group in groupby(appends, key=lambda append: append.table):
+            added += APPENDERS[table](connection, [append.frame for append in group])
+        return added
 
     def _run(self, job: _Job) -> None:
         try:

@@ -1,5 +1,6 @@
 """What the writer promises: durable, exactly once, in order, bounded."""
 
+import threading
 import uuid
 from datetime import datetime, timedelta
 
@@ -81,7 +82,7 @@ def test_a_full_queue_refuses_and_counts():
     """What does not fit is refused as a whole, never dropped in silence."""
     settings = StoreSettings(queue_batches=1)
     with Database.open(None, settings, WallClock()) as database:
-        release = __import__("threading").Event()
+        release = threading.Event()
         job = database.writer.run(lambda _: release.wait(5))
         with pytest.raises(WriterOverloaded):
             database.writer.append("request", requests(1))
@@ -211,3 +212,16 @@ def test_only_what_changes_rows_makes_a_new_version(database):
     assert database.writer.version() == before
     database.writer.append("request", requests(4)).result()
     assert database.writer.version() == before + 1
+
+
+def test_batches_that_are_written_together_are_counted_apart(database):
+    """Overlapping batches in one commit: each row is added once, by the batch that came first."""
+    release = threading.Event()
+    job = database.writer.run(lambda _: release.wait(5))
+    first = database.writer.append("request", requests(5))
+    second = database.writer.append("request", requests(7))
+    third = database.writer.append("request", requests(2, first=100))
+    release.set()
+    job.result()
+    assert (first.result(), second.result(), third.result()) == (5, 2, 2)
+    assert database.writer.stats().rows_duplicate == 5
