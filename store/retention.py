@@ -68,7 +68,7 @@ def delete_old(
             deleted[table] = _delete(writer, table, column, before, portion_rows)
     kept_since = requests_kept_since(settings, now)
     if kept_since is not None:
-        while refresh_due(writer, now).buckets_left:
+        while refresh_due(writer, now, kept_since=kept_since).buckets_left:
             pass
         before = kept_since.replace(tzinfo=None)
         for table in ("request", "request_prefix"):

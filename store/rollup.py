@@ -108,9 +108,12 @@ def refresh_due(
 
 
 def _drop_marks_before(connection: duckdb.DuckDBPyConnection, kept_since: datetime | None) -> None:
+    """Forget stragglers in buckets whose other rows are gone; what was never counted still is."""
     if kept_since is not None:
         connection.execute(
-            "DELETE FROM rollup_dirty WHERE source_id = $live AND bucket_at < $kept_since",
+            """DELETE FROM rollup_dirty WHERE source_id = $live AND bucket_at < $kept_since
+            AND bucket_at IN (SELECT bucket_at FROM rollup_10m
+              WHERE source_id = $live AND bucket_at < $kept_since)""",
             {"live": LIVE_SOURCE_ID, "kept_since": kept_since.replace(tzinfo=None)},
         )
 

@@ -59,6 +59,10 @@ def test_counts_of_deleted_requests_stay(database):
     delete_old(database.writer, SETTINGS, NOW)
     sql = "SELECT sum(request_count)::BIGINT FROM rollup_10m WHERE quantity = 'arrival'"
     assert database.reader.scalar(sql) == 2
+    late = requests(91).with_columns(request_id=pl.lit("late"))
+    database.writer.append("request", late).result()
+    assert delete_old(database.writer, SETTINGS, NOW).request == 1
+    assert database.reader.scalar(sql) == 2
 
 
 def test_old_samples_and_scrapes_go(database):
