@@ -9,17 +9,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import settings
 
 from store.clock import VirtualClock
 from store.database import Database
 from store.queries.scope import Scope
 from store.settings import StoreSettings
 from store.targets import describe, register
-
-# A machine that does something else meanwhile is no reason to fail.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

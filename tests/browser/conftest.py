@@ -76,14 +76,20 @@ def served() -> Iterator[SimpleNamespace]:
     thread.join(timeout=10)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
-    """One browser for all journeys."""
+    """One browser for the journeys of a file.
+
+    Not of the session: Playwright keeps an event loop running in this thread as long as it is
+    open, and asynchronous tests of other files would find it there.
+    """
     path = chromium_path()
     if path is None:
         pytest.skip(MISSING)
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    # A busy machine may take its time; what is wrong stays wrong.
+    expect.set_options(timeout=15_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield browser
@@ -108,7 +114,7 @@ class Visitor:
             viewport={"width": 1440, "height": 900}, color_scheme=scheme, **context
         )
         self.page = self._context.new_page()
-        self.page.set_default_timeout(8_000)
+        self.page.set_default_timeout(15_000)
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("request", self._asked)
