@@ -176,7 +176,9 @@
     crosshair: function () {
       window.dash_clientside.callback_context.triggered.forEach(function (t) {
         var point = t.value && t.value.points && t.value.points[0];
-        crosshairAt(point && typeof point.x === "string" ? point.x : null);
+        /* The news may come late: the pointer must still be over a chart. */
+        var there = point && typeof point.x === "string" && document.querySelector(".ss-graph:hover");
+        crosshairAt(there ? point.x : null);
       });
       return window.dash_clientside.no_update;
     },
