@@ -181,5 +181,7 @@ def _well(statuses: Sequence[SloStatus], whole: FleetPart) -> str:
     if ready.value is not None:
         parts.append(f"{ready.value:.0f} of {ready.n} instances are ready")
     if rate.value is not None:
-        parts.append(f"{rate.value:.3g} requests/s")
+        # A rate that leaves instances out must not pass for that of the whole fleet.
+        reach = f" among those that count them ({rate.why})" if rate.why else ""
+        parts.append(f"{rate.value:.3g} requests/s{reach}")
     return "; ".join(parts) + "."

@@ -17,6 +17,7 @@ from analysis.fleet_part import (
     FleetPart,
     conform,
 )
+from analysis.fleet_reach import joined, left_out
 from analysis.histograms import Observed, merge, observed, quantile_interval
 from analysis.instances import in_scope, instance_name, outlier_scores, state
 from analysis.intervals import wilson
@@ -244,7 +245,16 @@ def _rate(scraped: Scraped, signal: str, name: str) -> Measure:
         why = "needs two scrapes" if stepped.height else _why_absent(scraped, signal)
         return Measure(None, unit, why=why)
     n = int(found["increase"][0]) if name == "requests_per_second" else None
-    return Measure(float(found["rate_per_second"][0]), unit, n=n)
+    return Measure(
+        float(found["rate_per_second"][0]), unit, n=n, why=_counters_left_out(scraped, signal)
+    )
+
+
+def _counters_left_out(scraped: Scraped, signal: str) -> str | None:
+    """Which ready instances a number made of this counter does not speak for."""
+    shown = scraped.counters.filter(pl.col("signal") == signal)
+    counted = shown.filter(pl.col("increase").is_not_null())
+    return left_out(scraped.targets, signal, set(counted["target_id"]), set(shown["target_id"]))
 
 
 def _error_ratio(scraped: Scraped) -> Measure:
@@ -259,7 +269,8 @@ def _error_ratio(scraped: Scraped) -> Measure:
     interval = wilson(min(bad, total), total)
     if interval is None:
         return Measure(None, "ratio", n=0, why="no request finished in this range")
-    return Measure(bad / total, "ratio", *interval, round(total))
+    why = _counters_left_out(scraped, "requests_finished_total")
+    return Measure(bad / total, "ratio", *interval, round(total), why)
 
 
 def _is_bad() -> pl.Expr:
@@ -275,7 +286,10 @@ def _p95(scraped: Scraped, signal: str) -> Measure:
     low, high, count = _interval(items)
     if count == 0:
         return Measure(None, "s", n=0, why="no request finished in this range")
-    return Measure(None, "s", low, high, round(count), "from the engine's buckets: only bounds")
+    told = {item.target_id for item in items}
+    without = left_out(scraped.targets, signal, told, told)
+    why = joined("from the engine's buckets: only bounds", without)
+    return Measure(None, "s", low, high, round(count), why)
 
 
 def _interval(items: Iterable[Observed]) -> tuple[float | None, float | None, float]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from analysis.fleet import fleet
 from analysis.fleet_part import INSTANCES_SCHEMA, MODELS_SCHEMA, SPARKLINES_SCHEMA
+from analysis.fleet_reach import left_out
 from analysis.instances import instance_name, outlier_scores, state
 from analysis.slo_model import Slo
 from store.queries.scope import Scope
@@ -122,6 +123,51 @@ def test_what_llama_cpp_does_not_export_is_said(database, add_target, live_scope
     assert view.measures["ttft_p95_seconds"].why.startswith("llama.cpp showed no TTFT histogram")
     (instance,) = view.frames["instances"].to_dicts()
     assert (instance["instance"], instance["kv_cache_usage_ratio"]) == ("box:8080", None)
+
+
+def test_a_mixed_fleet_says_whom_its_numbers_leave_out(database, add_target, live_scope):
+    """Rates, errors and latencies of one engine do not pass for those of the other."""
+    add_target(
+        "http://gpu-1:8000/metrics",
+        ttft_seconds=TTFT,
+        tpot_seconds=TTFT,
+        requests_finished_total__stop=20,
+        generation_tokens_total=100,
+        prompt_tokens_total=500,
+    )
+    add_target("http://box:8080/metrics", engine="llama.cpp", generation_tokens_total=100)
+    view = fleet(database.reader, live_scope, slos=[])
+    assert view.measures["requests_per_second"].value == pytest.approx(2.0)
+    why = {name: measure.why for name, measure in view.measures.items()}
+    uncounted = "1 of 2 ready instances does not count finished requests"
+    assert why["requests_per_second"] == why["error_ratio"] == uncounted
+    assert why["input_tokens_per_second"] == "1 of 2 ready instances does not count input tokens"
+    assert why["output_tokens_per_second"] is None
+    for name in ("ttft", "tpot"):
+        assert view.measures[f"{name}_p95_seconds"].high == 1.0
+        assert why[f"{name}_p95_seconds"].endswith(
+            f"1 of 2 ready instances does not show a {name.upper()} histogram"
+        )
+    (sentence,) = view.sentences
+    assert f"2 requests/s among those that count them ({uncounted})" in sentence
+
+
+def test_a_fleet_of_one_kind_leaves_nobody_out(database, add_target, live_scope):
+    """Instances that are away are said by `instances_ready`, not by every number."""
+    add_target("http://gpu-1:8000/metrics", requests_finished_total__stop=20)
+    add_target("http://gpu-2:8000/metrics", requests_finished_total__stop=20)
+    add_target("http://gpu-3:8000/metrics", last_failed=360)
+    view = fleet(database.reader, live_scope, slos=[])
+    assert view.measures["requests_per_second"].value == pytest.approx(4.0)
+    assert view.measures["requests_per_second"].why is None
+
+
+def test_an_instance_that_was_just_added_is_not_called_blind():
+    """One scrape gives no rate yet; that is another thing than an engine that cannot count."""
+    targets = pl.DataFrame({"target_id": [1, 2, 3], "state": ["ready"] * 3})
+    assert left_out(targets, "requests_finished_total", {1}, {1, 2}) == (
+        "1 of 3 ready instances does not count finished requests; 1 of 3 needs a second scrape"
+    )
 
 
 def test_an_unreachable_instance_is_never_hidden(database, add_target, live_scope):
