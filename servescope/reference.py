@@ -87,7 +87,7 @@ def cli_page() -> str:
         ExitCode.DONE: "done",
         ExitCode.FAILED: "failed",
         ExitCode.USAGE: "wrong usage, configuration or input",
-        ExitCode.FINDING: "a gate is not met (`servescope slo check`)",
+        ExitCode.FINDING: "a gate is not met, or cannot be judged (`servescope slo check`)",
         ExitCode.UNREACHABLE: "the server cannot be reached",
         ExitCode.REFUSED: "refused",
         ExitCode.INTERRUPTED: "interrupted",

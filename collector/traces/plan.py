@@ -95,7 +95,9 @@ def parse_map(texts: Sequence[str]) -> dict[str, str]:
     for text in (part for value in texts for part in value.split(",") if part.strip()):
         stored, equals, column = (part.strip() for part in text.partition("="))
         if not (stored and equals and column):
-            raise InputError(f"'{text}' is not a map entry", hint="write arrived_at=Timestamp:ms")
+            raise InputError(
+                f"--map {text} is not STORED=COLUMN[:UNIT]", hint="write arrived_at=Timestamp:ms"
+            )
         if stored in mapping:
             raise InputError(f"the map names '{stored}' twice", hint="leave one of them out")
         mapping[stored] = column

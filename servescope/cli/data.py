@@ -79,11 +79,14 @@ def run_export_all(
 
     out = Output(as_json=as_json)
     with access.opened(configured(store, config_file)) as way:
-        if not isinstance(way, access.FileAccess):
+        if isinstance(way, access.ServerAccess):
             raise CommandError(
-                "a running server holds this store", ExitCode.REFUSED, where=str(to),
-                hint="stop it first, or export requests without --all", code="held",
+                "this server holds the store, and --all has to open it itself",
+                ExitCode.REFUSED, where=way.url, code="held",
+                hint="stop the server and run this again; while it runs, the requests alone can"
+                " be exported: `servescope export FILE`",
             )  # fmt: skip
+        assert isinstance(way, access.FileAccess)  # noqa: S101 - there are two
         sizes = export.export_store(way.runtime.database, to)
     out.document("export", {"folder": to, "bytes": sizes})
     for name, size in sizes.items():

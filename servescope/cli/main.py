@@ -91,11 +91,18 @@ def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Trace files.")],
     format_: Annotated[
         str,
-        typer.Option("--format", help="auto, azure, burstgpt, mooncake, vtc, servegen, mapped."),
+        typer.Option(
+            "--format",
+            help="auto, azure, burstgpt, mooncake, vtc, servegen, servescope (our own Parquet),"
+            " mapped.",
+        ),
     ] = "auto",
     map_: Annotated[
         list[str] | None,
-        typer.Option("--map", help="STORED=COLUMN[:UNIT], such as arrived_at=ts:ms; repeatable."),
+        typer.Option(
+            "--map",
+            help="STORED=COLUMN[:UNIT], such as arrived_at=ts:ms; repeatable, or with commas.",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the source.")] = None,
     rejects: Annotated[Path | None, typer.Option(help="Where rejected rows go.")] = None,
@@ -150,7 +157,7 @@ def slo_check(
     file: SloFile = None, source: Source = None, from_: From = None, to: To = None,
     store: Store = None, config: ConfigFile = None, as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Exit 3 when an objective is missed: a gate for CI."""
+    """Exit 3 unless every objective is met: a gate for CI, where UNKNOWN counts as not met."""
     from servescope.cli.slo import run_check
 
     run_check(name, file, _scope(source, from_, to), store, config, as_json=as_json)

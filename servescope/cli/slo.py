@@ -45,10 +45,10 @@ def run_check(
     name: str | None, file: Path | None, params: Mapping[str, str], store: Path | None,
     config_file: Path | None, *, as_json: bool,
 ) -> None:  # fmt: skip
-    """Exit 3 when an objective is missed.
+    """Exit 3 unless every objective is met; one that cannot be judged counts as not met.
 
     Raises:
-        Exit: 3, an objective is not met.
+        Exit: 3, an objective is missed or unknown.
         InputError: there is no such objective.
     """
     out = Output(as_json=as_json)
@@ -63,7 +63,9 @@ def run_check(
     out.document("slo.check", {"slos": checked, "met": met})
     for row in checked:
         word = {True: "met", False: "MISSED", None: "UNKNOWN"}[row["met"]]
-        out.line(f"{word:7}  {row['name']}  {_attainment(row)}  {row['status']}: {row['why']}")
+        closed = " (UNKNOWN counts as not met)" if row["met"] is None else ""
+        told = f"{_attainment(row)}  {row['status']}: {row['why']}"
+        out.line(f"{word:7}  {row['name']}  {told}{closed}")
     if not met:
         raise typer.Exit(int(ExitCode.FINDING))
 

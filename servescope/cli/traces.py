@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from collector.traces.plan import parse_map
 from servescope import importing
 from servescope.cli import access
 from servescope.cli.data import configured
 from servescope.cli.output import Output, Progress
 from servescope.config import Config, store_path
 from store.bulk_spec import BulkLoad, ImportReport
-from store.errors import InputError
 
 
 def run_import(
@@ -32,7 +32,7 @@ def run_import(
     out = Output(as_json=as_json, plain=plain)
     config = configured(store, config_file)
     loads = importing.planned(
-        importing.Options(tuple(files), form, mapping_of(maps), name, rejects)
+        importing.Options(tuple(files), form, parse_map(maps or ()), name, rejects)
     )
     progress = Progress(out, "importing")
     path = store_path(config)
@@ -69,34 +69,16 @@ def run_analyze(
     files = [Path(text) for text in (trace, compare) if text and Path(text).exists()]
     with ExitStack() as stack:
         if files:
-            way, names = _in_memory(config, files, form, mapping_of(maps), out, stack)
+            way, names = _in_memory(config, files, form, parse_map(maps or ()), out, stack)
         else:
             way, names = stack.enter_context(access.opened(config)), {}
         params = {"source": names.get(trace, trace)} if trace else {}
         against = names.get(compare, compare) if compare else None
         found = way.analysis(params, against, as_lines=not as_json)
-    out.document("analyze", found)
+    # The envelope names the schema; the API's document, which has no envelope, does so itself.
+    out.document("analyze", {key: part for key, part in found.items() if key != "schema"})
     for line in found.get("lines", ()):
         out.line(line)
-
-
-def mapping_of(maps: Sequence[str] | None) -> dict[str, str] | None:
-    """`--map` options as stored column -> source column.
-
-    Raises:
-        InputError: one is not STORED=COLUMN.
-    """
-    if not maps:
-        return None
-    pairs: dict[str, str] = {}
-    for text in maps:
-        stored, equals, column = text.partition("=")
-        if not (stored and equals and column):
-            raise InputError(
-                f"--map {text} is not STORED=COLUMN[:UNIT]", hint="such as arrived_at=Timestamp:ms"
-            )
-        pairs[stored.strip()] = column.strip()
-    return pairs
 
 
 def _in_memory(

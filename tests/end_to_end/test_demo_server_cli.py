@@ -16,6 +16,7 @@ from servescope.importing import example_files
 
 pytestmark = pytest.mark.slow
 START_SECONDS = 60
+DATA = Path(__file__).parents[1] / "data"
 
 
 class Process:
@@ -141,6 +142,29 @@ def test_commands_go_through_the_server_that_holds_the_store(start, tmp_path):
     code, _, err = server.stop(signal.SIGTERM)
     assert code == 0
     assert "Traceback" not in err
+
+
+def test_client_rates_go_through_the_server_too(start, tmp_path):
+    """A trace of rates without requests arrives with its format; a second time nothing is new."""
+    store = tmp_path / "s.duckdb"
+    server = start("up", "--store", store, "--listen", "127.0.0.1:0")
+    url = server.url()
+    files = sorted((DATA / "traces" / "m-small").glob("chunk-*.csv"))
+    for added, duplicate in ((72, 0), (0, 72)):
+        done = call("import", *files, "--store", store, "--json", cwd=tmp_path)
+        (report,) = json.loads(done.stdout)["data"]["imports"]
+        assert (report["rows_added"], report["rows_duplicate"]) == (added, duplicate)
+    listed = call("sources", "--store", store, "--json", cwd=tmp_path)
+    (source,) = [s for s in json.loads(listed.stdout)["data"]["sources"] if s["kind"] == "trace"]
+    told = (source["name"], source["format"], source["clock"])
+    assert told == ("servegen-m-small", "servegen", "relative")
+    refused = call("export", "all", "--all", "--store", store, cwd=tmp_path)
+    assert refused.returncode == 5
+    assert refused.stderr.startswith(f"error: {url}: this server holds the store")
+    assert "stop the server" in refused.stderr
+    assert server.stop(signal.SIGTERM)[0] == 0
+    exported = call("export", "all", "--all", "--store", store, cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
 
 
 def test_a_taken_port_names_a_free_one(start, tmp_path):
