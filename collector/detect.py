@@ -13,6 +13,7 @@ from collector.model import Sample, TargetFacts
 from store.errors import CollectError
 
 _METRICS_PATH = "/metrics"
+_MODEL_FILE = ".gguf"
 
 
 def normalise_url(url: str) -> str:
@@ -105,7 +106,19 @@ async def learn(
             if fact.path not in answers:
                 answers[fact.path] = await get_json(fact.path)
             told[fact.about] = _along(answers[fact.path], fact.keys)
-    return TargetFacts(engine.name, told["engine_version"], told["model"])
+    return TargetFacts(engine.name, told["engine_version"], _model_name(told["model"]))
+
+
+def _model_name(told: str | None) -> str | None:
+    """llama.cpp without an alias names its model by the path of the file: the stem says enough.
+
+    >>> _model_name("/models/tiny-Q4_K_M.gguf")
+    'tiny-Q4_K_M'
+    """
+    if told is None or not told.lower().endswith(_MODEL_FILE):
+        return told
+    name = told[: -len(_MODEL_FILE)].replace("\\", "/").rpartition("/")[2]
+    return name or told
 
 
 def _along(answer: Any, keys: tuple[str | int, ...]) -> str | None:

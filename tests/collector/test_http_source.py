@@ -188,6 +188,29 @@ async def test_llama_cpp_tells_version_and_model_once():
     assert {s.signal: s.value for s in first.samples}["engine_start_mark"] == 1234.0
 
 
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("/models/tiny-1.5b-Q4_K_M.gguf", "tiny-1.5b-Q4_K_M"),
+        ("C:\\models\\Tiny.GGUF", "Tiny"),
+        ("tiny.gguf", "tiny"),
+        ("org/tiny", "org/tiny"),
+        ("/models/.gguf", "/models/.gguf"),
+    ],
+)
+async def test_a_model_file_is_called_by_its_stem(told, shown):
+    """Without --alias llama.cpp gives the path of its file; names that are no file stay whole."""
+    models = {"data": [{"id": told}]}
+    pages = {
+        "/metrics": http(LLAMA),
+        "/props": http(b'{"build_info": "b7", "model_alias": ""}', kind="application/json"),
+        "/v1/models": http(json.dumps(models).encode(), kind="application/json"),
+    }
+    async with serving(pages) as (source, _):
+        got = await source.scrape(2.0)
+    assert got.facts.model == shown
+
+
 async def test_vllm_names_its_model_on_the_page():
     """Only the version has to be asked for."""
     pages = {"/metrics": http(VLLM), "/version": http(b'{"version": "0.32.0"}')}
