@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import RedirectResponse, Response
 
 from servescope.api import operations, problems, rows, status, views
+from servescope.api.compression import ApiCompression
 from servescope.api.guards import LOOPBACK_NAMES, Guard, content_security_policy
 from servescope.metrics import CONTENT_TYPE, Measured, ServerMetrics
 from servescope.runtime import Runtime
@@ -61,6 +62,7 @@ def create_app(
         # The two libraries describe the same ASGI messages with types that do not meet.
         ui: Any = WSGIMiddleware(wsgi_ui, workers=runtime.config.server.ui_threads)
         app.mount(UI_ROOT, ui)
+    app.add_middleware(ApiCompression, prefix=f"{API_ROOT}/")
     server = runtime.config.server
     app.add_middleware(
         Guard,

@@ -210,8 +210,7 @@ def opened(config: Config, *, must_exist: bool = True) -> Iterator[Access]:
     url = server_of(path)
     with ExitStack() as stack:
         if url is not None:
-            client = httpx2.Client(timeout=ANSWER_SECONDS, trust_env=False)
-            yield ServerAccess(url, stack.enter_context(client))
+            yield ServerAccess(url, stack.enter_context(_client()))
             return
         if must_exist and not path.exists():
             raise InputError(
@@ -259,4 +258,10 @@ def the_server(config: Config) -> ServerAccess:
             "no server holds this store", ExitCode.UNREACHABLE, where=str(path),
             hint="start one with `servescope up`", code="unreachable",
         )  # fmt: skip
-    return ServerAccess(url, httpx2.Client(timeout=ANSWER_SECONDS, trust_env=False))
+    return ServerAccess(url, _client())
+
+
+def _client() -> httpx2.Client:
+    # The server is on this machine: packing and unpacking would only cost time.
+    plain = {"Accept-Encoding": "identity"}
+    return httpx2.Client(timeout=ANSWER_SECONDS, trust_env=False, headers=plain)
