@@ -10,7 +10,8 @@ from dash import dcc, html
 from dashboard.scene import Scene
 from dashboard.services import DataAge
 from dashboard.text import ago, clock_words
-from store.queries.scope import LABELS
+from store.queries.scope import DEFAULT_LIVE_SECONDS, LABELS, join_values
+from store.units import seconds_text
 
 RANGES = (
     ("now-15m", "Last 15 minutes"),
@@ -68,13 +69,13 @@ def _source_href(scene: Scene, name: str, chosen: Sequence[str]) -> str:
     """Add a source of the same clock, drop a chosen one, else switch to it."""
     by_name = {source.name: source for source in scene.catalog}
     if name in chosen and len(chosen) > 1:
-        return scene.here(source=",".join(c for c in chosen if c != name))
+        return scene.here(source=join_values(c for c in chosen if c != name))
     same = [c for c in chosen if _clock(by_name[c]) == _clock(by_name[name])]
     if same and name not in chosen:
-        return scene.here(source=",".join([*same, name]))
+        return scene.here(source=join_values([*same, name]))
     # Another clock: a range of the old one would mean nothing there, nor would its labels.
     cleared = dict.fromkeys((*LABELS, "from_", "to"))
-    return scene.address.changed(source=name, **cleared).href(scene.prefix)
+    return scene.address.changed(source=join_values([name]), **cleared).href(scene.prefix)
 
 
 def _clock(source: Any) -> tuple[str, str]:
@@ -177,15 +178,28 @@ def range_words(scene: Scene) -> str:
         return "range not understood"
     if scene.is_live:
         name = dict(RANGES).get(_preset(scene))
-        return f"{name} · {scene.zone.key}" if name else _both_ends(scene)
+        if name:
+            return f"{name} · {scene.zone.key}"
+        return _both_ends(scene) if "from" in scene.address.params else _since(scene)
     return f"trace time, {_trace_days(scene)}"
 
 
 def _preset(scene: Scene) -> str:
-    """The preset in force, "" when both ends were typed; live data starts with six hours."""
-    if scene.address.params.get("to", "now") != "now":
+    """The preset in force; "" when both ends were typed, or young live data set the start."""
+    if scene.address.params.get("to", "now") != "now" or scene.scope is None:
         return ""
-    return scene.address.params.get("from", "now-6h" if scene.is_live else "")
+    whole = scene.is_live and scene.scope.seconds == DEFAULT_LIVE_SECONDS
+    return scene.address.params.get("from", "now-6h" if whole else "")
+
+
+def _since(scene: Scene) -> str:
+    """The range that live data without a typed start gets: "since 11:31, 15 min"."""
+    if scene.scope is None:
+        return ""
+    start = scene.scope.start.astimezone(scene.zone)
+    same = start.date() == scene.scope.end.astimezone(scene.zone).date()
+    length = seconds_text(round(scene.scope.seconds / 60) * 60)
+    return f"since {start:{'%H:%M' if same else '%-d %b %H:%M'}}, {length} · {scene.zone.key}"
 
 
 def _both_ends(scene: Scene) -> str:
@@ -256,5 +270,5 @@ def share_search(scene: Scene) -> str:
         f"{scene.scope.start:%Y-%m-%dT%H:%M:%S.%fZ}",
         f"{scene.scope.end:%Y-%m-%dT%H:%M:%S.%fZ}",
     )
-    sources = ",".join(source.name for source in scene.sources)
+    sources = join_values(source.name for source in scene.sources)
     return scene.here(source=sources or None, from_=start, to=end)

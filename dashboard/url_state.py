@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from store.queries.scope import join_values, split_values
+
 SCOPE_PARAMS = ("source", "from", "to", "model", "tenant", "route", "instance")
 
 
@@ -26,8 +28,8 @@ class Address:
     params: Mapping[str, str] = field(default_factory=dict)
 
     def values(self, name: str) -> tuple[str, ...]:
-        """The comma-separated values of one parameter."""
-        return tuple(part for part in self.params.get(name, "").split(",") if part)
+        """The values of one parameter that is a list."""
+        return split_values(self.params.get(name, ""))
 
     def scope_params(self) -> dict[str, str]:
         """The parameters that say which sources, time and labels are meant."""
@@ -49,7 +51,7 @@ class Address:
         kept = [v for v in self.values(name) if v != value]
         if len(kept) == len(self.values(name)):
             kept.append(value)
-        return self.changed(**{name: ",".join(kept)})
+        return self.changed(**{name: join_values(kept)})
 
     def to(self, *path: str) -> Address:
         """Another page with the same state; what belongs to one page only is dropped."""

@@ -20,6 +20,7 @@ from servescope.settings import DEFAULT_HOST
 from store.bulk_spec import ImportReport
 from store.clock import WallClock
 from store.database import Database, wal_path
+from store.queries.scope import join_values
 
 FINDINGS = 3
 WIDTH = 100
@@ -96,7 +97,7 @@ def load_traces(config: Config, path: Path, out: Output) -> list[ImportReport]:
 def print_findings(runtime: Runtime, out: Output) -> None:
     """Print what is worth knowing first."""
     names = [source.name for source in runtime.catalog() if source.kind == "trace"]
-    view = runtime.view("workload_findings", {"source": ",".join(_together(runtime, names))})
+    view = runtime.view("workload_findings", {"source": join_values(_together(runtime, names))})
     findings = view.frames.get("findings")
     sentences = list(findings["sentence"][:FINDINGS]) if findings is not None else []
     for sentence in sentences or view.sentences[:FINDINGS]:

@@ -25,7 +25,7 @@ from analysis.workload.streams import combined, load_streams
 from analysis.workload.words import number_text
 from store.errors import InputError
 from store.queries import workload as queries
-from store.queries.scope import Scope
+from store.queries.scope import Scope, split_values
 
 _VIEW = "workload_compare"
 PREVIOUS = "previous"
@@ -120,7 +120,7 @@ def other_scope(reader: queries.FrameReader, scope: Scope, against: str) -> Scop
     if against == PREVIOUS:
         return replace(scope, start=scope.start - (scope.end - scope.start), end=scope.start)
     known = queries.source_spans(reader)
-    wanted = [name for name in (part.strip() for part in against.split(",")) if name]
+    wanted = split_values(against)
     found = known.filter(pl.col("source").is_in(wanted) & pl.col("first_at").is_not_null())
     missing = sorted(set(wanted) - set(found["source"]))
     if missing or not wanted:

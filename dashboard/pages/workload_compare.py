@@ -31,6 +31,7 @@ from dashboard.tables import table
 from dashboard.text import heading
 from dashboard.theme import attrs
 from dashboard.url_state import Address
+from store.queries.scope import join_values, split_values
 
 
 def _options(address: Address) -> Mapping[str, str]:
@@ -60,14 +61,14 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
 
 
 def _choose(scene: Scene) -> html.Nav:
-    chosen = scene.address.params.get("against", "")
+    chosen = split_values(scene.address.params.get("against", ""))
     names = [s.name for s in scene.catalog if s.request_count or s.kind == "trace"]
     links = [
         html.A(
             name,
-            href=scene.here(against=name),
-            className=f"ss-button{' is-primary' if name == chosen else ''}",
-            **attrs({"aria-current": "true"} if name == chosen else {}),
+            href=scene.here(against=join_values([name])),
+            className=f"ss-button{' is-primary' if name in chosen else ''}",
+            **attrs({"aria-current": "true"} if name in chosen else {}),
         )
         for name in names
     ]

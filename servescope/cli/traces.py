@@ -14,6 +14,7 @@ from servescope.cli.data import configured
 from servescope.cli.output import Output, Progress
 from servescope.config import Config, store_path
 from store.bulk_spec import BulkLoad, ImportReport
+from store.queries.scope import join_values
 
 
 def run_import(
@@ -100,7 +101,7 @@ def _in_memory(
             name = f"{file.name} (2)"
         options = importing.Options((file,), form, mapping, name, folder / "rejects.csv")
         reports = importing.load_files(runtime.database, importing.planned(options), progress)
-        names[str(file)] = ",".join(report.source for report in reports)
+        names[str(file)] = join_values(report.source for report in reports)
         for report in reports:
             for line in report.sentences():
                 out.note(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -17,6 +17,9 @@ DEFAULT_LIVE_SECONDS = 6 * 3600
 LEAST_LIVE_SECONDS = 900
 LABELS = ("model", "tenant", "route", "instance")
 _TOKEN = re.compile(r"^now(?:-(\d+)([smhdw]))?$")
+# Inside a list of values: an escaped character, or any other one.
+_CHARACTER = re.compile(r"\\([\\,\s])|(.)", re.DOTALL)
+_SPECIAL = re.compile(r"\A\s|\s\Z|[\\,]")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BIN_WIDTHS_SECONDS = (
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200,
@@ -87,6 +90,29 @@ class Scope:
         return _BIN_WIDTHS_SECONDS[-1]
 
 
+def split_values(text: str) -> tuple[str, ...]:
+    r"""Read a list of values as addresses, the API and the CLI write it: `a,b`.
+
+    A comma inside a value is written `\,` and a backslash `\\`; a backslash before anything else
+    stands for itself. Spaces around a value are dropped unless escaped; empty values are left out.
+    """
+    values, value, kept = [], "", 0
+    for escaped, plain in _CHARACTER.findall(text):
+        if plain == ",":
+            values.append(value[:kept])
+            value, kept = "", 0
+        elif escaped or value or not plain.isspace():
+            value += escaped or plain
+            kept = len(value) if escaped or not plain.isspace() else kept
+    values.append(value[:kept])
+    return tuple(value for value in values if value)
+
+
+def join_values(values: Iterable[str]) -> str:
+    """Write values so that `split_values` gives them back; an empty one cannot be said."""
+    return ",".join(_SPECIAL.sub(r"\\\g<0>", value) for value in values)
+
+
 def parse_duration(text: str) -> timedelta:
     """Read "30s", "5m", "6h", "30d" or "1w".
 
@@ -125,7 +151,7 @@ def resolve(params: Mapping[str, str], catalog: Sequence[SourceInfo], now: datet
 
     Args:
         params: `source`, `from`, `to`, `model`, `tenant`, `route`, `instance`; several values are
-            separated by commas. Other names are left to their owners.
+            separated by commas, see `split_values`. Other names are left to their owners.
         catalog: all sources of the store.
         now: the wall clock; for traces "now" is the end of the last record instead.
 
@@ -146,7 +172,7 @@ def resolve(params: Mapping[str, str], catalog: Sequence[SourceInfo], now: datet
 
 
 def _values(params: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(v for v in (part.strip() for part in params.get(name, "").split(",")) if v)
+    return split_values(params.get(name, ""))
 
 
 def _choose(names: Sequence[str], catalog: Sequence[SourceInfo]) -> list[SourceInfo]:

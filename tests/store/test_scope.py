@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import InputError
-from store.queries.scope import LIVE_SOURCE_ID, SourceInfo, parse_duration, parse_time, resolve
+from store.queries.scope import (
+    LIVE_SOURCE_ID,
+    SourceInfo,
+    join_values,
+    parse_duration,
+    parse_time,
+    resolve,
+    split_values,
+)
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = datetime(2023, 11, 16, tzinfo=UTC)
@@ -88,3 +96,23 @@ def test_bins_are_round_and_few(seconds, most):
     scope = resolve({"source": "live", "from": f"now-{min(seconds, 999_999)}s"}, [EMPTY_LIVE], NOW)
     width = scope.bin_seconds(most)
     assert scope.seconds / width <= most or width == 604_800
+
+
+@given(values=st.lists(st.text(min_size=1), max_size=5))
+def test_any_label_can_be_filtered_by(values):
+    """Commas, backslashes and spaces inside a value survive the way through an address."""
+    assert split_values(join_values(values)) == tuple(values)
+
+
+@given(text=st.text())
+def test_no_list_is_too_odd_to_read(text):
+    """Whatever is typed is some list of values, none of them empty."""
+    assert "" not in split_values(text)
+
+
+def test_a_list_reads_as_people_write_it():
+    """Spaces around commas mean nothing; a backslash takes the meaning from a comma only."""
+    assert split_values(" a, b,,c ") == ("a", "b", "c")
+    assert split_values(r"Acme\, Inc., C:\temp") == ("Acme, Inc.", r"C:\temp")
+    scope = resolve({"source": "conv", "tenant": r"Acme\, Inc."}, [CONV], NOW)
+    assert scope.tenants == ("Acme, Inc.",)
