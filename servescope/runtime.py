@@ -6,7 +6,7 @@ API, dashboard and command line all ask `Runtime` for their numbers.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
@@ -91,6 +91,12 @@ class SloBook:
         self._slos: tuple[Slo, ...] = ()
         self._changed_at_ns: int | None = None
         self._checked_at: float | None = None
+        self._keep: Callable[[Sequence[Slo]], None] | None = None
+
+    def keep_history(self, keep: Callable[[Sequence[Slo]], None]) -> None:
+        """Hand over the objectives in force, and from now on those of every reading of the file."""
+        self._keep = keep
+        keep(self._slos)
 
     def load(self) -> None:
         """Read the file now.
@@ -102,6 +108,8 @@ class SloBook:
             slos = load_slo_file(self.path)
             self._slos, self.problem = slos, None
             self._changed_at_ns = self.path.stat().st_mtime_ns
+            if self._keep is not None:
+                self._keep(slos)
 
     def definitions(self) -> tuple[Slo, ...]:
         """The objectives in force; reads the file again when it has changed."""

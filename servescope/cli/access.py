@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -234,6 +235,7 @@ def open_file(
     Raises:
         StoreError: it cannot be opened.
     """
+    from servescope import slo_history
     from servescope.config import slo_path
     from servescope.runtime import Runtime, SloBook
     from store.clock import WallClock
@@ -242,7 +244,9 @@ def open_file(
     clock = WallClock()
     database = Database.open(path, config.store, clock, allow_files=allow_files)
     stack.enter_context(database)
-    return Runtime(config, database, clock, SloBook(slo_path(config), clock))
+    slos = SloBook(slo_path(config), clock)
+    slos.keep_history(partial(slo_history.keep, database))
+    return Runtime(config, database, clock, slos)
 
 
 def the_server(config: Config) -> ServerAccess:

@@ -6,10 +6,11 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from collector.detect import normalise_url
-from servescope import process
+from servescope import process, slo_history
 from servescope.cli.output import Output
 from servescope.config import Config, load, slo_path, store_path
 from servescope.logs import configure
@@ -78,6 +79,7 @@ def open_runtime(config: Config, path: Path, stack: ExitStack, *, ephemeral: boo
     slos.load()
     database = stack.enter_context(Database.open(path, config.store, clock))
     clear_incoming(path)
+    slos.keep_history(partial(slo_history.keep, database))
     return Runtime(config, database, clock, slos)
 
 

@@ -165,6 +165,8 @@ def test_a_gate_exits_3_when_an_objective_is_not_met(run, home):
     code, out, _ = run("slo", "check", "chat")
     assert (code, out.split()[0]) == (3, "MISSED")
     assert run("slo", "check", "nobody")[0] == 2
+    kept = data(run("query", "SELECT name FROM slo ORDER BY since_at, name", "--json"))["rows"]
+    assert [row["name"] for row in kept] == ["chat", "first-token", "chat"]
     assert [row["name"] for row in data(run("slo", "list", "--json"))["slos"]] == [
         "chat",
         "first-token",

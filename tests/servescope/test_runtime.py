@@ -1,13 +1,17 @@
 """What a running process shares: cache, objectives, example data, jobs."""
 
+import json
+import os
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servescope import slo_history
 from servescope.cli.serve import clear_incoming, open_runtime
 from servescope.documents import csv_safe, plain, to_json
 from servescope.importing import load_example
@@ -96,6 +100,42 @@ def test_an_unreadable_slo_file_stops_the_start(runtime, tmp_path):
     with ExitStack() as stack, pytest.raises(InputError, match=r"absent\.toml"):
         open_runtime(config, tmp_path / "other.duckdb", stack, ephemeral=False)
     assert not (tmp_path / "other.duckdb").exists()
+
+
+def history(runtime):
+    runtime.database.writer.flush()
+    return runtime.database.reader.frame("SELECT * FROM slo ORDER BY since_at").to_dicts()
+
+
+def test_objectives_are_remembered_once_and_again_when_they_change(runtime, clock):
+    """An unchanged file adds nothing, nor does a new remark; a changed threshold adds one row."""
+    book, file = runtime.slos, runtime.slos.path
+    book.load()
+    book.keep_history(partial(slo_history.keep, runtime.database))
+    (first,) = history(runtime)
+    assert (first["name"], first["since_at"]) == ("chat", clock.now().replace(tzinfo=None))
+    assert json.loads(first["definition"])["target_ratio"] == 0.9
+    clock.advance(60)
+    file.write_text(f'# a remark\n{file.read_text("utf-8")}description = "chats"\n', "utf-8")
+    book.load()
+    assert history(runtime) == [first]
+    file.write_text(file.read_text("utf-8").replace("0.9", "0.95"), "utf-8")
+    os.utime(file, ns=(1, 1))
+    clock.advance(60)
+    assert book.definitions()[0].target_ratio == 0.95
+    kept, new = history(runtime)
+    assert kept == first
+    assert json.loads(new["definition"])["target_ratio"] == 0.95
+    assert new["since_at"] > first["since_at"]
+
+
+def test_a_store_that_is_closed_does_not_keep_objectives_from_being_read(runtime, caplog):
+    """The history is a by-product: its loss is a line in the log."""
+    runtime.slos.keep_history(partial(slo_history.keep, runtime.database))
+    runtime.database.close()
+    runtime.slos.load()
+    assert runtime.slos.problem is None
+    assert "slo_history_lost" in caplog.text
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=8)), min_size=1, max_size=5))
