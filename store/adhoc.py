@@ -7,7 +7,7 @@ transaction, and an instance that may not touch files or the network (`store.dat
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 
 from store.database import Database
-from store.errors import QueryRefused
+from store.errors import InputError, QueryRefused
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +25,8 @@ RESULT_LIMIT_BYTES = 64 << 20
 SQL_LIMIT_CHARACTERS = 100_000
 _READING = {"SELECT", "EXPLAIN"}
 _FIRST_WORDS_REFUSED = {"pragma", "call"}
+_SENSELESS = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError)
+_NAMES_HINT = "`SHOW TABLES` lists the tables, `DESCRIBE requests` the columns"
 _HINT = "send one SELECT; also EXPLAIN, DESCRIBE, SUMMARIZE and SHOW"
 # Every other table function is refused by name: some open files, `pandas_scan` and its like take a
 # bare memory address, `query` and `json_execute_serialized_sql` carry SQL past this check.
@@ -37,6 +39,9 @@ _TABLE_FUNCTIONS = {
     "pragma_version", "range", "repeat", "show", "show_tables", "storage_info", "summary",
     "table_info", "unnest", "version",
 }  # fmt: skip
+_DAY_PARTS = {None: 1, "ms": 86_400_000, "us": 86_400_000_000}
+"""Whole numbers in a day by Polars's unit of time (None: dates)."""
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_897  # 0001-01-01 and 10000-01-01, days from 1970
 _SCHEMAS = {"", "main", "temp", "information_schema", "pg_catalog"}
 _SCHEMA_PARTS = ("catalog_name", "schema_name", "table_name")
 
@@ -77,7 +82,8 @@ def query(
     Raises:
         QueryRefused: it is not one read-only statement, or names something it may not use.
         QueryTimeout: the time limit passed; also while waiting for another ad-hoc query.
-        StoreError: DuckDB refused it (unknown column, out of memory).
+        InputError: DuckDB cannot make sense of it (unknown table or column, a bad cast).
+        StoreError: DuckDB gave up (out of memory).
     """
     settings = database.settings
     limit = min(limit_seconds or settings.adhoc_limit_seconds, settings.adhoc_limit_seconds)
@@ -90,6 +96,8 @@ def query(
         try:
             check(cursor, sql)
             table, why = _fetch(cursor, sql, cap)
+        except _SENSELESS as error:
+            raise InputError(_first_line(error), hint=_NAMES_HINT) from error
         finally:
             cursor.execute("ROLLBACK")
     return AdhocResult(_frame(table), why is not None, why, database.clock.monotonic() - started)
@@ -103,6 +111,8 @@ def check(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
     """
     if len(sql) > SQL_LIMIT_CHARACTERS:
         raise QueryRefused(f"the text is longer than {SQL_LIMIT_CHARACTERS:,} characters")
+    if not sql.isascii() and any("\ud800" <= sign <= "\udfff" for sign in sql):
+        raise QueryRefused("the text holds half a character", hint="send it as UTF-8")
     words = _words(sql)
     # Some pragmas are rewritten to a SELECT, and some act, while they are being parsed.
     if words and words[0] in _FIRST_WORDS_REFUSED:
@@ -229,10 +239,55 @@ def _frame(table: pa.Table) -> pl.DataFrame:
                 f"column '{field.name}' is an INTERVAL, which has no one length",
                 hint="use epoch(…) for seconds or cast it to VARCHAR",
             )
-    frame = pl.from_arrow(table)
+    names = distinct_names(table.column_names)
+    try:
+        frame = pl.from_arrow(table.rename_columns(names))
+    except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+        raise QueryRefused(
+            "a column is of a type that has no form outside the database",
+            hint="cast it to VARCHAR",
+        ) from error
     if not isinstance(frame, pl.DataFrame):
         raise TypeError(f"expected a table, got {type(frame).__name__}")
+    for column in frame:
+        _check_dates(column, column.name)
     return frame
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Column names without repeats, as DuckDB makes them for a table: a, a_1, a_2."""
+    found: dict[str, None] = {}
+    for name in names:
+        number, new = 0, name
+        while new in found:
+            number += 1
+            new = f"{name}_{number}"
+        found[new] = None
+    return list(found)
+
+
+def _check_dates(column: pl.Series, name: str) -> None:
+    """Refuse infinity and years that Python and the readers of JSON cannot write."""
+    kind = column.dtype
+    if isinstance(kind, pl.List | pl.Array):
+        _check_dates(column.explode(), name)
+    elif isinstance(kind, pl.Struct):
+        for field in kind.fields:
+            _check_dates(column.struct.field(field.name), name)
+    elif isinstance(kind, pl.Date | pl.Datetime) and _is_far(column, kind):
+        raise QueryRefused(
+            f"column '{name}' holds infinity or a year outside 1 to 9999",
+            hint="cast it to VARCHAR, or filter with isfinite(…)",
+        )
+
+
+def _is_far(column: pl.Series, kind: pl.Date | pl.Datetime) -> bool:
+    unit = kind.time_unit if isinstance(kind, pl.Datetime) else None
+    if unit == "ns":  # 64 bits hold the years 1677 to 2262
+        return False
+    days = _DAY_PARTS[unit]
+    whole = column.to_physical().drop_nulls()
+    return bool(((whole < _FIRST_DAY * days) | (whole >= _LAST_DAY * days)).any())
 
 
 def _first_line(error: duckdb.Error) -> str:

@@ -99,8 +99,7 @@ class Guard:
 
     def _refuse_host(self, headers: Headers) -> ASGIApp | None:
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname if host else None
-        if name is not None and name.lower() in self._hosts:
+        if _host_name(f"//{host}") in self._hosts:
             return None
         return problem(
             400, "host", f"this server does not answer to the name '{host}'",
@@ -121,12 +120,28 @@ class Guard:
         return outgoing
 
 
+def _place(url: str) -> str | None:
+    """Host and port of a URL; None when it is none, such as `http://[::1`."""
+    try:
+        return urlsplit(url).netloc or None
+    except ValueError:
+        return None
+
+
+def _host_name(url: str) -> str | None:
+    """The host's name alone, in lower case; None when there is none."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
 def _refuse_origin(method: str, headers: Headers) -> ASGIApp | None:
     """Writes must come from our own pages or from no page at all (CLI, agents)."""
     if method in SAFE_METHODS:
         return None
     origin = headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+    foreign = origin is not None and _place(origin) != headers.get("host")
     if foreign or headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
         return problem(
             403, "cross_site", "a page of another site may not write here",

@@ -15,6 +15,8 @@ Clock = Literal["utc", "local_unknown", "relative"]
 LIVE_SOURCE_ID = 1
 DEFAULT_LIVE_SECONDS = 6 * 3600
 LEAST_LIVE_SECONDS = 900
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 LABELS = ("model", "tenant", "route", "instance")
 _TOKEN = re.compile(r"^now(?:-(\d+)([smhdw]))?$")
 # Inside a list of values: an escaped character, or any other one.
@@ -131,18 +133,31 @@ def parse_time(text: str, now: datetime) -> datetime:
     """Read `now`, `now-24h` or an ISO 8601 time (UTC where no offset is given).
 
     Raises:
-        InputError: anything else.
+        InputError: anything else, or a time outside 1900 to 2200: far from there, arithmetic with
+            bins and windows overflows, and no record can lie there.
     """
-    token = _TOKEN.match(text.strip())
-    if token:
-        seconds = int(token[1]) * _UNIT_SECONDS[token[2]] if token[1] else 0
-        return now - timedelta(seconds=seconds)
     try:
-        at = datetime.fromisoformat(text.strip())
+        at = _read_time(text.strip(), now)
     except ValueError:
         raise InputError(
             f"'{text}' is not a time", hint="write now-24h or 2026-01-31T12:00:00Z"
         ) from None
+    except OverflowError:
+        at = None
+    if at is None or not EARLIEST <= at <= LATEST:
+        raise InputError(
+            f"the time '{text}' is outside {EARLIEST.year} to {LATEST.year}",
+            hint="write now-24h or 2026-01-31T12:00:00Z",
+        )
+    return at
+
+
+def _read_time(text: str, now: datetime) -> datetime:
+    token = _TOKEN.match(text)
+    if token:
+        seconds = int(token[1]) * _UNIT_SECONDS[token[2]] if token[1] else 0
+        return now - timedelta(seconds=seconds)
+    at = datetime.fromisoformat(text)
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 

@@ -80,6 +80,9 @@ def test_validation_says_which_parameter(client):
         ("source=nobody", "no source is called 'nobody'"),
         ("from=yesterday", "'yesterday' is not a time"),
         ("from=now&to=now-1h", "is empty"),
+        ("from=now-99999999999999d", "outside 1900 to 2200"),
+        ("to=0001-01-01", "outside 1900 to 2200"),
+        ("to=9999-12-31T23:59:59-23:59", "outside 1900 to 2200"),
         ("sort=colour", "cannot sort by 'colour'"),
         ("status=happy", "no status is called 'happy'"),
         ("modle=llama", "there is no parameter 'modle'"),
@@ -283,6 +286,15 @@ def test_a_fault_is_a_problem_document_without_its_insides(filled, monkeypatch, 
     assert "request_failed" in caplog.text
 
 
+def test_imports_are_counted_apart_from_scrapes(client):
+    """Rows that were uploaded show up once, as what became of them."""
+    file = client.get(f"{API}/export/requests").content
+    client.post(f"{API}/imports", content=file)
+    text = client.get("/metrics").text
+    assert 'servescope_import_rows_total{outcome="duplicate"} 60.0' in text
+    assert "servescope_store_rows_duplicate_total 0.0" in text
+
+
 def test_own_metrics_are_openmetrics_with_units(client):
     """Names start with servescope_, routes are patterns, unknown paths share one label."""
     client.get(f"{API}/views/slo_list")
@@ -291,5 +303,13 @@ def test_own_metrics_are_openmetrics_with_units(client):
     assert 'route="/api/v1/views/{name}"' in text
     assert 'route="unmatched"' in text
     assert "servescope_store_rows_added_total 60.0" in text
+    assert 'servescope_import_rows_total{outcome="added"} 0.0' in text
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert all(name.startswith("servescope_") for name in names)
+
+
+@pytest.mark.parametrize("sql", ["SELECT nope FROM requests", "SELECT 'x'::INT", "SELECT nope(1)"])
+def test_senseless_sql_is_the_askers_mistake(client, sql):
+    """A wrong name or value is answered with 400 and where to look, not with a fault of ours."""
+    body = problem(client.post(f"{API}/sql", json={"sql": sql}), 400, "input")
+    assert "SHOW TABLES" in body["hint"]

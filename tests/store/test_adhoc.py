@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from store import adhoc
 from store.clock import WallClock
 from store.database import Database, incoming_folder
-from store.errors import QueryRefused, QueryTimeout, StoreError
+from store.errors import InputError, QueryRefused, QueryTimeout, ServescopeError, StoreError
 from store.settings import StoreSettings
 
 
@@ -123,7 +123,7 @@ def test_everything_else_is_refused(database, sql):
 
 def test_the_environment_cannot_be_read(database):
     """There is no way to an environment variable."""
-    with pytest.raises(StoreError, match="getenv"):
+    with pytest.raises(InputError, match="getenv"):
         adhoc.query(database, "SELECT getenv('HOME')")
 
 
@@ -172,7 +172,7 @@ def test_python_variables_are_not_tables(database):
     import polars as pl
 
     hidden = pl.DataFrame({"a": [1]})
-    with pytest.raises(StoreError, match="does not exist"):
+    with pytest.raises(InputError, match="does not exist"):
         adhoc.query(database, "SELECT * FROM hidden")
     with pytest.raises(StoreError, match="does not exist"):
         database.reader.frame("SELECT * FROM hidden")
@@ -183,5 +183,41 @@ def test_python_variables_are_not_tables(database):
 @given(st.text(max_size=60))
 def test_any_text_is_answered_or_refused(database, text):
     """Whatever is typed gets rows or one of our errors."""
-    with contextlib.suppress(StoreError):
+    with contextlib.suppress(ServescopeError):
         adhoc.query(database, text)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 'infinity'::TIMESTAMP AS far",
+        "SELECT '-infinity'::DATE AS far",
+        "SELECT DATE '290309-12-22' AS far",
+        "SELECT [DATE '290309-12-22'] AS far",
+        "SELECT {a: 'infinity'::TIMESTAMPTZ} AS far",
+    ],
+)
+def test_dates_that_no_reader_can_write_are_refused(database, sql):
+    """Infinity and the year 290309 have no form in JSON or Python."""
+    with pytest.raises(QueryRefused, match="'far' holds infinity") as refusal:
+        adhoc.query(database, sql)
+    assert "VARCHAR" in refusal.value.hint
+
+
+def test_dates_at_the_edge_of_the_calendar_are_answered(database):
+    """The first and the last day that can be written are not refused."""
+    sql = "SELECT DATE '0001-01-01' AS a, TIMESTAMP '9999-12-31 23:59:59' AS b, NULL::DATE AS c"
+    (row,) = adhoc.query(database, sql).frame.to_dicts()
+    assert (row["a"].year, row["b"].year, row["c"]) == (1, 9999, None)
+
+
+def test_columns_of_one_name_are_told_apart(database):
+    """A join gives a name twice; the second gets a number."""
+    sql = "SELECT 1 AS a, 2 AS a, 3 AS a_1"
+    assert adhoc.query(database, sql).frame.to_dicts() == [{"a": 1, "a_1": 2, "a_1_1": 3}]
+
+
+def test_half_a_character_is_refused(database):
+    """JSON can carry a lone surrogate; no SQL is made of it."""
+    with pytest.raises(QueryRefused, match="half a character"):
+        adhoc.query(database, "SELECT '\ud800'")
