@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import polars as pl
@@ -43,6 +44,27 @@ class Options:
     rejects: Path | None = None
 
 
+class ImportedRows:
+    """Rows that imports brought since this process started, by what became of them."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._rows = dict.fromkeys(("added", "duplicate", "rejected"), 0)
+
+    def count(self, reports: Sequence[ImportReport]) -> None:
+        """Add the rows of finished imports; from any thread."""
+        with self._lock:
+            for report in reports:
+                self._rows["added"] += report.rows_added
+                self._rows["duplicate"] += report.rows_duplicate
+                self._rows["rejected"] += report.rows_rejected
+
+    def totals(self) -> dict[str, int]:
+        """Outcome -> rows."""
+        with self._lock:
+            return dict(self._rows)
+
+
 def planned(options: Options) -> list[BulkLoad]:
     """Recognise the files, before any store is opened or made.
 
@@ -58,7 +80,7 @@ def load_files(
     """Import files into an open store that may read files.
 
     Args:
-        database: opened with `allow_files=True`.
+        database: opened with `allow_files=True`, or holding the files in its incoming folder.
         loads: from `planned`.
         progress: called with the share done, 0..1.
 
@@ -71,16 +93,23 @@ def load_files(
     ]
 
 
-def load_upload(database: Database, file: Path) -> list[ImportReport]:
+def load_upload(
+    database: Database, file: Path, imported: ImportedRows | None = None
+) -> list[ImportReport]:
     """Import one uploaded Parquet file of normalised rows into the server's store.
+
+    Args:
+        database: the server's store.
+        file: in its incoming folder.
+        imported: where the rows are counted.
 
     Raises:
         InputError: it is no such file.
     """
-    return [
-        bulk.load(database.writer, spec, None, database.clock)
-        for spec in plan([file], "servescope")
-    ]
+    reports = load_files(database, plan([file], "servescope"))
+    if imported is not None:
+        imported.count(reports)
+    return reports
 
 
 def example_files() -> list[Path]:
@@ -89,10 +118,14 @@ def example_files() -> list[Path]:
     return [folder / name for name in EXAMPLE_FILES]
 
 
-def load_example(database: Database) -> str:
+def load_example(database: Database, imported: ImportedRows | None = None) -> str:
     """Import the packaged traces into a server's store; says in one line what happened.
 
     A server's SQL reads nothing but its incoming folder, so the files are put there first.
+
+    Args:
+        database: the server's store.
+        imported: where the rows are counted.
 
     Raises:
         StoreError: the store is in memory, or cannot be written.
@@ -102,6 +135,8 @@ def load_example(database: Database) -> str:
     with TemporaryDirectory(dir=incoming_folder(database.path)) as folder:
         files = [Path(shutil.copy(file, folder)) for file in example_files()]
         reports = load_files(database, planned(Options(tuple(files))))
+    if imported is not None:
+        imported.count(reports)
     added = sum(report.rows_added for report in reports)
     rows = sum(report.rows_read for report in reports)
     return f"{EXAMPLE_TITLE}: {rows:,} requests, {f'{added:,} new' if added else 'already there'}"

@@ -55,8 +55,14 @@ class RuntimeCollector(Collector):
         }
         counters = {
             "servescope_store_commits": ("Transactions committed.", stats.commits),
-            "servescope_store_rows_added": ("Rows added.", stats.rows_added),
-            "servescope_store_rows_duplicate": ("Rows sent again.", stats.rows_duplicate),
+            "servescope_store_rows_added": (
+                "Rows added by scrapes and jobs; imports are counted by servescope_import_rows.",
+                stats.rows_added,
+            ),
+            "servescope_store_rows_duplicate": (
+                "Rows of scrapes and jobs that were there already.",
+                stats.rows_duplicate,
+            ),
             "servescope_write_batches_failed": ("Batches with bad content.", stats.batches_failed),
             "servescope_write_batches_refused": ("Turned away, full.", stats.batches_refused),
         }
@@ -64,6 +70,12 @@ class RuntimeCollector(Collector):
             yield GaugeMetricFamily(name, text, value)
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(name, text, value)
+        imports = CounterMetricFamily(
+            "servescope_import_rows", "Rows of imports, by what became of them.", labels=["outcome"]
+        )
+        for outcome, rows in self._runtime.imported.totals().items():
+            imports.add_metric([outcome], rows)
+        yield imports
         size = self._runtime.database.size_bytes()
         if size is not None:
             yield GaugeMetricFamily("servescope_store_bytes", "Size of the store's files.", size)

@@ -114,7 +114,7 @@ def dashboard_server(runtime: Runtime) -> object:
         label_values=runtime.label_values,
         version=runtime.version,
         api_root=API_ROOT,
-        load_example=lambda: load_example(runtime.database),
+        load_example=lambda: load_example(runtime.database, runtime.imported),
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server
 

@@ -21,6 +21,7 @@ from analysis.slo_model import Slo
 from collector.scheduler import SchedulerCounts
 from dashboard.services import DataAge
 from servescope.config import Config
+from servescope.importing import ImportedRows
 from servescope.jobs import JobRunner
 from store.cache import ViewCache
 from store.clock import Clock
@@ -159,6 +160,7 @@ class Runtime:
         self.started_at = clock.now()
         self.version = metadata.version("servescope")
         self.cache = ViewCache(clock, CACHED_VIEWS)
+        self.imported = ImportedRows()
         self.beside: Beside | None = None
 
     def collecting(self) -> Collecting:

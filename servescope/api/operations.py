@@ -93,7 +93,9 @@ async def post_import(request: Request, runtime: RuntimeDep) -> Response:
     """Import rows from a Parquet file in servescope's own columns, such as an export."""
     file = await _receive(request.stream(), _incoming(runtime))
     try:
-        reports = await run_in_threadpool(importing.load_upload, runtime.database, file)
+        reports = await run_in_threadpool(
+            importing.load_upload, runtime.database, file, runtime.imported
+        )
     finally:
         await run_in_threadpool(file.unlink, missing_ok=True)
     return negotiate.document({"imports": [plain(report.as_dict()) for report in reports]})
