@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -258,10 +258,7 @@ def _counters_left_out(scraped: Scraped, signal: str) -> str | None:
 
 
 def _error_ratio(scraped: Scraped) -> Measure:
-    counted = scraped.counters.filter(
-        pl.col("signal").is_in(["requests_finished_total", "requests_refused_total"])
-        & pl.col("increase").is_not_null()
-    )
+    counted = _ended(scraped)
     if counted.is_empty():
         return Measure(None, "ratio", why=_why_absent(scraped, "requests_finished_total"))
     total = float(counted["increase"].sum())
@@ -271,6 +268,14 @@ def _error_ratio(scraped: Scraped) -> Measure:
         return Measure(None, "ratio", n=0, why="no request finished in this range")
     why = _counters_left_out(scraped, "requests_finished_total")
     return Measure(bad / total, "ratio", *interval, round(total), why)
+
+
+def _ended(scraped: Scraped) -> pl.DataFrame:
+    """Known steps of the counters of requests that came to an end, served or not."""
+    return scraped.counters.filter(
+        pl.col("signal").is_in(["requests_finished_total", "requests_refused_total"])
+        & pl.col("increase").is_not_null()
+    )
 
 
 def _is_bad() -> pl.Expr:
@@ -331,12 +336,9 @@ def _gauge_line(scraped: Scraped, signal: str) -> pl.DataFrame:
 
 
 def _error_line(scraped: Scraped) -> pl.DataFrame:
-    known = scraped.counters.filter(
-        pl.col("signal").is_in(["requests_finished_total", "requests_refused_total"])
-        & pl.col("increase").is_not_null()
-    )
     return (
-        known.group_by(pl.col("bin").cast(pl.Int64))
+        _ended(scraped)
+        .group_by(pl.col("bin").cast(pl.Int64))
         .agg(bad=pl.col("increase").filter(_is_bad()).sum(), total=pl.col("increase").sum())
         .filter(pl.col("total") > 0)
         .select("bin", error_ratio=pl.col("bad") / pl.col("total"))
@@ -345,14 +347,7 @@ def _error_line(scraped: Scraped) -> pl.DataFrame:
 
 def _quantile_line(scraped: Scraped, signal: str) -> pl.DataFrame:
     """Bounds of the p95 by time; the plain column stays null, since no point is known."""
-    name = signal.replace("_seconds", "_p95_seconds")
-    by_bin: dict[int, list[Observed]] = {}
-    for item in scraped.histograms:
-        if item.signal == signal:
-            by_bin.setdefault(item.bin, []).append(item)
-    rows = [(number, *_interval(items)[:2]) for number, items in by_bin.items()]
-    schema = {"bin": pl.Int64, f"{name}_low": pl.Float64, f"{name}_high": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return _intervals(scraped, signal, "bin", {"bin": pl.Int64})
 
 
 def _models(scraped: Scraped, instances: pl.DataFrame) -> pl.DataFrame:
@@ -387,11 +382,18 @@ def _models(scraped: Scraped, instances: pl.DataFrame) -> pl.DataFrame:
 
 
 def _model_quantiles(scraped: Scraped, signal: str) -> pl.DataFrame:
-    name = signal.replace("_seconds", "_p95_seconds")
-    by_model: dict[str | None, list[Observed]] = {}
+    return _intervals(scraped, signal, "model", {"workload": pl.String})
+
+
+def _intervals(
+    scraped: Scraped, signal: str, key: Literal["bin", "model"], column: Mapping[str, Any]
+) -> pl.DataFrame:
+    """Bounds of the p95 of a signal for each bin or model; the key becomes the first column."""
+    groups: dict[Any, list[Observed]] = {}
     for item in scraped.histograms:
         if item.signal == signal:
-            by_model.setdefault(item.model, []).append(item)
-    rows = [(model, *_interval(items)[:2]) for model, items in by_model.items()]
-    schema = {"workload": pl.String, f"{name}_low": pl.Float64, f"{name}_high": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+            groups.setdefault(getattr(item, key), []).append(item)
+    rows = [(value, *_interval(items)[:2]) for value, items in groups.items()]
+    name = signal.replace("_seconds", "_p95_seconds")
+    bounds = dict.fromkeys((f"{name}_low", f"{name}_high"), pl.Float64)
+    return pl.DataFrame(rows, schema={**column, **bounds}, orient="row")

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from store.bulk_spec import MAX_TOKENS, Check
 
 UNIT_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "predicted_output_tokens")
+SECONDS = (
+    "queue_seconds",
+    "prefill_seconds",
+    "decode_seconds",
+    "ttft_seconds",
+    "tpot_seconds",
+    "e2e_seconds",
+)
+"""Columns of a stored request that hold token counts, and those that hold durations."""
+YEAR_2000_SECONDS = 946_684_800
+"""Nobody counts that many seconds from a start: a larger number is an epoch time."""
 _MICROSECONDS_LIMIT = 9e18
 """Beyond this a 64-bit microsecond count overflows."""
 
@@ -71,6 +85,15 @@ def seconds_checks(*columns: str) -> tuple[Check, ...]:
     return tuple(
         Check(f"{column} is negative or not a number", f"{column} < 0 OR NOT isfinite({column})")
         for column in columns
+    )
+
+
+def number_checks(columns: Collection[str]) -> tuple[Check, ...]:
+    """Checks for the time and for whatever numbers a format of variable columns stores."""
+    return (
+        CHECK_TIME,
+        *token_checks(*(column for column in TOKENS if column in columns)),
+        *seconds_checks(*(column for column in SECONDS if column in columns)),
     )
 
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from collector.traces.expressions import (
-    CHECK_TIME,
+    SECONDS,
+    TOKENS,
     UNIT_SECONDS,
+    YEAR_2000_SECONDS,
     guarded,
+    number_checks,
     quoted,
     scaled,
-    seconds_checks,
     time_from_seconds,
-    token_checks,
     tokens,
 )
 from collector.traces.format import stem
@@ -24,21 +25,11 @@ from collector.traces.head import Head
 from store.bulk_spec import LABELS, BulkLoad, Reader, SourceClock, SourceSpec
 from store.errors import InputError
 
-_TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "predicted_output_tokens")
-_SECONDS = (
-    "queue_seconds",
-    "prefill_seconds",
-    "decode_seconds",
-    "ttft_seconds",
-    "tpot_seconds",
-    "e2e_seconds",
-)
-STORED = ("arrived_at", *_TOKENS, *_SECONDS, *LABELS, "session_id", "status")
+STORED = ("arrived_at", *TOKENS, *SECONDS, *LABELS, "session_id", "status")
 """What a column can be mapped to."""
 _TIME_UNITS = (*UNIT_SECONDS, "iso", "epoch")
 _READERS: Mapping[str, Reader] = {"csv": "csv", "json": "jsonl", "parquet": "parquet"}
 _NAN = "'nan'::DOUBLE"
-_EPOCH_FROM_SECONDS = 946_684_800  # 2000-01-01: nobody counts that many seconds from a start
 _OFFSET_SQL = r":\d\d.*(Z|[+-]\d\d(:?\d\d)?)\s*$"
 _OFFSET = re.compile(_OFFSET_SQL)
 _STATUS = """CASE
@@ -93,7 +84,7 @@ def build(heads: Sequence[Head], name: str, mapping: Mapping[str, str]) -> BulkL
                          where=str(head.path), hint="--map 'arrived_at=COLUMN:s'")  # fmt: skip
     clock, time, numeric = _time(head, columns["arrived_at"])
     select = {"arrived_at": time}
-    for stored in (*_TOKENS, *_SECONDS):
+    for stored in (*TOKENS, *SECONDS):
         if stored in columns:
             select[stored] = _value(head, columns[stored])
     return BulkLoad(
@@ -106,11 +97,7 @@ def build(heads: Sequence[Head], name: str, mapping: Mapping[str, str]) -> BulkL
         status=_STATUS.format(c=_text(head, columns["status"])) if "status" in columns else "'ok'",
         session=f"CAST({quoted(columns['session_id'].name)} AS VARCHAR)"
         if "session_id" in columns else None,
-        checks=(
-            CHECK_TIME,
-            *token_checks(*(c for c in _TOKENS if c in select)),
-            *seconds_checks(*(c for c in _SECONDS if c in select)),
-        ),
+        checks=number_checks(select),
         delimiter=head.delimiter,
         numeric_time_seconds=numeric,
         notes=(_STATUS_NOTE,) if "status" in columns else (),
@@ -127,7 +114,7 @@ def _column(head: Head, stored: str, text: str) -> Column:
         raise InputError(
             f"there is no column '{name}'", where=str(head.path), hint=f"its columns are: {seen}"
         )
-    allowed = {"arrived_at": _TIME_UNITS} | dict.fromkeys(_SECONDS, tuple(UNIT_SECONDS))
+    allowed = {"arrived_at": _TIME_UNITS} | dict.fromkeys(SECONDS, tuple(UNIT_SECONDS))
     if unit is not None and unit not in allowed.get(stored, ("tokens",)):
         units = ", ".join(allowed.get(stored, ("no unit",)))
         raise InputError(f"'{unit}' is no unit of {stored}", hint=f"units: {units}")
@@ -157,7 +144,7 @@ def _time(head: Head, column: Column) -> tuple[SourceClock, str, str | None]:
         )
     unit = "s" if column.unit == "epoch" else column.unit
     seconds = scaled(name if head.kind == "csv" else f"TRY_CAST({name} AS DOUBLE)", unit)
-    absolute = number is not None and number * UNIT_SECONDS[unit] >= _EPOCH_FROM_SECONDS
+    absolute = number is not None and number * UNIT_SECONDS[unit] >= YEAR_2000_SECONDS
     clock: SourceClock = "utc" if absolute or column.unit == "epoch" else "relative"
     return clock, time_from_seconds(seconds), seconds
 
@@ -180,9 +167,9 @@ def _value(head: Head, column: Column) -> str:
     name = _raw(head, column.name)
     unit = column.unit or "s"
     if head.kind == "csv":
-        return tokens(name) if column.stored in _TOKENS else scaled(name, unit)
+        return tokens(name) if column.stored in TOKENS else scaled(name, unit)
     # Untyped records: what is no number must be refused, not taken for unknown.
-    if column.stored in _TOKENS:
+    if column.stored in TOKENS:
         return tokens(f"({guarded(name, 'BIGINT', '-1')})")
     return scaled(f"({guarded(name, 'DOUBLE', _NAN)})", unit)
 
@@ -200,9 +187,9 @@ def _types(head: Head, columns: Mapping[str, Column], is_number: bool) -> dict[s
     """DuckDB type of each source column; those not mapped stay text and are never parsed."""
     wanted: dict[str, str] = {}
     for stored, column in columns.items():
-        if stored in _TOKENS:
+        if stored in TOKENS:
             wanted[column.name] = "UINTEGER" if head.kind == "csv" else "BIGINT"
-        elif stored in _SECONDS or (stored == "arrived_at" and is_number):
+        elif stored in SECONDS or (stored == "arrived_at" and is_number):
             wanted[column.name] = "DOUBLE"
         else:
             wanted[column.name] = "VARCHAR"

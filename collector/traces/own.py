@@ -8,10 +8,11 @@ from typing import Any
 import orjson
 
 from collector.traces.expressions import (
-    CHECK_TIME,
+    SECONDS,
+    TOKENS,
+    YEAR_2000_SECONDS,
     literal,
-    seconds_checks,
-    token_checks,
+    number_checks,
 )
 from collector.traces.format import TraceFormat
 from collector.traces.head import Head, bad_file
@@ -32,15 +33,6 @@ _METADATA: Mapping[str, type | tuple[type, ...]] = {
 """What is taken from a file's metadata, and the type that it must have."""
 _REQUEST = {"source", "arrived_at", "status", "request_key"}
 _RATE = {"source", "client", "window_start_at", "rate_per_second"}
-_TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "predicted_output_tokens")
-_SECONDS = (
-    "queue_seconds",
-    "prefill_seconds",
-    "decode_seconds",
-    "ttft_seconds",
-    "tpot_seconds",
-    "e2e_seconds",
-)
 _RATE_COLUMNS = (
     "client",
     "window_seconds",
@@ -50,7 +42,6 @@ _RATE_COLUMNS = (
     "shape",
     "scale_seconds",
 )
-_YEAR_2000_SECONDS = 946_684_800
 
 
 def _matches(head: Head) -> bool:
@@ -92,7 +83,7 @@ def _build(heads: Sequence[Head], name: str) -> BulkLoad:
         )
     present = [
         column
-        for column in (*_TOKENS, *_SECONDS, "trace_id", "decision_id")
+        for column in (*TOKENS, *SECONDS, "trace_id", "decision_id")
         if column in head.columns
     ]
     return BulkLoad(
@@ -105,11 +96,7 @@ def _build(heads: Sequence[Head], name: str) -> BulkLoad:
         status="status::VARCHAR",
         session="session_id" if "session_id" in head.columns else None,
         blocks="block_hashes" if "block_hashes" in head.columns else None,
-        checks=(
-            CHECK_TIME,
-            *token_checks(*(c for c in _TOKENS if c in present)),
-            *seconds_checks(*(c for c in _SECONDS if c in present)),
-        ),
+        checks=number_checks(present),
         where=where,
         key="request_key",
         units="rows in servescope's own columns and units",
@@ -125,7 +112,7 @@ def _spec(head: Head, name: str) -> SourceSpec:
         fields = {key: known[key] for key, kind in _METADATA.items()
                   if isinstance(known.get(key), kind)}  # fmt: skip
         return SourceSpec(**{"format": "servescope", **fields, "name": name, "adopt": True})
-    clock: Any = "utc" if _first_seconds(head) >= _YEAR_2000_SECONDS else "relative"
+    clock: Any = "utc" if _first_seconds(head) >= YEAR_2000_SECONDS else "relative"
     return SourceSpec(name, "servescope", clock, adopt=True)
 
 
