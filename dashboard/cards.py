@@ -67,8 +67,8 @@ def chart_card(
     view: View, chart: Chart, scene: Scene, options: Mapping[str, str] | None = None
 ) -> Slot | Unshown:
     """A chart with its definition, its SQL, its numbers as a table and its addresses in the API."""
-    frame = view.frames.get(chart.frame)
-    if frame is None or frame.is_empty():
+    frame = scene.clipped(view.frames.get(chart.frame, pl.DataFrame()))
+    if frame.is_empty():
         return Unshown(chart.title, "No rows for this in the range shown.")
     as_table = chart.key in scene.address.values("table")
     if as_table:
@@ -203,8 +203,8 @@ def tile_of(label: str, said: Shown, picture: str | None, href: str, tone: str) 
 
 
 def tiles(*made: Any) -> html.Div:
-    """A row of tiles."""
-    return html.Div(list(made), className="ss-tiles", id=part_id("tiles"))
+    """Tiles in even rows: the style sheet knows how many columns so many tiles want."""
+    return html.Div(list(made), className=f"ss-tiles of-{len(made)}", id=part_id("tiles"))
 
 
 def part_id(key: str) -> dict[str, str]:

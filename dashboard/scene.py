@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
+
+import polars as pl
 
 from dashboard.figures.base import Look
 from dashboard.services import Services
@@ -64,6 +66,21 @@ class Scene:
     def when(self, at: datetime | None) -> str:
         """A time of the sources shown, in words."""
         return when(at, self.zone, self.clock)
+
+    def clipped(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """A frame over time without the bins that lie before or after the traces shown.
+
+        A range may reach beyond its trace; an axis that does so would show times that never were.
+        """
+        firsts = [source.first_at for source in self.sources if source.first_at]
+        lasts = [source.last_at for source in self.sources if source.last_at]
+        if self.is_live or "at" not in frame.columns or not firsts or not lasts:
+            return frame
+        at = frame.get_column("at").unique().sort()
+        width = at.diff().min() if at.len() > 1 else None
+        margin = width if isinstance(width, timedelta) else timedelta(0)
+        first, last = (at.replace(tzinfo=None) for at in (min(firsts), max(lasts)))
+        return frame.filter((pl.col("at") + margin > first) & (pl.col("at") <= last + margin))
 
     def link(self, *path: str) -> str:
         """Another page with the same state."""

@@ -70,6 +70,12 @@ def utc_text(drawn: str, look: Look) -> str:
     return f"{at.replace(tzinfo=zone).astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
+def from_first_known(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """The frame without its first rows, as long as they know none of these columns."""
+    known = pl.any_horizontal(pl.col(name).is_not_null() for name in columns)
+    return frame.filter(known.cum_sum() > 0)
+
+
 def groups(frame: pl.DataFrame, column: str) -> list[tuple[str, pl.DataFrame]]:
     """The frame's parts by a name column, in the order of first appearance; one part without it."""
     if column not in frame.columns:
@@ -100,6 +106,41 @@ def axis(
     if kind == "log":
         made |= {"dtick": 1, "exponentformat": "none"}
     return made | more
+
+
+def log_axis(title: str, values: Sequence[float | None], **more: Any) -> dict[str, Any]:
+    """A logarithmic axis with labels, however little `values` span."""
+    return axis(title, "log", **{**more, **_log_ticks(values)})
+
+
+def _log_ticks(values: Sequence[float | None]) -> dict[str, Any]:
+    """Powers of ten may all lie outside: then 1-2-5 steps, then round even steps are labelled."""
+    known = [v for v in values if v is not None and v > 0]
+    if not known or max(known) / min(known) > 300:
+        return {}
+    low, high = min(known), max(known)
+    tens = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for mantissas in ((1,), (1, 2, 5)):
+        ticks = [m * 10.0**ten for ten in tens for m in mantissas]
+        within = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+        if len(within) >= 3:
+            break
+    else:
+        within = _even_ticks(low, high)
+    return {"dtick": None, "tickvals": within, "ticktext": [_tick_text(tick) for tick in within]}
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    if high <= low * 1.001:
+        return [low]
+    step = 10.0 ** math.floor(math.log10((high - low) / 2))
+    step *= next(m for m in (5, 2, 1) if (high - low) / (step * m) >= 2)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+def _tick_text(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def time_axis(look: Look) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dashboard.figures.base import (
     layout,
     level,
     line,
+    log_axis,
     numbers,
     soft,
 )
@@ -54,7 +55,8 @@ def interarrival(frame: pl.DataFrame, look: Look) -> Picture | str:
             "dash": "dot",
         }
         traces.append(poisson)
-    x = axis("gap between arrivals (s)", "log")
+    gaps = [gap for trace in traces for gap in trace["x"]]
+    x = log_axis("gap between arrivals (s)", gaps)
     figure = {"data": traces, "layout": layout(x, axis("share of gaps", **_SHARE), legend=True)}
     return Picture(figure, _medians(frame, "gap_seconds", "Half of the gaps are shorter than"))
 
@@ -90,7 +92,12 @@ def dispersion(frame: pl.DataFrame, look: Look) -> Picture | str:
         last = part.row(-1, named=True)
         words.append(f"{name} {last['index_of_dispersion']:.3g} at {last['window_seconds']:g} s")
     shape, _ = level(1, "")
-    made = layout(axis("window (s)", "log"), axis("variance ÷ mean of counts", "log"), legend=True)
+    y = [1.0, *(value for trace in traces for value in trace["y"])]
+    made = layout(
+        log_axis("window (s)", [value for trace in traces for value in trace["x"]]),
+        log_axis("variance ÷ mean of counts", y),
+        legend=True,
+    )
     made |= {"shapes": [shape], "annotations": [label(0, "Poisson = 1")]}
     return Picture(
         {"data": traces, "layout": made},
@@ -123,7 +130,8 @@ def lengths(frame: pl.DataFrame, noun: str) -> Picture | str:
             "%{customdata[0]:,}-%{customdata[1]:,} tokens: %{customdata[2]:,} requests (%{y:.1%})"
         )
         traces.append(trace)
-    x = axis(f"{noun} tokens", "log", exponentformat="SI")
+    edges = [value for trace in traces for value in trace["x"]]
+    x = log_axis(f"{noun} tokens", edges, exponentformat="SI")
     made = layout(
         x, axis("share of requests", from_zero=True, tickformat=".0%"), legend=len(parts) > 1
     )
@@ -153,7 +161,7 @@ def length_cdf(frame: pl.DataFrame, noun: str) -> Picture | str:
         for i, (name, p) in enumerate(parts)
     ]
     made = layout(
-        axis(f"{noun} tokens", "log", exponentformat="SI"),
+        log_axis(f"{noun} tokens", numbers(frame, "high_tokens"), exponentformat="SI"),
         axis("share of requests", **_SHARE),
         legend=len(parts) > 1,
     )
@@ -274,7 +282,9 @@ def gaps(frame: pl.DataFrame, look: Look) -> Picture | str:
     """
     frame = frame.filter(pl.col("gap_seconds") > 0)
     traces = [line(numbers(frame, "gap_seconds"), numbers(frame, "cdf_ratio"))]
-    made = layout(axis("gap between turns (s)", "log"), axis("share of gaps", **_SHARE))
+    made = layout(
+        log_axis("gap between turns (s)", traces[0]["x"]), axis("share of gaps", **_SHARE)
+    )
     return Picture(
         {"data": traces, "layout": made},
         _medians(frame, "gap_seconds", "Half of the gaps between turns are shorter than"),
@@ -314,7 +324,7 @@ def lru(frame: pl.DataFrame, look: Look) -> Picture | str:
         line(x, numbers(frame, "block_hit_ratio"), "of blocks", 1),
     ]
     made = layout(
-        axis(column, "log", exponentformat="SI"),
+        log_axis(column, x, exponentformat="SI"),
         axis("hit ratio", tickformat=".0%", range=[0, 1.02]),
         legend=True,
     )
@@ -341,7 +351,7 @@ def overlay(frame: pl.DataFrame, quantity: str) -> Picture | str:
     ]
     words = quantity.replace("_seconds", " (s)").replace("_", " ")
     made = layout(
-        axis(words, "log", exponentformat="none" if "(s)" in words else "SI"),
+        log_axis(words, numbers(part, "x"), exponentformat="none" if "(s)" in words else "SI"),
         axis("share", **_SHARE),
         legend=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -76,37 +77,65 @@ def quantile_over_time(frame: pl.DataFrame, column: str, title: str, look: Look)
     if not any(part is not None for edge in edges for part in edge):
         return "Nothing in this range reports it."
     at = times(frame, "at", look)
-    # The last bucket has no upper edge: what is known is drawn as a mark, with an arrow up.
-    above = [a if b is None else None for a, b in edges]
-    bars = {
-        "type": "bar",
-        "x": at,
-        "base": [a or 0.0 for a, _ in edges],
-        "y": [None if b is None else b - (a or 0.0) for a, b in edges],
-        "customdata": [interval_text(a, b, "s") for a, b in edges],
-        "hovertemplate": "%{customdata}<extra></extra>",
-        "name": "between bucket edges",
-        "marker": {"color": soft(BLUE, 0.6)},
-    }
-    marks = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": at,
-        "y": above,
-        "name": "at least",
-        "marker": {"symbol": "triangle-up", "size": 9, "color": VERMILION},
-        "hovertemplate": "\N{GREATER-THAN OR EQUAL TO} %{y:.3g} s<extra></extra>",
-    }
-    traces = [bars, marks] if any(v is not None for v in above) else [bars]
     figure = {
-        "data": traces,
+        "data": _bucket_traces(at, edges),
         "layout": layout(
-            time_axis(look), axis(title, from_zero=True), legend=len(traces) > 1, bargap=0
+            time_axis(look),
+            axis(title, from_zero=True),
+            legend=True,
+            bargap=0,
+            barmode="overlay",
         ),
     }
     last = next(edge for edge in reversed(edges) if edge != (None, None))
     words = f"from buckets, last {interval_text(*last, 's')}"
     return Picture(figure, f"{title} over time, an interval in each bin: {words}.")
+
+
+def _bucket_traces(
+    at: Sequence[str | None], edges: Sequence[tuple[float | None, float | None]]
+) -> list[Trace]:
+    """Bars from edge to edge; a side without an edge looks different and says what is known."""
+    inner = [(a, b) if a is not None and b is not None else (None, None) for a, b in edges]
+    first = [(0.0, b) if a is None and b is not None else (None, None) for a, b in edges]
+    # The last bucket has no upper edge: what is known is drawn as a mark, with an arrow up.
+    above = [a if b is None else None for a, b in edges]
+    hatched = {"color": soft(BLUE, 0.3), "pattern": {"shape": "/", "size": 5, "solidity": 0.25}}
+    solid = {"color": soft(BLUE, 0.6)}
+    traces = [
+        _bars(at, inner, edges, "between bucket edges", solid),
+        _bars(at, first, edges, "at most (first bucket)", hatched),
+    ]
+    marks = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": at,
+        "y": above,
+        "name": "at least (last bucket)",
+        "marker": {"symbol": "triangle-up", "size": 9, "color": VERMILION},
+        "hovertemplate": "\N{GREATER-THAN OR EQUAL TO} %{y:.3g} s<extra></extra>",
+    }
+    kept = [trace for trace in traces if any(v is not None for v in trace["y"])]
+    return [*kept, marks] if any(v is not None for v in above) else kept
+
+
+def _bars(
+    at: Sequence[str | None],
+    spans: Sequence[tuple[float | None, float | None]],
+    edges: Sequence[tuple[float | None, float | None]],
+    name: str,
+    marker: Mapping[str, Any],
+) -> Trace:
+    return {
+        "type": "bar",
+        "x": at,
+        "base": [low for low, _ in spans],
+        "y": [None if a is None or b is None else b - a for a, b in spans],
+        "customdata": [interval_text(low, high, "s") for low, high in edges],
+        "hovertemplate": "%{customdata}<extra></extra>",
+        "name": name,
+        "marker": dict(marker),
+    }
 
 
 def rate_over_time(frame: pl.DataFrame, look: Look) -> Picture | str:

@@ -8,10 +8,12 @@ from dashboard.figures.base import (
     Look,
     Picture,
     axis,
+    from_first_known,
     label,
     layout,
     level,
     line,
+    log_axis,
     numbers,
     soft,
     time_axis,
@@ -33,6 +35,8 @@ def budget(frame: pl.DataFrame, look: Look) -> Picture | str:
         frame: `at`, `budget_left_ratio` (1 = untouched, negative = overspent).
         look: zone and clock.
     """
+    # The objective's window may begin long before its first request.
+    frame = from_first_known(frame, ["budget_left_ratio"])
     left = numbers(frame, "budget_left_ratio")
     known = [v for v in left if v is not None]
     if not known:
@@ -60,6 +64,7 @@ def burn(frame: pl.DataFrame, look: Look) -> Picture | str:
         look: zone and clock.
     """
     names = [c for c in ("burn_5m", "burn_1h", "burn_6h", "burn_3d") if c in frame.columns]
+    frame = from_first_known(frame, names)
     at = times(frame, "at", look)
     traces, words = [], []
     for index, name in enumerate(names):
@@ -163,7 +168,8 @@ def thresholds(frame: pl.DataFrame, look: Look) -> Picture | str:
     trace = line(numbers(frame, "threshold_seconds"), numbers(frame, "attainment_ratio"))
     trace["hovertemplate"] = "at %{x:.3g} s: %{y:.2%} met<extra></extra>"
     made = layout(
-        axis("threshold (s)", "log"), axis("attainment", tickformat=".0%", range=[0, 1.02])
+        log_axis("threshold (s)", trace["x"]),
+        axis("attainment", tickformat=".0%", range=[0, 1.02]),
     )
     pairs = zip(trace["x"], trace["y"], strict=True)
     reach = [at for at, met in pairs if at is not None and met is not None and met >= 0.99]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -25,6 +25,13 @@ def _verdict_cell(row: Mapping[str, Any]) -> Any:
     return html.Span(f"✕ refused: {row['why'] or 'too far off'}", className="ss-refused")
 
 
+def _telling(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The columns that tell rows apart: no lone source, nothing that is unknown in every row."""
+    lone = "source" in frame.columns and frame.get_column("source").n_unique() == 1
+    kept = [c for c in columns if not (c == "source" and lone)]
+    return [c for c in kept if frame.get_column(c).null_count() < frame.height]
+
+
 def arrival_fits(view: View, scene: Scene) -> Slot | Unshown:
     """Families fitted to the gaps, with their distance, refused ones included."""
     title = "Which process describes it?"
@@ -35,7 +42,9 @@ def arrival_fits(view: View, scene: Scene) -> Slot | Unshown:
     frame = view.frames.get("fits", pl.DataFrame())
     if frame.is_empty():
         return Unshown(title, "Nothing could be fitted: too few gaps in this range.")
-    columns = ("source", "family", "shape", "scale_seconds", "ks_distance", "accepted")
+    columns = _telling(
+        frame, ("source", "family", "shape", "scale_seconds", "ks_distance", "accepted")
+    )
     shown = table(
         frame,
         scene,
@@ -55,7 +64,9 @@ def length_fits(view: View, scene: Scene) -> Slot | Unshown:
     frame = view.frames.get("fits", pl.DataFrame())
     if frame.is_empty():
         return Unshown(title, "Nothing could be fitted: too few lengths in this range.")
-    columns = ("source", "field", "family", "parameters", "ks_distance", "accepted")
+    columns = _telling(
+        frame, ("source", "field", "family", "parameters", "ks_distance", "accepted")
+    )
     shown = table(
         frame,
         scene,
@@ -81,7 +92,7 @@ def clients(view: View, scene: Scene) -> Slot | Unshown:
     shown = table(frame, scene, cells=cells, caption=title)
     words = "Skew between clients is what makes averages over all of them misleading."
     return card(
-        title, shown, span=7, tools=frame_tools(view, "clients", title, words, scene), key="clients"
+        title, shown, tools=frame_tools(view, "clients", title, words, scene), key="clients"
     )
 
 

@@ -9,9 +9,11 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dashboard.cards import Chart
-from dashboard.figures.base import Look, Picture, times, utc_text
+from dashboard.figures.base import Look, Picture, log_axis, times, utc_text
 from dashboard.figures.series import over_time, quantile_over_time, week_profile
 from dashboard.figures.slo import budget
 from dashboard.figures.sparkline import sparkline
@@ -134,11 +136,35 @@ def test_a_quantile_from_buckets_is_drawn_as_intervals():
         }
     )
     picture = quantile_over_time(frame, "p95", "TTFT p95 (s)", LOOK)
-    bars, marks = picture.figure["data"]
-    assert bars["base"][:2] == [0.2, 0.0]
-    assert bars["y"] == pytest.approx([0.2, 0.3, None, None])
+    inner, first, marks = picture.figure["data"]
+    assert (inner["name"], inner["base"][0], inner["y"][0]) == ("between bucket edges", 0.2, 0.2)
+    assert (first["base"][1], first["y"]) == (0.0, [None, 0.3, None, None])
     assert marks["y"] == [None, None, 60.0, None]
+    assert [trace["name"] for trace in (first, marks)] == [
+        "at most (first bucket)",
+        "at least (last bucket)",
+    ]
     assert "\u2265 60 s" in picture.summary
+
+
+@given(low=st.floats(1e-6, 1e6), factors=st.lists(st.floats(1, 1e4), min_size=1, max_size=5))
+def test_a_logarithmic_axis_has_labels(low, factors):
+    """Also where all its values lie between two powers of ten."""
+    values = [low, *(low * factor for factor in factors)]
+    made = log_axis("x", values)
+    inside = [
+        t for t in made.get("tickvals") or [] if min(values) * 0.99 <= t <= max(values) * 1.01
+    ]
+    spans_powers = max(values) / min(values) > 300
+    assert spans_powers or len(inside) >= (2 if max(values) > min(values) * 1.01 else 1)
+    assert len(made.get("tickvals") or []) <= 12
+
+
+def test_the_budget_is_drawn_from_its_first_request_on():
+    """A window that reaches back before a trace draws no time before it."""
+    at = [datetime(1969, 12, 31, 23), datetime(1970, 1, 1), datetime(1970, 1, 1, 1)]
+    frame = pl.DataFrame({"at": at, "budget_left_ratio": [None, 1.0, 0.5]})
+    assert budget(frame, LOOK).figure["data"][0]["x"][0] == "1970-01-01T00:00:00"
 
 
 def test_a_quantity_nobody_reports_is_words():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from analysis.views import VIEWS
@@ -186,6 +189,23 @@ def test_traces_of_one_clock_can_be_shown_together(fake):
 def test_the_range_is_said_in_words(fake, search, text):
     """The picker says which time is shown, and in which clock."""
     assert range_words(scene_at(fake, "/ui/", search)) == text
+
+
+def test_the_range_of_young_live_data_is_said_as_it_is(fake):
+    """Twenty minutes of data are not called six hours, and no preset is ticked."""
+    scene = scene_at(fake, "/ui/")
+    young = replace(scene, scope=replace(scene.scope, start=fake.now - timedelta(minutes=20)))
+    assert range_words(young) == "since 11:40, 20 min · UTC"
+    assert '"aria-current": "true"' not in words([time_controls(young)[0]]).split("now-30d")[0]
+
+
+def test_a_range_beyond_its_trace_shows_only_the_trace(fake):
+    """An hour asked of a short trace draws no bins before its first or after its last record."""
+    scene = scene_at(fake, "/ui/", "?source=burst")
+    end = scene.sources[0].last_at.replace(tzinfo=None)
+    at = [end + timedelta(days=days) for days in (-200, -100, 0, 1, 100)]
+    kept = scene.clipped(pl.DataFrame({"at": at, "value": [1.0] * 5}))
+    assert kept["at"].to_list() == [*at[1:4]]
 
 
 @pytest.mark.parametrize(
