@@ -17,6 +17,7 @@ Severity = Literal["page", "ticket"]
 # Shorter windows than these hold too few requests to say anything, whatever the SLO's own window.
 SHORTEST_LONG_WINDOW_SECONDS = 300.0
 SHORTEST_SHORT_WINDOW_SECONDS = 60.0
+_ROUNDING = 1e-12
 # (share of the budget spent, long window / W, short window / W, severity); for 30 d: 1 h + 5 m at
 # 14.4, 6 h + 30 m at 6, 3 d + 6 h at 1.
 _WORKBOOK: tuple[tuple[float, float, float, Severity], ...] = (
@@ -53,7 +54,10 @@ def burn_rate(bad: float, attempted: float, target_ratio: float) -> float | None
 def budget_left_ratio(bad: float, attempted: float, target_ratio: float) -> float | None:
     """1 is untouched, 0 is spent, negative is overspent (never clamped); None without events."""
     burn = burn_rate(bad, attempted, target_ratio)
-    return None if burn is None else 1.0 - burn
+    if burn is None:
+        return None
+    # 1 - 0.99 is not 0.01: a budget that is spent to the last request must not read as 9e-16.
+    return 0.0 if abs(1.0 - burn) < _ROUNDING else 1.0 - burn
 
 
 def budget_spent_ratio(burn: float, elapsed_seconds: float, window_seconds: float) -> float:

@@ -33,6 +33,8 @@ PROJECTION_SECONDS = 6 * HOUR_SECONDS
 FEWEST_EVENTS = 30
 LOW_BUDGET_RATIO = 0.1
 MOST_BINS = 50_000
+# Windows that are exact back in time: each costs a look at the rows of one bucket.
+MOST_EDGES = 12
 STATUS_ORDER = ("exhausted", "burning", "watch", "too few events", "healthy", "no data")
 _TICKET = "a ticket burn alert fires"
 QUANTITY_NAMES = {"ttft_seconds": "TTFT", "tpot_seconds": "TPOT", "e2e_seconds": "E2E latency"}
@@ -121,11 +123,18 @@ def good_rule(slo: Slo, ids: Mapping[str, int]) -> GoodRule:
 
 
 def count(
-    reader: Reader, slos: Sequence[Slo], scope: Scope, *, reach_seconds: float = 0.0
+    reader: Reader,
+    slos: Sequence[Slo],
+    scope: Scope,
+    *,
+    reach_seconds: float = 0.0,
+    exact_seconds: float = 0.0,
 ) -> list[Counted]:
     """Counts of every SLO over its window (or `reach_seconds`, if longer) ending at `scope.end`.
 
-    From request rows; for the live fleet without any, from the engines' own histograms.
+    From request rows; for the live fleet where none match, from the engines' histograms. Every
+    window that decides something is exact, whichever SLOs are counted together; all windows are in
+    the last `exact_seconds` (six hours at least).
     """
     if not slos:
         return []
@@ -134,7 +143,16 @@ def count(
     ids = slo_queries.source_ids(reader)
     rules = [good_rule(slo, ids) for slo in slos]
     start = scope.end - timedelta(seconds=math.ceil(reach / width) * width)
-    found = slo_rolled.counts(reader, scope, rules, start, scope.end, width)
+    found = slo_rolled.counts(
+        reader,
+        scope,
+        rules,
+        start,
+        scope.end,
+        width,
+        edges=_window_starts(slos, scope.end),
+        raw_since=scope.end - timedelta(seconds=exact_seconds),
+    )
     rows = [
         Counted(
             _as_intervals(found, index),
@@ -144,9 +162,33 @@ def count(
         )
         for index, (slo, rule) in enumerate(zip(slos, rules, strict=True))
     ]
-    if scope.source_ids == (LIVE_SOURCE_ID,) and not found.height:
-        return count_buckets(reader, slos, scope, start, width)
+    if scope.source_ids == (LIVE_SOURCE_ID,):
+        return _with_buckets(reader, slos, scope, rows, start)
     return rows
+
+
+def _with_buckets(
+    reader: Reader, slos: Sequence[Slo], scope: Scope, rows: list[Counted], start: datetime
+) -> list[Counted]:
+    """The counts of the rows; of SLOs that no row of their window is about, the engines' own.
+
+    Decided for each SLO by itself, so that it reads the same alone and among others.
+    """
+    silent = [
+        place
+        for place, (slo, found) in enumerate(zip(slos, rows, strict=True))
+        if not (tally := found.window(slo.window_seconds)).attempted and not tally.undetermined
+    ]
+    if not silent:
+        return rows
+    asked = [slos[place] for place in silent]
+    bucketed = count_buckets(reader, asked, scope, start, rows[0].width_seconds)
+    heard = slo_queries.has_requests(reader, LIVE_SOURCE_ID)
+    chosen = list(rows)
+    for place, slo, found in zip(silent, asked, bucketed, strict=True):
+        if not heard or found.window(slo.window_seconds).attempted:
+            chosen[place] = found
+    return chosen
 
 
 def blind_to_failures(reader: Reader, slo: Slo, scope: Scope, rule: GoodRule) -> bool:
@@ -163,7 +205,17 @@ def bin_width_seconds(slos: Sequence[Slo], reach_seconds: float) -> int:
         for rule in slo.alerts:
             windows += [rule.long_seconds, rule.short_seconds]
     common = math.gcd(*(max(1, round(window)) for window in windows))
-    return common * math.ceil(reach_seconds / MOST_BINS / common)
+    least = reach_seconds / MOST_BINS
+    # Five minutes, the shortest window of the burn chart, stay whole bins as long as possible.
+    parts = [part for part in range(common, 301, common) if 300 % part == 0 and part >= least]
+    return parts[0] if parts else 300 * math.ceil(least / 300)
+
+
+def _window_starts(slos: Sequence[Slo], end: datetime) -> list[datetime]:
+    """Where the windows of the SLOs and of their alerts begin, the SLOs' own first."""
+    windows = dict.fromkeys(slo.window_seconds for slo in slos)
+    windows |= dict.fromkeys(rule.long_seconds for slo in slos for rule in slo.alerts)
+    return [end - timedelta(seconds=window) for window in list(windows)[:MOST_EDGES]]
 
 
 def status_of(slo: Slo, counted: Counted) -> SloStatus:
@@ -229,7 +281,7 @@ def _gone_at(slo: Slo, counted: Counted, tally: Tally, pace: float | None) -> da
         counted.bins.filter((pl.col("bin") >= 0) & (pl.col("bin") < last))
         .sort("bin", descending=True)
         .select("bin", bad=(pl.col("attempted") - pl.col("good_high")).cum_sum())
-        .filter(pl.col("bad") >= (1 - slo.target_ratio) * tally.attempted)
+        .filter(pl.col("bad") >= (1 - slo.target_ratio) * tally.attempted * (1 - 1e-9))
     )
     if spent.is_empty():
         return counted.end

@@ -17,9 +17,15 @@ from analysis.slo_counts import Counted
 from analysis.slo_model import Slo, short_window
 from store.queries.log_bins import upper_edge_seconds
 from store.queries.scope import Scope
+from store.queries.slo_rolled import RAW_RECENT
 
 MOST_POINTS = 300
+# Ranges up to here are charted from the rows; in longer ones only the last hours are, and five
+# minutes say nothing where counts are kept by ten.
+EXACT_RANGE_SECONDS = 86_400.0
+_RECENT_SECONDS = RAW_RECENT.total_seconds()
 MOST_SPENDERS = 12
+UNLABELLED = "(none)"
 BURN_WINDOWS_SECONDS = {
     "burn_5m": 300.0,
     "burn_1h": 3600.0,
@@ -76,7 +82,8 @@ def burn(slo: Slo, counted: Counted, scope: Scope) -> pl.DataFrame:
 
     Returns:
         at (naive UTC, ends of bins), burn_5m, burn_1h, burn_6h, burn_3d; null where nothing came in
-        the window, or the window is longer than the SLO's or finer than the counts.
+        the window, or the window is longer than the SLO's or finer than the counts: in a range of
+        more than a day, five minutes are known of its last six hours only.
     """
     width = counted.width_seconds
     shown = max(1, int(np.ceil(scope.seconds / width)))
@@ -85,13 +92,15 @@ def burn(slo: Slo, counted: Counted, scope: Scope) -> pl.DataFrame:
     bad_sum = np.concatenate([[0.0], np.cumsum(bad)])
     attempted_sum = np.concatenate([[0.0], np.cumsum(attempted)])
     last = np.arange(reach - shown, reach)[_thinned(shown)] + 1
+    recent = np.inf if scope.seconds <= EXACT_RANGE_SECONDS else _RECENT_SECONDS
+    fine = (reach - last) * width <= recent - BURN_WINDOWS_SECONDS["burn_5m"]
     columns: dict[str, Any] = {"at": _bin_ends(counted, reach).gather((last - 1).tolist())}
     for name, seconds in BURN_WINDOWS_SECONDS.items():
         first = np.maximum(0, last - max(1, round(seconds / width)))
         came = attempted_sum[last] - attempted_sum[first]
         spoiled = bad_sum[last] - bad_sum[first]
         fits = width <= seconds <= slo.window_seconds and not counted.blind
-        known = (came > 0) & fits
+        known = (came > 0) & fits & ((seconds >= BURN_WINDOWS_SECONDS["burn_1h"]) | fine)
         ratio = np.divide(spoiled, came, out=np.full(came.shape, np.nan), where=known)
         columns[name] = ratio / (1 - slo.target_ratio)
     return pl.DataFrame(columns).with_columns(
@@ -103,11 +112,16 @@ def burn(slo: Slo, counted: Counted, scope: Scope) -> pl.DataFrame:
 def events(found: pl.DataFrame, scope: Scope, width_seconds: int) -> pl.DataFrame:
     """Requests per bin of the visible range; 0 is a true 0 here, since rows were counted.
 
+    Args:
+        found: bin (counted back from the end of the newest bin), good, bad, undetermined.
+        scope: the visible range.
+        width_seconds: width of a bin; bins count from 1970-01-01.
+
     Returns:
         at (naive UTC, starts of bins), good, bad, undetermined.
     """
-    bins = max(1, int(np.ceil(scope.seconds / width_seconds)))
-    axis = series.bin_starts(scope.end, width_seconds, bins)
+    starts = series.round_bins(scope.start, scope.end, width_seconds)
+    axis = starts.with_columns(bin=pl.int_range(starts.height - 1, -1, -1, dtype=pl.Int64))
     kept = found.select("bin", "good", "bad", "undetermined")
     return series.on_bins(kept, axis).with_columns(
         pl.col("good", "bad", "undetermined").fill_null(0)
@@ -166,11 +180,13 @@ def spent_by(found: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         Columns of `SPENT_BY_SCHEMA`; the largest twelve of each dimension that says anything, by
-        bad requests. over_representation = share of bad / share of traffic.
+        bad requests. Shares are of all requests: those without the label are a row of their own,
+        value "(none)". over_representation = share of bad / share of traffic.
     """
     attempted = found.with_columns(attempted=pl.col("good") + pl.col("bad"))
+    whole = attempted.filter(pl.col("dimension") == "hour").select(pl.sum("bad", "attempted"))
     parts = [
-        _shares(attempted.filter(pl.col("dimension") == dimension), *named)
+        _shares(_with_unlabelled(attempted, dimension, whole), *named)
         for dimension, named in _DIMENSIONS.items()
     ]
     parts = [part for part in parts if part.height > 1]
@@ -207,7 +223,9 @@ def threshold_curve(slo: Slo, status: SloStatus, column: str, found: pl.DataFram
         },
         schema=CURVE_SCHEMA,
     )
-    return pl.concat([curve, own]).sort("threshold_seconds")
+    # A bin ends below its edge, so at an edge that is the threshold only the counted share is true.
+    others = curve.filter(pl.col("threshold_seconds") != own["threshold_seconds"][0])
+    return pl.concat([others, own]).sort("threshold_seconds")
 
 
 def _why_silent(slo: Slo, counted: Counted, seconds: float, long: float | None) -> str:
@@ -242,6 +260,8 @@ def _thinned(bins: int) -> list[int]:
 
 
 def _octave(octave: str) -> str:
+    if octave == UNLABELLED:
+        return octave
     return f"{2 ** int(octave):,}-{2 ** (int(octave) + 1) - 1:,}"
 
 
@@ -257,6 +277,19 @@ _DIMENSIONS: Mapping[str, tuple[str, Callable[[str], str]]] = {
     "input_octave": ("input_tokens", _octave),
     "hour": ("hour", _hour),
 }
+
+
+def _with_unlabelled(attempted: pl.DataFrame, dimension: str, whole: pl.DataFrame) -> pl.DataFrame:
+    """The rows of one dimension, and what is left of the whole when any row has the label."""
+    rows = attempted.filter(pl.col("dimension") == dimension).select("value", "bad", "attempted")
+    rest = whole.select(
+        pl.lit(UNLABELLED).alias("value"),
+        pl.col("bad") - rows["bad"].sum(),
+        pl.col("attempted") - rows["attempted"].sum(),
+    )
+    if rows.is_empty() or not rest["attempted"].sum():
+        return rows
+    return pl.concat([rows, rest])
 
 
 def _shares(found: pl.DataFrame, dimension: str, named: Callable[[str], str]) -> pl.DataFrame:

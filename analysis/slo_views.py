@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis import plain_sql, slo_frames
+from analysis import plain_sql, series, slo_frames
 from analysis.emptiness import why_empty
 from analysis.measure import Empty, Measure, View
 from analysis.slo import (
@@ -31,6 +31,7 @@ from store.queries import slo as slo_queries
 from store.queries.scope import Scope
 from store.queries.slo import GoodRule
 from store.reader import Reader
+from store.rollup import BUCKET_SECONDS
 
 SLOS_SCHEMA: dict[str, Any] = {
     "name": pl.String,
@@ -201,16 +202,25 @@ def _named(reader: Reader, slos: Sequence[Slo], scope: Scope, name: str) -> Slo:
 def _charted(reader: Reader, slo: Slo, scope: Scope, counted: Counted) -> Counted:
     """Counts that reach back far enough for every window of the burn chart."""
     longest = min(slo.window_seconds, max(slo_frames.BURN_WINDOWS_SECONDS.values()))
-    if scope.seconds + longest <= slo.window_seconds:
+    # Two hours more: a window of an hour that ends where the range begins is exact too.
+    exact = scope.seconds + 7200 if scope.seconds <= slo_frames.EXACT_RANGE_SECONDS else 0.0
+    recent = slo_rolled.RAW_RECENT.total_seconds()
+    if scope.seconds + longest <= slo.window_seconds and exact <= recent:
         return counted
-    return count(reader, [slo], scope, reach_seconds=scope.seconds + longest)[0]
+    reach = scope.seconds + longest
+    return count(reader, [slo], scope, reach_seconds=reach, exact_seconds=exact)[0]
 
 
 def _events(reader: Reader, slo: Slo, scope: Scope) -> pl.DataFrame:
     """Good, bad and undetermined requests over the visible range, in round bins."""
     width = scope.bin_seconds()
+    if timedelta(seconds=scope.seconds) >= slo_rolled.ROLLED_FROM:
+        # Whole buckets of the roll-up, so that none is counted in its neighbour's bin.
+        width = -(-width // BUCKET_SECONDS) * BUCKET_SECONDS
     rule = good_rule(slo, slo_queries.source_ids(reader))
-    found = slo_rolled.counts(reader, scope, [rule], scope.start, scope.end, width)
+    last: datetime = series.round_bins(scope.start, scope.end, width)["at"][-1]
+    anchor = last + timedelta(seconds=width)
+    found = slo_rolled.counts(reader, scope, [rule], scope.start, scope.end, width, anchor=anchor)
     return slo_frames.events(found, scope, width)
 
 
@@ -269,9 +279,12 @@ def contributor(spent: pl.DataFrame, when: str = "") -> list[str]:
 
     At least 20 bad requests and 1.5 times the share of the traffic.
     """
-    stand_out = spent.filter((pl.col("bad") >= 20) & (pl.col("over_representation") >= 1.5)).sort(
-        "bad_share_ratio", descending=True
-    )
+    stand_out = spent.filter(
+        (pl.col("bad") >= 20)
+        & (pl.col("over_representation") >= 1.5)
+        # That a label is missing explains nothing.
+        & (pl.col("value") != slo_frames.UNLABELLED)
+    ).sort("bad_share_ratio", descending=True)
     if stand_out.is_empty():
         return []
     row = stand_out.row(0, named=True)

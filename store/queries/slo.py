@@ -310,6 +310,12 @@ def without_failures(reader: Reader, source_ids: Sequence[int]) -> bool:
     return bool(found) and all(name in FORMATS_WITHOUT_FAILURES for name in found)
 
 
+def has_requests(reader: Reader, source_id: int) -> bool:
+    """Whether a source holds any request row at all."""
+    asked = "SELECT EXISTS (SELECT 1 FROM request WHERE source_id = $source_id)"
+    return bool(reader.scalar(asked, source_id=source_id))
+
+
 def source_ids(reader: Reader) -> dict[str, int]:
     """Source name -> source id, without touching the requests."""
     frame = reader.frame("SELECT name, source_id FROM source")

@@ -2,7 +2,7 @@
 
 The last hours are always raw, so that short windows are exact to the bin. Further back a bucket of
 ten minutes counts whole, in the bin of its middle: the totals stay exact, a window that begins
-there is exact to five minutes.
+there is exact to five minutes, unless it is named (`edges`): its bucket is then read raw.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ def counts(
     start: datetime,
     end: datetime,
     width_seconds: int,
+    *,
+    anchor: datetime | None = None,
+    edges: Sequence[datetime] = (),
+    raw_since: datetime | None = None,
 ) -> pl.DataFrame:
     """As `store.queries.slo.counts`, from the roll-up where that is possible.
 
@@ -69,17 +73,21 @@ def counts(
         scope: sources and labels; with labels of two kinds everything is raw.
         rules: the objectives.
         start: aware, inclusive.
-        end: aware, exclusive; bins reach back from it.
+        end: aware, exclusive.
         width_seconds: > 0.
+        anchor: bins reach back from it; `end` when None.
+        edges: starts of windows (aware) that must be exact wherever they lie.
+        raw_since: from here on (aware) everything is exact to the bin.
     """
+    last = anchor or end
     with reader.snapshot() as snapshot:
-        plan = plan_for(snapshot, scope, rules, start, end)
+        plan = plan_for(snapshot, scope, rules, start, end, edges=edges, raw_since=raw_since)
         found = [
-            _rolled(snapshot, scope, rules, span, naive_utc(end), width_seconds)
+            _rolled(snapshot, scope, rules, span, naive_utc(last), width_seconds)
             for span in plan.rolled
         ]
         found += [
-            raw_queries.counts(snapshot, scope, rules, *span, width_seconds, anchor=end)
+            raw_queries.counts(snapshot, scope, rules, *span, width_seconds, anchor=last)
             for span in plan.raw
         ]
     if not found:
@@ -123,20 +131,30 @@ def spent(
 
 
 def plan_for(
-    snapshot: Snapshot, scope: Scope, rules: Sequence[GoodRule], start: datetime, end: datetime
+    snapshot: Snapshot,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    start: datetime,
+    end: datetime,
+    *,
+    edges: Sequence[datetime] = (),
+    raw_since: datetime | None = None,
 ) -> Plan:
-    """Decide what is read from where, over one state of the store."""
+    """Decide what is read from where, over one state of the store; arguments as of `counts`."""
     first, last = naive_utc(start), naive_utc(end)
     everything = Plan((), ((first, last),))
     if last - first < ROLLED_FROM or len(scope_labels(scope)) > 1 or not scope.source_ids:
         return everything
-    low, high = _ceil(first), _floor(last - RAW_RECENT)
+    recent = last - RAW_RECENT
+    low, high = _ceil(first), _floor(min(recent, naive_utc(raw_since)) if raw_since else recent)
     unready = _unready(snapshot, scope, rules, low, high)
+    cut = {_floor(naive_utc(edge)) for edge in edges if naive_utc(edge) != _floor(naive_utc(edge))}
+    unready += [bucket for bucket in cut if low <= bucket < high]
     raw = _merged([(first, low), *((at, at + _BUCKET) for at in unready), (high, last)])
     if len(raw) > MOST_RAW_PIECES:
         return everything
-    edges = [first, *(edge for span in raw for edge in span), last]
-    rolled = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
+    ends = [first, *(edge for span in raw for edge in span), last]
+    rolled = [(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True) if a < b]
     return Plan(tuple(rolled), tuple(raw))
 
 
