@@ -35,7 +35,7 @@ def normalise_url(url: str) -> str:
         raise _bad_url(url, f"not an address: {why}") from None
     if parts.scheme not in ("http", "https"):
         raise _bad_url(url, f"cannot scrape {parts.scheme}://")
-    if not parts.hostname or any(sign.isspace() for sign in text):
+    if not parts.hostname or not all(map(_is_visible, text)):
         raise _bad_url(url, "no host in it")
     if parts.username is not None:
         raise _bad_url(parts.hostname, "credentials do not belong into a target's address")
@@ -43,6 +43,10 @@ def normalise_url(url: str) -> str:
     netloc = host if port is None else f"{host}:{port}"
     path = parts.path if parts.path.strip("/") else _METRICS_PATH
     return urlunsplit((parts.scheme, netloc, path, parts.query, ""))
+
+
+def _is_visible(sign: str) -> bool:
+    return sign.isprintable() and not sign.isspace()
 
 
 def _bad_url(where: str, message: str) -> CollectError:

@@ -17,7 +17,7 @@ from collector.traces.plan import plan
 from store import bulk, export
 from store.bulk_spec import BulkLoad, ImportReport
 from store.database import Database, incoming_folder
-from store.errors import StoreError
+from store.errors import InputError, StoreError
 
 EXAMPLE_FILES = ("AzureLLMInferenceTrace_conv.csv.gz", "AzureLLMInferenceTrace_code.csv.gz")
 EXAMPLE_TITLE = "Azure LLM inference traces 2023, Microsoft, CC BY 4.0"
@@ -85,12 +85,23 @@ def load_files(
         progress: called with the share done, 0..1.
 
     Raises:
-        InputError: nothing of that load was written.
+        InputError: nothing of that load was written, nor of those after it; the hint names the
+            sources before it that are stored.
     """
-    return [
-        bulk.load(database.writer, spec, _part(progress, number, len(loads)), database.clock)
-        for number, spec in enumerate(loads)
-    ]
+    for spec in loads:  # a file that is cut short is found before any row of the others is stored
+        bulk.check(spec)
+    reports: list[ImportReport] = []
+    for number, spec in enumerate(loads):
+        part = _part(progress, number, len(loads))
+        try:
+            reports.append(bulk.load(database.writer, spec, part, database.clock, checked=True))
+        except InputError as error:
+            if not reports:
+                raise
+            stored = ", ".join(dict.fromkeys(report.source for report in reports))
+            hint = "; ".join(text for text in (error.hint, f"stored before it: {stored}") if text)
+            raise InputError(error.message, where=error.where, hint=hint) from error
+    return reports
 
 
 def load_upload(

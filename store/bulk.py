@@ -21,7 +21,14 @@ import duckdb
 from store import bulk_rows
 from store.bulk_keys import TimeScan, scan_times
 from store.bulk_read import refuse_broken_records, verify
-from store.bulk_rejects import Reject, count_reasons, forget_scan, take_out, write_rejects
+from store.bulk_rejects import (
+    Reject,
+    count_reasons,
+    forget_scan,
+    refuse_overwriting,
+    take_out,
+    write_rejects,
+)
 from store.bulk_source import open_source, refuse_bad_times, settle_source
 from store.bulk_spec import BulkLoad, ImportReport
 from store.clock import Clock, WallClock
@@ -59,6 +66,8 @@ def load(
     spec: BulkLoad,
     progress: Callable[[float], None] | None = None,
     clock: Clock | None = None,
+    *,
+    checked: bool = False,
 ) -> ImportReport:
     """Load the files of `spec` and wait until they are durable.
 
@@ -69,6 +78,7 @@ def load(
         spec: from `collector.traces.plan.plan`.
         progress: called now and then with the share done, 0 to 1.
         clock: stamps the source and the import.
+        checked: whether `check` was called on `spec` just now.
 
     Raises:
         InputError: a file cannot be used; nothing was written.
@@ -77,7 +87,8 @@ def load(
     clock = clock or WallClock()
     run = _Run(spec, clock, clock.monotonic())
     sizes = _stamps(spec)
-    verify(spec)
+    if not checked:
+        check(spec)
     if progress is not None:
         _count_progress(writer)
     future = writer.run(lambda connection: _job(connection, run, sizes))
@@ -93,6 +104,16 @@ def load(
     if run.rejects_part is not None:
         run.rejects_part.replace(_rejects_path(spec))
     return report
+
+
+def check(spec: BulkLoad) -> None:
+    """Refuse files that cannot be loaded, as far as that shows without parsing them.
+
+    Raises:
+        InputError: see `store.bulk_read.verify`; or the rejects file would replace another file.
+    """
+    verify(spec)
+    refuse_overwriting(_rejects_path(spec))
 
 
 def _job(connection: Connection, run: _Run, sizes: Sequence[tuple[int, int]]) -> ImportReport:
@@ -244,7 +265,11 @@ def _drop_part(run: _Run) -> None:
 
 
 def _no_rows(spec: BulkLoad, rejects: Sequence[Reject]) -> InputError:
-    why = f"all {len(rejects):,} rows are bad ({rejects[0].reason})" if rejects else "no rows in it"
+    why = (
+        f"all {len(rejects):,} rows are bad ({rejects[0].reason})"
+        if rejects
+        else "no rows can be read from it"
+    )
     return InputError(
         f"there is nothing to import: {why}", where=str(spec.files[0]), hint="check the file"
     )

@@ -22,6 +22,7 @@ Connection = duckdb.DuckDBPyConnection
 
 MAX_REJECTED_RATIO = 0.5
 """With more bad rows than this the file is not what it was taken for."""
+_COLUMNS = ("file", "line", "reason", "text")
 MAX_TEXT_CHARACTERS = 2_000
 """Of a bad row's text this much is kept."""
 
@@ -79,6 +80,27 @@ def count_reasons(rejects: Sequence[Reject]) -> Mapping[str, int]:
     return dict(Counter(reject.reason for reject in rejects).most_common())
 
 
+def refuse_overwriting(path: Path) -> None:
+    """Refuse a place for rejected rows that holds something else.
+
+    Raises:
+        InputError: a folder, a device, or a file that is no list of rejected rows.
+    """
+    wrong = None
+    try:
+        if path.exists() and not path.is_file():
+            wrong = "the rejected rows need a file of their own, and this is none"
+        elif path.is_file():
+            with path.open("rb") as file:
+                first = file.readline(MAX_TEXT_CHARACTERS).strip()
+            if first and first != ",".join(_COLUMNS).encode():
+                wrong = "the rejected rows would overwrite this file"
+    except OSError as error:
+        wrong = f"the rejected rows cannot be written here ({error.strerror})"
+    if wrong:
+        raise InputError(wrong, where=str(path), hint="name another file with --rejects FILE")
+
+
 def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
     """Write refused rows as CSV: file, line, reason, text.
 
@@ -88,7 +110,7 @@ def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(("file", "line", "reason", "text"))
+            writer.writerow(_COLUMNS)
             writer.writerows((r.file, r.line, r.reason, r.text) for r in rejects)
     except OSError as error:
         raise InputError(

@@ -52,6 +52,7 @@ def _build(heads: Sequence[Head], name: str) -> BulkLoad:
         },
         constant_labels={"route": route} if route else {},
         checks=(CHECK_TIME, *token_checks("input_tokens", "output_tokens")),
+        delimiter=heads[0].delimiter,
         units="lengths in tokens; no latency, model or tenant in this format",
         notes=_notes(heads),
     )  # fmt: skip

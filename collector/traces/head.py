@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import zlib
@@ -112,6 +113,8 @@ def _as_text(path: Path, data: bytes) -> str:
         raise bad_file(path, "there is no data in the file", "fetch it again")
     # The last line may be cut inside a character; only what comes before it has to be text.
     whole = data.rsplit(b"\n", 1)[0] if b"\n" in data else data
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise bad_file(path, "this is UTF-16 text", "save it as UTF-8: iconv -f UTF-16 -t UTF-8")
     if b"\0" in whole:
         raise bad_file(path, "this is binary data, not a trace", "see `servescope import --help`")
     return data.decode("utf-8-sig", errors="replace")
@@ -122,11 +125,10 @@ def _text_head(path: Path, text: str) -> Head:
     if line.startswith(("{", "[")):
         return _json_head(path, text, line)
     if "\n" not in text and len(text) >= HEAD_BYTES // 4:
-        raise bad_file(
-            path,
-            f"the first line is longer than {len(text):,} characters",
-            "a trace has one request a line",
-        )
+        raise _endless(path, text)
+    if "\r" in line:
+        hint = "convert it: tr '\\r' '\\n' < OLD > NEW"
+        raise bad_file(path, "its lines end with a carriage return alone", hint)
     delimiter = max(",;\t|", key=line.count)
     try:
         fields = next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
@@ -134,6 +136,14 @@ def _text_head(path: Path, text: str) -> Head:
         raise bad_file(path, f"the first line is not CSV ({error})", "check the file") from error
     first = tuple(field.strip() for field in fields)
     return Head(path, "csv", _unique(first), first=first, delimiter=delimiter, text=text)
+
+
+def _endless(path: Path, text: str) -> InputError:
+    return bad_file(
+        path,
+        f"the first line is longer than {len(text):,} characters",
+        "a trace has one request a line",
+    )
 
 
 def _unique(fields: Sequence[str]) -> tuple[str, ...]:
@@ -148,6 +158,8 @@ def _unique(fields: Sequence[str]) -> tuple[str, ...]:
 
 
 def _json_head(path: Path, text: str, line: str) -> Head:
+    if "\n" not in text and len(text) >= HEAD_BYTES // 4 and not _record(line):
+        raise _endless(path, text)
     records = [_record(row) for row in text.splitlines()[:_RECORDS]]
     # Not every record has every field: a column is what any of the first ones has.
     names = dict.fromkeys(str(key) for record in records for key in record)

@@ -9,7 +9,7 @@ from pathlib import Path
 from collector.traces import mapped
 from collector.traces.azure import AZURE
 from collector.traces.burstgpt import BURSTGPT
-from collector.traces.format import Match, TraceFormat
+from collector.traces.format import Match, TraceFormat, check_name
 from collector.traces.head import Head, read_head
 from collector.traces.mooncake import MOONCAKE
 from collector.traces.own import OWN
@@ -78,8 +78,7 @@ def plan(
         raise InputError("the mapped format needs a map", hint="--map 'arrived_at=COLUMN:s'")
     files = [Path(path).absolute() for path in paths]
     loads = _plan_mapped(files, mapping) if mapping else _plan_known(files, format)
-    if source_name:
-        loads = _merged(loads, source_name)
+    loads = _named(loads, source_name)
     if rejects_file is None:
         return loads
     return [replace(load, rejects_file=_rejects(rejects_file, load, loads)) for load in loads]
@@ -137,6 +136,16 @@ def _plan_known(files: Sequence[Path], format_name: str) -> list[BulkLoad]:
 def _plan_mapped(files: Sequence[Path], mapping: Mapping[str, str]) -> list[BulkLoad]:
     heads = [read_head(path) for path in files]
     return [mapped.build([head], mapped.sources(head)[0], mapping) for head in heads]
+
+
+def _named(loads: Sequence[BulkLoad], source_name: str | None) -> list[BulkLoad]:
+    """The loads under the name asked for; every name must be fit to ask by."""
+    if source_name is not None:
+        check_name(source_name)
+        return _merged(loads, source_name)
+    for load in loads:
+        check_name(load.source.name, where=str(load.files[0]))
+    return list(loads)
 
 
 def _merged(loads: Sequence[BulkLoad], name: str) -> list[BulkLoad]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from collector.traces.expressions import time_from_seconds
-from collector.traces.format import TraceFormat
+from collector.traces.format import TraceFormat, clean_name
 from collector.traces.head import Head
 from store.bulk_spec import BulkLoad, Check, SourceSpec
 
@@ -42,7 +42,7 @@ def _matches(head: Head) -> bool:
 
 
 def _sources(head: Head) -> tuple[str, ...]:
-    return (f"servegen-{head.path.absolute().parent.name.lower()}",)
+    return (f"servegen-{clean_name(head.path.absolute().parent.name.lower())}",)
 
 
 def _build(heads: Sequence[Head], name: str) -> BulkLoad:

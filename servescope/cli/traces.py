@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from collector.traces.format import clean_name
 from collector.traces.plan import parse_map
 from servescope import importing
 from servescope.cli import access
@@ -14,6 +15,7 @@ from servescope.cli.data import configured
 from servescope.cli.output import Output, Progress
 from servescope.config import Config, store_path
 from store.bulk_spec import BulkLoad, ImportReport
+from store.opening import wal_path
 from store.queries.scope import join_values
 
 
@@ -38,14 +40,20 @@ def run_import(
     progress = Progress(out, "importing")
     path = store_path(config)
     url = access.server_of(path)
-    with ExitStack() as stack:
+    is_new = not path.exists()
+    with ExitStack() as closed, ExitStack() as stack:
         if url is not None:
             server = access.the_server(config)
             stack.enter_context(server.client)
             reports = _through(server, config, loads, progress, stack)
         else:
             runtime = access.open_file(config, path, stack, allow_files=True)
-            reports = importing.load_files(runtime.database, loads, progress)
+            try:
+                reports = importing.load_files(runtime.database, loads, progress)
+            except BaseException:
+                if is_new and not runtime.database.reader.scalar("SELECT count(*) FROM import_run"):
+                    closed.callback(_remove_store, path)
+                raise
     progress.done()
     out.document("import", {"imports": [report.as_dict() for report in reports]})
     for report in reports:
@@ -82,6 +90,12 @@ def run_analyze(
         out.line(line)
 
 
+def _remove_store(path: Path) -> None:
+    """Take back a store that was made for an import of which nothing came."""
+    path.unlink(missing_ok=True)
+    wal_path(path).unlink(missing_ok=True)
+
+
 def _in_memory(
     config: Config,
     files: Sequence[Path],
@@ -98,7 +112,7 @@ def _in_memory(
     for file in files:
         name = None
         if file.name in {Path(known).name for known in names if known}:
-            name = f"{file.name} (2)"
+            name = f"{clean_name(file.name)} (2)"
         options = importing.Options((file,), form, mapping, name, folder / "rejects.csv")
         reports = importing.load_files(runtime.database, importing.planned(options), progress)
         names[str(file)] = join_values(report.source for report in reports)

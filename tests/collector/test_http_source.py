@@ -265,7 +265,16 @@ def test_addresses_that_people_type(typed, address):
 
 @pytest.mark.parametrize(
     "typed",
-    ["", "ftp://host", "http://", "host:port", "host:99999", "http://u:secret@host", "a b:1"],
+    [
+        "",
+        "ftp://host",
+        "http://",
+        "host:port",
+        "host:99999",
+        "http://u:secret@host",
+        "a b:1",
+        "h\0",
+    ],
 )
 def test_addresses_that_cannot_be_scraped_are_refused(typed):
     """With a line that says how to write one, and without repeating a password."""
