@@ -286,15 +286,6 @@ def test_a_fault_is_a_problem_document_without_its_insides(filled, monkeypatch, 
     assert "request_failed" in caplog.text
 
 
-def test_imports_are_counted_apart_from_scrapes(client):
-    """Rows that were uploaded show up once, as what became of them."""
-    file = client.get(f"{API}/export/requests").content
-    client.post(f"{API}/imports", content=file)
-    text = client.get("/metrics").text
-    assert 'servescope_import_rows_total{outcome="duplicate"} 60.0' in text
-    assert "servescope_store_rows_duplicate_total 0.0" in text
-
-
 def test_own_metrics_are_openmetrics_with_units(client):
     """Names start with servescope_, routes are patterns, unknown paths share one label."""
     client.get(f"{API}/views/slo_list")
@@ -303,7 +294,6 @@ def test_own_metrics_are_openmetrics_with_units(client):
     assert 'route="/api/v1/views/{name}"' in text
     assert 'route="unmatched"' in text
     assert "servescope_store_rows_added_total 60.0" in text
-    assert 'servescope_import_rows_total{outcome="added"} 0.0' in text
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert all(name.startswith("servescope_") for name in names)
 
