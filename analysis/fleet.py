@@ -18,6 +18,7 @@ from analysis.slo import SloStatus, applicable, count, good_rule, status_of
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo, short_window
 from analysis.slo_views import contributor, urgency, verdict
+from analysis.workload.words import time_text
 from store.queries import fleet as fleet_queries
 from store.queries import slo as slo_queries
 from store.queries import slo_rolled
@@ -84,9 +85,14 @@ def _plain_sql(scope: Scope, width_seconds: int) -> dict[str, str]:
 
 
 def _lowest_budget(statuses: Sequence[SloStatus]) -> Measure:
-    known = [s.budget_left_ratio for s in statuses if s.budget_left_ratio is not None]
+    known = [
+        (s.budget_left_ratio, round(s.tally.attempted))
+        for s in statuses
+        if s.budget_left_ratio is not None
+    ]
     if known:
-        return Measure(min(known), "ratio", n=len(known))
+        left, events = min(known)
+        return Measure(left, "ratio", n=events)
     why = "no SLO is defined" if not statuses else "no SLO has data here"
     return Measure(None, "ratio", why=why)
 
@@ -142,7 +148,8 @@ def _burning_since(slo: Slo, counted: Counted, scope: Scope) -> str | None:
     calm = [place for place, now in enumerate(burning) if not now]
     if not calm:
         return f"for at least {short_window(reach)}"
-    return f"since {chart['at'][calm[-1] + 1]:%d %b %H:%M}"
+    zone = " UTC" if scope.is_live else ""
+    return f"since {time_text(chart['at'][calm[-1] + 1])}{zone}"
 
 
 def _instance_sentences(instances: pl.DataFrame) -> list[str]:
@@ -179,7 +186,7 @@ def _well(statuses: Sequence[SloStatus], whole: FleetPart) -> str:
         parts.append("No SLO is defined, so nobody can say whether this is good enough")
     ready, rate = whole.measures["instances_ready"], whole.measures["requests_per_second"]
     if ready.value is not None:
-        parts.append(f"{ready.value:.0f} of {ready.n} instances are ready")
+        parts.append(f"{ready.value:,.0f} of {ready.n:,} instances are ready")
     if rate.value is not None:
         # A rate that leaves instances out must not pass for that of the whole fleet.
         reach = f" among those that count them ({rate.why})" if rate.why else ""

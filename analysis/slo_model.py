@@ -95,8 +95,9 @@ def short_seconds(seconds: float) -> str:
 
 
 def short_window(seconds: float) -> str:
-    """A window for people, in the largest unit that divides it: "30 d", "6 h", "90 s"."""
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.6g} s"
+    """A window for people, short and in the largest fitting unit: "30 d", "16.8 h", "84 min"."""
+    for unit, size, least in (("d", 86_400, 2), ("h", 3600, 2), ("min", 60, 2)):
+        whole = seconds >= size and seconds % size == 0
+        if whole or seconds >= least * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"

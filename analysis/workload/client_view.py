@@ -150,14 +150,15 @@ def _measures(requests: Floats, tokens: Floats | None, count: int) -> dict[str, 
     why = "no client is known" if count == 0 else None
     no_tokens = why or "no token counts are known"
     gini_tokens = clients.gini(tokens) if tokens is not None else None
+    events = int(requests.sum())
     return {
-        "clients": Measure(count, "", n=int(requests.sum())),
-        "gini_requests": Measure(clients.gini(requests), "", n=count, why=why),
+        "clients": Measure(count, "", n=events),
+        "gini_requests": Measure(clients.gini(requests), "", n=events, why=why),
         "gini_tokens": Measure(
-            gini_tokens, "", n=count, why=no_tokens if gini_tokens is None else None
+            gini_tokens, "", n=events, why=no_tokens if gini_tokens is None else None
         ),
-        "top1_share_ratio": Measure(clients.top_share(requests, 1), "ratio", n=count, why=why),
-        "top10_share_ratio": Measure(clients.top_share(requests, 10), "ratio", n=count, why=why),
+        "top1_share_ratio": Measure(clients.top_share(requests, 1), "ratio", n=events, why=why),
+        "top10_share_ratio": Measure(clients.top_share(requests, 10), "ratio", n=events, why=why),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from analysis.measure import View
-from analysis.workload.words import factor_text, number_text
+from analysis.workload.words import factor_text, number_text, time_text
 from store.units import count_text, percent_text, seconds_text
 
 Facts = Mapping[str, View]
@@ -195,7 +195,7 @@ def holes(facts: Facts) -> Iterator[Finding]:
         if gap < HOLE_TO_EXPECTED_RATIO * expected:
             continue
         sentence = (
-            f"{row['source']} is silent for {gap:,.0f} s from {row['largest_gap_at']:%H:%M:%S}, "
+            f"{row['source']} is silent for {gap:,.0f} s from {time_text(row['largest_gap_at'])}, "
             f"{factor_text(gap / expected)} the longest gap that Poisson arrivals would show: an "
             "outage, a filter, or a client that sends in batches"
         )

@@ -25,11 +25,11 @@ def factor_text(value: float) -> str:
 
 
 def time_text(at: datetime) -> str:
-    """A time: with its date, or with the day of the trace where the clock has none."""
+    """A time: with its date, or "day 3 09:12:05" of the trace where the clock has none."""
     if at.year >= _FIRST_DATED_YEAR:
         return f"{at:%Y-%m-%d %H:%M:%S}"
     day = (at - datetime(1970, 1, 1, tzinfo=at.tzinfo)).days + 1
-    return f"trace day {day}, {at:%H:%M:%S}"
+    return f"day {day} {at:%H:%M:%S}"
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
