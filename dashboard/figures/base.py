@@ -131,7 +131,7 @@ def _log_ticks(values: Sequence[float | None]) -> dict[str, Any]:
 
 
 def _even_ticks(low: float, high: float) -> list[float]:
-    if high <= low * 1.001:
+    if high <= low * (1 + 1e-6):
         return [low]
     step = 10.0 ** math.floor(math.log10((high - low) / 2))
     step *= next(m for m in (5, 2, 1) if (high - low) / (step * m) >= 2)
@@ -140,7 +140,7 @@ def _even_ticks(low: float, high: float) -> list[float]:
 
 
 def _tick_text(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 1000 and value == round(value) else f"{value:.6g}"
 
 
 def time_axis(look: Look) -> dict[str, Any]:

@@ -73,10 +73,11 @@ def burn(frame: pl.DataFrame, look: Look) -> Picture | str:
         title = (
             name.removeprefix("burn_").replace("m", " min").replace("h", " h").replace("d", " d")
         )
-        traces.append(line(at, values, title, index))
         known = [v for v in values if v is not None]
+        if known:
+            traces.append(line(at, values, title, index))
         words.append(f"{title} at most {max(known):.3g}" if known else f"{title} none")
-    if not any(v is not None for t in traces for v in t["y"]):
+    if not traces:
         return "Nothing burns: no bad event in this range, or too few events to tell."
     y = axis(
         "\N{MULTIPLICATION SIGN} sustainable (log; gap = none)",
