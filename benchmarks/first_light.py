@@ -8,7 +8,7 @@ import   `servescope import` and `servescope analyze` of the real Azure conversa
          repeated with a shifted clock (labelled as such): seconds of both (limit 60 s) and the
          larger peak resident size (limit 2 GiB)
 
-python benchmarks/first_light.py [--rows 10000000] [--parts demo,page,import]
+python benchmarks/first_light.py [--rows 10000000] [--parts help,demo,page,import]
 """
 
 from __future__ import annotations
@@ -68,6 +68,23 @@ def demo(folder: Path):
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
+
+
+def clocked(command: list[str]) -> float:
+    """Median seconds of five runs."""
+    runs = []
+    for _ in range(5):
+        started = time.monotonic()
+        subprocess.run(command, check=True, capture_output=True)
+        runs.append(time.monotonic() - started)
+    return statistics.median(runs)
+
+
+def measure_help() -> None:
+    seconds, bare = clocked([*COMMAND, "--help"]), clocked([sys.executable, "-c", "pass"])
+    print(
+        f"{verdict(seconds <= 0.4)} help: {seconds:.3f} s (limit 0.4 s), bare Python {bare:.3f} s"
+    )
 
 
 def measure_demo(folder: Path) -> None:
@@ -149,11 +166,13 @@ def measure_import(folder: Path, rows: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--parts", default="demo,import,page")
+    parser.add_argument("--parts", default="help,demo,import,page")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="servescope-first-") as place:
         folder = Path(place)
         parts = options.parts.split(",")
+        if "help" in parts:
+            measure_help()
         if "demo" in parts:
             measure_demo(folder)
         if "import" in parts:
