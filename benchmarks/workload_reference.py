@@ -119,7 +119,7 @@ def check(database: Database, source: str) -> int:
         ours = rate_cells(views)
         reference = RATE_REFERENCES.get(round(ours["clients"]), {})
     else:
-        stamps = queries.arrival_stamps(database.reader, scope, source_id)["at_us"].to_numpy()
+        stamps = queries.arrival_stamps(database.reader, scope, source_id)
         ours = cells(views)
         reference = REFERENCES.get((row["format"], held["requests"]), {})
         beside_scipy(arrivals.sorted_stamps(stamps))

@@ -11,7 +11,7 @@ import polars as pl
 from analysis.measure import Measure, View
 from analysis.workload import arrivals, gap_fits, seasons
 from analysis.workload.arrivals import Floats
-from analysis.workload.loading import NotingReader, bin_seconds, known_or_why, members
+from analysis.workload.loading import Member, NotingReader, bin_seconds, known_or_why, members
 from analysis.workload.rate_series import rate_series_view
 from analysis.workload.schemas import FITS_SCHEMA, INTERARRIVAL_SCHEMA, RATE_SCHEMA, SOURCES_SCHEMA
 from analysis.workload.streams import Stream, by_source, combined, load_streams
@@ -53,7 +53,13 @@ def workload_arrivals(reader: queries.FrameReader, scope: Scope) -> View:
     """
     noting = NotingReader(reader)
     sources = members(noting, scope)
-    streams = load_streams(noting, scope, sources)
+    return arrivals_view(noting, scope, sources, load_streams(noting, scope, sources))
+
+
+def arrivals_view(
+    noting: NotingReader, scope: Scope, sources: Sequence[Member], streams: Sequence[Stream]
+) -> View:
+    """The view of streams that are already loaded, by `noting`."""
     if not streams:
         return rate_series_view(noting, scope, sources)
     sql = noting.last_text
@@ -145,7 +151,7 @@ def _resolution_measure(streams: Sequence[Stream]) -> Measure:
     grains = [stream.clock.resolution_seconds for stream in streams if stream.clock is not None]
     known = [grain for grain in grains if grain is not None]
     why = "fewer than two distinct stamps"
-    return known_or_why(max(known, default=None), "s", len(streams), why)
+    return known_or_why(max(known, default=None), "s", sum(len(s.stamps) for s in streams), why)
 
 
 def _source_row(stream: Stream, gaps: Gaps, hours: seasons.HourlyRates) -> dict[str, object]:

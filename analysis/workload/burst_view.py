@@ -9,7 +9,7 @@ import polars as pl
 from analysis.measure import Measure, View
 from analysis.workload import arrivals
 from analysis.workload.arrivals import Dispersion
-from analysis.workload.loading import NotingReader, empty_view, known_or_why, members
+from analysis.workload.loading import Member, NotingReader, empty_view, known_or_why, members
 from analysis.workload.schemas import DISPERSION_SCHEMA
 from analysis.workload.streams import Stream, combined, load_streams
 from analysis.workload.words import number_text
@@ -28,7 +28,13 @@ def workload_burstiness(reader: queries.FrameReader, scope: Scope) -> View:
     """
     noting = NotingReader(reader)
     sources = members(noting, scope)
-    streams = load_streams(noting, scope, sources)
+    return burstiness_view(noting, scope, sources, load_streams(noting, scope, sources))
+
+
+def burstiness_view(
+    noting: NotingReader, scope: Scope, sources: Sequence[Member], streams: Sequence[Stream]
+) -> View:
+    """The view of streams that are already loaded, by `noting`."""
     if not streams:
         return empty_view(_VIEW, noting, scope, sources)
     curves = {stream.name: _curve(stream) for stream in streams}

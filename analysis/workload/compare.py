@@ -11,13 +11,14 @@ import numpy as np
 import polars as pl
 
 from analysis.measure import Measure, View
-from analysis.workload import arrivals, lengths
-from analysis.workload.arrival_view import workload_arrivals
+from analysis.workload import arrivals
+from analysis.workload.arrival_view import arrivals_view
 from analysis.workload.arrivals import Floats
-from analysis.workload.burst_view import workload_burstiness
+from analysis.workload.burst_view import burstiness_view
 from analysis.workload.contrast_rules import contrasts
 from analysis.workload.failure_view import workload_failures
-from analysis.workload.length_view import workload_lengths
+from analysis.workload.length_tally import merged
+from analysis.workload.length_view import lengths_view, load_lengths
 from analysis.workload.lengths import Lengths
 from analysis.workload.loading import NotingReader, empty_view, members
 from analysis.workload.schemas import DIFFERENCES_SCHEMA, OVERLAY_SCHEMA
@@ -134,20 +135,22 @@ def other_scope(reader: queries.FrameReader, scope: Scope, against: str) -> Scop
 
 
 def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
-    sources = members(reader, scope)
+    noting = NotingReader(reader)
+    sources = members(noting, scope)
     name = ", ".join(member.name for member in sources) or "nothing"
     if against == PREVIOUS:
         name = f"{name} before"
-    asked = (workload_arrivals, workload_burstiness, workload_lengths, workload_failures)
-    views = {found.name: found for found in (view(reader, scope) for view in asked)}
-    measures = {key: one for found in views.values() for key, one in found.measures.items()}
-    samples: dict[str, tuple[Floats, Floats]] = {}
-    fields: tuple[queries.LengthField, ...] = ("input_tokens", "output_tokens")
-    for field in fields:
-        samples[field] = _weighted(lengths.pooled(queries.length_counts(reader, scope, field)))
+    by_source = load_lengths(noting, scope, sources)
+    found = [lengths_view(noting, scope, sources, by_source), workload_failures(reader, scope)]
+    streams = load_streams(noting, scope, sources)
+    found += [arrivals_view(noting, scope, sources, streams)]
+    found += [burstiness_view(noting, scope, sources, streams)]
+    views = {view.name: view for view in found}
+    measures = {key: one for view in found for key, one in view.measures.items()}
+    whole = merged(list(by_source.values()))
+    samples = {"input_tokens": _weighted(whole.input), "output_tokens": _weighted(whole.output)}
     if measures["interarrival_cv"].value is not None:
-        together = combined(load_streams(NotingReader(reader), scope, sources))
-        gaps = np.sort(arrivals.thinned(together.gaps())[0])
+        gaps = np.sort(arrivals.thinned(combined(streams).gaps())[0])
         samples["interarrival_gap_seconds"] = (gaps, np.ones_like(gaps))
     known = {quantity: pair for quantity, pair in samples.items() if pair[0].size}
     return Side(name, measures, known, views, views["workload_failures"].empty is not None)

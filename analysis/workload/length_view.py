@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
 from analysis.measure import Measure, View
 from analysis.workload import length_fits, lengths
+from analysis.workload.length_tally import LengthCounts, merged, tally
 from analysis.workload.lengths import Lengths
 from analysis.workload.loading import Member, NotingReader, empty_view, members
 from analysis.workload.schemas import INPUT_SCHEMA, LENGTH_FITS_SCHEMA, SUMMARY_SCHEMA
@@ -16,7 +17,10 @@ from store.queries import workload as queries
 from store.queries.scope import Scope
 
 _VIEW = "workload_lengths"
-_FIELDS: tuple[queries.LengthField, ...] = ("input_tokens", "output_tokens")
+_FIELDS: Mapping[queries.LengthField, Callable[[LengthCounts], Lengths]] = {
+    "input_tokens": lambda counts: counts.input,
+    "output_tokens": lambda counts: counts.output,
+}
 
 
 def workload_lengths(reader: queries.FrameReader, scope: Scope) -> View:
@@ -27,36 +31,54 @@ def workload_lengths(reader: queries.FrameReader, scope: Scope) -> View:
     """
     noting = NotingReader(reader)
     sources = members(noting, scope)
-    counts, sql = {}, {}
-    for field in _FIELDS:
-        counts[field] = queries.length_counts(noting, scope, field)
-        sql[field.removesuffix("_tokens")] = noting.last_text
-    if all(frame.is_empty() for frame in counts.values()):
+    return lengths_view(noting, scope, sources, load_lengths(noting, scope, sources))
+
+
+def load_lengths(
+    reader: queries.FrameReader, scope: Scope, sources: Sequence[Member]
+) -> dict[str, LengthCounts]:
+    """All lengths of each source, in one pass over its requests."""
+    return {
+        member.name: tally(queries.lengths(reader, scope, member.source_id)) for member in sources
+    }
+
+
+def lengths_view(
+    noting: NotingReader,
+    scope: Scope,
+    sources: Sequence[Member],
+    by_source: Mapping[str, LengthCounts],
+) -> View:
+    """The view of lengths that are already counted.
+
+    Args:
+        noting: what counted them, just now.
+        scope: what is asked for.
+        sources: of the scope.
+        by_source: as `load_lengths` gives.
+    """
+    text = noting.last_text
+    whole = merged(list(by_source.values()))
+    if not whole.input.requests and not whole.output.requests:
         return empty_view(_VIEW, noting, scope, sources)
-    joint = queries.joint_lengths(noting, scope)
-    sql["joint"] = noting.last_text
-    totals = queries.token_totals(noting, scope)
-    named = {field: _split(frame, sources) for field, frame in counts.items()}
+    named = {
+        field: {name: one for name, found in by_source.items() if (one := of(found)).values.size}
+        for field, of in _FIELDS.items()
+    }
     frames = {
         "input": _histograms(named["input_tokens"]),
         "output": _histograms(named["output_tokens"]),
-        "joint": lengths.joint_frame(joint),
+        "joint": lengths.joint_frame(whole.octaves()),
         "fits": _fits(named),
-        "summary": _summary(named, totals, sources),
+        "summary": _summary(named, by_source),
     }
-    measures: dict[str, Measure] = {}
-    for field in _FIELDS:
-        measures |= _measures(field, lengths.pooled(counts[field]))
-    measures["output_to_input_ratio"] = _ratio_measure(totals)
+    measures = {
+        **_measures("input_tokens", whole.input),
+        **_measures("output_tokens", whole.output),
+        "output_to_input_ratio": _ratio_measure(whole),
+    }
     sentences = _sentences(frames["summary"], frames["fits"], measures)
-    sql |= {"fits": sql["input"], "summary": sql["input"]}
-    return View(_VIEW, scope, measures, frames, sentences, sql=sql)
-
-
-def _split(frame: pl.DataFrame, sources: Sequence[Member]) -> dict[str, Lengths]:
-    """Lengths by source name, of those that have any."""
-    parts = {m.name: frame.filter(pl.col("source_id") == m.source_id) for m in sources}
-    return {name: lengths.pooled(part) for name, part in parts.items() if part.height}
+    return View(_VIEW, scope, measures, frames, sentences, sql=dict.fromkeys(frames, text))
 
 
 def _histograms(by_name: dict[str, Lengths]) -> pl.DataFrame:
@@ -79,11 +101,8 @@ def _fits(named: dict[queries.LengthField, dict[str, Lengths]]) -> pl.DataFrame:
 
 
 def _summary(
-    named: dict[queries.LengthField, dict[str, Lengths]],
-    totals: pl.DataFrame,
-    sources: Sequence[Member],
+    named: dict[queries.LengthField, dict[str, Lengths]], by_source: Mapping[str, LengthCounts]
 ) -> pl.DataFrame:
-    ids = {member.name: member.source_id for member in sources}
     rows = [
         {
             "source": name,
@@ -94,7 +113,7 @@ def _summary(
             "largest": int(one.values[-1]),
             "largest_share_ratio": lengths.share_near_largest(one),
             "variation": lengths.variation(one),
-            "output_to_input_ratio": _ratio(totals.filter(pl.col("source_id") == ids[name])),
+            "output_to_input_ratio": _ratio(by_source[name]),
         }
         for field, by_name in named.items()
         for name, one in by_name.items()
@@ -102,17 +121,15 @@ def _summary(
     return pl.DataFrame(rows, schema=dict(SUMMARY_SCHEMA))
 
 
-def _ratio(totals: pl.DataFrame) -> float | None:
+def _ratio(counts: LengthCounts) -> float | None:
     """All output tokens ÷ all input tokens."""
-    inputs, outputs = totals["input_tokens"].sum(), totals["output_tokens"].sum()
-    return float(outputs) / float(inputs) if inputs else None
+    return counts.output_tokens / counts.input_tokens if counts.input_tokens else None
 
 
-def _ratio_measure(totals: pl.DataFrame) -> Measure:
-    n = int(totals["requests"].sum())
-    value = _ratio(totals)
+def _ratio_measure(counts: LengthCounts) -> Measure:
+    value = _ratio(counts)
     why = "no successful request with both lengths known" if value is None else None
-    return Measure(value, "ratio", n=n, why=why)
+    return Measure(value, "ratio", n=counts.requests, why=why)
 
 
 def _measures(field: str, all_lengths: Lengths) -> dict[str, Measure]:

@@ -6,6 +6,7 @@ ten million requests are a few thousand pairs, and nothing is approximated.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,12 +56,17 @@ class Lengths:
         return Lengths(self.values[kept], self.counts[kept])
 
 
-def pooled(frame: pl.DataFrame) -> Lengths:
-    """Lengths of a frame with columns tokens, requests (several rows may share a length)."""
-    summed = frame.group_by("tokens").agg(pl.col("requests").sum()).sort("tokens")
-    return Lengths(
-        summed["tokens"].cast(pl.Int64).to_numpy(), summed["requests"].cast(pl.Int64).to_numpy()
-    )
+def pooled(parts: Sequence[Lengths]) -> Lengths:
+    """The lengths of several bodies of requests as one."""
+    held = [part for part in parts if part.values.size]
+    if len(held) == 1:
+        return held[0]
+    nothing = np.empty(0, dtype=np.int64)
+    every = np.concatenate([nothing, *(part.values for part in held)])
+    values, place = np.unique(every, return_inverse=True)
+    counts = np.zeros(values.size, dtype=np.int64)
+    np.add.at(counts, place, np.concatenate([nothing, *(part.counts for part in held)]))
+    return Lengths(values, counts)
 
 
 def mean(lengths: Lengths) -> float | None:

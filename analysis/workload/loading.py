@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy.typing as npt
 import polars as pl
 
 from analysis.measure import Empty, Measure, View
@@ -35,6 +36,11 @@ class NotingReader:
         """As the reader behind it."""
         self._texts.append(inspect.cleandoc(sql))
         return self._reader.frame(sql, **params)
+
+    def batches(self, sql: str, **params: Any) -> Iterator[Mapping[str, npt.NDArray[Any]]]:
+        """As the reader behind it."""
+        self._texts.append(inspect.cleandoc(sql))
+        return self._reader.batches(sql, **params)
 
     @property
     def last_text(self) -> str:
@@ -78,9 +84,7 @@ def members(reader: queries.FrameReader, scope: Scope) -> list[Member]:
 
 def load_stamps(reader: queries.FrameReader, scope: Scope, member: Member) -> Stamps:
     """Sorted arrivals of one source, whole microseconds since 1970."""
-    return sorted_stamps(
-        queries.arrival_stamps(reader, scope, member.source_id)["at_us"].to_numpy()
-    )
+    return sorted_stamps(queries.arrival_stamps(reader, scope, member.source_id))
 
 
 def bin_seconds(scope: Scope, counted: SecondCounts) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
 import polars as pl
 
 from analysis.findings import findings_view, gather
-from analysis.measure import Measure, View
+from analysis.measure import QUOTIENTS, Measure, View
 from analysis.workload.compare import workload_compare
 from analysis.workload.loading import members, recorded
 from analysis.workload.words import number_text, time_text
@@ -137,9 +138,13 @@ def _section(view: View) -> list[str]:
         return [f"  {view.empty.text}"]
     lines = [f"  {sentence}" for sentence in view.sentences]
     shown = [
-        f"{name} {measure_text(m)}".removesuffix(f" {name}") for name, m in view.measures.items()
+        f"{name} {_shown(name, m)}".removesuffix(f" {name}") for name, m in view.measures.items()
     ]
     return lines + [f"    {line}" for line in _wrapped(shown)]
+
+
+def _shown(name: str, measure: Measure) -> str:
+    return measure_text(replace(measure, unit="") if name in QUOTIENTS else measure)
 
 
 def measure_text(measure: Measure) -> str:

@@ -7,15 +7,21 @@ unless the function says so.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from store.queries.scope import Scope
 
 Dimension = Literal["tenant", "route", "model", "instance", "source", "session"]
 LengthField = Literal["input_tokens", "output_tokens"]
+Stamps = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.int32]
+LengthPiece = tuple[Tokens, Tokens]
 
 
 class FrameReader(Protocol):
@@ -23,6 +29,10 @@ class FrameReader(Protocol):
 
     def frame(self, sql: str, **params: Any) -> pl.DataFrame:
         """The rows of one SELECT with `$name` parameters."""
+        ...
+
+    def batches(self, sql: str, **params: Any) -> Iterator[Mapping[str, npt.NDArray[Any]]]:
+        """The same by column, a stretch of rows at a time; no column may hold a null."""
         ...
 
 
@@ -116,61 +126,34 @@ def status_counts(reader: FrameReader, scope: Scope) -> pl.DataFrame:
     )
 
 
-def arrival_stamps(reader: FrameReader, scope: Scope, source_id: int) -> pl.DataFrame:
-    """at_us (Int64, not null, in stored order): when each request of one source arrived."""
+def arrival_stamps(reader: FrameReader, scope: Scope, source_id: int) -> Stamps:
+    """When each request of one source arrived: microseconds since 1970, in stored order."""
     condition, params = where(scope)
-    return reader.frame(
-        f"""SELECT epoch_us(r.arrived_at) AS at_us FROM request AS r
+    pieces = reader.batches(
+        f"""SELECT r.arrived_at FROM request AS r
         WHERE {condition} AND r.source_id = {int(source_id)}""",
         **params,
     )
+    parts = [piece["arrived_at"].view(np.int64) for piece in pieces]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
-def length_counts(reader: FrameReader, scope: Scope, field: LengthField) -> pl.DataFrame:
-    """source_id, tokens, requests: how many requests had exactly that many tokens.
+def lengths(reader: FrameReader, scope: Scope, source_id: int) -> Iterator[LengthPiece]:
+    """Input and output tokens of every attempted request of one source, a stretch at a time.
 
-    Input counts every attempted request with a known length; output only those that succeeded,
-    since a failed request's output says nothing about the answer. By source_id, tokens.
+    -1 is not known. The output of a request that did not succeed says nothing about the answer, so
+    it counts as not known.
     """
     condition, params = where(scope)
-    ok = "AND r.status = 'ok'" if field == "output_tokens" else ""
-    return reader.frame(
-        f"""SELECT r.source_id, r.{field} AS tokens, count(*) AS requests
-        FROM request AS r WHERE {condition} AND r.{field} IS NOT NULL {ok}
-        GROUP BY ALL ORDER BY ALL""",
+    pieces = reader.batches(
+        f"""SELECT coalesce(r.input_tokens, -1) AS input_tokens,
+               CASE WHEN r.status = 'ok' THEN coalesce(r.output_tokens, -1) ELSE -1 END
+                 AS output_tokens
+        FROM request AS r WHERE {condition} AND r.source_id = {int(source_id)}""",
         **params,
     )
-
-
-def joint_lengths(reader: FrameReader, scope: Scope) -> pl.DataFrame:
-    """input_octave, output_octave, requests, of successful requests with both lengths known.
-
-    Octave k holds 2^k <= tokens < 2^(k+1); octave -1 holds zero tokens.
-    """
-    condition, params = where(scope)
-    octave = "CASE WHEN {0} < 1 THEN -1 ELSE floor(log2({0}))::INTEGER END"
-    return reader.frame(
-        f"""SELECT {octave.format("r.input_tokens")} AS input_octave,
-               {octave.format("r.output_tokens")} AS output_octave, count(*) AS requests
-        FROM request AS r WHERE {condition} AND r.status = 'ok'
-          AND r.input_tokens IS NOT NULL AND r.output_tokens IS NOT NULL
-        GROUP BY ALL ORDER BY ALL""",
-        **params,
-    )
-
-
-def token_totals(reader: FrameReader, scope: Scope) -> pl.DataFrame:
-    """source_id, requests, input_tokens, output_tokens of successful requests, both known."""
-    condition, params = where(scope)
-    return reader.frame(
-        f"""SELECT r.source_id, count(*) AS requests,
-               sum(r.input_tokens)::DOUBLE AS input_tokens,
-               sum(r.output_tokens)::DOUBLE AS output_tokens
-        FROM request AS r WHERE {condition} AND r.status = 'ok'
-          AND r.input_tokens IS NOT NULL AND r.output_tokens IS NOT NULL
-        GROUP BY ALL ORDER BY ALL""",
-        **params,
-    )
+    for piece in pieces:
+        yield piece["input_tokens"], piece["output_tokens"]
 
 
 def label_totals(reader: FrameReader, scope: Scope) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 import threading
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -105,3 +106,25 @@ def test_readers_and_the_writer_do_not_disturb_each_other():
         for thread in threads:
             thread.join(10)
         assert not errors
+
+
+def test_a_long_answer_comes_in_pieces_in_order(database):
+    """Every row arrives once, in order, and a caller who stops half-way keeps no slot."""
+    asked = "SELECT range AS n FROM range(400000)"
+    pieces = [piece["n"] for piece in database.reader.batches(asked)]
+    assert len(pieces) > 1
+    assert np.concatenate(pieces).tolist() == list(range(400_000))
+    for _ in range(5):
+        started = database.reader.batches(asked)
+        next(started)
+        started.close()
+    assert database.reader.stats()["queries_running"] == 0
+
+
+def test_a_long_answer_has_a_time_limit(database):
+    """What never comes to an end is stopped while it streams."""
+    endless = "SELECT range * 2 AS n FROM range(1000000000000) WHERE range % 1000003 = 1"
+    with pytest.raises(QueryTimeout):
+        for _ in database.reader.batches(endless):
+            pass
+    assert database.reader.scalar("SELECT 42") == 42

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.workload import length_fits, lengths
+from analysis.workload.length_tally import tally
 from analysis.workload.lengths import Lengths
 
 SAMPLES = st.lists(st.integers(0, 100_000), min_size=1, max_size=200)
@@ -63,9 +66,30 @@ def test_joint_octaves_become_token_edges():
 
 def test_pooling_adds_sources_up():
     """The same length from two sources is one distinct value."""
-    pooled = lengths.pooled(pl.DataFrame({"tokens": [5, 7, 5], "requests": [1, 2, 3]}))
+    pooled = lengths.pooled([_of([5, 7, 7]), _of([5, 5, 5]), _of([])])
     assert pooled.values.tolist() == [5, 7]
     assert pooled.counts.tolist() == [4, 2]
+
+
+TOKENS = st.one_of(st.just(-1), st.integers(0, 300), st.integers(65_500, 65_600), st.just(1 << 30))
+
+
+@given(st.lists(st.lists(st.tuples(TOKENS, TOKENS), min_size=1, max_size=40), max_size=4))
+def test_counting_piece_by_piece_loses_nothing(pieces):
+    """Lengths of any size, known or not, are counted as if they were all looked at together."""
+    arrays = [np.asarray(piece, dtype=np.int32) for piece in pieces]
+    found = tally((piece[:, 0], piece[:, 1]) for piece in arrays)
+    rows = [row for piece in pieces for row in piece]
+    known = [row for row in rows if min(row) >= 0]
+    for one, place in ((found.input, 0), (found.output, 1)):
+        assert dict(zip(one.values.tolist(), one.counts.tolist(), strict=True)) == Counter(
+            row[place] for row in rows if row[place] >= 0
+        )
+    assert (found.requests, found.input_tokens, found.output_tokens) == (
+        len(known), sum(row[0] for row in known), sum(row[1] for row in known)
+    )  # fmt: skip
+    octaves = Counter(tuple(int(tokens).bit_length() - 1 for tokens in row) for row in known)
+    assert {(a, b): n for a, b, n in found.octaves().rows()} == octaves
 
 
 def _fits(values):

@@ -10,6 +10,7 @@ import pytest
 
 from analysis.workload import arrivals, length_fits, lengths
 from analysis.workload.gap_fits import fit_gaps
+from analysis.workload.lengths import Lengths
 
 DATA = Path(__file__).parents[3] / "servescope" / "data"
 NEAR = 0.01
@@ -66,7 +67,7 @@ def test_lengths_and_their_refusals(trace):
     for column, published in zip(
         ("ContextTokens", "GeneratedTokens"), PUBLISHED_LENGTHS[name], strict=True
     ):
-        found = lengths.pooled(frame.group_by(tokens=pl.col(column)).agg(requests=pl.len()))
+        found = Lengths(*np.unique(frame[column].to_numpy(), return_counts=True))
         ours = (lengths.mean(found), lengths.quantile(found, 0.5), lengths.quantile(found, 0.99))
         assert ours == pytest.approx(published, rel=NEAR)
         if name == "conv":
