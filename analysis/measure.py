@@ -11,6 +11,9 @@ import polars as pl
 
 from store.queries.scope import Scope
 
+# Measures in "ratio" that are no share of anything: they read as numbers, never as percentages.
+QUOTIENTS = frozenset({"output_to_input_ratio"})
+
 EmptyKind = Literal["nothing_connected", "metric_absent", "outside_range", "no_traffic"]
 
 
@@ -20,7 +23,8 @@ class Measure:
 
     Attributes:
         value: the number in `unit`; None when unknown. Unknown is never 0.
-        unit: "s", "requests/s", "tokens/s", "ratio", "tokens", "requests", "bytes" or "".
+        unit: "s", "requests/s", "tokens/s", "ratio", "tokens", "requests", "bytes",
+            "x" (how many times too fast a budget burns) or "".
         low: lower end of its interval (Wilson, bucket edge), same unit.
         high: upper end of its interval, same unit.
         n: number of events behind it.

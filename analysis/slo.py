@@ -294,9 +294,9 @@ def _judge(slo: Slo, counted: Counted, tally: Tally) -> tuple[str, str]:
     if left is None or worst is None:
         return "no data", "no request in the window"
     if tally.attempted < FEWEST_EVENTS:
-        return "too few events", f"{tally.attempted:.0f} requests in the window"
+        return "too few events", f"{tally.attempted:,.0f} requests in the window"
     if left <= 0 and tally.bad_low < slo.minimum_bad_events:
-        few = f"{tally.bad_low:.0f} bad requests, fewer than {slo.minimum_bad_events}"
+        few = f"{tally.bad_low:,.0f} bad requests, fewer than {slo.minimum_bad_events}"
         return "too few events", few
     if left <= 0:
         return "exhausted", f"{_share(1 - left)} the budget is spent".replace("% the", "% of the")
@@ -318,7 +318,7 @@ def _why_no_data(slo: Slo, counted: Counted, tally: Tally) -> str | None:
         return counted.note or "no request in the window"
     if slo.limits_seconds and tally.measured == 0 and tally.undetermined > 0:
         needs = " and ".join(QUANTITY_NAMES[column] for column in slo.limits_seconds)
-        return f"needs {needs}; none of these {tally.undetermined:.0f} requests carries it"
+        return f"needs {needs}; none of these {tally.undetermined:,.0f} requests carries it"
     return None
 
 

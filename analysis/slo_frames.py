@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analysis import series
-from analysis.burn import unreachable_why
+from analysis.burn import AlertRule, unreachable_why
 from analysis.slo import SloStatus, rule_state
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo, short_window
@@ -147,14 +147,17 @@ def events_of(counted: Counted, scope: Scope) -> pl.DataFrame:
     return series.on_bins(summed, axis)
 
 
-def alerts(slo: Slo, counted: Counted) -> pl.DataFrame:
-    """Every burn rule: its two burns now, whether it fires and whether it ever can."""
-    rows = []
+def alerts(slo: Slo, counted: Counted, status: SloStatus) -> pl.DataFrame:
+    """Every burn rule: its two burns now, whether it fires and whether it ever can.
+
+    Without data nobody knows whether it fires: `firing` is null then, as are both burns.
+    """
+    rows: list[tuple[Any, ...]] = []
     for rule in slo.alerts:
-        long, short, firing = rule_state(slo, counted, rule)
+        long, short, firing = _rule_now(slo, counted, status, rule)
         unreachable = unreachable_why(rule, slo.target_ratio)
         why = unreachable or (
-            "fires" if firing else _why_silent(slo, counted, rule.long_seconds, long)
+            "fires" if firing else _why_silent(slo, counted, status, rule.long_seconds, long)
         )
         rows.append(
             (
@@ -228,12 +231,25 @@ def threshold_curve(slo: Slo, status: SloStatus, column: str, found: pl.DataFram
     return pl.concat([others, own]).sort("threshold_seconds")
 
 
-def _why_silent(slo: Slo, counted: Counted, seconds: float, long: float | None) -> str:
+def _rule_now(
+    slo: Slo, counted: Counted, status: SloStatus, rule: AlertRule
+) -> tuple[float | None, float | None, bool | None]:
+    if status.status == "no data":
+        return None, None, None
+    long, short, firing = rule_state(slo, counted, rule)
+    return long, short, None if long is None or short is None else firing
+
+
+def _why_silent(
+    slo: Slo, counted: Counted, status: SloStatus, seconds: float, long: float | None
+) -> str:
+    if status.status == "no data":
+        return status.why
     if long is None:
-        return "no data" if counted.blind else "no request in the window"
+        return "no request in the window"
     bad = counted.window(seconds).bad_low
     if bad < slo.minimum_bad_events:
-        return f"{bad:.0f} bad requests in the window; fires from {slo.minimum_bad_events} on"
+        return f"{bad:,.0f} bad requests in the window; fires from {slo.minimum_bad_events} on"
     return "below the threshold"
 
 

@@ -104,7 +104,7 @@ def slo_detail(reader: Reader, scope: Scope, *, slos: Sequence[Slo], slo: str = 
             if counted.basis == "requests"
             else slo_frames.events_of(charted, scope)
         ),
-        "alerts": slo_frames.alerts(chosen, counted),
+        "alerts": slo_frames.alerts(chosen, counted, status),
     }
     sql: dict[str, str] = {}
     if status.basis == "requests":
@@ -119,8 +119,15 @@ def slo_detail(reader: Reader, scope: Scope, *, slos: Sequence[Slo], slo: str = 
     sentences = (verdict(status), *contributor(frames["spent_by"]), *_filter_note(scope))
     empty = None
     if status.status == "no data":
+        frames |= {name: _unknown(frames[name]) for name in ("budget", "burn")}
         empty = why_empty(reader, scope) or Empty("metric_absent", f"No data: {status.why}.")
     return View("slo_detail", scope, _measures(status), frames, sentences, empty, sql)
+
+
+def _unknown(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same times without a value: nothing that can be judged is not nothing burnt."""
+    names = [name for name in frame.columns if name != "at"]
+    return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in names)
 
 
 def urgency(status: SloStatus) -> tuple[int, float, float]:
@@ -325,10 +332,10 @@ def _measures(status: SloStatus) -> dict[str, Measure]:
         ),
         "budget_left_ratio": Measure(status.budget_left_ratio, "ratio", n=events, why=why),
         "burn_1h": Measure(
-            status.burn_1h, "ratio", why=why or _why_no_burn(status, status.burn_1h, 3600)
+            status.burn_1h, "x", why=why or _why_no_burn(status, status.burn_1h, 3600)
         ),
         "burn_6h": Measure(
-            status.burn_6h, "ratio", why=why or _why_no_burn(status, status.burn_6h, 6 * 3600)
+            status.burn_6h, "x", why=why or _why_no_burn(status, status.burn_6h, 6 * 3600)
         ),
     }
 

@@ -55,7 +55,7 @@ def unit_text(value: float | None, unit: str) -> str:
 
     Args:
         value: in `unit`; None is unknown.
-        unit: "s", "ratio", "bytes", "" or any word to put behind the number.
+        unit: "s", "ratio", "bytes", "x" (times as much), "" or any word to put behind the number.
     """
     if unit == "s":
         return seconds_text(value)
@@ -63,6 +63,8 @@ def unit_text(value: float | None, unit: str) -> str:
         return percent_text(value)
     if unit == "bytes":
         return bytes_text(value)
+    if unit == "x":
+        return number_text(value) + ("" if value is None else "\N{MULTIPLICATION SIGN}")
     text = number_text(value)
     return text if value is None or not unit else f"{text} {unit}"
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
 from dash import html
 
-from analysis.measure import Measure, View
+from analysis.measure import View
 from dashboard.cards import (
     Chart,
     Slot,
@@ -228,18 +227,12 @@ def detail_body(view: View | None, scene: Scene, services: Services) -> Sequence
     row = tiles(
         tile("Attainment", view.measures.get("attainment_ratio")),
         tile("Budget left", view.measures.get("budget_left_ratio"), tone=_budget_tone(view)),
-        tile("Burn, last hour", _burn(view, "burn_1h")),
-        tile("Burn, last 6 hours", _burn(view, "burn_6h")),
+        tile("Burn, last hour", view.measures.get("burn_1h")),
+        tile("Burn, last 6 hours", view.measures.get("burn_6h")),
     )
     cards = [chart_card(view, chart, scene, options) for chart in DETAIL_CHARTS]
     parts = [verdict(view.sentences), row, grid(*cards, _alerts_card(view, scene, options))]
     return [part for part in parts if part is not None]
-
-
-def _burn(view: View, key: str) -> Measure | None:
-    """A burn rate counts how many times too fast the budget goes; it is no percentage."""
-    measure = view.measures.get(key)
-    return None if measure is None else replace(measure, unit="\N{MULTIPLICATION SIGN}")
 
 
 def _budget_tone(view: View) -> str:
@@ -252,15 +245,13 @@ def _alerts_card(view: View, scene: Scene, options: Mapping[str, str]) -> Slot |
     frame = view.frames.get("alerts", pl.DataFrame())
     if frame.is_empty():
         return Unshown(title, "This objective has no alert rule.")
-    # Without data no alert is quiet: it has nothing to go by.
-    known = _is_known(view)
     cells = {
         "severity": lambda row: html.Strong(row["severity"]),
         "long_window": lambda row: f"{row['long_window']} and {row['short_window']}",
         "threshold": lambda row: _burn_text(row["threshold"]),
-        "burn_long": lambda row: _burn_text(row["burn_long"] if known else None),
-        "burn_short": lambda row: _burn_text(row["burn_short"] if known else None),
-        "firing": _firing_cell if known else _undecided_cell,
+        "burn_long": lambda row: _burn_text(row["burn_long"]),
+        "burn_short": lambda row: _burn_text(row["burn_short"]),
+        "firing": _firing_cell,
     }
     columns = ("severity", "long_window", "threshold", "burn_long", "burn_short", "firing")
     heads = {
@@ -273,17 +264,6 @@ def _alerts_card(view: View, scene: Scene, options: Mapping[str, str]) -> Slot |
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "alerts", title, words, scene, **options)
     return card(title, shown, span=6, tools=tools, key="alerts")
-
-
-def _is_known(view: View) -> bool:
-    measure = view.measures.get("attainment_ratio")
-    return measure is not None and any(
-        part is not None for part in (measure.value, measure.low, measure.high)
-    )
-
-
-def _undecided_cell(row: Mapping[str, Any]) -> Any:
-    return html.Span("○ no data", className="ss-dim")
 
 
 def _firing_cell(row: Mapping[str, Any]) -> Any:

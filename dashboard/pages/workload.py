@@ -8,7 +8,7 @@ from typing import Any
 
 from dash import html
 
-from analysis.measure import Measure, View
+from analysis.measure import QUOTIENTS, Measure, View
 from dashboard.cards import chart_card, empty_state, grid, tile, tiles, verdict
 from dashboard.navigation import Page, Panel
 from dashboard.pages import workload_compare, workload_export
@@ -52,9 +52,9 @@ def tab_body(tab: Tab) -> Callable[[View | None, Scene, Services], Sequence[Any]
 
 
 def _measure(view: View, key: str) -> Measure | None:
-    """A measure of the view; output over input is a quotient of means, no share of anything."""
+    """A measure of the view; a quotient of means is no share of anything."""
     measure = view.measures.get(key)
-    if measure is not None and key == "output_to_input_ratio":
+    if measure is not None and key in QUOTIENTS:
         return replace(measure, unit="")
     return measure
 

@@ -142,3 +142,23 @@ def test_a_window_shorter_than_six_hours_has_no_six_hour_burn(database, traffic,
     assert view.measures["burn_6h"].value is None
     assert "window is only 1 h" in view.measures["burn_6h"].why
     assert view.measures["burn_1h"].value is not None
+
+
+def test_without_data_no_burn_is_nought_and_no_alert_is_quiet(database, traffic, live_scope):
+    """Requests that do not carry the quantity burn nothing that anybody knows of."""
+    blind = Slo("blind", "e2e", 0.9, 86_400.0, e2e_seconds=1.0, alerts=SLO.alerts)
+    view = slo_detail(database.reader, live_scope, slos=[blind], slo="blind")
+    alerts = view.frames["alerts"]
+    for name in ("burn_long", "burn_short", "firing"):
+        assert alerts[name].null_count() == alerts.height
+    assert all("E2E latency" in why for why in alerts["why"])
+    assert view.measures["burn_1h"].value is None
+    assert view.measures["burn_1h"].why
+    for frame in (view.frames["burn"], view.frames["budget"]):
+        assert all(frame[c].null_count() == frame.height for c in frame.columns if c != "at")
+
+
+def test_a_burn_is_no_percentage(database, traffic, live_scope):
+    """It says how many times too fast the budget goes."""
+    view = slo_detail(database.reader, live_scope, slos=[SLO], slo="chat")
+    assert view.measures["burn_1h"].unit == "x"

@@ -229,8 +229,8 @@ def slo_detail(scope, rng, names) -> dict:
     measures = {
         "attainment_ratio": Measure(0.98637, "ratio", 0.9861, 0.9866, 1_402_113),
         "budget_left_ratio": Measure(-0.36, "ratio"),
-        "burn_1h": Measure(6.2, "\N{MULTIPLICATION SIGN}"),
-        "burn_6h": Measure(3.1, "\N{MULTIPLICATION SIGN}"),
+        "burn_1h": Measure(6.2, "x"),
+        "burn_6h": Measure(3.1, "x"),
     }
     return {
         "frames": frames,
