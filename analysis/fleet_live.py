@@ -157,10 +157,17 @@ def _number(value: object) -> float | None:
 
 
 def _instances(scraped: Scraped, scope: Scope) -> pl.DataFrame:
+    newest = pl.col("latest_at") == pl.col("latest_at").max().over("target_id", "signal")
     latest = (
-        scraped.gauges.sort("latest_at")
+        # One scrape holds a series a model: their requests add up, the fullest cache counts.
+        scraped.gauges.filter(newest)
         .group_by("target_id", "signal")
-        .agg(pl.col("latest").last())
+        .agg(
+            pl.when(pl.col("signal").first() == "kv_cache_usage_ratio")
+            .then(pl.col("latest").max())
+            .otherwise(pl.col("latest").sum())
+            .alias("latest")
+        )
         .pivot("signal", index="target_id", values="latest")
     )
     joined = scraped.targets.join(latest, on="target_id", how="left")

@@ -55,6 +55,9 @@ def from_rows(
     label, found = _workloads(reader, scope, width_seconds)
     if found.is_empty():
         return None
+    # A failed request has no latency: one that was turned away at once was not fast.
+    latencies = pl.col("quantity").is_in(["ttft", "tpot"])
+    found = found.filter(~latencies | (pl.col("status") == "ok"))
     span = covered_span(reader, scope)
     seconds = max((span[1] - span[0]).total_seconds(), 1e-6)
     models = _models(found, seconds).join(

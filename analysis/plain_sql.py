@@ -63,8 +63,8 @@ def time_bins(scope: Scope, width_seconds: int) -> str:
         f"  count(*) / {int(width_seconds)} AS requests_per_second,\n"
         f"  sum(output_tokens) / {int(width_seconds)} AS output_tokens_per_second,\n"
         "  avg((status <> 'ok')::INT) AS error_ratio,\n"
-        "  quantile_disc(ttft_seconds, 0.95) AS ttft_p95_seconds,\n"
-        "  quantile_disc(tpot_seconds, 0.95) AS tpot_p95_seconds\n"
+        "  quantile_disc(ttft_seconds, 0.95) FILTER (WHERE status = 'ok') AS ttft_p95_seconds,\n"
+        "  quantile_disc(tpot_seconds, 0.95) FILTER (WHERE status = 'ok') AS tpot_p95_seconds\n"
         f"FROM requests\nWHERE {where(scope)}\nGROUP BY bin ORDER BY bin"
     )
 
@@ -74,8 +74,8 @@ def workloads(scope: Scope) -> str:
     return (
         "SELECT coalesce(model, route, source) AS workload, count(*) AS requests,\n"
         "  avg(input_tokens) AS input_tokens_mean, avg(output_tokens) AS output_tokens_mean,\n"
-        "  quantile_disc(ttft_seconds, 0.95) AS ttft_p95_seconds,\n"
-        "  quantile_disc(tpot_seconds, 0.95) AS tpot_p95_seconds\n"
+        "  quantile_disc(ttft_seconds, 0.95) FILTER (WHERE status = 'ok') AS ttft_p95_seconds,\n"
+        "  quantile_disc(tpot_seconds, 0.95) FILTER (WHERE status = 'ok') AS tpot_p95_seconds\n"
         f"FROM requests\nWHERE {where(scope)}\nGROUP BY workload ORDER BY requests DESC"
     )
 

@@ -60,27 +60,38 @@ def steps(points: pl.DataFrame, *, longest_step_seconds: float | None = None) ->
 
 
 def rates(stepped: pl.DataFrame, *keys: str) -> pl.DataFrame:
-    """Increase per second of each group: series summed, each divided by the time it covers.
+    """Increase per second of each group: what all its series counted ÷ the time it covers.
+
+    The time is that of the bins in which any series counted, so instances that follow each other do
+    not add up, and bins average to the whole.
 
     Args:
-        stepped: as returned by `steps`.
+        stepped: as returned by `steps`, with a column bin.
         keys: columns to group by, besides which series are summed.
 
     Returns:
         keys, increase, rate_per_second; groups without any known step are absent. Sorted by keys.
     """
     known = stepped.filter(pl.col("increase").is_not_null() & (pl.col("seconds") > 0))
-    each = known.group_by("series_id", *keys).agg(pl.col("increase").sum(), pl.col("seconds").sum())
-    if each.is_empty():
+    if known.is_empty():
         schema: dict[str, Any] = {key: stepped.schema[key] for key in keys} or {"all": pl.Int32}
         return pl.DataFrame(
             schema={**schema, "increase": pl.Float64, "rate_per_second": pl.Float64}
         )
+    grouped = keys or ("all",)
+    places = list(dict.fromkeys((*grouped, "bin")))
+    each = (
+        known.with_columns(all=pl.lit(0, pl.Int32))
+        .group_by("series_id", *places)
+        .agg(pl.col("increase").sum(), pl.col("seconds").sum())
+    )
+    bins = each.group_by(*places).agg(pl.col("increase").sum(), pl.col("seconds").max())
     return (
-        each.with_columns(rate_per_second=pl.col("increase") / pl.col("seconds"))
-        .group_by(*(keys or (pl.lit(0).alias("all"),)))
-        .agg(pl.col("increase").sum(), pl.col("rate_per_second").sum())
-        .sort(*(keys or ("all",)))
+        bins.group_by(*grouped)
+        .agg(pl.col("increase").sum(), pl.col("seconds").sum())
+        .with_columns(rate_per_second=pl.col("increase") / pl.col("seconds"))
+        .drop("seconds")
+        .sort(*grouped)
     )
 
 

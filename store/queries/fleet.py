@@ -20,7 +20,8 @@ def request_instances(reader: Reader, scope: Scope) -> pl.DataFrame:
     """
     values: dict[str, Any] = {}
     sql = f"""SELECT l.instance, l.model, count(*) AS requests,
-  avg(r.tpot_seconds) AS tpot_mean_seconds, avg(r.queue_seconds) AS queue_mean_seconds,
+  avg(r.tpot_seconds) FILTER (r.status = 'ok') AS tpot_mean_seconds,
+  avg(r.queue_seconds) FILTER (r.status = 'ok') AS queue_mean_seconds,
   max(r.arrived_at) AS last_at
 FROM request AS r JOIN request_labels AS l USING (labels_id)
 WHERE {_where(scope, values)} AND l.instance IS NOT NULL

@@ -64,7 +64,8 @@ GROUP BY ALL ORDER BY s.target_id, s.signal, bin DESC
 """
 
 # Kept: the first point, the last of each bin, and both sides of every drop, so that two scrapes
-# already give a rate and no reset of the last day is lost.
+# already give a rate and no reset of the last day is lost. Of the points before the range only the
+# last, which the first step starts from: what was counted earlier is not of this range.
 COUNTER_POINTS = f"""
 WITH b AS (
   SELECT p.series_id, p.sampled_at, p.value, {_WIDTH} AS bin
@@ -73,15 +74,15 @@ WITH b AS (
     AND p.sampled_at >= $start AND p.sampled_at < $end AND {_THINNED}
 ), k AS (
   SELECT *, lag(value) OVER w AS value_before, lead(value) OVER w AS value_after,
-         lead(bin) OVER w AS bin_after
+         lead(bin) OVER w AS bin_after, lead(sampled_at) OVER w AS at_after
   FROM b WINDOW w AS (PARTITION BY series_id ORDER BY sampled_at)
 )
 SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
        coalesce(s.labels->>'finish_reason', s.labels->>'reason') AS reason,
        k.sampled_at AS at, k.bin, k.value
 FROM k JOIN series AS s USING (series_id) JOIN target AS t USING (target_id)
-WHERE t.removed_at IS NULL
-  AND (k.value_before IS NULL OR k.bin_after IS DISTINCT FROM k.bin
+WHERE t.removed_at IS NULL AND (k.sampled_at >= $first OR k.at_after >= $first)
+  AND (k.sampled_at < $first OR k.value_before IS NULL OR k.bin_after IS DISTINCT FROM k.bin
        OR k.value_before > k.value OR k.value_after < k.value)
 ORDER BY s.series_id, k.sampled_at
 """
@@ -96,7 +97,7 @@ WITH b AS (
 ), k AS (
   SELECT *, lag(held) OVER w AS held_before, lead(held) OVER w AS held_after,
          lag(layout) OVER w AS layout_before, lead(layout) OVER w AS layout_after,
-         lead(bin) OVER w AS bin_after
+         lead(bin) OVER w AS bin_after, lead(sampled_at) OVER w AS at_after
   FROM b WINDOW w AS (PARTITION BY series_id ORDER BY sampled_at)
 )
 SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
@@ -104,8 +105,8 @@ SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model)
        p.cumulative_counts
 FROM k JOIN histogram_sample AS p ON p.series_id = k.series_id AND p.sampled_at = k.sampled_at
 JOIN series AS s ON s.series_id = k.series_id JOIN target AS t USING (target_id)
-WHERE t.removed_at IS NULL
-  AND (k.held_before IS NULL OR k.bin_after IS DISTINCT FROM k.bin
+WHERE t.removed_at IS NULL AND (k.sampled_at >= $first OR k.at_after >= $first)
+  AND (k.sampled_at < $first OR k.held_before IS NULL OR k.bin_after IS DISTINCT FROM k.bin
        OR k.held_before > k.held OR k.held_after < k.held
        OR k.layout_before <> k.layout OR k.layout_after <> k.layout)
 ORDER BY s.series_id, k.sampled_at
@@ -160,9 +161,9 @@ def counter_points(
 ) -> pl.DataFrame:
     """Cumulative counters, thinned to one point a bin without losing a reset.
 
-    Points from before `start` come along, so that the first step is known. Of what is older than
-    a day, only the last minute of each `stretch_seconds` is read: totals stay true, but for what
-    an engine counted between such a minute and a restart.
+    The last point before `start` comes along, so that the first step is known. Of what is older
+    than a day, only the last minute of each `stretch_seconds` is read: totals stay true, but for
+    what an engine counted between such a minute and a restart.
 
     Returns:
         series_id, target_id, signal, model, reason, at (naive UTC), bin, value; sorted by series
@@ -172,6 +173,7 @@ def counter_points(
         COUNTER_POINTS,
         signals=list(signals),
         start=naive_utc(start) - _seconds(LOOK_BACK_SECONDS),
+        first=naive_utc(start),
         end=naive_utc(end),
         anchor=naive_utc(anchor or end),
         width_us=_micro(width_seconds),
@@ -199,6 +201,7 @@ def histogram_points(
         HISTOGRAM_POINTS,
         signals=list(signals),
         start=naive_utc(start) - _seconds(LOOK_BACK_SECONDS),
+        first=naive_utc(start),
         end=naive_utc(end),
         anchor=naive_utc(anchor or end),
         width_us=_micro(width_seconds),

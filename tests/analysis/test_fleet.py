@@ -34,6 +34,18 @@ def test_rows_give_rates_over_the_time_that_was_recorded(database, add_requests,
     assert lines["requests_per_second"][-1] == pytest.approx(1.0, rel=0.02)
 
 
+def test_failed_requests_are_bad_not_fast(database, add_requests, live_scope):
+    """Turning most requests away at once does not improve the latency that is shown."""
+    add_requests([10.0 + i for i in range(20)], model="m", ttft_seconds=2.0)
+    add_requests([40.0 + i for i in range(980)], model="m", status="refused", ttft_seconds=0.001)
+    view = fleet(database.reader, live_scope, slos=[])
+    assert view.measures["ttft_p95_seconds"].value == pytest.approx(2.0, rel=0.022)
+    assert view.measures["ttft_p95_seconds"].n == 20
+    assert view.measures["error_ratio"].value == 0.98
+    model = view.frames["models"].row(0, named=True)
+    assert model["ttft_p95_seconds_low"] == pytest.approx(2.0, rel=0.022)
+
+
 def test_no_traffic_is_zero_requests_but_no_latency(database, add_requests, live_scope):
     """In a quiet stretch the rate is a true 0 and the latency unknown."""
     add_requests([3600.0, 1.0], ttft_seconds=0.5)

@@ -16,9 +16,15 @@ def points(values, seconds=5, series_id=1):
         {
             "series_id": [series_id] * len(values),
             "at": [START + timedelta(seconds=i * seconds) for i in range(len(values))],
+            "bin": list(range(len(values))),
             "value": [float(v) for v in values],
         },
-        schema={"series_id": pl.Int64, "at": pl.Datetime("us"), "value": pl.Float64},
+        schema={
+            "series_id": pl.Int64,
+            "at": pl.Datetime("us"),
+            "bin": pl.Int64,
+            "value": pl.Float64,
+        },
     )
 
 
@@ -48,10 +54,22 @@ def test_a_rate_is_divided_by_the_time_it_covers():
     assert found["increase"].to_list() == [30.0]
 
 
-def test_series_of_different_length_add_up_as_rates():
-    """An instance that came late adds its own rate, not one thinned over the whole range."""
-    both = pl.concat([points([0, 10, 20, 30]), points([0, 10], series_id=2)])
-    assert series.rates(series.steps(both))["rate_per_second"].to_list() == [4.0]
+def test_instances_at_the_same_time_add_up():
+    """Two instances at two a second are four a second, in each bin and over all."""
+    both = pl.concat([points([0, 10, 20, 30]), points([0, 10, 20, 30], series_id=2)])
+    stepped = series.steps(both)
+    assert series.rates(stepped)["rate_per_second"].to_list() == [4.0]
+    assert series.rates(stepped, "bin")["rate_per_second"].to_list() == [4.0] * 3
+
+
+def test_instances_that_follow_each_other_do_not_add_up():
+    """A fleet whose one instance was replaced halfway served two a second, not four."""
+    later = points([0, 10, 20, 30], series_id=2).with_columns(
+        pl.col("at") + timedelta(minutes=1), pl.col("bin") + 12
+    )
+    found = series.rates(series.steps(pl.concat([points([0, 10, 20, 30]), later])))
+    assert found["rate_per_second"].to_list() == [2.0]
+    assert found["increase"].to_list() == [60.0]
 
 
 def test_a_gap_is_unknown_not_a_slow_rate():
@@ -73,7 +91,7 @@ def test_bins_without_a_row_are_null():
 
 def test_empty_in_empty_out():
     """No points give no rates, with the columns still there."""
-    found = series.rates(series.steps(points([]).with_columns(bin=pl.lit(0))), "bin")
+    found = series.rates(series.steps(points([])), "bin")
     assert found.columns == ["bin", "increase", "rate_per_second"]
     assert found.is_empty()
 
