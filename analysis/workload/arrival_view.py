@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
 from analysis.measure import Measure, View
 from analysis.workload import arrivals, gap_fits, seasons
-from analysis.workload.arrivals import Floats
+from analysis.workload.gaps import Gaps, measure
 from analysis.workload.loading import Member, NotingReader, bin_seconds, known_or_why, members
 from analysis.workload.rate_series import rate_series_view
 from analysis.workload.schemas import FITS_SCHEMA, INTERARRIVAL_SCHEMA, RATE_SCHEMA, SOURCES_SCHEMA
@@ -21,27 +21,6 @@ from store.queries.scope import Scope
 from store.units import seconds_text
 
 TOO_FEW = "fewer than two arrivals"
-
-
-@dataclass(frozen=True, slots=True)
-class Gaps:
-    """What one pass over a stream's gaps gives.
-
-    Attributes:
-        variation: their coefficient of variation; None when unknown or the clock is too coarse.
-        largest_seconds: the longest; None without a gap.
-        largest_after: place of the arrival it follows.
-        sample: every `step`-th gap, for the curve and the fits.
-        step: 1 when the sample is all of them.
-        total: number of gaps.
-    """
-
-    variation: float | None
-    largest_seconds: float | None
-    largest_after: int | None
-    sample: Floats
-    step: int
-    total: int
 
 
 def workload_arrivals(reader: queries.FrameReader, scope: Scope) -> View:
@@ -99,17 +78,8 @@ def arrivals_view(
 
 
 def _gaps(stream: Stream) -> Gaps:
-    gaps = stream.gaps()
-    widest = int(gaps.argmax()) if gaps.size else None
-    sample, step = arrivals.thinned(gaps)
-    return Gaps(
-        variation=None if stream.lumped_why else arrivals.variation(gaps),
-        largest_seconds=None if widest is None else float(gaps[widest]),
-        largest_after=widest,
-        sample=sample,
-        step=step,
-        total=int(gaps.size),
-    )
+    found = measure(stream.stamps)
+    return replace(found, variation=None) if stream.lumped_why else found
 
 
 def _fits(stream: Stream, gaps: Gaps) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analysis.workload.arrivals import MICROSECONDS, Floats, Stamps
+from analysis.workload.sums import dot
 
 LORENZ_SCHEMA = {
     "dimension": pl.String,
@@ -41,7 +42,7 @@ def gini(amounts: Floats) -> float | None:
     ordered = np.sort(amounts)
     size = ordered.size
     ranks = np.arange(1, size + 1)
-    return 2 * float(np.dot(ranks, ordered)) / (size * total) - (size + 1) / size
+    return 2 * dot(ranks, ordered) / (size * total) - (size + 1) / size
 
 
 def top_share(amounts: Floats, most: int) -> float | None:

@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 
 from analysis.measure import Measure, View
-from analysis.workload import arrivals
 from analysis.workload.arrival_view import arrivals_view
 from analysis.workload.arrivals import Floats
 from analysis.workload.burst_view import burstiness_view
 from analysis.workload.contrast_rules import contrasts
 from analysis.workload.failure_view import workload_failures
+from analysis.workload.gaps import measure
 from analysis.workload.length_tally import merged
 from analysis.workload.length_view import lengths_view, load_lengths
 from analysis.workload.lengths import Lengths
@@ -150,7 +150,7 @@ def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
     whole = merged(list(by_source.values()))
     samples = {"input_tokens": _weighted(whole.input), "output_tokens": _weighted(whole.output)}
     if measures["interarrival_cv"].value is not None:
-        gaps = np.sort(arrivals.thinned(combined(streams).gaps())[0])
+        gaps = np.sort(measure(combined(streams).stamps).sample)
         samples["interarrival_gap_seconds"] = (gaps, np.ones_like(gaps))
     known = {quantity: pair for quantity, pair in samples.items() if pair[0].size}
     return Side(name, measures, known, views, views["workload_failures"].empty is not None)

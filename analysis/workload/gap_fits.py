@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from analysis.workload.arrivals import ClockCheck, Floats
+from analysis.workload.sums import dot
 
 # A fit that misses the empirical distribution by more than this anywhere would mislead whoever
 # plans with it.
@@ -208,5 +209,5 @@ def _power_sums(
         zeroth += float(power.sum())
         power *= distance
         first += float(power.sum())
-        second += float(np.dot(power, distance))
+        second += dot(power, distance)
     return zeroth, first, second

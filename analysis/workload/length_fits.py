@@ -10,6 +10,7 @@ import polars as pl
 
 from analysis.workload.gap_fits import LARGEST_KS_DISTANCE, weibull_mle
 from analysis.workload.lengths import Floats, Lengths, ecdf, quantile
+from analysis.workload.sums import dot
 
 FEWEST_REQUESTS = 30
 FEWEST_TAIL_REQUESTS = 50
@@ -126,7 +127,7 @@ def _pareto_tail(lengths: Lengths) -> LengthFit:
         low = int(tail.values[0])
         # Half a token below: lengths are whole numbers, the law is continuous.
         logs = np.log(tail.values / (low - 0.5))
-        exponent = 1 + tail.requests / float(np.dot(logs, tail.counts))
+        exponent = 1 + tail.requests / dot(logs, tail.counts)
         model = 1 - ((tail.values + 0.5) / (low - 0.5)) ** (1 - exponent)
         distance = float(np.max(np.abs(ecdf(tail) - model)))
         if best is None or distance < best[0]:
@@ -152,7 +153,7 @@ def _zipf(lengths: Lengths) -> LengthFit:
         exponent = (low + high) / 2
         weight = np.exp(-exponent * logs)
         low, high = (
-            (exponent, high) if np.dot(weight, logs) / weight.sum() > target else (low, exponent)
+            (exponent, high) if dot(weight, logs) / weight.sum() > target else (low, exponent)
         )
     model = np.cumsum(weight) / weight.sum()
     at = ecdf(lengths)

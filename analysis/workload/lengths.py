@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analysis.workload.sums import dot
+
 Values = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -72,7 +74,7 @@ def pooled(parts: Sequence[Lengths]) -> Lengths:
 def mean(lengths: Lengths) -> float | None:
     """Mean tokens; None without a request."""
     requests = lengths.requests
-    return float(np.dot(lengths.values, lengths.counts)) / requests if requests else None
+    return dot(lengths.values, lengths.counts) / requests if requests else None
 
 
 def quantile(lengths: Lengths, ratio: float) -> float | None:
@@ -98,7 +100,7 @@ def variation(lengths: Lengths) -> float | None:
     average = mean(lengths)
     if not average:
         return None
-    squares = float(np.dot((lengths.values - average) ** 2, lengths.counts)) / lengths.requests
+    squares = dot((lengths.values - average) ** 2, lengths.counts) / lengths.requests
     return float(np.sqrt(squares)) / average
 
 

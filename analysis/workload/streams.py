@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from analysis.workload import arrivals
-from analysis.workload.arrivals import ClockCheck, Floats, SecondCounts, Stamps
+from analysis.workload.arrivals import ClockCheck, SecondCounts, Stamps
 from analysis.workload.loading import Member, NotingReader, load_stamps
 from analysis.workload.schemas import Schema
 from store.queries.scope import Scope
@@ -45,10 +45,6 @@ class Stream:
     def lumped_why(self) -> str | None:
         """Why even the variation of gaps cannot be trusted; None when it can."""
         return self.quantised_why if self.clock is not None and self.clock.lumped else None
-
-    def gaps(self) -> Floats:
-        """Seconds between neighbours, computed anew."""
-        return arrivals.gaps_seconds(self.stamps)
 
 
 def load_streams(reader: NotingReader, scope: Scope, sources: Sequence[Member]) -> list[Stream]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.workload import arrivals
+from analysis.workload import arrivals, gaps
 
 SECOND = arrivals.MICROSECONDS
 
@@ -27,7 +27,7 @@ def _dispersion(stamps, window):
 def test_poisson_arrivals_have_variation_and_dispersion_near_one(random):
     """A Poisson stream reads as 1 on both scales, at every window length."""
     stamps = _poisson(random, 20, 100_000)
-    assert arrivals.variation(arrivals.gaps_seconds(stamps)) == pytest.approx(1, abs=0.02)
+    assert gaps.measure(stamps).variation == pytest.approx(1, abs=0.02)
     for window in (1, 10):
         assert _dispersion(stamps, window).index == pytest.approx(1, abs=0.1)
     assert arrivals.rate_per_second(stamps) == pytest.approx(20, rel=0.02)
@@ -36,7 +36,7 @@ def test_poisson_arrivals_have_variation_and_dispersion_near_one(random):
 def test_a_steady_beat_has_no_variation():
     """Arrivals every half second vary by nothing and fill every window alike."""
     stamps = _stamps(np.arange(0, 100, 0.5))
-    assert arrivals.variation(arrivals.gaps_seconds(stamps)) == pytest.approx(0)
+    assert gaps.measure(stamps).variation == pytest.approx(0)
     counted = _dispersion(stamps, 10)
     assert counted.index == pytest.approx(0)
     assert (counted.windows, counted.peak_requests, counted.peak_to_mean_ratio) == (9, 20, 1)
@@ -77,7 +77,7 @@ def test_too_few_arrivals_are_unknown_not_zero(size):
     """Nothing can be said of gaps that are not there."""
     stamps = _stamps(np.arange(size))
     assert arrivals.rate_per_second(stamps) is None
-    assert arrivals.variation(arrivals.gaps_seconds(stamps)) is None
+    assert gaps.measure(stamps).variation is None
     assert _dispersion(stamps, 1).index is None
     assert _dispersion(stamps, 1).index_with_last_window is None
     assert arrivals.interarrival_ecdf(arrivals.gaps_seconds(stamps)).is_empty()
@@ -169,8 +169,24 @@ def test_unsorted_stamps_are_sorted_and_sorted_ones_left_alone():
 
 def test_thinning_keeps_the_distribution_and_says_its_step(random):
     """Every third of 25 gaps for at most ten; all of them when there are few."""
-    gaps = random.random(25)
-    thin, step = arrivals.thinned(gaps, most=10)
-    assert (step, thin.tolist()) == (3, gaps[::3].tolist())
-    assert arrivals.thinned(gaps)[1] == 1
-    assert arrivals.thinned(np.empty(0)) == (pytest.approx(np.empty(0)), 1)
+    stamps = _poisson(random, 5, 26)
+    every = arrivals.gaps_seconds(stamps)
+    thin = gaps.measure(stamps, most=10)
+    assert (thin.step, thin.sample.tolist()) == (3, every[::3].tolist())
+    assert gaps.measure(stamps).sample.tolist() == every.tolist()
+    assert gaps.measure(_stamps([])).sample.size == 0
+
+
+def test_long_streams_are_measured_as_if_in_one_piece(random):
+    """What is looked at a stretch at a time loses no gap and no second at the seams."""
+    stamps = _poisson(random, 300, 2 * arrivals.STRETCH + 17)
+    every = np.diff(stamps)
+    found = gaps.measure(stamps)
+    assert found.variation == pytest.approx(every.std() / every.mean())
+    assert found.largest_seconds == pytest.approx(every.max() / SECOND)
+    assert found.largest_after == every.argmax()
+    for origin in (0, int(stamps[0])):
+        seconds, counts = np.unique((stamps - origin) // SECOND, return_counts=True)
+        counted = arrivals.count_seconds(stamps, origin_us=origin)
+        assert np.array_equal(counted.seconds, seconds)
+        assert np.array_equal(counted.counts, counts)

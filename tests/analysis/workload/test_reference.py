@@ -10,6 +10,7 @@ import pytest
 
 from analysis.workload import arrivals, length_fits, lengths
 from analysis.workload.gap_fits import fit_gaps
+from analysis.workload.gaps import measure
 from analysis.workload.lengths import Lengths
 
 DATA = Path(__file__).parents[3] / "servescope" / "data"
@@ -40,7 +41,7 @@ def test_variation_and_fits(trace):
     name, stamps, _ = trace
     gaps = arrivals.gaps_seconds(stamps)
     published = PUBLISHED[name]
-    assert arrivals.variation(gaps) == pytest.approx(published["cv"], rel=NEAR)
+    assert measure(stamps).variation == pytest.approx(published["cv"], rel=NEAR)
     fits = {fit.family: fit for fit in fit_gaps(gaps, arrivals.check_clock(stamps))}
     for family in ("gamma", "weibull"):
         shape, distance = published[family]

@@ -165,7 +165,7 @@ def test_more_gaps_than_are_fitted_are_thinned_and_that_is_said(
 ):
     """Fits of a long trace name the share of gaps they use; the count stays exact."""
     source = add_trace("long", np.cumsum(random.exponential(1, 900)))
-    monkeypatch.setattr("analysis.workload.arrivals.thinned", lambda gaps: (gaps[::3], 3))
+    monkeypatch.setattr("analysis.workload.gaps.MOST_FITTED_GAPS", 300)
     found = views.workload_arrivals(database.reader, whole(source))
     assert found.measures["requests"].value == 900
     assert "one gap in 3 of 899" in found.frames["fits"]["why"][0]
