@@ -12,6 +12,8 @@ def seconds_text(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "unknown"
     size = abs(value)
+    if size == 0:
+        return "0 s"
     if size < 1e-3:
         return f"{value * 1e6:.3g} µs"
     if size < 1:

@@ -199,15 +199,17 @@ def line(x: Sequence[Any], y: Sequence[Any], name: str = "", index: int = 0, **m
         "line": style,
         "connectgaps": False,
     }
-    if _has_lone_point(y):  # a line needs two: alone, a point would not be seen
-        made |= {"mode": "lines+markers", "marker": {"size": 4}}
+    alone = _lone_points(y)
+    if any(alone):  # a line needs two: alone, a point would not be seen
+        sizes = [4 if lone else 0 for lone in alone]
+        made |= {"mode": "lines+markers", "marker": {"size": sizes, "opacity": 1}}
     return made | more
 
 
-def _has_lone_point(y: Sequence[Any]) -> bool:
+def _lone_points(y: Sequence[Any]) -> list[bool]:
     padded = [None, *y, None]
     triples = zip(padded, padded[1:], padded[2:], strict=False)
-    return any(a is None and b is not None and c is None for a, b, c in triples)
+    return [a is None and b is not None and c is None for a, b, c in triples]
 
 
 def band(

@@ -148,10 +148,12 @@ def _tile_row(view: View, scene: Scene) -> html.Div:
 
 
 def _counted(key: str, measure: Measure | None) -> Measure | None:
-    """A budget is no share of events: the number of objectives behind it makes it no guess."""
-    if measure is None or key != "lowest_budget_left_ratio":
+    """Of gauges `n` counts instances, and says so."""
+    lead = {"requests_waiting": "in", "instances_ready": "of"}.get(key)
+    if measure is None or lead is None or not measure.n or measure.value is None:
         return measure
-    return replace(measure, n=None)
+    words = f"{lead} {measure.n:,} instance{'' if measure.n == 1 else 's'}"
+    return replace(measure, n=None, why=", ".join(filter(None, (words, measure.why))))
 
 
 def _tone(key: str, view: View) -> str:
