@@ -8,15 +8,19 @@ and `analysis.workload.contrast_rules`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import polars as pl
 
 from analysis.measure import View
 from analysis.workload import contrast_rules, views
 from analysis.workload import finding_rules as rules
+from analysis.workload.arrival_view import arrivals_view
+from analysis.workload.burst_view import burstiness_view
 from analysis.workload.finding_rules import Facts, Finding
-from analysis.workload.loading import members, why_empty
+from analysis.workload.length_view import lengths_view, load_lengths
+from analysis.workload.loading import NotingReader, members, why_empty
+from analysis.workload.streams import load_streams
 from store.queries import workload as queries
 from store.queries.scope import Scope
 
@@ -29,15 +33,16 @@ FINDINGS_SCHEMA = {
     "evidence": pl.String,
     "command": pl.String,
 }
-FACTS: Mapping[str, Callable[[queries.FrameReader, Scope], View]] = {
-    "workload_arrivals": views.workload_arrivals,
-    "workload_burstiness": views.workload_burstiness,
-    "workload_lengths": views.workload_lengths,
-    "workload_clients": views.workload_clients,
-    "workload_sessions": views.workload_sessions,
-    "workload_prefix": views.workload_prefix,
-    "workload_failures": views.workload_failures,
-}
+FACTS = (
+    "workload_arrivals",
+    "workload_burstiness",
+    "workload_lengths",
+    "workload_clients",
+    "workload_sessions",
+    "workload_prefix",
+    "workload_failures",
+)
+"""The views that findings are made of."""
 RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     contrast_rules.contrasts,
     rules.burstiness,
@@ -59,8 +64,28 @@ def workload_findings(reader: queries.FrameReader, scope: Scope) -> View:
 
 
 def gather(reader: queries.FrameReader, scope: Scope) -> dict[str, View]:
-    """Every workload view of a scope: all a finding may use."""
-    return {name: view(reader, scope) for name, view in FACTS.items()}
+    """Every workload view of a scope: all a finding may use. Arrivals are loaded once for two."""
+    noting = NotingReader(reader)
+    sources = members(noting, scope)
+    counted = load_lengths(noting, scope, sources)
+    found = [lengths_view(noting, scope, sources, counted)]
+    streams = load_streams(noting, scope, sources)
+    # The last query so far is the one behind both: neither asks another while there are streams.
+    found += [
+        arrivals_view(noting, scope, sources, streams),
+        burstiness_view(noting, scope, sources, streams),
+    ]
+    found += [
+        view(reader, scope)
+        for view in (
+            views.workload_clients,
+            views.workload_sessions,
+            views.workload_prefix,
+            views.workload_failures,
+        )
+    ]
+    by_name = {view.name: view for view in found}
+    return {name: by_name[name] for name in FACTS}
 
 
 def findings_view(reader: queries.FrameReader, scope: Scope, facts: Facts) -> View:
