@@ -127,7 +127,9 @@ def _log_ticks(values: Sequence[float | None]) -> dict[str, Any]:
             break
     else:
         within = _even_ticks(low, high)
-    return {"dtick": None, "tickvals": within, "ticktext": [_tick_text(tick) for tick in within]}
+    digits = 6 if len(within) > 1 else 3
+    words = [_tick_text(tick, digits) for tick in within]
+    return {"dtick": None, "tickvals": within, "ticktext": words}
 
 
 def _even_ticks(low: float, high: float) -> list[float]:
@@ -139,8 +141,8 @@ def _even_ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
-def _tick_text(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 and value == round(value) else f"{value:.6g}"
+def _tick_text(value: float, digits: int) -> str:
+    return f"{value:,.0f}" if value >= 1000 and value == round(value) else f"{value:.{digits}g}"
 
 
 def time_axis(look: Look) -> dict[str, Any]:
@@ -201,7 +203,7 @@ def line(x: Sequence[Any], y: Sequence[Any], name: str = "", index: int = 0, **m
     }
     alone = _lone_points(y)
     if any(alone):  # a line needs two: alone, a point would not be seen
-        sizes = [4 if lone else 0 for lone in alone]
+        sizes = [6 if lone else 0 for lone in alone]
         made |= {"mode": "lines+markers", "marker": {"size": sizes, "opacity": 1}}
     return made | more
 

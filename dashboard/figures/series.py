@@ -100,7 +100,8 @@ def _bucket_traces(
     first = [(0.0, b) if a is None and b is not None else (None, None) for a, b in edges]
     # The last bucket has no upper edge: what is known is drawn as a mark, with an arrow up.
     above = [a if b is None else None for a, b in edges]
-    hatched = {"color": soft(BLUE, 0.3), "pattern": {"shape": "/", "size": 5, "solidity": 0.25}}
+    stripes = {"shape": "/", "size": 5, "solidity": 0.3, "fillmode": "overlay", "fgcolor": BLUE}
+    hatched = {"color": soft(BLUE, 0.3), "pattern": stripes}
     solid = {"color": soft(BLUE, 0.6)}
     traces = [
         _bars(at, inner, edges, "between bucket edges", solid),
