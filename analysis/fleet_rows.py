@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 import polars as pl
 
 from analysis import latency, series
+from analysis.coverage import ONE_MOMENT, Span, covered_seconds, covered_span
 from analysis.fleet_part import (
     INSTANCES_SCHEMA,
     MODELS_SCHEMA,
@@ -37,7 +38,6 @@ SHORTEST_COVER_RATIO = 0.2
 INSTANCES_SECONDS = 86_400
 QUANTITIES = ("arrival", "ttft", "tpot")
 SUMS = ("input_tokens", "output_tokens")
-Span = tuple[datetime, datetime]
 
 
 def from_rows(
@@ -59,7 +59,7 @@ def from_rows(
     latencies = pl.col("quantity").is_in(["ttft", "tpot"])
     found = found.filter(~latencies | (pl.col("status") == "ok"))
     span = covered_span(reader, scope)
-    seconds = max((span[1] - span[0]).total_seconds(), 1e-6)
+    seconds = covered_seconds(span)
     models = _models(found, seconds).join(
         _attainment(reader, scope, slos, label), on="workload", how="left"
     )
@@ -73,26 +73,18 @@ def from_rows(
     )
 
 
-def covered_span(reader: Reader, scope: Scope) -> Span:
-    """The part of the scope in which its sources were recording.
-
-    A trace covers the time between its first and last request; the live fleet that from its first
-    request on.
-    """
-    before, first, last, after = fleet_queries.edges(reader, scope)
-    start = scope.start if before or first is None else first.replace(tzinfo=UTC)
-    if scope.is_live or after or last is None:
-        return start, scope.end
-    return start, min(scope.end, last.replace(tzinfo=UTC) + timedelta(microseconds=1))
-
-
-def _measures(bins: pl.DataFrame, seconds: float, blind: bool) -> dict[str, Measure]:
+def _measures(bins: pl.DataFrame, seconds: float | None, blind: bool) -> dict[str, Measure]:
     arrivals = bins.filter(pl.col("quantity") == "arrival")
     requests = int(arrivals["requests"].sum())
     not_ok = int(arrivals.filter(pl.col("status") != "ok")["requests"].sum())
     low, high = wilson(not_ok, requests) or (None, None)
     measures = {
-        "requests_per_second": Measure(requests / seconds, "requests/s", n=requests),
+        "requests_per_second": Measure(
+            requests / seconds if seconds else None,
+            "requests/s",
+            n=requests,
+            why=None if seconds else ONE_MOMENT,
+        ),
         "error_ratio": (
             Measure(None, "ratio", why="this format records no failures")
             if blind
@@ -102,10 +94,10 @@ def _measures(bins: pl.DataFrame, seconds: float, blind: bool) -> dict[str, Meas
     for side in ("input", "output"):
         known = bins.filter(pl.col("quantity") == f"{side}_tokens")
         measures[f"{side}_tokens_per_second"] = Measure(
-            float(known["value_sum"].sum()) / seconds if known.height else None,
+            float(known["value_sum"].sum()) / seconds if known.height and seconds else None,
             "tokens/s",
             n=int(known["requests"].sum()),
-            why=None if known.height else f"these requests carry no {side} length",
+            why=_why_no_tokens(known, seconds, side),
         )
     for name in ("ttft", "tpot"):
         found = latency.quantile(bins.filter(pl.col("quantity") == name), P95)
@@ -115,6 +107,12 @@ def _measures(bins: pl.DataFrame, seconds: float, blind: bool) -> dict[str, Meas
             else Measure(None, "s", why=f"these requests carry no {name.upper()}")
         )
     return measures
+
+
+def _why_no_tokens(known: pl.DataFrame, seconds: float | None, side: str) -> str | None:
+    if known.is_empty():
+        return f"these requests carry no {side} length"
+    return None if seconds else ONE_MOMENT
 
 
 def _sparklines(bins: pl.DataFrame, scope: Scope, width_seconds: int, span: Span) -> pl.DataFrame:
@@ -184,12 +182,12 @@ def _workloads(reader: Reader, scope: Scope, width_seconds: int) -> tuple[str, p
     return "source", pl.concat(parts)
 
 
-def _models(found: pl.DataFrame, seconds: float) -> pl.DataFrame:
+def _models(found: pl.DataFrame, seconds: float | None) -> pl.DataFrame:
     arrivals = found.filter(pl.col("quantity") == "arrival")
     models = (
         arrivals.group_by("workload")
         .agg(pl.col("requests").sum())
-        .with_columns(requests_per_second=pl.col("requests") / seconds)
+        .with_columns(requests_per_second=pl.col("requests") / pl.lit(seconds, pl.Float64))
     )
     for side in ("input", "output"):
         means = (

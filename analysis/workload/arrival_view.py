@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from analysis.coverage import ONE_MOMENT, covered_seconds, covered_span
 from analysis.measure import Measure, View
 from analysis.workload import arrivals, gap_fits, seasons
 from analysis.workload.gaps import Gaps, measure
@@ -19,8 +20,6 @@ from analysis.workload.words import number_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
 from store.units import seconds_text
-
-TOO_FEW = "fewer than two arrivals"
 
 
 def workload_arrivals(reader: queries.FrameReader, scope: Scope) -> View:
@@ -48,6 +47,7 @@ def arrivals_view(
     seconds = {
         name: arrivals.count_seconds(stream.stamps, origin_us=0) for name, stream in by_name.items()
     }
+    rates = _rates(noting, scope, sources, by_name)
     whole = seconds[together.name]
     width = bin_seconds(scope, whole)
     hourly = {name: seasons.hourly(counted) for name, counted in seconds.items()}
@@ -63,18 +63,31 @@ def arrivals_view(
         "fits": by_source(streams, FITS_SCHEMA, lambda s: _fits(s, gaps[s.name])),
         "diurnal": seasons.diurnal_frame(hours),
         "sources": pl.DataFrame(
-            [_source_row(s, gaps[s.name], hourly[s.name]) for s in streams],
+            [_source_row(s, gaps[s.name], hourly[s.name], rates[s.name]) for s in streams],
             schema=dict(SOURCES_SCHEMA),
         ),
     }
     return View(
         "workload_arrivals",
         scope,
-        measures=_measures(streams, together, gaps[together.name]),
+        measures=_measures(streams, together, gaps[together.name], rates[together.name]),
         frames=frames,
-        sentences=_sentences(streams, gaps, frames["fits"], together),
+        sentences=_sentences(streams, gaps, frames["fits"], together, rates),
         sql=dict.fromkeys(frames, sql),
     )
+
+
+def _rates(
+    reader: NotingReader, scope: Scope, sources: Sequence[Member], by_name: dict[str, Stream]
+) -> dict[str, float | None]:
+    """Requests ÷ covered seconds by stream; None when all came at one moment."""
+    ids = {member.name: (member.source_id,) for member in sources}
+    found: dict[str, float | None] = {}
+    for name, stream in by_name.items():
+        part = replace(scope, source_ids=ids.get(name, scope.source_ids))
+        covered = covered_seconds(covered_span(reader, part))
+        found[name] = stream.stamps.size / covered if covered else None
+    return found
 
 
 def _gaps(stream: Stream) -> Gaps:
@@ -91,12 +104,13 @@ def _fits(stream: Stream, gaps: Gaps) -> pl.DataFrame:
     return frame.with_columns(pl.concat_str("why", note, separator="; ", ignore_nulls=True))
 
 
-def _measures(streams: Sequence[Stream], together: Stream, gaps: Gaps) -> dict[str, Measure]:
+def _measures(
+    streams: Sequence[Stream], together: Stream, gaps: Gaps, rate: float | None
+) -> dict[str, Measure]:
     size = int(together.stamps.size)
-    rate = arrivals.rate_per_second(together.stamps)
     measures = {
         "requests": Measure(size, "requests", n=size),
-        "requests_per_second": known_or_why(rate, "requests/s", size, TOO_FEW),
+        "requests_per_second": known_or_why(rate, "requests/s", size, ONE_MOMENT),
         "interarrival_cv": _variation_measure(streams, gaps),
         "clock_resolution_seconds": _resolution_measure(streams),
     }
@@ -124,14 +138,16 @@ def _resolution_measure(streams: Sequence[Stream]) -> Measure:
     return known_or_why(max(known, default=None), "s", sum(len(s.stamps) for s in streams), why)
 
 
-def _source_row(stream: Stream, gaps: Gaps, hours: seasons.HourlyRates) -> dict[str, object]:
+def _source_row(
+    stream: Stream, gaps: Gaps, hours: seasons.HourlyRates, rate: float | None
+) -> dict[str, object]:
     clock = stream.clock
     rhythm = seasons.daily_rhythm(hours)
     after = gaps.largest_after
     return {
         "source": stream.name,
         "requests": int(stream.stamps.size),
-        "requests_per_second": arrivals.rate_per_second(stream.stamps),
+        "requests_per_second": rate,
         "interarrival_cv": gaps.variation,
         "largest_gap_seconds": gaps.largest_seconds,
         "largest_gap_at": None if after is None else _time(int(stream.stamps[after])),
@@ -152,9 +168,13 @@ def _time(at_us: int) -> object:
 
 
 def _sentences(
-    streams: Sequence[Stream], gaps: dict[str, Gaps], fits: pl.DataFrame, together: Stream
+    streams: Sequence[Stream],
+    gaps: dict[str, Gaps],
+    fits: pl.DataFrame,
+    together: Stream,
+    rates: dict[str, float | None],
 ) -> tuple[str, ...]:
-    lines = [_source_sentence(stream, gaps[stream.name]) for stream in streams]
+    lines = [_source_sentence(stream, gaps[stream.name], rates[stream.name]) for stream in streams]
     lines += [_fit_sentence(s.name, fits) for s in streams if not s.quantised_why]
     days = max((arrivals.span_seconds(s.stamps) or 0.0) for s in streams) / 86_400
     if days < seasons.FEWEST_DAYS:
@@ -167,10 +187,9 @@ def _sentences(
     return tuple(lines)
 
 
-def _source_sentence(stream: Stream, gaps: Gaps) -> str:
-    rate = arrivals.rate_per_second(stream.stamps)
+def _source_sentence(stream: Stream, gaps: Gaps, rate: float | None) -> str:
     if rate is None:
-        return f"{stream.name}: {stream.stamps.size:,} requests; {TOO_FEW} at different times."
+        return f"{stream.name}: {stream.stamps.size:,} requests, all at one moment."
     start = (
         f"{stream.name}: {stream.stamps.size:,} requests (failed ones included), "
         f"{number_text(rate)} per second"

@@ -171,12 +171,6 @@ def span_seconds(stamps: Stamps) -> float | None:
     return (int(stamps[-1]) - int(stamps[0])) / MICROSECONDS
 
 
-def rate_per_second(stamps: Stamps) -> float | None:
-    """Gaps ÷ span: requests per second between first and last arrival; None when unknowable."""
-    span = span_seconds(stamps)
-    return (stamps.size - 1) / span if span else None
-
-
 def count_seconds(stamps: Stamps, origin_us: int | None = None) -> SecondCounts:
     """Count requests by second.
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 
+from analysis.coverage import covered_seconds, covered_span
 from analysis.measure import Measure, View
 from analysis.workload import clients
 from analysis.workload.arrivals import Floats
@@ -46,7 +47,8 @@ def workload_clients(reader: queries.FrameReader, scope: Scope) -> View:
     grouped = _grouped(totals, dimension)
     known = grouped.filter(pl.col("client").is_not_null())
     recent, thinned = _recent(scope, labelled)
-    table = _table(known, *queries.client_stamps(noting, recent, dimension), _span(labelled))
+    covered = covered_seconds(covered_span(noting, scope))
+    table = _table(known, *queries.client_stamps(noting, recent, dimension), covered)
     requests = known["requests"].cast(pl.Float64).to_numpy()
     tokens = known["tokens"].to_numpy()
     frames = {
@@ -115,7 +117,7 @@ def _recent(scope: Scope, totals: pl.DataFrame) -> tuple[Scope, tuple[str, ...]]
 
 
 def _table(
-    known: pl.DataFrame, stamps: pl.DataFrame, names: pl.DataFrame, span_seconds: float
+    known: pl.DataFrame, stamps: pl.DataFrame, names: pl.DataFrame, covered: float | None
 ) -> pl.DataFrame:
     """One row a client, as `clients.CLIENTS_SCHEMA`, most requests first."""
     codes, variation = clients.variation_by_client(
@@ -129,7 +131,7 @@ def _table(
         .unique("client")
     )
     requests = pl.col("requests")
-    per_second = requests / span_seconds if span_seconds > 0 else pl.lit(None)
+    per_second = requests / pl.lit(covered, pl.Float64)
     return (
         known.join(varied, on="client", how="left", maintain_order="left")
         .select(

@@ -9,6 +9,7 @@ import polars as pl
 
 from store.queries.scope import Scope
 from store.queries.slo import labels_sql, naive_utc, scope_labels, source_sql
+from store.queries.workload import FrameReader
 from store.reader import Reader
 
 
@@ -29,7 +30,7 @@ GROUP BY l.instance, l.model ORDER BY l.instance, l.model"""
     return reader.frame(sql, **values)
 
 
-def edges(reader: Reader, scope: Scope) -> tuple[bool, datetime | None, datetime | None, bool]:
+def edges(reader: FrameReader, scope: Scope) -> tuple[bool, datetime | None, datetime | None, bool]:
     """Whether the sources hold requests before and after the range, and its first and last one.
 
     Labels are not looked at: a source records whether or not a label occurs.

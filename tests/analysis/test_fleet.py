@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -10,6 +11,7 @@ from analysis.fleet_part import INSTANCES_SCHEMA, MODELS_SCHEMA, SPARKLINES_SCHE
 from analysis.fleet_reach import left_out
 from analysis.instances import instance_name, outlier_scores, state
 from analysis.slo_model import Slo
+from analysis.workload.views import workload_arrivals, workload_clients
 from store.queries.scope import Scope
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -44,6 +46,38 @@ def test_failed_requests_are_bad_not_fast(database, add_requests, live_scope):
     assert view.measures["error_ratio"].value == 0.98
     model = view.frames["models"].row(0, named=True)
     assert model["ttft_p95_seconds_low"] == pytest.approx(2.0, rel=0.022)
+
+
+def test_requests_of_one_moment_have_no_rate(database, add_requests):
+    """A trace whose requests share one stamp is not a million requests a second."""
+    database.writer.run(
+        lambda c: c.execute(
+            "INSERT INTO source VALUES (2, 't', 'trace', 'mapped', 'utc', NULL, NULL, NULL, NULL,"
+            " NULL, TIMESTAMP '2026-01-01')"
+        )
+    ).result()
+    add_requests([5.0] * 3, source_id=2, input_tokens=10, output_tokens=5)
+    scope = Scope((2,), NOW - timedelta(hours=1), NOW)
+    measures = fleet(database.reader, scope, slos=[]).measures
+    for name in ("requests_per_second", "input_tokens_per_second", "output_tokens_per_second"):
+        assert (measures[name].value, measures[name].why) == (
+            None,
+            "all requests came at one moment",
+        )
+    assert workload_arrivals(database.reader, scope).measures["requests_per_second"].value is None
+
+
+def test_both_pages_show_one_rate(database, add_requests, live_scope):
+    """Requests ÷ covered time on the fleet and the workload page, filtered or not."""
+    add_requests([10.0 + 50.0 * i for i in range(100)], tenant=["a"] * 10 + ["b"] * 90)
+    quarter = Scope((1,), NOW - timedelta(minutes=15), NOW)
+    for scope in (live_scope, quarter, replace(live_scope, tenants=("a",))):
+        shown = fleet(database.reader, scope, slos=[]).measures["requests_per_second"]
+        arrivals = workload_arrivals(database.reader, scope)
+        assert arrivals.measures["requests_per_second"].value == shown.value
+        assert arrivals.frames["sources"]["requests_per_second"].item() == shown.value
+        clients = workload_clients(database.reader, scope).frames["clients"]
+        assert clients["requests_per_second"].sum() == pytest.approx(shown.value)
 
 
 def test_no_traffic_is_zero_requests_but_no_latency(database, add_requests, live_scope):

@@ -170,6 +170,7 @@ def test_azure_is_what_numpy_finds_in_the_file(commands, client, route):
     gaps = np.diff(seconds)
     expected = {
         ("workload_arrivals", "requests"): seconds.size,
+        ("workload_arrivals", "requests_per_second"): seconds.size / (seconds[-1] + 1e-6),
         ("workload_arrivals", "interarrival_cv"): gaps.std() / gaps.mean(),
         ("workload_lengths", "output_to_input_ratio"): outputs.sum() / inputs.sum(),
         ("workload_failures", "failed"): 0,
