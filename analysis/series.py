@@ -102,12 +102,10 @@ def bin_starts(end: datetime, width_seconds: float, bins: int) -> pl.DataFrame:
         bin (bins-1 … 0), at (naive UTC, ascending).
     """
     last = end.replace(tzinfo=None)
-    numbers = range(bins - 1, -1, -1)
+    numbers = np.arange(bins - 1, -1, -1)
+    ago_us = np.rint((numbers + 1) * (width_seconds * 1e6)).astype(np.int64)
     return pl.DataFrame(
-        {
-            "bin": list(numbers),
-            "at": [last - timedelta(seconds=(number + 1) * width_seconds) for number in numbers],
-        },
+        {"bin": numbers, "at": np.datetime64(last, "us") - ago_us.astype("timedelta64[us]")},
         schema={"bin": pl.Int64, "at": pl.Datetime("us")},
     )
 

@@ -268,10 +268,17 @@ def threshold_bins(
     """
     column = next(iter(slo.limits_seconds))
     rolled = len(slo.limits_seconds) == 1 and not slo.match.tenants and not slo.match.classes
-    if not rolled or scope.instances or slo.match.models or slo.match.routes:
+    twice = (slo.match.models and scope.models) or (slo.match.routes and scope.routes)
+    if not rolled or scope.instances or twice:
         return slo_queries.threshold_bins(reader, scope, rule, column, start, scope.end)
     sources = tuple(n for n in scope.source_ids if not rule.source_ids or n in rule.source_ids)
-    window = replace(scope, source_ids=sources, start=start)
+    window = replace(
+        scope,
+        source_ids=sources,
+        start=start,
+        models=slo.match.models or scope.models,
+        routes=slo.match.routes or scope.routes,
+    )
     found = rollup.counts(reader, window, [column.removesuffix("_seconds")], None)
     return (
         found.filter(pl.col("status") == "ok")

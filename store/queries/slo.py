@@ -104,35 +104,44 @@ def counts(
         return pl.DataFrame(schema=COUNTS_SCHEMA)
     values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
     values["anchor"] = naive_utc(anchor or end)
-    columns = [
-        column
-        for index, rule in enumerate(rules)
-        for column in _count_columns(rule, index, outcome_sql(rule, values, f"rule{index}"))
-    ]
     width_us = int(width_seconds * 1_000_000)
-    sql = (
-        f"{_labels_cte(scope, rules, values)}"
-        f"SELECT (epoch_us($anchor) - epoch_us(r.arrived_at) - 1) // {width_us} AS bin,\n  "
-        + ",\n  ".join(columns)
-        + f"\nFROM request AS r{_labels_join(scope, rules)}\n"
-        f"WHERE {source_sql(scope)} AND r.arrived_at >= $start AND r.arrived_at < $end\n"
-        "GROUP BY bin"
+    wide = reader.frame(
+        f"""{_labels_cte(scope, rules, values)}SELECT bin, {_count_columns(rules)}
+        FROM (SELECT (epoch_us($anchor) - epoch_us(r.arrived_at) - 1) // {width_us} AS bin,
+          {_judged_columns(rules, values)}
+        FROM request AS r{_labels_join(scope, rules)}
+        WHERE {source_sql(scope)} AND r.arrived_at >= $start AND r.arrived_at < $end)
+        GROUP BY bin""",
+        **values,
     )
-    wide = reader.frame(sql, **values)
     return _long(wide.with_columns(pl.col("bin").cast(pl.Int64)), len(rules), ("bin",)).sort(
         "rule", "bin"
     )
 
 
-def _count_columns(rule: GoodRule, index: int, outcome: str) -> list[str]:
-    meant = _meant_sql(rule, index)
-    return [
-        f"count(*) FILTER (WHERE {meant} AND {outcome}) AS good{index}",
-        f"count(*) FILTER (WHERE {meant} AND NOT {outcome}) AS bad{index}",
-        f"count(*) FILTER (WHERE {meant} AND ({outcome}) IS NULL) AS undetermined{index}",
-        f"count(*) FILTER (WHERE {meant} AND r.status = 'ok' AND ({outcome}) IS NOT NULL)"
-        f" AS measured{index}",
-    ]
+def _judged_columns(rules: Sequence[GoodRule], values: dict[str, Any]) -> str:
+    """What each request is to each rule, worked out once: four counts then look at flags."""
+    judged = ["r.status = 'ok' AS succeeded"]
+    for index, rule in enumerate(rules):
+        judged.append(f"{outcome_sql(rule, values, f'rule{index}')} AS outcome{index}")
+        judged.append(f"{_meant_sql(rule, index)} AS counts{index}")
+    return ",\n  ".join(judged)
+
+
+def _count_columns(rules: Sequence[GoodRule]) -> str:
+    """The counts of every rule over the rows of `_judged_columns`."""
+    conditions = {
+        "good": "{outcome}",
+        "bad": "NOT {outcome}",
+        "undetermined": "{outcome} IS NULL",
+        "measured": "succeeded AND {outcome} IS NOT NULL",
+    }
+    return ",\n  ".join(
+        f"count(*) FILTER (WHERE counts{index} AND {text.format(outcome=f'outcome{index}')})"
+        f" AS {name}{index}"
+        for index in range(len(rules))
+        for name, text in conditions.items()
+    )
 
 
 def _long(wide: pl.DataFrame, rules: int, keys: tuple[str, ...]) -> pl.DataFrame:
@@ -175,18 +184,15 @@ def spenders(
         hour (0-23), good, bad, undetermined, measured.
     """
     values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
-    columns = [
-        column
-        for index, rule in enumerate(rules)
-        for column in _count_columns(rule, index, outcome_sql(rule, values, f"rule{index}"))
-    ]
     octave, hour = ("NULL", "NULL") if labels_only else (OCTAVE_SQL, "hour(r.arrived_at)")
     meant = _labels_cte(scope, rules, values)
     wide = reader.frame(
         f"""{f"{meant}, " if meant else "WITH "}
-        c AS (SELECT r.labels_id, {octave} AS input_octave, {hour} AS hour, {", ".join(columns)}
+        c AS (SELECT labels_id, input_octave, hour, {_count_columns(rules)}
+        FROM (SELECT r.labels_id, {octave} AS input_octave, {hour} AS hour,
+          {_judged_columns(rules, values)}
         FROM request AS r{_labels_join(scope, rules)}
-        WHERE {source_sql(scope)} AND r.arrived_at >= $start AND r.arrived_at < $end
+        WHERE {source_sql(scope)} AND r.arrived_at >= $start AND r.arrived_at < $end)
         GROUP BY ALL)
         SELECT l.model, l.tenant, l.route, l.instance, c.* EXCLUDE (labels_id)
         FROM c JOIN request_labels AS l USING (labels_id)""",
@@ -283,6 +289,10 @@ def _labels_cte(scope: Scope, rules: Sequence[GoodRule], values: dict[str, Any])
         for index, rule in enumerate(rules)
     ]
     in_scope = labels_sql(scope_labels(scope), values, "scope")
+    if all(rule.labels for rule in rules):
+        # Requests that no rule is about need not be looked at.
+        asked = (labels_sql(rule.labels, values, f"match{i}") for i, rule in enumerate(rules))
+        in_scope += f" AND ({' OR '.join(asked)})"
     return (
         f"WITH meant AS (SELECT labels_id, {', '.join(flags)}\n"
         f"  FROM request_labels WHERE {in_scope})\n"
