@@ -192,6 +192,12 @@ def _check_plain_lines(path: Path, spec: BulkLoad) -> None:
 
 
 def _check_blocks(path: Path, spec: BulkLoad, chunk: bytes | mmap.mmap, start: int) -> None:
+    if len(chunk) >= _READ_BYTES and chunk.find(b"\n") < 0:
+        raise InputError(
+            f"a line near byte {start:,} is longer than {_READ_BYTES >> 20} MiB",
+            where=str(path),
+            hint="a trace has one request a line; mend or remove that line",
+        )
     for at in range(0, len(chunk), BLOCK_BYTES):
         if chunk.find(b"\n", at, at + BLOCK_BYTES) < 0:
             _check_fields(path, spec, chunk[at : at + BLOCK_BYTES], start + at)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from servescope.cli import access
 from servescope.cli.output import CommandError, ExitCode, Output, Progress
 from servescope.config import Config, load
-from store.errors import InputError
+from store.errors import InputError, StoreError
 
 
 def configured(store: Path | None, config_file: Path | None) -> Config:
@@ -58,13 +58,24 @@ def run_export(
             assert isinstance(way, access.FileAccess)  # noqa: S101 - there are two
             chunks = exporting.chunks(way.runtime, way.runtime.scope(params, shared=False), form)
         if str(to) == "-":
-            for chunk in chunks:
-                sys.stdout.buffer.write(chunk)
+            _to_stdout(chunks)
             return
         size = export.write_file(chunks, to)
     progress.done()
     out.document("export", {"file": to, "format": form, "bytes": size})
     out.line(f"{to}  {size:,} bytes")
+
+
+def _to_stdout(chunks: Iterator[bytes]) -> None:
+    """Write a file to stdout, and end its making while the store is open, whoever stops reading."""
+    try:
+        for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+    finally:
+        if isinstance(chunks, Generator):
+            with suppress(StoreError):  # it is told of the end and answers with a failed query
+                chunks.close()
 
 
 def run_export_all(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
+from contextlib import suppress
 
 import typer
 from typer.exceptions import TyperException
@@ -12,6 +14,7 @@ from servescope.cli.output import CommandError, ExitCode, exit_code_of, report_e
 from store.errors import ServescopeError
 
 TRACEBACK_SWITCH = "SERVESCOPE_TRACEBACK"
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def explain(error: Exception, *, as_json: bool) -> int:
@@ -19,8 +22,20 @@ def explain(error: Exception, *, as_json: bool) -> int:
     if os.environ.get(TRACEBACK_SWITCH):
         traceback.print_exception(error)
     known = _known(error)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        as_json = False  # where the answer could not be written, the error cannot either
+        drop_unwritten()
     report_error(known, as_json=as_json)
     return int(exit_code_of(known))
+
+
+def drop_unwritten() -> None:
+    """Let nothing be written at the end of the process: it would fail there once more, and loudly.
+
+    Text that is still in a buffer goes nowhere; it did not fit where it should have gone.
+    """
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _known(error: Exception) -> ServescopeError:
@@ -30,6 +45,12 @@ def _known(error: Exception) -> ServescopeError:
         return CommandError(error.format_message(), ExitCode.USAGE, hint="see --help", code="usage")
     if isinstance(error, typer.Abort):
         return CommandError("stopped", ExitCode.INTERRUPTED, code="interrupted")
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return CommandError(
+            f"cannot be written ({error.strerror})", ExitCode.FAILED,
+            where=error.filename or "the output", hint="free some space, or write elsewhere",
+            code="no_space",
+        )  # fmt: skip
     return CommandError(
         f"{type(error).__name__}: {error}",
         ExitCode.FAILED,

@@ -304,18 +304,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
+    if sys.stdout is None:  # `>&-`: whoever started us wants no output
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for good
     try:
-        return int(app(arguments, prog_name="servescope", standalone_mode=False) or 0)
+        code = int(app(arguments, prog_name="servescope", standalone_mode=False) or 0)
+        sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output left (`| head`): not an error, but nothing more can be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _without_stdout(0)
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        return _without_stdout(0)  # Typer made it an exit of its own
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - the end of the process: say it in one line
         from servescope.cli.failures import explain
 
         return explain(error, as_json=as_json)
+    return code
+
+
+def _without_stdout(code: int) -> int:
+    """The reader of our output left (`| head`): not an error, but nothing more can be written."""
+    from servescope.cli.failures import drop_unwritten
+
+    drop_unwritten()
+    return code
 
 
 if __name__ == "__main__":

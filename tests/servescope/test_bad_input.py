@@ -30,6 +30,7 @@ BAD = {
     "a million fields in a row": (HEADER + "1," * 1_000_000 + "\n", "more than 1,000 fields"),
     "a million keys": (json.dumps({f"c{at}": at for at in range(200_000)}), "first line is longer"),
     "one endless line": (HEADER + "x" * 3_000_000, "rows are bad"),
+    "an endless line in gzip": (packed(HEADER + "x" * 5_000_000), "longer than 1 MiB"),
     "binary": (bytes(range(256)) * 99, "binary data"),
     "UTF-16": ((HEADER + ROW).encode("utf-16"), "UTF-16"),
     "lines of an old Mac": ((HEADER + ROW).replace("\n", "\r"), "carriage return"),
@@ -94,6 +95,14 @@ def test_a_bad_file_is_one_line_and_leaves_no_store(run, home, written, content,
     assert str(file) in line
     assert store_files(home) == []
     assert [path.name for path in home.glob("trace*")] == ["trace.csv"]
+
+
+def test_a_huge_file_without_lines_is_refused_at_once(run, home, written):
+    """Gigabytes that are one line are not read to their end."""
+    file = written(HEADER + ROW)
+    os.truncate(file, 10 << 30)
+    assert "longer than 1 MiB" in refusal(run("import", file))
+    assert store_files(home) == []
 
 
 def test_mixed_units_are_refused(run, home, written):

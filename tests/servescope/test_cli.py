@@ -16,6 +16,7 @@ ROWS = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:50.9951690,396,109
 2023-11-16 18:15:51.2224670,879,55
 """
+DAY = "2023-11-16 18:16"
 SLOS = """
 [[slo]]
 name = "chat"
@@ -244,9 +245,36 @@ def test_settings_are_shown_with_their_origin(run, monkeypatch):
     assert data(run("version", "--json"))["duckdb"]
 
 
-def test_a_broken_pipe_is_no_error(trace, home):
-    """`servescope … | head` ends quietly."""
+def shell(command):
+    """A command of a shell: its exit code (of the first of a pipe) and its stderr."""
+    script = f"{sys.executable} -m servescope {command}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "query 'SELECT * FROM range(9000)' | head -1",
+        "export - --format azure | head -c 9",
+        "config show | true",
+        "sources --json | true",
+        "sources >&-",
+    ],
+)
+def test_a_reader_who_leaves_is_no_error(home, command):
+    """`servescope … | head` ends quietly and well."""
+    (home / "many.csv").write_text(
+        ROWS + "".join(f"{DAY}:{at % 60:02d},{at},1\n" for at in range(9_000)), "utf-8"
+    )
+    main(["import", str(home / "many.csv")])
+    assert shell(command) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["version --json", "sources", "export - --format azure"])
+def test_a_full_disk_is_one_line(trace, home, command):
+    """What cannot be written is said on stderr, without a traceback at the very end."""
     main(["import", str(trace)])
-    command = f"{sys.executable} -m servescope query 'SELECT * FROM range(9000)' | head -1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602
-    assert done.stderr == ""
+    code, err = shell(f"{command} > /dev/full")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "No space left on device" in err
