@@ -60,6 +60,7 @@ def test_a_chart_turns_into_its_table_and_a_link_shows_the_same(visit):
     assert "table=rate" in page.url
     page.reload()
     expect(page.get_by_role("columnheader", name="Requests/s").first).to_be_visible()
+    visitor.settled()  # a panel above that is drawn later moves the card away from the pointer
     page.locator("#card-rate").hover()
     page.keyboard.press("t")
     expect(page.get_by_role("link", name="Table: How many requests arrive?")).to_be_visible()
