@@ -149,7 +149,8 @@ def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
     measures = {key: one for view in found for key, one in view.measures.items()}
     whole = merged(list(by_source.values()))
     samples = {"input_tokens": _weighted(whole.input), "output_tokens": _weighted(whole.output)}
-    if measures["interarrival_cv"].value is not None:
+    # A source of rates knows a variation, but no single arrivals.
+    if streams and measures["interarrival_cv"].value is not None:
         gaps = np.sort(measure(combined(streams).stamps).sample)
         samples["interarrival_gap_seconds"] = (gaps, np.ones_like(gaps))
     known = {quantity: pair for quantity, pair in samples.items() if pair[0].size}

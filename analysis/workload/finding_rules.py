@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from analysis.measure import View
+from analysis.workload.arrivals import LARGEST_ZERO_GAP_RATIO
 from analysis.workload.words import factor_text, number_text, time_text
 from store.units import count_text, percent_text, seconds_text
 
@@ -34,6 +35,8 @@ HEAVY_TAIL_RATIO = 10.0
 # A smooth tail puts far less than this within a tenth of a percent of its own end.
 CAP_SHARE_RATIO = 0.005
 SHORTEST_CAP_TOKENS = 64
+# The largest of anything sits at the largest value: a pile is more than that.
+FEWEST_AT_CAP = 20
 FAILURE_RATIO = 0.01
 # Where most failures fall on one label, and more than its traffic explains, it is worth naming.
 CONCENTRATION_RATIO = 0.5
@@ -157,13 +160,21 @@ def coarse_clocks(facts: Facts) -> Iterator[Finding]:
     """Sources whose stamps are too coarse for anything about gaps."""
     for row in facts["workload_arrivals"].frames["sources"].iter_rows(named=True):
         if row["quantised"]:
+            many = row["zero_gap_ratio"] > LARGEST_ZERO_GAP_RATIO
+            zero = f"{percent_text(row['zero_gap_ratio'])} of them are zero"
             sentence = (
                 f"the clock of {row['source']} is too coarse for gaps: "
-                f"{percent_text(row['zero_gap_ratio'])} of them are zero; fits are refused, counts "
-                "per window still hold"
+                f"{zero if many else _grid(row)}; fits are refused, counts per window still hold"
             )
             evidence = f"{row['why']}; n = {row['requests']:,} (workload_arrivals)"
             yield Finding(1.5, row["source"], sentence, evidence, command(row["source"]))
+
+
+def _grid(row: Row) -> str:
+    grid, rate = row["clock_resolution_seconds"], row["requests_per_second"]
+    if grid is None or not rate:
+        return "all stamps are the same"
+    return f"stamps lie on a {seconds_text(grid)} grid, the mean gap is {seconds_text(1 / rate)}"
 
 
 def gap_shapes(facts: Facts) -> Iterator[Finding]:
@@ -239,6 +250,8 @@ def _cap(row: Row) -> Iterator[Finding]:
     share, largest = row["largest_share_ratio"], row["largest"]
     # A source where most requests have one length is constant, not cut off.
     if largest < SHORTEST_CAP_TOKENS or not CAP_SHARE_RATIO <= share <= 0.5:
+        return
+    if share * row["requests"] < FEWEST_AT_CAP:
         return
     field = row["field"].replace("_tokens", "s")
     sentence = (

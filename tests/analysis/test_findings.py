@@ -205,3 +205,19 @@ def test_nothing_connected_is_said(database, live_scope):
     assert view.frames["findings"].is_empty()
     assert view.frames["findings"].schema == findings.FINDINGS_SCHEMA
     assert view.empty.kind == "nothing_connected"
+
+
+def test_the_longest_of_a_few_is_not_called_a_cap(findings_of, random):
+    """One request in a hundred is always at the largest value; a pile of them is a limit."""
+    inputs = random.integers(100, 5000, 150)
+    inputs[7] = 9000
+    frame = findings_of(few={"seconds": _poisson(random, size=150), "input_tokens": inputs})
+    assert not frame["sentence"].str.contains("look cut off").any()
+
+
+def test_a_grid_that_is_too_wide_is_named_when_few_gaps_are_zero(findings_of, random):
+    """Stamps in whole seconds, five seconds apart: the grid is the reason, not the zeros."""
+    seconds = np.cumsum(1 + random.integers(0, 9, 400)).astype(float)
+    row = _sentence(findings_of(grid={"seconds": seconds}), "too coarse for gaps")
+    assert "stamps lie on a 1 s grid" in row["sentence"]
+    assert " 0" not in row["sentence"].split(";")[0]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from analysis.views import VIEWS
 from servescope.config import load
 from servescope.importing import example_files
 from servescope.runtime import Runtime, SloBook
@@ -23,7 +24,24 @@ from store.database import Database
 
 pytestmark = pytest.mark.slow
 
-VTC = Path(__file__).parents[1] / "data" / "traces" / "FCFS" / "all_results_overload.jsonl"
+TRACES = Path(__file__).parents[1] / "data" / "traces"
+VTC = TRACES / "FCFS" / "all_results_overload.jsonl"
+OTHERS = (
+    TRACES / "conversation_trace.jsonl",
+    TRACES / "BurstGPT_invented.csv",
+    TRACES / "BurstGPT_sessions_invented.csv",
+    *sorted((TRACES / "m-small").glob("*.csv")),
+)
+# Ratios of two quantities rather than shares of one, and a budget, which may be overspent.
+BEYOND_ONE = (
+    "budget_left_ratio",
+    "lowest_budget_left_ratio",
+    "output_to_input_ratio",
+    "peak_to_mean_ratio",
+    "peak_to_mean_day_ratio",
+)
+UNITS = {"requests", "requests/s", "tokens", "tokens/s", "s", "ratio", "bytes", "instances", "rows",
+         "x", "times", ""}  # fmt: skip
 WORKLOAD = ("arrivals", "burstiness", "lengths", "clients", "failures")
 SLOS = """
 [[slo]]
@@ -63,7 +81,7 @@ def folder(tmp_path_factory):
     """A store with both Azure traces and a VTC run, an SLO file, and what the CLI says of them."""
     place = tmp_path_factory.mktemp("one_number")
     (place / "slo.toml").write_text(SLOS, "utf-8")
-    call("import", *example_files(), VTC, "--store", "s.duckdb", "--json", cwd=place)
+    call("import", *example_files(), VTC, *OTHERS, "--store", "s.duckdb", "--json", cwd=place)
     return place
 
 
@@ -260,3 +278,47 @@ def test_objectives_are_one_number_too(commands, client):
         )
         assert listed[name]["budget_left_ratio"] == pytest.approx(1 - (1 - ratio) / 0.5)
         assert told[name] == listed[name]
+
+
+def all_views(client):
+    """Every view of every source, the comparison with another source among them."""
+    for source in client.runtime.catalog():
+        for name in VIEWS:
+            options = {"slo_detail": {"slo": "first"}, "workload_compare": {"against": "previous"}}
+            given = options.get(name, {})
+            if name == "workload_compare" and source.name != "azure-2023-conv":
+                given = {"against": "azure-2023-conv"}
+            yield source.name, client.runtime.view(name, {"source": source.name}, given)
+
+
+def assert_measure(key, measure, about):
+    assert measure.unit in UNITS, about
+    if measure.value is None:
+        bounded = measure.low is not None or measure.high is not None
+        assert bounded or len((measure.why or "").split()) >= 3, about
+        return
+    if measure.unit == "ratio" and key not in BEYOND_ONE:
+        assert 0 <= measure.value <= 1, about
+    low, high = (measure.value if end is None else end for end in (measure.low, measure.high))
+    assert low - 1e-12 <= measure.value <= high + 1e-12, about
+
+
+def assert_column(values, about):
+    name = values.name
+    assert not name.endswith(("_ms", "_milliseconds")), about
+    known = values.drop_nulls()
+    if not known.dtype.is_float() or known.is_empty():
+        return
+    assert known.is_finite().all(), about
+    if name.endswith("_ratio") and name not in BEYOND_ONE:
+        assert -1e-12 <= known.min() <= known.max() <= 1 + 1e-12, about
+
+
+def test_every_unit_and_every_reason(commands, client):
+    """Shares lie in 0 to 1, no number is without a unit or a reason, nothing is NaN or in ms."""
+    for source, view in all_views(client):
+        for key, measure in view.measures.items():
+            assert_measure(key, measure, (source, view.name, key, measure))
+        for frame_name, frame in view.frames.items():
+            for values in frame:
+                assert_column(values, (source, view.name, frame_name, values.name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from analysis.workload import compare
 from store.errors import InputError
+from store.queries.scope import Scope
 
+FOREVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 SAMPLES = st.lists(st.integers(0, 50), min_size=1, max_size=60)
 
 
@@ -96,3 +98,20 @@ def test_an_empty_side_is_said(database, pair, whole):
     assert found.empty.kind == "outside_range"
     assert found.empty.text.startswith("Nothing to compare with, a before: ")
     assert found.frames["differences"].is_empty()
+
+
+def test_a_source_of_rates_is_set_beside_requests_without_its_gaps(database, pair, add_trace):
+    """What is known as rates per client has a rate to compare, and no single arrivals."""
+    rated = add_trace("rated")
+
+    def insert(connection):
+        connection.execute(
+            "INSERT INTO client_rate SELECT ?, 'a', TIMESTAMP '2026-01-01' + to_seconds(600 * w),"
+            " 600, 2.0, 2.0, 'Gamma', 0.25, 1.0 FROM range(10) AS t(w)",
+            [rated],
+        )
+
+    database.writer.run(insert).result()
+    scope = Scope((rated,), *FOREVER)
+    found = compare.workload_compare(database.reader, scope, against="a")
+    assert found.empty is None or found.empty.text
