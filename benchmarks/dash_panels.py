@@ -1,0 +1,86 @@
+"""The real callbacks of the dashboard, posted in process: view, figures and JSON together.
+
+Each panel of a page is one request of the browser; the shared cache is emptied before each, so that
+nothing is answered from an earlier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from dashboard.navigation import Page
+from dashboard.routes import page_of
+from dashboard.url_state import Address
+from servescope.config import load
+from servescope.process import dashboard_server
+from servescope.runtime import Runtime, SloBook
+from store.clock import Clock
+from store.database import Database
+from store.queries.scope import Scope
+
+PATHS = (
+    "/", "/slo", "/slo/chat-ttft", "/workload/arrivals", "/workload/burstiness",
+    "/workload/lengths", "/workload/clients", "/workload/failures", "/admin",
+)  # fmt: skip
+_PREFIX = "/ui"
+
+
+class Panels:
+    """A dashboard over an open store, without a browser."""
+
+    def __init__(self, database: Database, slo_file: Path, clock: Clock) -> None:
+        book = SloBook(slo_file, clock)
+        book.load()
+        self._runtime = Runtime(load(None, {}, {}), database, clock, book)
+        self._server: Any = dashboard_server(self._runtime)
+
+    def requests(self, scope: Scope) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Name of each panel, and what asks for it afresh."""
+        search = "?" + urlencode(
+            {"source": "live", "from": scope.start.isoformat(), "to": scope.end.isoformat()}
+        )
+        client = self._server.test_client()
+        known = client.get("/_dash-dependencies").get_json()
+        output = next(one["output"] for one in known if "panel-body" in one["output"])
+        for path in PATHS:
+            page = page_of(Address(tuple(part for part in path.split("/") if part), {}))
+            for spot in _spots(page):
+                body = _body(output, spot, f"{_PREFIX}{path}", search)
+
+                def ask(body: dict[str, Any] = body, spot: str = spot) -> None:
+                    self._runtime.cache.clear()
+                    answer = client.post("/_dash-update-component", json=body)
+                    if answer.status_code != 200 or '"Retry"' in answer.text:
+                        raise RuntimeError(f"{spot}: {answer.status_code} {answer.text[:300]}")
+
+                yield f"{path} {spot}", ask
+
+
+def _spots(page: Page | None) -> list[str]:
+    return [panel.spot for panel in page.panels] if page else []
+
+
+def _body(output: str, spot: str, path: str, search: str) -> dict[str, Any]:
+    """What the browser posts to fill one panel."""
+
+    def own(part: str) -> dict[str, str]:
+        return {"spot": spot, "type": f"panel-{part}"}
+
+    parts = (("body", "children"), ("note", "children"), ("shown", "data"))
+    return {
+        "output": output,
+        "outputs": [{"id": own(part), "property": prop} for part, prop in parts],
+        "inputs": [
+            {"id": "shell-url", "property": "search", "value": search},
+            {"id": "shell-pulse", "property": "data", "value": None},
+        ],
+        "state": [
+            {"id": "shell-url", "property": "pathname", "value": path},
+            {"id": own("shown"), "property": "id", "value": own("shown")},
+            {"id": own("shown"), "property": "data", "value": None},
+        ],
+        "changedPropIds": ["shell-url.search"],
+    }
