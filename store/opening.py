@@ -125,10 +125,11 @@ def explain(error: duckdb.Error, path: Path | None) -> StoreError:
     first = text.strip().splitlines()[0]
     kind = trouble(text)
     if kind == "locked":
+        who = holder(text, path)
+        wait = "wait until that process is done, or stop it first"
+        ask = "use that server (its API and CLI answer meanwhile), or stop it first"
         return StoreLocked(
-            f"the store is held{holder_text(holder(text, path))}",
-            where=str(path),
-            hint="use that server (its API and CLI answer meanwhile), or stop it first",
+            f"the store is held{holder_text(who)}", where=str(path), hint=ask if who.url else wait
         )
     if kind == "version":
         number = _VERSION.search(text)

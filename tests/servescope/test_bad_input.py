@@ -217,3 +217,14 @@ def test_an_odd_file_name_gives_a_plain_source_name(run, written):
     _, out, _ = run("import", written(HEADER + ROW, "odd, name\n.csv"), "--json")
     (report,) = json.loads(out)["data"]["imports"]
     assert report["source"] == "azure-2023-odd_ name_"
+
+
+def test_an_interrupted_import_leaves_no_store(run, home, written, monkeypatch):
+    """Ctrl-C while a file is read ends with 130 and takes the new store back."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("store.bulk.load", interrupted)
+    assert run("import", written(HEADER + ROW))[0] == 130
+    assert store_files(home) == []
