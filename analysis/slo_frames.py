@@ -213,7 +213,8 @@ def threshold_curve(slo: Slo, status: SloStatus, column: str, found: pl.DataFram
     curve = pl.DataFrame(
         {
             "threshold_seconds": edges,
-            "attainment_ratio": found["requests"].cum_sum() / status.tally.attempted,
+            # numpy divides; polars multiplies by the reciprocal, which is off in the last digit.
+            "attainment_ratio": found["requests"].cum_sum().to_numpy() / status.tally.attempted,
         },
         schema=CURVE_SCHEMA,
     )
