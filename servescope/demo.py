@@ -20,6 +20,7 @@ from servescope.settings import DEFAULT_HOST
 from store.bulk_spec import ImportReport
 from store.clock import WallClock
 from store.database import Database, wal_path
+from store.errors import StoreError, StoreLocked
 from store.queries.scope import join_values
 
 FINDINGS = 3
@@ -52,7 +53,7 @@ def run(
         # The port is taken first: a clash should not cost the wait for the import.
         sock = stack.enter_context(process.bind(config.server.listen)) if serve else None
         if fresh:
-            remove_store(path)
+            remove_store(path, config)
         if ephemeral:
             path = temporary(stack)
         load_traces(config, path, out)
@@ -106,8 +107,19 @@ def print_findings(runtime: Runtime, out: Output) -> None:
             out.line(f"{'Found' if number == 0 else '':8}{line}")
 
 
-def remove_store(path: Path) -> None:
-    """Delete a demo store and its log; one that a server holds is refused when it is opened."""
+def remove_store(path: Path, config: Config) -> None:
+    """Delete a demo store and its log, damaged or not.
+
+    Raises:
+        StoreLocked: another process holds it; a file can be deleted under a running server, which
+            would go on without it and lose what comes.
+    """
+    if path.exists():
+        try:
+            Database.open(path, config.store, WallClock()).close()
+        except StoreError as error:
+            if isinstance(error, StoreLocked):
+                raise  # anything else, such as damage, is all the more reason
     path.unlink(missing_ok=True)
     wal_path(path).unlink(missing_ok=True)
 

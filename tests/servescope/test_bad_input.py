@@ -3,10 +3,15 @@
 import gzip
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from servescope.cli.main import main
+from servescope.config import load
+from servescope.demo import remove_store
+from store.errors import StoreLocked
 
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 ROW = "2023-11-16 18:15:46.680590,374,44\n"
@@ -228,3 +233,20 @@ def test_an_interrupted_import_leaves_no_store(run, home, written, monkeypatch):
     monkeypatch.setattr("store.bulk.load", interrupted)
     assert run("import", written(HEADER + ROW))[0] == 130
     assert store_files(home) == []
+
+
+def test_a_fresh_demo_does_not_delete_a_store_in_use(home):
+    """`demo --fresh` beside a running demo leaves that one's file alone; a damaged one may go."""
+    store = home / "demo.duckdb"
+    config = load(None, {}, {})
+    script = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print(flush=True); input()"
+    command = [sys.executable, "-c", script, str(store)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        with pytest.raises(StoreLocked):
+            remove_store(store, config)
+        assert store.exists()
+        holder.communicate(b"\n")
+    store.write_bytes(b"damaged" * 99)
+    remove_store(store, config)
+    assert not store.exists()
