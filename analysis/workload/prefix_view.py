@@ -25,7 +25,7 @@ def workload_prefix(reader: queries.FrameReader, scope: Scope) -> View:
     sources = members(noting, scope)
     requests, references = queries.prefix_size(noting, scope)
     if references == 0:
-        attempted = int(queries.status_counts(noting, scope)["requests"].sum())
+        attempted = queries.attempted(noting, scope)
         reason = _no_hashes(attempted) if attempted else None
         return empty_view(_VIEW, noting, scope, sources, reason)
     if references > prefixes.MOST_REFERENCES:

@@ -30,7 +30,7 @@ def workload_sessions(reader: queries.FrameReader, scope: Scope) -> View:
     every = -(-named // MOST_REQUESTS) if named else 1
     rows = queries.session_rows(noting, scope, every) if named else None
     if rows is None or rows.is_empty():
-        attempted = int(queries.status_counts(noting, scope)["requests"].sum())
+        attempted = queries.attempted(noting, scope)
         reason = _no_sessions(attempted) if attempted else None
         return empty_view(_VIEW, noting, scope, sources, reason)
     sql = noting.last_text

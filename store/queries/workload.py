@@ -36,6 +36,7 @@ class FrameReader(Protocol):
         ...
 
 
+_CENTURY_US = 100 * 366 * 86_400 * 1_000_000
 _LABEL_COLUMNS = {
     "model": "models",
     "tenant": "tenants",
@@ -124,6 +125,13 @@ def status_counts(reader: FrameReader, scope: Scope) -> pl.DataFrame:
         GROUP BY r.source_id, r.status ORDER BY r.source_id, status""",
         **params,
     )
+
+
+def attempted(reader: FrameReader, scope: Scope) -> int:
+    """How many requests the scope holds, whatever became of them."""
+    condition, params = where(scope)
+    sql = f"SELECT count(*) AS requests FROM request AS r WHERE {condition}"
+    return int(reader.frame(sql, **params)["requests"][0])
 
 
 def arrival_stamps(reader: FrameReader, scope: Scope, source_id: int) -> Stamps:
@@ -344,11 +352,15 @@ def counters_only(reader: FrameReader) -> bool:
 def failures_by_time(reader: FrameReader, scope: Scope, bin_seconds: int) -> pl.DataFrame:
     """At (bin start), failed (any status but ok), attempted; only bins with a request."""
     condition, params = where(scope)
+    width_us = int(bin_seconds) * 1_000_000
+    # Whole numbers divide in half the time of `time_bucket`, but round towards zero: bins are
+    # counted from long before any time, then counted back.
+    before = -(-_CENTURY_US // width_us)
     return reader.frame(
-        f"""SELECT time_bucket(to_seconds({int(bin_seconds)}), r.arrived_at,
-                              TIMESTAMP '1970-01-01') AS at,
+        f"""SELECT make_timestamp(bin * {width_us}) AS at, failed, attempted
+        FROM (SELECT (epoch_us(r.arrived_at) + {before * width_us}) // {width_us} - {before} AS bin,
                count(*) FILTER (r.status <> 'ok') AS failed, count(*) AS attempted
-        FROM request AS r WHERE {condition} GROUP BY 1 ORDER BY 1""",
+        FROM request AS r WHERE {condition} GROUP BY 1) ORDER BY 1""",
         **params,
     )
 
