@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 
 import axe_core_python
@@ -31,7 +29,6 @@ PAGES = {
 }
 AXE = Path(axe_core_python.__file__).parent / "axe.min.js"
 
-COLD_SECONDS = 3.0
 COLD_BYTES = 1_200_000
 
 
@@ -103,23 +100,11 @@ def test_empty_states_are_accessible(visit, served, kind):
 
 
 @pytest.mark.parametrize("name", ["fleet", "slo-detail", "arrivals", "lengths"])
-def test_a_cold_page_is_drawn_in_time_and_light(visit, name):
-    """Empty cache: three seconds and 1.2 MB at most. The server has warmed up before.
-
-    The best of three visits counts, and other work on the machine is allowed for by its load.
-    """
-    visit().open(PAGES[name])
-    taken = []
-    while len(taken) < 3 and min(taken, default=COLD_SECONDS + 1) > COLD_SECONDS:
-        visitor = visit()
-        started = time.perf_counter()
-        visitor.open(PAGES[name])
-        taken.append(time.perf_counter() - started)
-        assert visitor.wire_bytes <= COLD_BYTES
-        visitor.page.close()
-    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    print(f"{name}: {min(taken):.2f} s, {visitor.wire_bytes / 1e6:.2f} MB, load x{busy:.1f}")
-    assert min(taken) <= COLD_SECONDS * busy
+def test_a_cold_page_is_light(visit, name):
+    """With an empty cache 1.2 MB at most; how long it takes is for benchmarks/first_light.py."""
+    visitor = visit()
+    visitor.open(PAGES[name])
+    assert visitor.wire_bytes <= COLD_BYTES
 
 
 def test_a_phone_can_read_it(visit):
