@@ -112,7 +112,7 @@ def read_slo_file(path: Path) -> tuple[tuple[Slo, ...], list[Problem]]:
         raise InputError(
             f"the SLO file cannot be read ({error.strerror})",
             where=str(path),
-            hint="name an existing file with --slo",
+            hint="name an existing file (--file here, --slo for a server)",
         ) from error
     except UnicodeDecodeError as error:
         raise InputError("the SLO file is not UTF-8 text", where=str(path)) from error
