@@ -9,6 +9,7 @@ and `analysis.workload.contrast_rules`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 
@@ -17,6 +18,7 @@ from analysis.workload import contrast_rules, views
 from analysis.workload import finding_rules as rules
 from analysis.workload.arrival_view import arrivals_view
 from analysis.workload.burst_view import burstiness_view
+from analysis.workload.failure_view import failures_view
 from analysis.workload.finding_rules import Facts, Finding
 from analysis.workload.length_view import lengths_view, load_lengths
 from analysis.workload.loading import NotingReader, members, why_empty
@@ -57,35 +59,54 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     rules.growing_context,
 )
 
+_OTHERS = (views.workload_clients, views.workload_sessions, views.workload_prefix)
+
 
 def workload_findings(reader: queries.FrameReader, scope: Scope) -> View:
     """What is worth knowing about a workload first, best first."""
-    return findings_view(reader, scope, gather(reader, scope))
+    return findings_view(reader, scope, gather(reader, scope, with_charts=False))
 
 
-def gather(reader: queries.FrameReader, scope: Scope) -> dict[str, View]:
-    """Every workload view of a scope: all a finding may use. Arrivals are loaded once for two."""
+def gather(
+    reader: queries.FrameReader, scope: Scope, *, with_charts: bool = True
+) -> dict[str, View]:
+    """Every workload view of a scope: all a finding may use.
+
+    Lengths and failures are counted beside the rest, since each leaves a processor idle in turns.
+
+    Args:
+        reader: the store; asked from two threads at once.
+        scope: what it is about.
+        with_charts: False leaves out frames that no finding looks at.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        sizes = beside.submit(_sizes, reader, scope, with_charts=with_charts)
+        found = [*_arrivals(reader, scope), *(view(reader, scope) for view in _OTHERS)]
+        found += sizes.result()
+    by_name = {view.name: view for view in found}
+    return {name: by_name[name] for name in FACTS}
+
+
+def _sizes(reader: queries.FrameReader, scope: Scope, *, with_charts: bool) -> list[View]:
     noting = NotingReader(reader)
     sources = members(noting, scope)
     counted = load_lengths(noting, scope, sources)
-    found = [lengths_view(noting, scope, sources, counted)]
+    return [
+        lengths_view(noting, scope, sources, counted),
+        failures_view(reader, scope, with_times=with_charts),
+    ]
+
+
+def _arrivals(reader: queries.FrameReader, scope: Scope) -> list[View]:
+    """Two views of one load."""
+    noting = NotingReader(reader)
+    sources = members(noting, scope)
     streams = load_streams(noting, scope, sources)
     # The last query so far is the one behind both: neither asks another while there are streams.
-    found += [
+    return [
         arrivals_view(noting, scope, sources, streams),
         burstiness_view(noting, scope, sources, streams),
     ]
-    found += [
-        view(reader, scope)
-        for view in (
-            views.workload_clients,
-            views.workload_sessions,
-            views.workload_prefix,
-            views.workload_failures,
-        )
-    ]
-    by_name = {view.name: view for view in found}
-    return {name: by_name[name] for name in FACTS}
 
 
 def findings_view(reader: queries.FrameReader, scope: Scope, facts: Facts) -> View:

@@ -10,7 +10,7 @@ import polars as pl
 from analysis.intervals import wilson
 from analysis.measure import Measure, View
 from analysis.workload.loading import NotingReader, empty_view, members
-from analysis.workload.schemas import BY_LABEL_SCHEMA, BY_TIME_SCHEMA
+from analysis.workload.schemas import BY_LABEL_SCHEMA, BY_TIME_SCHEMA, empty_frames
 from store.queries import workload as queries
 from store.queries.scope import Scope
 from store.units import percent_text
@@ -23,15 +23,22 @@ def workload_failures(reader: queries.FrameReader, scope: Scope) -> View:
 
     Failed is every status but ok: failed, refused and aborted.
     """
+    return failures_view(reader, scope)
+
+
+def failures_view(reader: queries.FrameReader, scope: Scope, *, with_times: bool = True) -> View:
+    """The same; without `with_times` the frame `by_time` stays empty and costs nothing."""
     noting = NotingReader(reader)
     sources = members(noting, scope)
     statuses = queries.status_counts(noting, scope)
     attempted = int(statuses["requests"].sum())
     if attempted == 0:
         return empty_view(_VIEW, noting, scope, sources)
-    width = _recorded(scope, statuses).bin_seconds()
-    by_time = queries.failures_by_time(noting, scope, width)
-    sql = {"by_time": noting.last_text}
+    by_time, sql = empty_frames(_VIEW)["by_time"], {}
+    if with_times:
+        width = _recorded(scope, statuses).bin_seconds()
+        by_time = queries.failures_by_time(noting, scope, width)
+        sql["by_time"] = noting.last_text
     by_label = queries.failures_by_label(noting, scope)
     sql["by_label"] = noting.last_text
     bad = statuses.filter(pl.col("status") != "ok")
