@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -73,7 +71,6 @@ class Database:
             StoreError: the folder cannot be written.
         """
         connection = _connect(path, settings)
-        _remember_missing("pandas")
         try:
             migrate(connection, clock.now())
             if not allow_files:
@@ -119,16 +116,6 @@ def open_to_look(path: Path, settings: StoreSettings) -> duckdb.DuckDBPyConnecti
         duckdb.Error: as DuckDB says it; `store.opening.explain` puts it into words.
     """
     return duckdb.connect(str(path), read_only=True, config=_config(settings))  # noqa: TID251
-
-
-def _remember_missing(module: str) -> None:
-    """Let an import of a module that is not installed fail at once.
-
-    DuckDB looks for pandas twice for every bound parameter and forgets that it is not there:
-    300 searches of the path, 30 ms, for one page.
-    """
-    if module not in sys.modules and importlib.util.find_spec(module) is None:
-        sys.modules[module] = None  # type: ignore[assignment]  # what the import system defines
 
 
 def _forbid_files(connection: duckdb.DuckDBPyConnection, path: Path | None) -> None:
