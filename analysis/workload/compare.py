@@ -154,7 +154,7 @@ def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
         gaps = np.sort(measure(combined(streams).stamps).sample)
         samples["interarrival_gap_seconds"] = (gaps, np.ones_like(gaps))
     known = {quantity: pair for quantity, pair in samples.items() if pair[0].size}
-    return Side(name, measures, known, views, views["workload_failures"].empty is not None)
+    return Side(name, measures, known, views, queries.attempted(noting, scope) == 0)
 
 
 def _weighted(found: Lengths) -> tuple[Floats, Floats]:

@@ -8,14 +8,16 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from analysis.intervals import wilson
-from analysis.measure import Measure, View
+from analysis.measure import Empty, Measure, View
 from analysis.workload.loading import NotingReader, empty_view, members
 from analysis.workload.schemas import BY_LABEL_SCHEMA, BY_TIME_SCHEMA, empty_frames
 from store.queries import workload as queries
 from store.queries.scope import Scope
+from store.queries.slo import without_failures
 from store.units import percent_text
 
 _VIEW = "workload_failures"
+_BLIND = "This format records no failures, so how many there were is unknown."
 
 
 def workload_failures(reader: queries.FrameReader, scope: Scope) -> View:
@@ -34,6 +36,11 @@ def failures_view(reader: queries.FrameReader, scope: Scope, *, with_times: bool
     attempted = int(statuses["requests"].sum())
     if attempted == 0:
         return empty_view(_VIEW, noting, scope, sources)
+    bad = statuses.filter(pl.col("status") != "ok")
+    failed = int(bad["requests"].sum())
+    if failed == 0 and without_failures(noting, scope.source_ids):
+        # A record that holds only what succeeded says nothing about failures, least of all none.
+        return empty_view(_VIEW, noting, scope, sources, Empty("metric_absent", _BLIND))
     by_time, sql = empty_frames(_VIEW)["by_time"], {}
     if with_times:
         width = _recorded(scope, statuses).bin_seconds()
@@ -41,8 +48,6 @@ def failures_view(reader: queries.FrameReader, scope: Scope, *, with_times: bool
         sql["by_time"] = noting.last_text
     by_label = queries.failures_by_label(noting, scope)
     sql["by_label"] = noting.last_text
-    bad = statuses.filter(pl.col("status") != "ok")
-    failed = int(bad["requests"].sum())
     interval = wilson(failed, attempted) or (None, None)
     ratio = Measure(failed / attempted, "ratio", interval[0], interval[1], n=attempted)
     ratio_column = (pl.col("failed") / pl.col("attempted")).alias("failure_ratio")

@@ -11,6 +11,7 @@ import polars as pl
 
 from store.queries.log_bins import log_bin_sql
 from store.queries.scope import Scope
+from store.queries.workload import FrameReader
 from store.reader import Reader, Snapshot
 
 # Published without a status, so that every row reads as a success.
@@ -312,7 +313,7 @@ def _meant_sql(rule: GoodRule, index: int) -> str:
     return " AND ".join(parts) or "TRUE"
 
 
-def without_failures(reader: Reader, source_ids: Sequence[int]) -> bool:
+def without_failures(reader: FrameReader, source_ids: Sequence[int]) -> bool:
     """Whether none of these sources can tell failed requests: their formats record none."""
     found = reader.frame(
         "SELECT format FROM source WHERE list_contains($ids, source_id)", ids=list(source_ids)

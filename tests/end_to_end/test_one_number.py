@@ -191,7 +191,6 @@ def test_azure_is_what_numpy_finds_in_the_file(commands, client, route):
         ("workload_arrivals", "requests_per_second"): seconds.size / (seconds[-1] + 1e-6),
         ("workload_arrivals", "interarrival_cv"): gaps.std() / gaps.mean(),
         ("workload_lengths", "output_to_input_ratio"): outputs.sum() / inputs.sum(),
-        ("workload_failures", "failed"): 0,
     }
     for name, values in (("input", inputs), ("output", outputs)):
         expected["workload_lengths", f"{name}_tokens_mean"] = values.mean()
@@ -203,6 +202,8 @@ def test_azure_is_what_numpy_finds_in_the_file(commands, client, route):
     for (name, key), value in expected.items():
         # Stamps are rounded to a microsecond, which gaps of milliseconds feel in the ninth digit.
         assert views[name].measures[key].value == pytest.approx(value, rel=1e-7), key
+    # The files hold what succeeded only: how much failed is unknown, not 0.
+    assert views["workload_failures"].measures["failed"].value is None
     counts = np.bincount(seconds.astype(int))
     assert arrivals["peak_1s"].value == counts[: int(seconds[-1])].max()
     fleet = client.get("/api/v1/views/fleet", params={"source": f"azure-2023-{route}"}).json()
@@ -322,3 +323,16 @@ def test_every_unit_and_every_reason(commands, client):
         for frame_name, frame in view.frames.items():
             for values in frame:
                 assert_column(values, (source, view.name, frame_name, values.name))
+
+
+def test_traces_that_record_no_failures_can_be_compared(client):
+    """The demo's first finding is also what a comparison of its two traces begins with."""
+    answer = client.get(
+        "/api/v1/views/workload_compare",
+        params={"source": "azure-2023-conv", "against": "azure-2023-code"},
+    ).json()
+    assert answer["empty"] is None
+    assert answer["sentences"][0].startswith("code arrives 10x burstier than conv")
+    quantities = {row["quantity"] for row in answer["frames"]["differences"]["rows"]}
+    assert {"output_tokens", "requests_per_second"} <= quantities
+    assert "failure_ratio" not in quantities
