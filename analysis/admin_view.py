@@ -133,7 +133,7 @@ def admin(reader: Reader, scope: Scope, *, now: datetime) -> View:
         frames,
         tuple(_sentences(frames)),
         None if held else why_empty(reader, scope),
-        {"sources": catalog.SOURCES.strip(), "imports": admin_queries.IMPORTS.strip()},
+        {"sources": catalog.sources_sql(reader).strip(), "imports": admin_queries.IMPORTS.strip()},
     )
 
 
