@@ -98,6 +98,25 @@ JOB_RUN_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "error": pl.String,
     "details": pl.String,
 }
+SIGNAL_GRADE_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "target_id": pl.Int32,
+    "signal": pl.String,
+    "graded_at": _TIME,
+    "grade": pl.String,
+    "evidence": pl.String,
+    "advice": pl.String,
+}
+INSTANCE_START_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    **dict.fromkeys(("instance", "model", "node", "phase"), pl.String),
+    **dict.fromkeys(("started_at", "ended_at"), _TIME),
+    **dict.fromkeys(("cache_state", "evidence"), pl.String),
+}
+"""One phase of one start; it is written once the phase has ended."""
+GPU_FAULT_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    **dict.fromkeys(("node", "gpu"), pl.String),
+    **dict.fromkeys(("started_at", "ended_at"), _TIME),
+    **dict.fromkeys(("kind", "details"), pl.String),
+}
 
 
 def shaped(
@@ -190,19 +209,18 @@ def append_histograms(connection: Connection, frame: pl.DataFrame) -> int:
     return _add_points(connection, "histogram_sample", columns)
 
 
-def append_scrapes(connection: Connection, frame: pl.DataFrame) -> int:
-    """Scrape outcomes; identity is (target, scraped_at)."""
-    return _add_new(connection, "scrape", shaped(frame, SCRAPE_FRAME), ("target_id", "scraped_at"))
+def _once(
+    table: str,
+    schema: Mapping[str, pl.DataType | type[pl.DataType]],
+    identity: tuple[str, ...],
+    nullable: tuple[str, ...] = (),
+) -> Callable[[Connection, pl.DataFrame], int]:
+    """Rows of which one with the same `identity` is there at most once."""
 
+    def append(connection: Connection, frame: pl.DataFrame) -> int:
+        return _add_new(connection, table, shaped(frame, schema), identity, nullable)
 
-def append_events(connection: Connection, frame: pl.DataFrame) -> int:
-    """Events; identity is event_id."""
-    return _add_new(connection, "event", shaped(frame, EVENT_FRAME), ("event_id",))
-
-
-def append_job_runs(connection: Connection, frame: pl.DataFrame) -> int:
-    """Job runs; identity is (job, started_at)."""
-    return _add_new(connection, "job_run", shaped(frame, JOB_RUN_FRAME), ("job", "started_at"))
+    return append
 
 
 def _each(append: Callable[[Connection, pl.DataFrame], int]) -> Appender:
@@ -213,9 +231,18 @@ APPENDERS: Mapping[str, Appender] = {
     "request": append_requests,
     "sample": _each(append_samples),
     "histogram_sample": _each(append_histograms),
-    "scrape": _each(append_scrapes),
-    "event": _each(append_events),
-    "job_run": _each(append_job_runs),
+    "scrape": _each(_once("scrape", SCRAPE_FRAME, ("target_id", "scraped_at"))),
+    "event": _each(_once("event", EVENT_FRAME, ("event_id",))),
+    "job_run": _each(_once("job_run", JOB_RUN_FRAME, ("job", "started_at"))),
+    "signal_grade": _each(
+        _once("signal_grade", SIGNAL_GRADE_FRAME, ("target_id", "signal", "graded_at"))
+    ),
+    "instance_start": _each(
+        _once("instance_start", INSTANCE_START_FRAME, ("instance", "phase", "started_at"))
+    ),
+    "gpu_fault": _each(
+        _once("gpu_fault", GPU_FAULT_FRAME, ("node", "gpu", "started_at", "kind"), ("gpu",))
+    ),
 }
 
 
@@ -251,14 +278,20 @@ def _add_points(connection: Connection, table: str, columns: str) -> int:
 
 
 def _add_new(
-    connection: Connection, table: str, rows: pl.DataFrame, identity: tuple[str, ...]
+    connection: Connection,
+    table: str,
+    rows: pl.DataFrame,
+    identity: tuple[str, ...],
+    nullable: tuple[str, ...],
 ) -> int:
     if not rows.height:
         return 0
-    _require(rows, identity)
+    _require(rows, tuple(name for name in identity if name not in nullable))
     unique = rows.unique(subset=list(identity), keep="first", maintain_order=True)
     connection.register("incoming_row", unique.to_arrow())
-    matches = " AND ".join(f"t.{c} = i.{c}" for c in identity)
+    matches = " AND ".join(
+        f"t.{c} IS NOT DISTINCT FROM i.{c}" if c in nullable else f"t.{c} = i.{c}" for c in identity
+    )
     (added,) = connection.execute(
         f"""INSERT INTO {table} BY NAME SELECT * FROM incoming_row AS i
         WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {matches})"""
