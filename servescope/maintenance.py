@@ -9,12 +9,13 @@ from typing import Any
 from analysis.slo import good_rule
 from servescope.jobs import Job
 from servescope.runtime import Runtime
-from store import retention, rollup, slo_rollup
+from store import drops, retention, rollup, slo_rollup
 from store.queries.slo import source_ids
 
 ROLLUP_SECONDS = 30.0
 RETENTION_SECONDS = 3600.0
 CHECKPOINT_SECONDS = 300.0
+DROPS_SECONDS = 30.0
 
 
 def jobs_for(runtime: Runtime) -> list[Job]:
@@ -42,4 +43,19 @@ def jobs_for(runtime: Runtime) -> list[Job]:
         Job("rollup", ROLLUP_SECONDS, roll_up),
         Job("retention", RETENTION_SECONDS, forget),
         Job("checkpoint", CHECKPOINT_SECONDS, checkpoint),
+        Job("drops", DROPS_SECONDS, lambda: keep_drops(runtime)),
     ]
+
+
+def keep_drops(runtime: Runtime) -> Mapping[str, Any] | None:
+    """Store what the doors have not taken since the last time; kept for later when that fails."""
+    taken = runtime.drops.take()
+    if not taken:
+        return None
+    rows = [(drop.door, drop.reason, drop.count, drop.example) for drop in taken]
+    try:
+        drops.add(runtime.database.writer, rows, runtime.clock.now()).result()
+    except Exception:
+        runtime.drops.put_back(taken)
+        raise
+    return {"reasons": len(taken), "dropped": sum(drop.count for drop in taken)}

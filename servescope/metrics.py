@@ -37,6 +37,7 @@ class RuntimeCollector(Collector):
         yield from self._cache()
         yield from self._jobs()
         yield from self._scrapes()
+        yield self._dropped()
 
     def _build(self) -> Iterator[Metric]:
         yield InfoMetricFamily(
@@ -96,6 +97,16 @@ class RuntimeCollector(Collector):
         for (job, outcome), count in dict(beside.jobs.runs if beside else {}).items():
             family.add_metric([job, outcome], count)
         yield family
+
+    def _dropped(self) -> Metric:
+        family = CounterMetricFamily(
+            "servescope_ingest_dropped",
+            "What came in and was not taken, by door and reason.",
+            labels=["door", "reason"],
+        )
+        for (door, reason), count in sorted(self._runtime.drops.totals().items()):
+            family.add_metric([door, reason], count)
+        return family
 
     def _scrapes(self) -> Iterator[Metric]:
         beside = self._runtime.beside

@@ -21,7 +21,7 @@ from dashboard.services import Services
 from servescope.collecting import TargetCollecting
 from servescope.importing import load_example
 from servescope.jobs import JobRunner
-from servescope.maintenance import jobs_for
+from servescope.maintenance import jobs_for, keep_drops
 from servescope.runtime import Beside, Runtime
 from servescope.server import API_ROOT, UI_ROOT, Lifespan, create_app
 from servescope.settings import is_loopback, split_listen
@@ -184,6 +184,8 @@ def serving(runtime: Runtime) -> Lifespan:
             await warming
             await jobs.aclose()
             await collecting.aclose()
+            with suppress(ServescopeError):
+                await asyncio.to_thread(keep_drops, runtime)
 
     return beside
 

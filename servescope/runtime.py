@@ -18,6 +18,7 @@ from analysis import views
 from analysis.measure import Measure, View
 from analysis.slo_file import load_slo_file
 from analysis.slo_model import Slo
+from collector.drops import Drops
 from collector.scheduler import SchedulerCounts
 from dashboard.services import DataAge
 from servescope.config import Config
@@ -161,6 +162,7 @@ class Runtime:
         self.version = metadata.version("servescope")
         self.cache = ViewCache(clock, CACHED_VIEWS)
         self.imported = ImportedRows()
+        self.drops = Drops()
         self.beside: Beside | None = None
 
     def collecting(self) -> Collecting:

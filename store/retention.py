@@ -19,6 +19,7 @@ _OLD_SAMPLES = (
     ("histogram_sample", "sampled_at"),
     ("scrape", "scraped_at"),
     ("job_run", "started_at"),
+    ("ingest_drop", "bucket_at"),
 )
 
 
@@ -30,6 +31,7 @@ class Deleted:
     histogram_sample: int = 0
     scrape: int = 0
     job_run: int = 0
+    ingest_drop: int = 0
     request: int = 0
     request_prefix: int = 0
     session: int = 0
