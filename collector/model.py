@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -65,6 +66,39 @@ class TargetFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A value of a known signal that cannot be true, so it became no sample.
+
+    Args:
+        signal: name in the catalogue.
+        labels: JSON object, keys sorted.
+        value: as exposed, in the signal's unit; NaN where the page says NaN.
+    """
+
+    signal: str
+    labels: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class PageNotes:
+    """What a page showed beside its usable values; the trust layer grades by it.
+
+    Args:
+        refused: values out of their signal's range, and NaN; at most a handful.
+        parts: signal -> how many series of the page (ranks, replicas, label values) came together
+            in it; empty when nobody counted.
+        unknown_families: names that the adapter does not know, the first few.
+        clock_offset_seconds: the target's clock minus ours, by its `Date` header; None = not told.
+    """
+
+    refused: tuple[Refused, ...] = ()
+    parts: Mapping[str, int] = field(default_factory=dict)
+    unknown_families: tuple[str, ...] = ()
+    clock_offset_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scrape:
     """One attempt to read one target. A dead target is a value, never an exception.
 
@@ -81,6 +115,7 @@ class Scrape:
         samples: canonical values.
         histograms: canonical histograms.
         facts: what the target is, when this scrape taught something new.
+        notes: what the page showed beside them; None when nobody looked.
     """
 
     target_id: int
@@ -95,6 +130,7 @@ class Scrape:
     samples: tuple[Sample, ...] = ()
     histograms: tuple[HistogramSample, ...] = ()
     facts: TargetFacts | None = None
+    notes: PageNotes | None = None
 
 
 class Source(Protocol):
