@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from collector.engines.adapter import Engine, split_name
+from collector.engines.adapter import Engine
 from collector.engines.registry import ENGINES
 from collector.exposition import Page
 from collector.model import Sample, TargetFacts
@@ -14,6 +14,10 @@ from store.errors import CollectError
 
 _METRICS_PATH = "/metrics"
 _MODEL_FILE = ".gguf"
+_ROLES = ("engine", "gateway", "exporter")
+_PREFIXES = tuple(
+    (prefix, engine) for engine in ENGINES.values() for prefix in engine.prefixes if prefix
+)
 
 
 def normalise_url(url: str) -> str:
@@ -63,23 +67,44 @@ def base_url(metrics_url: str) -> str | None:
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
-def engine_of(page: Page) -> Engine | None:
-    """The engine whose names stand on the page, by the first prefix that we can read."""
-    by_prefix = {engine.prefix: engine for engine in ENGINES.values()}
+def engines_of(page: Page) -> tuple[Engine, ...]:
+    """Whose names stand on the page; engines before gateways before exporters.
+
+    Several share a page where a front end passes on what its workers tell.
+    """
+    found: dict[str, Engine] = {}
+    seen: set[str] = set()
     for series in page.values:
-        prefix, _ = split_name(series.name)
-        if prefix in by_prefix:
-            return by_prefix[prefix]
-    return None
+        if series.name not in seen:
+            seen.add(series.name)
+            engine = engine_by_name(series.name)
+            if engine is not None:
+                found[engine.name] = engine
+    return tuple(sorted(found.values(), key=lambda engine: _ROLES.index(engine.role)))
+
+
+def engine_of(page: Page) -> Engine | None:
+    """The engine closest to the work whose names stand on the page."""
+    found = engines_of(page)
+    return found[0] if found else None
+
+
+def engine_by_name(name: str) -> Engine | None:
+    """The engine to which a metric name belongs, by the longest prefix.
+
+    >>> engine_by_name("ray_vllm_num_requests_running").name
+    'vllm'
+    """
+    best, length = None, 0
+    for prefix, engine in _PREFIXES:
+        if len(prefix) > length and name.startswith(prefix):
+            best, length = engine, len(prefix)
+    return best
 
 
 def unsupported(page: Page) -> str:
     """One line about a metrics page of no engine that we can read."""
     known = ", ".join(sorted(ENGINES))
-    for series in page.values:
-        prefix, _ = split_name(series.name)
-        if prefix is not None:
-            return f"metrics of {prefix}, which has no adapter yet (there are: {known})"
     first = next(iter(page.values)).name if page.values else "nothing"
     return f"no engine's metrics on the page, it begins with {first[:80]} (known: {known})"
 

@@ -6,19 +6,16 @@ captured page in the tests. There is no code per engine.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 Across = Literal["sum", "mean", "max", "newest"]
 Reads = Literal["value", "label_number", "label_names"]
+Role = Literal["engine", "gateway", "exporter"]
+Operation = Literal["/", "*", "+", "-"]
 
 MODEL: Mapping[str, str] = {"model_name": "model"}
-
-# Colons become underscores when a scraper negotiates OpenMetrics without `escaping=allow-utf-8`
-# (client_python 0.23 and later) and under Ray, which also puts its own name in front.
-_PREFIX = re.compile(r"(?:ray_)?(vllm|sglang|lmdeploy|llamacpp|trtllm|tgi)[:_](?=.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +26,27 @@ class Rule:
         family: name behind the engine's prefix; of a counter, `_total` may be there or not.
         signal: name in `store.signals`; it gives the kind and the unit.
         labels: exposed label -> our label; every other label is aggregated over.
+        max_over: labels whose values repeat one and the same number (tensor- and pipeline-parallel
+            ranks): of those the largest counts, before `across` puts the rest together. Of
+            histograms the one with the most observations.
         across: how series that fall together are put together. `newest` takes the series with the
             largest exposed value, for info families whose value is a time.
         factor: exposed value times this is our unit (edges and sums of a histogram too).
         where: only series that carry these label values.
+        unless: no series that carries one of these label values.
+        declared: only when the page gives the family this TYPE; "" = whatever it says.
+        zero_is_unknown: 0 means that nobody measured.
         reads: the number is the exposed value, a number in the label `label`, or how many
             comma-separated names that label holds.
         label: the label that `reads` means.
         prefixed: False for a family without the engine's prefix, such as `process_*`.
         fallback: read only when no other rule fed the signal from this page; for old names, which
             engines show beside the new ones for a release or two.
-        versions: engine versions that expose it, for people; rules go by the name on the page.
+        since: first release of the engine that exposes it, "" = as long as we know. For people and
+            for coverage: what a page means goes by the names on it.
+        until: first release without it, "" = still there.
+        became: the family that replaced it.
+        formula: how the number comes about where it is not exposed as such; makes the cell derived.
         note: what to know before trusting it.
     """
 
@@ -47,35 +54,53 @@ class Rule:
     signal: str
     labels: Mapping[str, str] = field(default_factory=lambda: MODEL)
     across: Across = "sum"
+    max_over: tuple[str, ...] = ()
     factor: float = 1.0
     where: tuple[tuple[str, str], ...] = ()
+    unless: tuple[tuple[str, str], ...] = ()
+    declared: str = ""
+    zero_is_unknown: bool = False
     reads: Reads = "value"
     label: str = ""
     prefixed: bool = True
     fallback: bool = False
-    versions: str = "all"
+    since: str = ""
+    until: str = ""
+    became: str = ""
+    formula: str = ""
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
-    """One engine or exporter.
+class Derived:
+    """A signal worked out from two others of the same page; left out where the page tells it.
 
     Args:
-        name: what the store and the pages call it.
-        prefix: what its metric names begin with.
-        rules: the adapter.
-        ignored: families left out on purpose, with the reason.
-        facts: paths to ask for version and model, with the keys to look under.
-        restart_header: response header that changes when the process restarts.
+        signal: name in `store.signals`.
+        left: signal on the left of the operation.
+        operation: what to do.
+        right: signal on the right; series are matched by their labels.
+        note: what to know before trusting it.
     """
 
-    name: str
-    prefix: str
-    rules: tuple[Rule, ...]
-    ignored: Mapping[str, str]
-    facts: tuple[Fact, ...] = ()
-    restart_header: str | None = None
+    signal: str
+    left: str
+    operation: Operation
+    right: str
+    note: str = ""
+
+    @property
+    def formula(self) -> str:
+        """For people."""
+        return f"{self.left} {self.operation} {self.right}"
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Signals that an engine does not tell, and why (or where else the answer is)."""
+
+    signals: tuple[str, ...]
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +112,54 @@ class Fact:
     about: Literal["engine_version", "model"]
 
 
-def split_name(name: str) -> tuple[str | None, str]:
-    """The engine prefix of a metric name (None when there is none) and the rest.
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One engine, gateway or exporter.
 
-    >>> split_name("ray_vllm_num_requests_running")
-    ('vllm', 'num_requests_running')
+    Args:
+        name: what the store and the pages call it.
+        prefixes: beginnings of its metric names, all spellings (see `spelled`). They tell whose
+            page it is, and a family behind one of them that no rule names is counted as unknown.
+            `("",)` never identifies: then all rules are `prefixed=False`.
+        rules: the adapter. Behind every prefix the same families.
+        derived: signals worked out from others.
+        absent: signals it does not tell, with the reason.
+        ignored: families left out on purpose, with the reason.
+        role: engines win over gateways and those over exporters when one page feeds a signal twice.
+        facts: paths to ask for version and model, with the keys to look under.
+        restart_header: response header that changes when the process restarts.
+        reference: the release that the table was read in.
     """
-    found = _PREFIX.match(name)
-    return (found[1], name[found.end() :]) if found else (None, name)
+
+    name: str
+    prefixes: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    ignored: Mapping[str, str]
+    derived: tuple[Derived, ...] = ()
+    absent: tuple[Absent, ...] = ()
+    role: Role = "engine"
+    facts: tuple[Fact, ...] = ()
+    restart_header: str | None = None
+    reference: str = ""
+
+    def behind_prefix(self, name: str) -> str | None:
+        """The family part of one of this engine's metric names; None for another's name.
+
+        >>> Engine("vllm", spelled("vllm"), (), {}).behind_prefix("ray_vllm_num_requests_running")
+        'num_requests_running'
+        """
+        best = max((p for p in self.prefixes if p and name.startswith(p)), key=len, default=None)
+        rest = None if best is None else name[len(best) :]
+        return rest or None
+
+
+def spelled(name: str) -> tuple[str, ...]:
+    """Every way in which an engine's prefix with a colon arrives.
+
+    Colons become underscores when a scraper negotiates OpenMetrics without `escaping=allow-utf-8`
+    (client_python 0.23 and later) and under Ray, which also puts its own name in front.
+    """
+    return (f"{name}:", f"{name}_", f"ray_{name}:", f"ray_{name}_")
 
 
 PROCESS_RULES = (

@@ -17,11 +17,13 @@ class Buckets:
         cumulative: upper edge -> observations at or below it. `le="1"` and `le="1.0"` are one edge.
         observation_count: of `_count`; None when the page does not tell.
         observation_sum: of `_sum`; None when the page does not tell.
+        shard: parts of one shard tell the same thing again (tensor-parallel ranks).
     """
 
     cumulative: dict[float, float] = field(default_factory=dict)
     observation_count: float | None = None
     observation_sum: float | None = None
+    shard: tuple[tuple[str, str], ...] = ()
 
     def count(self) -> float | None:
         """Observations up to +Inf, from `_count` or the last bucket; None when neither is good."""
@@ -36,7 +38,7 @@ def merged(signal: str, labels: str, parts: Iterable[Buckets]) -> HistogramSampl
 
     Cumulative counts add exactly at the edges that all parts share; other edges are left out.
     """
-    told = list(parts)
+    told = _one_a_shard(list(parts))
     count = _total([part.count() for part in told])
     if count is None:
         return None
@@ -50,6 +52,18 @@ def merged(signal: str, labels: str, parts: Iterable[Buckets]) -> HistogramSampl
         edges=tuple(edges),
         cumulative_counts=rows,
     )
+
+
+def _one_a_shard(parts: list[Buckets]) -> list[Buckets]:
+    """The part with the most observations of each shard."""
+    if len(parts) < 2:
+        return parts
+    best: dict[tuple[tuple[str, str], ...], Buckets] = {}
+    for part in parts:
+        have = best.get(part.shard)
+        if have is None or (part.count() or 0) > (have.count() or 0):
+            best[part.shard] = part
+    return list(best.values())
 
 
 def _shared_edges(parts: list[Buckets]) -> set[float]:

@@ -7,13 +7,13 @@ million a counter moves in steps of ten and more.
 
 from __future__ import annotations
 
-from collector.engines.adapter import Engine, Fact, Rule
+from collector.engines.adapter import Engine, Fact, Rule, spelled
 
 _SIX_DIGITS = "Printed with six significant digits: rates of large counters are coarse."
 
 LLAMA_CPP = Engine(
     name="llama.cpp",
-    prefix="llamacpp",
+    prefixes=spelled("llamacpp"),
     rules=(
         Rule("requests_processing", "requests_running"),
         Rule("requests_deferred", "requests_waiting", note="There is no bound on this queue."),
@@ -23,9 +23,9 @@ LLAMA_CPP = Engine(
             note="Cached tokens are left out; the next row adds them, 0.3.8 does not tell. "
             + _SIX_DIGITS,
         ),
-        Rule("prompt_tokens_cached_total", "prompt_tokens_total", versions="0.3.36"),
+        Rule("prompt_tokens_cached_total", "prompt_tokens_total"),
         Rule("prompt_tokens_total", "prompt_tokens_computed_total", note=_SIX_DIGITS),
-        Rule("prompt_tokens_cached_total", "prompt_tokens_cached_total", versions="0.3.36"),
+        Rule("prompt_tokens_cached_total", "prompt_tokens_cached_total"),
         Rule("tokens_predicted_total", "generation_tokens_total", note=_SIX_DIGITS),
         Rule("prompt_seconds_total", "prefill_busy_seconds_total"),
         Rule(
@@ -43,21 +43,18 @@ LLAMA_CPP = Engine(
             "n_tokens_max",
             "sequence_tokens_max",
             across="max",
-            versions="0.3.36",
             note="Typed counter, but a high-water mark.",
         ),
-        Rule("kv_cache_usage_ratio", "kv_cache_usage_ratio", across="mean", versions="to 0.3.8"),
-        Rule("kv_cache_tokens", "kv_cache_used_tokens", versions="to 0.3.8"),
-        Rule("spec_decode_num_drafts_total", "spec_decode_drafts_total", versions="0.3.36"),
+        Rule("kv_cache_usage_ratio", "kv_cache_usage_ratio", across="mean"),
+        Rule("kv_cache_tokens", "kv_cache_used_tokens"),
+        Rule("spec_decode_num_drafts_total", "spec_decode_drafts_total"),
         Rule(
             "spec_decode_num_draft_tokens_total",
             "spec_decode_draft_tokens_total",
-            versions="0.3.36",
         ),
         Rule(
             "spec_decode_num_accepted_tokens_total",
             "spec_decode_accepted_tokens_total",
-            versions="0.3.36",
         ),
     ),
     ignored={

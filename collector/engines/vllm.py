@@ -7,10 +7,9 @@ instance is the sum over it.
 
 from __future__ import annotations
 
-from collector.engines.adapter import MODEL, PROCESS_RULES, Engine, Fact, Rule
+from collector.engines.adapter import MODEL, PROCESS_RULES, Engine, Fact, Rule, spelled
 
 _FROZEN = "Moves only on an engine step: after a mass cancel it keeps its last value."
-_OLD = "older releases"
 
 _GAUGES = (
     Rule("num_requests_running", "requests_running", note=_FROZEN),
@@ -20,7 +19,7 @@ _GAUGES = (
         "requests_waiting_by_reason",
         labels={**MODEL, "reason": "reason"},
     ),
-    Rule("num_requests_swapped", "requests_swapped", fallback=True, versions=_OLD),
+    Rule("num_requests_swapped", "requests_swapped", fallback=True),
     Rule(
         "kv_cache_usage_perc",
         "kv_cache_usage_ratio",
@@ -28,9 +27,7 @@ _GAUGES = (
         note="A ratio despite its name. Evictable cached blocks count as free: a warm prefix cache "
         "looks empty. " + _FROZEN,
     ),
-    Rule(
-        "gpu_cache_usage_perc", "kv_cache_usage_ratio", across="mean", fallback=True, versions=_OLD
-    ),
+    Rule("gpu_cache_usage_perc", "kv_cache_usage_ratio", across="mean", fallback=True),
     Rule(
         "cache_config_info",
         "kv_cache_capacity_blocks",
@@ -115,11 +112,8 @@ _COUNTERS = (
         "gpu_prefix_cache_queries_total",
         "prefix_cache_queried_tokens_total",
         fallback=True,
-        versions=_OLD,
     ),
-    Rule(
-        "gpu_prefix_cache_hits_total", "prefix_cache_hit_tokens_total", fallback=True, versions=_OLD
-    ),
+    Rule("gpu_prefix_cache_hits_total", "prefix_cache_hit_tokens_total", fallback=True),
     Rule("external_prefix_cache_queries_total", "external_prefix_cache_queried_tokens_total"),
     Rule("external_prefix_cache_hits_total", "external_prefix_cache_hit_tokens_total"),
     Rule("mm_cache_queries_total", "multimodal_cache_queried_items_total"),
@@ -148,7 +142,7 @@ _HISTOGRAMS = (
         "itl_seconds",
         note="One observation an engine output, which under speculation holds several tokens.",
     ),
-    Rule("time_per_output_token_seconds", "itl_seconds", fallback=True, versions=_OLD),
+    Rule("time_per_output_token_seconds", "itl_seconds", fallback=True),
     Rule(
         "request_time_per_output_token_seconds",
         "tpot_seconds",
@@ -175,7 +169,7 @@ _HISTOGRAMS = (
 
 VLLM = Engine(
     name="vllm",
-    prefix="vllm",
+    prefixes=spelled("vllm"),
     rules=_GAUGES + _COUNTERS + _HISTOGRAMS + PROCESS_RULES,
     ignored={
         "request_max_num_generation_tokens": "the same as request_params_max_tokens unless n > 1",

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.checks import check_scrape
-from collector.detect import engine_of, unsupported
-from collector.engines.adapter import split_name
+from collector.detect import engine_by_name, engine_of, unsupported
 from collector.engines.reader import PageReader
 from collector.engines.registry import ENGINES
 from collector.exposition import parse
@@ -281,18 +280,19 @@ def test_histograms_with_different_edges_add_at_the_edges_they_share():
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("vllm:x", ("vllm", "x")),
-        ("vllm_x", ("vllm", "x")),
-        ("ray_vllm_x", ("vllm", "x")),
-        ("llamacpp:x", ("llamacpp", "x")),
-        ("sglang:x", ("sglang", "x")),
-        ("vllmx", (None, "vllmx")),
-        ("http_vllm_x", (None, "http_vllm_x")),
+        ("vllm:x", "vllm"),
+        ("vllm_x", "vllm"),
+        ("ray_vllm_x", "vllm"),
+        ("ray_vllm:x", "vllm"),
+        ("llamacpp:x", "llama.cpp"),
+        ("vllmx", None),
+        ("http_vllm_x", None),
     ],
 )
 def test_prefixes(name, expected):
     """The engine is told by the beginning of its names."""
-    assert split_name(name) == expected
+    engine = engine_by_name(name)
+    assert (engine.name if engine else None) == expected
 
 
 def test_an_engine_is_recognised_by_its_page():
@@ -300,7 +300,6 @@ def test_an_engine_is_recognised_by_its_page():
     assert engine_of(parse(PAGES["vllm_0.32.0"])).name == "vllm"
     assert engine_of(parse(PAGES["llama_server_0.3.8_under_load"])).name == "llama.cpp"
     assert engine_of(parse("python_info 1\n")) is None
-    assert "sglang" in unsupported(parse("sglang:num_running_reqs 1\n"))
     assert "python_info" in unsupported(parse("python_info 1\n"))
 
 

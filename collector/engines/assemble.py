@@ -1,0 +1,212 @@
+"""Values and where they go -> one set of canonical samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from collector.engines.adapter import Derived, Rule
+from collector.engines.histogram import Buckets, merged
+from collector.model import HistogramSample, Sample
+from store.signals import SIGNALS
+
+Key = tuple[str, str]  # signal, labels as JSON
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a page means.
+
+    Args:
+        samples: canonical values.
+        histograms: canonical histograms.
+        unusable_count: values outside their signal's range and histograms without a count.
+        unknown_families: families of this engine that its adapter does not name, sorted.
+    """
+
+    samples: tuple[Sample, ...]
+    histograms: tuple[HistogramSample, ...]
+    unusable_count: int
+    unknown_families: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Where the value of one series goes.
+
+    Args:
+        rule: the row that says so.
+        key: signal and its labels.
+        part: "value", or "bucket", "sum", "count" of a histogram.
+        rank: of the ranks that feed a signal the lowest counts (fallbacks come later).
+        group: exposed labels without `le`: the histogram it is part of.
+        shard: the group without the labels over which one number repeats.
+        edge: upper bound of a bucket, as exposed.
+        constant: a number that stands in a label.
+    """
+
+    rule: Rule
+    key: Key
+    part: str
+    rank: int
+    group: Labels = ()
+    shard: Labels = ()
+    edge: float = math.inf
+    constant: float | None = None
+
+
+@dataclass(slots=True)
+class _Told:
+    """All values of one canonical series: (exposed value, value in our unit, shard)."""
+
+    rule: Rule
+    values: list[tuple[float, float, Labels]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What came together under one rank."""
+
+    values: dict[Key, _Told] = field(default_factory=dict)
+    histograms: dict[Key, dict[Labels, Buckets]] = field(default_factory=dict)
+
+    def signals(self) -> set[str]:
+        return {key[0] for key in (*self.values, *self.histograms)}
+
+
+def assemble(
+    values: Iterable[tuple[tuple[Cell, ...], float]],
+    derived: Sequence[Derived] = (),
+    unknown: Iterable[str] = (),
+) -> Reading:
+    """Put together what one target told at one moment; see `Resolver.assemble`."""
+    ranks: dict[int, _Sums] = {}
+    for cells, value in values:
+        for cell in cells:
+            sums = ranks.get(cell.rank)
+            if sums is None:
+                sums = ranks[cell.rank] = _Sums()
+            if cell.part == "value":
+                _add_value(sums, cell, value)
+            else:
+                _add_part(sums, cell, value)
+    samples: list[Sample] = []
+    histograms: list[HistogramSample] = []
+    unusable, fed = 0, set[str]()
+    for rank in sorted(ranks):
+        unusable += _finish(ranks[rank], fed, samples, histograms)
+        fed |= ranks[rank].signals()
+    samples += _work_out(derived, samples)
+    return Reading(tuple(samples), tuple(histograms), unusable, tuple(sorted(set(unknown))))
+
+
+def _add_value(sums: _Sums, cell: Cell, value: float) -> None:
+    told = value if cell.constant is None else cell.constant
+    if math.isnan(told) or (cell.rule.zero_is_unknown and told == 0):
+        return
+    have = sums.values.get(cell.key)
+    if have is None:
+        have = sums.values[cell.key] = _Told(cell.rule)
+    have.values.append((value, told * cell.rule.factor, cell.shard))
+
+
+def _add_part(sums: _Sums, cell: Cell, value: float) -> None:
+    groups = sums.histograms.get(cell.key)
+    if groups is None:
+        groups = sums.histograms[cell.key] = {}
+    buckets = groups.get(cell.group)
+    if buckets is None:
+        buckets = groups[cell.group] = Buckets(shard=cell.shard)
+    if cell.part == "bucket":
+        buckets.cumulative[cell.edge * cell.rule.factor] = value
+    elif cell.part == "count":
+        buckets.observation_count = value
+    else:
+        buckets.observation_sum = value * cell.rule.factor
+
+
+def _finish(
+    sums: _Sums, fed: set[str], samples: list[Sample], histograms: list[HistogramSample]
+) -> int:
+    """Add the rows of one rank for signals not fed before; gives how many were unusable."""
+    unusable = 0
+    for (signal, labels), told in sums.values.items():
+        if signal in fed:
+            continue
+        value = _together(told)
+        if SIGNALS[signal].accepts(value):
+            samples.append(Sample(signal, labels, value))
+        else:
+            unusable += 1
+    for (signal, labels), groups in sums.histograms.items():
+        if signal in fed:
+            continue
+        histogram = merged(signal, labels, groups.values())
+        if histogram is not None:
+            histograms.append(histogram)
+        else:
+            unusable += 1
+    return unusable
+
+
+def _together(told: _Told) -> float:
+    rule = told.rule
+    if rule.across == "newest":
+        return max(told.values)[1]
+    values = [value for _, value, _ in told.values]
+    if rule.max_over and len(values) > 1:
+        values = _largest(told.values)
+    if rule.across == "max":
+        return max(values)
+    total = sum(values)
+    return total / len(values) if rule.across == "mean" else total
+
+
+def _largest(told: list[tuple[float, float, Labels]]) -> list[float]:
+    """One value for each shard: ranks of one shard repeat the same number."""
+    largest: dict[Labels, float] = {}
+    for _, value, shard in told:
+        if shard not in largest or value > largest[shard]:
+            largest[shard] = value
+    return list(largest.values())
+
+
+def _work_out(derived: Sequence[Derived], samples: list[Sample]) -> list[Sample]:
+    """Signals that the page does not tell, from two that it does."""
+    if not derived:
+        return []
+    by_signal: dict[str, dict[str, float]] = {}
+    for sample in samples:
+        by_signal.setdefault(sample.signal, {})[sample.labels] = sample.value
+    made: list[Sample] = []
+    for row in derived:
+        if row.signal in by_signal:
+            continue
+        rows = _derive(row, by_signal.get(row.left, {}), by_signal.get(row.right, {}))
+        if rows:
+            by_signal[row.signal] = {sample.labels: sample.value for sample in rows}
+            made += rows
+    return made
+
+
+def _derive(row: Derived, left: dict[str, float], right: dict[str, float]) -> list[Sample]:
+    """One row for each series on the left; the only one on the right goes with all of them."""
+    made = []
+    for labels, first in left.items():
+        second = right.get(labels)
+        if second is None and len(right) == 1 and "{}" in right:
+            second = right["{}"]
+        value = None if second is None else _operate(row.operation, first, second)
+        if value is not None and SIGNALS[row.signal].accepts(value):
+            made.append(Sample(row.signal, labels, value))
+    return made
+
+
+def _operate(operation: str, left: float, right: float) -> float | None:
+    if operation == "/":
+        return left / right if right else None
+    if operation == "*":
+        return left * right
+    return left + right if operation == "+" else left - right
