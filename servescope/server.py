@@ -23,6 +23,8 @@ from servescope.runtime import Runtime
 API_ROOT = "/api/v1"
 UI_ROOT = "/ui"
 UPLOAD_PATHS = (f"{API_ROOT}/imports",)
+# Doors that bound their bodies themselves, by `servescope.api.bodies`; each adds its paths.
+BOUNDED_PATHS: tuple[str, ...] = ()
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -71,6 +73,7 @@ def create_app(
         body_max_bytes=server.body_max_bytes,
         upload_max_bytes=server.upload_max_bytes,
         upload_paths=UPLOAD_PATHS,
+        bounded_paths=BOUNDED_PATHS,
     )
     app.add_middleware(Measured, metrics=metrics, runtime=runtime)
     return app

@@ -59,6 +59,8 @@ class Guard:
         body_max_bytes: largest body.
         upload_max_bytes: largest body of the paths in `upload_paths`.
         upload_paths: paths that take uploads.
+        bounded_paths: paths whose door bounds its bodies itself (`servescope.api.bodies`), in its
+            own words and after unpacking.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Guard:
         body_max_bytes: int,
         upload_max_bytes: int,
         upload_paths: Collection[str] = (),
+        bounded_paths: Collection[str] = (),
     ) -> None:
         self._app = app
         self._hosts = frozenset(name.lower() for name in hosts)
@@ -77,6 +80,7 @@ class Guard:
         self._body_max_bytes = body_max_bytes
         self._upload_max_bytes = upload_max_bytes
         self._upload_paths = frozenset(upload_paths)
+        self._bounded_paths = frozenset(bounded_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -84,18 +88,23 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        path = scope["path"]
-        limit = self._upload_max_bytes if path in self._upload_paths else self._body_max_bytes
+        limit = self._limit(scope["path"])
         refusal = (
             self._refuse_host(headers)
             or _refuse_origin(scope["method"], headers)
-            or _refuse_length(headers, limit)
+            or (_refuse_length(headers, limit) if limit is not None else None)
         )
         outgoing = self._with_headers(send)
         if refusal is not None:
             await refusal(scope, receive, outgoing)
             return
-        await self._app(scope, _limited(receive, limit), outgoing)
+        bounded = receive if limit is None else _limited(receive, limit)
+        await self._app(scope, bounded, outgoing)
+
+    def _limit(self, path: str) -> int | None:
+        if path in self._bounded_paths:
+            return None
+        return self._upload_max_bytes if path in self._upload_paths else self._body_max_bytes
 
     def _refuse_host(self, headers: Headers) -> ASGIApp | None:
         host = headers.get("host", "")

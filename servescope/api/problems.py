@@ -26,6 +26,8 @@ STATUS_BY_CODE = {
     "writer_overloaded": 503,
     "store_locked": 503,
 }
+# A sender that is too slow gets no second try on the same connection.
+FIXED_HEADERS = {408: {"Connection": "close"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}
 SCHEMA = {
     "type": "object",
     "required": ["type", "title", "status"],
@@ -78,9 +80,9 @@ def problem(
 
 def from_error(error: ServescopeError, instance: str | None = None) -> Response:
     """The problem that one of our own errors is."""
-    status = STATUS_BY_CODE.get(error.code, 500)
+    status = getattr(error, "status", None) or STATUS_BY_CODE.get(error.code, 500)
     detail = f"{error.where}: {error.message}" if error.where else error.message
-    headers = {"Retry-After": "1"} if status == 503 else None
+    headers = FIXED_HEADERS.get(status)
     return problem(status, error.code, detail, hint=error.hint, instance=instance, headers=headers)
 
 

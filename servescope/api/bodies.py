@@ -1,0 +1,180 @@
+"""Request bodies that somebody else sends us: bounded, unpacked, and not waited for without end.
+
+A door reads its body by `read_body`. What cannot be taken is a `BodyRefused`, which the API answers
+as a problem document by itself; a door that speaks another dialect catches it and uses `status`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import ClassVar
+
+from starlette.requests import ClientDisconnect, Request
+
+from store.errors import ServescopeError
+from store.units import bytes_text
+
+Unpack = Callable[[bytes, int], bytes]
+"""Packed body, most bytes that may come out -> the body; raises BodyTooLarge or BodyUnreadable."""
+
+
+class BodyRefused(ServescopeError):
+    """A request body that is not taken; `status` is the answer's."""
+
+    code = "body"
+    status: ClassVar[int] = 400
+
+
+class BodyUnreadable(BodyRefused):
+    """It is cut off, or is not what its headers say."""
+
+    code = "body_unreadable"
+
+
+class BodySlow(BodyRefused):
+    """It did not come in time."""
+
+    code = "body_slow"
+    status = 408
+
+
+class BodyTooLarge(BodyRefused):
+    """It is larger than the door takes, as sent or after unpacking."""
+
+    code = "too_large"
+    status = 413
+
+
+class BodyUnsupported(BodyRefused):
+    """Its type or its encoding is not one of the door's."""
+
+    code = "body_unsupported"
+    status = 415
+
+
+def as_sent(body: bytes, most_bytes: int) -> bytes:
+    """The encoding `identity`."""
+    if len(body) > most_bytes:
+        raise _too_large(most_bytes)
+    return body
+
+
+def gunzip(body: bytes, most_bytes: int) -> bytes:
+    """The encoding `gzip`, one or more members; stops as soon as more than `most_bytes` come out.
+
+    Raises:
+        BodyTooLarge: more would come out.
+        BodyUnreadable: it is not gzip, damaged or cut off.
+    """
+    parts: list[bytes] = []
+    room = most_bytes
+    while body:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            part = member.decompress(body, room + 1)
+        except zlib.error as error:
+            raise BodyUnreadable(f"the body is not sound gzip: {error}") from error
+        if len(part) > room:
+            raise _too_large(most_bytes)
+        if not member.eof:
+            raise BodyUnreadable("the gzip body is cut off", hint="send it again, whole")
+        room -= len(part)
+        parts.append(part)
+        body = member.unused_data
+    return b"".join(parts)
+
+
+UNPACKERS: Mapping[str, Unpack] = MappingProxyType({"identity": as_sent, "gzip": gunzip})
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRules:
+    """What a door takes.
+
+    Attributes:
+        most_bytes: largest body, both as sent and after unpacking.
+        seconds: how long a whole body may take.
+        idle_seconds: how long the sender may be silent within it.
+        unpackers: Content-Encoding -> how it is undone; add the door's own, such as snappy.
+    """
+
+    most_bytes: int = 64 << 20
+    seconds: float = 60.0
+    idle_seconds: float = 10.0
+    unpackers: Mapping[str, Unpack] = field(default_factory=lambda: UNPACKERS)
+
+
+def media_type(request: Request) -> str:
+    """The Content-Type in lower case, without its parameters; empty when there is none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_body(request: Request, rules: BodyRules) -> bytes:
+    """The unpacked body. Unpacking happens on a worker thread.
+
+    Raises:
+        BodyRefused: with the status to answer.
+    """
+    unpack = unpacker(request, rules)
+    packed = await read_packed(request, rules)
+    if unpack is as_sent:
+        return packed
+    return await asyncio.to_thread(unpack, packed, rules.most_bytes)
+
+
+def unpacker(request: Request, rules: BodyRules) -> Unpack:
+    """How the body's Content-Encoding is undone, known before any of the body is read.
+
+    Raises:
+        BodyUnsupported: there is no way.
+    """
+    name = request.headers.get("content-encoding", "").strip().lower() or "identity"
+    unpack = rules.unpackers.get(name)
+    if unpack is None:
+        known = ", ".join(rules.unpackers)
+        raise BodyUnsupported(f"Content-Encoding '{name}' is not taken here", hint=f"send {known}")
+    return unpack
+
+
+async def read_packed(request: Request, rules: BodyRules) -> bytes:
+    """The body as it was sent; never holds more than the limit.
+
+    Raises:
+        BodyTooLarge: it says so in its length, or turns out to be.
+        BodySlow: it did not come in time.
+        BodyUnreadable: the sender went away.
+    """
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > rules.most_bytes:
+        raise _too_large(rules.most_bytes)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + rules.seconds
+    body = bytearray()
+    try:
+        async with asyncio.timeout_at(min(end, loop.time() + rules.idle_seconds)) as limit:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > rules.most_bytes:
+                    raise _too_large(rules.most_bytes)
+                limit.reschedule(min(end, loop.time() + rules.idle_seconds))
+    except TimeoutError as error:
+        raise BodySlow(
+            f"the body was not here in time ({bytes_text(len(body))} came)",
+            hint=f"it may take {rules.seconds:g} s, with no pause above {rules.idle_seconds:g} s",
+        ) from error
+    except ClientDisconnect as error:
+        raise BodyUnreadable(
+            "the sender went away within the body", hint="send it again"
+        ) from error
+    return bytes(body)
+
+
+def _too_large(most_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"the body is larger than {bytes_text(most_bytes)}, which counts after unpacking",
+        hint="send it in smaller parts",
+    )
