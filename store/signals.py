@@ -14,43 +14,11 @@ the store knows only the names on this page. Rules that hold for all of them:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from store.signal import Kind, Signal
 
-Kind = Literal["gauge", "counter", "histogram"]
+__all__ = ["ENGINE_SIGNALS", "SIGNALS", "Kind", "Signal"]
 
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """One row of the catalogue.
-
-    Args:
-        name: canonical name, unit included where there is one.
-        kind: `gauge` (now), `counter` (cumulative since the engine started) or `histogram`
-            (cumulative buckets).
-        unit: unit of a value; for a histogram the unit of what is observed.
-        meaning: one sentence for people.
-        low: smallest possible value, or observed value for a histogram; None = no lower bound.
-        high: largest possible value; None = no upper bound.
-        labels: label names a series of this signal may carry besides `model`.
-    """
-
-    name: str
-    kind: Kind
-    unit: str
-    meaning: str
-    low: float | None = 0.0
-    high: float | None = None
-    labels: tuple[str, ...] = ()
-
-    def accepts(self, value: float) -> bool:
-        """Whether `value` is a finite number inside the valid range."""
-        if value != value or value in (float("inf"), float("-inf")):
-            return False
-        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
-
-
-_CATALOGUE = (
+ENGINE_SIGNALS = (
     # What the engine is doing now.
     Signal("requests_running", "gauge", "requests", "Requests in the running batch."),
     Signal(
@@ -303,4 +271,4 @@ _CATALOGUE = (
     ),
 )
 
-SIGNALS: dict[str, Signal] = {signal.name: signal for signal in _CATALOGUE}
+SIGNALS: dict[str, Signal] = {signal.name: signal for signal in ENGINE_SIGNALS}
