@@ -1,0 +1,1 @@
+"""Prometheus remote-write: bodies, series, pages of a target, rows."""

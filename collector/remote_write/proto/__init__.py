@@ -1,0 +1,1 @@
+"""Messages of remote-write, generated from the `.proto` files beside by `make proto`."""
