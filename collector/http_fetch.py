@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import httpx2
+import h11
 
+from collector.http_access import OPEN, Access, Keyring, SecretError
+from collector.http_connection import (
+    BrokenError,
+    ConnectionPool,
+    Origin,
+    PackingError,
+    Response,
+    TooLargeError,
+    split_url,
+)
 from collector.model import Outcome
 
 # OpenMetrics is not asked for: client_python then writes `vllm_` for `vllm:` in some releases.
 METRICS_ACCEPT = "text/plain;version=0.0.4"
 _HINTS = {
-    401: "the page asks for credentials",
-    403: "the page asks for credentials",
+    401: "the page asks for credentials; are the token or password files right?",
+    403: "the page refuses these credentials",
     404: "is this the right path? llama-server needs --metrics",
     501: "is the metrics page switched on? llama-server needs --metrics",
     503: "the engine may still be loading its model",
@@ -24,7 +34,7 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole body that came with status 200."""
+    """A whole body that came with status 200; header names are in lower case."""
 
     body: bytes
     content_type: str
@@ -39,66 +49,90 @@ class Failure:
     error: str
 
 
-async def fetch(
-    client: httpx2.AsyncClient,
-    url: str,
-    *,
-    timeout_seconds: float,
-    most_bytes: int,
-    headers: Mapping[str, str],
-) -> Answer | Failure:
-    """GET `url`; gzip is unpacked here so that the size limit holds for the unpacked body."""
-    asked = {
-        "Accept-Encoding": "gzip",
-        "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_seconds:g}",
-        **headers,
-    }
-    answered = False
-    try:
-        async with (
-            asyncio.timeout(timeout_seconds),
-            client.stream("GET", url, headers=asked, timeout=timeout_seconds) as response,
-        ):
-            answered = True
-            return await _answer(response, most_bytes)
-    except (TimeoutError, httpx2.TimeoutException):
-        return Failure("timeout", f"no whole answer within {timeout_seconds:g} s")
-    except httpx2.RemoteProtocolError as why:
-        cut = "the connection broke before the end of the page" if answered else _one_line(why)
-        return Failure("truncated" if answered else "unreachable", cut)
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as why:
-        return Failure("unreachable", _one_line(why))
+class Fetcher:
+    """GET with limits, over connections that are kept, with the secrets that a target asks for.
 
+    Args:
+        headers: sent with every request.
+    """
 
-async def _answer(response: httpx2.Response, most_bytes: int) -> Answer | Failure:
-    if response.status_code != 200:
-        return _refused(response)
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", ""):
-        return Failure("not_metrics", f"cannot unpack content encoding {encoding[:40]!r}")
-    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding == "gzip" else None
-    body = bytearray()
-    received_bytes = 0
-    async for chunk in response.aiter_raw():
-        received_bytes += len(chunk)
+    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
+        self._headers = list((headers or {}).items())
+        self._pool = ConnectionPool()
+        self._keyring = Keyring()
+
+    async def get(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        most_bytes: int,
+        accept: str,
+        access: Access = OPEN,
+    ) -> Answer | Failure:
+        """GET `url`; redirects are not followed, as a token must not travel to another server.
+
+        Args:
+            url: http or https, normalised.
+            timeout_seconds: for everything, the last byte included.
+            most_bytes: largest body, counted packed and unpacked.
+            accept: the Accept header.
+            access: certificates and secrets.
+        """
         try:
-            # One byte over the limit is enough to know; a bomb is never unpacked whole.
-            body += chunk if unpack is None else unpack.decompress(chunk, most_bytes + 1)
-        except zlib.error:
-            return Failure("truncated", "the gzip body is damaged")
-        if max(len(body), received_bytes) > most_bytes:
+            async with asyncio.timeout(timeout_seconds):
+                got = await self._ask(url, timeout_seconds, most_bytes, accept, access)
+        except TimeoutError:
+            return Failure("timeout", f"no whole answer within {timeout_seconds:g} s")
+        except TooLargeError:
             return Failure("too_large", f"the page has more than {most_bytes} bytes")
-    if unpack is not None and not unpack.eof:
-        return Failure("truncated", "the gzip body ends too early")
-    return Answer(bytes(body), response.headers.get("content-type", ""), response.headers)
+        except _FAILURES as why:
+            return _failure(why)
+        if got.status != 200:
+            return _refused(got)
+        return Answer(got.body, got.headers.get("content-type", ""), got.headers)
+
+    async def aclose(self) -> None:
+        """Close the connections; safe twice and without a request."""
+        await self._pool.aclose()
+
+    async def _ask(
+        self, url: str, timeout_seconds: float, most_bytes: int, accept: str, access: Access
+    ) -> Response:
+        scheme, host, port, path, name = split_url(url)
+        secure = scheme == "https"
+        context = self._keyring.context(access) if secure else None
+        origin = Origin(host, port, context, access.server_name or None)
+        headers = [
+            ("Host", name),
+            ("Accept", accept),
+            ("Accept-Encoding", "gzip"),
+            ("User-Agent", "servescope"),
+            ("X-Prometheus-Scrape-Timeout-Seconds", f"{timeout_seconds:g}"),
+            *self._headers,
+            *self._keyring.headers(access),
+        ]
+        return await self._pool.get(origin, path, headers, most_bytes)
 
 
-def _refused(response: httpx2.Response) -> Failure:
-    status = response.status_code
-    hint = _HINTS.get(status)
-    if 300 <= status < 400:
-        hint = f"it points to {response.headers.get('location', 'nowhere')[:200]}"
-    return Failure("http_error", f"HTTP {status}" + (f": {hint}" if hint else ""))
+_FAILURES = (BrokenError, PackingError, SecretError, h11.ProtocolError, OSError, ValueError)
+
+
+def _failure(why: Exception) -> Failure:
+    if isinstance(why, PackingError):
+        return Failure("not_metrics" if "encoding" in str(why) else "truncated", str(why))
+    if isinstance(why, BrokenError) and why.answered:
+        return Failure("truncated", "the connection broke before the end of the page")
+    if isinstance(why, ssl.SSLCertVerificationError):
+        return Failure("unreachable", f"certificate not trusted: {why.verify_message}"[:200])
+    return Failure("unreachable", _one_line(why))
+
+
+def _refused(got: Response) -> Failure:
+    hint = _HINTS.get(got.status)
+    if 300 <= got.status < 400:
+        hint = f"it points to {got.headers.get('location', 'nowhere')[:200]}"
+    return Failure("http_error", f"HTTP {got.status}" + (f": {hint}" if hint else ""))
 
 
 def _one_line(why: BaseException) -> str:

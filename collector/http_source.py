@@ -8,13 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import httpx2
-
 from collector.detect import base_url, engine_of, learn, model_of, normalise_url, unsupported
 from collector.engines.adapter import Engine
 from collector.engines.reader import PageReader
 from collector.exposition import Page, SeriesCache, parse
-from collector.http_fetch import METRICS_ACCEPT, Answer, Failure, fetch
+from collector.http_access import OPEN, Access
+from collector.http_fetch import METRICS_ACCEPT, Answer, Failure, Fetcher
 from collector.model import Sample, Scrape, TargetFacts
 from collector.settings import ScrapeSettings
 from store.clock import Clock
@@ -22,9 +21,6 @@ from store.clock import Clock
 _FACT_TRIES = 3
 _FACT_SECONDS = 1.0
 _MOST_FACT_BYTES = 1_000_000
-# uvicorn (vLLM) and llama-server close a connection after five idle seconds; one that is reused at
-# that very moment looks like a dead target.
-_REUSE_SECONDS = 4.0
 
 
 class HttpCollector:
@@ -39,18 +35,22 @@ class HttpCollector:
     ) -> None:
         self.clock = clock
         self.settings = settings or ScrapeSettings()
-        self.headers = dict(headers or {})
+        self.fetcher = Fetcher(headers)
         self.cache = SeriesCache()
         self._readers: dict[str, PageReader] = {}
-        self._client: httpx2.AsyncClient | None = None
 
-    def source(self, target_id: int, url: str) -> HttpSource:
+    def source(self, target_id: int, url: str, access: Access = OPEN) -> HttpSource:
         """A source for the page at `url`.
+
+        Args:
+            target_id: which target the scrapes belong to.
+            url: as people type it.
+            access: certificates and secrets that the target asks for.
 
         Raises:
             CollectError: `url` is no address of a page.
         """
-        return HttpSource(target_id, normalise_url(url), self)
+        return HttpSource(target_id, normalise_url(url), self, access)
 
     def reader(self, engine: Engine) -> PageReader:
         """The reader of an engine's pages."""
@@ -58,45 +58,19 @@ class HttpCollector:
             self._readers[engine.name] = PageReader(engine)
         return self._readers[engine.name]
 
-    async def get(
-        self, url: str, timeout_seconds: float, accept: str, most_bytes: int
-    ) -> Answer | Failure:
-        """One bounded GET over the shared connections."""
-        return await fetch(
-            self.client(),
-            url,
-            timeout_seconds=timeout_seconds,
-            most_bytes=most_bytes,
-            headers={"Accept": accept, **self.headers},
-        )
-
-    def client(self) -> httpx2.AsyncClient:
-        """The shared connections. The first call reads the trusted certificates: 0.1 s."""
-        if self._client is None:
-            most = self.settings.most_concurrent_scrapes
-            self._client = httpx2.AsyncClient(
-                # A proxy from the environment is meant for the way out, not for engines next door.
-                trust_env=False,
-                limits=httpx2.Limits(
-                    max_connections=None,
-                    max_keepalive_connections=4 * most,
-                    keepalive_expiry=_REUSE_SECONDS,
-                ),
-            )
-        return self._client
-
     async def aclose(self) -> None:
         """Close the connections; safe twice and without a scrape."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self.fetcher.aclose()
 
 
 class HttpSource:
     """One target. Knows its engine after the first page, and asks it for version and model."""
 
-    def __init__(self, target_id: int, url: str, shared: HttpCollector) -> None:
+    def __init__(
+        self, target_id: int, url: str, shared: HttpCollector, access: Access = OPEN
+    ) -> None:
         self._target_id = target_id
+        self._access = access
         self.url = url
         self._shared = shared
         self._engine: Engine | None = None
@@ -111,10 +85,13 @@ class HttpSource:
     async def scrape(self, timeout_seconds: float) -> Scrape:
         """Ask once. Never raises for what the target does; answers within the time limit."""
         clock, settings = self._shared.clock, self._shared.settings
-        self._shared.client()
         at, start = clock.now(), clock.monotonic()
-        got = await self._shared.get(
-            self.url, timeout_seconds, METRICS_ACCEPT, settings.most_body_bytes
+        got = await self._shared.fetcher.get(
+            self.url,
+            timeout_seconds=timeout_seconds,
+            most_bytes=settings.most_body_bytes,
+            accept=METRICS_ACCEPT,
+            access=self._access,
         )
         seconds = clock.monotonic() - start
         if isinstance(got, Failure):
@@ -194,8 +171,12 @@ class HttpSource:
             left_seconds = until - self._shared.clock.monotonic()
             if base is None or left_seconds <= 0:
                 return None
-            got = await self._shared.get(
-                base + path, left_seconds, "application/json", _MOST_FACT_BYTES
+            got = await self._shared.fetcher.get(
+                base + path,
+                timeout_seconds=left_seconds,
+                most_bytes=_MOST_FACT_BYTES,
+                accept="application/json",
+                access=self._access,
             )
             try:
                 return None if isinstance(got, Failure) else json.loads(got.body)
@@ -221,7 +202,7 @@ def _not_a_page(got: Answer, page: Page, open_metrics: bool) -> Failure | None:
 
 
 def _restart_mark(engine: Engine, got: Answer) -> Sample | None:
-    told = got.headers.get(engine.restart_header) if engine.restart_header else None
+    told = got.headers.get(engine.restart_header.lower()) if engine.restart_header else None
     if told is None or not told.isdecimal() or len(told) > 18:
         return None
     return Sample("engine_start_mark", "{}", float(told))
