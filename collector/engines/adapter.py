@@ -32,8 +32,9 @@ class Rule:
         across: how series that fall together are put together. `newest` takes the series with the
             largest exposed value, for info families whose value is a time.
         factor: exposed value times this is our unit (edges and sums of a histogram too).
-        where: only series that carry these label values.
-        unless: no series that carries one of these label values.
+        where: only series that carry these label values; "" also for a label that is not there.
+        fixed: labels of ours that the row itself knows.
+        unless: no series that carries one of these label values; `veth*` is any that begins so.
         declared: only when the page gives the family this TYPE; "" = whatever it says.
         zero_is_unknown: 0 means that nobody measured.
         reads: the number is the exposed value, a number in the label `label`, or how many
@@ -58,6 +59,7 @@ class Rule:
     factor: float = 1.0
     where: tuple[tuple[str, str], ...] = ()
     unless: tuple[tuple[str, str], ...] = ()
+    fixed: tuple[tuple[str, str], ...] = ()
     declared: str = ""
     zero_is_unknown: bool = False
     reads: Reads = "value"
@@ -128,6 +130,8 @@ class Engine:
         role: engines win over gateways and those over exporters when one page feeds a signal twice.
         facts: paths to ask for version and model, with the keys to look under.
         restart_header: response header that changes when the process restarts.
+        selective: the rows name what is wanted of very many families; others are not counted as
+            unknown.
         reference: the release that the table was read in.
     """
 
@@ -140,6 +144,7 @@ class Engine:
     role: Role = "engine"
     facts: tuple[Fact, ...] = ()
     restart_header: str | None = None
+    selective: bool = False
     reference: str = ""
 
     def behind_prefix(self, name: str) -> str | None:

@@ -95,7 +95,7 @@ class Resolver:
         if name in self._by_name or name.endswith("_created"):
             return None
         for engine in self.engines:
-            bare = engine.behind_prefix(name)
+            bare = None if engine.selective else engine.behind_prefix(name)
             if bare is not None:
                 told = (family_of(bare), bare, family_of(name), name)
                 return None if any(family in engine.ignored for family in told) else told[0]
@@ -141,6 +141,7 @@ def _cell(use: _Use, labels: Mapping[str, str], declared: str) -> Cell | None:
     if not _wanted(rule, labels, declared):
         return None
     kept = {ours: labels[theirs] for theirs, ours in rule.labels.items() if labels.get(theirs)}
+    kept.update(rule.fixed)
     key = (rule.signal, json.dumps(kept, sort_keys=True, separators=(",", ":")))
     group = tuple((name, value) for name, value in labels.items() if name != "le")
     shard = tuple((name, value) for name, value in group if name not in rule.max_over)
@@ -157,10 +158,16 @@ def _cell(use: _Use, labels: Mapping[str, str], declared: str) -> Cell | None:
 
 def _wanted(rule: Rule, labels: Mapping[str, str], declared: str) -> bool:
     return (
-        all(labels.get(name) == value for name, value in rule.where)
-        and not any(labels.get(name) == value for name, value in rule.unless)
+        all(labels.get(name, "") == value for name, value in rule.where)
+        and not any(_fits(labels.get(name), pattern) for name, pattern in rule.unless)
         and (not rule.declared or rule.declared == declared)
     )
+
+
+def _fits(value: str | None, pattern: str) -> bool:
+    if value is None or not pattern.endswith("*"):
+        return value == pattern
+    return value.startswith(pattern[:-1])
 
 
 def _number(text: str | None) -> float | None:
