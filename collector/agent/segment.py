@@ -110,7 +110,7 @@ class Segment:
         self.read_offset, self.records, self.rows = self.size, 0, 0
 
     def skip_to(self, offset: int) -> None:
-        """Take everything before `offset` as delivered; an offset inside a record changes nothing."""
+        """Take everything before `offset` as delivered; an offset inside a record: nothing."""
         kept = (self.read_offset, self.records, self.rows)
         with self.path.open("rb") as file:
             while self.read_offset < min(offset, self.size):

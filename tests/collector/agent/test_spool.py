@@ -112,7 +112,7 @@ def test_a_record_keeps_its_name_over_a_restart(bench):
 
 
 def test_a_kill_at_every_byte_leaves_every_whole_record(make, tmp_path):
-    """The file is cut at each offset: whole records come out, the cut one is counted, work goes on."""
+    """Cut at each offset: whole records come out, the cut one is counted, work goes on."""
     bench = make(tmp_path / "whole")
     spool = bench.open()
     ends = []
