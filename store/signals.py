@@ -9,11 +9,13 @@ the store knows only the names on this page. Rules that hold for all of them:
   `cumulative_counts`, of the same length, the observations at or below each. Up to +Inf it is
   `observation_count`.
 * Labels are a JSON object with sorted keys, `{}` when there are none. Names in use: `model`,
-  `reason`, `finish_reason`, `source`, `position`.
+  `reason`, `finish_reason`, `source`, `position`, `queue`, `memory`, `phase`, `stage`; those of
+  devices and clusters stand in `store.device_signals`.
 """
 
 from __future__ import annotations
 
+from store.device_signals import DEVICE_SIGNALS
 from store.signal import Kind, Signal
 
 __all__ = ["ENGINE_SIGNALS", "SIGNALS", "Kind", "Signal"]
@@ -41,6 +43,82 @@ ENGINE_SIGNALS = (
     Signal("kv_cache_used_tokens", "gauge", "tokens", "Tokens held in the KV cache."),
     Signal("kv_cache_capacity_blocks", "gauge", "blocks", "KV cache blocks of the engine."),
     Signal("kv_cache_block_tokens", "gauge", "tokens", "Tokens in one KV cache block."),
+    Signal("kv_cache_used_blocks", "gauge", "blocks", "KV cache blocks in use."),
+    Signal("kv_cache_capacity_tokens", "gauge", "tokens", "Tokens that the KV cache can hold."),
+    Signal(
+        "kv_cache_evictable_tokens",
+        "gauge",
+        "tokens",
+        "Cached tokens that nobody uses; they count as free.",
+    ),
+    Signal(
+        "kv_cache_host_usage_ratio",
+        "gauge",
+        "ratio",
+        "Share of the KV cache in host memory in use.",
+        high=1.0,
+    ),
+    Signal(
+        "kv_cache_host_used_tokens", "gauge", "tokens", "Tokens in the KV cache in host memory."
+    ),
+    Signal(
+        "kv_cache_host_capacity_tokens",
+        "gauge",
+        "tokens",
+        "Tokens that the KV cache in host memory can hold.",
+    ),
+    Signal(
+        "prefix_cache_hit_ratio",
+        "gauge",
+        "ratio",
+        "Prefix cache hits as the engine tells them; the window is the engine's, so ratios of "
+        "different engines do not compare.",
+        high=1.0,
+    ),
+    Signal("requests_running_max", "gauge", "requests", "Requests that can run at once."),
+    Signal(
+        "requests_paused",
+        "gauge",
+        "requests",
+        "Requests taken out of the batch that wait to go on.",
+    ),
+    Signal(
+        "requests_waiting_disaggregated",
+        "gauge",
+        "requests",
+        "Requests between prefill and decode workers, by the queue they are in.",
+        labels=("queue",),
+    ),
+    Signal(
+        "spec_decode_acceptance_length",
+        "gauge",
+        "tokens",
+        "Tokens gained by a step of speculation, as the engine tells it.",
+    ),
+    Signal(
+        "spec_decode_acceptance_ratio",
+        "gauge",
+        "ratio",
+        "Share of proposed tokens that were accepted, as the engine tells it.",
+        high=1.0,
+    ),
+    Signal("engine_step_seconds", "gauge", "s", "Length of the engine's last step."),
+    Signal(
+        "engine_memory_bytes",
+        "gauge",
+        "bytes",
+        "Memory that the engine has taken, by kind of memory.",
+        labels=("memory",),
+    ),
+    Signal(
+        "startup_phase_seconds",
+        "gauge",
+        "s",
+        "How long a phase of the engine's start took.",
+        labels=("phase",),
+    ),
+    Signal("replicas_target", "gauge", "replicas", "Replicas that the serving layer wants."),
+    Signal("replicas_healthy", "gauge", "replicas", "Replicas that pass their health check."),
     Signal(
         "engine_awake_ratio",
         "gauge",
@@ -51,6 +129,7 @@ ENGINE_SIGNALS = (
     Signal("lora_adapters_running", "gauge", "adapters", "LoRA adapters with a running request."),
     Signal("lora_adapters_waiting", "gauge", "adapters", "LoRA adapters with a waiting request."),
     Signal("lora_adapters_max", "gauge", "adapters", "LoRA adapters that can be active at once."),
+    Signal("lora_adapters_loaded", "gauge", "adapters", "LoRA adapters in GPU memory."),
     Signal(
         "slots_busy_lifetime_mean",
         "gauge",
@@ -81,6 +160,18 @@ ENGINE_SIGNALS = (
         "gauge",
         "bytes",
         "Resident memory of the process that serves the page.",
+    ),
+    Signal(
+        "prefill_since_scrape_tokens_per_second",
+        "gauge",
+        "tokens/s",
+        "Mean since the previous scrape, whoever made it; shows whether somebody else scrapes.",
+    ),
+    Signal(
+        "decode_since_scrape_tokens_per_second",
+        "gauge",
+        "tokens/s",
+        "Mean since the previous scrape, whoever made it; shows whether somebody else scrapes.",
     ),
     # Cumulative work.
     Signal(
@@ -114,7 +205,13 @@ ENGINE_SIGNALS = (
         "generation_tokens_total",
         "counter",
         "tokens",
-        "Output tokens generated, counted as they are made.",
+        "Output tokens generated; some engines count them when a request ends.",
+    ),
+    Signal(
+        "requests_arrived_total",
+        "counter",
+        "requests",
+        "Requests that came, whatever became of them.",
     ),
     Signal(
         "requests_finished_total",
@@ -130,12 +227,25 @@ ENGINE_SIGNALS = (
         "Requests refused at admission, by the limit they met.",
         labels=("reason",),
     ),
+    Signal(
+        "requests_failed_total",
+        "counter",
+        "requests",
+        "Requests that ended in an error, by what the engine calls it.",
+        labels=("reason",),
+    ),
     Signal("requests_corrupted_total", "counter", "requests", "Requests with NaN in their logits."),
     Signal(
         "preemptions_total",
         "counter",
         "requests",
         "Running requests thrown out of the batch to be redone.",
+    ),
+    Signal(
+        "preempted_tokens_total",
+        "counter",
+        "tokens",
+        "Input and output tokens of requests thrown out of the batch.",
     ),
     Signal(
         "prefix_cache_queried_tokens_total",
@@ -148,6 +258,18 @@ ENGINE_SIGNALS = (
         "counter",
         "tokens",
         "Input tokens found in the prefix cache.",
+    ),
+    Signal(
+        "prefix_cache_hit_blocks_total",
+        "counter",
+        "blocks",
+        "KV cache blocks taken from the cache.",
+    ),
+    Signal(
+        "prefix_cache_missed_blocks_total",
+        "counter",
+        "blocks",
+        "KV cache blocks that had to be computed.",
     ),
     Signal(
         "external_prefix_cache_queried_tokens_total",
@@ -202,6 +324,29 @@ ENGINE_SIGNALS = (
         "s",
         "Time spent generating, added up over requests; outruns the clock when they overlap.",
     ),
+    Signal(
+        "request_busy_seconds_total",
+        "counter",
+        "s",
+        "Time from arrival to the end, added up over requests.",
+    ),
+    Signal(
+        "queue_busy_seconds_total", "counter", "s", "Time spent waiting, added up over requests."
+    ),
+    Signal(
+        "inference_busy_seconds_total",
+        "counter",
+        "s",
+        "Time in the model, added up over requests.",
+    ),
+    Signal(
+        "forward_busy_seconds_total",
+        "counter",
+        "s",
+        "Time the GPU spent on forward passes, by kind of pass.",
+        labels=("phase",),
+    ),
+    Signal("scheduler_idle_seconds_total", "counter", "s", "Time the scheduler had nothing to do."),
     Signal("engine_steps_total", "counter", "steps", "Forward steps of the engine."),
     Signal(
         "estimated_flops_total",
@@ -262,6 +407,31 @@ ENGINE_SIGNALS = (
         "tokens",
         "Input tokens computed per request, cache hits left out.",
     ),
+    Signal(
+        "prefill_cached_tokens", "histogram", "tokens", "Input tokens per request from a cache."
+    ),
+    Signal(
+        "validation_seconds",
+        "histogram",
+        "s",
+        "Checking and tokenising a request before it queues.",
+    ),
+    Signal(
+        "stage_seconds",
+        "histogram",
+        "s",
+        "Time of a request in one stage of the engine, stages as the engine names them.",
+        labels=("stage",),
+    ),
+    Signal(
+        "forward_seconds",
+        "histogram",
+        "s",
+        "One forward pass of a batch, by prefill or decode.",
+        labels=("phase",),
+    ),
+    Signal("batch_requests", "histogram", "requests", "Requests in one batch."),
+    Signal("replica_start_seconds", "histogram", "s", "From asking for a replica to its being up."),
     Signal("request_preemptions", "histogram", "preemptions", "How often a request was preempted."),
     Signal(
         "step_tokens",
@@ -271,4 +441,4 @@ ENGINE_SIGNALS = (
     ),
 )
 
-SIGNALS: dict[str, Signal] = {signal.name: signal for signal in ENGINE_SIGNALS}
+SIGNALS: dict[str, Signal] = {signal.name: signal for signal in (*ENGINE_SIGNALS, *DEVICE_SIGNALS)}
