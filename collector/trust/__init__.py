@@ -1,0 +1,1 @@
+"""How far each signal of each target can be trusted, worked out from one scrape after another."""
