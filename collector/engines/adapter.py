@@ -133,6 +133,7 @@ class Engine:
         selective: the rows name what is wanted of very many families; others are not counted as
             unknown.
         reference: the release that the table was read in.
+        page: where its metrics are, for people.
     """
 
     name: str
@@ -146,6 +147,7 @@ class Engine:
     restart_header: str | None = None
     selective: bool = False
     reference: str = ""
+    page: str = "/metrics"
 
     def behind_prefix(self, name: str) -> str | None:
         """The family part of one of this engine's metric names; None for another's name.
@@ -165,6 +167,11 @@ def spelled(name: str) -> tuple[str, ...]:
     (client_python 0.23 and later) and under Ray, which also puts its own name in front.
     """
     return (f"{name}:", f"{name}_", f"ray_{name}:", f"ray_{name}_")
+
+
+def left_out(why: str, *families: str) -> dict[str, str]:
+    """Families that are ignored for one reason, for `Engine.ignored`."""
+    return dict.fromkeys(families, why)
 
 
 PROCESS_RULES = (
