@@ -36,11 +36,16 @@ def add(writer: Writer, drops: Sequence[tuple[str, str, int, str]], at: datetime
         drops: door, reason, count, example (may be empty).
         at: aware UTC.
     """
+    return writer.run(lambda connection: count(connection, drops, at))
+
+
+def count(
+    connection: duckdb.DuckDBPyConnection,
+    drops: Sequence[tuple[str, str, int, str]],
+    at: datetime,
+) -> None:
+    """The same within a transaction of the writer."""
     frame = pl.DataFrame(drops, schema=_COLUMNS, orient="row")
-
-    def work(connection: duckdb.DuckDBPyConnection) -> None:
-        connection.register("incoming_drop", frame.to_arrow())
-        connection.execute(_ADD, {"at": at.replace(tzinfo=None)})
-        connection.unregister("incoming_drop")
-
-    return writer.run(work)
+    connection.register("incoming_drop", frame.to_arrow())
+    connection.execute(_ADD, {"at": at.replace(tzinfo=None)})
+    connection.unregister("incoming_drop")

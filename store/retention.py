@@ -20,6 +20,7 @@ _OLD_SAMPLES = (
     ("scrape", "scraped_at"),
     ("job_run", "started_at"),
     ("ingest_drop", "bucket_at"),
+    ("ingest_batch", "received_at"),
 )
 
 
@@ -32,6 +33,7 @@ class Deleted:
     scrape: int = 0
     job_run: int = 0
     ingest_drop: int = 0
+    ingest_batch: int = 0
     request: int = 0
     request_prefix: int = 0
     session: int = 0

@@ -18,21 +18,26 @@ def register(writer: Writer, url: str, added_at: datetime) -> Future[int]:
         url: the metrics address, already normalised.
         added_at: aware UTC.
     """
+    return writer.run(lambda connection: register_in(connection, url, added_at))
 
-    def work(connection: duckdb.DuckDBPyConnection) -> int:
-        row = connection.execute("SELECT target_id FROM target WHERE url = ?", [url]).fetchone()
-        if row is not None:
-            connection.execute("UPDATE target SET removed_at = NULL WHERE target_id = ?", [row[0]])
-            return int(row[0])
-        made = connection.execute(
-            """INSERT INTO target (target_id, url, added_at)
-            SELECT coalesce(max(target_id), 0) + 1, $url, $added_at FROM target
-            RETURNING target_id""",
-            {"url": url, "added_at": added_at.replace(tzinfo=None)},
-        ).fetchall()
-        return int(made[0][0])
 
-    return writer.run(work)
+def register_in(connection: duckdb.DuckDBPyConnection, url: str, added_at: datetime) -> int:
+    """The same within a transaction of the writer."""
+    row = connection.execute("SELECT target_id, removed_at FROM target WHERE url = ?", [url])
+    known = row.fetchone()
+    if known is not None:
+        if known[1] is not None:
+            connection.execute(
+                "UPDATE target SET removed_at = NULL WHERE target_id = ?", [known[0]]
+            )
+        return int(known[0])
+    made = connection.execute(
+        """INSERT INTO target (target_id, url, added_at)
+        SELECT coalesce(max(target_id), 0) + 1, $url, $added_at FROM target
+        RETURNING target_id""",
+        {"url": url, "added_at": added_at.replace(tzinfo=None)},
+    ).fetchall()
+    return int(made[0][0])
 
 
 def describe(
@@ -44,16 +49,25 @@ def describe(
     model: str | None = None,
 ) -> Future[None]:
     """Note what a target turned out to be; None leaves a field as it is."""
+    return writer.run(
+        lambda connection: describe_in(connection, target_id, engine, engine_version, model)
+    )
 
-    def work(connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute(
-            """UPDATE target SET engine = coalesce($engine, engine),
-            engine_version = coalesce($version, engine_version), model = coalesce($model, model)
-            WHERE target_id = $target_id""",
-            {"engine": engine, "version": engine_version, "model": model, "target_id": target_id},
-        )
 
-    return writer.run(work)
+def describe_in(
+    connection: duckdb.DuckDBPyConnection,
+    target_id: int,
+    engine: str | None,
+    engine_version: str | None,
+    model: str | None,
+) -> None:
+    """The same within a transaction of the writer."""
+    connection.execute(
+        """UPDATE target SET engine = coalesce($engine, engine),
+        engine_version = coalesce($version, engine_version), model = coalesce($model, model)
+        WHERE target_id = $target_id""",
+        {"engine": engine, "version": engine_version, "model": model, "target_id": target_id},
+    )
 
 
 def remove(writer: Writer, url: str, removed_at: datetime) -> Future[None]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import duckdb
 import polars as pl
 
-from store.append import APPENDERS
+from store.append import TABLES, appenders
 from store.clock import Clock
 from store.errors import InputError, StoreError, WriterOverloaded
 from store.settings import StoreSettings
@@ -38,6 +38,7 @@ class _Job:
     work: Callable[[Connection], Any]
     future: Future[Any]
     changes: bool
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Writer:
         self._clock = clock
         self._free_bytes = free_bytes
         self._stopped_by: str | None = None
+        self._appenders = appenders()
         self._queue: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -110,7 +112,7 @@ class Writer:
         """Queue rows for a table.
 
         Args:
-            table: a key of `store.append.APPENDERS`, which documents the columns.
+            table: one of `store.append.TABLES`; that module documents the columns.
             frame: the rows; not changed.
 
         Returns:
@@ -122,31 +124,36 @@ class Writer:
             WriterOverloaded: the queue is full; nothing was accepted.
             StoreError: the writer is closed.
         """
-        if table not in APPENDERS:
-            raise InputError(f"no rows can be appended to '{table}'", hint=", ".join(APPENDERS))
+        if table not in TABLES:
+            raise InputError(f"no rows can be appended to '{table}'", hint=", ".join(TABLES))
         future: Future[int] = Future()
         with self._lock:
             self._admit(frame.height)
             self._queue.put(_Append(table, frame, future))
         return future
 
-    def run(self, work: Callable[[Connection], T], *, changes: bool = True) -> Future[T]:
+    def run(
+        self, work: Callable[[Connection], T], *, changes: bool = True, rows: int = 0
+    ) -> Future[T]:
         """Queue a piece of work that runs on the writer thread inside one transaction.
 
         Args:
             work: gets the write connection; whatever it raises rolls the transaction back.
             changes: whether it may change what queries answer; False leaves `version` as it is.
+            rows: rows that it brings from outside; they count in the queue, and are refused like
+                those of `append` when the disk is nearly full.
 
         Returns:
             A future with its result, set after the commit.
 
         Raises:
+            WriterOverloaded: the queue is full; nothing was accepted.
             StoreError: the writer is closed.
         """
         future: Future[T] = Future()
         with self._lock:
-            self._admit(0)
-            self._queue.put(_Job(work, future, changes))
+            self._admit(rows)
+            self._queue.put(_Job(work, future, changes, rows))
         return future
 
     def version(self) -> int:
@@ -236,7 +243,9 @@ class Writer:
     def _leave(self, items: list[_Append | _Job]) -> None:
         with self._lock:
             self._queued_batches -= len(items)
-            self._queued_rows -= sum(i.frame.height for i in items if isinstance(i, _Append))
+            self._queued_rows -= sum(
+                item.frame.height if isinstance(item, _Append) else item.rows for item in items
+            )
             self._oldest = self._clock.monotonic() if self._queued_batches else None
 
     def _write(self, appends: list[_Append]) -> None:
@@ -257,16 +266,17 @@ class Writer:
             self._counts["duplicate"] += append.frame.height - rows
             append.future.set_result(rows)
 
-    @staticmethod
-    def _insert(connection: Connection, appends: list[_Append]) -> list[int]:
+    def _insert(self, connection: Connection, appends: list[_Append]) -> list[int]:
         """Rows added by each; neighbours for one table are one piece of work."""
         added: list[int] = []
         for table, group in groupby(appends, key=lambda append: append.table):
-            added += APPENDERS[table](connection, [append.frame for append in group])
+            added += self._appenders[table](connection, [append.frame for append in group])
         return added
 
     def _run(self, job: _Job) -> None:
         try:
+            if job.rows:
+                self._check_space()
             result = self._transaction(job.work)
         except Exception as error:  # noqa: BLE001 - the caller gets it through the future
             self._fail(job.future, error)
@@ -302,6 +312,7 @@ class Writer:
             )
 
     def _rollback(self) -> None:
+        self._appenders = appenders()  # what they remember of this transaction is not there
         try:
             self._connection.execute("ROLLBACK")
         except duckdb.TransactionException:

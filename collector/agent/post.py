@@ -127,7 +127,7 @@ class Poster:
             elif isinstance(event, h11.EndOfMessage):
                 return Answer(status, headers, bytes(body))
             elif isinstance(event, h11.ConnectionClosed):
-                raise EOFError("the connection was closed before the answer")
+                raise EOFError("the connection was closed before the answer")  # noqa: TRY004
 
     async def _next_event(self) -> Any:
         assert self._stream is not None  # noqa: S101 - _ask has just connected
