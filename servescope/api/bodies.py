@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar
@@ -54,6 +55,53 @@ class BodyUnsupported(BodyRefused):
 
     code = "body_unsupported"
     status = 415
+
+
+class DoorFull(BodyRefused):
+    """More is being taken in than the door holds at once; the sender may come again."""
+
+    code = "door_full"
+    status = 429
+
+
+class Room:
+    """What one door holds at the same time: requests, and bytes of their bodies as sent.
+
+    Args:
+        most_requests: requests being taken in.
+        most_bytes: bytes of bodies that are here and not done with.
+    """
+
+    def __init__(self, most_requests: int, most_bytes: int) -> None:
+        self._most_requests = most_requests
+        self._most_bytes = most_bytes
+        self.requests = 0
+        self.bytes = 0
+
+    @contextmanager
+    def entered(self) -> Iterator[Callable[[int], None]]:
+        """A place for one request; gives what is to be told of each part of its body.
+
+        Raises:
+            DoorFull: there is no place, or (told of a part) no room for so many bytes.
+        """
+        if self.requests >= self._most_requests:
+            raise _full(f"{self.requests} requests are being taken in")
+        self.requests += 1
+        held = 0
+
+        def hold(length: int) -> None:
+            nonlocal held
+            if self.bytes + length > self._most_bytes:
+                raise _full(f"{bytes_text(self.bytes)} are being taken in")
+            held += length
+            self.bytes += length
+
+        try:
+            yield hold
+        finally:
+            self.requests -= 1
+            self.bytes -= held
 
 
 def as_sent(body: bytes, most_bytes: int) -> bytes:
@@ -140,10 +188,18 @@ def unpacker(request: Request, rules: BodyRules) -> Unpack:
     return unpack
 
 
-async def read_packed(request: Request, rules: BodyRules) -> bytes:
+async def read_packed(
+    request: Request, rules: BodyRules, hold: Callable[[int], None] | None = None
+) -> bytes:
     """The body as it was sent; never holds more than the limit.
 
+    Args:
+        request: whose body.
+        rules: limits.
+        hold: told the length of each part before it is kept (`Room.entered`).
+
     Raises:
+        DoorFull: `hold` has no room.
         BodyTooLarge: it says so in its length, or turns out to be.
         BodySlow: it did not come in time.
         BodyUnreadable: the sender went away.
@@ -157,6 +213,8 @@ async def read_packed(request: Request, rules: BodyRules) -> bytes:
     try:
         async with asyncio.timeout_at(min(end, loop.time() + rules.idle_seconds)) as limit:
             async for chunk in request.stream():
+                if hold is not None:
+                    hold(len(chunk))
                 body += chunk
                 if len(body) > rules.most_bytes:
                     raise _too_large(rules.most_bytes)
@@ -171,6 +229,10 @@ async def read_packed(request: Request, rules: BodyRules) -> bytes:
             "the sender went away within the body", hint="send it again"
         ) from error
     return bytes(body)
+
+
+def _full(held: str) -> DoorFull:
+    return DoorFull(f"{held}; nothing of this one was taken", hint="send it again in a moment")
 
 
 def _too_large(most_bytes: int) -> BodyTooLarge:

@@ -18,6 +18,8 @@ from servescope.api.bodies import (
     BodySlow,
     BodyTooLarge,
     BodyUnreadable,
+    DoorFull,
+    Room,
     gunzip,
     read_body,
 )
@@ -130,6 +132,19 @@ async def test_a_sender_that_leaves_is_no_fault_of_ours():
     """A connection that breaks within the body is an unreadable body."""
     with pytest.raises(BodyUnreadable):
         await read_body(request_of([part(b"x"), {"type": "http.disconnect"}]), RULES)
+
+
+def test_a_door_holds_so_many_requests_and_bytes_at_once():
+    """What does not fit is told to come again; a place is free again when its request is done."""
+    room = Room(most_requests=2, most_bytes=100)
+    with room.entered() as hold:
+        hold(60)
+        with room.entered() as other, pytest.raises(DoorFull):
+            other(60)
+        with room.entered(), pytest.raises(DoorFull), room.entered():
+            pass
+    assert (room.requests, room.bytes) == (0, 0)
+    assert problems.from_error(DoorFull("full")).headers["retry-after"] == "1"
 
 
 def test_an_unknown_encoding_is_refused_by_name(door):
