@@ -1,0 +1,1 @@
+"""OTLP: what exporters and collectors send, as request rows and canonical samples."""
