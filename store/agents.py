@@ -11,7 +11,6 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from store.append import APPENDERS
 from store.drops import count
 from store.errors import InputError
 from store.targets import describe_in, register_in
@@ -58,7 +57,7 @@ def keep(writer: Writer, batch: AgentBatch, at: datetime) -> Future[int | None]:
 
     def work(connection: Connection) -> int | None:
         try:
-            return _keep(connection, batch, at.replace(tzinfo=None))
+            return _keep(writer, connection, batch, at.replace(tzinfo=None))
         except duckdb.DataError as error:
             text = " ".join(str(error).split())[:200]
             raise InputError(f"the rows do not fit the store: {text}") from error
@@ -66,7 +65,7 @@ def keep(writer: Writer, batch: AgentBatch, at: datetime) -> Future[int | None]:
     return writer.run(work, rows=max(batch.row_count, 1))
 
 
-def _keep(connection: Connection, batch: AgentBatch, at: datetime) -> int | None:
+def _keep(writer: Writer, connection: Connection, batch: AgentBatch, at: datetime) -> int | None:
     known = connection.execute(
         "SELECT 1 FROM ingest_batch WHERE sender = ? AND batch_id = ?",
         [batch.sender, batch.batch_id],
@@ -79,7 +78,7 @@ def _keep(connection: Connection, batch: AgentBatch, at: datetime) -> int | None
     added = 0
     for table, frame in batch.frames.items():
         if frame.height:
-            added += sum(APPENDERS[table](connection, [_with_ids(frame, ids)]))
+            added += writer.append_in(connection, table, _with_ids(frame, ids))
     for moment, drop in batch.drops:
         count(connection, [drop], moment)
     connection.execute(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import duckdb
 import polars as pl
 
+from store.append_points import PointAppender
 from store.errors import InputError
 
 Connection = duckdb.DuckDBPyConnection
@@ -188,25 +189,29 @@ def mark_dirty(connection: Connection, table: str) -> None:
     connection.execute(_MARK_DIRTY.format(table=table))
 
 
-def append_samples(connection: Connection, frame: pl.DataFrame) -> int:
+def _samples(points: PointAppender) -> Appender:
     """Gauge and counter samples; identity is (series, sampled_at)."""
-    rows = shaped(frame, SAMPLE_FRAME)
-    if not rows.height:
-        return 0
-    _require(rows, tuple(SAMPLE_FRAME))
-    _stage_series(connection, rows)
-    return _add_points(connection, "sample", "value")
+
+    def append(connection: Connection, frames: Sequence[pl.DataFrame]) -> list[int]:
+        rows = [shaped(frame, SAMPLE_FRAME) for frame in frames]
+        for frame in rows:
+            _require(frame, tuple(SAMPLE_FRAME))
+        return points.samples(connection, rows)
+
+    return append
 
 
-def append_histograms(connection: Connection, frame: pl.DataFrame) -> int:
+def _histograms(points: PointAppender) -> Appender:
     """Cumulative histogram samples; identity is (series, sampled_at)."""
-    rows = shaped(frame, HISTOGRAM_FRAME)
-    if not rows.height:
-        return 0
-    _require(rows, ("target_id", "signal", "unit", "labels", "sampled_at", "observation_count"))
-    _stage_series(connection, rows.with_columns(kind=pl.lit("histogram")))
-    columns = "observation_count, observation_sum, edges, cumulative_counts"
-    return _add_points(connection, "histogram_sample", columns)
+    needed = ("target_id", "signal", "unit", "labels", "sampled_at", "observation_count")
+
+    def append(connection: Connection, frames: Sequence[pl.DataFrame]) -> list[int]:
+        rows = [shaped(frame, HISTOGRAM_FRAME) for frame in frames]
+        for frame in rows:
+            _require(frame, needed)
+        return points.histograms(connection, rows)
+
+    return append
 
 
 def _once(
@@ -227,10 +232,8 @@ def _each(append: Callable[[Connection, pl.DataFrame], int]) -> Appender:
     return lambda connection, frames: [append(connection, frame) for frame in frames]
 
 
-APPENDERS: Mapping[str, Appender] = {
+_PLAIN: Mapping[str, Appender] = {
     "request": append_requests,
-    "sample": _each(append_samples),
-    "histogram_sample": _each(append_histograms),
     "scrape": _each(_once("scrape", SCRAPE_FRAME, ("target_id", "scraped_at"))),
     "event": _each(_once("event", EVENT_FRAME, ("event_id",))),
     "job_run": _each(_once("job_run", JOB_RUN_FRAME, ("job", "started_at"))),
@@ -244,6 +247,13 @@ APPENDERS: Mapping[str, Appender] = {
         _once("gpu_fault", GPU_FAULT_FRAME, ("node", "gpu", "started_at", "kind"), ("gpu",))
     ),
 }
+TABLES = ("sample", "histogram_sample", *_PLAIN)
+
+
+def appenders() -> Mapping[str, Appender]:
+    """Table -> what appends to it, for one connection; take new ones after a rollback."""
+    points = PointAppender()
+    return {**_PLAIN, "sample": _samples(points), "histogram_sample": _histograms(points)}
 
 
 def _require(rows: pl.DataFrame, names: tuple[str, ...]) -> None:
@@ -252,29 +262,6 @@ def _require(rows: pl.DataFrame, names: tuple[str, ...]) -> None:
             raise InputError(
                 f"column '{name}' has empty values", hint="fill it or leave the row out"
             )
-
-
-def _stage_series(connection: Connection, rows: pl.DataFrame) -> None:
-    connection.register("incoming_point", rows.to_arrow())
-    connection.execute(_ADD_SERIES)
-    connection.execute(_STAGE_POINTS)
-    connection.unregister("incoming_point")
-
-
-def _add_points(connection: Connection, table: str, columns: str) -> int:
-    low, high = connection.execute(
-        "SELECT min(sampled_at), max(sampled_at) FROM staged_point"
-    ).fetchall()[0]
-    (added,) = connection.execute(
-        f"""INSERT INTO {table} SELECT series_id, sampled_at, {columns} FROM staged_point AS p
-        WHERE NOT EXISTS (SELECT 1 FROM {table} AS t
-          WHERE t.series_id = p.series_id AND t.sampled_at = p.sampled_at
-            AND t.sampled_at BETWEEN $low AND $high)
-        QUALIFY row_number() OVER (PARTITION BY series_id, sampled_at) = 1""",
-        {"low": low, "high": high},
-    ).fetchall()[0]
-    connection.execute("DROP TABLE staged_point")
-    return int(added)
 
 
 def _add_new(
@@ -329,18 +316,3 @@ SELECT i.request_key, i.source_id, NULL, i.arrived_at, i.status::request_status,
 FROM staged_request AS i
 JOIN request_labels AS l ON {" AND ".join(f"l.{c} IS NOT DISTINCT FROM i.{c}" for c in LABEL_COLUMNS)}
 """  # noqa: E501 - one expression
-_ADD_SERIES = """
-INSERT INTO series
-SELECT (SELECT coalesce(max(series_id), 0) FROM series) + row_number() OVER (),
-       target_id, signal, kind, unit, labels::JSON
-FROM (SELECT DISTINCT target_id, signal, kind, unit, labels FROM incoming_point) AS i
-WHERE NOT EXISTS (SELECT 1 FROM series AS s WHERE s.target_id = i.target_id AND s.signal = i.signal
-  AND s.kind = i.kind AND s.labels = i.labels::JSON)
-"""
-_STAGE_POINTS = """
-CREATE OR REPLACE TEMP TABLE staged_point AS
-SELECT s.series_id, i.* EXCLUDE (target_id, signal, kind, unit, labels)
-FROM incoming_point AS i
-JOIN series AS s ON s.target_id = i.target_id AND s.signal = i.signal AND s.kind = i.kind
-  AND s.labels = i.labels::JSON
-"""

@@ -156,6 +156,16 @@ class Writer:
             self._queue.put(_Job(work, future, changes, rows))
         return future
 
+    def append_in(self, connection: Connection, table: str, frame: pl.DataFrame) -> int:
+        """Append inside a job of `run`, as a part of its transaction; gives the rows added.
+
+        Args:
+            connection: what the job was given.
+            table: one of `store.append.TABLES`.
+            frame: the rows; not changed.
+        """
+        return sum(self._appenders[table](connection, [frame]))
+
     def version(self) -> int:
         """Grows with every commit that changed rows; the age of cached views is judged by it."""
         return self._version

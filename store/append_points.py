@@ -1,0 +1,167 @@
+"""How samples and histograms enter the store: which series they belong to, and each of them once.
+
+One writer asks for the same series every five seconds, so it remembers their numbers and the newest
+point of each. A batch of newer points, which is nearly every batch, then needs no look into the
+store; everything else (a resend, a late point, a series met for the first time) is looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+Connection = duckdb.DuckDBPyConnection
+_Key = tuple[int, str, str, str]  # target, signal, kind, labels
+
+MOST_SERIES = 500_000
+_NEVER = -(2**62)
+_HISTOGRAM = ("observation_count", "observation_sum", "edges", "cumulative_counts")
+_COLUMNS = {"sample": ("value",), "histogram_sample": _HISTOGRAM}
+
+
+class PointAppender:
+    """Appends points through one connection, and remembers its series.
+
+    What it remembers holds for committed work only: after a rollback take a new one.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[_Key, int] = {}
+        self._newest: dict[int, int] = {}
+
+    def samples(self, connection: Connection, frames: Sequence[pl.DataFrame]) -> list[int]:
+        """Gauge and counter points of several batches; rows added by each."""
+        return self._append(connection, "sample", frames)
+
+    def histograms(self, connection: Connection, frames: Sequence[pl.DataFrame]) -> list[int]:
+        """Cumulative histogram points of several batches; rows added by each."""
+        named = [frame.with_columns(kind=pl.lit("histogram")) for frame in frames]
+        return self._append(connection, "histogram_sample", named)
+
+    def _append(
+        self, connection: Connection, table: str, frames: Sequence[pl.DataFrame]
+    ) -> list[int]:
+        rows = pl.concat(frames) if len(frames) > 1 else frames[0]
+        if not rows.height:
+            return [0] * len(frames)
+        ids = self._series(connection, rows)
+        times: list[int] = rows["sampled_at"].to_physical().to_list()
+        fresh, doubtful = self._sorted_out(ids, times)
+        points = rows.select("sampled_at", *_COLUMNS[table]).with_columns(
+            series_id=pl.Series(ids, dtype=pl.Int32)
+        )
+        if doubtful:
+            fresh += self._not_there(connection, table, points, doubtful)
+            fresh.sort()
+            points = points[fresh]
+        _insert(connection, table, points.to_arrow())
+        for place in fresh:
+            self._newest[ids[place]] = max(self._newest[ids[place]], times[place])
+        return _counted(fresh, [frame.height for frame in frames])
+
+    def _sorted_out(self, ids: Sequence[int], times: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Places of points that are newer than all of their series, and of the others."""
+        newest = self._newest
+        within: dict[int, int] = {}
+        fresh, doubtful = [], []
+        for place, (series_id, at) in enumerate(zip(ids, times, strict=True)):
+            last = within.get(series_id)
+            if at > (newest[series_id] if last is None else last):
+                within[series_id] = at
+                fresh.append(place)
+            else:
+                doubtful.append(place)
+        return fresh, doubtful
+
+    def _not_there(
+        self, connection: Connection, table: str, points: pl.DataFrame, places: list[int]
+    ) -> list[int]:
+        """Those of `places` whose point is neither in the table nor earlier in the batch."""
+        asked = points.with_row_index("place").select("place", "series_id", "sampled_at")
+        connection.register("asked_point", asked.to_arrow())
+        low, high = points["sampled_at"].min(), points["sampled_at"].max()
+        found = connection.execute(
+            f"""SELECT place FROM asked_point AS p SEMI JOIN {table} AS t
+            ON t.series_id = p.series_id AND t.sampled_at = p.sampled_at
+              AND t.sampled_at BETWEEN $low AND $high""",
+            {"low": low, "high": high},
+        ).fetchall()
+        connection.unregister("asked_point")
+        known = {place for (place,) in found}
+        first = asked.unique(["series_id", "sampled_at"], keep="first", maintain_order=True)
+        once = set(first["place"].to_list())
+        # A point that is fresh as well keeps its place; the same one told again is left out.
+        return [place for place in places if place in once and place not in known]
+
+    def _series(self, connection: Connection, rows: pl.DataFrame) -> list[int]:
+        """The number of each row's series; series met for the first time get one."""
+        names = ("target_id", "signal", "kind", "labels")
+        keys = list(zip(*(rows[name].to_list() for name in names), strict=True))
+        missing = {key for key in keys if key not in self._ids}
+        if len(self._ids) + len(missing) > MOST_SERIES:
+            self._ids.clear()
+            self._newest.clear()
+            missing = set(keys)
+        if missing:
+            self._learn(connection, rows)
+        return [self._ids[key] for key in keys]
+
+    def _learn(self, connection: Connection, rows: pl.DataFrame) -> None:
+        wanted = rows.select("target_id", "signal", "kind", "unit", "labels").unique()
+        connection.register("incoming_series", wanted.to_arrow())
+        (last,) = connection.execute("SELECT coalesce(max(series_id), 0) FROM series").fetchall()[0]
+        connection.execute(_ADD_SERIES)
+        found = connection.execute(_FIND_SERIES).fetchall()
+        connection.unregister("incoming_series")
+        # A series of before has no point newer than the newest of all; a new one has none at all.
+        newest = _newest_of_all(connection)
+        for number, *key in found:
+            self._ids[key[0], key[1], key[2], key[3]] = number
+            self._newest.setdefault(number, _NEVER if number > last else newest)
+
+
+def _newest_of_all(connection: Connection) -> int:
+    found = connection.execute(
+        """SELECT coalesce(max(epoch_us(newest_at)), $never) FROM (
+          SELECT max(sampled_at) AS newest_at FROM sample
+          UNION ALL SELECT max(sampled_at) FROM histogram_sample)""",
+        {"never": _NEVER},
+    ).fetchall()
+    return int(found[0][0])
+
+
+def _insert(connection: Connection, table: str, points: pa.Table) -> None:
+    if points.num_rows:
+        connection.register("incoming_point", points)
+        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_point")
+        connection.unregister("incoming_point")
+
+
+def _counted(places: Sequence[int], heights: Sequence[int]) -> list[int]:
+    """How many of `places` lie in each of the batches that stand one behind the other."""
+    if len(places) == sum(heights):
+        return list(heights)
+    counts, start = [], 0
+    for height in heights:
+        counts.append(sum(start <= place < start + height for place in places))
+        start += height
+    return counts
+
+
+_ADD_SERIES = """
+INSERT INTO series
+SELECT (SELECT coalesce(max(series_id), 0) FROM series) + row_number() OVER (),
+       target_id, signal, kind, unit, labels::JSON
+FROM (SELECT target_id, signal, kind, labels, any_value(unit) AS unit FROM incoming_series GROUP BY ALL) AS i
+WHERE NOT EXISTS (SELECT 1 FROM series AS s WHERE s.target_id = i.target_id AND s.signal = i.signal
+  AND s.kind = i.kind AND s.labels = i.labels::JSON)
+"""  # noqa: E501 - one expression
+_FIND_SERIES = """
+SELECT s.series_id, i.target_id, i.signal, i.kind, i.labels
+FROM incoming_series AS i
+JOIN series AS s ON s.target_id = i.target_id AND s.signal = i.signal AND s.kind = i.kind
+  AND s.labels = i.labels::JSON
+"""
