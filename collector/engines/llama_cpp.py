@@ -7,8 +7,9 @@ million a counter moves in steps of ten and more.
 
 from __future__ import annotations
 
-from collector.engines.adapter import Engine, Fact, Rule, spelled
+from collector.engines.adapter import Absent, Engine, Fact, Rule, spelled
 
+_NEW = "0.3.36"
 _SIX_DIGITS = "Printed with six significant digits: rates of large counters are coarse."
 
 LLAMA_CPP = Engine(
@@ -20,12 +21,17 @@ LLAMA_CPP = Engine(
         Rule(
             "prompt_tokens_total",
             "prompt_tokens_total",
-            note="Cached tokens are left out; the next row adds them, 0.3.8 does not tell. "
-            + _SIX_DIGITS,
+            formula="prompt_tokens_total + prompt_tokens_cached_total",
+            note="0.3.8 does not tell cached tokens: then they are left out. " + _SIX_DIGITS,
         ),
-        Rule("prompt_tokens_cached_total", "prompt_tokens_total"),
+        Rule(
+            "prompt_tokens_cached_total",
+            "prompt_tokens_total",
+            formula="prompt_tokens_total + prompt_tokens_cached_total",
+            since=_NEW,
+        ),
         Rule("prompt_tokens_total", "prompt_tokens_computed_total", note=_SIX_DIGITS),
-        Rule("prompt_tokens_cached_total", "prompt_tokens_cached_total"),
+        Rule("prompt_tokens_cached_total", "prompt_tokens_cached_total", since=_NEW),
         Rule("tokens_predicted_total", "generation_tokens_total", note=_SIX_DIGITS),
         Rule("prompt_seconds_total", "prefill_busy_seconds_total"),
         Rule(
@@ -43,18 +49,37 @@ LLAMA_CPP = Engine(
             "n_tokens_max",
             "sequence_tokens_max",
             across="max",
+            since=_NEW,
             note="Typed counter, but a high-water mark.",
         ),
-        Rule("kv_cache_usage_ratio", "kv_cache_usage_ratio", across="mean"),
-        Rule("kv_cache_tokens", "kv_cache_used_tokens"),
-        Rule("spec_decode_num_drafts_total", "spec_decode_drafts_total"),
-        Rule(
-            "spec_decode_num_draft_tokens_total",
-            "spec_decode_draft_tokens_total",
+        Rule("kv_cache_usage_ratio", "kv_cache_usage_ratio", across="mean", until=_NEW),
+        Rule("kv_cache_tokens", "kv_cache_used_tokens", until=_NEW),
+        *(
+            Rule(f"spec_decode_num_{what}_total", f"spec_decode_{what}_total", since=_NEW)
+            for what in ("drafts", "draft_tokens", "accepted_tokens")
         ),
-        Rule(
-            "spec_decode_num_accepted_tokens_total",
-            "spec_decode_accepted_tokens_total",
+    ),
+    absent=(
+        Absent(
+            ("kv_cache_usage_ratio", "kv_cache_used_tokens", "kv_cache_capacity_tokens"),
+            "left the page in 2025; /slots shows what each slot holds",
+        ),
+        Absent(
+            (
+                "ttft_seconds", "itl_seconds", "tpot_seconds", "e2e_seconds", "queue_seconds",
+                "prefill_seconds", "decode_seconds", "inference_seconds",
+            ),
+            "no histogram on its page; each answer carries its own timings",
+        ),
+        Absent(
+            ("requests_finished_total", "requests_failed_total", "requests_arrived_total"),
+            "requests are not counted",
+        ),
+        Absent(("requests_refused_total",), "it never refuses: beyond the slots everything waits"),
+        Absent(
+            ("engine_start_unix_seconds",),
+            "the header Process-Start-Time-Unix holds the machine's monotonic clock, which tells "
+            "a restart but not when: engine_start_mark",
         ),
     ),
     ignored={
@@ -68,4 +93,6 @@ LLAMA_CPP = Engine(
     ),
     # Called Unix time, but it is the machine's monotonic clock: it tells a restart, not when.
     restart_header="Process-Start-Time-Unix",
-)
+    reference="0.3.36 (of llama-cpp-python, as all versions here)",
+    page="/metrics with --metrics; a router needs /metrics?model=NAME",
+)  # fmt: skip

@@ -7,7 +7,16 @@ instance is the sum over it.
 
 from __future__ import annotations
 
-from collector.engines.adapter import MODEL, PROCESS_RULES, Engine, Fact, Rule, spelled
+from collector.engines.adapter import (
+    MODEL,
+    PROCESS_RULES,
+    Absent,
+    Derived,
+    Engine,
+    Fact,
+    Rule,
+    spelled,
+)
 
 _FROZEN = "Moves only on an engine step: after a mass cancel it keeps its last value."
 
@@ -19,15 +28,23 @@ _GAUGES = (
         "requests_waiting_by_reason",
         labels={**MODEL, "reason": "reason"},
     ),
-    Rule("num_requests_swapped", "requests_swapped", fallback=True),
+    Rule("num_requests_swapped", "requests_swapped", fallback=True, until="0.10"),
     Rule(
         "kv_cache_usage_perc",
         "kv_cache_usage_ratio",
         across="mean",
+        since="0.9.2",
         note="A ratio despite its name. Evictable cached blocks count as free: a warm prefix cache "
         "looks empty. " + _FROZEN,
     ),
-    Rule("gpu_cache_usage_perc", "kv_cache_usage_ratio", across="mean", fallback=True),
+    Rule(
+        "gpu_cache_usage_perc",
+        "kv_cache_usage_ratio",
+        across="mean",
+        fallback=True,
+        until="0.12",
+        became="kv_cache_usage_perc",
+    ),
     Rule(
         "cache_config_info",
         "kv_cache_capacity_blocks",
@@ -106,14 +123,18 @@ _COUNTERS = (
     ),
     Rule("corrupted_requests_total", "requests_corrupted_total"),
     Rule("num_preemptions_total", "preemptions_total"),
-    Rule("prefix_cache_queries_total", "prefix_cache_queried_tokens_total"),
-    Rule("prefix_cache_hits_total", "prefix_cache_hit_tokens_total"),
-    Rule(
-        "gpu_prefix_cache_queries_total",
-        "prefix_cache_queried_tokens_total",
-        fallback=True,
+    Rule("prefix_cache_queries_total", "prefix_cache_queried_tokens_total", since="0.9.2"),
+    Rule("prefix_cache_hits_total", "prefix_cache_hit_tokens_total", since="0.9.2"),
+    *(
+        Rule(
+            f"gpu_prefix_cache_{old}_total",
+            f"prefix_cache_{ours}_tokens_total",
+            fallback=True,
+            until="0.12",
+            became=f"prefix_cache_{old}_total",
+        )
+        for old, ours in (("queries", "queried"), ("hits", "hit"))
     ),
-    Rule("gpu_prefix_cache_hits_total", "prefix_cache_hit_tokens_total", fallback=True),
     Rule("external_prefix_cache_queries_total", "external_prefix_cache_queried_tokens_total"),
     Rule("external_prefix_cache_hits_total", "external_prefix_cache_hit_tokens_total"),
     Rule("mm_cache_queries_total", "multimodal_cache_queried_items_total"),
@@ -140,9 +161,17 @@ _HISTOGRAMS = (
     Rule(
         "inter_token_latency_seconds",
         "itl_seconds",
+        since="0.11",
         note="One observation an engine output, which under speculation holds several tokens.",
     ),
-    Rule("time_per_output_token_seconds", "itl_seconds", fallback=True),
+    Rule(
+        "time_per_output_token_seconds",
+        "itl_seconds",
+        fallback=True,
+        until="0.15",
+        became="inter_token_latency_seconds",
+        note="Hidden from 0.12 on. An interval between tokens despite its name.",
+    ),
     Rule(
         "request_time_per_output_token_seconds",
         "tpot_seconds",
@@ -154,6 +183,13 @@ _HISTOGRAMS = (
         "queue_seconds",
         note="First edge at 0.3 s. A request that fails before its first schedule can pull the "
         "sum down: no restart.",
+    ),
+    Rule(
+        "time_in_queue_requests",
+        "queue_seconds",
+        fallback=True,
+        until="0.10",
+        became="request_queue_time_seconds",
     ),
     Rule("request_prefill_time_seconds", "prefill_seconds"),
     Rule("request_decode_time_seconds", "decode_seconds"),
@@ -171,9 +207,40 @@ VLLM = Engine(
     name="vllm",
     prefixes=spelled("vllm"),
     rules=_GAUGES + _COUNTERS + _HISTOGRAMS + PROCESS_RULES,
+    derived=(
+        Derived(
+            "kv_cache_capacity_tokens", "kv_cache_capacity_blocks", "*", "kv_cache_block_tokens"
+        ),
+        Derived(
+            "kv_cache_used_tokens",
+            "kv_cache_usage_ratio",
+            "*",
+            "kv_cache_capacity_tokens",
+            note="Evictable cached blocks count as free.",
+        ),
+    ),
+    absent=(
+        Absent(
+            ("requests_arrived_total",),
+            "requests are counted when they finish, aborted ones not at all",
+        ),
+        Absent(("requests_failed_total",), "a finish reason: requests_finished_total"),
+        Absent(
+            ("prefix_cache_hit_ratio",),
+            "two counters tell more: hit over queried tokens, of any window",
+        ),
+        Absent(
+            ("prefill_busy_seconds_total", "decode_busy_seconds_total"),
+            "the sums of the histograms prefill_seconds and decode_seconds",
+        ),
+    ),
     ignored={
         "request_max_num_generation_tokens": "the same as request_params_max_tokens unless n > 1",
         "cpu_cache_usage_perc": "the swap space of old releases, long gone",
+        "cpu_prefix_cache_hit_rate": "a mean of unknown window, gone in 0.10",
+        "gpu_prefix_cache_hit_rate": "a mean of unknown window, gone in 0.10",
+        "model_forward_time_milliseconds": "of releases before 0.10",
+        "model_execute_time_milliseconds": "of releases before 0.10",
         "avg_prompt_throughput_toks_per_s": "a mean of unknown window",
         "avg_generation_throughput_toks_per_s": "a mean of unknown window",
     },
@@ -181,4 +248,5 @@ VLLM = Engine(
         Fact("/version", ("version",), "engine_version"),
         Fact("/v1/models", ("data", 0, "id"), "model"),
     ),
+    reference="0.33.0, pages of 0.32.0",
 )
