@@ -85,6 +85,11 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.workload.compare:workload_compare",
         options=("against",),
     ),
+    "trust": ViewSpec(
+        "Which signals can be trusted now, and what is wrong with the others?",
+        "analysis.trust:trust",
+        needs_now=True,
+    ),
     "admin": ViewSpec(
         "Is the data complete, and can I trust these pages?",
         "analysis.admin_view:admin",

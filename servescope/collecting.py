@@ -10,12 +10,15 @@ from collector.http_source import HttpCollector
 from collector.model import TargetFacts
 from collector.scheduler import Scheduler, SchedulerCounts
 from collector.sink import StoreSink
+from collector.trust.seeds import seeds_of
+from collector.trust.sink import GradingSink
 from servescope.config import Config
 from store import targets
 from store.clock import Clock
 from store.database import Database
 from store.errors import CollectError
 from store.queries import choices
+from store.queries.trust import current
 
 
 class TargetCollecting:
@@ -46,7 +49,11 @@ class TargetCollecting:
         known = await asyncio.to_thread(choices.targets, self._database.reader)
         self._ids = {row["url"]: row["target_id"] for row in known.to_dicts()}
         sources = [self._http.source(number, url) for url, number in self._ids.items()]
-        sink = StoreSink(self._database.writer, self._describe)
+        sink = GradingSink(
+            StoreSink(self._database.writer, self._describe),
+            self._database.writer,
+            lambda: seeds_of(current(self._database.reader, self._clock.now()).to_dicts()),
+        )
         self._scheduler = Scheduler(sources, sink, self._clock, self._config.collector)
         await self._scheduler.start()
 

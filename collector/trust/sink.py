@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from collector.trust.grades import GradeChange, TrustSettings
 
 if TYPE_CHECKING:
     import polars as pl
+
+log = logging.getLogger(__name__)
 
 # Rows that wait for a store that does not take them; beyond it the oldest are lost.
 _MOST_UNWRITTEN = 20_000
@@ -69,7 +72,12 @@ class GradingSink:
 
     async def _learn_seeds(self) -> None:
         if self._seeds is None:
-            found = await asyncio.to_thread(self._seeds_of) if self._seeds_of else {}
+            try:
+                found = await asyncio.to_thread(self._seeds_of) if self._seeds_of else {}
+            except Exception:
+                # Scrapes are worth more than a spared row: grade as if nothing had been known.
+                log.exception("grades_not_read")
+                found = {}
             self._seeds = dict(found)
 
     def _grade(self, scrape: Scrape) -> list[GradeChange]:

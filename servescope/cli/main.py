@@ -235,6 +235,18 @@ def sources(store: Store = None, config: ConfigFile = None, as_json: Json = Fals
 
 
 @app.command()
+def trust(
+    everything: Annotated[bool, typer.Option("--all", help="Signals that are well, too.")] = False,
+    model: Model = None, store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """How far each signal of each target can be trusted, with evidence and advice."""
+    from servescope.cli.trust import run_trust
+
+    params = _scope(None, None, None, model=model)
+    run_trust(params, store, config, everything=everything, as_json=as_json)
+
+
+@app.command()
 def add(
     url: Annotated[str, typer.Argument(help="URL of an engine, such as http://gpu-3:8000.")],
     store: Store = None, config: ConfigFile = None, as_json: Json = False,

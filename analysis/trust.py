@@ -1,0 +1,277 @@
+"""Which signals may be trusted now: what anyone has to ask who acts on them.
+
+A grade is given when a page comes (`collector.trust`) and holds until the next one. Here it is
+read: the grade of the target stands above those of its signals, and what nobody renews grows old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from analysis.instances import STALE_INTERVALS, USUAL_INTERVAL_SECONDS, in_scope, instance_name
+from analysis.measure import Empty, View
+from store.queries import drops as drop_queries
+from store.queries import telemetry
+from store.queries import trust as trust_queries
+from store.queries.scope import Scope
+from store.reader import Reader
+from store.signals import SIGNALS
+
+WHOLE_TARGET = ""
+# While the target is one of these, no signal of it may be used, whatever its own grade says.
+BLOCKING = frozenset({"silent", "stale", "absent", "frozen", "two_scrapers"})
+# What a signal may be for its value to be used.
+USABLE = frozenset({"fresh", "idle", "reset"})
+# The worst first, as tables list them.
+ORDER = (
+    *("silent", "impossible", "two_scrapers", "frozen", "stale", "absent", "partial", "reset"),
+    *("idle", "fresh"),
+)
+_DROPS_LOOKED_AT = timedelta(hours=24)
+_NOT_GRADED = "Nothing has graded this signal: the target has never shown it."
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """How far one signal of one target can be trusted at a moment.
+
+    Attributes:
+        target_id: which target.
+        url: its address.
+        signal: canonical name.
+        grade: the grade that counts, that of the target where it stands above.
+        is_usable: whether a decision may rest on its value.
+        is_zero_demand: whether the target answers and has nothing to do: zero, not unknown.
+        since: since when, naive UTC; None when it was never graded.
+        rates_from: no rate of this signal may reach back before it; None when any may.
+        evidence: one sentence.
+        advice: one sentence, or "".
+    """
+
+    target_id: int
+    url: str
+    signal: str
+    grade: str
+    is_usable: bool
+    is_zero_demand: bool
+    since: datetime | None
+    rates_from: datetime | None
+    evidence: str
+    advice: str
+
+
+def usable(reader: Reader, signals: Sequence[str], at: datetime) -> list[Trusted]:
+    """Each asked signal of each target with the grade that counts. Every controller asks this.
+
+    The rule: act on a value only where `is_usable`; count `is_zero_demand` as zero; treat all else
+    as unknown, never as zero, and compute no rate across `rates_from`.
+
+    Args:
+        reader: the store.
+        signals: canonical names.
+        at: aware UTC; grades that nobody renewed for three scrape intervals are stale.
+
+    Returns:
+        one entry a target and signal, by URL, in the order of `signals`.
+    """
+    targets = telemetry.targets(reader, at)
+    held = _by_target(trust_queries.current(reader, at))
+    naive = at.replace(tzinfo=None)
+    return [
+        _trusted(target, held.get(target["target_id"], {}), signal, naive)
+        for target in targets.iter_rows(named=True)
+        for signal in signals
+    ]
+
+
+def _by_target(rows: pl.DataFrame) -> dict[int, dict[str, Mapping[str, Any]]]:
+    found: dict[int, dict[str, Mapping[str, Any]]] = {}
+    for row in rows.iter_rows(named=True):
+        found.setdefault(row["target_id"], {})[row["signal"]] = row
+    return found
+
+
+def _trusted(
+    target: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]], signal: str, at: datetime
+) -> Trusted:
+    whole, own = _whole(target, held, at), held.get(signal)
+    is_reset = whole["grade"] == "reset"
+    if whole["grade"] in BLOCKING:
+        row = whole
+    elif own is None:
+        row = _row("absent", None, _NOT_GRADED)
+    elif own["grade"] == "fresh" and whole["grade"] in ("reset", "idle"):
+        row = whole
+    else:
+        row = own
+    grade = str(row["grade"])
+    return Trusted(
+        target["target_id"],
+        target["url"],
+        signal,
+        grade,
+        grade in USABLE,
+        whole["grade"] == "idle" and grade == "idle",
+        row["since"],
+        whole["since"] if is_reset else (row["since"] if grade == "reset" else None),
+        row["evidence"],
+        row["advice"] or "",
+    )
+
+
+def _whole(
+    target: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]], at: datetime
+) -> Mapping[str, Any]:
+    """The grade of the target itself, with its age taken into account."""
+    row = held.get(WHOLE_TARGET)
+    if row is None:
+        return _row("absent", None, "Nothing has come from this target yet.")
+    last = target["last_at"]
+    interval = max(target["interval_seconds"] or USUAL_INTERVAL_SECONDS, 1.0)
+    if last is None or at - last <= timedelta(seconds=STALE_INTERVALS * interval):
+        return row
+    text = f"Nobody has asked it since {last:%d %b %H:%M:%S} UTC."
+    return _row("stale", last, text, "See whether servescope or the agent in charge of it runs.")
+
+
+def _row(grade: str, since: datetime | None, evidence: str, advice: str = "") -> Mapping[str, Any]:
+    return {"grade": grade, "since": since, "evidence": evidence, "advice": advice}
+
+
+TARGETS_SCHEMA: Mapping[str, Any] = {
+    **dict.fromkeys(("url", "instance", "engine", "grade"), pl.String),
+    "since": pl.Datetime("us"),
+    **dict.fromkeys(("evidence", "advice"), pl.String),
+    **dict.fromkeys(("signals", "usable_signals"), pl.Int64),
+}
+SIGNALS_SCHEMA: Mapping[str, Any] = {
+    **dict.fromkeys(("url", "instance", "signal", "meaning", "grade"), pl.String),
+    "is_usable": pl.Boolean,
+    "since": pl.Datetime("us"),
+    **dict.fromkeys(("evidence", "advice"), pl.String),
+}
+
+
+def trust(reader: Reader, scope: Scope, *, now: datetime) -> View:
+    """Which targets and signals can be trusted now, and what to do about the others.
+
+    Of the scope only models and instances count, and the time range for the history. Frames:
+    `targets`, `signals` (worst first), `history` (changes in the range), `drops` (what doors did
+    not take in the last 24 hours).
+    """
+    held = _by_target(trust_queries.current(reader, now))
+    naive = now.replace(tzinfo=None)
+    targets: list[dict[str, Any]] = []
+    signals: list[dict[str, Any]] = []
+    for target in telemetry.targets(reader, now).iter_rows(named=True):
+        name = instance_name(target["url"])
+        if in_scope(scope, name, target["model"]):
+            own = _signal_rows(target, held.get(target["target_id"], {}), naive)
+            signals += own
+            targets.append(_target_row(target, held.get(target["target_id"], {}), own, naive))
+    frames = {
+        "targets": _worst_first(targets, TARGETS_SCHEMA, "url"),
+        "signals": _worst_first(signals, SIGNALS_SCHEMA, "url", "signal"),
+        "history": _of(trust_queries.history(reader, scope.start, scope.end), targets),
+        "drops": drop_queries.drops(reader, now - _DROPS_LOOKED_AT, now),
+    }
+    return View(
+        "trust",
+        scope,
+        frames=frames,
+        sentences=tuple(_sentences(frames["targets"], frames["signals"])),
+        empty=None if targets or frames["drops"].height else _nothing(),
+        sql={"history": trust_queries.HISTORY.strip(), "drops": drop_queries.DROPS.strip()},
+    )
+
+
+def _target_row(
+    target: Mapping[str, Any],
+    held: Mapping[str, Mapping[str, Any]],
+    own: Sequence[Mapping[str, Any]],
+    at: datetime,
+) -> dict[str, Any]:
+    whole = _whole(target, held, at)
+    return {
+        "url": target["url"],
+        "instance": instance_name(target["url"]),
+        "engine": target["engine"],
+        **{name: whole[name] for name in ("grade", "since", "evidence", "advice")},
+        "signals": len(own),
+        "usable_signals": sum(row["is_usable"] for row in own),
+    }
+
+
+def _signal_rows(
+    target: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]], at: datetime
+) -> list[dict[str, Any]]:
+    """Each signal with its own grade; whether it is usable takes the target into account."""
+    rows = []
+    for signal, own in held.items():
+        if signal == WHOLE_TARGET:
+            continue
+        counts = _trusted(target, held, signal, at)
+        known = SIGNALS.get(signal)
+        rows.append(
+            {
+                "url": target["url"],
+                "instance": instance_name(target["url"]),
+                "signal": signal,
+                "meaning": known.meaning if known else "The clock of the target.",
+                "is_usable": counts.is_usable,
+                **{name: own[name] for name in ("grade", "since", "evidence", "advice")},
+            }
+        )
+    return rows
+
+
+def _worst_first(
+    rows: Sequence[Mapping[str, Any]], schema: Mapping[str, Any], *then: str
+) -> pl.DataFrame:
+    frame = pl.DataFrame(list(rows), schema=pl.Schema(schema))
+    places = {grade: place for place, grade in enumerate(ORDER)}
+    place = pl.col("grade").replace_strict(places, default=0, return_dtype=pl.Int64)
+    return frame.sort(place, *then)
+
+
+def _of(history: pl.DataFrame, targets: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    return history.filter(pl.col("url").is_in([row["url"] for row in targets]))
+
+
+def _sentences(targets: pl.DataFrame, signals: pl.DataFrame) -> list[str]:
+    """What an operator has to know, the worst first."""
+    found = [
+        f"{row['instance']} is {_word(row['grade'])}: {row['evidence']} {row['advice'] or ''}"
+        for row in targets.iter_rows(named=True)
+        if row["grade"] not in ("fresh", "idle")
+    ]
+    troubled = signals.filter(~pl.col("grade").is_in(["fresh", "idle"]))
+    found += [
+        f"{row['instance']} {row['signal']} is {_word(row['grade'])}: {row['evidence']}"
+        f" {row['advice'] or ''}"
+        for row in troubled.iter_rows(named=True)
+    ]
+    if found:
+        return [text.strip() for text in found]
+    if targets.is_empty():
+        return []
+    idle = targets.filter(pl.col("grade") == "idle").height
+    quiet = f" {idle} of them idle: zero demand, not missing data." if idle else ""
+    return [f"All signals of {targets.height} targets can be trusted.{quiet}"]
+
+
+def _word(grade: str) -> str:
+    return {
+        "two_scrapers": "read by two scrapers",
+        "reset": "just restarted",
+    }.get(grade, grade)
+
+
+def _nothing() -> Empty:
+    text = "No target has been read yet, so nothing is graded."
+    return Empty("nothing_connected", text)

@@ -1,0 +1,53 @@
+"""Grades of signals: those in force at a moment, and how they came about."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from store.reader import Reader
+
+MOST_HISTORY = 1_000
+
+CURRENT = """
+SELECT g.target_id, t.url, t.engine, t.model, g.signal,
+       max_by(g.grade, g.graded_at) AS grade, max(g.graded_at) AS since,
+       max_by(g.evidence, g.graded_at) AS evidence,
+       arg_max_null(g.advice, g.graded_at) AS advice
+FROM signal_grade AS g JOIN target AS t USING (target_id)
+WHERE g.graded_at <= $at AND (t.removed_at IS NULL OR t.removed_at > $at)
+GROUP BY ALL ORDER BY t.url, g.signal
+"""
+
+HISTORY = """
+SELECT g.graded_at AS at, t.url, g.signal, g.grade, g.evidence, g.advice
+FROM signal_grade AS g JOIN target AS t USING (target_id)
+WHERE g.graded_at >= $start AND g.graded_at < $end AND t.removed_at IS NULL
+ORDER BY g.graded_at DESC, t.url, g.signal LIMIT $most
+"""
+
+
+def current(reader: Reader, at: datetime) -> pl.DataFrame:
+    """The grade of every signal that was ever graded, as it stood at a moment.
+
+    Args:
+        reader: the store.
+        at: aware UTC.
+
+    Returns:
+        target_id, url, engine, model, signal ("" is the target as a whole), grade, since (naive
+        UTC), evidence, advice; by URL and signal. Targets that were removed are left out.
+    """
+    return reader.frame(CURRENT, at=at.replace(tzinfo=None))
+
+
+def history(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
+    """Every change of a grade in a range of time, the newest first, at most a thousand.
+
+    Returns:
+        at (naive UTC), url, signal, grade, evidence, advice.
+    """
+    return reader.frame(
+        HISTORY, start=start.replace(tzinfo=None), end=end.replace(tzinfo=None), most=MOST_HISTORY
+    )
