@@ -70,6 +70,35 @@ VIEWS: Mapping[str, ViewSpec] = {
         options=("slo",),
         needs_slos=True,
     ),
+    "latency": ViewSpec(
+        "How long do requests take, and who is slower?",
+        "analysis.anatomy:latency",
+        options=("quantity", "by"),
+        needs_slos=True,
+    ),
+    "latency_phases": ViewSpec(
+        "Where does the time go: queue, prefill or decode?",
+        "analysis.anatomy_phases:latency_phases",
+    ),
+    "latency_tail": ViewSpec(
+        "What makes the slowest requests slow?", "analysis.anatomy_phases:latency_tail"
+    ),
+    "latency_drivers": ViewSpec(
+        "What does latency depend on?", "analysis.anatomy_drivers:latency_drivers"
+    ),
+    "latency_stragglers": ViewSpec(
+        "Which instance is slower than its peers?", "analysis.anatomy_stragglers:latency_stragglers"
+    ),
+    "latency_requests": ViewSpec(
+        "Which requests were slow?",
+        "analysis.anatomy_requests:latency_requests",
+        options=("sort", "page", "status", "over"),
+    ),
+    "latency_request": ViewSpec(
+        "Where did the time of one request go?",
+        "analysis.anatomy_requests:latency_request",
+        options=("request",),
+    ),
     "workload_arrivals": ViewSpec("What is arriving, and when?", f"{_WORKLOAD}:workload_arrivals"),
     "workload_burstiness": ViewSpec("How bursty is it?", f"{_WORKLOAD}:workload_burstiness"),
     "workload_lengths": ViewSpec("How long are the requests?", f"{_WORKLOAD}:workload_lengths"),
