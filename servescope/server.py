@@ -14,7 +14,7 @@ from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import RedirectResponse, Response
 
-from servescope.api import operations, problems, rows, status, trust, views
+from servescope.api import agents, operations, problems, rows, status, trust, views
 from servescope.api.compression import ApiCompression
 from servescope.api.guards import LOOPBACK_NAMES, Guard, content_security_policy
 from servescope.metrics import CONTENT_TYPE, Measured, ServerMetrics
@@ -89,7 +89,14 @@ by `Accept` or `?format=`. Failures are problem documents (RFC 9457).
 
 def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
     api = APIRouter(prefix=API_ROOT)
-    for router in (views.router, rows.router, operations.router, status.router, trust.router):
+    for router in (
+        views.router,
+        rows.router,
+        operations.router,
+        agents.router,
+        status.router,
+        trust.router,
+    ):
         api.include_router(router)
     app.include_router(api)
     app.include_router(status.root_router)

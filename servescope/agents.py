@@ -1,0 +1,262 @@
+"""Batches and heartbeats of agents: checked, turned into rows, kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from collector.agent.wire import Batch, GpuFault, decode
+from collector.drops import Drops
+from collector.model import Scrape
+from collector.sink import frames
+from store.agents import AgentBatch
+from store.errors import InputError
+from store.signals import SIGNALS
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MOST_TARGETS = 10_000
+# Clocks that are further apart than this make rows hard to compare; people should know.
+OFFSET_SECONDS = 1.0
+_DOOR = "agent"
+_OWN_SCHEMES = ("host://", "gpu://", "agent://")
+_UNKNOWN = "signals that this server does not know: the agent is newer"
+_OUT_OF_RANGE = "values outside the range of their signal"
+
+
+def check_name(name: str) -> str:
+    """A name that an agent may have.
+
+    Raises:
+        InputError: it cannot be one.
+    """
+    if NAME.fullmatch(name) is None:
+        raise InputError(
+            f"'{name[:100]}' cannot name an agent",
+            hint="letters, digits, dots, hyphens and underscores; set agent.name",
+        )
+    return name
+
+
+def target_url(agent: str, url: str) -> str:
+    """How a target of an agent is registered: two nodes' localhost stay apart."""
+    return url if url.startswith(_OWN_SCHEMES) else f"agent://{agent}/{url}"
+
+
+def read_batch(
+    agent: str, batch_id: str, document: bytes, drops: Drops
+) -> tuple[Batch, AgentBatch]:
+    """The rows in the unpacked body of a batch, and the scrapes they are from.
+
+    Args:
+        agent: the sender.
+        batch_id: the sender's own.
+        document: the body.
+        drops: counts values that cannot be kept.
+
+    Raises:
+        InputError: it is no batch; sending it again will not help.
+    """
+    if BATCH_ID.fullmatch(batch_id) is None:
+        raise InputError("a batch needs an id", hint="send it in the header Servescope-Batch")
+    batch = decode(document)
+    if len(batch.urls) > MOST_TARGETS:
+        raise InputError(f"more than {MOST_TARGETS} targets in one batch")
+    _check_labels(batch.scrapes)
+    told = _known_only(batch.scrapes, drops)
+    facts = {
+        scrape.target_id: (scrape.facts.engine, scrape.facts.engine_version, scrape.facts.model)
+        for scrape in told
+        if scrape.facts is not None
+    }
+    lost = [
+        (at, (f"{drop.door}:{agent}", drop.reason, drop.count, drop.example))
+        for at, drop in batch.drops
+        if drop.count > 0
+    ]
+    rows = {**frames(told), "gpu_fault": _fault_frame(batch.faults)}
+    urls = [target_url(agent, url) for url in batch.urls]
+    row_count = sum(frame.height for frame in rows.values())
+    kept = AgentBatch(agent, batch_id, urls, facts, rows, lost, row_count)
+    return replace(batch, scrapes=told), kept
+
+
+def _check_labels(scrapes: Iterable[Scrape]) -> None:
+    """Labels that are no JSON object would fail in the store, and again at every attempt."""
+    told: set[str] = set()
+    for scrape in scrapes:
+        told.update(sample.labels for sample in scrape.samples)
+        told.update(histogram.labels for histogram in scrape.histograms)
+    for labels in told:
+        try:
+            sound = isinstance(json.loads(labels), dict)
+        except (ValueError, RecursionError):
+            sound = False
+        if not sound:
+            raise InputError(f"labels that are no JSON object: {labels[:100]}")
+
+
+def _known_only(scrapes: Iterable[Scrape], drops: Drops) -> tuple[Scrape, ...]:
+    """The scrapes without values that the catalogue has no place for."""
+    lost: Counter[str] = Counter()
+    example: dict[str, str] = {}
+
+    def keeps(signal: str, *, histogram: bool, value: float | None = None) -> bool:
+        known = SIGNALS.get(signal)
+        if known is None or (known.kind == "histogram") != histogram:
+            reason = _UNKNOWN
+        elif value is not None and not known.accepts(value):
+            reason = _OUT_OF_RANGE
+        else:
+            return True
+        lost[reason] += 1
+        example.setdefault(reason, signal)
+        return False
+
+    kept = tuple(
+        replace(
+            scrape,
+            samples=tuple(
+                s for s in scrape.samples if keeps(s.signal, histogram=False, value=s.value)
+            ),
+            histograms=tuple(h for h in scrape.histograms if keeps(h.signal, histogram=True)),
+        )
+        for scrape in scrapes
+    )
+    for reason, count in lost.items():
+        drops.add(_DOOR, reason, count, example[reason])
+    return kept
+
+
+def _fault_frame(faults: Iterable[GpuFault]) -> pl.DataFrame:
+    time, text = pl.Datetime("us"), pl.String()
+    schema: dict[str, pl.DataType] = {
+        "node": text, "gpu": text, "started_at": time, "ended_at": time,
+        "kind": text, "details": text,
+    }  # fmt: skip
+    rows = [
+        (
+            *(fault.node, fault.gpu, fault.started_at.replace(tzinfo=None)),
+            fault.ended_at.replace(tzinfo=None) if fault.ended_at else None,
+            *(fault.kind, json.dumps({"text": fault.details})),
+        )
+        for fault in faults
+    ]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def heartbeat_row(name: str, told: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The row of table `agent` for a heartbeat.
+
+    Raises:
+        InputError: something is missing or is not what it should be.
+    """
+    try:
+        spool, clock = told["spool"], told["clock"]
+        return {
+            "name": name,
+            "identity": str(told["identity"])[:100],
+            "node": str(told["node"])[:200],
+            "version": str(told["version"])[:100],
+            "last_seen_at": now,
+            "started_at": datetime.fromtimestamp(float(told["started_at"]), UTC),
+            "heartbeat_seconds": float(told["heartbeat_seconds"]),
+            "clock_offset_seconds": _number(clock["offset_seconds"]),
+            "clock_error_seconds": _number(clock["error_seconds"]),
+            "waiting_batches": int(spool["records"]),
+            "waiting_rows": int(spool["rows"]),
+            "spool_bytes": int(spool["bytes"]),
+            "waiting_since": _moment(spool["oldest_at"]),
+            "dropped_rows": int(told["dropped_rows"]),
+            "details": json.dumps(told["details"]),
+        }
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
+        raise InputError(f"the heartbeat is damaged ({type(error).__name__}: {error})") from error
+
+
+def _number(told: Any) -> float | None:
+    return None if told is None else float(told)
+
+
+def _moment(told: Any) -> datetime | None:
+    return None if told is None else datetime.fromtimestamp(float(told), UTC)
+
+
+def agent_table(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """What people see of the agents: state, and why it is not `ok`."""
+    shown = [_agent_row(row, now) for row in rows.to_dicts()]
+    return pl.DataFrame(shown, schema=_SHOWN)
+
+
+_SHOWN: dict[str, pl.DataType] = {
+    **dict.fromkeys(("name", "node", "version", "state", "why"), pl.String()),
+    **dict.fromkeys(("last_seen_at", "started_at"), pl.Datetime("us")),
+    **dict.fromkeys(("last_seen_seconds", "clock_offset_seconds"), pl.Float64()),
+    **dict.fromkeys(("targets", "targets_failing"), pl.Int64()),
+    **dict.fromkeys(("waiting_batches", "waiting_rows", "spool_bytes"), pl.Int64()),
+    **dict.fromkeys(("waiting_seconds", "memory_bytes", "cpu_ratio"), pl.Float64()),
+    **dict.fromkeys(("dropped_rows", "parked_batches"), pl.Int64()),
+    "drops": pl.String(),
+}
+
+
+def _agent_row(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    at = now.replace(tzinfo=None)
+    details = json.loads(row["details"])
+    silent_seconds = (at - row["last_seen_at"]).total_seconds()
+    # Both stamps are the agent's own, so its clock's error is in neither.
+    offset = timedelta(seconds=row["clock_offset_seconds"] or 0.0)
+    since = row["waiting_since"]
+    waiting = None if since is None else max(((at + offset) - since).total_seconds(), 0.0)
+    why = _troubles(row, details, silent_seconds, waiting)
+    silent = silent_seconds > 3 * row["heartbeat_seconds"] + 5
+    drops = "; ".join(f"{count} {reason}" for reason, count in details.get("drops", {}).items())
+    return {
+        **{name: row[name] for name in _SHOWN if name in row},
+        "state": "silent" if silent else "degraded" if why else "ok",
+        "why": "; ".join(why) or None,
+        "last_seen_seconds": silent_seconds,
+        "targets": details.get("targets"),
+        "targets_failing": details.get("targets_failing"),
+        "waiting_seconds": waiting,
+        "memory_bytes": details.get("memory_bytes"),
+        "cpu_ratio": details.get("cpu_ratio"),
+        "parked_batches": details.get("parked"),
+        "drops": drops or None,
+    }
+
+
+def _troubles(
+    row: Mapping[str, Any],
+    details: Mapping[str, Any],
+    silent_seconds: float,
+    waiting_seconds: float | None,
+) -> list[str]:
+    """Each trouble in words, with what to do."""
+    told = []
+    if silent_seconds > 3 * row["heartbeat_seconds"] + 5:
+        told.append(
+            f"no word for {silent_seconds:.0f} s: is the agent running, does it reach this server?"
+        )
+    offset, error = row["clock_offset_seconds"], row["clock_error_seconds"] or 0.0
+    if offset is not None and abs(offset) > OFFSET_SECONDS + error:
+        direction = "ahead of" if offset > 0 else "behind"
+        told.append(
+            f"its clock is {abs(offset):.1f} s {direction} the server's: its rows lie at wrong"
+            " times; run a time service on both"
+        )
+    if waiting_seconds is not None and waiting_seconds > 60:
+        told.append(
+            f"{row['waiting_rows']} rows wait for up to {waiting_seconds:.0f} s"
+            f" ({details.get('problem') or 'catching up'})"
+        )
+    if row["dropped_rows"]:
+        told.append(f"{row['dropped_rows']} rows dropped since it started; see drops")
+    return told + [str(text) for text in details.get("problems", [])]

@@ -1,0 +1,102 @@
+"""The door for agents: their batches, their heartbeats, and how they stand."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Body, Depends, Header, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from collector.agent.wire import BATCH_HEADER
+from servescope import agents
+from servescope.api import negotiate
+from servescope.api.bodies import BodyRules, BodyUnsupported, media_type, read_body
+from servescope.api.parameters import FormatDep, RuntimeDep, answers, only_known
+from store import agents as agent_store
+from store.errors import InputError
+from store.queries import agents as agent_queries
+
+router = APIRouter(tags=["agents"], dependencies=[Depends(only_known)])
+
+_RULES = BodyRules(most_bytes=64 << 20)
+_TYPE = "application/vnd.servescope.batch+json"
+_AGENTS = {
+    "columns": ["name", "node", "state", "why", "waiting_rows", "dropped_rows"],
+    "rows": [
+        {
+            "name": "gpu-3", "node": "gpu-3", "state": "ok", "why": None,
+            "waiting_rows": 0, "dropped_rows": 0,
+        }
+    ],
+}  # fmt: skip
+_HEARTBEAT = {
+    "identity": "5be0c7a1f3d2e694", "node": "gpu-3", "version": "0.1.0",
+    "started_at": 1769860800.0, "heartbeat_seconds": 10.0,
+    "clock": {"offset_seconds": 0.002, "error_seconds": 0.001},
+    "spool": {"records": 0, "rows": 0, "bytes": 0, "oldest_at": None},
+    "dropped_rows": 0, "details": {"targets": 10, "targets_failing": 0},
+}  # fmt: skip
+
+
+@router.get("/agents", responses=answers(_AGENTS, tables=True))
+def get_agents(runtime: RuntimeDep, form: FormatDep) -> Response:
+    """Agents with what waits in their spools, what they dropped, and what is wrong with them."""
+    rows = agent_queries.agents(runtime.database.reader)
+    return negotiate.table(agents.agent_table(rows, runtime.clock.now()), form, name="agents")
+
+
+@router.post(
+    "/agents/{name}/batches",
+    responses=answers({"rows_added": 412, "known": False}),
+    openapi_extra={"requestBody": {"required": True, "content": {_TYPE: {}}}},
+)
+async def post_batch(
+    name: str,
+    request: Request,
+    runtime: RuntimeDep,
+    batch_id: Annotated[
+        str, Header(alias=BATCH_HEADER, description="The sender's own; sent again it adds nothing.")
+    ] = "",
+) -> Response:
+    """Keep a batch of scrapes. The answer comes when it is durable, and holds for a resend too.
+
+    400, 413, 415 and 422 mean: never send this batch again. Anything else but 2xx: send it later.
+    """
+    agents.check_name(name)
+    if media_type(request) != _TYPE:
+        raise BodyUnsupported(f"a batch has the type {_TYPE}")
+    document = await read_body(request, _RULES)
+    _, batch = await run_in_threadpool(
+        agents.read_batch, name, batch_id, document, runtime.drops
+    )  # fmt: skip
+    kept = agent_store.keep(runtime.database.writer, batch, runtime.clock.now())
+    added = await asyncio.wrap_future(kept)
+    return negotiate.document({"rows_added": added or 0, "known": added is None})
+
+
+@router.post(
+    "/agents/{name}/heartbeat", responses=answers({"server_time": "2026-01-31T12:00:00.000000Z"})
+)
+async def post_heartbeat(
+    name: str,
+    runtime: RuntimeDep,
+    heartbeat: Annotated[dict[str, object], Body(examples=[_HEARTBEAT])],
+) -> Response:
+    """Note how an agent stands; the answer holds the server's clock."""
+    now = runtime.clock.now()
+    row = agents.heartbeat_row(agents.check_name(name), heartbeat, now)
+    await asyncio.wrap_future(agent_store.report(runtime.database.writer, row))
+    answer = orjson.dumps({"server_time": now.isoformat()})
+    return Response(answer, media_type=negotiate.MEDIA_TYPES["json"])
+
+
+@router.delete("/agents/{name}", responses=answers({"name": "gpu-3"}))
+async def delete_agent(name: str, runtime: RuntimeDep) -> Response:
+    """Leave out an agent that is gone for good; what it sent stays."""
+    was_there = await asyncio.wrap_future(agent_store.forget(runtime.database.writer, name))
+    if not was_there:
+        raise InputError(f"there is no agent '{name[:100]}'", hint="see /api/v1/agents")
+    return negotiate.document({"name": name})

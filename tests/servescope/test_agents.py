@@ -1,0 +1,218 @@
+"""The door for agents keeps each batch once, refuses what cannot fit, shows how they are."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from collector.agent.wire import BATCH_HEADER, BATCH_TYPE, Batch, GpuFault, encode
+from collector.drops import Drop
+from collector.model import HistogramSample, Sample, Scrape, TargetFacts
+from store.errors import StoreError, WriterOverloaded
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+HEARTBEAT = {
+    "identity": "5be0", "node": "gpu-3", "version": "0.1.0",
+    "started_at": NOW.timestamp() - 100, "heartbeat_seconds": 10.0,
+    "clock": {"offset_seconds": 0.002, "error_seconds": 0.001},
+    "spool": {"records": 0, "rows": 0, "bytes": 0, "oldest_at": None},
+    "dropped_rows": 0, "details": {"targets": 10, "targets_failing": 0},
+}  # fmt: skip
+
+
+def scrape(number=0, **more):
+    """A good scrape of a target, each number at a moment of its own."""
+    return Scrape(
+        0,
+        NOW + timedelta(seconds=number),
+        0.01,
+        "ok",
+        samples=(Sample("requests_running", "{}", float(number)),),
+        histograms=(HistogramSample("ttft_seconds", "{}", 2.0, 0.5, (0.1, 1.0), (1.0, 2.0)),),
+        **more,
+    )
+
+
+def post(client, batch, *, batch_id="a-1", name="gpu-3", **headers):
+    body = batch if isinstance(batch, bytes) else encode(batch)
+    told = {
+        "Content-Type": BATCH_TYPE, "Content-Encoding": "gzip", BATCH_HEADER: batch_id, **headers,
+    }  # fmt: skip
+    return client.post(f"/api/v1/agents/{name}/batches", content=body, headers=told)
+
+
+def count(runtime, sql, **params):
+    return runtime.database.reader.scalar(sql, **params)
+
+
+def test_a_batch_is_kept_once(client, runtime):
+    """The rows are there when the answer is; the same batch again changes nothing and is fine."""
+    batch = Batch(("http://localhost:8000/metrics",), (scrape(0), scrape(1)))
+    first, again = post(client, batch), post(client, batch)
+    assert (first.status_code, first.json()) == (200, {"rows_added": 6, "known": False})
+    assert (again.status_code, again.json()) == (200, {"rows_added": 0, "known": True})
+    assert count(runtime, "SELECT count(*) FROM sample") == 2
+    assert count(runtime, "SELECT count(*) FROM histogram_sample") == 2
+    assert count(runtime, "SELECT count(*) FROM scrape") == 2
+    assert count(runtime, "SELECT row_count FROM ingest_batch WHERE batch_id = 'a-1'") == 6
+
+
+def test_two_nodes_localhost_stay_apart(client, runtime):
+    """The same address behind two agents is two targets; a node's own name is as it was told."""
+    batch = Batch(("http://localhost:8000/metrics", "host://n1"), (scrape(),))
+    post(client, batch, name="n1")
+    post(client, batch, name="n2")
+    told = runtime.database.reader.frame("SELECT url FROM target ORDER BY url")["url"].to_list()
+    assert told == [
+        "agent://n1/http://localhost:8000/metrics",
+        "agent://n2/http://localhost:8000/metrics",
+        "host://n1",
+    ]
+
+
+def test_what_a_target_is_comes_with_its_scrape(client, runtime):
+    """Engine, version and model are those that the agent learned."""
+    facts = TargetFacts("vllm", "0.33.0", "llama")
+    post(client, Batch(("http://a/metrics",), (scrape(facts=facts),)))
+    (row,) = runtime.database.reader.frame(
+        "SELECT engine, engine_version, model FROM target"
+    ).rows()
+    assert row == ("vllm", "0.33.0", "llama")
+
+
+def test_faults_and_drops_of_an_agent_are_rows(client, runtime):
+    """A fault of a card, and what was lost on the way, are kept with the batch and only once."""
+    fault = GpuFault("gpu-3", "1", NOW, None, "xid", "XID 79")
+    drop = (NOW, Drop("agent", "the spool was full", 12, "x"))
+    batch = Batch((), (), (fault,), (drop,))
+    post(client, batch)
+    post(client, batch)
+    assert count(runtime, "SELECT kind FROM gpu_fault") == "xid"
+    assert count(runtime, "SELECT dropped_count FROM ingest_drop") == 12
+    assert count(runtime, "SELECT door FROM ingest_drop") == "agent:gpu-3"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "says"),
+    [
+        ({"batch": b"no gzip"}, 400, "gzip"),
+        ({"Content-Type": "text/plain"}, 415, "batch"),
+        ({"batch_id": ""}, 400, "needs an id"),
+        ({"batch_id": "../x"}, 400, "needs an id"),
+        ({"name": "a b"}, 400, "cannot name an agent"),
+    ],
+)
+def test_what_will_never_fit_is_refused_for_good(client, change, status, says):
+    """The agent can tell from the status that sending it again does not help."""
+    given = {"batch": Batch((), ()), **change}
+    answer = post(client, given.pop("batch"), **given)
+    assert answer.status_code == status
+    assert says in answer.json()["detail"]
+
+
+def test_labels_that_are_no_json_are_refused_before_the_store(client):
+    """A batch that the store could never take must not come again and again."""
+    bad = replace(scrape(), samples=(Sample("requests_running", "no json", 1.0),))
+    answer = post(client, Batch(("a",), (bad,)))
+    assert answer.status_code == 400
+    assert "JSON object" in answer.json()["detail"]
+
+
+def test_values_without_a_place_are_counted_and_the_rest_is_kept(client, runtime):
+    """A newer agent's signals, and values out of range, cost only themselves."""
+    told = (
+        Sample("requests_running", "{}", 1.0),
+        Sample("requests_running", '{"model":"m"}', -1.0),
+        Sample("signal_of_next_year", "{}", 1.0),
+        Sample("ttft_seconds", "{}", 1.0),
+    )
+    answer = post(client, Batch(("a",), (replace(scrape(), samples=told),)))
+    assert answer.status_code == 200
+    assert count(runtime, "SELECT count(*) FROM sample") == 1
+    assert sum(runtime.drops.totals().values()) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(WriterOverloaded("full"), 503), (StoreError("disk"), 500)]
+)
+def test_a_store_that_cannot_asks_for_later(client, runtime, monkeypatch, error, status):
+    """Nothing was kept, and the status says: the same batch, later."""
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(runtime.database.writer, "run", refuse)
+    answer = post(client, Batch(("a",), (scrape(),)))
+    assert answer.status_code == status
+    assert status != 503 or answer.headers["Retry-After"] == "1"
+
+
+def test_a_commit_that_fails_leaves_neither_rows_nor_id(client, runtime, monkeypatch):
+    """Rows and the id of their batch are one transaction: after a fault both come again."""
+    batch = Batch(("a",), (scrape(),))
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime.database.writer, "_check_space", _no_space)
+        assert post(client, batch).status_code == 500
+    assert count(runtime, "SELECT count(*) FROM ingest_batch") == 0
+    assert post(client, batch).json() == {"rows_added": 3, "known": False}
+
+
+def _no_space():
+    raise StoreError("only 1 byte is free")
+
+
+def agents(client):
+    return {row["name"]: row for row in client.get("/api/v1/agents").json()["rows"]}
+
+
+def test_a_heartbeat_is_answered_with_the_time_and_shown(client):
+    """A healthy agent is `ok`, and there is nothing to say about it."""
+    answer = client.post("/api/v1/agents/gpu-3/heartbeat", json=HEARTBEAT)
+    assert answer.json() == {"server_time": NOW.isoformat()}
+    row = agents(client)["gpu-3"]
+    assert (row["state"], row["why"], row["targets"]) == ("ok", None, 10)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"clock": {"offset_seconds": 3600.0, "error_seconds": 0.01}}, "3600.0 s ahead of"),
+        ({"clock": {"offset_seconds": -5.0, "error_seconds": 0.01}}, "5.0 s behind"),
+        ({"dropped_rows": 7}, "7 rows dropped"),
+        (
+            {"spool": {"records": 3, "rows": 9, "bytes": 1, "oldest_at": NOW.timestamp() - 90}},
+            "9 rows wait for up to 90 s",
+        ),
+        ({"details": {"problems": ["the disk of the spool is full"]}}, "disk of the spool"),
+    ],
+)
+def test_what_is_wrong_with_an_agent_is_said(client, change, says):
+    """Clock, drops, a spool that fills: each in words that can be acted on."""
+    client.post("/api/v1/agents/gpu-3/heartbeat", json={**HEARTBEAT, **change})
+    row = agents(client)["gpu-3"]
+    assert row["state"] == "degraded"
+    assert says in row["why"]
+
+
+def test_an_agent_that_says_nothing_is_silent(client, clock):
+    """No heartbeat for a while: silent, with a question that helps."""
+    client.post("/api/v1/agents/gpu-3/heartbeat", json=HEARTBEAT)
+    clock.advance(60)
+    row = agents(client)["gpu-3"]
+    assert row["state"] == "silent"
+    assert "no word for 60 s" in row["why"]
+
+
+def test_an_agent_can_be_forgotten(client):
+    """A node that is gone for good leaves the list; an unknown one is a mistake."""
+    client.post("/api/v1/agents/gpu-3/heartbeat", json=HEARTBEAT)
+    assert client.delete("/api/v1/agents/gpu-3").status_code == 200
+    assert agents(client) == {}
+    assert client.delete("/api/v1/agents/gpu-3").status_code == 400
+
+
+def test_a_damaged_heartbeat_is_refused(client):
+    """A missing part is named."""
+    answer = client.post("/api/v1/agents/gpu-3/heartbeat", json={"identity": "x"})
+    assert answer.status_code == 400
+    assert "spool" in answer.json()["detail"]
