@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from collector.detect import base_url, engine_of, learn, model_of, normalise_url, unsupported
@@ -14,11 +15,12 @@ from collector.engines.reader import PageReader
 from collector.exposition import Page, SeriesCache, parse
 from collector.http_access import OPEN, Access
 from collector.http_fetch import METRICS_ACCEPT, Answer, Failure, Fetcher
-from collector.model import Sample, Scrape, TargetFacts
+from collector.model import PageNotes, Sample, Scrape, TargetFacts
 from collector.settings import ScrapeSettings
 from store.clock import Clock
 
 _FACT_TRIES = 3
+_MOST_NAMED = 8
 _FACT_SECONDS = 1.0
 _MOST_FACT_BYTES = 1_000_000
 
@@ -144,6 +146,12 @@ class HttpSource:
             unknown_family_count=len(reading.unknown_families),
             samples=reading.samples if mark is None else (*reading.samples, mark),
             histograms=reading.histograms,
+            notes=PageNotes(
+                reading.refused,
+                reading.parts,
+                reading.unknown_families[:_MOST_NAMED],
+                _clock_offset_seconds(got, scrape),
+            ),
         )
 
     async def _with_facts(self, scrape: Scrape, left_seconds: float) -> Scrape:
@@ -199,6 +207,16 @@ def _not_a_page(got: Answer, page: Page, open_metrics: bool) -> Failure | None:
     if not page.values:
         return Failure("not_metrics", "no sample on the page")
     return None
+
+
+def _clock_offset_seconds(got: Answer, scrape: Scrape) -> float | None:
+    """The target's clock minus ours, by the whole seconds of its `Date`."""
+    try:
+        told = parsedate_to_datetime(got.headers["date"])
+    except (KeyError, ValueError, TypeError):
+        return None
+    told = told if told.tzinfo is not None else told.replace(tzinfo=UTC)
+    return (told - scrape.at).total_seconds() - scrape.duration_seconds
 
 
 def _restart_mark(engine: Engine, got: Answer) -> Sample | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from collector.engines.adapter import Derived, Rule
 from collector.engines.histogram import Buckets, merged
-from collector.model import HistogramSample, Sample
+from collector.model import HistogramSample, Refused, Sample
 from store.signals import SIGNALS
 
 Key = tuple[str, str]  # signal, labels as JSON
 Labels = tuple[tuple[str, str], ...]
+
+# Of values that cannot be true a handful is enough to say so.
+_MOST_REFUSED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,16 @@ class Reading:
         histograms: canonical histograms.
         unusable_count: values outside their signal's range and histograms without a count.
         unknown_families: families of this engine that its adapter does not name, sorted.
+        refused: values that are not numbers or not in their signal's range, a handful.
+        parts: series that came together in each signal without labels of its own.
     """
 
     samples: tuple[Sample, ...]
     histograms: tuple[HistogramSample, ...]
     unusable_count: int
     unknown_families: tuple[str, ...]
+    refused: tuple[Refused, ...] = ()
+    parts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ class _Sums:
 
     values: dict[Key, _Told] = field(default_factory=dict)
     histograms: dict[Key, dict[Labels, Buckets]] = field(default_factory=dict)
+    blank: set[Key] = field(default_factory=set)
 
     def signals(self) -> set[str]:
         return {key[0] for key in (*self.values, *self.histograms)}
@@ -92,19 +100,27 @@ def assemble(
                 _add_value(sums, cell, value)
             else:
                 _add_part(sums, cell, value)
-    samples: list[Sample] = []
-    histograms: list[HistogramSample] = []
-    unusable, fed = 0, set[str]()
+    done = _Done()
+    fed: set[str] = set()
     for rank in sorted(ranks):
-        unusable += _finish(ranks[rank], fed, samples, histograms)
+        _finish(ranks[rank], fed, done)
         fed |= ranks[rank].signals()
-    samples += _work_out(derived, samples)
-    return Reading(tuple(samples), tuple(histograms), unusable, tuple(sorted(set(unknown))))
+    done.samples += _work_out(derived, done.samples)
+    return Reading(
+        tuple(done.samples),
+        tuple(done.histograms),
+        done.unusable,
+        tuple(sorted(set(unknown))),
+        tuple(done.refused[:_MOST_REFUSED]),
+        done.parts,
+    )
 
 
 def _add_value(sums: _Sums, cell: Cell, value: float) -> None:
     told = value if cell.constant is None else cell.constant
     if math.isnan(told) or (cell.rule.zero_is_unknown and told == 0):
+        if math.isnan(told):
+            sums.blank.add(cell.key)
         return
     have = sums.values.get(cell.key)
     if have is None:
@@ -127,28 +143,44 @@ def _add_part(sums: _Sums, cell: Cell, value: float) -> None:
         buckets.observation_sum = value * cell.rule.factor
 
 
-def _finish(
-    sums: _Sums, fed: set[str], samples: list[Sample], histograms: list[HistogramSample]
-) -> int:
-    """Add the rows of one rank for signals not fed before; gives how many were unusable."""
-    unusable = 0
+@dataclass(slots=True)
+class _Done:
+    """What a reading is made of."""
+
+    samples: list[Sample] = field(default_factory=list)
+    histograms: list[HistogramSample] = field(default_factory=list)
+    unusable: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    parts: dict[str, int] = field(default_factory=dict)
+
+    def count(self, signal: str, series: int) -> None:
+        """Note how many series came together, where all of them should."""
+        if not SIGNALS[signal].labels:
+            self.parts[signal] = self.parts.get(signal, 0) + series
+
+
+def _finish(sums: _Sums, fed: set[str], done: _Done) -> None:
+    """Add the rows of one rank for signals not fed before."""
+    done.refused += [Refused(*key, math.nan) for key in sums.blank if key not in sums.values]
     for (signal, labels), told in sums.values.items():
         if signal in fed:
             continue
         value = _together(told)
+        done.count(signal, len(told.values))
         if SIGNALS[signal].accepts(value):
-            samples.append(Sample(signal, labels, value))
+            done.samples.append(Sample(signal, labels, value))
         else:
-            unusable += 1
+            done.unusable += 1
+            done.refused.append(Refused(signal, labels, value))
     for (signal, labels), groups in sums.histograms.items():
         if signal in fed:
             continue
+        done.count(signal, len(groups))
         histogram = merged(signal, labels, groups.values())
         if histogram is not None:
-            histograms.append(histogram)
+            done.histograms.append(histogram)
         else:
-            unusable += 1
-    return unusable
+            done.unusable += 1
 
 
 def _together(told: _Told) -> float:

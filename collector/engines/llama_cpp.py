@@ -11,6 +11,7 @@ from collector.engines.adapter import Absent, Engine, Fact, Rule, spelled
 
 _NEW = "0.3.36"
 _SIX_DIGITS = "Printed with six significant digits: rates of large counters are coarse."
+_RESET = "A mean since the previous scrape, whoever made it: every scraper resets it."
 
 LLAMA_CPP = Engine(
     name="llama.cpp",
@@ -38,6 +39,10 @@ LLAMA_CPP = Engine(
             "tokens_predicted_seconds_total",
             "decode_busy_seconds_total",
             note="Added up over slots: eight busy slots add eight seconds a second.",
+        ),
+        *(
+            Rule(f"{name}_tokens_seconds", f"{stage}_since_scrape_tokens_per_second", note=_RESET)
+            for name, stage in (("prompt", "prefill"), ("predicted", "decode"))
         ),
         Rule("n_decode_total", "engine_steps_total"),
         Rule(
@@ -82,10 +87,7 @@ LLAMA_CPP = Engine(
             "a restart but not when: engine_start_mark",
         ),
     ),
-    ignored={
-        "prompt_tokens_seconds": "a mean since the previous scrape, which every scraper resets",
-        "predicted_tokens_seconds": "a mean since the previous scrape, which every scraper resets",
-    },
+    ignored={},
     facts=(
         Fact("/props", ("build_info",), "engine_version"),
         Fact("/props", ("model_alias",), "model"),

@@ -1,6 +1,7 @@
 """Engine adapters on real pages: what each page means, and the traps that pages set."""
 
 import json
+import math
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -213,11 +214,28 @@ def test_llama_cpp_busy_slots_are_a_gauge_whatever_the_page_says(version):
     assert SIGNALS["slots_busy_lifetime_mean"].kind == "gauge"
 
 
-def test_llama_cpp_means_since_the_last_scrape_are_left_out():
-    """Every scraper resets them, so nobody can use them."""
+def test_llama_cpp_means_since_the_last_scrape_are_no_throughput():
+    """Every scraper resets them: their name says so, and only the trust layer looks at them."""
     reading = read("llamacpp:predicted_tokens_seconds 193\nllamacpp:requests_deferred 1\n")
-    assert values(reading) == {("requests_waiting", "{}"): 1.0}
+    assert values(reading) == {
+        ("requests_waiting", "{}"): 1.0,
+        ("decode_since_scrape_tokens_per_second", "{}"): 193.0,
+    }
     assert reading.unknown_families == ()
+
+
+def test_a_reading_says_what_it_refused_and_how_many_series_it_put_together():
+    """Trust is graded by values that cannot be true and by ranks that are missing."""
+    page = (
+        "vllm:kv_cache_usage_perc 1.7\nvllm:num_requests_waiting NaN\n"
+        + "".join(f'vllm:num_requests_running{{engine="{n}"}} {n}\n' for n in range(4))
+    )  # fmt: skip
+    reading = read(page, "vllm")
+    told = {refused.signal: refused.value for refused in reading.refused}
+    assert told.pop("kv_cache_usage_ratio") == 1.7
+    assert math.isnan(told.pop("requests_waiting"))
+    assert told == {}
+    assert reading.parts["requests_running"] == 4
 
 
 def test_values_outside_their_range_are_counted_and_left_out():
