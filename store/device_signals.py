@@ -83,6 +83,7 @@ _GPU = _about(
     ("gpu_memory_used_bytes", "bytes", "Device memory in use."),
     ("gpu_memory_free_bytes", "bytes", "Device memory that can be had."),
     ("gpu_memory_reserved_bytes", "bytes", "Device memory that the driver keeps for itself."),
+    ("gpu_memory_allocatable_bytes", "bytes", "Device memory that programs can have, used or not."),
     ("gpu_memory_capacity_bytes", "bytes", "Device memory in all."),
     ("gpu_power_watts", "W", "Power drawn by the card."),
     ("gpu_power_limit_watts", "W", "Power that the card is held to."),
@@ -113,17 +114,22 @@ _GPU = _about(
         "Memory rows replaced after errors that were not corrected.",
     ),
     ("gpu_row_remap_failed_ratio", "ratio", "1 once a bad memory row could not be replaced."),
-    ("gpu_retired_pages_total", "pages", "Memory pages taken out of use after errors."),
+    (
+        "gpu_retired_pages_total",
+        "pages",
+        "Memory pages taken out of use after errors of each kind.",
+        ("reason",),
+    ),
     ("gpu_retired_pages_pending", "pages", "Memory pages that leave use at the next reset."),
     ("gpu_clock_limit_bits", "bits", "Why clocks are held down, as the driver's bit mask."),
-    ("gpu_power_throttled_seconds_total", "s", "Time held down by the power limit."),
-    ("gpu_thermal_throttled_seconds_total", "s", "Time held down by heat."),
-    ("gpu_reliability_throttled_seconds_total", "s", "Time held down by the voltage's safety."),
-    ("gpu_board_throttled_seconds_total", "s", "Time held down by a limit of the board."),
-    ("gpu_sync_throttled_seconds_total", "s", "Time held down to keep pace with another card."),
-    ("gpu_idle_throttled_seconds_total", "s", "Time held down for want of work: no fault."),
-    ("gpu_power_throttled_ratio", "ratio", "Share of recent time held down by the power limit."),
-    ("gpu_thermal_throttled_ratio", "ratio", "Share of recent time held down by heat."),
+    (
+        "gpu_throttled_seconds_total",
+        "s",
+        "Time with clocks held down, by cause; `idle` is want of work and no fault.",
+        ("reason",),
+    ),
+    ("gpu_throttled_ratio", "ratio", "Share of recent time with clocks held down.", ("reason",)),
+    ("gpu_healthy_ratio", "ratio", "1 while the exporter finds no fault, else 0."),
     # Links.
     ("gpu_pcie_sent_bytes_per_second", "bytes/s", "Data that the card sends over PCIe."),
     ("gpu_pcie_received_bytes_per_second", "bytes/s", "Data that the card receives over PCIe."),
@@ -139,7 +145,7 @@ _GPU = _about(
     ),
     ("gpu_link_sent_bytes_total", "bytes", "Data that the card sent over NVLink or XGMI."),
     ("gpu_link_received_bytes_total", "bytes", "Data that the card received over NVLink or XGMI."),
-    ("gpu_link_errors_total", "errors", "Errors and retries on NVLink."),
+    ("gpu_link_errors_total", "errors", "Errors and retries on NVLink, by kind.", ("reason",)),
 )
 _GPU_HOLDERS = _about(
     _HELD,
@@ -153,6 +159,7 @@ _GPU_HOLDERS = _about(
 )
 _MACHINE = _about(
     _NODE,
+    ("node_present", "nodes", "1, with the machine's name."),
     ("node_cpu_seconds_total", "s", "Processor time by what it was spent on.", ("mode",)),
     ("node_cpus", "cpus", "Logical processors of the machine."),
     ("node_load_1m", "processes", "Processes that ran or waited, mean of the last minute."),
@@ -182,7 +189,7 @@ _MACHINE = _about(
     ("node_infiniband_received_bytes_total", "bytes", "InfiniBand data in.", ("device", "port")),
     ("node_infiniband_sent_bytes_total", "bytes", "InfiniBand data out.", ("device", "port")),
     ("node_infiniband_link_downs_total", "events", "Links that went down.", ("device", "port")),
-    ("node_infiniband_symbol_errors_total", "errors", "Bad symbols.", ("device", "port")),
+    ("node_infiniband_receive_errors_total", "packets", "Broken on arrival.", ("device", "port")),
     ("node_disk_read_bytes_total", "bytes", "Data read from a disk.", ("device",)),
     ("node_disk_written_bytes_total", "bytes", "Data written to a disk.", ("device",)),
     ("node_disk_busy_seconds_total", "s", "Time in which a disk had work.", ("device",)),
@@ -190,7 +197,15 @@ _MACHINE = _about(
     ("node_filesystem_capacity_bytes", "bytes", "Size of a file system.", ("mount",)),
     ("node_filesystem_available_bytes", "bytes", "Room left on a file system.", ("mount",)),
     ("node_boot_unix_seconds", "s", "When the machine started, seconds since 1970 UTC."),
-    ("node_clock_offset_seconds", "s", "How far the machine's clock is ahead of its time source."),
+)
+_CLOCK = Signal(
+    "node_clock_offset_seconds",
+    "gauge",
+    "s",
+    "How far the machine's clock is from its time source; ahead is positive.",
+    low=-1e9,
+    high=1e9,
+    labels=_NODE,
 )
 _CONTAINERS = _about(
     _CONTAINER,
@@ -324,6 +339,7 @@ DEVICE_SIGNALS = (
     *_GPU,
     *_GPU_HOLDERS,
     *_MACHINE,
+    _CLOCK,
     *_CONTAINERS,
     *_PODS,
     *_CLUSTER,
