@@ -667,7 +667,68 @@ def admin(scope, rng, names) -> dict:
     }
 
 
+def trust(scope, rng, names) -> dict:
+    """Frames of the trust view: one target is well, one is silent, one signal froze."""
+    naive = NOW.replace(tzinfo=None)
+    urls = ["http://gpu-5:8000/metrics", "http://gpu-1:8000/metrics"]
+    signals = ["kv_cache_usage_ratio", "requests_running"]
+    said = ["Nobody answers at this address (connection refused).", "It answers with 41 signals."]
+    advice = ["Check that the process runs.", None]
+    stood = "It stands at 0.99 although nothing was generated for 95 s."
+    frames = {
+        "targets": pl.DataFrame(
+            {
+                "url": urls,
+                "instance": ["gpu-5:8000", "gpu-1:8000"],
+                "engine": ["vllm", "vllm"],
+                "grade": ["silent", "fresh"],
+                "since": [naive - timedelta(seconds=312)] * 2,
+                "evidence": said,
+                "advice": advice,
+                "signals": [41, 41],
+                "usable_signals": [0, 40],
+            }
+        ),
+        "signals": pl.DataFrame(
+            {
+                "url": [urls[1]] * 2,
+                "instance": ["gpu-1:8000"] * 2,
+                "signal": signals,
+                "meaning": ["Share of the KV cache in use.", "Requests in the running batch."],
+                "grade": ["frozen", "fresh"],
+                "is_usable": [False, True],
+                "since": [naive - timedelta(seconds=95)] * 2,
+                "evidence": [stood, "It is on the page and plausible."],
+                "advice": ["Send one request.", None],
+            }
+        ),
+        "history": pl.DataFrame(
+            {
+                "at": [naive] * 2,
+                "url": urls,
+                "signal": ["", "requests_running"],
+                "grade": ["silent", "two_scrapers"],
+                "evidence": said,
+                "advice": advice,
+            }
+        ),
+        "drops": pl.DataFrame(
+            {
+                "door": ["otlp"],
+                "reason": ["span without a name"],
+                "dropped": [7],
+                "example": ["trace 0af7"],
+                "first_at": [naive - timedelta(minutes=10)],
+                "last_at": [naive],
+            }
+        ),
+    }
+    sentences = (f"gpu-5:8000 is silent: {said[0]} {advice[0]}",)
+    return {"frames": frames, "measures": {}, "sentences": sentences}
+
+
 MAKERS = {
+    "trust": trust,
     "fleet": fleet,
     "slo_list": slo_list,
     "slo_detail": slo_detail,
