@@ -24,6 +24,7 @@ Labels = tuple[tuple[str, str], ...]
 _SUFFIXES = ("_bucket", "_sum", "_count", "_created", "_total")
 _MOST_REMEMBERED = 200_000
 _RANKS_OF_ENGINE = 16
+_NOBODY = ("", "None")  # None is how Python programs print a label that they do not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Resolver:
         self._derived = tuple(row for engine in engines for row in engine.derived)
         self._remembered: dict[tuple[str, Labels, str], tuple[Cell, ...]] = {}
         self._families: dict[str, str | None] = {}
+        self._partly_read = _partly_read(engines)
         self.typed_names = frozenset(
             name for name, uses in self._by_name.items() if any(use.rule.declared for use in uses)
         )
@@ -98,8 +100,16 @@ class Resolver:
             bare = None if engine.selective else engine.behind_prefix(name)
             if bare is not None:
                 told = (family_of(bare), bare, family_of(name), name)
-                return None if any(family in engine.ignored for family in told) else told[0]
+                known = engine.ignored.keys() | self._partly_read
+                return None if any(family in known for family in told) else told[0]
         return None
+
+
+def _partly_read(engines: Iterable[Engine]) -> frozenset[str]:
+    """Histograms of which a row reads the sum or the count only."""
+    ends = ("_sum", "_count")
+    rules = (rule for engine in engines for rule in engine.rules)
+    return frozenset(family_of(rule.family) for rule in rules if rule.family.endswith(ends))
 
 
 def family_of(name: str) -> str:
@@ -140,7 +150,11 @@ def _cell(use: _Use, labels: Mapping[str, str], declared: str) -> Cell | None:
     rule = use.rule
     if not _wanted(rule, labels, declared):
         return None
-    kept = {ours: labels[theirs] for theirs, ours in rule.labels.items() if labels.get(theirs)}
+    kept = {
+        ours: labels[theirs]
+        for theirs, ours in rule.labels.items()
+        if labels.get(theirs, "") not in _NOBODY
+    }
     kept.update(rule.fixed)
     key = (rule.signal, json.dumps(kept, sort_keys=True, separators=(",", ":")))
     group = tuple((name, value) for name, value in labels.items() if name != "le")

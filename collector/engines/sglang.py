@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from collector.engines.adapter import (
     MODEL,
-    PROCESS_RULES,
     Absent,
     Derived,
     Engine,
@@ -197,7 +196,7 @@ _TOKENIZER = (
 SGLANG = Engine(
     name="sglang",
     prefixes=spelled("sglang"),
-    rules=_SCHEDULER + _TOKENIZER + PROCESS_RULES,
+    rules=_SCHEDULER + _TOKENIZER,
     derived=(
         Derived(
             "kv_cache_host_usage_ratio",
@@ -210,6 +209,10 @@ SGLANG = Engine(
         Absent(
             ("prefill_seconds", "decode_seconds", "inference_seconds"),
             "split by the engine's own stages instead: stage_seconds",
+        ),
+        Absent(
+            ("engine_start_unix_seconds", "process_memory_bytes", "process_cpu_seconds_total"),
+            "several processes write one page, which then has no process metrics",
         ),
         Absent(("requests_refused_total",), "refusals are answered, not counted"),
         Absent(("requests_arrived_total",), "requests are counted when they finish"),

@@ -112,7 +112,7 @@ TGI = Engine(
             "parts of a batch that no page shows",
             "batch_concat", "batch_concat_duration", "batch_decode_duration",
             "batch_filter_duration", "batch_inference_duration", "batch_inference_failure",
-            "batch_inference_success", "request_skipped_tokens", "batch_total_tokens",
+            "batch_inference_success", "batch_total_tokens",
         )
     },
     facts=(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collector.engines.adapter import (
     MODEL,
-    PROCESS_RULES,
     Absent,
     Derived,
     Engine,
@@ -83,7 +82,6 @@ TRTLLM = Engine(
         Rule("request_decode_time_seconds", "decode_seconds"),
         Rule("request_inference_time_seconds", "inference_seconds"),
         Rule("prompt_cached_tokens_per_request", "prefill_cached_tokens"),
-        *PROCESS_RULES,
     ),
     derived=(
         Derived(
@@ -105,6 +103,10 @@ TRTLLM = Engine(
         ),
     ),
     absent=(
+        Absent(
+            ("engine_start_unix_seconds", "process_memory_bytes", "process_cpu_seconds_total"),
+            "several processes write one page, which then has no process metrics",
+        ),
         Absent(("itl_seconds",), "no such family; tpot_seconds is the mean of a request"),
         Absent(("input_tokens", "output_tokens"), "lengths are told as totals only"),
         Absent(("requests_refused_total",), "refusals are errors by HTTP code"),

@@ -1,0 +1,132 @@
+"""Which engine tells which signal: exact, derived or absent, worked out from the adapter rows.
+
+The reference page `docs/signals.md` and the coverage table of Admin come from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from collector.engines.adapter import Derived, Engine, Rule
+from collector.engines.versions import in_range
+
+State = Literal["exact", "derived", "absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """One engine, one signal.
+
+    Args:
+        engine: name of the engine.
+        signal: name in `store.signals`.
+        state: `exact` (exposed as such, units apart), `derived` (by `formula`) or `absent`.
+        families: exposed families that feed it, with the engine's first prefix.
+        formula: how a derived value comes about.
+        why: why it is absent.
+        since: release from which on it is there in this way, "" = as long as we know.
+        note: what to know before trusting it.
+    """
+
+    engine: str
+    signal: str
+    state: State
+    families: tuple[str, ...] = ()
+    formula: str = ""
+    why: str = ""
+    since: str = ""
+    note: str = ""
+
+
+def coverage(engine: Engine, signal: str, version: str | None = None) -> Coverage:
+    """What a release of an engine tells about a signal.
+
+    Args:
+        engine: the adapter.
+        signal: name in `store.signals`.
+        version: the release; None, or one that is no number, means the newest.
+    """
+    rules = _rules(engine, signal, version)
+    if rules:
+        return _told(engine, signal, rules)
+    row = _derivation(engine, signal, version)
+    if row is not None:
+        return Coverage(engine.name, signal, "derived", formula=row.formula, note=row.note)
+    return Coverage(engine.name, signal, "absent", why=_why(engine, signal))
+
+
+def matrix(engines: Iterable[Engine], signals: Iterable[str]) -> dict[tuple[str, str], Coverage]:
+    """(signal, engine) -> coverage of the newest release."""
+    names = tuple(signals)
+    return {
+        (signal, engine.name): coverage(engine, signal) for engine in engines for signal in names
+    }
+
+
+def renames(engine: Engine) -> tuple[Rule, ...]:
+    """The rows of old names, which another family replaced or which went away."""
+    return tuple(rule for rule in engine.rules if rule.became or rule.until)
+
+
+def conversion(rule: Rule) -> str:
+    """What is done to an exposed value, in a few words; "" when nothing is."""
+    words = [f"x {rule.factor:g}"] if rule.factor != 1 else []
+    words += [f'{name}="{value}"' for name, value in rule.where if value]
+    words += [f'without {name}="{value}"' for name, value in rule.unless]
+    words += [f"{rule.across} over series"] if rule.across not in ("sum",) else []
+    words += [f"largest of {', '.join(rule.max_over)}"] if rule.max_over else []
+    if rule.reads != "value":
+        words.append(f"from the label {rule.label}")
+    return ", ".join(words)
+
+
+def _rules(engine: Engine, signal: str, version: str | None) -> list[Rule]:
+    """The rows that feed a signal in a release; old names only where no current one does."""
+    rules = [
+        rule
+        for rule in engine.rules
+        if rule.signal == signal and in_range(version, rule.since, rule.until)
+    ]
+    return [rule for rule in rules if not rule.fallback] or rules
+
+
+def _told(engine: Engine, signal: str, rules: list[Rule]) -> Coverage:
+    formulas = [rule.formula for rule in rules if rule.formula]
+    named = (engine.prefixes[0] if rule.prefixed else "" for rule in rules)
+    families = [prefix + rule.family for prefix, rule in zip(named, rules, strict=True)]
+    notes = [note for rule in rules for note in (conversion(rule), rule.note) if note]
+    return Coverage(
+        engine.name,
+        signal,
+        "derived" if formulas else "exact",
+        families=tuple(dict.fromkeys(families)),
+        formula=formulas[0] if formulas else "",
+        since=next((rule.since for rule in rules if rule.since), ""),
+        note="; ".join(dict.fromkeys(note.rstrip(".") for note in notes)),
+    )
+
+
+def _derivation(engine: Engine, signal: str, version: str | None) -> Derived | None:
+    for row in engine.derived:
+        if row.signal == signal and all(
+            coverage(engine, side, version).state != "absent" for side in (row.left, row.right)
+        ):
+            return row
+    return None
+
+
+def _why(engine: Engine, signal: str) -> str:
+    for row in engine.absent:
+        if signal in row.signals:
+            return row.why
+    left = [rule for rule in engine.rules if rule.signal == signal and rule.until]
+    if left:
+        return f"{left[0].family} went away with {left[0].until}"
+    return f"no such family in {engine.reference or engine.name}"
+
+
+def by_engine(cells: Mapping[tuple[str, str], Coverage], signal: str) -> dict[str, Coverage]:
+    """Engine -> coverage, for one signal."""
+    return {engine: cell for (name, engine), cell in cells.items() if name == signal}
