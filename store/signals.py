@@ -15,6 +15,7 @@ the store knows only the names on this page. Rules that hold for all of them:
 
 from __future__ import annotations
 
+from store.agent_signals import AGENT_SIGNALS
 from store.device_signals import DEVICE_SIGNALS
 from store.signal import Kind, Signal
 
@@ -441,4 +442,6 @@ ENGINE_SIGNALS = (
     ),
 )
 
-SIGNALS: dict[str, Signal] = {signal.name: signal for signal in (*ENGINE_SIGNALS, *DEVICE_SIGNALS)}
+SIGNALS: dict[str, Signal] = {
+    signal.name: signal for signal in (*ENGINE_SIGNALS, *DEVICE_SIGNALS, *AGENT_SIGNALS)
+}
