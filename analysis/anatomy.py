@@ -67,7 +67,9 @@ def latency(
         "objectives": objectives(slos, scope, chosen or "e2e"),
         "shown": pl.DataFrame({"quantity": [chosen or "e2e"], "by": [grouped], "basis": [basis]}),
     }
-    empty = _why_empty(reader, scope, chosen or "e2e") if frames["heatmap"].is_empty() else None
+    # A latency that is not known here is one card's matter while another is.
+    nothing = frames["heatmap"].is_empty() and not any(map(_is_known, measures.values()))
+    empty = _why_empty(reader, scope, chosen or "e2e") if nothing else None
     column = queries.QUANTITIES[chosen or "e2e"]
     width = scope.bin_seconds()
     sql = {
@@ -228,6 +230,10 @@ def _interval_measures(everything: Sequence[tuple[str, Any]]) -> dict[str, Measu
                     None, "s", *interval, n=round(histogram.count), why="between two bucket edges"
                 )
     return found
+
+
+def _is_known(measure: Measure) -> bool:
+    return any(part is not None for part in (measure.value, measure.low, measure.high))
 
 
 def _first_scraped(reader: Reader, scope: Scope) -> str | None:

@@ -105,7 +105,8 @@ def _statuses(text: str) -> tuple[str, ...]:
 def latency_request(reader: Reader, scope: Scope, *, request: str = "") -> View:
     """Where the time of one request went.
 
-    Option: `request`, an identity as in the table ("source:arrival in microseconds:key").
+    Option: `request`, an identity as in the table ("source:arrival in microseconds:key"); without
+    it the view is blank.
 
     Frames: `spans` (phase, start_seconds and seconds after arrival, source: reported or derived),
     `request` (one row), `attempts` (requests of the same trace), `decision` (the one in force).
@@ -113,6 +114,8 @@ def latency_request(reader: Reader, scope: Scope, *, request: str = "") -> View:
     Raises:
         InputError: the identity makes no sense, or no such request is there.
     """
+    if not request:
+        return View("latency_request", scope)
     match = _IDENTITY.fullmatch(request)
     if match is None:
         raise InputError(

@@ -76,7 +76,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
         (
             NavItem("Fleet", (), "fleet"),
             NavItem("SLOs", ("slo",), "slo"),
-            NavItem("Latency", None, "latency", "comes with latency anatomy"),
+            NavItem("Latency", ("latency",), "latency"),
         ),
     ),
     (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboard.navigation import Page
-from dashboard.pages import admin, fleet, slo, workload
+from dashboard.pages import admin, fleet, latency, slo, workload
 from dashboard.url_state import Address
 
 
@@ -18,6 +18,8 @@ def page_of(address: Address) -> Page | None:
         return slo.DETAIL_PAGE
     if path[0] == "workload" and len(path) <= 2:
         return workload.PAGES.get(path[1] if len(path) == 2 else "arrivals")
+    if path == ("latency",):
+        return latency.PAGE
     if path == ("admin",):
         return admin.PAGE
     return None

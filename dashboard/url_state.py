@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from store.queries.scope import join_values, split_values
 
+# What belongs to one page, and is dropped on the way to another.
+PAGE_PARAMS = ("table", "against", "quantity", "by", "sort", "page", "status", "over", "request")
 SCOPE_PARAMS = ("source", "from", "to", "model", "tenant", "route", "instance")
 
 
@@ -55,7 +57,7 @@ class Address:
 
     def to(self, *path: str) -> Address:
         """Another page with the same state; what belongs to one page only is dropped."""
-        params = {k: v for k, v in self.params.items() if k not in ("table", "against")}
+        params = {k: v for k, v in self.params.items() if k not in PAGE_PARAMS}
         return Address(path, params)
 
     def search(self) -> str:
