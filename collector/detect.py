@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from collector.engines.adapter import Engine
 from collector.engines.registry import ENGINES
@@ -63,7 +64,8 @@ def base_url(metrics_url: str) -> str | None:
     path = parts.path.rstrip("/")
     if not path.endswith(_METRICS_PATH):
         return None
-    path = path.removesuffix(_METRICS_PATH)
+    # TensorRT-LLM serves its page one folder down.
+    path = path.removesuffix(_METRICS_PATH).removesuffix("/prometheus")
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
@@ -73,14 +75,15 @@ def engines_of(page: Page) -> tuple[Engine, ...]:
     Several share a page where a front end passes on what its workers tell.
     """
     found: dict[str, Engine] = {}
-    seen: set[str] = set()
-    for series in page.values:
-        if series.name not in seen:
-            seen.add(series.name)
-            engine = engine_by_name(series.name)
-            if engine is not None:
-                found[engine.name] = engine
-    return tuple(sorted(found.values(), key=lambda engine: _ROLES.index(engine.role)))
+    for name in {series.name for series in page.values}:
+        engine = engine_by_name(name)
+        if engine is not None:
+            found[engine.name] = engine
+    return tuple(sorted(found.values(), key=_closeness))
+
+
+def _closeness(engine: Engine) -> tuple[int, str]:
+    return _ROLES.index(engine.role), engine.name
 
 
 def engine_of(page: Page) -> Engine | None:
@@ -89,6 +92,7 @@ def engine_of(page: Page) -> Engine | None:
     return found[0] if found else None
 
 
+@lru_cache(maxsize=100_000)
 def engine_by_name(name: str) -> Engine | None:
     """The engine to which a metric name belongs, by the longest prefix.
 
@@ -107,6 +111,15 @@ def unsupported(page: Page) -> str:
     known = ", ".join(sorted(ENGINES))
     first = next(iter(page.values)).name if page.values else "nothing"
     return f"no engine's metrics on the page, it begins with {first[:80]} (known: {known})"
+
+
+def model_in_url(url: str) -> str | None:
+    """The model that a page is asked about: a llama.cpp router serves one page for each.
+
+    >>> model_in_url("http://host:8080/metrics?model=tiny")
+    'tiny'
+    """
+    return next(iter(parse_qs(urlsplit(url).query).get("model", ())), None)
 
 
 def model_of(samples: Iterable[Sample]) -> str | None:

@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from collector.detect import base_url, engine_of, learn, model_of, normalise_url, unsupported
+from collector.detect import (
+    base_url,
+    engines_of,
+    learn,
+    model_in_url,
+    model_of,
+    normalise_url,
+    unsupported,
+)
 from collector.engines.adapter import Engine
 from collector.engines.reader import PageReader
 from collector.exposition import Page, SeriesCache, parse
@@ -39,7 +47,7 @@ class HttpCollector:
         self.settings = settings or ScrapeSettings()
         self.fetcher = Fetcher(headers)
         self.cache = SeriesCache()
-        self._readers: dict[str, PageReader] = {}
+        self._readers: dict[tuple[str, ...], PageReader] = {}
 
     def source(self, target_id: int, url: str, access: Access = OPEN) -> HttpSource:
         """A source for the page at `url`.
@@ -54,11 +62,12 @@ class HttpCollector:
         """
         return HttpSource(target_id, normalise_url(url), self, access)
 
-    def reader(self, engine: Engine) -> PageReader:
-        """The reader of an engine's pages."""
-        if engine.name not in self._readers:
-            self._readers[engine.name] = PageReader(engine)
-        return self._readers[engine.name]
+    def reader(self, *engines: Engine) -> PageReader:
+        """The reader of an engine's pages, or of pages that several share."""
+        names = tuple(engine.name for engine in engines)
+        if names not in self._readers:
+            self._readers[names] = PageReader(*engines)
+        return self._readers[names]
 
     async def aclose(self) -> None:
         """Close the connections; safe twice and without a scrape."""
@@ -132,14 +141,14 @@ class HttpSource:
         return self._canonical(scrape, page, got)
 
     def _canonical(self, scrape: Scrape, page: Page, got: Answer) -> Scrape:
-        engine = engine_of(page)
-        if engine is None:
+        engines = engines_of(page)
+        if not engines:
             return replace(scrape, outcome="unsupported", error=unsupported(page))
-        if engine is not self._engine:
+        if engines[0] is not self._engine:
             # The first page, or somebody else answers at this address now.
-            self._engine, self._tries_left = engine, _FACT_TRIES
-        reading = self._shared.reader(engine).read(page)
-        mark = _restart_mark(engine, got)
+            self._engine, self._tries_left = engines[0], _FACT_TRIES
+        reading = self._shared.reader(*engines).read(page)
+        mark = _restart_mark(engines[0], got)
         return replace(
             scrape,
             bad_line_count=page.bad_line_count + reading.unusable_count,
@@ -162,7 +171,9 @@ class HttpSource:
         if limit <= 0:
             return scrape
         self._tries_left -= 1
-        known = TargetFacts(self._engine.name, None, model_of(scrape.samples))
+        known = TargetFacts(
+            self._engine.name, None, model_of(scrape.samples) or model_in_url(self.url)
+        )
         asked = self._asker(self._shared.clock.monotonic() + limit)
         facts = await learn(self._engine, known, asked)
         if facts.engine_version is not None and facts.model is not None:
@@ -199,7 +210,7 @@ def _not_a_page(got: Answer, page: Page, open_metrics: bool) -> Failure | None:
     if kind == "text/html" or got.body.lstrip()[:1] == b"<":
         return Failure("not_metrics", "an HTML page instead of metrics, perhaps of a proxy")
     if kind == "application/json":
-        return Failure("not_metrics", "JSON instead of metrics")
+        return Failure("not_metrics", "JSON instead of metrics (trtllm-serve: /prometheus/metrics)")
     if page.overfull:
         return Failure("too_large", f"more than {page.sample_count - 1} samples")
     if open_metrics and not page.ended:
