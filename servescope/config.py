@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from collector.otlp.settings import OtlpSettings
 from collector.settings import ScrapeSettings
 from servescope.settings import ServerSettings
 from store.errors import ConfigError
@@ -31,6 +32,7 @@ SECTIONS: dict[str, type[Any]] = {
     "server": ServerSettings,
     "collector": ScrapeSettings,
     "store": StoreSettings,
+    "otlp": OtlpSettings,
 }
 _SECRET_WORDS = ("token", "secret", "password", "api_key", "credential")
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
@@ -46,6 +48,7 @@ class Config:
         server: the process itself.
         collector: scraping.
         store: the database.
+        otlp: what is taken by OTLP.
         file: the configuration file that was read, or None.
         origins: "section.key" -> "default", "flag", a file or an environment variable.
     """
@@ -53,6 +56,7 @@ class Config:
     server: ServerSettings
     collector: ScrapeSettings
     store: StoreSettings
+    otlp: OtlpSettings
     file: Path | None
     origins: Mapping[str, str]
 
@@ -66,6 +70,7 @@ class _Environment(BaseSettings):
     server: ServerSettings = ServerSettings()
     collector: ScrapeSettings = ScrapeSettings()
     store: StoreSettings = StoreSettings()
+    otlp: OtlpSettings = OtlpSettings()
 
 
 def load(

@@ -14,17 +14,18 @@ from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import RedirectResponse, Response
 
-from servescope.api import agents, operations, problems, rows, status, trust, views
+from servescope.api import agents, operations, otlp, problems, rows, status, trust, views
 from servescope.api.compression import ApiCompression
 from servescope.api.guards import LOOPBACK_NAMES, Guard, content_security_policy
 from servescope.metrics import CONTENT_TYPE, Measured, ServerMetrics
+from servescope.otlp_intake import OtlpIntake
 from servescope.runtime import Runtime
 
 API_ROOT = "/api/v1"
 UI_ROOT = "/ui"
 UPLOAD_PATHS = (f"{API_ROOT}/imports",)
 # Doors that bound their bodies themselves, by `servescope.api.bodies`; each adds its paths.
-BOUNDED_PATHS: tuple[str, ...] = ()
+BOUNDED_PATHS: tuple[str, ...] = (*otlp.PATHS,)
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -100,6 +101,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         api.include_router(router)
     app.include_router(api)
     app.include_router(status.root_router)
+    app.include_router(otlp.router(otlp_intake(app.state.runtime)))
 
     @app.get("/metrics", include_in_schema=False)
     def self_metrics() -> Response:
@@ -111,6 +113,12 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         @app.get(UI_ROOT, include_in_schema=False)
         async def to_ui() -> Response:
             return RedirectResponse(f"{UI_ROOT}/")
+
+
+def otlp_intake(runtime: Runtime) -> OtlpIntake:
+    """The one that takes what comes by OTLP for a process."""
+    writer = runtime.database.writer
+    return OtlpIntake(writer, runtime.clock, runtime.drops, runtime.config.otlp)
 
 
 @asynccontextmanager
