@@ -20,7 +20,7 @@ from collector.detect import (
 )
 from collector.engines.adapter import Engine
 from collector.engines.reader import PageReader
-from collector.exposition import Page, SeriesCache, parse
+from collector.exposition import Layout, Page, PageMemory, SeriesCache, parse
 from collector.http_access import OPEN, Access
 from collector.http_fetch import METRICS_ACCEPT, Answer, Failure, Fetcher
 from collector.model import PageNotes, Sample, Scrape, TargetFacts
@@ -84,6 +84,9 @@ class HttpSource:
         self._access = access
         self.url = url
         self._shared = shared
+        self._memory = PageMemory()
+        self._engines: tuple[Engine, ...] = ()
+        self._engines_of: Layout | None = None
         self._engine: Engine | None = None
         self._facts = TargetFacts()
         self._tries_left = _FACT_TRIES
@@ -125,6 +128,7 @@ class HttpSource:
             self._shared.cache,
             open_metrics=open_metrics,
             most_samples=self._shared.settings.most_page_samples,
+            memory=self._memory,
         )
         scrape = Scrape(
             self._target_id,
@@ -141,7 +145,7 @@ class HttpSource:
         return self._canonical(scrape, page, got)
 
     def _canonical(self, scrape: Scrape, page: Page, got: Answer) -> Scrape:
-        engines = engines_of(page)
+        engines = self._engines_on(page)
         if not engines:
             return replace(scrape, outcome="unsupported", error=unsupported(page))
         if engines[0] is not self._engine:
@@ -162,6 +166,12 @@ class HttpSource:
                 _clock_offset_seconds(got, scrape),
             ),
         )
+
+    def _engines_on(self, page: Page) -> tuple[Engine, ...]:
+        """Whose names stand on the page; asked again only when it is laid out differently."""
+        if page.layout is None or page.layout is not self._engines_of:
+            self._engines, self._engines_of = engines_of(page), page.layout
+        return self._engines
 
     async def _with_facts(self, scrape: Scrape, left_seconds: float) -> Scrape:
         """Add what the target is, as long as something is unknown and there is time to ask."""

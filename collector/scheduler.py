@@ -30,6 +30,7 @@ _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _GRACE_SECONDS = 0.5
 # How long a cancelled task may take to go; one that never goes must not stop the shutdown.
 _STOP_SECONDS = 5.0
+_SLOT_SECONDS = 0.25
 _BATCH_SCRAPES = 64
 _SINK_TRIES = 3
 
@@ -114,6 +115,7 @@ class Scheduler:
         self._settings = settings or ScrapeSettings()
         self._watches: dict[int, _Watch] = {}
         self._made = 0
+        self._started: float | None = None
         for source in sources:
             self._watch(source)
         self._waiting: deque[Scrape] = deque()
@@ -199,7 +201,11 @@ class Scheduler:
     def _watch(self, source: Source) -> _Watch:
         # Multiples of the golden ratio spread any number of targets over the interval, and leave
         # the others where they are when one comes or goes. The first one begins at once.
-        phase = (self._made * _GOLDEN_RATIO) % 1.0 * self._settings.scrape_interval_seconds
+        # Whoever falls into the same slot is asked at the same moment: pages read one right behind
+        # the other cost the processor half of what they cost alone.
+        interval = self._settings.scrape_interval_seconds
+        slots = max(1, round(interval / _SLOT_SECONDS))
+        phase = int((self._made * _GOLDEN_RATIO) % 1.0 * slots) / slots * interval
         self._made += 1
         watch = _Watch(source, phase, TargetState(source.target_id))
         self._watches[source.target_id] = watch
@@ -210,7 +216,7 @@ class Scheduler:
 
     async def _keep_asking(self, watch: _Watch) -> None:
         interval = self._settings.scrape_interval_seconds
-        due = self._clock.monotonic() + watch.phase_seconds
+        due = self._next_due(watch.phase_seconds)
         while True:
             wait_seconds = due - self._clock.monotonic()
             if wait_seconds > 0:
@@ -226,6 +232,13 @@ class Scheduler:
                 missed = math.ceil(late_seconds / interval)
                 self._skip(watch, missed)
                 due += missed * interval
+
+    def _next_due(self, phase_seconds: float) -> float:
+        """The next moment of a phase; all phases are counted from the first start."""
+        now, interval = self._clock.monotonic(), self._settings.scrape_interval_seconds
+        if self._started is None:
+            self._started = now
+        return now + (self._started + phase_seconds - now) % interval
 
     def _skip(self, watch: _Watch, moments: int) -> None:
         watch.skipped += moments

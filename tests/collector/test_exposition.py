@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector.exposition import SeriesCache, parse
+from collector.exposition import PageMemory, SeriesCache, parse
 
 PAGES = sorted((Path(__file__).parents[1] / "data" / "pages").glob("*.txt"))
 
@@ -191,11 +191,20 @@ def test_the_cache_stays_bounded():
 @given(st.binary() | st.text().map(lambda text: text.encode("utf-8", "replace")))
 def test_no_bytes_make_it_raise(body):
     """Whatever a port answers, there is a page, warm and cold alike."""
-    cache = SeriesCache()
-    cold, warm = parse(body, cache), parse(body, cache)
-    same(told(cold), told(warm))
-    assert cold.bad_line_count == warm.bad_line_count
-    parse(body, open_metrics=True)
+    everyway(body)
+
+
+def everyway(body):
+    """Read a page cold, warm, and by its layout, in both formats: it is always the same page."""
+    for open_metrics in (False, True):
+        cache, memory = SeriesCache(), PageMemory()
+        cold = parse(body, open_metrics=open_metrics)
+        for _ in range(3):
+            warm = parse(body, cache, open_metrics=open_metrics, memory=memory)
+            same(told(cold), told(warm))
+            for name in ("types", "units", "sample_count", "bad_line_count", "ended"):
+                assert getattr(cold, name) == getattr(warm, name), name
+            assert list(cold.timestamps.values()) == list(warm.timestamps.values())
 
 
 fragments = st.lists(
@@ -208,6 +217,7 @@ def test_shuffled_fragments_do_not_make_it_raise(text):
     """Nearly right pages are where parsers break; what was read cold is read warm."""
     cache = SeriesCache()
     same(told(parse(text, cache)), told(parse(text, cache)))
+    everyway(text)
 
 
 names = st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,12}", fullmatch=True)

@@ -128,7 +128,6 @@ FAILURES = [
     (http(LLAMA, Content_Encoding="br"), "not_metrics"),
     (http(b"a 1\n" * 30_000), "too_large"),
     (http(BOMB, Content_Encoding="gzip"), "too_large"),
-    (http(b"sglang:num_running_reqs 1\n"), "unsupported"),
     (http(b"python_info 1\n"), "unsupported"),
     (b"SSH-2.0-OpenSSH_9.2\r\n", "unreachable"),
     (b"", "unreachable"),
