@@ -6,7 +6,8 @@ cumulative at or below each edge; the count up to infinity is the number of obse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,13 +56,20 @@ def make(
     return Histogram(tuple(e for e, _ in pairs), tuple(map(float, kept)), float(count), total)
 
 
-def difference(newer: Histogram, older: Histogram | None) -> Histogram:
+def difference(newer: Histogram, older: Histogram | None, *, restarted: bool = False) -> Histogram:
     """What was observed between two cumulative states.
 
-    A drop of the count or of any bucket is a restart, and other edges are a new histogram: then all
-    of `newer` was observed since. A sum that fell while the count did not is bad data: unknown.
+    A drop of the count or of any bucket is a restart of the whole histogram, and other edges are a
+    new one that is never mixed with the old: then all of `newer` was observed since. A sum that
+    fell while the count did not is bad data and no restart: the sum is unknown.
+
+    Args:
+        newer: the later state.
+        older: the earlier state; None when there was none.
+        restarted: whether the process is known to have started anew in between (its start time
+            moved), which a busy one hides by passing its old counts.
     """
-    if older is None or older.edges != newer.edges or _fell(newer, older):
+    if restarted or older is None or older.edges != newer.edges or _fell(newer, older):
         return newer
     total = None
     if newer.total is not None and older.total is not None and newer.total >= older.total:
@@ -93,6 +101,41 @@ def merge(parts: Sequence[Histogram]) -> Histogram | None:
         None if any(value is None for value in totals) else sum(v for v in totals if v is not None)
     )
     return Histogram(edges, cumulative, sum(part.count for part in parts), total)
+
+
+def by_layout(parts: Sequence[Histogram]) -> list[Histogram]:
+    """Histograms of the same edges added up: one for each layout, nothing lost."""
+    groups: dict[tuple[float, ...], list[Histogram]] = {}
+    for part in parts:
+        groups.setdefault(part.edges, []).append(part)
+    return [whole for group in groups.values() if (whole := merge(group)) is not None]
+
+
+def quantile_interval_over(
+    parts: Sequence[Histogram], q: float
+) -> tuple[float | None, float | None] | None:
+    """The narrowest (low, high] that must hold the q-quantile of all observations together.
+
+    Unlike `quantile_interval(merge(parts), q)` it uses every edge of every part, so replicas with
+    different buckets widen it no more than their own edges demand. None without observations.
+
+    Args:
+        parts: what was observed, one an instance.
+        q: 0 < q <= 1.
+    """
+    layouts = by_layout([part for part in parts if part.count > 0])
+    count = sum(part.count for part in layouts)
+    if count <= 0:
+        return None
+    rank = q * count - 1e-9 * count
+    low: float | None = None
+    for edge in sorted({edge for part in layouts for edge in part.edges}):
+        bounds = [within_interval(part, edge) for part in layouts]
+        if sum(least for least, _ in bounds) >= rank:
+            return low, edge
+        if sum(most for _, most in bounds) < rank:
+            low = edge
+    return low, None
 
 
 def quantile_interval(histogram: Histogram, q: float) -> tuple[float | None, float | None] | None:
@@ -179,32 +222,47 @@ class Observed:
     histogram: Histogram
 
 
-def observed(points: pl.DataFrame) -> list[Observed]:
+def observed(
+    points: pl.DataFrame, restarts: Mapping[int, Sequence[datetime]] | None = None
+) -> list[Observed]:
     """Differences between successive points of each series.
 
     The first point of a series gives nothing: what it holds was observed before the record began.
 
     Args:
         points: as returned by `store.queries.telemetry.histogram_points`.
+        restarts: target_id -> times of the first scrape after each restart, ascending, for targets
+            that tell when they started (`store.queries.restarts`); others go by what fell.
     """
     found: list[Observed] = []
     before: Histogram | None = None
+    before_at: datetime | None = None
     last_series: int | None = None
     for row in points.iter_rows(named=True):
         now = make(
             row["edges"], row["cumulative_counts"], row["observation_count"], row["observation_sum"]
         )
-        if row["series_id"] == last_series:
-            found.append(
-                Observed(
-                    row["series_id"],
-                    row["target_id"],
-                    row["signal"],
-                    row["model"],
-                    row["bin"],
-                    row["at"],
-                    difference(now, before),
+        told = (restarts or {}).get(row["target_id"])
+        if row["series_id"] == last_series and before is not None and before_at is not None:
+            anew = told is not None and _any_within(told, before_at, row["at"])
+            # A process that says it went on did not observe all this since: its ranks or its edges
+            # are others now, and what came in between cannot be told.
+            if told is None or anew or before.edges == now.edges:
+                found.append(
+                    Observed(
+                        row["series_id"],
+                        row["target_id"],
+                        row["signal"],
+                        row["model"],
+                        row["bin"],
+                        row["at"],
+                        difference(now, before, restarted=anew),
+                    )
                 )
-            )
-        before, last_series = now, row["series_id"]
+        before, before_at, last_series = now, row["at"], row["series_id"]
     return found
+
+
+def _any_within(times: Sequence[datetime], after: datetime, until: datetime) -> bool:
+    place = bisect_right(times, after)
+    return place < len(times) and times[place] <= until

@@ -141,3 +141,36 @@ def test_the_first_point_of_a_series_says_nothing():
     )
     (found,) = observed(points)
     assert (found.bin, found.histogram) == (0, Histogram((1.0,), (3.0,), 4.0, 1.0))
+
+
+def frame(*rows, edges=(1.0,)):
+    """Points of one series, five seconds apart: (observations, those <= the first edge, edges)."""
+    return pl.DataFrame(
+        {
+            "series_id": [1] * len(rows),
+            "target_id": [7] * len(rows),
+            "signal": ["ttft_seconds"] * len(rows),
+            "model": ["m"] * len(rows),
+            "at": [datetime(2026, 1, 1, 0, 0, 5 * n) for n in range(len(rows))],
+            "bin": list(range(len(rows), 0, -1)),
+            "observation_count": [float(row[0]) for row in rows],
+            "observation_sum": [float(row[0]) for row in rows],
+            "edges": [list(row[2]) if len(row) > 2 else list(edges) for row in rows],
+            "cumulative_counts": [[float(row[1])] for row in rows],
+        }
+    )
+
+
+def test_a_restart_that_passed_the_old_counts_is_known_by_the_start_time():
+    """Counts grew from 10 to 12, but of a new process: 12 were observed, not 2."""
+    points = frame((10, 9), (12, 11))
+    assert [item.histogram.count for item in observed(points)] == [2.0]
+    moved = {7: [datetime(2026, 1, 1, 0, 0, 5)]}
+    assert [item.histogram.count for item in observed(points, moved)] == [12.0]
+
+
+def test_a_new_layout_of_a_process_that_went_on_says_nothing():
+    """A rank left and took an edge with it: its lifetime was not observed just now."""
+    points = frame((1000, 900), (1003, 950, (2.0,)), (1005, 951, (2.0,)))
+    assert [item.histogram.count for item in observed(points)] == [1003.0, 2.0]
+    assert [item.histogram.count for item in observed(points, {7: []})] == [2.0]
