@@ -47,6 +47,8 @@ class Rule:
             for coverage: what a page means goes by the names on it.
         until: first release without it, "" = still there.
         became: the family that replaced it.
+        defined_as: what exactly is measured, where engines differ; numbers compare only between
+            equal definitions.
         formula: how the number comes about where it is not exposed as such; makes the cell derived.
         note: what to know before trusting it.
     """
@@ -69,8 +71,24 @@ class Rule:
     since: str = ""
     until: str = ""
     became: str = ""
+    defined_as: str = ""
     formula: str = ""
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Zeros:
+    """Observations of 0 that stand for "cannot be said" and are taken out of a histogram.
+
+    Args:
+        signal: the histogram that holds them.
+        counted_by: a histogram of the same requests that tells how many there are.
+        at_most: they are its observations up to this edge.
+    """
+
+    signal: str
+    counted_by: str
+    at_most: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +143,7 @@ class Engine:
             `("",)` never identifies: then all rules are `prefixed=False`.
         rules: the adapter. Behind every prefix the same families.
         derived: signals worked out from others.
+        zeros: observations that are no measurements.
         absent: signals it does not tell, with the reason.
         ignored: families left out on purpose, with the reason.
         role: engines win over gateways and those over exporters when one page feeds a signal twice.
@@ -141,6 +160,7 @@ class Engine:
     rules: tuple[Rule, ...]
     ignored: Mapping[str, str]
     derived: tuple[Derived, ...] = ()
+    zeros: tuple[Zeros, ...] = ()
     absent: tuple[Absent, ...] = ()
     role: Role = "engine"
     facts: tuple[Fact, ...] = ()

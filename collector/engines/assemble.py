@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from collector.engines.adapter import Derived, Rule
-from collector.engines.histogram import Buckets, merged
+from collector.engines.adapter import Derived, Rule, Zeros
+from collector.engines.histogram import Buckets, merged, without_zeros
 from collector.model import HistogramSample, Refused, Sample
 from store.signals import SIGNALS
 
@@ -88,6 +88,7 @@ def assemble(
     values: Iterable[tuple[tuple[Cell, ...], float]],
     derived: Sequence[Derived] = (),
     unknown: Iterable[str] = (),
+    zeros: Sequence[Zeros] = (),
 ) -> Reading:
     """Put together what one target told at one moment; see `Resolver.assemble`."""
     ranks: dict[int, _Sums] = {}
@@ -106,6 +107,8 @@ def assemble(
         _finish(ranks[rank], fed, done)
         fed |= ranks[rank].signals()
     done.samples += _work_out(derived, done.samples)
+    for row in zeros:
+        _take_out(row, done.histograms)
     return Reading(
         tuple(done.samples),
         tuple(done.histograms),
@@ -203,6 +206,14 @@ def _largest(told: list[tuple[float, float, Labels]]) -> list[float]:
         if shard not in largest or value > largest[shard]:
             largest[shard] = value
     return list(largest.values())
+
+
+def _take_out(row: Zeros, histograms: list[HistogramSample]) -> None:
+    """Take observations that are no measurements out of one signal's histograms."""
+    counts = {told.labels: told for told in histograms if told.signal == row.counted_by}
+    for place, told in enumerate(histograms):
+        if told.signal == row.signal and told.labels in counts:
+            histograms[place] = without_zeros(told, counts[told.labels], row.at_most)
 
 
 def _work_out(derived: Sequence[Derived], samples: list[Sample]) -> list[Sample]:

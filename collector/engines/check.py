@@ -26,6 +26,7 @@ def check_engine(engine: Engine, pages: Iterable[bytes | str]) -> None:
     for rule in engine.rules:
         _check_rule(engine, rule)
     _check_derived(engine)
+    _check_zeros(engine)
     _check_absent(engine)
     _check_ignored(engine)
     _check_pages(engine, [parse(page) for page in pages])
@@ -62,6 +63,13 @@ def _check_derived(engine: Engine) -> None:
             _require(known, f"{what}: {name} is a value of the catalogue")
         state = coverage(engine, row.signal).state
         _require(state != "absent", f"{what}: both sides can be had")
+
+
+def _check_zeros(engine: Engine) -> None:
+    for row in engine.zeros:
+        for name in (row.signal, row.counted_by):
+            fed = coverage(engine, name).state == "exact" and SIGNALS[name].kind == "histogram"
+            _require(fed, f"{engine.name}: zeros: {name} is one of its histograms")
 
 
 def _check_absent(engine: Engine) -> None:

@@ -127,6 +127,20 @@ def _why(engine: Engine, signal: str) -> str:
     return f"no such family in {engine.reference or engine.name}"
 
 
+def definitions(engines: Iterable[Engine], signal: str) -> dict[str, tuple[str, ...]]:
+    """What exactly a signal measures -> the engines that measure it so.
+
+    With more than one definition the numbers of those engines do not compare. Engines that say
+    nothing take the catalogue's meaning.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for engine in engines:
+        for rule in _rules(engine, signal, None):
+            have = found.get(rule.defined_as, ())
+            found[rule.defined_as] = tuple(dict.fromkeys((*have, engine.name)))
+    return {text: names for text, names in found.items() if text or len(found) > 1}
+
+
 def by_engine(cells: Mapping[tuple[str, str], Coverage], signal: str) -> dict[str, Coverage]:
     """Engine -> coverage, for one signal."""
     return {engine: cell for (name, engine), cell in cells.items() if name == signal}

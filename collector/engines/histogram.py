@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from collector.model import HistogramSample
 
@@ -51,6 +51,23 @@ def merged(signal: str, labels: str, parts: Iterable[Buckets]) -> HistogramSampl
         observation_sum=_total([part.observation_sum for part in told]),
         edges=tuple(edges),
         cumulative_counts=rows,
+    )
+
+
+def without_zeros(
+    told: HistogramSample, counted_by: HistogramSample, at_most: float
+) -> HistogramSample:
+    """`told` without the zeros that `counted_by` counts up to its edge `at_most`.
+
+    As it is when that edge is not there: then nobody knows how many there are.
+    """
+    if at_most not in counted_by.edges or (told.edges and told.edges[0] < 0):
+        return told
+    zeros = counted_by.cumulative_counts[counted_by.edges.index(at_most)]
+    return replace(
+        told,
+        observation_count=max(0.0, told.observation_count - zeros),
+        cumulative_counts=tuple(max(0.0, count - zeros) for count in told.cumulative_counts),
     )
 
 

@@ -82,7 +82,11 @@ LMDEPLOY = Engine(
         Rule("spec_decode_mean_accept_rate", "spec_decode_acceptance_ratio", across="mean"),
         Rule("spec_decode_mean_accept_length", "spec_decode_acceptance_length", across="mean"),
         Rule("time_to_first_token_seconds", "ttft_seconds"),
-        Rule("iter_token_latency", "itl_seconds"),
+        Rule(
+            "iter_token_latency",
+            "itl_seconds",
+            defined_as="one observation an output of the engine",
+        ),
         Rule("time_per_output_token_seconds", "tpot_seconds"),
         Rule("e2e_request_latency_seconds", "e2e_seconds"),
         Rule("request_queue_time_seconds", "queue_seconds", note="First edge at 0.3 s."),

@@ -47,6 +47,7 @@ class Resolver:
         self.engines = engines
         self._by_name = _names(engines)
         self._derived = tuple(row for engine in engines for row in engine.derived)
+        self._zeros = tuple(row for engine in engines for row in engine.zeros)
         self._remembered: dict[tuple[str, Labels, str], tuple[Cell, ...]] = {}
         self._families: dict[str, str | None] = {}
         self._partly_read = _partly_read(engines)
@@ -87,7 +88,7 @@ class Resolver:
             values: cells of each series and its exposed value. NaN is unknown: no row.
             unknown: families that no row names.
         """
-        return assemble(values, self._derived, unknown)
+        return assemble(values, self._derived, unknown, self._zeros)
 
     def _learn(self, name: str, labels: Mapping[str, str], declared: str) -> tuple[Cell, ...]:
         made = (_cell(use, labels, declared) for use in self._by_name.get(name, ()))

@@ -170,14 +170,14 @@ _TOKENIZER = (
     Rule(
         "inter_token_latency_seconds",
         "itl_seconds",
-        note="An interval with several tokens is divided by them and counts as often: not "
-        "comparable with vLLM's under speculation.",
+        defined_as="one observation a token",
+        note="An interval with several tokens is divided by them and counts as often.",
     ),
     Rule(
         "request_time_per_output_token_seconds",
         "tpot_seconds",
         unless=(("is_streaming", "false"),),
-        note="Answers of one token are left out, vLLM records them as 0.",
+        defined_as="first token left out; answers of one token left out",
     ),
     Rule(
         "time_per_output_token_seconds",

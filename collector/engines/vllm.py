@@ -15,6 +15,7 @@ from collector.engines.adapter import (
     Engine,
     Fact,
     Rule,
+    Zeros,
     spelled,
 )
 
@@ -162,7 +163,8 @@ _HISTOGRAMS = (
         "inter_token_latency_seconds",
         "itl_seconds",
         since="0.11",
-        note="One observation an engine output, which under speculation holds several tokens.",
+        defined_as="one observation an output of the engine",
+        note="Under speculation an output holds several tokens.",
     ),
     Rule(
         "time_per_output_token_seconds",
@@ -175,7 +177,9 @@ _HISTOGRAMS = (
     Rule(
         "request_time_per_output_token_seconds",
         "tpot_seconds",
-        note="One-token outputs are recorded as 0 and fill the lowest bucket.",
+        defined_as="first token left out; answers of one token left out",
+        note="The engine records one-token answers as 0; they are taken out by the count of such "
+        "answers in request_generation_tokens.",
     ),
     Rule("e2e_request_latency_seconds", "e2e_seconds"),
     Rule(
@@ -219,6 +223,7 @@ VLLM = Engine(
             note="Evictable cached blocks count as free.",
         ),
     ),
+    zeros=(Zeros("tpot_seconds", "output_tokens", 1.0),),
     absent=(
         Absent(
             ("requests_arrived_total",),
