@@ -33,20 +33,26 @@ STOP_SECONDS = 5
 SWITCH_SECONDS = 0.0005
 
 
-def bind(listen: str) -> socket.socket:
+def bind(listen: str, setting: str = "server.listen") -> socket.socket:
     """The socket to serve on; taken before anything else starts, so that a clash costs nothing.
 
     Args:
         listen: HOST:PORT; port 0 lets the system choose.
+        setting: what the address was set by.
 
     Raises:
         ConfigError: the host is not loopback, or the port is taken; the hint names a free one.
     """
-    host, port = split_listen(listen)
+    try:
+        host, port = split_listen(listen)
+    except ValueError as error:
+        raise ConfigError(
+            f"'{listen}' is no HOST:PORT", where=setting, hint="write it as 127.0.0.1:4318"
+        ) from error
     if not is_loopback(host):
         raise ConfigError(
             f"{host} can be reached from other machines, and this server cannot authenticate yet",
-            where="server.listen",
+            where=setting,
             hint="listen on 127.0.0.1 and use an SSH tunnel, or a proxy that checks who asks",
         )
     address = "127.0.0.1" if host == "localhost" else host
@@ -55,7 +61,7 @@ def bind(listen: str) -> socket.socket:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise ConfigError(
-                f"cannot listen on {listen} ({error.strerror})", where="server.listen",
+                f"cannot listen on {listen} ({error.strerror})", where=setting,
                 hint="choose another HOST:PORT",
             ) from error  # fmt: skip
         free = _next_free(address, port)
@@ -65,7 +71,7 @@ def bind(listen: str) -> socket.socket:
             else "choose another"
         )
         raise ConfigError(
-            f"port {port} is taken by another program", where="server.listen", hint=advice
+            f"port {port} is taken by another program", where=setting, hint=advice
         ) from error
 
 
@@ -89,8 +95,11 @@ def run(
         on_ready: called once requests are answered.
 
     Raises:
+        ConfigError: the second address, for OTLP, cannot be listened on.
         ServescopeError: it could not start; the log says why.
     """
+    second = runtime.config.otlp.listen
+    sockets = [sock, bind(second, "otlp.listen")] if second else [sock]
     app = create_app(runtime, wsgi_ui=dashboard_server(runtime), lifespan=serving(runtime))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="on",
@@ -99,7 +108,7 @@ def run(
     # Health, scrapes and uploads wait for the interpreter whenever a page is computed beside them;
     # by default for 5 ms at each turn, which under twenty viewers adds up to tens.
     sys.setswitchinterval(SWITCH_SECONDS)
-    asyncio.run(_serve(_Server(config), sock, on_ready))
+    asyncio.run(_serve(_Server(config), sockets, on_ready))
 
 
 def dashboard_server(runtime: Runtime) -> object:
@@ -145,7 +154,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(server: _Server, sock: socket.socket, on_ready: Callable[[], None]) -> None:
+async def _serve(
+    server: _Server, sockets: list[socket.socket], on_ready: Callable[[], None]
+) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -154,7 +165,7 @@ async def _serve(server: _Server, sock: socket.socket, on_ready: Callable[[], No
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    running = asyncio.create_task(server.serve(sockets=[sock]))
+    running = asyncio.create_task(server.serve(sockets=sockets))
     while not server.started and not running.done():
         await asyncio.wait({running}, timeout=0.02)
     started = server.started

@@ -118,6 +118,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def openapi() -> dict[str, Any]:
     """The OpenAPI description of the server."""
+    from collector.otlp.settings import OtlpSettings
     from collector.settings import ScrapeSettings
     from servescope.config import Config
     from servescope.runtime import Runtime, SloBook
@@ -128,7 +129,7 @@ def openapi() -> dict[str, Any]:
     from store.settings import StoreSettings
 
     # The defaults, whatever this machine's own configuration says.
-    config = Config(ServerSettings(), ScrapeSettings(), StoreSettings(), None, {})
+    config = Config(ServerSettings(), ScrapeSettings(), StoreSettings(), OtlpSettings(), None, {})
     clock = WallClock()
     with Database.open(None, config.store, clock) as database:
         app = create_app(Runtime(config, database, clock, SloBook(None, clock)))
