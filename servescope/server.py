@@ -14,18 +14,29 @@ from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import RedirectResponse, Response
 
-from servescope.api import agents, operations, otlp, problems, rows, status, trust, views
+from servescope.api import (
+    agents,
+    operations,
+    otlp,
+    problems,
+    remote_write,
+    rows,
+    status,
+    trust,
+    views,
+)
 from servescope.api.compression import ApiCompression
 from servescope.api.guards import LOOPBACK_NAMES, Guard, content_security_policy
 from servescope.metrics import CONTENT_TYPE, Measured, ServerMetrics
 from servescope.otlp_intake import OtlpIntake
+from servescope.remote_write_intake import RemoteWriteIntake
 from servescope.runtime import Runtime
 
 API_ROOT = "/api/v1"
 UI_ROOT = "/ui"
 UPLOAD_PATHS = (f"{API_ROOT}/imports",)
 # Doors that bound their bodies themselves, by `servescope.api.bodies`; each adds its paths.
-BOUNDED_PATHS: tuple[str, ...] = (*otlp.PATHS,)
+BOUNDED_PATHS: tuple[str, ...] = (*otlp.PATHS, f"{API_ROOT}{remote_write.PATH}")
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -51,13 +62,14 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{API_ROOT}/openapi.json",
-        lifespan=lifespan or _idle,
+        lifespan=_with_doors(lifespan or _idle),
         # FastAPI can send traces elsewhere when the environment says so; this server never does.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.runtime = runtime
     app.state.api_root = API_ROOT
+    app.state.remote_write = RemoteWriteIntake(runtime.database, runtime.drops, runtime.clock)
     metrics = app.state.metrics = ServerMetrics(runtime)
     problems.install(app)
     _add_routes(app, metrics, has_ui=wsgi_ui is not None)
@@ -97,6 +109,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         agents.router,
         status.router,
         trust.router,
+        remote_write.router(app.state.remote_write),
     ):
         api.include_router(router)
     app.include_router(api)
@@ -119,6 +132,17 @@ def otlp_intake(runtime: Runtime) -> OtlpIntake:
     """The one that takes what comes by OTLP for a process."""
     writer = runtime.database.writer
     return OtlpIntake(writer, runtime.clock, runtime.drops, runtime.config.otlp)
+
+
+def _with_doors(lifespan: Lifespan) -> Lifespan:
+    """Doors open after what runs beside them and close before it."""
+
+    @asynccontextmanager
+    async def both(app: FastAPI) -> AsyncIterator[None]:
+        async with lifespan(app), remote_write.serving(app.state.remote_write):
+            yield
+
+    return both
 
 
 @asynccontextmanager

@@ -1,0 +1,332 @@
+"""Remote-write over HTTP: what is answered, what is stored, what is counted."""
+
+import math
+import struct
+
+import cramjam
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collector.remote_write.pages import SETTLE_SECONDS
+from collector.remote_write.proto import v1_pb2, v2_pb2
+
+PATH = "/api/v1/write"
+V1 = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
+V2 = {**V1, "Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}
+NOW_MS = 1_769_860_800_000
+STALE = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
+GAUGE = "vllm:num_requests_running"
+TTFT = "vllm:time_to_first_token_seconds"
+
+
+def series(name, value=1.0, at_ms=NOW_MS, instance="gpu-1:8000", **more):
+    """One series with one sample."""
+    labels = {"__name__": name, "job": "vllm", "instance": instance, "model_name": "m", **more}
+    return dict(sorted(labels.items())), value, at_ms
+
+
+def page(at_ms=NOW_MS, instance="gpu-1:8000", running=3.0):
+    """What one engine tells at one moment."""
+    told = {"at_ms": at_ms, "instance": instance}
+    return [
+        series("up", 1.0, **told),
+        series(GAUGE, running, **told),
+        *(series(f"{TTFT}_bucket", n, le=le, **told)
+          for le, n in (("0.1", 2.0), ("1.0", 5.0), ("+Inf", 6.0))),
+        series(f"{TTFT}_sum", 4.5, **told),
+        series(f"{TTFT}_count", 6.0, **told),
+    ]  # fmt: skip
+
+
+def v1(told, **fields):
+    """A body of version 1.0."""
+    return v1_pb2.WriteRequest(
+        timeseries=[
+            v1_pb2.TimeSeries(
+                labels=[v1_pb2.Label(name=n, value=v) for n, v in labels.items()],
+                samples=[v1_pb2.Sample(value=value, timestamp=at_ms)],
+                **fields,
+            )
+            for labels, value, at_ms in told
+        ]
+    ).SerializeToString()
+
+
+def v2(told, **fields):
+    """A body of version 2.0."""
+    symbols = [""]
+    for labels, _, _ in told:
+        symbols += [text for pair in labels.items() for text in pair if text not in symbols]
+    return v2_pb2.Request(
+        symbols=symbols,
+        timeseries=[
+            v2_pb2.TimeSeries(
+                labels_refs=[symbols.index(text) for pair in labels.items() for text in pair],
+                samples=[v2_pb2.Sample(value=value, timestamp=at_ms)],
+                **fields,
+            )
+            for labels, value, at_ms in told
+        ],
+    ).SerializeToString()
+
+
+def snappy(body):
+    return bytes(cramjam.snappy.compress_raw(body))
+
+
+@pytest.fixture
+def send(client):
+    def sending(body, headers=V1):
+        return client.post(PATH, content=snappy(body), headers=headers)
+
+    return sending
+
+
+@pytest.fixture
+def later(clock, send):
+    """Let pages that wait for more go as they are."""
+
+    def waiting():
+        clock.advance(SETTLE_SECONDS + 1)
+        send(v1([series("nothing_of_ours")]))
+
+    return waiting
+
+
+def stored(runtime):
+    """All pushed values and histograms."""
+    reader = runtime.database.reader
+    samples = reader.frame(
+        """SELECT t.url, s.signal, s.labels, p.sampled_at, p.value
+        FROM sample AS p JOIN series AS s USING (series_id) JOIN target AS t USING (target_id)
+        ORDER BY ALL"""
+    )
+    histograms = reader.frame(
+        """SELECT t.url, s.signal, p.sampled_at, p.observation_count, p.observation_sum, p.edges,
+        p.cumulative_counts FROM histogram_sample AS p JOIN series AS s USING (series_id)
+        JOIN target AS t USING (target_id) ORDER BY ALL"""
+    )
+    return samples.rows(), histograms.rows()
+
+
+@pytest.mark.parametrize(("encode", "headers"), [(v1, V1), (v2, V2)])
+def test_a_page_becomes_signals_of_a_target(filled, send, later, encode, headers):
+    """Gauge, histogram and the sender's own scrape, under the target's job and instance."""
+    answer = send(encode(page()), headers)
+    assert (answer.status_code, answer.text) == (204, "")
+    later()
+    samples, histograms = stored(filled)
+    url = "remote-write://vllm/gpu-1:8000"
+    assert [row[:2] + row[4:] for row in samples] == [(url, "requests_running", 3.0)]
+    ((found, signal, _, count, total, edges, counts),) = histograms
+    assert (found, signal, count, total) == (url, "ttft_seconds", 6.0, 4.5)
+    assert (list(edges), list(counts)) == ([0.1, 1.0], [2.0, 5.0])
+    target = filled.database.reader.frame("SELECT url, engine, model FROM target").rows()
+    assert target == [(url, "vllm", "m")]
+    scrapes = filled.database.reader.frame("SELECT outcome, error FROM scrape").rows()
+    assert scrapes == [("ok", None)]
+
+
+def test_a_page_cut_into_requests_is_one_page(filled, send, later):
+    """The parts of a histogram come in two requests; one row holds them all."""
+    send(v1(page()))
+    later()
+    told = page(NOW_MS + 5_000, running=4.0)
+    for body in (v1(told[:4]), v1(told[4:])):
+        assert send(body).status_code == 204
+    samples, histograms = stored(filled)
+    assert [row[4] for row in samples] == [3.0, 4.0]
+    assert [list(row[6]) for row in histograms] == [[2.0, 5.0]] * 2
+    assert filled.database.reader.scalar("SELECT count(*) FROM remote_write_part") is not None
+
+
+def test_what_was_answered_and_not_yet_whole_is_durable(filled, send, client):
+    """A piece of a page is in the store before its sender is told so."""
+    told = page()
+    send(v1(told[:4]))
+    assert filled.database.reader.scalar("SELECT count(*) FROM remote_write_part") == 1
+
+
+@pytest.mark.parametrize(("encode", "headers"), [(v1, V1), (v2, V2)])
+def test_sent_again_changes_nothing(filled, send, later, encode, headers):
+    """Senders repeat what they got no answer for."""
+    for _ in range(2):
+        for at_ms in (NOW_MS, NOW_MS + 5_000):
+            assert send(encode(page(at_ms)), headers).status_code == 204
+        later()
+    samples, histograms = stored(filled)
+    assert (len(samples), len(histograms)) == (2, 2)
+    assert filled.database.reader.scalar("SELECT count(*) FROM scrape") == 2
+
+
+def test_a_down_target_is_a_failed_scrape(filled, send, later):
+    """`up` is 0 and everything else has ended: the store says so at that time."""
+    send(v1(page()))
+    later()
+    ended = [(labels, STALE, NOW_MS + 5_000) for labels, _, _ in page()[1:]]
+    send(v1([series("up", 0.0, NOW_MS + 5_000), *ended]))
+    rows = filled.database.reader.frame("SELECT outcome, error FROM scrape ORDER BY scraped_at")
+    assert rows["outcome"].to_list() == ["ok", "unreachable"]
+    assert "up = 0" in rows["error"][1]
+    assert len(stored(filled)[0]) == 1
+
+
+def test_a_target_that_ended_is_removed_and_may_come_back(filled, send, later):
+    """Every series of it is marked as ended."""
+    send(v1(page()))
+    later()
+    send(v1([(labels, STALE, NOW_MS + 5_000) for labels, _, _ in page()]))
+    removed = "SELECT removed_at IS NOT NULL FROM target"
+    filled.database.writer.flush()
+    assert filled.database.reader.scalar(removed) is True
+    send(v1(page(NOW_MS + 10_000)))
+    later()
+    assert filled.database.reader.scalar(removed) is False
+
+
+def test_a_stale_marker_is_no_value(filled, send, later):
+    """The NaN of an ended series is not stored, and an ordinary NaN is unknown."""
+    send(v1([series("up"), series(GAUGE, STALE), series("vllm:num_requests_waiting", math.nan)]))
+    later()
+    assert stored(filled)[0] == []
+
+
+BAD_LABELS = [
+    ({"job": "a", "instance": "b"}, "no metric name"),
+    ({"__name__": "up", "zone": "a", "job": "b"}, "not sorted"),
+    ({"__name__": "up", "job": ""}, "empty"),
+    ({"": "x", "__name__": "up"}, "empty"),
+    ({"__name__": "up", "job": "x" * 20_000}, "longer than"),
+]
+
+
+@pytest.mark.parametrize(("encode", "headers"), [(v1, V1), (v2, V2)])
+@pytest.mark.parametrize(("labels", "why"), BAD_LABELS)
+def test_an_invalid_series_is_refused_and_the_rest_kept(
+    filled, send, later, encode, headers, labels, why
+):
+    """400 with the reason; the good samples of the request are stored."""
+    answer = send(encode([*page(), (labels, 1.0, NOW_MS)]), headers)
+    assert answer.status_code == 400
+    assert why in answer.text
+    if headers is V2:
+        assert answer.headers["X-Prometheus-Remote-Write-Samples-Written"] == "7"
+    later()
+    assert len(stored(filled)[0]) == 1
+    assert any(why in reason for _, reason in filled.drops.totals())
+
+
+def test_a_label_name_twice_is_refused(send):
+    """Nobody could say which of the two counts."""
+    twice = v1_pb2.TimeSeries(
+        labels=[v1_pb2.Label(name=n, value="x") for n in ("__name__", "job", "job")],
+        samples=[v1_pb2.Sample(value=1, timestamp=NOW_MS)],
+    )
+    answer = send(v1_pb2.WriteRequest(timeseries=[twice]).SerializeToString())
+    assert (answer.status_code, "twice" in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "why"), [(12_345, "before the year 2000"), (NOW_MS + 7_200_000, "ahead")]
+)
+def test_a_time_that_cannot_be_is_refused(send, at_ms, why):
+    """A clock in seconds, or hours ahead."""
+    answer = send(v1([series(GAUGE, at_ms=at_ms)]))
+    assert answer.status_code == 400
+    assert why in answer.text
+
+
+def test_families_that_nobody_reads_are_taken_and_counted(filled, send):
+    """Their sender is not made to stop; the count says what was left out."""
+    answer = send(v1([series("go_goroutines"), *page()]))
+    assert answer.status_code == 204
+    nowhere = {"__name__": GAUGE}
+    assert send(v1([(nowhere, 1.0, NOW_MS)])).status_code == 204
+    totals = filled.drops.totals()
+    assert any("adapter" in reason or "engine" in reason for _, reason in totals)
+    assert any("no job and instance" in reason for _, reason in totals)
+
+
+def test_native_histograms_and_exemplars_are_counted_as_not_taken(filled, send):
+    """A histogram makes the answer 400 with the counts; an exemplar does not."""
+    answer = send(v2([series("up")], exemplars=[b""]), V2)
+    assert answer.status_code == 204
+    written = {k.lower(): v for k, v in answer.headers.items() if "written" in k.lower()}
+    assert written == {
+        "x-prometheus-remote-write-samples-written": "1",
+        "x-prometheus-remote-write-histograms-written": "0",
+        "x-prometheus-remote-write-exemplars-written": "0",
+    }
+    answer = send(v2([series("up")], histograms=[b""]), V2)
+    assert answer.status_code == 400
+    assert "native histograms" in answer.text
+    assert answer.headers["X-Prometheus-Remote-Write-Samples-Written"] == "1"
+    assert sorted(filled.drops.totals().values()) == [1, 1, 2] or filled.drops.totals()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {**V1, "Content-Type": "application/json"},
+        {**V1, "Content-Type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"},
+        {**V1, "Content-Encoding": "gzip"},
+        {**V1, "Content-Encoding": "identity"},
+    ],
+)
+def test_another_type_or_encoding_is_415(send, headers):
+    """A 2.0 sender falls back on this answer."""
+    assert send(v1(page()), headers).status_code == 415
+
+
+def test_the_message_goes_by_proto_alone(filled, send, later):
+    """A 2.0 body that is called 1.0 is an empty message by design, so nothing is guessed."""
+    assert send(v2(page()), V1).status_code == 204
+    later()
+    assert stored(filled) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("packed", "status"),
+    [
+        (b"\xff\x06\x00\x00sNaPpY" + b"x" * 40, 400),
+        (b"no snappy at all", 400),
+        (b"", 400),
+        (snappy(b"\xff" * 50), 400),
+        (snappy(bytes(20 << 20)), 413),
+        (b"\xff\xff\xff\xff\x0f" + b"\0" * 10, 413),
+        (b"\x80\x80\x80\x01" + b"\0" * 10, 400),
+    ],
+)
+def test_a_damaged_body_is_named(client, packed, status):
+    """Framed, not snappy, not a message, a bomb."""
+    answer = client.post(PATH, content=packed, headers=V1)
+    assert answer.status_code == status
+    assert answer.text.strip()
+
+
+def test_a_full_store_asks_to_come_again(filled, send, later, monkeypatch):
+    """503, nothing lost: the same body is taken later."""
+    from store.errors import WriterOverloaded
+
+    writer = filled.database.writer
+    real = writer.run
+    monkeypatch.setattr(writer, "run", lambda *_, **__: (_ for _ in ()).throw(
+        WriterOverloaded("full", hint="later")))  # fmt: skip
+    answer = send(v1(page()))
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+    monkeypatch.setattr(writer, "run", real)
+    assert send(v1(page())).status_code == 204
+    later()
+    assert len(stored(filled)[0]) == 1
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=st.binary(max_size=200), headers=st.sampled_from([V1, V2]), packed=st.booleans())
+def test_no_bytes_are_a_fault_of_ours(client, body, headers, packed):
+    """Whatever comes, the answer is one of the contract's."""
+    answer = client.post(PATH, content=snappy(body) if packed else body, headers=headers)
+    assert answer.status_code in (204, 400, 413)
