@@ -121,7 +121,9 @@ def answer(
     mark = _mark(view, scene)
     if beat and shown and shown["at"] == mark["at"] and shown["search"] == mark["search"]:
         return (no_update,) * 3
-    return list(_body(panel, view, scene, services)), _stale_note(scene, services), mark
+    # One warning a page is enough: that of the panel the others stand beside.
+    note = None if panel.is_aside else _stale_note(scene, services)
+    return list(_body(panel, view, scene, services)), note, mark
 
 
 def renew(body: Any, shown: Any, mark: Any) -> Any:

@@ -188,7 +188,7 @@ def _phase_bars(frame: pl.DataFrame, name: str, places: Sequence[Any], horizonta
         "name": title,
         "marker": {
             "color": colour,
-            "pattern": {"shape": pattern, "solidity": 0.3, "size": 6},
+            "pattern": _pattern(pattern),
             "line": {"width": 0},
         },
         "customdata": [seconds_text(v) for v in values],
@@ -197,6 +197,17 @@ def _phase_bars(frame: pl.DataFrame, name: str, places: Sequence[Any], horizonta
     if horizontal:
         return made | {"orientation": "h", "x": values, "y": list(places)}
     return made | {"x": list(places), "y": values}
+
+
+def _pattern(shape: str) -> dict[str, Any]:
+    """A light pattern over the colour: the colour stays, and is not all that tells."""
+    return {
+        "shape": shape,
+        "fillmode": "overlay",
+        "fgcolor": "rgba(255,255,255,0.6)",
+        "solidity": 0.2,
+        "size": 7,
+    }
 
 
 def stack(frame: pl.DataFrame, look: Look) -> Picture | str:
@@ -324,6 +335,8 @@ def driver(
     """
     if medians.height < 2:
         return "It is the same for all requests here: there is nothing to compare."
+    if not log_x:  # whole numbers stand in the middle of their cells
+        grid = grid.with_columns(pl.col("low", "high") - 0.5)
     xs = sorted({*grid["low"].to_list(), *grid["high"].to_list()})
     ys = sorted({*grid["low_seconds"].to_list(), *grid["high_seconds"].to_list()})
     z: list[list[float | None]] = [[None] * (len(xs) - 1) for _ in ys[:-1]]
@@ -331,10 +344,8 @@ def driver(
     for low, high, low_s, high_s, requests in grid.iter_rows():
         row, column = ys.index(low_s), xs.index(low)
         z[row][column] = round(math.log10(max(requests, 1)) + 0.15, 2)
-        counts[row][column] = (
-            f"{number_text(low)}-{number_text(high)}, {interval_text(low_s, high_s, 's')}: "
-            f"{requests:,} requests"
-        )
+        wide = f"{number_text(math.ceil(low))}-{number_text(math.ceil(high) - 1)}"
+        counts[row][column] = f"{wide}, {interval_text(low_s, high_s, 's')}: {requests:,} requests"
     heat: Trace = {"type": "heatmap", "x": xs, "y": ys, "z": z, "text": counts}
     heat |= {"colorscale": [list(stop) for stop in COUNT_SCALE], "zmin": 0, "showscale": False}
     heat |= {"hoverongaps": False, "hovertemplate": "%{text}<extra></extra>"}
@@ -372,7 +383,7 @@ def waterfall(frame: pl.DataFrame, look: Look) -> Picture | str:
                 "base": [row["start_seconds"]],
                 "x": [row["seconds"]],
                 "name": title,
-                "marker": {"color": colour, "pattern": {"shape": pattern, "solidity": 0.3}},
+                "marker": {"color": colour, "pattern": _pattern(pattern)},
                 "text": [seconds_text(row["seconds"])],
                 "textposition": "outside",
                 "cliponaxis": False,

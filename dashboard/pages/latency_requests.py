@@ -14,7 +14,7 @@ from dashboard.figures import latency as figures
 from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
-from dashboard.tables import cell_text, table
+from dashboard.tables import Cell, cell_text, table
 from dashboard.text import heading
 from dashboard.theme import attrs
 from dashboard.url_state import Address
@@ -61,9 +61,15 @@ def _card(view: View, scene: Scene) -> Slot:
 
 def _table(frame: pl.DataFrame, scene: Scene, title: str) -> html.Div:
     known = [c for c in _COLUMNS if frame[c].null_count() < frame.height]
-    cells = {"arrived_at": lambda row: _opener(row, scene), "status": _status}
+    cells: dict[str, Cell] = {name: _whole(name) for name in ("model", "instance", "tenant")}
+    cells |= {"arrived_at": lambda row: _opener(row, scene), "status": _status}
     heads = {name: _head(name, scene) for name in known}
     return table(frame, scene, columns=known, cells=cells, heads=heads, caption=title)
+
+
+def _whole(name: str) -> Cell:
+    """A name that is not broken over lines."""
+    return lambda row: html.Span(row[name] or "\N{EN DASH}", className="ss-nowrap")
 
 
 def _opener(row: Mapping[str, Any], scene: Scene) -> html.A:
@@ -146,7 +152,7 @@ def one_body(view: View | None, scene: Scene, services: Services) -> Sequence[An
         "one before it ends. Lengths that the row does not carry are derived, and the hover says "
         "how. Unattributed is what the phases leave of E2E.",
         span=7,
-        height=230,
+        height=330,
     )
     named = one_options(scene.address)
     close = html.A("Close", href=scene.here(request=None), className="ss-button is-small")
