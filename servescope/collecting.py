@@ -47,7 +47,12 @@ class TargetCollecting:
         for url in self._config.server.targets:
             await self._register(normalise_url(url))
         known = await asyncio.to_thread(choices.targets, self._database.reader)
-        self._ids = {row["url"]: row["target_id"] for row in known.to_dicts()}
+        # Targets of pushed data have no address that could be asked.
+        self._ids = {
+            row["url"]: row["target_id"]
+            for row in known.to_dicts()
+            if row["url"].startswith(("http://", "https://"))
+        }
         sources = [self._http.source(number, url) for url, number in self._ids.items()]
         sink = GradingSink(
             StoreSink(self._database.writer, self._describe),
