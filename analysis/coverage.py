@@ -20,9 +20,13 @@ def covered_span(reader: FrameReader, scope: Scope) -> Span:
     A trace covers the time between its first and last request; the live fleet that from its first
     request on. Labels play no part: a tenant that is silent does not stop the record.
     """
-    before, first, last, after = fleet_queries.edges(reader, scope)
+    before, after = fleet_queries.beyond(reader, scope)
+    goes_on = scope.is_live or after
+    if before and goes_on:
+        return scope.start, scope.end
+    first, last = fleet_queries.within(reader, scope)
     start = scope.start if before or first is None else first.replace(tzinfo=UTC)
-    if scope.is_live or after or last is None:
+    if goes_on or last is None:
         return start, scope.end
     return start, min(scope.end, last.replace(tzinfo=UTC) + _INSTANT)
 

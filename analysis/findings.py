@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import polars as pl
 
 from analysis.measure import View
+from analysis.remembering import Remembering
 from analysis.workload import contrast_rules, views
 from analysis.workload import finding_rules as rules
 from analysis.workload.arrival_view import arrivals_view
@@ -79,6 +80,7 @@ def gather(
         scope: what it is about.
         with_charts: False leaves out frames that no finding looks at.
     """
+    reader = Remembering(reader)  # the views share their scan of the sums
     with ThreadPoolExecutor(1) as beside:
         sizes = beside.submit(_sizes, reader, scope, with_charts=with_charts)
         found = [*_arrivals(reader, scope), *(view(reader, scope) for view in _OTHERS)]

@@ -11,6 +11,7 @@ import duckdb
 import numpy.typing as npt
 import polars as pl
 
+from store.alarms import Alarm, Alarms
 from store.errors import QueryTimeout, StoreError
 from store.settings import StoreSettings
 
@@ -46,6 +47,7 @@ class Reader:
         self._lock = threading.Condition()
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._watches: set[_Watch] = set()
+        self._alarms = Alarms()
         self._waiting = 0
         self._queries = 0
         self._timeouts = 0
@@ -165,6 +167,7 @@ class Reader:
                 self._lock.wait(_CLOSE_WAIT_SECONDS)
         for cursor in idle:
             cursor.close()
+        self._alarms.close()
 
     def _take_slot(self, limit_seconds: float) -> None:
         with self._lock:
@@ -188,7 +191,7 @@ class Reader:
             watch = _Watch(cursor)
             self._watches.add(watch)
             self._queries += 1
-        watch.start(limit_seconds)
+        watch.alarm = self._alarms.after(limit_seconds, watch.expire)
         return watch
 
     def _give_back(self, watch: _Watch) -> None:
@@ -232,20 +235,14 @@ class Snapshot:
 
 
 class _Watch:
-    """One running query and the timer that stops it; never stops the next one on its cursor."""
+    """One running query and the alarm that stops it; never stops the next one on its cursor."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self.cursor = cursor
         self.timed_out = False
+        self.alarm: Alarm | None = None
         self._lock = threading.Lock()
         self._over = False
-        self._timer: threading.Timer | None = None
-
-    def start(self, limit_seconds: float) -> None:
-        """Arm the timer."""
-        self._timer = threading.Timer(limit_seconds, self._expire)
-        self._timer.daemon = True
-        self._timer.start()
 
     def stop(self) -> None:
         """Interrupt the query if it still runs."""
@@ -254,13 +251,14 @@ class _Watch:
                 self.cursor.interrupt()
 
     def finish(self) -> None:
-        """The query is over; the timer may no longer fire."""
+        """The query is over; the alarm may no longer stop anything."""
         with self._lock:
             self._over = True
-        if self._timer is not None:
-            self._timer.cancel()
+        if self.alarm is not None:
+            self.alarm.cancel()
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """The limit has passed."""
         with self._lock:
             if not self._over:
                 self.timed_out = True

@@ -17,6 +17,7 @@ from analysis.workload.loading import Member, NotingReader, empty_view, members
 from analysis.workload.words import time_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
+from store.queries.totals import label_totals
 from store.units import percent_text
 
 _VIEW = "workload_clients"
@@ -38,7 +39,7 @@ def workload_clients(reader: queries.FrameReader, scope: Scope) -> View:
     """
     noting = NotingReader(reader)
     sources = members(noting, scope)
-    labelled = queries.label_totals(noting, scope)
+    labelled = label_totals(noting, scope)
     if labelled.is_empty():
         return _from_rates(noting, scope, sources)
     dimension = _dimension(noting, scope, labelled)

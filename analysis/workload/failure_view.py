@@ -11,6 +11,7 @@ from analysis.intervals import wilson
 from analysis.measure import Empty, Measure, View
 from analysis.workload.loading import NotingReader, empty_view, members
 from analysis.workload.schemas import BY_LABEL_SCHEMA, BY_TIME_SCHEMA, empty_frames
+from store.queries import totals
 from store.queries import workload as queries
 from store.queries.scope import Scope
 from store.queries.slo import without_failures
@@ -32,7 +33,7 @@ def failures_view(reader: queries.FrameReader, scope: Scope, *, with_times: bool
     """The same; without `with_times` the frame `by_time` stays empty and costs nothing."""
     noting = NotingReader(reader)
     sources = members(noting, scope)
-    statuses = queries.status_counts(noting, scope)
+    statuses = totals.status_counts(noting, scope)
     attempted = int(statuses["requests"].sum())
     if attempted == 0:
         return empty_view(_VIEW, noting, scope, sources)
@@ -46,7 +47,7 @@ def failures_view(reader: queries.FrameReader, scope: Scope, *, with_times: bool
         width = _recorded(scope, statuses).bin_seconds()
         by_time = queries.failures_by_time(noting, scope, width)
         sql["by_time"] = noting.last_text
-    by_label = queries.failures_by_label(noting, scope)
+    by_label = totals.failures_by_label(noting, scope)
     sql["by_label"] = noting.last_text
     interval = wilson(failed, attempted) or (None, None)
     ratio = Measure(failed / attempted, "ratio", interval[0], interval[1], n=attempted)

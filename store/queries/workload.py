@@ -115,18 +115,6 @@ def spans(reader: FrameReader, scope: Scope) -> pl.DataFrame:
         GROUP BY source_id ORDER BY source_id""")
 
 
-def status_counts(reader: FrameReader, scope: Scope) -> pl.DataFrame:
-    """source_id, status, requests, first_at, last_at: attempted requests by how they ended."""
-    condition, params = where(scope)
-    return reader.frame(
-        f"""SELECT r.source_id, r.status::VARCHAR AS status, count(*) AS requests,
-               min(r.arrived_at) AS first_at, max(r.arrived_at) AS last_at
-        FROM request AS r WHERE {condition}
-        GROUP BY r.source_id, r.status ORDER BY r.source_id, status""",
-        **params,
-    )
-
-
 def attempted(reader: FrameReader, scope: Scope) -> int:
     """How many requests the scope holds, whatever became of them."""
     condition, params = where(scope)
@@ -164,39 +152,18 @@ def lengths(reader: FrameReader, scope: Scope, source_id: int) -> Iterator[Lengt
         yield piece["input_tokens"], piece["output_tokens"]
 
 
-def label_totals(reader: FrameReader, scope: Scope) -> pl.DataFrame:
-    """What each combination of source and labels asked for: one scan, then small.
+def session_totals(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+    """What each session asked for.
 
     Returns:
-        source, model, tenant, route, instance (null = not known), requests (attempted), failed
-        (any status but ok), inputs and input_tokens (requests with known input, and their sum),
-        outputs and output_tokens (of successful ones), tokens (all known ones), first_at, last_at.
+        session (its own name), requests (attempted), failed (any status but ok), inputs and
+        input_tokens (requests with known input, and their sum), outputs and output_tokens (of
+        successful ones), tokens (all known ones), first_at, last_at.
     """
     condition, params = where(scope)
     return reader.frame(
-        f"""WITH counted AS ({_totals("r.source_id, r.labels_id", condition)})
-        SELECT s.name AS source, l.model, l.tenant, l.route, l.instance, c.requests, c.failed,
-               c.inputs, c.input_tokens, c.outputs, c.output_tokens, c.tokens, c.first_at, c.last_at
-        FROM counted AS c JOIN source AS s USING (source_id)
-        JOIN request_labels AS l USING (labels_id)""",
-        **params,
-    )
-
-
-def session_totals(reader: FrameReader, scope: Scope) -> pl.DataFrame:
-    """The same by session, with the session's own name as `session`."""
-    condition, params = where(scope)
-    return reader.frame(
-        f"""WITH counted AS ({_totals("r.source_id, r.session_key", condition)})
-        SELECT n.session_id AS session, c.requests, c.failed, c.inputs, c.input_tokens, c.outputs,
-               c.output_tokens, c.tokens, c.first_at, c.last_at
-        FROM counted AS c LEFT JOIN session AS n USING (source_id, session_key)""",
-        **params,
-    )
-
-
-def _totals(keys: str, condition: str) -> str:
-    return f"""SELECT {keys}, count(*) AS requests,
+        f"""WITH counted AS (
+          SELECT r.source_id, r.session_key, count(*) AS requests,
                count(*) FILTER (r.status <> 'ok') AS failed,
                count(r.input_tokens) AS inputs,
                coalesce(sum(r.input_tokens), 0)::DOUBLE AS input_tokens,
@@ -205,7 +172,12 @@ def _totals(keys: str, condition: str) -> str:
                coalesce(sum(r.input_tokens), 0)::DOUBLE
                  + coalesce(sum(r.output_tokens), 0)::DOUBLE AS tokens,
                min(r.arrived_at) AS first_at, max(r.arrived_at) AS last_at
-        FROM request AS r WHERE {condition} GROUP BY {keys}"""
+          FROM request AS r WHERE {condition} GROUP BY r.source_id, r.session_key)
+        SELECT n.session_id AS session, c.requests, c.failed, c.inputs, c.input_tokens, c.outputs,
+               c.output_tokens, c.tokens, c.first_at, c.last_at
+        FROM counted AS c LEFT JOIN session AS n USING (source_id, session_key)""",
+        **params,
+    )
 
 
 def client_stamps(
@@ -361,31 +333,6 @@ def failures_by_time(reader: FrameReader, scope: Scope, bin_seconds: int) -> pl.
         FROM (SELECT (epoch_us(r.arrived_at) + {before * width_us}) // {width_us} - {before} AS bin,
                count(*) FILTER (r.status <> 'ok') AS failed, count(*) AS attempted
         FROM request AS r WHERE {condition} GROUP BY 1) ORDER BY 1""",
-        **params,
-    )
-
-
-def failures_by_label(reader: FrameReader, scope: Scope) -> pl.DataFrame:
-    """dimension, value, failed, attempted; for source, status reason and every known label."""
-    condition, params = where(scope)
-    parts = [
-        "SELECT 'source' AS dimension, s.name AS value, failed, attempted"
-        " FROM counted JOIN source AS s USING (source_id)"
-    ]
-    parts += [
-        f"SELECT '{name}', l.{name}, failed, attempted"
-        " FROM counted JOIN request_labels AS l USING (labels_id)"
-        for name in ("model", "tenant", "route", "instance", "slo_class")
-    ]
-    return reader.frame(
-        f"""WITH counted AS (
-          SELECT r.source_id, r.labels_id, count(*) FILTER (r.status <> 'ok') AS failed,
-                 count(*) AS attempted
-          FROM request AS r WHERE {condition} GROUP BY ALL)
-        SELECT dimension, value, sum(failed)::BIGINT AS failed,
-               sum(attempted)::BIGINT AS attempted
-        FROM ({" UNION ALL ".join(parts)}) WHERE value IS NOT NULL
-        GROUP BY ALL ORDER BY failed DESC, attempted DESC, dimension, value""",
         **params,
     )
 
