@@ -124,37 +124,47 @@ def _sparklines(bins: pl.DataFrame, scope: Scope, width_seconds: int, span: Span
         - pl.max_horizontal(pl.col("at"), pl.lit(first, pl.Datetime("us")))
     ).dt.total_microseconds() / 1e6
     arrivals = (
-        bins.filter(pl.col("quantity") == "arrival")
+        bins.lazy()
+        .filter(pl.col("quantity") == "arrival")
         .group_by("at")
         .agg(
             pl.col("requests").sum(),
             not_ok=pl.col("requests").filter(pl.col("status") != "ok").sum(),
         )
     )
-    whole = axis.join(arrivals, on="at", how="left", maintain_order="left").with_columns(
-        covered=pl.when(covered >= SHORTEST_COVER_RATIO * width_seconds).then(covered)
+    whole = (
+        _onto(axis.lazy(), arrivals)
+        .with_columns(
+            covered=pl.when(covered >= SHORTEST_COVER_RATIO * width_seconds).then(covered)
+        )
+        .with_columns(
+            # While a source records, a bin without requests is a true zero; outside nothing is
+            # known.
+            requests_per_second=pl.col("requests").fill_null(0) / pl.col("covered"),
+            error_ratio=pl.col("not_ok") / pl.col("requests"),
+        )
     )
-    whole = whole.with_columns(
-        # While a source records, a bin without requests is a true zero; outside nothing is known.
-        requests_per_second=pl.col("requests").fill_null(0) / pl.col("covered"),
-        error_ratio=pl.col("not_ok") / pl.col("requests"),
-    )
+    known = set(bins["quantity"].unique())
     for side in ("input", "output"):
-        sums = bins.filter(pl.col("quantity") == f"{side}_tokens")
-        if sums.height:
+        if f"{side}_tokens" in known:
+            sums = bins.lazy().filter(pl.col("quantity") == f"{side}_tokens")
             by_time = sums.group_by("at").agg(pl.col("value_sum").sum().alias(side))
-            whole = whole.join(by_time, on="at", how="left", maintain_order="left").with_columns(
+            whole = _onto(whole, by_time).with_columns(
                 (pl.col(side).fill_null(0.0) / pl.col("covered")).alias(f"{side}_tokens_per_second")
             )
     for name in ("ttft", "tpot"):
         times = latency.quantiles(bins.filter(pl.col("quantity") == name), P95, "at")
         column = f"{name}_p95_seconds"
-        points = times.select(
+        points = times.lazy().select(
             "at",
             *(pl.col("seconds").alias(f"{column}{end}") for end in ("", "_low", "_high")),
         )
-        whole = whole.join(points, on="at", how="left", maintain_order="left")
-    return conform(whole, SPARKLINES_SCHEMA)
+        whole = _onto(whole, points)
+    return conform(whole.collect(), SPARKLINES_SCHEMA)
+
+
+def _onto(axis: pl.LazyFrame, values: pl.LazyFrame) -> pl.LazyFrame:
+    return axis.join(values, on="at", how="left", maintain_order="left")
 
 
 def _workloads(reader: Reader, scope: Scope, width_seconds: int) -> tuple[str, pl.DataFrame]:
@@ -183,15 +193,16 @@ def _workloads(reader: Reader, scope: Scope, width_seconds: int) -> tuple[str, p
 
 
 def _models(found: pl.DataFrame, seconds: float | None) -> pl.DataFrame:
-    arrivals = found.filter(pl.col("quantity") == "arrival")
+    counted = found.lazy()
     models = (
-        arrivals.group_by("workload")
+        counted.filter(pl.col("quantity") == "arrival")
+        .group_by("workload")
         .agg(pl.col("requests").sum())
         .with_columns(requests_per_second=pl.col("requests") / pl.lit(seconds, pl.Float64))
     )
     for side in ("input", "output"):
         means = (
-            found.filter(pl.col("quantity") == f"{side}_tokens")
+            counted.filter(pl.col("quantity") == f"{side}_tokens")
             .group_by("workload")
             .agg(
                 (pl.col("value_sum").sum() / pl.col("requests").sum()).alias(f"{side}_tokens_mean")
@@ -200,12 +211,12 @@ def _models(found: pl.DataFrame, seconds: float | None) -> pl.DataFrame:
         models = models.join(means, on="workload", how="left")
     for name in ("ttft", "tpot"):
         times = latency.quantiles(found.filter(pl.col("quantity") == name), P95, "workload")
-        points = times.select(
+        points = times.lazy().select(
             "workload",
             *(pl.col("seconds").alias(f"{name}_p95_seconds_{end}") for end in ("low", "high")),
         )
         models = models.join(points, on="workload", how="left")
-    return models
+    return models.collect()
 
 
 def _attainment(reader: Reader, scope: Scope, slos: Sequence[Slo], label: str) -> pl.DataFrame:

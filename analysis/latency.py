@@ -43,22 +43,24 @@ def quantiles(counts: pl.DataFrame, q: float, *keys: str) -> pl.DataFrame:
         keys, seconds, requests; groups without requests are absent. Sorted by keys.
     """
     groups = keys or ("all",)
-    framed = counts if keys else counts.with_columns(all=pl.lit(0))
-    merged = (
-        framed.group_by(*groups, "log_bin").agg(pl.col("requests").sum()).sort(*groups, "log_bin")
-    )
+    framed = counts.lazy() if keys else counts.lazy().with_columns(all=pl.lit(0))
     total = pl.col("requests").sum().over(*groups)
     reached = pl.col("requests").cum_sum().over(*groups) >= q * total - 1e-9
     found = (
-        merged.with_columns(total=total, reached=reached)
+        framed.group_by(*groups, "log_bin")
+        .agg(pl.col("requests").sum())
+        .sort(*groups, "log_bin")
+        .with_columns(total=total, reached=reached)
         .filter("reached")
         .group_by(*groups)
         .agg(pl.col("log_bin").min(), pl.col("total").first())
         .sort(*groups)
+        .collect()
     )
+    seconds = [middle_seconds(number) for number in found["log_bin"].to_list()]
     return found.select(
         *keys,
-        pl.col("log_bin").map_elements(middle_seconds, return_dtype=pl.Float64).alias("seconds"),
+        pl.Series("seconds", seconds, dtype=pl.Float64),
         pl.col("total").cast(pl.Int64).alias("requests"),
     )
 

@@ -39,7 +39,9 @@ class Remembering:
             try:
                 answer.set_result(self._reader.frame(sql, **params))
             except BaseException as error:
+                # Whoever waits for this answer must not wait for ever.
                 answer.set_exception(error)
+                raise
         return answer.result()
 
     def batches(self, sql: str, **params: Any) -> Iterator[Mapping[str, npt.NDArray[Any]]]:

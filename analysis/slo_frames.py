@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -186,14 +186,17 @@ def spent_by(found: pl.DataFrame) -> pl.DataFrame:
         bad requests. Shares are of all requests: those without the label are a row of their own,
         value "(none)". over_representation = share of bad / share of traffic.
     """
-    attempted = found.with_columns(attempted=pl.col("good") + pl.col("bad"))
-    whole = attempted.filter(pl.col("dimension") == "hour").select(pl.sum("bad", "attempted"))
-    parts = [
-        _shares(_with_unlabelled(attempted, dimension, whole), *named)
-        for dimension, named in _DIMENSIONS.items()
-    ]
-    parts = [part for part in parts if part.height > 1]
-    return pl.concat(parts) if parts else pl.DataFrame(schema=SPENT_BY_SCHEMA)
+    spenders: dict[str, list[Spender]] = {name: [] for name in _DIMENSIONS}
+    for row in found.iter_rows(named=True):
+        one = Spender(row["value"], row["bad"], row["good"] + row["bad"])
+        spenders[row["dimension"]].append(one)
+    bad, attempted = _sums(spenders["hour"])
+    rows = []
+    for dimension, (shown, named) in _DIMENSIONS.items():
+        part = _with_unlabelled(spenders[dimension], bad, attempted)
+        shares = _shares(part, shown, named)
+        rows += shares if len(shares) > 1 else []
+    return pl.DataFrame(rows, schema=SPENT_BY_SCHEMA, orient="row")
 
 
 def threshold_curve(slo: Slo, status: SloStatus, column: str, found: pl.DataFrame) -> pl.DataFrame:
@@ -296,34 +299,39 @@ _DIMENSIONS: Mapping[str, tuple[str, Callable[[str], str]]] = {
 }
 
 
-def _with_unlabelled(attempted: pl.DataFrame, dimension: str, whole: pl.DataFrame) -> pl.DataFrame:
-    """The rows of one dimension, and what is left of the whole when any row has the label."""
-    rows = attempted.filter(pl.col("dimension") == dimension).select("value", "bad", "attempted")
-    rest = whole.select(
-        pl.lit(UNLABELLED).alias("value"),
-        pl.col("bad") - rows["bad"].sum(),
-        pl.col("attempted") - rows["attempted"].sum(),
-    )
-    if rows.is_empty() or not rest["attempted"].sum():
-        return rows
-    return pl.concat([rows, rest])
+class Spender(NamedTuple):
+    """A value of a dimension, its bad requests and all of them."""
+
+    value: str
+    bad: int
+    attempted: int
 
 
-def _shares(found: pl.DataFrame, dimension: str, named: Callable[[str], str]) -> pl.DataFrame:
-    total_bad, total = found["bad"].sum(), found["attempted"].sum()
-    largest = (
-        found.filter(pl.col("attempted") > 0)
-        .sort(["bad", "attempted", "value"], descending=[True, True, False])
-        .head(MOST_SPENDERS)
-    )
-    bad_share = pl.col("bad") / total_bad if total_bad else pl.lit(None, pl.Float64)
-    traffic_share = pl.col("attempted") / total
-    return largest.select(
-        pl.lit(dimension).alias("dimension"),
-        pl.Series("value", [named(value) for value in largest["value"]], dtype=pl.String),
-        "bad",
-        "attempted",
-        bad_share.alias("bad_share_ratio"),
-        traffic_share.alias("traffic_share_ratio"),
-        (bad_share / traffic_share).alias("over_representation"),
-    )
+def _sums(spenders: Sequence[Spender]) -> tuple[int, int]:
+    return sum(one.bad for one in spenders), sum(one.attempted for one in spenders)
+
+
+def _with_unlabelled(spenders: list[Spender], bad: int, attempted: int) -> list[Spender]:
+    """The values of one dimension, and what is left of the whole when any request has the label."""
+    labelled_bad, labelled = _sums(spenders)
+    if not spenders or labelled == attempted:
+        return spenders
+    return [*spenders, Spender(UNLABELLED, bad - labelled_bad, attempted - labelled)]
+
+
+def _shares(
+    spenders: Sequence[Spender], dimension: str, named: Callable[[str], str]
+) -> list[tuple[str, str, int, int, float | None, float, float | None]]:
+    """Rows of `SPENT_BY_SCHEMA`."""
+    total_bad, total = _sums(spenders)
+    largest = sorted(
+        (one for one in spenders if one.attempted > 0),
+        key=lambda one: (-one.bad, -one.attempted, one.value),
+    )[:MOST_SPENDERS]
+    rows = []
+    for value, bad, attempted in largest:
+        share = bad / total_bad if total_bad else None
+        traffic = attempted / total
+        over = None if share is None else share / traffic
+        rows.append((dimension, named(value), bad, attempted, share, traffic, over))
+    return rows

@@ -101,23 +101,46 @@ def counts(
         rule, bin, good, bad, undetermined, measured (successful requests whose quantities are
         known); bins without requests are absent. Sorted by rule and bin.
     """
-    if not rules:
-        return pl.DataFrame(schema=COUNTS_SCHEMA)
-    values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
-    values["anchor"] = naive_utc(anchor or end)
+    found = counts_of(reader, scope, rules, [(start, end)], width_seconds, anchor or end)
+    return found.collect().sort("rule", "bin")
+
+
+def counts_of(
+    reader: Reader | Snapshot,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    spans: Sequence[tuple[datetime, datetime]],
+    width_seconds: int,
+    anchor: datetime,
+) -> pl.LazyFrame:
+    """The same over several stretches (aware or naive UTC, half open, apart), in no order."""
+    if not rules or not spans:
+        return pl.LazyFrame(schema=COUNTS_SCHEMA)
+    values: dict[str, Any] = {"anchor": naive_utc(anchor)}
     width_us = int(width_seconds * 1_000_000)
     wide = reader.frame(
         f"""{_labels_cte(scope, rules, values)}SELECT bin, {_count_columns(rules)}
         FROM (SELECT (epoch_us($anchor) - epoch_us(r.arrived_at) - 1) // {width_us} AS bin,
           {_judged_columns(rules, values)}
-        FROM request AS r{_labels_join(scope, rules)}
-        WHERE {source_sql(scope)} AND r.arrived_at >= $start AND r.arrived_at < $end)
+        FROM {_rows_sql(scope, spans, values)}{_labels_join(scope, rules)})
         GROUP BY bin""",
         **values,
     )
-    return _long(wide.with_columns(pl.col("bin").cast(pl.Int64)), len(rules), ("bin",)).sort(
-        "rule", "bin"
-    )
+    return _long(wide.lazy().with_columns(pl.col("bin").cast(pl.Int64)), len(rules), ("bin",))
+
+
+def _rows_sql(
+    scope: Scope, spans: Sequence[tuple[datetime, datetime]], values: dict[str, Any]
+) -> str:
+    """The requests of all stretches as one relation `r`: one query costs less than one for each."""
+    parts = []
+    for number, (start, end) in enumerate(spans):
+        values |= {f"start{number}": naive_utc(start), f"end{number}": naive_utc(end)}
+        parts.append(
+            f"SELECT * FROM request AS r WHERE {source_sql(scope)}"
+            f" AND r.arrived_at >= $start{number} AND r.arrived_at < $end{number}"
+        )
+    return f"({' UNION ALL '.join(parts)}) AS r"
 
 
 def _judged_columns(rules: Sequence[GoodRule], values: dict[str, Any]) -> str:
@@ -145,7 +168,7 @@ def _count_columns(rules: Sequence[GoodRule]) -> str:
     )
 
 
-def _long(wide: pl.DataFrame, rules: int, keys: tuple[str, ...]) -> pl.DataFrame:
+def _long(wide: pl.LazyFrame, rules: int, keys: tuple[str, ...]) -> pl.LazyFrame:
     parts = [
         wide.select(
             pl.lit(index, pl.Int64).alias("rule"),
@@ -161,30 +184,31 @@ def _long(wide: pl.DataFrame, rules: int, keys: tuple[str, ...]) -> pl.DataFrame
     return pl.concat(parts).filter(came)
 
 
+SPENDER_KEYS = ("model", "tenant", "route", "instance", "input_octave", "hour")
+
+
 def spenders(
     reader: Reader | Snapshot,
     scope: Scope,
     rules: Sequence[GoodRule],
-    start: datetime,
-    end: datetime,
+    spans: Sequence[tuple[datetime, datetime]],
     *,
     labels_only: bool = False,
-) -> pl.DataFrame:
+) -> pl.LazyFrame:
     """Requests by outcome and by everything that may explain it, in one scan for all rules.
 
     Args:
         reader: the store.
         scope: sources and labels.
-        rules: the objectives.
-        start: aware or naive UTC, inclusive.
-        end: exclusive.
+        rules: the objectives; at least one.
+        spans: stretches of time, aware or naive UTC, half open, apart; at least one.
         labels_only: leave input_octave and hour null, which makes it cheaper.
 
     Returns:
         rule, model, tenant, route, instance, input_octave (log2 of input tokens, rounded down),
         hour (0-23), good, bad, undetermined, measured.
     """
-    values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
+    values: dict[str, Any] = {}
     octave, hour = ("NULL", "NULL") if labels_only else (OCTAVE_SQL, "hour(r.arrived_at)")
     meant = _labels_cte(scope, rules, values)
     wide = reader.frame(
@@ -192,15 +216,13 @@ def spenders(
         c AS (SELECT labels_id, input_octave, hour, {_count_columns(rules)}
         FROM (SELECT r.labels_id, {octave} AS input_octave, {hour} AS hour,
           {_judged_columns(rules, values)}
-        FROM request AS r{_labels_join(scope, rules)}
-        WHERE {source_sql(scope)} AND r.arrived_at >= $start AND r.arrived_at < $end)
+        FROM {_rows_sql(scope, spans, values)}{_labels_join(scope, rules)})
         GROUP BY ALL)
         SELECT l.model, l.tenant, l.route, l.instance, c.* EXCLUDE (labels_id)
         FROM c JOIN request_labels AS l USING (labels_id)""",
         **values,
     )
-    keys = ("model", "tenant", "route", "instance", "input_octave", "hour")
-    return _long(wide, len(rules), keys)
+    return _long(wide.lazy(), len(rules), SPENDER_KEYS)
 
 
 def threshold_bins(

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
 
 import polars as pl
 
@@ -33,7 +35,6 @@ SPENT_SCHEMA = {
     "measured": pl.Int64,
     "undetermined": pl.Int64,
 }
-_SPENT_COLUMNS = tuple(name for name in SPENT_SCHEMA if name != "rule")
 _BUCKET = timedelta(seconds=BUCKET_SECONDS)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - as the store keeps it
 _SUMS = ", ".join(
@@ -79,20 +80,15 @@ def counts(
         edges: starts of windows (aware) that must be exact wherever they lie.
         raw_since: from here on (aware) everything is exact to the bin.
     """
+    if not rules:
+        return pl.DataFrame(schema=COUNTS_SCHEMA)
     last = anchor or end
     with reader.snapshot() as snapshot:
         plan = plan_for(snapshot, scope, rules, start, end, edges=edges, raw_since=raw_since)
-        found = [
-            _rolled(snapshot, scope, rules, span, naive_utc(last), width_seconds)
-            for span in plan.rolled
-        ]
-        found += [
-            raw_queries.counts(snapshot, scope, rules, *span, width_seconds, anchor=last)
-            for span in plan.raw
-        ]
-    if not found:
-        return pl.DataFrame(schema=COUNTS_SCHEMA)
-    return pl.concat(found).group_by("rule", "bin").agg(pl.all().sum()).sort("rule", "bin")
+        raw = raw_queries.counts_of(snapshot, scope, rules, plan.raw, width_seconds, last)
+        rolled = _rolled(snapshot, scope, rules, plan.rolled, naive_utc(last), width_seconds)
+    found = pl.concat([raw, rolled]).group_by("rule", "bin").agg(pl.all().sum())
+    return found.sort("rule", "bin").collect()
 
 
 def spent(
@@ -123,11 +119,10 @@ def spent(
         plan = Plan((), ((naive_utc(start), naive_utc(end)),))
         if not scope_labels(scope):
             plan = plan_for(snapshot, scope, rules, start, end)
-        parts = [_rolled_spent(snapshot, scope, rules, s, dimensions) for s in plan.rolled]
-        parts += [_raw_spent(snapshot, scope, rules, s, dimensions) for s in plan.raw]
-    whole = pl.concat([pl.DataFrame(schema=SPENT_SCHEMA), *parts])
+        rolled = _rolled_spent(snapshot, scope, rules, plan.rolled, dimensions)
+        raw = _raw_spent(snapshot, scope, rules, plan.raw, dimensions)
     keys = ("rule", "dimension", "value")
-    return whole.group_by(*keys).agg(pl.all().sum()).sort(*keys)
+    return pl.concat([rolled, raw]).group_by(*keys).agg(pl.all().sum()).sort(*keys).collect()
 
 
 def plan_for(
@@ -162,24 +157,20 @@ def _unready(
     snapshot: Snapshot, scope: Scope, rules: Sequence[GoodRule], low: datetime, high: datetime
 ) -> list[datetime]:
     """Buckets that changed, or that are not counted for every rule."""
-    keys = sorted({rule_key(rule) for rule in rules})
-    ids = ", ".join(str(int(number)) for number in scope.source_ids)
-    span = f"source_id IN ({ids}) AND bucket_at >= $low AND bucket_at < $high"
+    span = f"source_id IN ({_ids(scope)}) AND bucket_at >= $low AND bucket_at < $high"
     return snapshot.frame(
         f"""WITH held AS (
           SELECT source_id, bucket_at, count(DISTINCT rule_key) AS counted FROM rollup_slo
-          WHERE dimension = '' AND list_contains($keys, rule_key) AND {span} GROUP BY ALL
+          WHERE dimension = '' AND rule_key IN ({_keys_sql(rules)}) AND {span} GROUP BY ALL
         ), seen AS (
           SELECT DISTINCT source_id, bucket_at FROM rollup_10m
           WHERE quantity = '{ARRIVAL}' AND {span}
         )
         SELECT DISTINCT bucket_at FROM (
           SELECT s.bucket_at FROM seen AS s LEFT JOIN held AS h USING (source_id, bucket_at)
-          WHERE coalesce(h.counted, 0) < $number
+          WHERE coalesce(h.counted, 0) < {len({rule_key(rule) for rule in rules})}
           UNION ALL SELECT bucket_at FROM rollup_dirty WHERE {span})
         ORDER BY bucket_at""",
-        keys=keys,
-        number=len(keys),
         low=low,
         high=high,
     )["bucket_at"].to_list()
@@ -189,101 +180,119 @@ def _rolled(
     snapshot: Snapshot,
     scope: Scope,
     rules: Sequence[GoodRule],
-    span: tuple[datetime, datetime],
+    spans: Sequence[tuple[datetime, datetime]],
     end: datetime,
     width_seconds: int,
-) -> pl.DataFrame:
-    keys = [rule_key(rule) for rule in rules]
-    values: dict[str, object] = {"low": span[0], "high": span[1], "keys": sorted(set(keys))}
+) -> pl.LazyFrame:
+    if not spans:
+        return pl.LazyFrame(schema=COUNTS_SCHEMA)
+    values: dict[str, object] = {}
     found = snapshot.frame(
         f"""SELECT rule_key, source_id, bucket_at, {_SUMS} FROM rollup_slo
-        WHERE list_contains($keys, rule_key) AND {_scope_sql(scope, values)}
-          AND bucket_at >= $low AND bucket_at < $high
+        WHERE rule_key IN ({_keys_sql(rules)}) AND {_scope_sql(scope, values)}
+          AND {_spans_sql(spans, values)}
         GROUP BY rule_key, source_id, bucket_at""",
         **values,
     )
     middle = pl.col("bucket_at") + _BUCKET / 2
     ago_us = (pl.lit(end, pl.Datetime("us")) - middle).dt.total_microseconds()
-    binned = found.with_columns(bin=(ago_us - 1) // (width_seconds * 1_000_000))
-    parts = [
-        _of_rule(binned, key, rule)
-        .group_by("bin")
-        .agg(pl.col("good", "bad", "undetermined", "measured").sum())
-        .select(pl.lit(index, pl.Int64).alias("rule"), *(n for n in COUNTS_SCHEMA if n != "rule"))
-        for index, (key, rule) in enumerate(zip(keys, rules, strict=True))
-    ]
     came = pl.col("good") + pl.col("bad") + pl.col("undetermined") > 0
-    return pl.concat(parts).cast(pl.Schema(COUNTS_SCHEMA)).filter(came)
+    return (
+        _by_rule(found, rules, scope)
+        .with_columns(bin=(ago_us - 1) // (width_seconds * 1_000_000))
+        .group_by("rule", "bin")
+        .agg(pl.col("good", "bad", "undetermined", "measured").sum())
+        .filter(came)
+    )
+
+
+def _keys_sql(rules: Sequence[GoodRule]) -> str:
+    """Keys are hexadecimal digests of our own: as literals DuckDB skips what it need not read."""
+    return ", ".join(f"'{key}'" for key in sorted({rule_key(rule) for rule in rules}))
+
+
+def _spans_sql(spans: Sequence[tuple[datetime, datetime]], values: dict[str, object]) -> str:
+    """One condition for all stretches: their outermost bounds, and the gaps between them."""
+    values |= {"low": spans[0][0], "high": spans[-1][1]}
+    whole = "bucket_at >= $low AND bucket_at < $high"
+    gaps = []
+    for number, (before, after) in enumerate(pairwise(spans)):
+        values |= {f"low{number}": before[1], f"high{number}": after[0]}
+        gaps.append(f"NOT (bucket_at >= $low{number} AND bucket_at < $high{number})")
+    return " AND ".join([whole, *gaps])
 
 
 def _scope_sql(scope: Scope, values: dict[str, object]) -> str:
     """Which rows of the roll-up stand for the sources and labels of a scope."""
-    ids = ", ".join(str(int(number)) for number in scope.source_ids)
     labels = scope_labels(scope)
     if not labels:
-        return f"dimension = '' AND source_id IN ({ids})"
+        return f"dimension = '' AND source_id IN ({_ids(scope)})"
     ((column, accepted),) = labels.items()
     values |= {"dimension": column, "accepted": list(accepted)}
-    return f"dimension = $dimension AND list_contains($accepted, value) AND source_id IN ({ids})"
+    meant = "dimension = $dimension AND list_contains($accepted, value)"
+    return f"{meant} AND source_id IN ({_ids(scope)})"
+
+
+def _ids(scope: Scope) -> str:
+    return ", ".join(str(int(number)) for number in scope.source_ids)
 
 
 def _rolled_spent(
     snapshot: Snapshot,
     scope: Scope,
     rules: Sequence[GoodRule],
-    span: tuple[datetime, datetime],
+    spans: Sequence[tuple[datetime, datetime]],
     dimensions: Sequence[str],
-) -> pl.DataFrame:
-    keys = [rule_key(rule) for rule in rules]
-    ids = ", ".join(str(int(number)) for number in scope.source_ids)
+) -> pl.LazyFrame:
+    if not spans:
+        return pl.LazyFrame(schema=SPENT_SCHEMA)
     # The hour of a bucket comes from its total.
-    stored = ["" if name == "hour" else name for name in dimensions]
+    stored = ", ".join("''" if name == "hour" else f"'{name}'" for name in dimensions)
+    values: dict[str, object] = {}
     found = snapshot.frame(
         f"""SELECT rule_key, source_id,
           CASE WHEN dimension = '' THEN 'hour' ELSE dimension END AS dimension,
           CASE WHEN dimension = '' THEN CAST(hour(bucket_at) AS VARCHAR) ELSE value END AS value,
           {_SUMS}
         FROM rollup_slo
-        WHERE list_contains($keys, rule_key) AND source_id IN ({ids})
-          AND list_contains($stored, dimension) AND bucket_at >= $low AND bucket_at < $high
+        WHERE rule_key IN ({_keys_sql(rules)}) AND source_id IN ({_ids(scope)})
+          AND dimension IN ({stored}) AND {_spans_sql(spans, values)}
         GROUP BY ALL""",
-        keys=sorted(set(keys)),
-        stored=stored,
-        low=span[0],
-        high=span[1],
+        **values,
     )
-    return pl.concat(
-        _of_rule(found, key, rule).select(pl.lit(index, pl.Int64).alias("rule"), *_SPENT_COLUMNS)
-        for index, (key, rule) in enumerate(zip(keys, rules, strict=True))
-    )
+    return _by_rule(found, rules, scope).select(list(SPENT_SCHEMA))
 
 
-def _of_rule(found: pl.DataFrame, key: str, rule: GoodRule) -> pl.DataFrame:
-    chosen = found.filter(pl.col("rule_key") == key)
-    if rule.source_ids:
-        chosen = chosen.filter(pl.col("source_id").is_in(list(rule.source_ids)))
-    return chosen
+def _by_rule(found: pl.DataFrame, rules: Sequence[GoodRule], scope: Scope) -> pl.LazyFrame:
+    """The rows of each rule, numbered; rules with one key share them, each for its own sources."""
+    meant = [
+        (index, rule_key(rule), source)
+        for index, rule in enumerate(rules)
+        for source in (rule.source_ids or scope.source_ids)
+    ]
+    schema: dict[str, Any] = {"rule": pl.Int64, "rule_key": pl.String}
+    schema["source_id"] = found.schema["source_id"]
+    numbered = pl.LazyFrame(meant, schema=schema, orient="row")
+    return found.lazy().join(numbered, on=["rule_key", "source_id"])
 
 
 def _raw_spent(
     snapshot: Snapshot,
     scope: Scope,
     rules: Sequence[GoodRule],
-    span: tuple[datetime, datetime],
+    spans: Sequence[tuple[datetime, datetime]],
     dimensions: Sequence[str],
-) -> pl.DataFrame:
+) -> pl.LazyFrame:
+    if not spans:
+        return pl.LazyFrame(schema=SPENT_SCHEMA)
     labels_only = not {"input_octave", "hour"} & set(dimensions)
-    found = raw_queries.spenders(snapshot, scope, rules, *span, labels_only=labels_only)
-    return pl.concat(
-        found.with_columns(
-            dimension=pl.lit(name),
-            value=pl.col(name).cast(pl.String),
-        )
-        .select("rule", *_SPENT_COLUMNS)
+    found = raw_queries.spenders(snapshot, scope, rules, spans, labels_only=labels_only)
+    counted = ("good", "bad", "measured", "undetermined")
+    return (
+        found.with_columns(pl.col(name).cast(pl.String) for name in dimensions)
+        .unpivot(dimensions, index=["rule", *counted], variable_name="dimension")
         .drop_nulls("value")
-        .group_by("rule", "dimension", "value", maintain_order=True)
-        .agg(pl.all().sum())
-        for name in dimensions
+        .select(list(SPENT_SCHEMA))
     )
 
 
