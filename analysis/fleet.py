@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -51,12 +52,12 @@ def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
         width = max(width, SHORTEST_LIVE_BIN_SECONDS)
     # The objectives are counted beside the rest: each leaves a processor idle in turns.
     with ThreadPoolExecutor(1) as beside:
-        counting = beside.submit(count, reader, chosen, scope)
+        judging = beside.submit(_judge, reader, scope, chosen)
         rows = from_rows(reader, scope, chosen, width)
         live = from_scrapes(reader, scope, width)
         whole = join(rows or FleetPart(), live or FleetPart())
-        counted = counting.result()
-    statuses = [status_of(slo, found) for slo, found in zip(chosen, counted, strict=True)]
+        judged = judging.result()
+    statuses = [one.status for one in judged]
     measures = {**whole.measures, "lowest_budget_left_ratio": _lowest_budget(statuses)}
     events = fleet_queries.events(reader, scope)
     return View(
@@ -69,7 +70,7 @@ def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
             "instances": whole.instances,
             "events": events if events.height else pl.DataFrame(schema=EVENTS_SCHEMA),
         },
-        tuple(_sentences(reader, scope, statuses, counted, whole)),
+        tuple(_sentences(judged, whole)),
         why_empty(reader, scope) if rows is None and live is None else None,
         _plain_sql(scope, width) if rows is not None else whole.sql,
     )
@@ -101,22 +102,32 @@ def _lowest_budget(statuses: Sequence[SloStatus]) -> Measure:
     return Measure(None, "ratio", why=why)
 
 
-def _sentences(
-    reader: Reader,
-    scope: Scope,
-    statuses: Sequence[SloStatus],
-    counted: Sequence[Counted],
-    whole: FleetPart,
-) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One objective: where it stands, and what to say when it is in trouble."""
+
+    status: SloStatus
+    trouble: str | None
+
+
+def _judge(reader: Reader, scope: Scope, slos: Sequence[Slo]) -> list[_Judged]:
+    """The objectives in the order given; the most urgent trouble is told with its causes."""
+    counted = count(reader, slos, scope)
+    statuses = [status_of(slo, found) for slo, found in zip(slos, counted, strict=True)]
+    troubled = [place for place, one in enumerate(statuses) if one.status in _TROUBLE]
+    worst = min(troubled, key=lambda place: urgency(statuses[place]), default=None)
+    told = {place: verdict(statuses[place]) for place in troubled}
+    if worst is not None:
+        told[worst] = _trouble(reader, scope, statuses[worst], counted[worst])
+    return [_Judged(status, told.get(place)) for place, status in enumerate(statuses)]
+
+
+def _sentences(judged: Sequence[_Judged], whole: FleetPart) -> list[str]:
     """The verdict first: the worst SLO, else the worst instance, else what is known to be well."""
-    troubled = sorted(
-        (pair for pair in zip(statuses, counted, strict=True) if pair[0].status in _TROUBLE),
-        key=lambda pair: urgency(pair[0]),
-    )
-    sentences = [_trouble(reader, scope, *pair) for pair in troubled[:1]]
-    sentences += [verdict(status) for status, _ in troubled[1:]]
+    urgent = sorted(judged, key=lambda one: urgency(one.status))
+    sentences = [one.trouble for one in urgent if one.trouble is not None]
     sentences += _instance_sentences(whole.instances)
-    return sentences or [_well(statuses, whole)]
+    return sentences or [_well([one.status for one in judged], whole)]
 
 
 _TROUBLE = ("exhausted", "burning", "watch")

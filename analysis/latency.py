@@ -44,16 +44,13 @@ def quantiles(counts: pl.DataFrame, q: float, *keys: str) -> pl.DataFrame:
     """
     groups = keys or ("all",)
     framed = counts.lazy() if keys else counts.lazy().with_columns(all=pl.lit(0))
-    total = pl.col("requests").sum().over(*groups)
-    reached = pl.col("requests").cum_sum().over(*groups) >= q * total - 1e-9
+    requests = pl.col("requests")
+    reached = requests.cum_sum() >= q * requests.sum() - 1e-9
     found = (
-        framed.group_by(*groups, "log_bin")
-        .agg(pl.col("requests").sum())
-        .sort(*groups, "log_bin")
-        .with_columns(total=total, reached=reached)
-        .filter("reached")
+        framed.sort("log_bin")
         .group_by(*groups)
-        .agg(pl.col("log_bin").min(), pl.col("total").first())
+        .agg(pl.col("log_bin").filter(reached).first(), requests.sum().alias("total"))
+        .filter(pl.col("total") > 0)
         .sort(*groups)
         .collect()
     )
