@@ -18,6 +18,7 @@ from analysis.measure import Measure, View
 from store.errors import InputError
 
 if TYPE_CHECKING:
+    from analysis.signal_coverage import Adapters, SignalSource
     from analysis.slo_model import Slo
     from store.clock import Clock
     from store.queries.scope import Scope
@@ -35,6 +36,7 @@ class ViewSpec:
         needs_slos: whether it is handed the SLO definitions as `slos=`.
         needs_scope: False for views about the store itself, which ignore the time range.
         needs_now: whether it is handed the time as `now=`.
+        needs_adapters: whether it is handed what engines can tell as `adapters=`.
     """
 
     question: str
@@ -43,6 +45,7 @@ class ViewSpec:
     needs_slos: bool = False
     needs_scope: bool = True
     needs_now: bool = False
+    needs_adapters: bool = False
 
     def function(self) -> Callable[..., View]:
         """The function behind the view, imported on first use."""
@@ -119,6 +122,13 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.trust:trust",
         needs_now=True,
     ),
+    "signal_coverage": ViewSpec(
+        "Which signal does each connected engine tell, and how?",
+        "analysis.signal_coverage:signal_coverage",
+        needs_scope=False,
+        needs_now=True,
+        needs_adapters=True,
+    ),
     "admin": ViewSpec(
         "Is the data complete, and can I trust these pages?",
         "analysis.admin_view:admin",
@@ -137,6 +147,7 @@ def compute(
     clock: Clock,
     options: Mapping[str, str] | None = None,
     known: Mapping[str, Measure] | None = None,
+    adapters: Adapters | None = None,
 ) -> View:
     """Compute one view.
 
@@ -149,6 +160,7 @@ def compute(
         options: text options by name, as they come from a URL; empty values are ignored.
         known: numbers that only the running process knows (the writer's lag); they take the place
             of the view's measures of the same name.
+        adapters: what releases of engines can tell; nothing is known about any when None.
 
     Raises:
         InputError: unknown view or option, or an option's value the view refuses.
@@ -166,9 +178,15 @@ def compute(
     handed: dict[str, Any] = {"slos": tuple(slos)} if spec.needs_slos else {}
     if spec.needs_now:
         handed["now"] = now
+    if spec.needs_adapters:
+        handed["adapters"] = adapters or _no_adapter
     view = spec.function()(reader, scope, **handed, **given)
     measures = {**view.measures, **{k: v for k, v in (known or {}).items() if k in view.measures}}
     return replace(view, measures=measures, computed_at=now)
+
+
+def _no_adapter(engine: str, version: str | None) -> Mapping[str, SignalSource]:
+    return {}
 
 
 def view_spec(name: str) -> ViewSpec:

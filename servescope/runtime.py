@@ -21,6 +21,7 @@ from analysis.slo_model import Slo
 from collector.drops import Drops
 from collector.scheduler import SchedulerCounts
 from dashboard.services import DataAge
+from servescope.adapters import signal_sources
 from servescope.config import Config
 from servescope.importing import ImportedRows
 from servescope.jobs import JobRunner
@@ -234,6 +235,7 @@ class Runtime:
                 clock=self.clock,
                 options=given,
                 known=self._known() if name == "admin" else None,
+                adapters=signal_sources,
             ),
             ttl_seconds=self.config.server.view_ttl_seconds,
             # Ages grow although nothing is written, so a view that is handed the time grows old.

@@ -11,7 +11,7 @@ from dash import html
 from analysis.measure import View
 from dashboard.cards import Slot, Unshown, card, frame_tools, grid, tile, tiles, verdict
 from dashboard.navigation import Page, Panel
-from dashboard.pages import admin_trust
+from dashboard.pages import admin_coverage, admin_trust
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import Cell, table
@@ -220,5 +220,15 @@ def _plain(
 PAGE = Page(
     "Admin",
     "Is the data complete, and can I trust these pages?",
-    (Panel("admin-main", "admin", body), Panel("admin-trust", "trust", admin_trust.body)),
+    (
+        Panel("admin-main", "admin", body),
+        Panel("admin-trust", "trust", admin_trust.body),
+        Panel(
+            "admin-signals",
+            "signal_coverage",
+            admin_coverage.body,
+            follows_clock=False,
+            is_aside=True,
+        ),
+    ),
 )

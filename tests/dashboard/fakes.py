@@ -587,6 +587,19 @@ def compare(scope, rng, names) -> dict:
     return {"frames": frames, "sentences": ("Burstiness differs most: 16 against 167 at 60 s.",)}
 
 
+def signal_coverage(scope, rng, names) -> dict:
+    """Three signals of two engines."""
+    rows = [
+        ("ttft_seconds", "llama.cpp", "b4200", "absent", 0, 1, "no histogram on its page"),
+        ("requests_running", "llama.cpp", "b4200", "exact", 1, 1, "llamacpp:requests_processing"),
+        ("requests_running", "vllm", "0.32.0", "exact", 1, 2, "vllm:num_requests_running"),
+        ("preemptions_total", "vllm", "0.32.0", "quiet", 0, 2, "vllm:num_preemptions_total"),
+    ]
+    names = ("signal", "engine", "engine_version", "state", "told_by", "targets", "how")
+    frame = pl.DataFrame(rows, schema=names, orient="row")
+    return {"frames": {"signals": frame}, "sentences": ("vllm 0.32.0 tells 1 signal exactly.",)}
+
+
 def admin(scope, rng, names) -> dict:
     """Sources, targets, tables, coverage, imports."""
     naive = NOW.replace(tzinfo=None)
@@ -742,6 +755,7 @@ MAKERS = {
     "workload_findings": findings,
     "workload_compare": compare,
     "admin": admin,
+    "signal_coverage": signal_coverage,
 }
 
 
