@@ -18,6 +18,8 @@ class AgentSettings:
         token_file: file with the bearer token for the server; read again for every attempt.
         ca_file: file with the certificates to trust for the server; empty means the usual ones.
         host: read the host itself: processors, memory, disks, network, pressure, cgroup.
+        cgroups: control groups (v2) to read besides the one the agent is confined to, below
+            /sys/fs/cgroup, such as system.slice/vllm.service.
         gpu: read NVIDIA GPUs, when this node has the driver's library.
         otlp_listen: HOST:PORT, loopback only, where OTLP/HTTP is taken and passed on; empty = not.
         otlp_max_body_bytes: larger OTLP bodies are refused.
@@ -40,6 +42,7 @@ class AgentSettings:
     token_file: str = ""
     ca_file: str = ""
     host: bool = True
+    cgroups: tuple[str, ...] = ()
     gpu: bool = True
     otlp_listen: str = ""
     otlp_max_body_bytes: int = 4 << 20
