@@ -23,6 +23,9 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "import_speed": (["--rows", "2000000"], ["--rows", "10000000"]),
     "first_light": (["--rows", "2000000"], ["--rows", "10000000"]),
     "live_scrape": (["--targets", "20", "--seconds", "15"], ["--targets", "200"]),
+    "trust_cost": (["--scrapes", "1000"], []),
+    "attainment_intervals": (["--seeds", "1"], []),
+    "quantile_parity": ([], []),
     "kill_nine": (["--rounds", "5"], ["--rounds", "50"]),
     "page_callback": (
         ["--cache", "{cache}", "--rows", "1000000", "--rounds", "5"],

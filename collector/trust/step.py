@@ -34,6 +34,7 @@ class Step:
         memory: what was remembered before it.
         settings: when what counts as what.
         values: every value of the page.
+        totals: signal -> the sum of its values; histograms are not in it.
         signals: every signal of the page.
         fell: signal -> its value before and now, for counters that went down.
         broken: histograms of which a bucket or the count went down.
@@ -47,6 +48,7 @@ class Step:
     memory: Memory
     settings: TrustSettings
     values: Mapping[Key, float]
+    totals: Mapping[str, float]
     signals: frozenset[str]
     fell: Mapping[str, tuple[float, float]]
     broken: frozenset[str]
@@ -62,14 +64,16 @@ class Step:
 
     def total(self, signal: str) -> float | None:
         """The sum of a signal over its series; None when the page does not show it."""
-        found = [value for (name, _), value in self.values.items() if name == signal]
-        return sum(found) if found else None
+        return self.totals.get(signal)
 
 
 def step(scrape: Scrape, memory: Memory, settings: TrustSettings) -> Step:
     """Compare a good page with what is remembered."""
     values = {(told.signal, told.labels): told.value for told in scrape.samples}
-    signals = frozenset([key[0] for key in values] + [told.signal for told in scrape.histograms])
+    totals: dict[str, float] = {}
+    for (signal, _), value in values.items():
+        totals[signal] = totals.get(signal, 0.0) + value
+    signals = frozenset(totals).union(told.signal for told in scrape.histograms)
     fewer = _fewer(scrape, memory)
     fell, counted, grew = _counters(values, memory, fewer)
     broken, sums_fell, observed = _histograms(scrape.histograms, memory, fewer)
@@ -79,13 +83,14 @@ def step(scrape: Scrape, memory: Memory, settings: TrustSettings) -> Step:
         memory,
         settings,
         values,
+        totals,
         signals,
         fell,
         broken,
         sums_fell,
         fewer,
         None if first else bool(grew or observed),
-        not first and (_start_moved(values, memory) or _most_fell(fell, broken, counted)),
+        not first and (_start_moved(totals, values, memory) or _most_fell(fell, broken, counted)),
     )
 
 
@@ -163,7 +168,9 @@ def sum_drop(before: HistogramSample, now: HistogramSample) -> float:
     return drop if drop > _NOISE * max(abs(old), 1.0) else 0.0
 
 
-def _start_moved(values: Mapping[Key, float], memory: Memory) -> bool:
+def _start_moved(totals: Mapping[str, float], values: Mapping[Key, float], memory: Memory) -> bool:
+    if not any(mark in totals for mark in START_MARKS):
+        return False
     for key, value in values.items():
         if key[0] in START_MARKS:
             course = memory.courses.get(key)

@@ -112,6 +112,8 @@ def _nothing_moves(
 
 
 def _scheduler_courses(now: Step) -> dict[tuple[str, str], Course]:
+    if not any(signal in now.totals for signal in SCHEDULER):
+        return {}
     return {key: course for key, course in now.memory.courses.items() if key[0] in SCHEDULER}
 
 
