@@ -160,20 +160,15 @@ def api_page(described: dict[str, Any]) -> str:
 
 def signals_page() -> str:
     """docs/signals.md."""
-    from store.signals import SIGNALS
+    from servescope.signal_reference import lines
 
-    some = next(iter(SIGNALS.values()))
-    columns = [field.name for field in dataclasses.fields(some)]
-    lines = [
+    head = [
         _MADE, "# Signals", "",
-        "What servescope knows how to store, whatever an engine calls it. Units are base units;",
-        "a value outside its valid range is counted as bad and left out.", "",
-        "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns),
+        "What servescope knows how to store, whatever an engine calls it, and which engine tells",
+        "what. Units are base units; a value outside its valid range is counted as bad and left",
+        "out.",
     ]  # fmt: skip
-    for signal in SIGNALS.values():
-        cells = [_cell(getattr(signal, name)) for name in columns]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*head, *lines()]) + "\n"
 
 
 def main(folder: Path = Path("docs")) -> None:
@@ -206,14 +201,6 @@ def _parameter_lines(operation: dict[str, Any]) -> Iterator[str]:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return ", ".join(_cell(item) or "any" for item in value)
-    return str(value).replace("|", "\\|")
 
 
 if __name__ == "__main__":
