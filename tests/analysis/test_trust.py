@@ -1,0 +1,155 @@
+"""What may be acted on: the grade of the target stands above that of the signal, and grows old."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from analysis.trust import trust, usable
+from store.clock import VirtualClock
+from store.database import Database
+from store.queries.scope import Scope
+from store.settings import StoreSettings
+from store.targets import describe, register
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+RUNNING = "requests_running"
+
+
+@pytest.fixture
+def database():
+    with Database.open(None, StoreSettings(threads=1), VirtualClock(NOW)) as opened:
+        yield opened
+
+
+def seconds(number):
+    return (NOW + timedelta(seconds=number)).replace(tzinfo=None)
+
+
+def grade(database, *rows, url="http://gpu-1:8000/metrics", scraped=(-10, -5, 0)):
+    """A target with grades (signal, grade, seconds from NOW) and scrapes."""
+    target_id = register(database.writer, url, NOW - timedelta(days=1)).result()
+    describe(database.writer, target_id, engine="vllm", model="m").result()
+    if rows:
+        frame = pl.DataFrame(
+            {
+                "target_id": [target_id] * len(rows),
+                "signal": [row[0] for row in rows],
+                "graded_at": [seconds(row[2]) for row in rows],
+                "grade": [row[1] for row in rows],
+                "evidence": [f"{row[1]} it is." for row in rows],
+                "advice": [
+                    None if row[1] in ("fresh", "idle") else "Do something." for row in rows
+                ],
+            },
+            schema_overrides={"advice": pl.String},
+        )
+        database.writer.append("signal_grade", frame).result()
+    if scraped:
+        frame = pl.DataFrame(
+            {
+                "target_id": [target_id] * len(scraped),
+                "scraped_at": [seconds(number) for number in scraped],
+                "duration_seconds": [0.01] * len(scraped),
+                "outcome": ["ok"] * len(scraped),
+            }
+        )
+        database.writer.append("scrape", frame).result()
+    return target_id
+
+
+def ask(database, at=1, signal=RUNNING):
+    (found,) = usable(database.reader, [signal], NOW + timedelta(seconds=at))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("whole", "own", "counts", "is_usable", "is_zero"),
+    [
+        ("fresh", "fresh", "fresh", True, False),
+        ("fresh", "frozen", "frozen", False, False),
+        ("fresh", "impossible", "impossible", False, False),
+        ("fresh", "partial", "partial", False, False),
+        ("partial", "fresh", "fresh", True, False),
+        ("silent", "fresh", "silent", False, False),
+        ("absent", "fresh", "absent", False, False),
+        ("two_scrapers", "fresh", "two_scrapers", False, False),
+        ("idle", "fresh", "idle", True, True),
+        ("idle", "impossible", "impossible", False, False),
+        ("reset", "fresh", "reset", True, False),
+    ],
+)
+def test_the_rule(database, whole, own, counts, is_usable, is_zero):
+    """Each pair of grades, and whether a controller may act."""
+    grade(database, ("", whole, -60), (RUNNING, own, -60))
+    found = ask(database)
+    assert (found.grade, found.is_usable, found.is_zero_demand) == (counts, is_usable, is_zero)
+
+
+def test_no_rate_across_a_restart(database):
+    """Gauges are good at once, counters count from zero since."""
+    grade(database, ("", "reset", -20), (RUNNING, "fresh", -600))
+    assert ask(database).rates_from == seconds(-20)
+    assert ask(database, at=-30).grade == "absent"
+
+
+def test_grades_that_nobody_renews_grow_old(database):
+    """The server that graded may be dead itself: three intervals later nothing is trusted."""
+    grade(database, ("", "fresh", -600), (RUNNING, "fresh", -600))
+    assert ask(database, at=10).is_usable
+    late = ask(database, at=60)
+    assert (late.grade, late.is_usable) == ("stale", False)
+    assert "Nobody has asked it" in late.evidence
+
+
+def test_what_was_never_seen_is_absent(database):
+    """No row is no trust: neither of a signal nor of a whole target."""
+    grade(database, ("", "fresh", -60))
+    assert (ask(database).grade, ask(database).is_usable) == ("absent", False)
+    grade(database, url="http://gpu-2:8000/metrics", scraped=())
+    found = usable(database.reader, [RUNNING], NOW)
+    assert [told.is_usable for told in found] == [False, False]
+
+
+def view(database, **scope):
+    return trust(
+        database.reader, Scope((1,), NOW - timedelta(hours=1), NOW, **scope), now=NOW
+    )  # fmt: skip
+
+
+def test_the_worst_comes_first_with_advice(database):
+    """An operator reads from the top: what, since when, why and what to do."""
+    grade(database, ("", "fresh", -60), ("a", "fresh", -60), (RUNNING, "frozen", -30))
+    grade(database, ("", "silent", -40), url="http://gpu-2:8000/metrics")
+    shown = view(database)
+    assert shown.frames["targets"]["grade"].to_list() == ["silent", "fresh"]
+    assert shown.frames["signals"]["grade"].to_list() == ["frozen", "fresh"]
+    assert shown.frames["targets"]["usable_signals"].to_list() == [0, 1]
+    assert shown.sentences == (
+        "gpu-2:8000 is silent: silent it is. Do something.",
+        "gpu-1:8000 requests_running is frozen: frozen it is. Do something.",
+    )
+    assert shown.frames["history"]["at"].to_list()[0] == seconds(-30)
+
+
+def test_when_all_is_well_one_sentence_says_so(database):
+    """Idle targets are named as zero demand, which is not missing data."""
+    grade(database, ("", "fresh", -60))
+    grade(database, ("", "idle", -60), url="http://gpu-2:8000/metrics")
+    (sentence,) = view(database).sentences
+    assert sentence.startswith("All signals of 2 targets can be trusted. 1 of them idle")
+
+
+def test_a_scope_narrows_it_to_an_instance(database):
+    """The table of one target is asked for by its name."""
+    grade(database, ("", "fresh", -60))
+    grade(database, ("", "silent", -60), url="http://gpu-2:8000/metrics")
+    assert view(database, instances=("gpu-1:8000",)).frames["targets"].height == 1
+    assert view(database, models=("other",)).frames["targets"].is_empty()
+
+
+def test_without_targets_the_view_says_why_it_is_empty(database):
+    """Nothing connected is no fault."""
+    shown = view(database)
+    assert shown.empty.kind == "nothing_connected"
+    assert shown.sentences == ()
