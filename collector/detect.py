@@ -47,7 +47,19 @@ def normalise_url(url: str) -> str:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = host if port is None else f"{host}:{port}"
     path = parts.path if parts.path.strip("/") else _METRICS_PATH
-    return urlunsplit((parts.scheme, netloc, path, parts.query, ""))
+    return urlunsplit((parts.scheme, netloc, path, _gently(parts.query), ""))
+
+
+def _gently(query: str) -> str:
+    """The query with which a look at a llama.cpp router changes nothing.
+
+    A router loads the model whose page it is asked for, unless it is told not to.
+
+    >>> _gently("model=tiny")
+    'model=tiny&autoload=false'
+    """
+    named = parse_qs(query, keep_blank_values=True)
+    return f"{query}&autoload=false" if "model" in named and "autoload" not in named else query
 
 
 def _is_visible(sign: str) -> bool:

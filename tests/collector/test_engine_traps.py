@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.detect import engine_of, engines_of
+from collector.detect import engine_of, engines_of, model_in_url, normalise_url
 from collector.engines.coverage import coverage, definitions
 from collector.engines.reader import PageReader
 from collector.engines.registry import ENGINES
@@ -195,6 +195,17 @@ def test_trap_15_the_restart_header_tells_a_restart_not_a_time():
     assert ENGINES["llama.cpp"].restart_header == "Process-Start-Time-Unix"
     assert coverage(ENGINES["llama.cpp"], "engine_start_unix_seconds").state == "absent"
     assert SIGNALS["engine_start_mark"].low is None
+
+
+def test_trap_15_a_router_is_asked_for_one_model_and_loads_none():
+    """A look at a router's page names the model, and must not make it load one."""
+    url = normalise_url("host:8080/metrics?model=tiny")
+    assert url == "http://host:8080/metrics?model=tiny&autoload=false"
+    assert normalise_url(url) == url
+    assert model_in_url(url) == "tiny"
+    assert normalise_url("host:8080") == "http://host:8080/metrics"
+    reading = read(page("llama_server_0.3.36_router"))
+    assert value(reading, "generation_tokens_total") == 20
 
 
 def test_trap_16_one_family_holds_unrelated_quantities():

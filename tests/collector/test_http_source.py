@@ -251,7 +251,10 @@ async def test_another_engine_at_the_same_address_is_noticed():
         ("host:8000", "http://host:8000/metrics"),
         ("host", "http://host/metrics"),
         (" http://host:8000/ ", "http://host:8000/metrics"),
-        ("https://Host/engine/metrics?model=a#x", "https://host/engine/metrics?model=a"),
+        (
+            "https://Host/engine/metrics?model=a#x",
+            "https://host/engine/metrics?model=a&autoload=false",
+        ),
         ("http://[::1]:8000", "http://[::1]:8000/metrics"),
         ("10.0.0.1:8000/custom", "http://10.0.0.1:8000/custom"),
     ],
