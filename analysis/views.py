@@ -102,6 +102,10 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.anatomy_requests:latency_request",
         options=("request",),
     ),
+    "cold_starts": ViewSpec(
+        "How long until a new replica serves, and which step is slow?",
+        "analysis.cold_start:cold_starts",
+    ),
     "workload_arrivals": ViewSpec("What is arriving, and when?", f"{_WORKLOAD}:workload_arrivals"),
     "workload_burstiness": ViewSpec("How bursty is it?", f"{_WORKLOAD}:workload_burstiness"),
     "workload_lengths": ViewSpec("How long are the requests?", f"{_WORKLOAD}:workload_lengths"),
