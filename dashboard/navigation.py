@@ -84,7 +84,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
         (
             NavItem("Workload", ("workload",), "workload"),
             NavItem("Fairness", None, "fairness", "comes with tenant fairness"),
-            NavItem("Cold starts", None, "cold", "comes with start phases"),
+            NavItem("Cold starts", ("cold-starts",), "cold"),
         ),
     ),
     (

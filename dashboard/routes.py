@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboard.navigation import Page
-from dashboard.pages import admin, fleet, latency, slo, workload
+from dashboard.pages import admin, cold_starts, fleet, latency, slo, workload
 from dashboard.url_state import Address
 
 
@@ -20,6 +20,8 @@ def page_of(address: Address) -> Page | None:
         return workload.PAGES.get(path[1] if len(path) == 2 else "arrivals")
     if path == ("latency",):
         return latency.PAGE
+    if path == ("cold-starts",):
+        return cold_starts.PAGE
     if path == ("admin",):
         return admin.PAGE
     return None

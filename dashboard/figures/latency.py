@@ -188,7 +188,7 @@ def _phase_bars(frame: pl.DataFrame, name: str, places: Sequence[Any], horizonta
         "name": title,
         "marker": {
             "color": colour,
-            "pattern": _pattern(pattern),
+            "pattern": overlaid(pattern),
             "line": {"width": 0},
         },
         "customdata": [seconds_text(v) for v in values],
@@ -199,7 +199,7 @@ def _phase_bars(frame: pl.DataFrame, name: str, places: Sequence[Any], horizonta
     return made | {"x": list(places), "y": values}
 
 
-def _pattern(shape: str) -> dict[str, Any]:
+def overlaid(shape: str) -> dict[str, Any]:
     """A light pattern over the colour: the colour stays, and is not all that tells."""
     return {
         "shape": shape,
@@ -383,7 +383,7 @@ def waterfall(frame: pl.DataFrame, look: Look) -> Picture | str:
                 "base": [row["start_seconds"]],
                 "x": [row["seconds"]],
                 "name": title,
-                "marker": {"color": colour, "pattern": _pattern(pattern)},
+                "marker": {"color": colour, "pattern": overlaid(pattern)},
                 "text": [seconds_text(row["seconds"])],
                 "textposition": "outside",
                 "cliponaxis": False,

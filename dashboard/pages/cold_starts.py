@@ -1,0 +1,162 @@
+"""Cold starts: how long until a new replica serves, and which step is slow?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dash import html
+
+from analysis.measure import View
+from dashboard.cards import (
+    Chart,
+    Slot,
+    Unshown,
+    card,
+    chart_card,
+    empty_state,
+    frame_tools,
+    grid,
+    tile,
+    tiles,
+    verdict,
+)
+from dashboard.figures import cold_starts as figures
+from dashboard.navigation import Page, Panel
+from dashboard.scene import Scene
+from dashboard.services import Services
+from dashboard.tables import table
+from store.units import seconds_text
+
+TILES = (
+    ("Starts", "starts"),
+    ("Never ready", "never_ready"),
+    ("In progress", "in_progress"),
+    ("Slowest group, p95", "slowest_ready_p95_seconds"),
+    ("Request-seconds waited", "waited_request_seconds"),
+)
+STACK = Chart(
+    "stack",
+    "Which step is slow?",
+    "segments",
+    figures.stack,
+    "One bar a start, from the first thing seen of it until it was ready. The phases partition "
+    "that time: where witnesses overlap, the more specific phase counts (weights before engine "
+    "before container), then the better evidence (span, metric, log, agent, Kubernetes). What "
+    "nobody saw is unattributed. The hover names the witness.",
+    span=12,
+)
+PER_DAY = Chart(
+    "per-day",
+    "How often do instances start?",
+    "per_day",
+    figures.per_day,
+    "Starts by UTC day. Never ready: it failed, another start followed, or it was silent for "
+    "half an hour.",
+    span=12,
+    height=220,
+)
+_GROUPS_ABOUT = (
+    "Time to ready by model, node and cache state. Different hardware or cache states are never "
+    "pooled in one percentile. Quantiles are by nearest rank: of fewer than twenty starts the p95 "
+    "is the slowest one. The p95 is the lead time that scaling up has to allow for."
+)
+_STARTS_ABOUT = (
+    "Ready: traffic could come. Warm: the first token was served; the time until somebody asked "
+    "is in it. Request-seconds: how long requests of the model queued while it started."
+)
+
+
+def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """Tiles, the bars, the distribution by group, and the starts one by one."""
+    if view is None:
+        return []
+    if view.empty is not None:
+        return [empty_state(view.empty, scene)]
+    starts = view.frames["segments"].unique(["instance", "began_at"]).height
+    chart = replace(STACK, height=figures.bar_height(starts))
+    parts = [
+        verdict(view.sentences),
+        tiles(*(tile(label, view.measures.get(key)) for label, key in TILES)),
+        grid(
+            chart_card(view, chart, scene),
+            _groups_card(view, scene),
+            chart_card(view, PER_DAY, scene),
+            _starts_card(view, scene),
+        ),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _groups_card(view: View, scene: Scene) -> Slot | Unshown:
+    title = "How long does it take, by model, node and cache?"
+    cells = {
+        "slowest_phase": _slowest,
+        "model": lambda row: html.Strong(row["model"] or "not told"),
+        "node": lambda row: html.Span(row["node"] or "not told", className="ss-nowrap"),
+    }
+    columns = (
+        "model", "node", "cache_state", "starts", "never_ready", "ready_p50_seconds",
+        "ready_p95_seconds", "warm_p50_seconds", "slowest_phase", "unattributed_ratio",
+    )  # fmt: skip
+    heads = {"cache_state": "Cache", "unattributed_ratio": "Unattributed"}
+    frame = view.frames["groups"]
+    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    tools = frame_tools(view, "groups", title, _GROUPS_ABOUT, scene)
+    return card(title, shown, tools=tools, key="groups")
+
+
+def _slowest(row: Mapping[str, Any]) -> Any:
+    if row["slowest_phase"] is None:
+        return "\N{EN DASH}"
+    name = figures.PHASES[row["slowest_phase"]][0]
+    words = f"{name}, {seconds_text(row['slowest_phase_mean_seconds'])}"
+    return html.Span(words, className="ss-nowrap")
+
+
+def _starts_card(view: View, scene: Scene) -> Slot | Unshown:
+    title = "Start by start"
+    frame = view.frames["starts"]
+    always = ["began_at", "instance", "model", "node", "cache_state", "outcome", "ready_seconds"]
+    rest = [
+        name
+        for name in frame.columns
+        if name.endswith("_seconds")
+        and name not in always
+        and frame[name].null_count() < frame.height
+    ]
+    cells = {
+        "outcome": _outcome,
+        "instance": lambda row: html.Strong(row["instance"]),
+        "model": lambda row: html.Span(row["model"] or "not told", className="ss-nowrap"),
+        "node": lambda row: html.Span(row["node"] or "not told", className="ss-nowrap"),
+        "sources": lambda row: html.Span(row["sources"] or "nobody", className="ss-nowrap"),
+    }
+    heads = {
+        "cache_state": "Cache",
+        "kv_cache_seconds": "KV cache",
+        "waited_request_seconds": "Request-seconds",
+        "sources": "Told by",
+    }
+    shown = table(
+        frame, scene, columns=[*always, *rest, "sources"], cells=cells, heads=heads, caption=title
+    )
+    tools = frame_tools(view, "starts", title, _STARTS_ABOUT, scene)
+    return card(title, shown, tools=tools, key="starts")
+
+
+def _outcome(row: Mapping[str, Any]) -> html.Span:
+    look, glyph = {
+        "ready": ("good", "●"),
+        "never ready": ("bad", "✕"),
+        "in progress": ("none", "…"),
+    }[row["outcome"]]
+    return html.Span(f"{glyph} {row['outcome']}", className=f"ss-status is-{look}")
+
+
+PAGE = Page(
+    "Cold starts",
+    "How long until a new replica serves, and which step is slow?",
+    (Panel("cold-starts-main", "cold_starts", body),),
+)
