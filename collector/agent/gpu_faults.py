@@ -76,7 +76,7 @@ class FaultWatch:
         return [GpuFault(self._node, card.gpu, at, None, "lost", f"not readable: {card.lost}")]
 
     def _errors(self, at: datetime, card: CardReading) -> list[GpuFault]:
-        count = card.values.get("gpu_ecc_uncorrected_total")
+        count = card.values.get(("gpu_ecc_uncorrected_total", ""))
         if count is None:
             return []
         before = self._ecc.get(card.gpu, count)
@@ -87,7 +87,7 @@ class FaultWatch:
         return [GpuFault(self._node, card.gpu, at, None, "ecc", text)]
 
     def _slowdown(self, at: datetime, card: CardReading) -> list[GpuFault]:
-        bits = int(card.values.get("gpu_clock_limit_bits", 0)) & sum(_SLOWDOWN)
+        bits = int(card.values.get(("gpu_clock_limit_bits", ""), 0)) & sum(_SLOWDOWN)
         if bits:
             since, seen = self._slow_since.get(card.gpu, (at, 0))
             self._slow_since[card.gpu] = (since, seen | bits)

@@ -47,12 +47,13 @@ _CALLS = (
 
 
 class _Field(NamedTuple):
-    """One field of `nvmlDeviceGetFieldValues`; several fields of one signal are added up."""
+    """One field of `nvmlDeviceGetFieldValues`; `reason` is the label of that name."""
 
     name: str
     scope: int
     signal: str
     factor: float = 1.0
+    reason: str = ""
 
 
 _FIELDS = (
@@ -65,19 +66,18 @@ _FIELDS = (
     _Field(
         "NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX", _ALL_LINKS, "gpu_link_received_bytes_total", 1024.0
     ),
-    _Field("NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL", 0, "gpu_link_errors_total"),
-    _Field("NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL", 0, "gpu_link_errors_total"),
-    _Field("NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL", 0, "gpu_link_errors_total"),
-    _Field("NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL", 0, "gpu_link_errors_total"),
+    *(
+        _Field(
+            f"NVML_FI_DEV_NVLINK_{reason.upper()}_ERROR_COUNT_TOTAL",
+            0,
+            "gpu_link_errors_total",
+            reason=reason,
+        )
+        for reason in ("crc_flit", "crc_data", "replay", "recovery")
+    ),
 )
-_THROTTLED = {
-    0: "gpu_power_throttled_seconds_total",
-    1: "gpu_thermal_throttled_seconds_total",
-    2: "gpu_sync_throttled_seconds_total",
-    3: "gpu_board_throttled_seconds_total",
-    4: "gpu_idle_throttled_seconds_total",
-    5: "gpu_reliability_throttled_seconds_total",
-}
+# Numbers of NVML's performance policies.
+_THROTTLED = {0: "power", 1: "thermal", 2: "sync", 3: "board", 4: "idle", 5: "reliability"}
 # One call samples the link for 20 ms, so it is asked only where there are no counters.
 _PCIE_RATES = {0: "gpu_pcie_sent_bytes_per_second", 1: "gpu_pcie_received_bytes_per_second"}
 
@@ -99,7 +99,7 @@ class CardReading:
         gpu: its number on this node.
         uuid: its identity; empty when the card is lost.
         model: what it is.
-        values: signal -> value.
+        values: (signal, reason) -> value; most signals have no reason, which is then empty.
         processes: who is on it.
         lost: why it cannot be read any more; None while it can.
     """
@@ -107,7 +107,7 @@ class CardReading:
     gpu: str
     uuid: str
     model: str
-    values: Mapping[str, float]
+    values: Mapping[tuple[str, str], float]
     processes: tuple[GpuProcess, ...] = ()
     lost: str | None = None
 
@@ -209,13 +209,14 @@ class NvmlCards:
                 card.unsupported.add("events")
 
     def _read(self, card: _Card) -> CardReading:
-        values: dict[str, float] = {}
+        values: dict[tuple[str, str], float] = {}
         processes: tuple[GpuProcess, ...] = ()
         try:
-            for part in (self._numbers, self._shares, self._rows, self._fields, self._throttled):
-                for signal, value in part(card):
-                    values[signal] = values.get(signal, 0.0) + value
-            if "gpu_pcie_sent_bytes_total" not in values:
+            for plain in (self._numbers, self._shares, self._rows):
+                values.update({(signal, ""): value for signal, value in plain(card)})
+            for by_reason in (self._fields, self._throttled):
+                values.update({told[:2]: told[2] for told in by_reason(card)})
+            if ("gpu_pcie_sent_bytes_total", "") not in values:
                 values.update(self._pcie_rates(card))
             processes = tuple(self._processes(card))
         except self._nvml.NVMLError as error:
@@ -247,7 +248,7 @@ class NvmlCards:
             yield "gpu_remapped_rows_uncorrected_total", float(told[1])
             yield "gpu_row_remap_failed_ratio", float(bool(told[3]))
 
-    def _fields(self, card: _Card) -> Iterator[tuple[str, float]]:
+    def _fields(self, card: _Card) -> Iterator[tuple[str, str, float]]:
         wanted = [
             (entry, number)
             for entry in _FIELDS
@@ -263,20 +264,20 @@ class NvmlCards:
                 card.unsupported.add(entry.name)
             elif value.nvmlReturn == 0 and value.valueType < len(_VALUE_BY_TYPE):
                 number = getattr(value.value, _VALUE_BY_TYPE[value.valueType])
-                yield entry.signal, float(number) * entry.factor
+                yield entry.signal, entry.reason, float(number) * entry.factor
 
-    def _throttled(self, card: _Card) -> Iterator[tuple[str, float]]:
-        for policy, signal in _THROTTLED.items():
+    def _throttled(self, card: _Card) -> Iterator[tuple[str, str, float]]:
+        for policy, reason in _THROTTLED.items():
             told = self._ask(card, "nvmlDeviceGetViolationStatus", policy)
             if told is not None:
-                yield signal, told.violationTime / 1e9
+                yield "gpu_throttled_seconds_total", reason, told.violationTime / 1e9
 
-    def _pcie_rates(self, card: _Card) -> dict[str, float]:
+    def _pcie_rates(self, card: _Card) -> dict[tuple[str, str], float]:
         told = {
             signal: self._ask(card, "nvmlDeviceGetPcieThroughput", way)
             for way, signal in _PCIE_RATES.items()
         }
-        return {signal: value * 1e3 for signal, value in told.items() if value is not None}
+        return {(signal, ""): value * 1e3 for signal, value in told.items() if value is not None}
 
     def _processes(self, card: _Card) -> Iterator[GpuProcess]:
         for process in self._ask(card, "nvmlDeviceGetComputeRunningProcesses") or ():

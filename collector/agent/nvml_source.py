@@ -99,8 +99,8 @@ class NvmlSource:
         labels = {"node": self._node, "gpu": card.gpu, "gpu_uuid": card.uuid}
         about = {"gpu_model": card.model, "driver_version": self._cards.driver_version or ""}
         yield Told("gpu_present", {**labels, **about}, 1.0)
-        for signal, value in card.values.items():
-            yield Told(signal, labels, value)
+        for (signal, reason), value in card.values.items():
+            yield Told(signal, {**labels, "reason": reason} if reason else labels, value)
         for (gpu, code), count in self._xids.items():
             if gpu == card.gpu:
                 yield Told("gpu_xid_events_total", {**labels, "xid": str(code)}, float(count))
