@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.checks import check_scrape
-from collector.detect import engine_by_name, engine_of, unsupported
+from collector.detect import engine_by_name, engine_of, engines_of, unsupported
 from collector.engines.reader import PageReader
 from collector.engines.registry import ENGINES
 from collector.exposition import parse
@@ -321,22 +321,61 @@ def test_an_engine_is_recognised_by_its_page():
     assert "python_info" in unsupported(parse("python_info 1\n"))
 
 
+WORDS = {"llama": "llama.cpp", "ray": "ray-serve"} | {
+    name: name for name, engine in ENGINES.items() if engine.role == "engine"
+}
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.partition("_")[0] in WORDS])
+def test_every_page_is_recognised(name):
+    """The first word of a page's file is the engine that wrote it."""
+    assert engine_of(parse(PAGES[name])).name == WORDS[name.partition("_")[0]]
+
+
+@pytest.mark.parametrize("front", ["ray_serve_2.60.0", "litellm_1"])
+def test_engines_win_over_what_stands_in_front_of_them(front):
+    """Where a page holds an engine and a gateway, shared signals are the engine's."""
+    engine = re.sub(r"^vllm:", "ray_vllm_", PAGES["vllm_0.32.0_under_load"], flags=re.MULTILINE)
+    gateway = PAGES.get(front, "litellm_in_flight_requests 3\n")
+    page = parse(gateway + engine)
+    names = [found.name for found in engines_of(page)]
+    assert names[0] == "vllm"
+    assert len(names) == 2
+    both = PageReader(*engines_of(page)).read(page)
+    assert value(both, "requests_running", model="tiny") == 8
+    assert value(both, "requests_running") is None
+    assert both.unknown_families == ()
+
+
+def test_what_only_the_gateway_tells_is_kept():
+    """A mixed page loses nothing: replicas are Ray's, tokens are vLLM's."""
+    text = PAGES["ray_serve_2.60.0"] + PAGES["vllm_0.32.0"].replace("vllm:", "ray_vllm_")
+    reading = PageReader(*engines_of(parse(text))).read(parse(text))
+    assert value(reading, "replicas_target") == 3
+    assert value(reading, "generation_tokens_total", model="tiny") > 0
+
+
 lines = st.sampled_from(
-    [
-        line
-        for text in (PAGES["vllm_0.32.0_dp2_spec_lora"], PAGES["llama_server_0.3.8_under_load"])
-        for line in text.splitlines()
-        if not line.startswith("#")
-    ]
+    sorted(
+        {
+            line
+            for text in PAGES.values()
+            for line in text.splitlines()
+            if line and not line.startswith("#")
+        }
+    )
 )
 odd_values = st.sampled_from(["0", "1", "-1", "NaN", "+Inf", "-Inf", "1e308", "0.5"])
 
 
-@given(st.lists(st.tuples(lines, odd_values), max_size=30), st.sampled_from(sorted(ENGINES)))
-def test_odd_pages_still_give_well_formed_scrapes(rows, engine):
+@given(
+    st.lists(st.tuples(lines, odd_values), max_size=30),
+    st.lists(st.sampled_from(sorted(ENGINES)), min_size=1, max_size=3, unique=True),
+)
+def test_odd_pages_still_give_well_formed_scrapes(rows, engines):
     """Any subset of lines with any values: the contract holds, and warm reads as cold."""
     page = parse("\n".join(f"{line.rpartition(' ')[0]} {value}" for line, value in rows))
-    reader = PageReader(ENGINES[engine])
+    reader = PageReader(*(ENGINES[engine] for engine in engines))
     reading = reader.read(page)
     assert reader.read(page) == reading
     check_scrape(Scrape(1, NOON, 0.0, "ok", samples=reading.samples, histograms=reading.histograms))
