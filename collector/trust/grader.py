@@ -95,7 +95,10 @@ class TargetGrader:
             verdict = verdicts.get(signal, _PLAUSIBLE)
             done = settled.get(standing.grade(signal), True)
             yield standing.settle(signal, verdict, scrape.at, settled=done)
-        done = settled.get(standing.grade(WHOLE_TARGET), True)
+        whole_grade = standing.grade(WHOLE_TARGET)
+        done = settled.get(whole_grade, True)
+        if whole_grade == "partial":
+            done = all(standing.grade(signal) != "partial" for signal in now.signals)
         yield standing.settle(WHOLE_TARGET, whole, scrape.at, settled=done)
         self._memory.take(
             scrape,
@@ -127,9 +130,15 @@ class TargetGrader:
         return {
             "frozen": long or traffic.gauges_moved(now),
             "idle": long or bool(now.worked) or traffic.waiting_or_running(now) > 0,
-            "partial": long,
+            # How many ranks there should be is not known any more: more than now, or a new start.
+            "partial": now.restarted or _ranks_came(now),
             "two_scrapers": long,
         }
+
+
+def _ranks_came(now: Step) -> bool:
+    known = now.memory.parts
+    return any(parts > known.get(name, parts) for name, parts in now.notes.parts.items())
 
 
 def _whole(now: Step, gone: list[str]) -> Verdict:
