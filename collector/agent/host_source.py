@@ -191,7 +191,7 @@ def samples_of(told: Iterable[Told]) -> tuple[tuple[Sample, ...], int]:
     refused = 0
     for signal, labels, value in told:
         if SIGNALS[signal].accepts(value):
-            kept[signal, labels_text(labels)] = value
+            kept[signal, labels_text(labels)] = float(value)
         else:
             refused += 1
     return tuple(Sample(*key, value) for key, value in kept.items()), refused

@@ -85,6 +85,37 @@ def up(
     run(target, listen, store, config, slo, ephemeral=ephemeral)
 
 
+@app.command()
+def agent(
+    *,
+    server: Annotated[
+        str | None, typer.Option("--server", help="URL of the servescope server to report to.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="URL of an engine here; may be repeated.")
+    ] = None,
+    config: ConfigFile = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the server calls it; default: the host.")
+    ] = None,
+    spool: Annotated[
+        Path | None, typer.Option("--spool", help="Folder for what was not delivered yet.")
+    ] = None,
+    otlp: Annotated[
+        str | None, typer.Option("--otlp", help="HOST:PORT on loopback that takes OTLP.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Read and deliver once, then stop.")] = False,
+    show: Annotated[
+        bool, typer.Option("--print", help="With --once: print what is read, no server needed.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Read engines, GPUs and the host on this node, and report them to a server."""
+    from servescope.cli.agent import run
+
+    run(server, target, config, name, spool, otlp, once=once, show=show, as_json=as_json)
+
+
 @app.command("import")
 def import_(
     *,
