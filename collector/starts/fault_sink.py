@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC
+from typing import Any
 
 from collector.agent.wire import GpuFault
 from collector.model import Scrape
@@ -69,3 +72,19 @@ class FaultSink:
             faults = list(self._unwritten)
             await asyncio.wrap_future(self._writer.append("gpu_fault", fault_frame(faults)))
             del self._unwritten[: len(faults)]
+
+
+def seeds_of(rows: Iterable[Mapping[str, Any]]) -> Seeds:
+    """Seeds out of the rows of `store.queries.faults.last_readings`."""
+    return {
+        (row["target_id"], row["signal"], _canonical(row["labels"])): (
+            row["at"].replace(tzinfo=UTC),
+            row["value"],
+        )
+        for row in rows
+    }
+
+
+def _canonical(labels: str) -> str:
+    """Labels as readers write them: the store may add spaces."""
+    return json.dumps(json.loads(labels), sort_keys=True, separators=(",", ":"))

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,19 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.model import Sample, Scrape
-from collector.sink import MemorySink
-from collector.starts.fault_sink import FaultSink
+from collector.sink import MemorySink, frames
+from collector.starts.fault_sink import FaultSink, seeds_of
 from collector.starts.faults import WATCHED_SIGNALS, FaultWatch, fault_frame
 from store.append import GPU_FAULT_FRAME, shaped
+from store.clock import VirtualClock
+from store.database import Database
+from store.queries.faults import gpu_faults, last_readings
+from store.settings import StoreSettings
 from store.signals import SIGNALS
+from store.targets import register
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 CARD = {"gpu": "3", "gpu_uuid": "GPU-a", "node": "gpu-node-7"}
 
 
+def labels_of(told):
+    return json.dumps(told, sort_keys=True, separators=(",", ":"))
+
+
 def scrape(seconds, *told, target_id=1, outcome="ok"):
     samples = tuple(
-        Sample(signal, json.dumps({**CARD, **labels}, sort_keys=True), float(value))
+        Sample(signal, labels_of({**CARD, **labels}), float(value))
         for signal, value, labels in ((*one, {})[:3] for one in told)
     )
     at = NOON + timedelta(seconds=seconds)
@@ -151,7 +161,7 @@ def test_the_same_reading_again_is_nothing_new():
 
 def test_what_happened_while_nobody_looked_is_noticed():
     """Readings of an earlier process are where things stood."""
-    key = (1, "gpu_xid_last_code", json.dumps(CARD, sort_keys=True))
+    key = (1, "gpu_xid_last_code", labels_of(CARD))
     watch = FaultWatch({key: (NOON - timedelta(hours=2), 13.0)})
     [fault] = faults(scrape(0, ("gpu_xid_last_code", 79)), watch=watch)
     assert fault.details.startswith("XID 79")
@@ -241,3 +251,24 @@ async def test_seeds_that_cannot_be_read_stop_nothing(caplog):
     sink = FaultSink(MemorySink(), Writer(), seeds=broken)
     await sink.write([scrape(0, ("gpu_xid_last_code", 0))])
     assert "readings_not_found" in caplog.text
+
+
+def test_last_readings_of_the_store_are_seeds():
+    """A code that changed while the server was down is noticed after it, from the stored value."""
+    told = scrape(0, ("gpu_xid_last_code", 13), ("gpu_ecc_uncorrected_total", 2))
+    later = scrape(30, ("gpu_xid_last_code", 79), ("gpu_ecc_uncorrected_total", 2))
+    with Database.open(None, StoreSettings(), VirtualClock(NOON)) as database:
+        number = register(database.writer, "http://dcgm:9400/metrics", NOON).result()
+        row = replace(told, target_id=number)
+        for table, frame in frames([row]).items():
+            if frame.height:
+                database.writer.append(table, frame).result()
+        found = last_readings(database.reader, WATCHED_SIGNALS, NOON - timedelta(hours=1))
+        watch = FaultWatch(seeds_of(found.to_dicts()))
+        [fault] = watch.look(replace(later, target_id=number))
+        assert fault.details.startswith("XID 79")
+        database.writer.append("gpu_fault", fault_frame([fault])).result()
+        again = database.writer.append("gpu_fault", fault_frame([fault])).result()
+        assert again == 0
+        [kept] = gpu_faults(database.reader, NOON, NOON + timedelta(hours=1)).to_dicts()
+        assert kept["text"] == fault.details
