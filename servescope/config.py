@@ -12,13 +12,14 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from collector.discovery.settings import DiscoverySettings
 from collector.otlp.settings import OtlpSettings
 from collector.settings import ScrapeSettings
 from servescope.settings import ServerSettings
@@ -31,6 +32,7 @@ FILE_NAME = "servescope.toml"
 SECTIONS: dict[str, type[Any]] = {
     "server": ServerSettings,
     "collector": ScrapeSettings,
+    "discovery": DiscoverySettings,
     "store": StoreSettings,
     "otlp": OtlpSettings,
 }
@@ -51,6 +53,7 @@ class Config:
         otlp: what is taken by OTLP.
         file: the configuration file that was read, or None.
         origins: "section.key" -> "default", "flag", a file or an environment variable.
+        discovery: where targets are found.
     """
 
     server: ServerSettings
@@ -59,6 +62,7 @@ class Config:
     otlp: OtlpSettings
     file: Path | None
     origins: Mapping[str, str]
+    discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
 
 
 class _Environment(BaseSettings):
@@ -69,6 +73,7 @@ class _Environment(BaseSettings):
     )
     server: ServerSettings = ServerSettings()
     collector: ScrapeSettings = ScrapeSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
     store: StoreSettings = StoreSettings()
     otlp: OtlpSettings = OtlpSettings()
 

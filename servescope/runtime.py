@@ -18,6 +18,7 @@ from analysis import views
 from analysis.measure import Measure, View
 from analysis.slo_file import load_slo_file
 from analysis.slo_model import Slo
+from collector.discovery.follow import JobState
 from collector.drops import Drops
 from collector.scheduler import SchedulerCounts
 from dashboard.services import DataAge
@@ -60,6 +61,10 @@ class Collecting(Protocol):
 
     def counts(self) -> SchedulerCounts | None:
         """Totals since the start; None before it."""
+        ...
+
+    def discovered(self) -> tuple[JobState, ...]:
+        """How the sources of discovery stand."""
         ...
 
 

@@ -16,6 +16,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from servescope.api import (
     agents,
+    discovery,
     operations,
     otlp,
     problems,
@@ -106,6 +107,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         views.router,
         rows.router,
         operations.router,
+        discovery.router,
         agents.router,
         status.router,
         trust.router,

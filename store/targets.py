@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import datetime
 
@@ -68,6 +70,19 @@ def describe_in(
         WHERE target_id = $target_id""",
         {"engine": engine, "version": engine_version, "model": model, "target_id": target_id},
     )
+
+
+def label(writer: Writer, target_id: int, labels: Mapping[str, str]) -> Future[None]:
+    """Note what discovery knows about a target; whatever was noted before is replaced."""
+    text = json.dumps(dict(labels), sort_keys=True, separators=(",", ":")) if labels else None
+
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(
+            "UPDATE target SET labels = ? WHERE target_id = ?",
+            [text if labels else None, target_id],
+        )
+
+    return writer.run(work)
 
 
 def remove(writer: Writer, url: str, removed_at: datetime) -> Future[None]:

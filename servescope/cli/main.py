@@ -71,6 +71,10 @@ def up(
     target: Annotated[
         list[str] | None, typer.Option("--target", help="URL of an engine; may be repeated.")
     ] = None,
+    discover: Annotated[
+        list[str] | None,
+        typer.Option("--discover", help="Source of targets: file:PATH, a URL, dns:…, kubernetes:…"),
+    ] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT, loopback only.")] = None,
     store: Store = None,
     config: ConfigFile = None,
@@ -82,7 +86,7 @@ def up(
     """Run the server: scraping, REST API, dashboard, jobs."""
     from servescope.cli.serve import run
 
-    run(target, listen, store, config, slo, ephemeral=ephemeral)
+    run(target, listen, store, config, slo, ephemeral=ephemeral, discover=discover)
 
 
 @app.command()

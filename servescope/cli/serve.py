@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from collector.detect import normalise_url
+from collector.discovery.jobs import jobs
 from servescope import process, slo_history
 from servescope.cli.output import Output
 from servescope.config import Config, load, slo_path, store_path
@@ -27,6 +28,7 @@ def run(
     slo_file: Path | None,
     *,
     ephemeral: bool,
+    discover: Sequence[str] | None = None,
 ) -> None:
     """Serve until interrupted.
 
@@ -42,8 +44,10 @@ def run(
             "server.listen": listen,
             "server.store": str(store) if store else None,
             "server.slo_file": str(slo_file) if slo_file else None,
+            "discovery.sources": list(discover) if discover else None,
         },
     )
+    jobs(config.discovery)
     for url in config.server.targets:
         normalise_url(url)  # a mistake is found before anything starts
     out = Output()
