@@ -189,4 +189,5 @@ AMD = Engine(
     role="exporter",
     selective=True,
     reference="v1.5.1",
+    page="port 5000, /metrics",
 )

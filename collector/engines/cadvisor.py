@@ -102,4 +102,5 @@ CADVISOR = Engine(
     role="exporter",
     selective=True,
     reference="6a0c4f25 (2026)",
+    page="/metrics/cadvisor of a kubelet, port 10250, or /metrics of its own",
 )

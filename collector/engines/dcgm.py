@@ -195,4 +195,5 @@ DCGM = Engine(
     role="exporter",
     selective=True,
     reference="d5e5f51 (after 4.5.3-4.8.2)",
+    page="port 9400, /metrics",
 )

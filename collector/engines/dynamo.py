@@ -131,6 +131,7 @@ DYNAMO_FRONTEND = Engine(
     role="gateway",
     selective=True,
     reference="1.6.1",
+    page="port 8000, /metrics",
 )
 
 DYNAMO_WORKER = Engine(
@@ -180,4 +181,5 @@ DYNAMO_WORKER = Engine(
     role="gateway",
     selective=True,
     reference="1.6.1",
+    page="its system port, 9090 under Kubernetes, /metrics",
 )

@@ -94,4 +94,5 @@ ENVOY_AI = Engine(
     role="gateway",
     selective=True,
     reference="c217da8a5 (2026)",
+    page="port 1064, /metrics of the external processor",
 )

@@ -135,4 +135,5 @@ KUBE_STATE = Engine(
     role="exporter",
     selective=True,
     reference="c92fe0c5 (2026)",
+    page="port 8080, /metrics",
 )

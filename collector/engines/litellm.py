@@ -107,4 +107,5 @@ LITELLM = Engine(
     role="gateway",
     selective=True,
     reference="1.109.1",
+    page="port 4000, /metrics/",
 )

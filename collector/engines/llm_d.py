@@ -167,4 +167,5 @@ LLM_D = Engine(
     role="gateway",
     selective=True,
     reference="ebab68792 (2026-08-22)",
+    page="port 9090, /metrics, with a bearer token by default",
 )

@@ -131,4 +131,5 @@ NODE_EXPORTER = Engine(
     role="exporter",
     selective=True,
     reference="a7dcc3a0 (2026)",
+    page="port 9100, /metrics",
 )

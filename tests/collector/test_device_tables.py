@@ -15,6 +15,7 @@ from collector.engines.registry import ENGINES
 from collector.exposition import parse
 from collector.model import Scrape
 from store.device_signals import DEVICE_SIGNALS
+from store.roles import EXPORTERS, GATEWAYS, is_instance
 from store.signals import SIGNALS
 
 FOLDER = Path(__file__).parents[1] / "data" / "pages"
@@ -46,6 +47,7 @@ GPU_1 = {
 }
 POD = {"namespace": "serving", "pod": "llama-70b-6f4c9d7b8-x2x4q"}
 MIB = 1024**2
+ROLES = ("engine", "gateway", "exporter")
 
 
 def text_of(stem):
@@ -404,3 +406,12 @@ def test_pages_give_well_formed_scrapes(stem):
     reading = read(text_of(stem))
     at = datetime(2026, 1, 1, tzinfo=UTC)
     check_scrape(Scrape(1, at, 0.0, "ok", samples=reading.samples, histograms=reading.histograms))
+
+
+def test_roles_of_the_store_are_those_of_the_tables():
+    """Analysis knows what is no instance without knowing the tables."""
+    by_role = {role: {e.name for e in ENGINES.values() if e.role == role} for role in ROLES}
+    assert by_role["exporter"] == EXPORTERS
+    # Wrappers of engines stand among the gateways so that the engine is believed before them.
+    assert by_role["gateway"] - GATEWAYS == {"dynamo-worker", "ray-serve"}
+    assert all(is_instance(name, "http://a:1/metrics") for name in by_role["engine"])
