@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from collector.agent.settings import AgentSettings
 from collector.discovery.settings import DiscoverySettings
 from collector.otlp.settings import OtlpSettings
 from collector.settings import ScrapeSettings
@@ -35,6 +36,7 @@ SECTIONS: dict[str, type[Any]] = {
     "discovery": DiscoverySettings,
     "store": StoreSettings,
     "otlp": OtlpSettings,
+    "agent": AgentSettings,
 }
 _SECRET_WORDS = ("token", "secret", "password", "api_key", "credential")
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
@@ -51,6 +53,7 @@ class Config:
         collector: scraping.
         store: the database.
         otlp: what is taken by OTLP.
+        agent: the node agent, which reads this table by itself; here it is only checked.
         file: the configuration file that was read, or None.
         origins: "section.key" -> "default", "flag", a file or an environment variable.
         discovery: where targets are found.
@@ -63,6 +66,7 @@ class Config:
     file: Path | None
     origins: Mapping[str, str]
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
+    agent: AgentSettings = AgentSettings()
 
 
 class _Environment(BaseSettings):
@@ -74,6 +78,7 @@ class _Environment(BaseSettings):
     server: ServerSettings = ServerSettings()
     collector: ScrapeSettings = ScrapeSettings()
     discovery: DiscoverySettings = DiscoverySettings()
+    agent: AgentSettings = AgentSettings()
     store: StoreSettings = StoreSettings()
     otlp: OtlpSettings = OtlpSettings()
 
