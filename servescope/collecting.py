@@ -158,6 +158,9 @@ class TargetCollecting:
             StoreSink(writer, self._describe),
             writer,
             lambda: seeds_of(current(reader, clock.now()).to_dicts()),
+            lambda number: next(
+                (url for url, own in self._ids.items() if own == number), "another"
+            ),
         )
         return FaultSink(
             graded,

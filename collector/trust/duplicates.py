@@ -75,11 +75,11 @@ class Duplicates:
         return agreed >= _CONFIRMED
 
 
-def duplicate(other_id: int) -> Verdict:
-    """The verdict on a second entry of one process."""
+def duplicate(other: str) -> Verdict:
+    """The verdict on a second entry of the process behind the target `other`."""
     return Verdict(
         "two_scrapers",
-        f"It is the same process as number {other_id} of the list: same start, same CPU time.",
+        f"It is the same process as {other}: same start, same CPU time.",
         _ADVICE,
         "duplicate",
     )

@@ -35,6 +35,7 @@ class GradingSink:
         inner: where scrapes go; closed together with this one.
         writer: takes the rows of `signal_grade`.
         seeds: what held for each target when an earlier process ended; called once, in a thread.
+        name_of: what people call a target; None = by its number.
         settings: when what counts as what.
     """
 
@@ -43,11 +44,13 @@ class GradingSink:
         inner: Sink,
         writer: Appender,
         seeds: SeedsOf | None = None,
+        name_of: Callable[[int], str] | None = None,
         settings: TrustSettings | None = None,
     ) -> None:
         self._inner = inner
         self._writer = writer
         self._seeds_of = seeds
+        self._name_of = name_of or (lambda target_id: f"target number {target_id}")
         self._settings = settings or TrustSettings()
         self._seeds: dict[int, Seeds] | None = None
         self._graders: dict[int, TargetGrader] = {}
@@ -89,7 +92,7 @@ class GradingSink:
         if grader.last_at is not None and scrape.at <= grader.last_at:
             return []
         twin = self._duplicates.look(scrape)
-        return grader.grade(scrape, None if twin is None else duplicate(twin))
+        return grader.grade(scrape, None if twin is None else duplicate(self._name_of(twin)))
 
     def _sweep(self, now: datetime) -> list[GradeChange]:
         """Targets that have gone quiet, and those that are gone."""

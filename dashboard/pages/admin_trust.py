@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -13,7 +14,7 @@ from dashboard.cards import Slot, card, frame_tools, grid, verdict
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import Cell, table
-from dashboard.text import when
+from dashboard.text import ago, when
 from dashboard.theme import attrs
 
 # grade -> look, glyph, word
@@ -71,12 +72,19 @@ def _cells(scene: Scene) -> dict[str, Cell]:
     return {
         "instance": lambda row: html.A(row["instance"], href=scene.here(instance=row["instance"])),
         "grade": grade_cell,
-        "since": lambda row: when(row["since"], scene.zone) if row["since"] else "\N{EN DASH}",
+        "since": lambda row: _since(row["since"], scene),
         "at": lambda row: when(row["at"], scene.zone),
         "evidence": _words("evidence"),
         "advice": _words("advice", "ss-dim"),
         "example": _words("example", "ss-dim"),
     }
+
+
+def _since(at: datetime | None, scene: Scene) -> Any:
+    if at is None:
+        return "\N{EN DASH}"
+    seconds = max((scene.now - at.replace(tzinfo=UTC)).total_seconds(), 0.0)
+    return html.Span(ago(seconds), title=when(at, scene.zone))
 
 
 def _targets(view: View, scene: Scene) -> Slot:

@@ -29,6 +29,7 @@ def grading(database):
         StoreSink(database.writer),
         database.writer,
         lambda: seeds_of(trust.current(database.reader, NOW + timedelta(days=1)).to_dicts()),
+        {1: "localhost:8000"}.get,
     )
 
 
@@ -137,6 +138,8 @@ async def test_one_engine_under_two_addresses_is_said(database):
     found = trust.current(database.reader, NOW + timedelta(hours=1)).to_dicts()
     whole = {row["target_id"]: row["grade"] for row in found if row["signal"] == WHOLE_TARGET}
     assert whole == {1: "fresh", 2: "two_scrapers", 3: "fresh"}
+    evidence = [row["evidence"] for row in found if row["grade"] == "two_scrapers"]
+    assert "same process as localhost:8000" in evidence[0]
 
 
 async def test_grades_of_a_removed_target_are_not_current(database):
