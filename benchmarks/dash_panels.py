@@ -1,7 +1,7 @@
-"""The real callbacks of the dashboard, posted in process: view, figures and JSON together.
+"""The real callbacks of the dashboard, as a browser posts them: view, figures and JSON together.
 
-Each panel of a page is one request of the browser; the shared cache is emptied before each, so that
-nothing is answered from an earlier one.
+Each panel of a page is one request. `Panels` asks in process and empties the shared cache before
+each, so that nothing is answered from an earlier one; `callback` is that request for any client.
 """
 
 from __future__ import annotations
@@ -43,12 +43,11 @@ class Panels:
             {"source": "live", "from": scope.start.isoformat(), "to": scope.end.isoformat()}
         )
         client = self._server.test_client()
-        known = client.get("/_dash-dependencies").get_json()
-        output = next(one["output"] for one in known if "panel-body" in one["output"])
+        output = panel_output(client.get("/_dash-dependencies").get_json())
         for path in PATHS:
             page = page_of(Address(tuple(part for part in path.split("/") if part), {}))
             for spot in _spots(page):
-                body = _body(output, spot, f"{_PREFIX}{path}", search)
+                body = callback(output, spot, f"{_PREFIX}{path}", search)
 
                 def ask(body: dict[str, Any] = body, spot: str = spot) -> None:
                     self._runtime.cache.clear()
@@ -63,8 +62,24 @@ def _spots(page: Page | None) -> list[str]:
     return [panel.spot for panel in page.panels] if page else []
 
 
-def _body(output: str, spot: str, path: str, search: str) -> dict[str, Any]:
-    """What the browser posts to fill one panel."""
+def panel_output(known: list[dict[str, Any]]) -> str:
+    """The name of the callback that fills panels, out of `_dash-dependencies`."""
+    return next(one["output"] for one in known if "panel-body" in one["output"])
+
+
+def callback(
+    output: str, spot: str, path: str, search: str, shown: Any = None, pulse: int | None = None
+) -> dict[str, Any]:
+    """What the browser posts to fill one panel; with a pulse, to refresh what it shows.
+
+    Args:
+        output: as `panel_output` gives.
+        spot: which panel.
+        path: of the page, with the dashboard's prefix.
+        search: the query string, with "?".
+        shown: what the panel was told to remember by its last answer.
+        pulse: number of the beat; None when the page was opened.
+    """
 
     def own(part: str) -> dict[str, str]:
         return {"spot": spot, "type": f"panel-{part}"}
@@ -75,12 +90,12 @@ def _body(output: str, spot: str, path: str, search: str) -> dict[str, Any]:
         "outputs": [{"id": own(part), "property": prop} for part, prop in parts],
         "inputs": [
             {"id": "shell-url", "property": "search", "value": search},
-            {"id": "shell-pulse", "property": "data", "value": None},
+            {"id": "shell-pulse", "property": "data", "value": pulse},
         ],
         "state": [
             {"id": "shell-url", "property": "pathname", "value": path},
             {"id": own("shown"), "property": "id", "value": own("shown")},
-            {"id": own("shown"), "property": "data", "value": None},
+            {"id": own("shown"), "property": "data", "value": shown},
         ],
-        "changedPropIds": ["shell-url.search"],
+        "changedPropIds": ["shell-url.search" if pulse is None else "shell-pulse.data"],
     }

@@ -1,8 +1,8 @@
 """Twenty viewers at a refresh of five seconds, through the real server, while rows arrive.
 
-Each viewer asks the view API (`/api/v1/views/...`) for the fleet page's or the SLO page's numbers:
-the computation and the shared cache behind a page's callback, without Dash's own wrapping. Another
-client uploads 200 rows a second, and one asks `/api/v1/health` ten times a second.
+Each viewer posts the dashboard's own callback for the fleet page or the list of SLOs, as a browser
+does: opened once, then refreshed by the pulse with what it remembers. Another client uploads 200
+rows a second, and one asks `/api/v1/health` ten times a second.
 
 Beside it the same with nothing shared (`naive`): no time to live, and each viewer's range differs
 by a microsecond, so that no answer serves two.
@@ -26,8 +26,11 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import big_store
+import dash_panels
 import httpx2
 import page_callback
 import polars as pl
@@ -35,7 +38,8 @@ import polars as pl
 ROOT = Path(__file__).parents[1]
 REFRESH_SECONDS = 5.0
 READY_SECONDS = 60.0
-VIEWS = ("fleet", "slo_list")
+PANELS = (("fleet-main", "/ui/"), ("slo-list", "/ui/slo"))
+CALLBACK = "/ui/_dash-update-component"
 LIMITS_SECONDS = {"24 h": 0.5, "30 d": 1.2}
 HEALTH_LIMIT_SECONDS = 0.020
 # The rows that arrive; one upload a second, as a collector's batches come.
@@ -63,12 +67,13 @@ class Load:
         self.health: list[float] = []
         self.uploads: list[float] = []
         self.failures: list[str] = []
+        self._output = ""
 
     async def run(self, viewers: int, span: timedelta, *, naive: bool) -> None:
-        """All clients together until the time is over, after one of each for what loads lazily."""
+        """All clients together until the time is over."""
         await self._client.post("/api/v1/imports", content=_upload(-1))
-        for view in VIEWS:
-            await self._client.get(f"/api/v1/views/{view}", params={"source": "live"})
+        known = (await self._client.get("/ui/_dash-dependencies")).json()
+        self._output = dash_panels.panel_output(known)
         self._until += time.monotonic()
         tasks = [self._viewer(n, viewers, span, naive=naive) for n in range(viewers)]
         await asyncio.gather(self._health(), self._uploads(), *tasks)
@@ -76,12 +81,19 @@ class Load:
     async def _viewer(self, number: int, viewers: int, span: timedelta, *, naive: bool) -> None:
         end = big_store.END + timedelta(minutes=30)
         start = end - span + timedelta(microseconds=number if naive else 0)
-        params = {"from": start.isoformat(), "to": end.isoformat(), "source": "live"}
+        search = "?" + urlencode(
+            {"source": "live", "from": start.isoformat(), "to": end.isoformat()}
+        )
+        spot, path = PANELS[number % len(PANELS)]
         await asyncio.sleep(REFRESH_SECONDS * number / viewers)
+        shown, pulse = None, None
         while time.monotonic() < self._until:
             began = time.perf_counter()
-            view = VIEWS[number % len(VIEWS)]
-            await self._ask(self.views, "GET", f"/api/v1/views/{view}", params=params)
+            asked = dash_panels.callback(self._output, spot, path, search, shown, pulse)
+            answer = await self._ask(self.views, "POST", CALLBACK, json=asked)
+            if answer is not None and answer.status_code == 200:
+                shown = _remembered(answer.json(), shown)
+            pulse = 1 if pulse is None else pulse + 1
             rest = REFRESH_SECONDS - (time.perf_counter() - began)
             await asyncio.sleep(max(0.0, rest))
 
@@ -103,16 +115,25 @@ class Load:
             sent += 1
             await asyncio.sleep(max(0.0, 1.0 - (time.perf_counter() - began)))
 
-    async def _ask(self, into: list[float], method: str, path: str, **options: object) -> None:
+    async def _ask(
+        self, into: list[float], method: str, path: str, **options: object
+    ) -> httpx2.Response | None:
         began = time.perf_counter()
         try:
             answer = await self._client.request(method, path, **options)
         except httpx2.HTTPError as error:
             self.failures.append(f"{path}: {error!r}")
-            return
-        if answer.status_code >= 300:
-            self.failures.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+            return None
         into.append(time.perf_counter() - began)
+        if answer.status_code >= 300 or '"Retry"' in answer.text:
+            self.failures.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+        return answer
+
+
+def _remembered(answer: dict[str, Any], before: Any) -> Any:
+    """What the panel remembers after an answer; as before when nothing had changed."""
+    parts = [part for name, part in answer.get("response", {}).items() if "panel-shown" in name]
+    return parts[0].get("data", before) if parts else before
 
 
 def _upload(number: int) -> bytes:
