@@ -1,8 +1,9 @@
 """Remote-write inside the server: one thread takes requests together and answers durable ones.
 
-Requests that wait are decoded as one group and stored by one commit; while that commit runs, the
-next group is decoded. A request is answered when everything it brought is durable: rows of pages
-that are complete, and as a stored piece what still waits for the rest of its page.
+Requests that wait are written to a journal as they came, synced once, decoded and answered. Pages
+that are complete become rows about twice a second, in one commit for all; a segment of the journal
+goes when all of its pages are stored. What a crash leaves in the journal is taken in again at the
+start, and because rows have an identity, that changes nothing that was stored already.
 """
 
 from __future__ import annotations
@@ -10,31 +11,28 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from collector.drops import Drops
-from collector.remote_write.body import snap, unsnap
-from collector.remote_write.decode import V1
+from collector.remote_write.body import unsnap
 from collector.remote_write.door import DOOR, LOST, UNUSABLE, Door, Taken
 from collector.remote_write.pages import Page
 from collector.remote_write.rows import PlanCache, Rows
-from collector.remote_write.series import SeriesTable, Target
-from store import remote_write, targets
+from servescope.journal import Journal
+from servescope.push_targets import PushTargets
 from store.clock import Clock
 from store.database import Database
-from store.errors import InputError, StoreError
+from store.errors import InputError, StoreError, WriterOverloaded
 
 log = logging.getLogger("servescope.remote_write")
 
 MOST_TOGETHER = 64
+STORE_SECONDS = 0.5
 IDLE_SECONDS = 1.0
-MOST_UNDER_WAY = 2
+MOST_JOURNAL_BYTES = 512 << 20
+FOLDER_SUFFIX = ".remote-write"
 
 
 @dataclass(slots=True)
@@ -45,17 +43,20 @@ class _Request:
 
 
 @dataclass(slots=True)
-class _Group:
-    """Requests that are stored together.
+class _Flush:
+    answer: Future[None]
+
+
+@dataclass(slots=True)
+class _Storing:
+    """Pages on their way into the store.
 
     Attributes:
-        requests: each with what it brought.
-        pages: those that are stored now.
-        commits: what has to be durable before anyone is answered.
+        pages: which.
+        commits: what has to be durable before they are done.
     """
 
-    requests: list[tuple[_Request, Taken]] = field(default_factory=list)
-    pages: list[Page] = field(default_factory=list)
+    pages: list[Page]
     commits: list[Future[Any]] = field(default_factory=list)
 
 
@@ -66,25 +67,26 @@ class RemoteWriteIntake:
         database: where rows go.
         drops: where everything left out is counted.
         clock: the time.
-        table: what series are known; for tests.
     """
 
-    def __init__(
-        self, database: Database, drops: Drops, clock: Clock, table: SeriesTable | None = None
-    ) -> None:
+    def __init__(self, database: Database, drops: Drops, clock: Clock) -> None:
         self._database = database
         self._drops = drops
         self._clock = clock
-        self._door = Door(drops, table or SeriesTable())
+        self._door = Door(drops)
         self._plans = PlanCache()
-        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._targets = PushTargets(database.writer)
+        path = database.path
+        self._journal = Journal(path.with_name(path.name + FOLDER_SUFFIX)) if path else None
+        self._queue: queue.SimpleQueue[_Request | _Flush | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._under_way: deque[_Group] = deque()
+        self._is_full = False
+        self._ready: list[Page] = []
+        self._storing: _Storing | None = None
+        self._stored_at = clock.monotonic()
         self._owners: dict[int, int] = {}
-        self._done_parts: list[int] = []
-        self._next_part = 1
 
     def start(self) -> None:
         """Take in again what was left from before, then serve. Safe to call twice."""
@@ -102,210 +104,221 @@ class RemoteWriteIntake:
 
         Raises:
             StoreError: it is closed.
+            WriterOverloaded: too much waits to become rows.
         """
-        self.start()
+        if self._is_full:
+            raise WriterOverloaded("too much waits for the store", hint="send it again later")
         answer: Future[Taken] = Future()
-        with self._lock:
-            if self._closed:
-                raise StoreError("the server stops", hint="send it again in a moment")
-            self._queue.put(_Request(packed, message, answer))
+        self._put(_Request(packed, message, answer))
         return answer
 
+    def flush(self) -> None:
+        """Wait until the pages that are complete are rows.
+
+        Raises:
+            StoreError: it is closed, or the store does not take them.
+        """
+        answer: Future[None] = Future()
+        self._put(_Flush(answer))
+        answer.result()
+
     def close(self) -> None:
-        """Answer what is queued, then stop; pieces that wait stay in the store. Safe twice."""
+        """Answer and store what is queued, then stop; pieces of pages stay in the journal."""
         with self._lock:
             self._closed = True
             self._queue.put(None)
         if self._thread is not None:
             self._thread.join()
 
+    def _put(self, item: _Request | _Flush) -> None:
+        self.start()
+        with self._lock:
+            if self._closed:
+                raise StoreError("the server stops", hint="send it again in a moment")
+            self._queue.put(item)
+
     def _run(self) -> None:
         try:
             self._recall()
         except Exception:
-            log.exception("remote_write_parts_unreadable")
+            log.exception("remote_write_journal_unreadable")
         open_ = True
         while open_:
             try:
                 open_ = self._turn()
             except Exception:
                 log.exception("remote_write_failed")
+        if self._journal is not None:
+            self._journal.close()
 
     def _recall(self) -> None:
-        """Pieces that were acknowledged before the last stop."""
-        now = self._clock.now()
-        for number, packed in remote_write.parts(self._database.reader).items():
-            self._next_part = max(self._next_part, number + 1)
-            taken = self._door.take(
-                unsnap(packed), V1, int(now.timestamp() * 1000), self._clock.monotonic()
-            )
-            self._own(number, taken)
+        """What was answered before the last stop and may not have become rows."""
+        if self._journal is None:
+            return
+        now, now_ms = self._times()
+        door, unheard = self._door, Drops()
+        door.drops = unheard  # these were counted when they came
+        for number, message, packed in self._journal.load():
+            self._own(number, door.take(unsnap(packed), message, now_ms, now))
+        door.drops = self._drops
 
     def _turn(self) -> bool:
-        """One group; False when it was the last."""
-        requests, open_ = self._take()
-        group = self._begin(requests)
-        if group.requests or group.commits:
-            self._under_way.append(group)
-        most = MOST_UNDER_WAY - 1 if requests and open_ else 0
-        if self._door.table.is_full:
-            most = 0
-        while len(self._under_way) > most:
-            self._finish(self._under_way.popleft())
-        if self._door.table.is_full:
+        """Take what waits, store what is due; False when it was the last turn."""
+        requests, flushes, open_ = self._take()
+        now, _ = self._times()
+        self._ready += self._door.pages.ready(now, self._receive(requests))
+        if flushes or not open_:
+            self._store_all(flushes)
+        else:
+            self._store_some(now)
+        if self._door.table.is_full and open_:
             self._begin_again()
         return open_
 
-    def _take(self) -> tuple[list[_Request], bool]:
-        """What waits; after a second of nothing, nothing."""
+    def _take(self) -> tuple[list[_Request], list[_Flush], bool]:
+        """What waits; after a while of nothing, nothing."""
         requests: list[_Request] = []
+        flushes: list[_Flush] = []
+        busy = self._storing is not None or self._ready
         try:
-            item = (
-                self._queue.get(timeout=IDLE_SECONDS)
-                if not self._under_way
-                else (self._queue.get_nowait())
-            )
+            item = self._queue.get(timeout=STORE_SECONDS / 4 if busy else IDLE_SECONDS)
             while item is not None:
-                requests.append(item)
+                if isinstance(item, _Flush):
+                    flushes.append(item)
+                else:
+                    requests.append(item)
                 if len(requests) >= MOST_TOGETHER:
-                    return requests, True
+                    return requests, flushes, True
                 item = self._queue.get_nowait()
         except queue.Empty:
-            return requests, True
-        return requests, False
+            return requests, flushes, True
+        return requests, flushes, False
 
-    def _begin(self, requests: list[_Request]) -> _Group:
-        group = _Group()
-        touched: list[Page] = []
-        now, now_ms = self._clock.monotonic(), int(self._clock.now().timestamp() * 1000)
+    def _receive(self, requests: list[_Request]) -> list[Page]:
+        """Decode, make durable, answer; gives the pages that got something."""
+        now, now_ms = self._times()
+        taken: list[tuple[_Request, Taken]] = []
         for request in requests:
             try:
-                taken = self._door.take(unsnap(request.packed), request.message, now_ms, now)
+                told = self._door.take(unsnap(request.packed), request.message, now_ms, now)
             except Exception as error:  # noqa: BLE001 - the sender gets it, the others go on
                 request.answer.set_exception(error)
-                continue
-            group.requests.append((request, taken))
-            touched += taken.pages
-        group.pages = self._door.pages.ready(now, touched)
+            else:
+                taken.append((request, told))
         try:
-            self._store(group)
-        except Exception as error:  # noqa: BLE001 - the senders get it
-            self._fail(group, error)
-        return group
+            self._remember(taken)
+        except OSError as error:
+            refused = StoreError(f"the journal cannot be written ({error.strerror})",
+                                 hint="free some space; senders come again")  # fmt: skip
+            for request, _ in taken:
+                request.answer.set_exception(refused)
+        else:
+            for request, told in taken:
+                request.answer.set_result(told)
+        return [page for _, told in taken for page in told.pages]
 
-    def _store(self, group: _Group) -> None:
+    def _remember(self, taken: list[tuple[_Request, Taken]]) -> None:
+        """Write requests that bring something to the journal."""
+        records = [(request.message, request.packed) for request, told in taken if told.pages]
+        if self._journal is None or not records:
+            return
+        number = self._journal.add(records)
+        for _, told in taken:
+            self._own(number, told)
+        self._is_full = self._journal.size_bytes > MOST_JOURNAL_BYTES
+
+    def _own(self, number: int, taken: Taken) -> None:
+        for page in taken.pages:
+            if number not in page.parts:
+                page.parts.add(number)
+                self._owners[number] = self._owners.get(number, 0) + 1
+
+    def _release(self, pages: list[Page]) -> None:
+        """These pages are stored; segments that no page needs go."""
+        for page in pages:
+            for number in page.parts:
+                self._owners[number] -= 1
+                if not self._owners[number]:
+                    del self._owners[number]
+                    if self._journal is not None:
+                        self._journal.drop(number)
+        if self._journal is not None:
+            self._is_full = self._journal.size_bytes > MOST_JOURNAL_BYTES
+
+    def _store_some(self, now: float) -> None:
+        storing = self._storing
+        if storing is not None and all(commit.done() for commit in storing.commits):
+            self._finish(storing)
+        due = now - self._stored_at >= STORE_SECONDS or now < self._stored_at
+        if self._storing is None and self._ready and due:
+            self._stored_at = now
+            self._begin()
+
+    def _store_all(self, flushes: list[_Flush]) -> None:
+        """Wait until everything ready is stored."""
+        error = self._finish(self._storing) if self._storing is not None else None
+        if self._ready:
+            self._begin()
+        if self._storing is not None:
+            error = self._finish(self._storing)
+        for flush in flushes:
+            if error is None:
+                flush.answer.set_result(None)
+            else:
+                flush.answer.set_exception(error)
+
+    def _begin(self) -> None:
+        """Send the pages that are ready on their way; they come back when that fails."""
+        pages, self._ready = self._ready, []
+        self._storing = storing = _Storing(pages)
+        try:
+            storing.commits += self._append(pages)
+        except Exception as error:  # noqa: BLE001 - `_finish` tells what becomes of the pages
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            storing.commits.append(failed)
+
+    def _append(self, pages: list[Page]) -> list[Future[Any]]:
         rows = Rows(self._plans)
-        writer = self._database.writer
-        readable = [page for page in group.pages if page.target.resolver is not None]
-        self._register([page for page in readable if page.told.any()])
-        for page in readable:
+        told = [page for page in pages if page.target.resolver is not None]
+        self._targets.note([page for page in told if page.told.any()])
+        for page in told:
             if page.told.any():
                 rows.add(page)
             else:
-                self._end(page.target, page.at_ms)
+                self._targets.end(page)
         self._drops.add(DOOR, LOST, rows.lost_count)
         self._drops.add(DOOR, UNUSABLE, rows.unusable_count)
-        group.commits += [writer.append(table, frame) for table, frame in rows.frames().items()]
-        parts = self._remember(group)
-        if parts or self._done_parts:
-            done, self._done_parts = self._done_parts, []
-            group.commits.append(remote_write.keep(writer, parts, done, self._clock.now()))
+        writer = self._database.writer
+        return [writer.append(table, frame) for table, frame in rows.frames().items()]
 
-    def _remember(self, group: _Group) -> dict[int, bytes]:
-        """Pieces of pages that still wait."""
-        parts: dict[int, bytes] = {}
-        for _, taken in group.requests:
-            body = self._door.remember(taken)
-            if body is not None:
-                parts[self._next_part] = snap(body)
-                self._own(self._next_part, taken)
-                self._next_part += 1
-        return parts
-
-    def _own(self, number: int, taken: Taken) -> None:
-        waiting = [page for page in taken.pages if page in self._door.pages]
-        for page in waiting:
-            page.parts.add(number)
-        self._owners[number] = len(waiting)
-        if not waiting:
-            self._release(number, 0)
-
-    def _release(self, number: int, count: int = 1) -> None:
-        """A page of a piece is stored; the piece goes with the last of them."""
-        self._owners[number] = self._owners.get(number, 0) - count
-        if self._owners[number] <= 0:
-            del self._owners[number]
-            self._done_parts.append(number)
-
-    def _finish(self, group: _Group) -> None:
+    def _finish(self, storing: _Storing) -> Exception | None:
+        """Wait for the commits; the error when they failed."""
+        self._storing = None
         try:
-            for commit in group.commits:
+            for commit in storing.commits:
                 commit.result()
-        except Exception as error:  # noqa: BLE001 - the senders get it
-            self._fail(group, error)
-            return
-        for page in group.pages:
-            for number in page.parts:
-                self._release(number)
-        for request, taken in group.requests:
-            request.answer.set_result(taken)
-
-    def _fail(self, group: _Group, error: Exception) -> None:
-        """Nothing was promised: the senders come again, the pages wait for the next turn."""
-        if isinstance(error, InputError):
-            self._drops.add(DOOR, "the store could not take it", len(group.pages), str(error))
-        else:
-            self._door.pages.put_back(group.pages)
-        for request, _ in group.requests:
-            request.answer.set_exception(error)
-        group.requests, group.pages, group.commits = [], [], []
-
-    def _register(self, pages: list[Page]) -> None:
-        """Give new targets a number, and note what they are."""
-        fresh = {page.target.url: page for page in pages if _needs_number(page.target)}
-        waiting = [
-            (page.target, targets.register(self._database.writer, url, _time(page.at_ms)))
-            for url, page in fresh.items()
-        ]
-        for target, number in waiting:
-            target.target_id = number.result()
-            target.gone = False
-        for target in {id(page.target): page.target for page in pages}.values():
-            self._describe(target)
-
-    def _describe(self, target: Target) -> None:
-        engine = target.engines[0].name
-        if target.target_id is None or target.told_engine == engine:
-            return
-        target.told_engine = engine
-        targets.describe(
-            self._database.writer, target.target_id, engine=engine, model=_model_of(target)
-        )
-
-    def _end(self, target: Target, at_ms: int) -> None:
-        """The sender said that every series of a target has ended."""
-        if target.target_id is not None and not target.gone:
-            target.gone = True
-            targets.remove(self._database.writer, target.url, _time(at_ms))
+        except Exception as error:  # noqa: BLE001 - the pages are durable in the journal
+            if isinstance(error, InputError):
+                self._drops.add(DOOR, "the store refused it", len(storing.pages), str(error))
+                self._release(storing.pages)
+            else:
+                log.warning("remote_write_not_stored", extra={"error": str(error)})
+                self._ready = storing.pages + self._ready
+            return error
+        self._release(storing.pages)
+        return None
 
     def _begin_again(self) -> None:
-        """Too many series to remember. Pages that wait are stored pieces, and are taken again."""
-        self._door = Door(self._drops, SeriesTable())
+        """Too many series to remember. What waits is in the journal, and is taken again."""
+        self._store_all([])
+        if self._ready:
+            return
+        self._door = Door(self._drops)
         self._plans = PlanCache()
         self._owners.clear()
         self._recall()
 
-
-def _needs_number(target: Target) -> bool:
-    return target.target_id is None or target.gone
-
-
-def _time(at_ms: int) -> datetime:
-    return datetime.fromtimestamp(at_ms / 1000, UTC)
-
-
-def _model_of(target: Target) -> str | None:
-    """The model that the series of a target name; None when they name none, or several."""
-    told = {cell.key[1] for kept in target.kept for cell in kept.cells}
-    named = {orjson.loads(labels).get("model") for labels in told} - {None}
-    return str(named.pop()) if len(named) == 1 else None
+    def _times(self) -> tuple[float, int]:
+        """Monotonic seconds, and milliseconds since 1970."""
+        return self._clock.monotonic(), int(self._clock.now().timestamp() * 1000)

@@ -58,10 +58,3 @@ def unsnap(packed: bytes, most_bytes: int = MOST_BYTES) -> bytes:
         return bytes(cramjam.snappy.decompress_raw(packed))
     except cramjam.DecompressionError as error:
         raise Unpackable("the body is no sound snappy block") from error
-
-
-def snap(body: bytes) -> bytes:
-    """A snappy block."""
-    import cramjam
-
-    return bytes(cramjam.snappy.compress_raw(body))

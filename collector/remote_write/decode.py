@@ -6,7 +6,6 @@ is walked without decoding a text. Everything else goes through the generated me
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -211,25 +210,6 @@ class _Sink:
             self._histograms,
             self._exemplars,
         )
-
-
-def encode(keys: Iterable[bytes], values: Iterable[float], at_ms: Iterable[int]) -> bytes:
-    """Samples as a body of version 1.0; `keys` are the bytes of their labels."""
-    parts = []
-    for key, value, at in zip(keys, values, at_ms, strict=True):
-        sample = v1_pb2.TimeSeries(samples=[v1_pb2.Sample(value=value, timestamp=at)])
-        message = key + sample.SerializeToString()
-        parts.append(b"\x0a" + _varint(len(message)) + message)
-    return b"".join(parts)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _prefixed(text: str) -> bytes:

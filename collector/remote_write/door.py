@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from collector.drops import Drops
-from collector.remote_write import labels as wire
-from collector.remote_write.decode import Columns, Decoder, encode
+from collector.remote_write.decode import Columns, Decoder
 from collector.remote_write.pages import Page, Pages
 from collector.remote_write.series import BAD, KEPT, LEFT_OUT, SeriesTable
 
@@ -34,14 +33,12 @@ class Taken:
         refused: why -> samples that are invalid; the rest of the request is taken all the same.
         histogram_count: native histograms, none of which is taken.
         pages: pages that got something.
-        kept: the samples that went there.
     """
 
     sample_count: int
     refused: dict[str, int]
     histogram_count: int
     pages: list[Page]
-    kept: Columns
 
 
 @dataclass(slots=True)
@@ -87,23 +84,7 @@ class Door:
         used = good & (fates == KEPT)
         kept = Columns(columns.numbers[used], columns.values[used], columns.at_ms[used])
         pages = self.pages.add(kept, now)
-        return Taken(int(good.sum()), refused, columns.histogram_count, pages, kept)
-
-    def remember(self, taken: Taken) -> bytes | None:
-        """What of a request still waits for other parts, as a body; None when nothing does."""
-        waiting = [page for page in taken.pages if page in self.pages]
-        if not waiting:
-            return None
-        wanted = {(id(page.target), page.at_ms) for page in waiting}
-        kept = taken.kept
-        places = self.table.target[kept.numbers].tolist()
-        chosen = [
-            number
-            for number, (place, at) in enumerate(zip(places, kept.at_ms.tolist(), strict=True))
-            if (id(self.table.targets[place]), at) in wanted
-        ]
-        keys = [self.table.keys[number] for number in kept.numbers[chosen].tolist()]
-        return encode(keys, kept.values[chosen].tolist(), kept.at_ms[chosen].tolist())
+        return Taken(int(good.sum()), refused, columns.histogram_count, pages)
 
     def _refused(self, columns: Columns, now_ms: int) -> dict[str, int]:
         """Invalid samples by reason; they are counted as drops as well."""
@@ -130,11 +111,3 @@ class Door:
 def describe(refused: dict[str, int]) -> str:
     """Why samples were refused, one line."""
     return "; ".join(f"{count:,} x {reason}" for reason, count in refused.items())
-
-
-def label_text(key: bytes) -> str:
-    """A series for people."""
-    named = dict(wire.decoded(key))
-    name = named.pop(wire.NAME, "")
-    inside = ",".join(f'{label}="{value}"' for label, value in named.items())
-    return f"{name}{{{inside}}}"

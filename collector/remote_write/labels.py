@@ -41,13 +41,6 @@ def encoded(labels: Sequence[tuple[str, str]]) -> bytes:
     return bytes(series.SerializeToString()) or NO_LABELS
 
 
-def decoded(key: bytes) -> Labels:
-    """The other way round."""
-    if key == NO_LABELS:
-        return ()
-    return tuple((label.name, label.value) for label in v1_pb2.TimeSeries.FromString(key).labels)
-
-
 def target_url(labels: dict[str, str]) -> str | None:
     """The target that a series belongs to, by job and instance; None without both.
 

@@ -36,7 +36,7 @@ class Page:
         told: by slot, whether there is a value.
         missing: by slot, what should be there and is not; set when it goes incomplete.
         may_grow: whether a series was seen for the first time, so that more may follow.
-        parts: stored pieces that it is made of.
+        parts: segments of the journal that hold pieces of it.
     """
 
     target: Target
@@ -127,17 +127,6 @@ class Pages:
         """Take all that waits, complete or not."""
         return self._take(list(self._pending.values()))
 
-    def put_back(self, pages: Iterable[Page]) -> None:
-        """Return pages that could not be stored; they are ready again at once."""
-        for page in pages:
-            now_here = self._pending.get(page.key)
-            if now_here is None:
-                self._keep(page)
-            else:
-                _join(now_here, page)
-        in_order = sorted(self._pending.items(), key=lambda item: item[1].since)
-        self._pending = dict(in_order)
-
     def _keep(self, page: Page) -> None:
         self._pending[page.key] = page
         self._of_target.setdefault(page.target.url, {})[page.at_ms] = page
@@ -208,13 +197,3 @@ def _grow(page: Page, size: int) -> None:
     page.told = np.concatenate([page.told, np.zeros(more, np.bool_)])
     if page.missing is not None:
         page.missing = np.concatenate([page.missing, np.zeros(more, np.bool_)])
-
-
-def _join(page: Page, older: Page) -> None:
-    """Two pages of one moment: what the newer one has not, the older one gives."""
-    _grow(older, len(page.told))
-    lacking = older.told & ~page.told
-    page.values[lacking] = older.values[lacking]
-    page.told |= lacking
-    page.parts |= older.parts
-    page.since = min(page.since, older.since)

@@ -8,8 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from collector.drops import Drops
 from collector.remote_write.pages import SETTLE_SECONDS
 from collector.remote_write.proto import v1_pb2, v2_pb2
+from collector.remote_write.series import SeriesTable
+from servescope import remote_write_intake
+from servescope.remote_write_intake import FOLDER_SUFFIX, RemoteWriteIntake
+from store.errors import WriterOverloaded
 
 PATH = "/api/v1/write"
 V1 = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
@@ -84,12 +89,18 @@ def send(client):
 
 
 @pytest.fixture
-def later(clock, send):
+def flush(client):
+    """Wait until complete pages are rows."""
+    return client.app.state.remote_write.flush
+
+
+@pytest.fixture
+def later(clock, flush):
     """Let pages that wait for more go as they are."""
 
     def waiting():
         clock.advance(SETTLE_SECONDS + 1)
-        send(v1([series("nothing_of_ours")]))
+        flush()
 
     return waiting
 
@@ -128,24 +139,40 @@ def test_a_page_becomes_signals_of_a_target(filled, send, later, encode, headers
     assert scrapes == [("ok", None)]
 
 
-def test_a_page_cut_into_requests_is_one_page(filled, send, later):
+def test_a_page_cut_into_requests_is_one_page(filled, send, later, flush):
     """The parts of a histogram come in two requests; one row holds them all."""
     send(v1(page()))
     later()
     told = page(NOW_MS + 5_000, running=4.0)
     for body in (v1(told[:4]), v1(told[4:])):
         assert send(body).status_code == 204
+    flush()
     samples, histograms = stored(filled)
     assert [row[4] for row in samples] == [3.0, 4.0]
     assert [list(row[6]) for row in histograms] == [[2.0, 5.0]] * 2
-    assert filled.database.reader.scalar("SELECT count(*) FROM remote_write_part") is not None
 
 
-def test_what_was_answered_and_not_yet_whole_is_durable(filled, send, client):
-    """A piece of a page is in the store before its sender is told so."""
+def test_what_was_answered_outlives_the_process(filled, send, clock):
+    """Half a page is on disk before its sender is told so; the next process completes it."""
     told = page()
     send(v1(told[:4]))
-    assert filled.database.reader.scalar("SELECT count(*) FROM remote_write_part") == 1
+    another = RemoteWriteIntake(filled.database, Drops(), clock)
+    another.submit(snappy(v1(told[4:])), "prometheus.WriteRequest").result()
+    clock.advance(SETTLE_SECONDS + 1)
+    another.flush()
+    another.close()
+    samples, histograms = stored(filled)
+    assert [row[4] for row in samples] == [3.0]
+    assert [list(row[6]) for row in histograms] == [[2.0, 5.0]]
+
+
+def test_the_journal_is_emptied_as_pages_are_stored(filled, send, later):
+    """It holds what is not rows yet, and nothing else."""
+    send(v1(page()))
+    folder = filled.database.path.with_name(filled.database.path.name + FOLDER_SUFFIX)
+    assert len(list(folder.iterdir())) == 1
+    later()
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(("encode", "headers"), [(v1, V1), (v2, V2)])
@@ -160,24 +187,26 @@ def test_sent_again_changes_nothing(filled, send, later, encode, headers):
     assert filled.database.reader.scalar("SELECT count(*) FROM scrape") == 2
 
 
-def test_a_down_target_is_a_failed_scrape(filled, send, later):
+def test_a_down_target_is_a_failed_scrape(filled, send, later, flush):
     """`up` is 0 and everything else has ended: the store says so at that time."""
     send(v1(page()))
     later()
     ended = [(labels, STALE, NOW_MS + 5_000) for labels, _, _ in page()[1:]]
     send(v1([series("up", 0.0, NOW_MS + 5_000), *ended]))
+    flush()
     rows = filled.database.reader.frame("SELECT outcome, error FROM scrape ORDER BY scraped_at")
     assert rows["outcome"].to_list() == ["ok", "unreachable"]
     assert "up = 0" in rows["error"][1]
     assert len(stored(filled)[0]) == 1
 
 
-def test_a_target_that_ended_is_removed_and_may_come_back(filled, send, later):
+def test_a_target_that_ended_is_removed_and_may_come_back(filled, send, later, flush):
     """Every series of it is marked as ended."""
     send(v1(page()))
     later()
     send(v1([(labels, STALE, NOW_MS + 5_000) for labels, _, _ in page()]))
     removed = "SELECT removed_at IS NOT NULL FROM target"
+    flush()
     filled.database.writer.flush()
     assert filled.database.reader.scalar(removed) is True
     send(v1(page(NOW_MS + 10_000)))
@@ -305,19 +334,52 @@ def test_a_damaged_body_is_named(client, packed, status):
     assert answer.text.strip()
 
 
-def test_a_full_store_asks_to_come_again(filled, send, later, monkeypatch):
-    """503, nothing lost: the same body is taken later."""
-    from store.errors import WriterOverloaded
+def full(*_, **__):
+    raise WriterOverloaded("full", hint="later")
 
+
+def test_a_store_that_is_full_loses_nothing_that_was_answered(filled, send, later, monkeypatch):
+    """The rows wait in the journal until the store takes them."""
     writer = filled.database.writer
-    real = writer.run
-    monkeypatch.setattr(writer, "run", lambda *_, **__: (_ for _ in ()).throw(
-        WriterOverloaded("full", hint="later")))  # fmt: skip
-    answer = send(v1(page()))
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "append", full)
+        assert send(v1(page())).status_code == 204
+        with pytest.raises(WriterOverloaded):
+            later()
+    later()
+    assert len(stored(filled)[0]) == 1
+
+
+def test_a_full_journal_asks_to_come_again(filled, send, later, flush, monkeypatch):
+    """503 with a time to wait; what was not answered may be sent again."""
+    monkeypatch.setattr(remote_write_intake, "MOST_JOURNAL_BYTES", 10)
+    assert send(v1(page())).status_code == 204
+    answer = send(v1(page(NOW_MS + 5_000)))
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "1"
-    monkeypatch.setattr(writer, "run", real)
+    later()
+    assert send(v1(page(NOW_MS + 5_000))).status_code == 204
+    flush()
+    assert len(stored(filled)[0]) == 2
+
+
+def test_a_disk_that_fails_is_told_to_the_sender(send, monkeypatch):
+    """Nothing is acknowledged that is not on disk."""
+
+    def broken(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fdatasync", broken)
+    answer = send(v1(page()))
+    assert answer.status_code == 503
+    assert "No space" in answer.text
+
+
+def test_more_series_than_are_remembered_start_it_anew(filled, send, later, monkeypatch):
+    """Memory is bounded; what waited comes back from the journal."""
+    monkeypatch.setattr(SeriesTable, "is_full", property(lambda self: len(self.keys) > 3))
     assert send(v1(page())).status_code == 204
+    monkeypatch.undo()
     later()
     assert len(stored(filled)[0]) == 1
 
