@@ -7,7 +7,6 @@ request: they repeat what the inference below them tells.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ REFUSED_REASONS = (NO_IDS, NO_TIME, FROM_THE_FUTURE)
 
 FUTURE_SECONDS = 600
 _MOST_TOKENS = 2**31 - 1
+_MOST_SECONDS = 1e8
 _ROLES: dict[Role, int] = {"engine": 0, "server": 1, "caller": 2}
 _ABORTED = frozenset({"abort", "aborted", "cancelled", "canceled", "cancel", "client_disconnect"})
 _REFUSED_STATUS = frozenset({429, 503, 529})
@@ -248,12 +248,12 @@ class _Numbers:
         self.bad: tuple[str, ...] = ()
 
     def seconds(self, name: Field) -> float | None:
-        """A duration, finite and not negative."""
+        """A duration, not negative and below three years."""
         for key, factor in self._names[name]:
             value = self._attributes.get(key)
             if value is not None:
                 kind = value.__class__
-                if (kind is float or kind is int) and 0 <= value < math.inf:  # type: ignore[operator]
+                if (kind is float or kind is int) and 0 <= value <= _MOST_SECONDS:  # type: ignore[operator]
                     return value * factor  # type: ignore[operator]
                 self._note(key, value)
                 return None
