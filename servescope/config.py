@@ -66,7 +66,7 @@ class Config:
     file: Path | None
     origins: Mapping[str, str]
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
-    agent: AgentSettings = AgentSettings()
+    agent: AgentSettings = field(default_factory=AgentSettings)
 
 
 class _Environment(BaseSettings):

@@ -21,7 +21,8 @@ class AgentSettings:
         cgroups: control groups (v2) to read besides the one the agent is confined to, below
             /sys/fs/cgroup, such as system.slice/vllm.service.
         gpu: read NVIDIA GPUs, when this node has the driver's library.
-        otlp_listen: HOST:PORT, loopback only, where OTLP/HTTP is taken and passed on; empty means it is not.
+        otlp_listen: HOST:PORT, loopback only, where OTLP/HTTP is taken and passed on; empty means
+            that it is not.
         otlp_max_body_bytes: larger OTLP bodies are refused.
         spool_folder: where what was not delivered yet waits; one agent a folder.
         spool_max_bytes: most bytes that wait; beyond it the oldest are dropped and counted.
