@@ -65,7 +65,7 @@ class Cell:
 
 
 @dataclass(slots=True)
-class _Told:
+class Told:
     """All values of one canonical series: (exposed value, value in our unit, shard)."""
 
     rule: Rule
@@ -76,7 +76,7 @@ class _Told:
 class _Sums:
     """What came together under one rank."""
 
-    values: dict[Key, _Told] = field(default_factory=dict)
+    values: dict[Key, Told] = field(default_factory=dict)
     histograms: dict[Key, dict[Labels, Buckets]] = field(default_factory=dict)
     blank: set[Key] = field(default_factory=set)
 
@@ -100,15 +100,15 @@ def assemble(
             if cell.part == "value":
                 _add_value(sums, cell, value)
             else:
-                _add_part(sums, cell, value)
+                add_part(sums.histograms.setdefault(cell.key, {}), cell, value)
     done = _Done()
     fed: set[str] = set()
     for rank in sorted(ranks):
         _finish(ranks[rank], fed, done)
         fed |= ranks[rank].signals()
-    done.samples += _work_out(derived, done.samples)
+    done.samples += work_out(derived, done.samples)
     for row in zeros:
-        _take_out(row, done.histograms)
+        take_out(row, done.histograms)
     return Reading(
         tuple(done.samples),
         tuple(done.histograms),
@@ -127,14 +127,12 @@ def _add_value(sums: _Sums, cell: Cell, value: float) -> None:
         return
     have = sums.values.get(cell.key)
     if have is None:
-        have = sums.values[cell.key] = _Told(cell.rule)
+        have = sums.values[cell.key] = Told(cell.rule)
     have.values.append((value, told * cell.rule.factor, cell.shard))
 
 
-def _add_part(sums: _Sums, cell: Cell, value: float) -> None:
-    groups = sums.histograms.get(cell.key)
-    if groups is None:
-        groups = sums.histograms[cell.key] = {}
+def add_part(groups: dict[Labels, Buckets], cell: Cell, value: float) -> None:
+    """Put one line of an exposed histogram where it belongs."""
     buckets = groups.get(cell.group)
     if buckets is None:
         buckets = groups[cell.group] = Buckets(shard=cell.shard)
@@ -168,7 +166,7 @@ def _finish(sums: _Sums, fed: set[str], done: _Done) -> None:
     for (signal, labels), told in sums.values.items():
         if signal in fed:
             continue
-        value = _together(told)
+        value = together(told)
         done.count(signal, len(told.values))
         if SIGNALS[signal].accepts(value):
             done.samples.append(Sample(signal, labels, value))
@@ -186,7 +184,8 @@ def _finish(sums: _Sums, fed: set[str], done: _Done) -> None:
             done.unusable += 1
 
 
-def _together(told: _Told) -> float:
+def together(told: Told) -> float:
+    """One value out of those of several series."""
     rule = told.rule
     if rule.across == "newest":
         return max(told.values)[1]
@@ -208,7 +207,7 @@ def _largest(told: list[tuple[float, float, Labels]]) -> list[float]:
     return list(largest.values())
 
 
-def _take_out(row: Zeros, histograms: list[HistogramSample]) -> None:
+def take_out(row: Zeros, histograms: list[HistogramSample]) -> None:
     """Take observations that are no measurements out of one signal's histograms."""
     counts = {told.labels: told for told in histograms if told.signal == row.counted_by}
     for place, told in enumerate(histograms):
@@ -216,7 +215,7 @@ def _take_out(row: Zeros, histograms: list[HistogramSample]) -> None:
             histograms[place] = without_zeros(told, counts[told.labels], row.at_most)
 
 
-def _work_out(derived: Sequence[Derived], samples: list[Sample]) -> list[Sample]:
+def work_out(derived: Sequence[Derived], samples: list[Sample]) -> list[Sample]:
     """Signals that the page does not tell, from two that it does."""
     if not derived:
         return []

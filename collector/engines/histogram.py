@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from collector.model import HistogramSample
 
+# Counts are doubles: beyond this they are not counted any more.
+MOST_COUNT = 2.0**53
+
 
 @dataclass(slots=True)
 class Buckets:
@@ -103,5 +106,4 @@ def _total(told: list[float | None]) -> float | None:
 
 
 def _is_count(value: float) -> bool:
-    # Counts are doubles: beyond 2**53 they are not counted any more.
-    return 0 <= value <= 2**53
+    return 0 <= value <= MOST_COUNT

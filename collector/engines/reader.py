@@ -1,18 +1,21 @@
 """A page of one engine -> canonical samples, by the rows of its adapter.
 
-What a series means is worked out once and remembered, so a warm page is a walk over a dictionary.
+What a series means is worked out once and remembered. Of a page that is laid out like one before,
+where each number goes is remembered too.
 """
 
 from __future__ import annotations
 
 from collector.engines.adapter import Engine
 from collector.engines.assemble import Cell, Reading
+from collector.engines.plan import Plan, make_plan
 from collector.engines.resolve import Resolver, family_of
-from collector.exposition import Page, Series
+from collector.exposition import Layout, Page, Series
 
 __all__ = ["PageReader", "Reading"]
 
 _MOST_REMEMBERED = 200_000
+_MOST_LAYOUTS = 4_000
 
 
 class PageReader:
@@ -23,23 +26,47 @@ class PageReader:
         self.resolver = Resolver(*engines)
         self._meaning: dict[Series, tuple[Cell, ...]] = {}
         self._unknown: dict[Series, str] = {}
+        self._plans: dict[Layout, tuple[Plan | None, tuple[str, ...]]] = {}
 
     def read(self, page: Page) -> Reading:
         """Canonical samples of `page`. Values that are not numbers (NaN) are unknown: no row."""
         if len(self._meaning) > _MOST_REMEMBERED:
             self._meaning.clear()
             self._unknown.clear()
-        told: list[tuple[tuple[Cell, ...], float]] = []
-        unknown: set[str] = set()
-        for series, value in page.values.items():
-            cells = self._meaning.get(series)
-            if cells is None:
-                cells = self._learn(series, page)
-            if cells:
-                told.append((cells, value))
-            elif series in self._unknown:
-                unknown.add(self._unknown[series])
-        return self.resolver.assemble(told, unknown)
+        if page.layout is not None:
+            reading = self._by_plan(page, page.layout)
+            if reading is not None:
+                return reading
+        told = [
+            (cells, value)
+            for series, value in page.values.items()
+            if (cells := self._cells(series, page))
+        ]
+        return self.resolver.assemble(told, self._unknown_on(page))
+
+    def _by_plan(self, page: Page, layout: Layout) -> Reading | None:
+        """Read a page whose layout is known; None when one of its numbers is odd."""
+        if layout not in self._plans:
+            if len(self._plans) >= _MOST_LAYOUTS:
+                self._plans.clear()
+            cells = [(self._cells(series, page), at) for at, series in enumerate(layout.series)]
+            unknown = tuple(sorted(self._unknown_on(page)))
+            self._plans[layout] = (make_plan(cells), unknown)
+        plan, unknown = self._plans[layout]
+        rows = None if plan is None else plan.read(tuple(page.values.values()))
+        if plan is None or rows is None:
+            return None
+        return self.resolver.finish(*rows, unknown, plan.parts)
+
+    def _unknown_on(self, page: Page) -> set[str]:
+        """Families on a page that has been read that no row names."""
+        if not self._unknown:
+            return set()
+        return {self._unknown[series] for series in page.values if series in self._unknown}
+
+    def _cells(self, series: Series, page: Page) -> tuple[Cell, ...]:
+        cells = self._meaning.get(series)
+        return self._learn(series, page) if cells is None else cells
 
     def _learn(self, series: Series, page: Page) -> tuple[Cell, ...]:
         if series.name in self.resolver.typed_names:

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from collector.engines.adapter import Engine, Rule
-from collector.engines.assemble import Cell, Reading, assemble
+from collector.engines.assemble import Cell, Reading, assemble, take_out, work_out
+from collector.model import HistogramSample, Sample
 from store.signals import SIGNALS, Signal
 
 Labels = tuple[tuple[str, str], ...]
@@ -89,6 +90,26 @@ class Resolver:
             unknown: families that no row names.
         """
         return assemble(values, self._derived, unknown, self._zeros)
+
+    def finish(
+        self,
+        samples: list[Sample],
+        histograms: list[HistogramSample],
+        unknown: tuple[str, ...],
+        parts: Mapping[str, int],
+    ) -> Reading:
+        """A reading of rows that a plan has read, with what is worked out from them.
+
+        Args:
+            samples: values as they are told; this list grows.
+            histograms: distributions as they are told; replaced in place.
+            unknown: families that no row names, sorted.
+            parts: see `Reading.parts`.
+        """
+        samples += work_out(self._derived, samples)
+        for row in self._zeros:
+            take_out(row, histograms)
+        return Reading(tuple(samples), tuple(histograms), 0, unknown, (), parts)
 
     def _learn(self, name: str, labels: Mapping[str, str], declared: str) -> tuple[Cell, ...]:
         made = (_cell(use, labels, declared) for use in self._by_name.get(name, ()))
