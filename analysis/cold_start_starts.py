@@ -150,7 +150,10 @@ def _start(instance: str, group: Sequence[_Row], now: datetime, *, is_last: bool
         _at(begin),
         _at(end) if marks else None,
         _at(min(item.ended_us for item in first)) if first else None,
-        min((item.ended_us - item.started_us) / 1e6 for item in first) if first else None,
+        min(
+            ((i.ended_us - i.started_us) / 1e6 for i in first if i.ended_us > i.started_us),
+            default=None,
+        ),
         _at(end),
         _outcome(seen, bool(marks), _at(last), now, is_last=is_last),
         partition(with_probe(seen), begin, end),
