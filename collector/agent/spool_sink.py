@@ -9,6 +9,7 @@ from collector.agent.ledger import DropLedger
 from collector.agent.spool import Spool
 from collector.agent.wire import BATCH, Batch, GpuFault, encode
 from collector.model import Scrape
+from collector.starts.faults import FaultWatch
 from store.errors import CollectError
 
 # A batch stays below the body that a server takes unless told otherwise (1 MiB).
@@ -40,6 +41,7 @@ class SpoolSink:
         self._urls = urls
         self._ledger = ledger
         self._faults = faults
+        self._watch = FaultWatch()
         self._reachable = reachable
         self._on_batch = on_batch
         self._closed = False
@@ -54,7 +56,7 @@ class SpoolSink:
             raise CollectError("the sink is closed", hint="write before aclose()")
         self._ledger.collect()
         drops = self._ledger.take() if self._reachable() else ()
-        faults = self._faults()
+        faults = (*self._faults(), *self._seen_in(batch))
         if not (batch or faults or drops):
             return
         kept = self._append(replace(self._packed(batch), faults=faults, drops=drops))
@@ -66,6 +68,11 @@ class SpoolSink:
     async def aclose(self) -> None:
         """Refuse further writes; safe twice."""
         self._closed = True
+
+    def _seen_in(self, batch: Sequence[Scrape]) -> list[GpuFault]:
+        """Faults between the pages of exporters; cards that are read here tell their own."""
+        pages = (s for s in batch if not self._urls[s.target_id].startswith("gpu://"))
+        return [fault for scrape in pages for fault in self._watch.look(scrape)]
 
     def _packed(self, scrapes: Sequence[Scrape]) -> Batch:
         """The scrapes with the targets that they are of, numbered from 0."""

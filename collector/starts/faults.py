@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from collector.agent.gpu_faults import XIDS
 from collector.agent.wire import GpuFault
 from collector.model import Sample, Scrape
 
@@ -23,23 +24,6 @@ if TYPE_CHECKING:
 _MOST_REMEMBERED = 100_000
 # A share says nothing about a longer time in which nobody looked.
 _LONGEST_GAP_SECONDS = 120.0
-# NVIDIA, "XID errors": those that operators of GPU machines meet.
-_XIDS = {
-    13: "an exception in a kernel, mostly the program's fault",
-    31: "a memory access outside its range, mostly the program's fault",
-    43: "a program was stopped, the card is fine",
-    45: "left over from a program that was killed",
-    48: "a memory error that was not corrected",
-    63: "a memory row was replaced",
-    64: "a memory row could not be replaced",
-    74: "an NVLink error",
-    79: "the card has fallen off the bus",
-    92: "very many corrected memory errors",
-    94: "a memory error that stayed inside one program",
-    95: "a memory error that reached other programs",
-    119: "the card's own processor did not answer",
-    120: "an error on the card's own processor",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +122,9 @@ def _label(sample: Sample, name: str) -> str:
 
 def _xid(code: float | str) -> str:
     text = f"{code:g}" if isinstance(code, float) else code
-    known = _XIDS.get(int(text)) if text.isdecimal() and len(text) < 6 else None
-    return f"XID {text}: {known or 'see the list of XID errors of NVIDIA'}"
+    known = XIDS.get(int(text)) if text.isdecimal() and len(text) < 6 else None
+    meaning = known or "see NVIDIA's list of XID errors"
+    return f"XID {text}: {meaning}"
 
 
 def _new_code(track: _Track, now: Sample, at: datetime, _: FaultSettings) -> _Finding | None:

@@ -1,5 +1,6 @@
 """Faults of cards: what changes between two readings, and what does not count."""
 
+import gzip
 import json
 from concurrent.futures import Future
 from dataclasses import replace
@@ -9,6 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.agent.gpu_faults import XIDS
+from collector.agent.spool_sink import SpoolSink
+from collector.agent.wire import decode
 from collector.model import Sample, Scrape
 from collector.sink import MemorySink, frames
 from collector.starts.fault_sink import FaultSink, seeds_of
@@ -54,7 +58,7 @@ def test_xid_counts_only_when_the_code_changes():
     [fault] = faults(*(scrape(30 * n, ("gpu_xid_last_code", c)) for n, c in enumerate(codes)))
     assert (fault.node, fault.gpu, fault.kind) == ("gpu-node-7", "3", "xid")
     assert fault.started_at == NOON + timedelta(seconds=90)
-    assert fault.details == "XID 79: the card has fallen off the bus"
+    assert fault.details == "XID 79: the card has fallen off the bus: the node needs a restart"
 
 
 def test_a_code_that_goes_back_to_zero_is_no_event():
@@ -69,7 +73,7 @@ def test_the_same_code_twice_is_seen_in_the_windows_count():
         *(scrape(30 * n, ("gpu_xid_recent_events", c, {"xid": "63"})) for n, c in enumerate(counts))
     )
     assert [fault.started_at.minute * 60 + fault.started_at.second for fault in found] == [30, 90]
-    assert {fault.details for fault in found} == {"XID 63: a memory row was replaced"}
+    assert {fault.details for fault in found} == {f"XID 63: {XIDS[63]}"}
 
 
 def test_one_event_told_by_two_signals_is_one_fault():
@@ -77,7 +81,7 @@ def test_one_event_told_by_two_signals_is_one_fault():
     before = scrape(0, ("gpu_xid_last_code", 0), ("gpu_xid_recent_events", 0, {"xid": "48"}))
     after = scrape(5, ("gpu_xid_last_code", 48), ("gpu_xid_recent_events", 1, {"xid": "48"}))
     [fault] = faults(before, after)
-    assert fault.details == "XID 48: a memory error that was not corrected"
+    assert fault.details == f"XID 48: {XIDS[48]}"
 
 
 def test_uncorrected_errors_are_faults_one_by_one():
@@ -272,3 +276,34 @@ def test_last_readings_of_the_store_are_seeds():
         assert again == 0
         [kept] = gpu_faults(database.reader, NOON, NOON + timedelta(hours=1)).to_dicts()
         assert kept["text"] == fault.details
+
+
+class Spool:
+    """Keeps what it is given."""
+
+    def __init__(self):
+        self.batches = []
+
+    def append(self, _kind, _rows, payload):
+        self.batches.append(decode(gzip.decompress(payload)))
+        return "disk"
+
+
+class Ledger:
+    """Has lost nothing."""
+
+    def collect(self):
+        pass
+
+    def take(self):
+        return ()
+
+
+async def test_an_agent_notices_faults_in_the_pages_it_scrapes():
+    """An exporter behind an agent is watched by the agent; cards it reads itself tell their own."""
+    spool = Spool()
+    sink = SpoolSink(spool, {1: "http://127.0.0.1:9400/metrics", 2: "gpu://n"}, Ledger())
+    for seconds, code in ((0, 0), (5, 79)):
+        told = ("gpu_xid_last_code", code)
+        await sink.write([scrape(seconds, told), scrape(seconds, told, target_id=2)])
+    assert [len(batch.faults) for batch in spool.batches] == [0, 1]
