@@ -55,7 +55,7 @@ class KubernetesDiscovery:
     def __init__(self, place: KubernetesPlace, refresh_seconds: float = 30.0) -> None:
         self.refresh_seconds = refresh_seconds
         self.problem: str | None = None
-        self._place = place
+        self.place = place
         self._client: Any = None
         self._last: tuple[DiscoveredTarget, ...] = ()
 
@@ -78,16 +78,21 @@ class KubernetesDiscovery:
 
     def _list(self) -> tuple[DiscoveredTarget, ...]:
         if self._client is None:
-            self._client = _client(self._place)
-        read = pod_targets if self._place.role == "pod" else slice_targets
+            self._client = connect(self.place)
+        read = pod_targets if self.place.role == "pod" else slice_targets
         return tuple(
             target
-            for found in _objects(_question(self._client, self._place))
-            for target in read(found, every=self._place.every)
+            for found in every_object(_question(self._client, self.place))
+            for target in read(found, every=self.place.every)
         )
 
 
-def _client(place: KubernetesPlace) -> Any:
+def connect(place: KubernetesPlace) -> Any:
+    """The official client, for the cluster that a place names; whoever gets it closes it.
+
+    Raises:
+        ConfigError: it is not installed, or no cluster is configured.
+    """
     try:
         from kubernetes import client
         from kubernetes import config as untyped
@@ -140,7 +145,12 @@ def _question(client: Any, place: KubernetesPlace) -> Callable[[str | None], Any
     return ask
 
 
-def _objects(ask: Callable[[str | None], Any]) -> Iterator[Any]:
+def every_object(ask: Callable[[str | None], Any]) -> Iterator[Any]:
+    """The objects of all pages.
+
+    Args:
+        ask: gives the decoded answer behind a continue token, of the first page for None.
+    """
     token: str | None = None
     while True:
         answer = ask(token)
