@@ -16,6 +16,7 @@ from collector.engines.adapter import (
     Fact,
     Rule,
     Zeros,
+    left_out,
     spelled,
 )
 
@@ -60,6 +61,13 @@ _GAUGES = (
         across="max",
         reads="label_number",
         label="block_size",
+    ),
+    Rule(
+        "kv_offload_cpu_cache_usage_perc",
+        "kv_cache_host_usage_ratio",
+        across="mean",
+        note="With KV offloading only, and what transfers and hits have pinned. A ratio despite "
+        "its name.",
     ),
     Rule(
         "engine_sleep_state",
@@ -240,6 +248,38 @@ VLLM = Engine(
         ),
     ),
     ignored={
+        **left_out(
+            "traffic of KV offloading that no page shows",
+            "kv_offload_cpu_allocation_size", "kv_offload_cpu_cache_read_usage_perc",
+            "kv_offload_cpu_cache_write_usage_perc", "kv_offload_stores_skipped",
+            "kv_offload_tiering_active_cascade_jobs", "kv_offload_tiering_active_promotion_jobs",
+            "kv_offload_tiering_backpressure_blocks_dropped",
+            "kv_offload_tiering_backpressure_store_latency_ema",
+            "kv_offload_tiering_backpressure_stores_dropped",
+            "kv_offload_tiering_cascade_job_failures", "kv_offload_tiering_chunk_hits",
+            "kv_offload_tiering_chunk_queries", "kv_offload_tiering_lookup_async_delay_seconds",
+            "kv_offload_tiering_lookup_sync_delay_seconds",
+            "kv_offload_tiering_primary_read_usage_perc",
+            "kv_offload_tiering_primary_write_usage_perc",
+            "kv_offload_tiering_promotion_allocation_failures",
+            "kv_offload_tiering_promotion_job_failures", "kv_offload_tiering_read_bytes",
+            "kv_offload_tiering_read_time", "kv_offload_tiering_write_bytes",
+            "kv_offload_tiering_write_time", "num_requests_kv_fetch_by_stage",
+            "simple_kv_offload_info", "simple_kv_offload_load_blocks",
+            "simple_kv_offload_pending_store_blocks", "simple_kv_offload_save_outcomes",
+            "simple_kv_offload_used_blocks",
+        ),
+        **left_out(
+            "a sample of blocks, and only when asked for",
+            "kv_block_idle_before_evict_seconds", "kv_block_lifetime_seconds",
+            "kv_block_reuse_gap_seconds",
+        ),
+        **left_out(
+            "of models that write no tokens one by one",
+            "diffusion_num_canvas_positions", "diffusion_num_committed_tokens",
+            "diffusion_num_denoising_steps",
+        ),
+        **left_out("about watermarks in answers, not about serving", "watermark_requests"),
         "request_max_num_generation_tokens": "the same as request_params_max_tokens unless n > 1",
         "cpu_cache_usage_perc": "the swap space of old releases, long gone",
         "cpu_prefix_cache_hit_rate": "a mean of unknown window, gone in 0.10",
@@ -254,4 +294,4 @@ VLLM = Engine(
         Fact("/v1/models", ("data", 0, "id"), "model"),
     ),
     reference="0.33.0, pages of 0.32.0",
-)
+)  # fmt: skip

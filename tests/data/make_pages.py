@@ -299,6 +299,19 @@ def vllm_old(both: bool) -> str:
     return book.page()
 
 
+def vllm_offload() -> str:
+    """vLLM 0.32 with KV offloading, the families that the captured pages do not have."""
+    book = Book("vllm:")
+    labels = {"model_name": "tiny", "engine": "0"}
+    book.gauge("kv_cache_usage_perc", 0.9, labels)
+    book.gauge("kv_offload_cpu_cache_usage_perc", 0.25, labels)
+    book.gauge("simple_kv_offload_used_blocks", 12, labels)
+    book.counter("kv_offload_tiering_chunk_hits", 4, labels)
+    book.counter("watermark_requests", 0, {**labels, "status": "skipped"})
+    book.histogram("kv_block_lifetime_seconds", PHASE, labels, (0.4,))
+    return book.page()
+
+
 def tgi() -> str:
     """TGI 3.3 as its Rust exporter writes it: no `_total`, no HELP for most, no labels."""
     durations = [0.0001 * 1.5**step for step in range(35)]
@@ -413,6 +426,7 @@ PAGES = {
     "lmdeploy_0.16.0_dp2": lmdeploy,
     "vllm_0.8": lambda: vllm_old(both=False),
     "vllm_0.10": lambda: vllm_old(both=True),
+    "vllm_0.32.0_offload": vllm_offload,
     "tgi_3.3": tgi,
     "triton_26.08_trtllm": triton,
 }
