@@ -47,7 +47,8 @@ class Memory:
         busy_since: since when a counter of work moved in every scrape; None while none moves.
         unbroken: whether every scrape since the last good page was good.
         left_out: whether the target shows more series than are watched.
-        mismatches: looks in a row at which somebody else seemed to scrape too.
+        mismatches: grows with looks at which somebody else seemed to scrape too.
+        mismatch: what was shown and what was expected at the last of them, tokens/s.
     """
 
     courses: dict[Key, Course] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Memory:
     unbroken: bool = False
     left_out: bool = False
     mismatches: int = 0
+    mismatch: tuple[float, float] = (0.0, 0.0)
 
     def take(self, scrape: Scrape, most_series: int, *, worked: bool, restarted: bool) -> None:
         """Remember a good page; what it does not show any more is forgotten."""
