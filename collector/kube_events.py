@@ -128,7 +128,7 @@ def pod_times(pod: Object, pulls: Mapping[tuple[str, str], tuple[ImagePull, ...]
         for row in status.get("conditions") or ()
         if row.get("type") in _CONDITIONS and row.get("status") == "True"
     }
-    container = next(iter(status.get("containerStatuses") or ()), {})
+    container: Object = next(iter(status.get("containerStatuses") or ()), {})
     state = _of(container, "state")
     ended = _of(state, "terminated") or _of(_of(container, "lastState"), "terminated")
     running = _of(state, "running")

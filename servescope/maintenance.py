@@ -9,6 +9,7 @@ from typing import Any
 from analysis.slo import good_rule
 from servescope.jobs import Job
 from servescope.runtime import Runtime
+from servescope.starts import keep_starts
 from store import drops, retention, rollup, slo_rollup
 from store.queries.slo import source_ids
 
@@ -16,6 +17,7 @@ ROLLUP_SECONDS = 30.0
 RETENTION_SECONDS = 3600.0
 CHECKPOINT_SECONDS = 300.0
 DROPS_SECONDS = 30.0
+STARTS_SECONDS = 60.0
 
 
 def jobs_for(runtime: Runtime) -> list[Job]:
@@ -44,6 +46,7 @@ def jobs_for(runtime: Runtime) -> list[Job]:
         Job("retention", RETENTION_SECONDS, forget),
         Job("checkpoint", CHECKPOINT_SECONDS, checkpoint),
         Job("drops", DROPS_SECONDS, lambda: keep_drops(runtime)),
+        Job("starts", STARTS_SECONDS, lambda: keep_starts(runtime)),
     ]
 
 
