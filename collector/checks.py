@@ -1,4 +1,4 @@
-"""Contract checks for sources and sinks; run them over your own before you hand them in.
+"""Contract checks for sources, discoveries and sinks; run them over your own.
 
 Each raises AssertionError with one line about what the contract says and what happened instead.
 """
@@ -10,6 +10,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from collector.discovery.model import DiscoveredTarget, Discovery
 from collector.model import HistogramSample, Sample, Scrape, Source
 from collector.sink import Sink
 from store.errors import CollectError
@@ -94,6 +95,33 @@ async def check_sink(
     else:
         raise AssertionError("contract: a closed sink refuses")
     await make().aclose()
+
+
+async def check_discovery(discovery: Discovery) -> tuple[DiscoveredTarget, ...]:
+    """Ask twice, close twice, and hold what comes against the contract of a discovery.
+
+    Returns:
+        The second list, for checks of one's own.
+
+    Raises:
+        AssertionError: the discovery breaks its contract.
+    """
+    _require(discovery.refresh_seconds > 0, "a refresh takes some time")
+    first, second = await discovery.targets(), await discovery.targets()
+    for target in (*first, *second):
+        _require(bool(target.address.strip()), "a target has an address")
+        texts = (*target.labels, *target.labels.values())
+        _require(all(isinstance(text, str) for text in texts), "labels are texts")
+    problem = discovery.problem or "fine"
+    _require("\n" not in problem, "a problem is told in one line")
+    _require(set(map(_place, first)) == set(map(_place, second)), "a list is whole each time")
+    await discovery.aclose()
+    await discovery.aclose()
+    return second
+
+
+def _place(target: DiscoveredTarget) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return target.address, tuple(sorted(target.labels.items()))
 
 
 def _check_sample(sample: Sample) -> None:

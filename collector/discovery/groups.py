@@ -41,11 +41,13 @@ def read_yaml(text: bytes) -> Any:
     """
     import yaml
 
+    # The loader in C; the other one takes minutes for a file of brackets.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        tokens = yaml.scan(text, Loader=yaml.SafeLoader)
-        if any(isinstance(token, yaml.AliasToken) for token in tokens):
+        events = yaml.parse(text, Loader=loader)
+        if any(isinstance(event, yaml.AliasEvent) for event in events):
             raise GroupsError("references (*name) are not taken")
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=loader)  # noqa: S506 - it is a safe one
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise GroupsError(f"not valid YAML: {' '.join(str(error).split())[:150]}") from None
 
