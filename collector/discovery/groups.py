@@ -14,6 +14,8 @@ from collector.discovery.model import DiscoveredTarget
 
 MOST_BYTES = 10_000_000
 MOST_TARGETS = 100_000
+_MOST_DEPTH = 64
+_BRACKET = re.compile(rb"[\[\]{}]")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -41,7 +43,7 @@ def read_yaml(text: bytes) -> Any:
     """
     import yaml
 
-    # The loader in C; the other one takes minutes for a file of brackets.
+    _check_depth(text)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         events = yaml.parse(text, Loader=loader)
@@ -50,6 +52,15 @@ def read_yaml(text: bytes) -> Any:
         return yaml.load(text, Loader=loader)  # noqa: S506 - it is a safe one
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise GroupsError(f"not valid YAML: {' '.join(str(error).split())[:150]}") from None
+
+
+def _check_depth(text: bytes) -> None:
+    # libyaml takes a time that grows with the square of the depth.
+    depth = 0
+    for sign in _BRACKET.findall(text):
+        depth += 1 if sign in b"[{" else -1
+        if depth > _MOST_DEPTH:
+            raise GroupsError(f"not valid YAML: brackets {_MOST_DEPTH} deep")
 
 
 def targets_of(groups: Any, more: Mapping[str, str]) -> tuple[DiscoveredTarget, ...]:
