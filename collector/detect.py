@@ -71,7 +71,11 @@ def _bad_url(where: str, message: str) -> CollectError:
 
 
 def base_url(metrics_url: str) -> str | None:
-    """Address of the engine's other answers; None when the page does not end in /metrics."""
+    """Address of the engine's other answers; None when the page does not end in /metrics.
+
+    >>> base_url("http://host:8000/prometheus/metrics")
+    'http://host:8000'
+    """
     parts = urlsplit(metrics_url)
     path = parts.path.rstrip("/")
     if not path.endswith(_METRICS_PATH):

@@ -12,6 +12,8 @@ from typing import Literal
 from collector.engines.adapter import Derived, Engine, Rule
 from collector.engines.versions import in_range
 
+_RESTART_MARK = "engine_start_mark"
+
 State = Literal["exact", "derived", "absent"]
 
 
@@ -51,6 +53,9 @@ def coverage(engine: Engine, signal: str, version: str | None = None) -> Coverag
     rules = _rules(engine, signal, version)
     if rules:
         return _told(engine, signal, rules)
+    if signal == _RESTART_MARK and engine.restart_header:
+        header = (f"response header {engine.restart_header}",)
+        return Coverage(engine.name, signal, "exact", families=header)
     row = _derivation(engine, signal, version)
     if row is not None:
         return Coverage(engine.name, signal, "derived", formula=row.formula, note=row.note)
@@ -124,7 +129,7 @@ def _why(engine: Engine, signal: str) -> str:
     left = [rule for rule in engine.rules if rule.signal == signal and rule.until]
     if left:
         return f"{left[0].family} went away with {left[0].until}"
-    return f"no such family in {engine.reference or engine.name}"
+    return f"no such family in {engine.name} {engine.reference}".rstrip()
 
 
 def definitions(engines: Iterable[Engine], signal: str) -> dict[str, tuple[str, ...]]:

@@ -56,6 +56,7 @@ _USE = (
         reads="label_names",
         label="gpu",
         formula="1 for each card that has a temperature",
+        note="Hostname became hostname and UUID uuid in 2026: both are read, on all rows.",
     ),
     Rule(
         "FI_DEV_FB_USED",

@@ -30,6 +30,14 @@ DYNAMO_FRONTEND = Engine(
             became="active_requests",
             note="Those on their way to a worker.",
         ),
+        Rule(
+            "inflight_requests_total",
+            "gateway_requests_running",
+            labels=_MODEL,
+            fallback=True,
+            became="inflight_requests",
+            note="A gauge in spite of its name.",
+        ),
         Rule("queued_requests", "gateway_requests_before_first_token", labels=_MODEL, note=_QUEUED),
         Rule(
             "router_queue_pending_requests",
@@ -147,10 +155,31 @@ DYNAMO_WORKER = Engine(
             note="0 to 1 in spite of its name. Prefill workers do not tell it.",
         ),
         Rule(
+            "kvstats_gpu_cache_usage_percent",
+            "kv_cache_usage_ratio",
+            labels=_WORKER,
+            across="mean",
+            fallback=True,
+            became="gpu_cache_usage_percent",
+        ),
+        Rule(
             "total_blocks",
             "kv_cache_capacity_blocks",
             labels=_WORKER,
             note="Prefill workers do not tell it.",
+        ),
+        Rule(
+            "kvstats_total_blocks",
+            "kv_cache_capacity_blocks",
+            labels=_WORKER,
+            fallback=True,
+            became="total_blocks",
+        ),
+        Rule(
+            "kvstats_active_blocks",
+            "kv_cache_used_blocks",
+            labels=_WORKER,
+            note="Old releases only.",
         ),
         Rule(
             "request_duration_seconds",

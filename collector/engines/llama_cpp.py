@@ -95,7 +95,7 @@ LLAMA_CPP = Engine(
     ),
     # Called Unix time, but it is the machine's monotonic clock: it tells a restart, not when.
     restart_header="Process-Start-Time-Unix",
-    reference="0.3.36 (of llama-cpp-python, as all versions here)",
+    reference="of llama-cpp-python 0.3.36",
     page="/metrics with --metrics; of a router /metrics?model=NAME for each model, to which we add "
     "autoload=false: else the question would load the model",
 )  # fmt: skip

@@ -2,8 +2,9 @@
 
 Read in `docs/metrics.md` of the router, ebab68792. Old names (`inference_objective_…`,
 `inference_pool_…`, `inference_extension_…`, from the Gateway API Inference Extension) are shown
-beside the new ones for some releases: they are read only where the new ones are missing. Clients'
-names are capped at 1000 values, further ones arrive as `other`.
+beside the new ones for some releases: they are read only where the new ones are missing. They know
+no tenants, and running requests only by the client's name of the model. Clients' names are capped
+at 1000 values, further ones arrive as `other`.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ _FLOW = "Only with flow control switched on."
 
 LLM_D = Engine(
     name="llm-d-router",
-    # Pool gauges had the same names behind the second one; requests had not.
-    prefixes=("llm_d_epp_", "inference_pool_"),
+    # Pool gauges had the same names behind the second one; the third was there for a few weeks.
+    prefixes=("llm_d_epp_", "inference_pool_", "llm_d_router_epp_"),
     rules=(
         *_request("request_running", "gateway_requests_running", "running_requests"),
         *_renamed(
@@ -79,10 +80,8 @@ LLM_D = Engine(
             "request_ttft_seconds",
             "Without streaming it is the whole answer.",
         ),
-        *_request("request_streaming_itl_seconds", "gateway_itl_seconds", "streaming_itl_seconds"),
-        *_request(
-            "request_streaming_tpot_seconds", "gateway_tpot_seconds", "streaming_tpot_seconds"
-        ),
+        *_request("request_streaming_itl_seconds", "gateway_itl_seconds"),
+        *_request("request_streaming_tpot_seconds", "gateway_tpot_seconds", "request_tpot_seconds"),
         *_renamed(
             "inference_extension_flow_control_request_queue_duration_seconds",
             Rule(

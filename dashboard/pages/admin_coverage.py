@@ -46,6 +46,9 @@ def _matrix(view: View, scene: Scene) -> Slot | Unshown:
         (row["signal"], (row["engine"], row["engine_version"])): row
         for row in frame.iter_rows(named=True)
     }
+    # A signal that none of the connected engines tells would only make the matrix long.
+    known = frame.filter(pl.col("state") != "absent")["signal"].unique(maintain_order=True)
+    more = frame["signal"].n_unique() - known.len()
     heads = [html.Th(" ".join(filter(None, column)), scope="col") for column in columns]
     rows = [
         html.Tr(
@@ -54,7 +57,7 @@ def _matrix(view: View, scene: Scene) -> Slot | Unshown:
                 *(html.Td(_cell(cells.get((signal, column)))) for column in columns),
             ]
         )
-        for signal in frame["signal"].unique(maintain_order=True)
+        for signal in known
     ]
     shown = html.Div(
         html.Table(
@@ -70,6 +73,9 @@ def _matrix(view: View, scene: Scene) -> Slot | Unshown:
         role="group",
         **attrs({"aria-label": _TITLE}),
     )
+    if more:
+        words = f"{more} more signals are told by none of them; why is in the table of the API."
+        shown = html.Div([shown, html.P(words, className="ss-dim ss-foot")])
     tools = frame_tools(view, "signals", _TITLE, _WORDS, scene)
     return card(_TITLE, shown, span=12, tools=tools, key="signal-coverage")
 

@@ -112,6 +112,7 @@ def test_each_cell_is_exact_derived_or_absent():
         ("triton", "e2e_seconds", "absent", "rate over that of requests"),
         ("triton", "request_busy_seconds_total", "exact", "x 1e-06"),
         ("llama.cpp", "kv_cache_usage_ratio", "absent", "/slots"),
+        ("llama.cpp", "engine_start_mark", "exact", "header Process-Start-Time-Unix"),
         ("sglang", "requests_running", "exact", "largest of tp_rank"),
         ("ray-serve", "e2e_seconds", "exact", "x 0.001"),
     ],
