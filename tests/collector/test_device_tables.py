@@ -25,8 +25,8 @@ PAGES = {
     "node_exporter": ("node_exporter_1.10",),
     "cadvisor": ("cadvisor_kubelet_1.34", "cadvisor_docker_0.53"),
     "kube-state-metrics": ("kube_state_metrics_2.17",),
-    "dynamo-frontend": ("dynamo_frontend_1.6",),
-    "dynamo-worker": ("dynamo_worker_1.6_decode", "dynamo_worker_1.6_prefill"),
+    "dynamo-frontend": ("dynamo_frontend_1.6", "dynamo_0.5"),
+    "dynamo-worker": ("dynamo_worker_1.6_decode", "dynamo_worker_1.6_prefill", "dynamo_0.5"),
     "llm-d-router": ("llm_d_router_2026.08", "inference_extension_1.0"),
     "litellm": ("litellm_1.109",),
     "envoy-ai-gateway": (
@@ -318,6 +318,14 @@ def test_trap_18_dynamo_names_that_do_not_mean_what_they_say():
     assert rows(prefill, "kv_cache_usage_ratio") == {}  # unknown, not 0
 
 
+def test_old_dynamo_names_are_read_as_gauges():
+    """Releases before 1.0 had gauges named `_total`, and `kvstats` in the names of workers."""
+    reading = read(text_of("dynamo_0.5"))
+    assert value(reading, "gateway_requests_running", model="qwen/qwen3-32b") == 7
+    assert value(reading, "kv_cache_usage_ratio") == 0.25
+    assert value(reading, "kv_cache_used_blocks") == 4096
+
+
 def test_the_engine_is_believed_before_its_wrapper():
     """A Dynamo worker passes its engine's metrics on; the two are not added up."""
     decode = read(text_of("dynamo_worker_1.6_decode"))
@@ -344,12 +352,17 @@ def test_llm_d_old_and_new_names_count_once():
     """The router shows both names for some releases; alone, the old ones are read."""
     both, old = read(text_of("llm_d_router_2026.08")), read(text_of("inference_extension_1.0"))
     tenant = {"model": "qwen3-32b", "tenant": "team-a"}
+    assert value(both, "gateway_requests_started_total", **tenant) == 50
+    assert value(both, "gateway_requests_running", **tenant) == 3
+    assert value(old, "gateway_requests_started_total", model="qwen3-32b") == 60
+    assert value(old, "gateway_requests_running", model="chat") == 4
     for reading in (both, old):
-        assert value(reading, "gateway_requests_started_total", **tenant) == 50
-        assert value(reading, "gateway_requests_running", **tenant) == 3
+        assert sum(rows(reading, "gateway_requests_started_total").values()) == 60
+        assert sum(rows(reading, "gateway_requests_running").values()) == 4
         assert value(reading, "pool_kv_cache_usage_mean_ratio", pool="qwen") == 0.55
         assert value(reading, "pool_endpoints_ready", pool="qwen") == 4
         assert histogram(reading, "gateway_ttft_seconds").observation_count == 2
+        assert histogram(reading, "gateway_tpot_seconds").observation_count == 2
     refused = rows(both, "gateway_requests_refused_total")
     assert {dict(labels)["reason"]: v for labels, v in refused.items()} == {
         "RejectedCapacity": 5,
