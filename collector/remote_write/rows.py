@@ -97,7 +97,7 @@ class Rows:
 
     def _pick(self, target_id: int, page: Page, compiled: Plan) -> None:
         plain, out = compiled.plain, self._samples
-        values = page.values[plain.places] * plain.factors
+        values = plain.of(page.values)
         good = (values >= plain.lows) & (values <= plain.highs) & np.isfinite(values)
         chosen: list[Any] = [plain.signals, plain.kinds, plain.units, plain.labels]
         if not good.all():
@@ -120,12 +120,12 @@ class Rows:
         out.signal += buckets.signals
         out.unit += buckets.units
         out.labels += buckets.labels
-        out.count.append(page.values[buckets.counts])
-        sums = page.values[buckets.sums] * buckets.factors
-        out.sum.append(np.where(buckets.sums >= 0, sums, np.nan))
+        counts, sums, cumulative = buckets.of(page.values)
+        out.count.append(counts)
+        out.sum.append(sums)
         out.size.append(buckets.sizes)
         out.edges.append(buckets.edges)
-        out.cumulative.append(page.values[buckets.places])
+        out.cumulative.append(cumulative)
 
     def _assemble(
         self, target: Target, page: Page, leftover: Iterable[tuple[int, tuple[Any, ...]]]
