@@ -24,6 +24,8 @@ PAGES = {
     "compare": f"/ui/workload/compare{TRACES}&against=azure-2023-code",
     "export": f"/ui/workload/export{TRACES}",
     "admin": "/ui/admin",
+    "latency": "/ui/latency?request=1:1790000000000000:7",
+    "cold-starts": "/ui/cold-starts",
     "tables": f"/ui/workload{TRACES}&table=rate,gaps",
     "no-such-page": "/ui/nothing",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import threading
@@ -740,7 +741,255 @@ def trust(scope, rng, names) -> dict:
     return {"frames": frames, "measures": {}, "sentences": sentences}
 
 
+def _latency_counts(rng, scope) -> pl.DataFrame:
+    """Counts by time and logarithmic bin, slower in the middle of the range."""
+    rows = []
+    for i, at in enumerate(_at(scope, 96)):
+        middle = 20 + 8 * math.sin(i / 96 * 6.3)
+        for log_bin in range(-20, 60, 2):
+            requests = int(400 * math.exp(-(((log_bin - middle) / 14) ** 2)) + rng.random())
+            if requests:
+                rows.append((at, log_bin, requests))
+    schema = {"at": pl.Datetime("us"), "log_bin": pl.Int32, "requests": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def latency(scope, rng, names) -> dict:
+    """How E2E is spread, of two models."""
+    from analysis import anatomy
+
+    counts = _latency_counts(rng, scope)
+    doubled = pl.concat(
+        counts.select(series=pl.lit(name), log_bin=pl.col("log_bin") + shift, requests="requests")
+        for name, shift in (("llama-3.3-70b", 0), ("qwen3-32b", -6))
+    )
+    merged = doubled.group_by("series", "log_bin").agg(pl.col("requests").sum())
+    frames = {
+        "heatmap": anatomy.heatmap(counts),
+        "quantiles": anatomy.quantiles_over_time(counts),
+        "ecdf": anatomy.ecdf(merged),
+        "objectives": pl.DataFrame({"name": ["whole"], "threshold_seconds": [8.0]}),
+        "shown": pl.DataFrame({"quantity": ["e2e"], "by": ["model"], "basis": ["requests"]}),
+    }
+    measures = {
+        "e2e_p50_seconds": Measure(2.4, "s", n=59_000),
+        "e2e_p95_seconds": Measure(8.1, "s", n=59_000),
+        "e2e_p99_seconds": Measure(None, "s", 10.0, 15.0, 59_000, "between two bucket edges"),
+        "ttft_p50_seconds": Measure(0.17, "s", n=59_000),
+        "ttft_p95_seconds": Measure(1.2, "s", n=59_000),
+        "tpot_p50_seconds": Measure(0.035, "s", n=59_000),
+        "tpot_p95_seconds": Measure(0.064, "s", n=59_000),
+        "queue_p95_seconds": Measure(None, "s", why="no row carries queue_seconds"),
+    }
+    sentences = ("Of 59,000 successful requests 95 % ended within 8.1 s",)
+    return {"frames": frames, "measures": measures, "sentences": sentences}
+
+
+def _phases(e2e: list[float]) -> dict:
+    return {
+        "queue_seconds": [0.2 * v for v in e2e],
+        "prefill_seconds": [0.1 * v for v in e2e],
+        "first_token_seconds": [None] * len(e2e),
+        "decode_seconds": [0.68 * v for v in e2e],
+        "unattributed_seconds": [0.02 * v for v in e2e],
+        "e2e_seconds": e2e,
+    }
+
+
+def latency_phases(scope, rng, names) -> dict:
+    """A stack whose phases leave two hundredths unexplained."""
+    at = _at(scope, 96)
+    e2e = _wave(rng, 96, 3.0, 1.0, 0.1)
+    stack = pl.DataFrame({"at": at, **_phases(e2e), "requests": [600] * 96})
+    return {"frames": {"stack": stack}, "sentences": ("Decode is E2E - TTFT",)}
+
+
+def latency_tail(scope, rng, names) -> dict:
+    """Four ranks."""
+    from analysis.anatomy_phases import GROUPS
+
+    frame = pl.DataFrame(
+        {
+            "group": list(GROUPS),
+            "e2e_low_seconds": [0.1, 2.0, 5.0, 12.0],
+            "e2e_high_seconds": [2.0, 5.0, 12.0, 60.0],
+            **_phases([1.2, 3.2, 7.5, 20.0]),
+            "requests": [29_500, 23_600, 5_310, 590],
+        },
+        schema_overrides={"first_token_seconds": pl.Float64},
+    )
+    return {"frames": {"tail": frame}, "sentences": ("The slowest 1 % take 20 s",)}
+
+
+def latency_drivers(scope, rng, names) -> dict:
+    """A prompt twice as long takes twice as long; company slows decoding."""
+    from analysis.anatomy_drivers import GRID_SCHEMA, MEDIANS_SCHEMA
+
+    def made(edges, seconds):
+        grid, medians = [], []
+        for low, high in itertools.pairwise(edges):
+            middle = seconds(low)
+            medians.append((low, high, (low + high) / 2, middle, 300))
+            grid += [
+                (low, high, middle * 2**step, middle * 2 ** (step + 1), 100 - 20 * abs(step))
+                for step in (-2, -1, 0, 1)
+            ]
+        return (
+            pl.DataFrame(grid, schema=GRID_SCHEMA, orient="row"),
+            pl.DataFrame(medians, schema=MEDIANS_SCHEMA, orient="row"),
+        )
+
+    lengths = made(
+        [2.0**k for k in range(5, 14)], lambda tokens: 2.0 ** round(math.log2(tokens) - 13)
+    )
+    crowds = made([float(k) for k in range(1, 12)], lambda n: 2.0**-5)
+    frames = {
+        "ttft_by_input": lengths[0],
+        "ttft_medians": lengths[1],
+        "tpot_by_concurrency": crowds[0],
+        "tpot_medians": crowds[1],
+    }
+    measures = {
+        "ttft_slope_seconds_per_1k_tokens": Measure(0.12, "s", n=3_000),
+        "tpot_slope_seconds_per_request": Measure(None, "s", why="all requests are alike here"),
+    }
+    return {"frames": frames, "measures": measures}
+
+
+def latency_stragglers(scope, rng, names) -> dict:
+    """One of four is slow; the lone model has no peers."""
+    from analysis.anatomy_stragglers import INSTANCES_SCHEMA
+
+    rows = [
+        ("gpu-3:8000", "llama-3.3-70b", 9_600, 0.056, 1.68, 0.17, 1.02, 21.7, True, 0.97, 12.0, 1),
+        ("gpu-1:8000", "llama-3.3-70b", 9_600, 0.032, 0.96, 0.17, 1.0, 1.3, False, 0.5, 0.0, 0),
+        ("gpu-2:8000", "llama-3.3-70b", 9_600, 0.033, 1.0, 0.17, 1.0, 0.6, False, 0.5, 0.0, 0),
+        ("q-1:8000", "qwen3-32b", 9_600, 0.033, None, 0.17, None, None, False, None, None, None),
+    ]
+    frame = pl.DataFrame(
+        [(*row, "median of requests") for row in rows], schema=INSTANCES_SCHEMA, orient="row"
+    )
+    return {"frames": {"instances": frame}, "sentences": ("gpu-3:8000 stands out",)}
+
+
+def _request_rows(scope, n: int) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "request": [f"1:{1_790_000_000_000_000 + i}:{i + 7}" for i in range(n)],
+            "source": ["live"] * n,
+            "arrived_at": _at(scope, n),
+            "status": ["ok" if i % 9 else "failed" for i in range(n)],
+            "tenant": ["acme"] * n,
+            "model": ["llama-3.3-70b"] * n,
+            "route": [None] * n,
+            "instance": ["gpu-3:8000"] * n,
+            "finish_reason": ["stop"] * n,
+            "input_tokens": [1_000 + i for i in range(n)],
+            "output_tokens": [200] * n,
+            "cached_tokens": [None] * n,
+            "queue_seconds": [0.4] * n,
+            "prefill_seconds": [0.1] * n,
+            "decode_seconds": [None] * n,
+            "ttft_seconds": [0.52] * n,
+            "tpot_seconds": [0.03] * n,
+            "e2e_seconds": [60.0 - i for i in range(n)],
+        },
+        schema_overrides={
+            "route": pl.String,
+            "cached_tokens": pl.Int32,
+            "decode_seconds": pl.Float64,
+        },
+    )
+
+
+def latency_requests(scope, rng, names) -> dict:
+    """A full page of three."""
+    measures = {
+        "requests": Measure(120.0, "requests"),
+        "page": Measure(2.0, ""),
+        "pages": Measure(3.0, ""),
+    }
+    return {"frames": {"requests": _request_rows(scope, 50)}, "measures": measures}
+
+
+def latency_request(scope, rng, names) -> dict:
+    """One request with everything known about it."""
+    from analysis.anatomy_requests import waterfall
+
+    row = _request_rows(scope, 1).with_columns(
+        slo_class=pl.lit(None, pl.String),
+        session_id=pl.lit("s-1"),
+        trace_id=pl.lit("0d8ece26-786e-9ae3-0a61-6f91238539f4"),
+        decision_id=pl.lit(None, pl.Int64),
+        predicted_output_tokens=pl.lit(None, pl.Int32),
+    )
+    attempts = row.select("request", "arrived_at", "status", "instance", "e2e_seconds")
+    frames = {
+        "spans": waterfall(row.row(0, named=True)),
+        "request": row,
+        "attempts": attempts,
+        "decision": pl.DataFrame(),
+    }
+    return {"frames": frames, "sentences": ("60 s in all, 99 % of it decode",)}
+
+
+def cold_starts(scope, rng, names) -> dict:
+    """Starts of two nodes; one never became ready, one goes on."""
+    from analysis.cold_start_frames import day_frame, group_frame, segment_frame, start_frame
+    from analysis.cold_start_starts import starts
+
+    rows = []
+    begin = scope.end.replace(tzinfo=None) - timedelta(hours=5)
+    for k in range(9):
+        who, cache = (f"gpu-{k % 3}:8000", "llama-3.3-70b", f"node-{k % 2}"), "warm"
+        at = begin + timedelta(minutes=33 * k)
+        if k % 3 == 0:
+            cache = "cold"
+        for phase, seconds, evidence in (
+            ("schedule", 2, "kubernetes"),
+            ("image", 30 if cache == "cold" else 1, "kubernetes"),
+            ("process", 11, "log"),
+            ("weights", 50, "span"),
+            ("compile", 20, "log"),
+        ):
+            ended = at + timedelta(seconds=seconds)
+            rows.append((*who, phase, at, ended, cache, evidence))
+            at = ended + timedelta(seconds=1)
+        if k not in (4, 8):
+            rows.append((*who, "ready", at, at, None, "agent"))
+    columns = (
+        "instance", "model", "node", "phase", "started_at", "ended_at", "cache_state", "evidence",
+    )  # fmt: skip
+    seen = pl.DataFrame(rows, schema=columns, orient="row")
+    found = starts(seen, scope.end.replace(tzinfo=None))
+    frames = {
+        "starts": start_frame(found, [3.2] * len(found)),
+        "segments": segment_frame(found),
+        "groups": group_frame(found),
+        "per_day": day_frame(found),
+    }
+    measures = {
+        "starts": Measure(float(len(found)), "starts"),
+        "never_ready": Measure(1.0, "starts", n=len(found)),
+        "in_progress": Measure(1.0, "starts"),
+        "slowest_ready_p95_seconds": Measure(
+            131.0, "s", n=2, why="llama-3.3-70b on node-0, cold cache"
+        ),
+        "waited_request_seconds": Measure(28.8, "s", n=88, why="from queue times of requests"),
+    }
+    sentences = ("llama-3.3-70b on node-0, cold cache takes longest to be ready: 2 min 1 s",)
+    return {"frames": frames, "measures": measures, "sentences": sentences}
+
+
 MAKERS = {
+    "latency": latency,
+    "latency_phases": latency_phases,
+    "latency_tail": latency_tail,
+    "latency_drivers": latency_drivers,
+    "latency_stragglers": latency_stragglers,
+    "latency_requests": latency_requests,
+    "latency_request": latency_request,
+    "cold_starts": cold_starts,
     "trust": trust,
     "fleet": fleet,
     "slo_list": slo_list,
