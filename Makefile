@@ -6,7 +6,7 @@ CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || comman
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-dev browser fmt lint types test bench docs check build clean
+.PHONY: help demo setup setup-dev browser engine fmt lint types test bench docs check build clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -45,6 +45,13 @@ ifeq ($(CHROMIUM),)
 	  echo "NOTE: no Chromium and no right to install it: the browser tests will be skipped (apt-get install chromium)"; \
 	fi
 endif
+
+engine: setup-dev ## Build llama-server for `demo --live` and the tests of a real engine (minutes, once)
+	@if ! command -v cmake >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "Installing cmake and a C++ compiler"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends cmake g++ make >/dev/null; \
+	fi
+	@$(BIN)/python -m servescope.live.obtain
 
 fmt: setup-dev ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -55,8 +55,17 @@ def demo(
     no_serve: Annotated[
         bool, typer.Option("--no-serve", help="Print the findings and stop.")
     ] = False,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Instead, watch a real llama-server with a tiny random model."),
+    ] = False,
 ) -> None:
     """Load a built-in real trace, print what is worth knowing, then serve the dashboard."""
+    if live:
+        from servescope.live.demo import run as run_live
+
+        run_live(store=store, port=port)
+        return
     from servescope.demo import run
 
     run(

