@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,30 +50,64 @@ def target_url(agent: str, url: str) -> str:
     return url if url.startswith(_OWN_SCHEMES) else f"agent://{agent}/{url}"
 
 
-def read_batch(
-    agent: str, batch_id: str, document: bytes, drops: Drops
-) -> tuple[Batch, AgentBatch]:
-    """The rows in the unpacked body of a batch, and the scrapes they are from.
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Batches of one request.
+
+    Attributes:
+        batches: what the store keeps of each.
+        frames: table -> rows of all of them; `target_id` is the number of the target.
+        scrapes: the same as scrapes, numbered alike.
+    """
+
+    batches: Sequence[AgentBatch]
+    frames: Mapping[str, pl.DataFrame]
+    scrapes: Sequence[Scrape]
+
+
+def read_batches(agent: str, batch_ids: str, body: bytes, drops: Drops) -> Received:
+    """The rows in the unpacked body of a request.
 
     Args:
         agent: the sender.
-        batch_id: the sender's own.
-        document: the body.
+        batch_ids: the sender's own, one a line of the body, with commas between them.
+        body: a batch a line.
         drops: counts values that cannot be kept.
 
     Raises:
-        InputError: it is no batch; sending it again will not help.
+        InputError: it is not that; sending it again will not help.
     """
-    if BATCH_ID.fullmatch(batch_id) is None:
+    ids, lines = batch_ids.split(","), body.splitlines()
+    if not all(map(BATCH_ID.fullmatch, ids)):
         raise InputError("a batch needs an id", hint="send it in the header Servescope-Batch")
-    batch = decode(document)
-    if len(batch.urls) > MOST_TARGETS:
-        raise InputError(f"more than {MOST_TARGETS} targets in one batch")
-    _check_labels(batch.scrapes)
-    told = _known_only(batch.scrapes, drops)
+    if len(ids) != len(lines) or len(set(ids)) != len(ids):
+        raise InputError(f"{len(ids)} ids for {len(lines)} batches", hint="one each, all different")
+    told: list[Scrape] = []
+    batches = []
+    first = 0
+    for batch_id, line in zip(ids, lines, strict=True):
+        batch = decode(line)
+        _check_labels(batch.scrapes)
+        kept = [
+            replace(scrape, target_id=scrape.target_id + first)
+            for scrape in _known_only(batch.scrapes, drops)
+        ]
+        batches.append(_part(agent, batch_id, batch, kept, first))
+        told += kept
+        first += len(batch.urls)
+        if first > MOST_TARGETS:
+            raise InputError(f"more than {MOST_TARGETS} targets in one request")
+    return Received(batches, frames(told), told)
+
+
+def _part(
+    agent: str, batch_id: str, batch: Batch, scrapes: Sequence[Scrape], first: int
+) -> AgentBatch:
+    """What the store keeps of one batch; its targets are numbered from `first`."""
+    targets = {first + place: target_url(agent, url) for place, url in enumerate(batch.urls)}
     facts = {
         scrape.target_id: (scrape.facts.engine, scrape.facts.engine_version, scrape.facts.model)
-        for scrape in told
+        for scrape in scrapes
         if scrape.facts is not None
     }
     lost = [
@@ -81,11 +115,8 @@ def read_batch(
         for at, drop in batch.drops
         if drop.count > 0
     ]
-    rows = {**frames(told), "gpu_fault": _fault_frame(batch.faults)}
-    urls = [target_url(agent, url) for url in batch.urls]
-    row_count = sum(frame.height for frame in rows.values())
-    kept = AgentBatch(agent, batch_id, urls, facts, rows, lost, row_count)
-    return replace(batch, scrapes=told), kept
+    rows = sum(1 + len(s.samples) + len(s.histograms) for s in scrapes) + len(batch.faults)
+    return AgentBatch(batch_id, targets, facts, _fault_frame(batch.faults), lost, rows)
 
 
 def _check_labels(scrapes: Iterable[Scrape]) -> None:

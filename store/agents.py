@@ -24,76 +24,113 @@ class AgentBatch:
     """One batch on its way into the store.
 
     Attributes:
-        sender: the agent's name.
-        batch_id: the sender's own; the same bytes come under the same id.
-        urls: targets, by their number in the frames.
+        batch_id: the sender's own; the same rows come under the same id.
+        targets: number of a target in the frames -> its address; no other batch has these numbers.
         facts: number of a target -> engine, version, model; None leaves one as it is.
-        frames: table -> rows; `target_id` is the number of the target.
+        faults: rows of `gpu_fault`.
         drops: moment; door, reason, count, example.
-        row_count: rows that the agent says it holds.
+        row_count: rows that it holds.
     """
 
-    sender: str
     batch_id: str
-    urls: Sequence[str]
+    targets: Mapping[int, str]
     facts: Mapping[int, tuple[str | None, str | None, str | None]]
-    frames: Mapping[str, pl.DataFrame]
+    faults: pl.DataFrame
     drops: Sequence[tuple[datetime, tuple[str, str, int, str]]]
     row_count: int
 
 
-def keep(writer: Writer, batch: AgentBatch, at: datetime) -> Future[int | None]:
-    """Keep a batch in one transaction: its rows, and that it is here.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of batches that came together.
+
+    Attributes:
+        rows_added: rows that are new.
+        known: ids of the batches that were here before; nothing of them was looked at.
+        target_ids: number of a target -> its id in the store, for the others.
+    """
+
+    rows_added: int
+    known: frozenset[str]
+    target_ids: Mapping[int, int]
+
+
+def keep(
+    writer: Writer,
+    sender: str,
+    batches: Sequence[AgentBatch],
+    frames: Mapping[str, pl.DataFrame],
+    at: datetime,
+) -> Future[Kept]:
+    """Keep batches in one transaction: their rows, and that they are here.
 
     Args:
         writer: the store's writer.
-        batch: what came.
-        at: when it came, aware UTC.
+        sender: the agent's name.
+        batches: what came.
+        frames: table -> rows of all batches; `target_id` is the number of the target.
+        at: when they came, aware UTC.
 
     Returns:
-        A future, set once all is durable: rows added, or None when the batch was here before. It
-        raises InputError when the rows can never be stored.
+        A future, set once all is durable. It raises InputError when the rows can never be stored.
     """
+    row_count = sum(batch.row_count for batch in batches)
 
-    def work(connection: Connection) -> int | None:
+    def work(connection: Connection) -> Kept:
         try:
-            return _keep(writer, connection, batch, at.replace(tzinfo=None))
+            return _keep(writer, connection, sender, batches, frames, at.replace(tzinfo=None))
         except duckdb.DataError as error:
             text = " ".join(str(error).split())[:200]
             raise InputError(f"the rows do not fit the store: {text}") from error
 
-    return writer.run(work, rows=max(batch.row_count, 1))
+    return writer.run(work, rows=max(row_count, 1))
 
 
-def _keep(writer: Writer, connection: Connection, batch: AgentBatch, at: datetime) -> int | None:
-    known = connection.execute(
-        "SELECT 1 FROM ingest_batch WHERE sender = ? AND batch_id = ?",
-        [batch.sender, batch.batch_id],
-    ).fetchone()
-    if known is not None:
-        return None
-    ids = {number: register_in(connection, url, at) for number, url in enumerate(batch.urls)}
-    for number, (engine, version, model) in batch.facts.items():
-        describe_in(connection, ids[number], engine, version, model)
+def _keep(
+    writer: Writer,
+    connection: Connection,
+    sender: str,
+    batches: Sequence[AgentBatch],
+    frames: Mapping[str, pl.DataFrame],
+    at: datetime,
+) -> Kept:
+    known = _known(connection, sender, [batch.batch_id for batch in batches])
+    new = [batch for batch in batches if batch.batch_id not in known]
+    urls = {url for batch in new for url in batch.targets.values()}
+    number_of = {url: register_in(connection, url, at) for url in sorted(urls)}
+    ids = {number: number_of[url] for batch in new for number, url in batch.targets.items()}
     added = 0
-    for table, frame in batch.frames.items():
-        if frame.height:
-            added += writer.append_in(connection, table, _with_ids(frame, ids))
-    for moment, drop in batch.drops:
-        count(connection, [drop], moment)
-    connection.execute(
-        "INSERT INTO ingest_batch VALUES (?, ?, ?, ?)",
-        [batch.sender, batch.batch_id, at, batch.row_count],
+    for table, frame in frames.items():
+        own = _with_ids(frame, ids)
+        if own.height:
+            added += writer.append_in(connection, table, own)
+    for batch in new:
+        for number, (engine, version, model) in batch.facts.items():
+            describe_in(connection, ids[number], engine, version, model)
+        if batch.faults.height:
+            added += writer.append_in(connection, "gpu_fault", batch.faults)
+        for moment, drop in batch.drops:
+            count(connection, [drop], moment)
+        connection.execute(
+            "INSERT INTO ingest_batch VALUES (?, ?, ?, ?)",
+            [sender, batch.batch_id, at, batch.row_count],
+        )
+    return Kept(added, frozenset(known), ids)
+
+
+def _known(connection: Connection, sender: str, batch_ids: Sequence[str]) -> set[str]:
+    found = connection.execute(
+        "SELECT batch_id FROM ingest_batch WHERE sender = ? AND list_contains(?, batch_id)",
+        [sender, list(batch_ids)],
     )
-    return added
+    return {row[0] for row in found.fetchall()}
 
 
 def _with_ids(frame: pl.DataFrame, ids: Mapping[int, int]) -> pl.DataFrame:
-    if "target_id" not in frame.columns:
-        return frame
-    return frame.with_columns(
-        pl.col("target_id").replace_strict(ids, return_dtype=pl.Int32).alias("target_id")
-    )
+    """The rows of the targets in `ids`, with the ids of the store."""
+    numbers = pl.col("target_id")
+    own = frame.filter(numbers.is_in(list(ids)))
+    return own.with_columns(numbers.replace_strict(ids, return_dtype=pl.Int32))
 
 
 def report(writer: Writer, row: Mapping[str, Any]) -> Future[None]:

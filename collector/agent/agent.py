@@ -179,7 +179,7 @@ class Agent:
             await self.sink.write(scrapes)
             await self.delivery.flush()
             await self._heart.beat()
-            return self.spool.peek() is None and self.delivery.state.parked == 0
+            return not self.spool.peek() and self.delivery.state.parked == 0
         finally:
             await self._sources.aclose()
             await self._close()

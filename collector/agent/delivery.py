@@ -12,10 +12,11 @@ import asyncio
 import email.utils
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 POISON = frozenset((400, 413, 415, 422))
 _MOST_RETRY_AFTER_SECONDS = 300.0
 _MOST_PARKED = 20
+_MOST_TOGETHER = 64
+# Below the body that a server takes unless told otherwise (1 MiB).
+_MOST_TOGETHER_BYTES = 900_000
 
 
 @dataclass(slots=True)
@@ -88,6 +92,7 @@ class Delivery:
         self._chance = chance
         self._arrived = asyncio.Event()
         self._failures = 0
+        self._alone = 0
         self.state = DeliveryState()
 
     def wake(self) -> None:
@@ -98,43 +103,57 @@ class Delivery:
         """Send until cancelled."""
         while True:
             self._arrived.clear()
-            record = self._spool.peek()
-            if record is None:
+            records = self._next()
+            if not records:
                 await self._arrived.wait()
                 continue
-            pause_seconds = await self.attempt(record)
+            pause_seconds = await self.attempt(records)
             if pause_seconds > 0:
                 await self._clock.sleep(pause_seconds)
 
     async def flush(self) -> None:
         """Send what waits now; ends with the first attempt that fails."""
-        while (record := self._spool.peek()) is not None:
-            if await self.attempt(record) > 0:
+        while records := self._next():
+            if await self.attempt(records) > 0:
                 return
 
-    async def attempt(self, record: Record) -> float:
-        """Try one record once; gives the seconds to wait before the next attempt."""
-        path, headers, body = self._request(record)
+    async def attempt(self, records: Sequence[Record]) -> float:
+        """Try them once, in one request; gives the seconds to wait before the next attempt."""
+        path, headers, body = self._request(records)
         try:
             answer = await self._poster.post(path, headers, body)
         except Unreachable as why:
             return self._again(str(why), None)
         if 200 <= answer.status < 300:
-            self._spool.done(record)
-            self._delivered(record)
+            for record in records:
+                self._spool.done(record)
+                self._delivered(record)
             return 0.0
-        if answer.status in POISON:
-            self._park(record, answer)
-            return 0.0
-        return self._again(_refusal(answer), self._retry_after(answer))
+        if answer.status not in POISON:
+            return self._again(_refusal(answer), self._retry_after(answer))
+        if len(records) == 1:
+            self._park(records[0], answer)
+        # One of them is refused for good: each goes alone until all of these are through.
+        self._alone = max(self._alone, len(records))
+        return 0.0
 
-    def _request(self, record: Record) -> tuple[str, dict[str, str], bytes]:
+    def _next(self) -> tuple[Record, ...]:
+        """What goes into the next request: batches together, an OTLP body alone."""
+        most = 1 if self._alone else _MOST_TOGETHER
+        records = self._spool.peek(most, _MOST_TOGETHER_BYTES)
+        together = tuple(takewhile(lambda record: record.kind == BATCH, records))
+        self._alone = max(self._alone - 1, 0)
+        return together or records[:1]
+
+    def _request(self, records: Sequence[Record]) -> tuple[str, dict[str, str], bytes]:
+        ids = ",".join(record.batch_id for record in records)
         sent_at = f"{self._clock.now().timestamp():.6f}"
-        common = {BATCH_HEADER: record.batch_id, SENT_HEADER: sent_at}
-        if record.kind == BATCH:
+        common = {BATCH_HEADER: ids, SENT_HEADER: sent_at}
+        if records[0].kind == BATCH:
             packed = {"Content-Type": BATCH_TYPE, "Content-Encoding": "gzip"}
-            return self._path, {**common, **packed}, record.payload
-        head, _, body = record.payload.partition(b"\n")
+            # Members of gzip one behind the other unpack to lines.
+            return self._path, {**common, **packed}, b"".join(r.payload for r in records)
+        head, _, body = records[0].payload.partition(b"\n")
         told = orjson.loads(head)
         return told["path"], {**common, **told["headers"]}, body
 

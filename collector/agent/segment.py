@@ -95,9 +95,9 @@ class Segment:
         self.size += len(frame)
         self._count(rows, at_microseconds)
 
-    def next(self, file: BinaryIO) -> Frame | Flaw | None:
-        """The first record that waits; None when all were delivered."""
-        return read_frame(file, self.read_offset) if self.read_offset < self.size else None
+    def at(self, file: BinaryIO, offset: int) -> Frame | Flaw | None:
+        """The record at `offset`; None behind the last one."""
+        return read_frame(file, offset) if offset < self.size else None
 
     def delivered(self, frame: Frame) -> None:
         """Go on behind a record."""
@@ -114,7 +114,7 @@ class Segment:
         kept = (self.read_offset, self.records, self.rows)
         with self.path.open("rb") as file:
             while self.read_offset < min(offset, self.size):
-                frame = self.next(file)
+                frame = self.at(file, self.read_offset)
                 if not isinstance(frame, Frame):
                     break
                 self.delivered(frame)

@@ -107,7 +107,7 @@ class Spool:
         self._number = 0
         self._writing: int | None = None
         self._reading: BinaryIO | None = None
-        self._head: tuple[Record, Frame] | None = None
+        self._head: deque[tuple[Record, Frame]] = deque()
         self._lock: int | None = None
         self._cursor = Cursor(folder / "cursor")
         self._unsynced = False
@@ -151,22 +151,37 @@ class Spool:
             pass
         return "disk" if kept else self._to_memory(kind, rows, payload)
 
-    def peek(self) -> Record | None:
-        """The record to deliver next; the same until `done` is called. None when nothing waits."""
+    def peek(self, most: int = 1, most_bytes: int = 1 << 20) -> tuple[Record, ...]:
+        """The records to deliver next, in order; the same until `done` is called for them.
+
+        Args:
+            most: at most this many.
+            most_bytes: no more once their payloads have this many bytes.
+
+        Returns:
+            At least one when something waits; fewer than there are at the end of a segment.
+        """
         self._expire()
-        while self._head is None and self._segments:
+        while not self._head and self._segments:
             if not self._look(self._segments[0]):
                 break
-        if self._head is not None:
-            return self._head[0]
-        return self._memory[0] if self._memory else None
+        if not self._head:
+            return (self._memory[0],) if self._memory else ()
+        self._read_ahead(most)
+        told: list[Record] = []
+        total = 0
+        for record, _ in self._head:
+            total += len(record.payload)
+            if told and (len(told) == most or total > most_bytes):
+                break
+            told.append(record)
+        return tuple(told)
 
     def done(self, record: Record) -> None:
-        """A record was delivered or given up; it is not handed out again."""
-        if self._head is not None and self._head[0] is record:
+        """A record was delivered or given up; it is not handed out again. In order."""
+        if self._head and self._head[0][0] is record:
             segment = self._segments[0]
-            segment.delivered(self._head[1])
-            self._head = None
+            segment.delivered(self._head.popleft()[1])
             self._cursor.write(segment.number, segment.name, segment.read_offset)
         elif self._memory and self._memory[0] is record:
             self._memory.popleft()
@@ -178,7 +193,7 @@ class Spool:
             sum(segment.records for segment in self._segments) + len(self._memory),
             sum(segment.rows for segment in self._segments) + sum(r.rows for r in self._memory),
             self._bytes(),
-            first.at if first else None,
+            first[0].at if first else None,
             len(self._memory),
         )
 
@@ -278,21 +293,25 @@ class Spool:
         """
         if self._reading is None:
             self._reading = segment.path.open("rb")
-        frame = segment.next(self._reading)
-        if isinstance(frame, Frame) and frame.at_microseconds < self._oldest_microseconds():
-            self._drops.add(DOOR, TOO_OLD, max(frame.rows, 1), segment.path.name)
-            segment.delivered(frame)
+        frame = segment.at(self._reading, segment.read_offset)
+        if not isinstance(frame, Frame):
+            return self._past(segment, damaged=frame is not None)
+        if frame.payload is not None and frame.at_microseconds >= self._oldest_microseconds():
+            self._head.append((_record(segment, segment.read_offset, frame, frame.payload), frame))
             return True
-        if isinstance(frame, Frame) and frame.payload is not None:
-            at = datetime.fromtimestamp(frame.at_microseconds / 1e6, UTC)
-            name = f"{segment.name}-{segment.read_offset}"
-            self._head = (Record(name, frame.kind, frame.rows, at, frame.payload), frame)
-            return True
-        if isinstance(frame, Frame):
-            self._drops.add(DOOR, DAMAGED, max(frame.rows, 1), segment.path.name)
-            segment.delivered(frame)
-            return True
-        return self._past(segment, damaged=frame is not None)
+        reason = DAMAGED if frame.payload is None else TOO_OLD
+        self._drops.add(DOOR, reason, max(frame.rows, 1), segment.path.name)
+        segment.delivered(frame)
+        return True
+
+    def _read_ahead(self, most: int) -> None:
+        """Fill the head from the same segment, up to a record that is not sound."""
+        while len(self._head) < most and self._reading is not None:
+            segment, offset = self._segments[0], self._head[-1][1].end
+            frame = segment.at(self._reading, offset)
+            if not isinstance(frame, Frame) or frame.payload is None:
+                return
+            self._head.append((_record(segment, offset, frame, frame.payload), frame))
 
     def _past(self, segment: Segment, *, damaged: bool) -> bool:
         """Leave a segment that has nothing more to read; False when it is the one in use."""
@@ -340,7 +359,7 @@ class Spool:
         return told.f_bavail * told.f_frsize < self._settings.spool_reserve_bytes
 
     def _stop_reading(self) -> None:
-        self._head = None
+        self._head.clear()
         if self._reading is not None:
             self._reading.close()
             self._reading = None
@@ -349,3 +368,8 @@ class Spool:
         if self._writing is not None:
             os.close(self._writing)
             self._writing = None
+
+
+def _record(segment: Segment, offset: int, frame: Frame, payload: bytes) -> Record:
+    at = datetime.fromtimestamp(frame.at_microseconds / 1e6, UTC)
+    return Record(f"{segment.name}-{offset}", frame.kind, frame.rows, at, payload)

@@ -1,5 +1,6 @@
 """What an agent sends: a batch of scrapes as gzipped JSON, version 1; and raw OTLP bodies.
 
+Several batches in one request are several lines, each packed by itself.
 A batch names each series once and refers to it by number; the numbers of one target's scrapes are
 mostly the same, so they too are written once (`shapes`). Times are microseconds since 1970 UTC.
 Everything that a scrape knows goes over, so that the server can grade and store it as its own.
@@ -104,7 +105,8 @@ def encode(batch: Batch) -> bytes:
         "drops": [[_micro(at), d.door, d.reason, d.count, d.example] for at, d in batch.drops],
     }
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-    return packer.compress(orjson.dumps(document)) + packer.flush()
+    body = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+    return packer.compress(body) + packer.flush()
 
 
 def decode(document: bytes) -> Batch:

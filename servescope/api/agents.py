@@ -50,31 +50,39 @@ def get_agents(runtime: RuntimeDep, form: FormatDep) -> Response:
 
 @router.post(
     "/agents/{name}/batches",
-    responses=answers({"rows_added": 412, "known": False}),
+    responses=answers({"rows_added": 412, "batches": 2, "known": 0}),
     openapi_extra={"requestBody": {"required": True, "content": {_TYPE: {}}}},
 )
-async def post_batch(
+async def post_batches(
     name: str,
     request: Request,
     runtime: RuntimeDep,
-    batch_id: Annotated[
-        str, Header(alias=BATCH_HEADER, description="The sender's own; sent again it adds nothing.")
+    batch_ids: Annotated[
+        str,
+        Header(
+            alias=BATCH_HEADER,
+            description="Ids of the batches, in their order, with commas; known ones add nothing.",
+        ),
     ] = "",
 ) -> Response:
-    """Keep a batch of scrapes. The answer comes when it is durable, and holds for a resend too.
+    """Keep batches of scrapes, a line each. The answer comes when they are durable.
 
-    400, 413, 415 and 422 mean: never send this batch again. Anything else but 2xx: send it later.
+    400, 413, 415 and 422 mean: never send this again. Anything else but 2xx: send it later.
     """
     agents.check_name(name)
     if media_type(request) != _TYPE:
         raise BodyUnsupported(f"a batch has the type {_TYPE}")
-    document = await read_body(request, _RULES)
-    _, batch = await run_in_threadpool(
-        agents.read_batch, name, batch_id, document, runtime.drops
-    )  # fmt: skip
-    kept = agent_store.keep(runtime.database.writer, batch, runtime.clock.now())
-    added = await asyncio.wrap_future(kept)
-    return negotiate.document({"rows_added": added or 0, "known": added is None})
+    body = await read_body(request, _RULES)
+    told = await run_in_threadpool(agents.read_batches, name, batch_ids, body, runtime.drops)
+    writer, now = runtime.database.writer, runtime.clock.now()
+    kept = await asyncio.wrap_future(agent_store.keep(writer, name, told.batches, told.frames, now))
+    return negotiate.document(
+        {
+            "rows_added": kept.rows_added,
+            "batches": len(told.batches),
+            "known": len(kept.known),
+        }
+    )
 
 
 @router.post(

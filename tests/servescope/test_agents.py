@@ -49,12 +49,33 @@ def test_a_batch_is_kept_once(client, runtime):
     """The rows are there when the answer is; the same batch again changes nothing and is fine."""
     batch = Batch(("http://localhost:8000/metrics",), (scrape(0), scrape(1)))
     first, again = post(client, batch), post(client, batch)
-    assert (first.status_code, first.json()) == (200, {"rows_added": 6, "known": False})
-    assert (again.status_code, again.json()) == (200, {"rows_added": 0, "known": True})
+    assert (first.status_code, first.json()) == (200, {"rows_added": 6, "batches": 1, "known": 0})
+    assert (again.status_code, again.json()) == (200, {"rows_added": 0, "batches": 1, "known": 1})
     assert count(runtime, "SELECT count(*) FROM sample") == 2
     assert count(runtime, "SELECT count(*) FROM histogram_sample") == 2
     assert count(runtime, "SELECT count(*) FROM scrape") == 2
     assert count(runtime, "SELECT row_count FROM ingest_batch WHERE batch_id = 'a-1'") == 6
+
+
+def test_batches_that_come_together_are_told_apart(client, runtime):
+    """Several in one request, one of them here before: only the new ones add rows."""
+    first = Batch(("http://a", "http://b"), (scrape(0), replace(scrape(0), target_id=1)))
+    second = Batch(("http://b",), (scrape(1), scrape(2)))
+    post(client, first, batch_id="a-1")
+    answer = post(client, encode(first) + encode(second), batch_id="a-1,a-2")
+    assert answer.json() == {"rows_added": 6, "batches": 2, "known": 1}
+    told = runtime.database.reader.frame(
+        """SELECT url, count(*) FROM scrape JOIN target USING (target_id)
+        GROUP BY url ORDER BY url"""
+    )
+    assert told.rows() == [("agent://gpu-3/http://a", 1), ("agent://gpu-3/http://b", 3)]
+
+
+@pytest.mark.parametrize("ids", ["a-1", "a-1,a-1", "a-1,a-2,a-3"])
+def test_an_id_for_each_batch(client, ids):
+    """Ids that do not fit the body would mix up what is known."""
+    body = encode(Batch((), ())) * 2
+    assert post(client, body, batch_id=ids).status_code == 400
 
 
 def test_two_nodes_localhost_stay_apart(client, runtime):
@@ -154,7 +175,7 @@ def test_a_commit_that_fails_leaves_neither_rows_nor_id(client, runtime, monkeyp
         patch.setattr(runtime.database.writer, "_check_space", _no_space)
         assert post(client, batch).status_code == 500
     assert count(runtime, "SELECT count(*) FROM ingest_batch") == 0
-    assert post(client, batch).json() == {"rows_added": 3, "known": False}
+    assert post(client, batch).json() == {"rows_added": 3, "batches": 1, "known": 0}
 
 
 def _no_space():

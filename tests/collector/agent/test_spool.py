@@ -59,9 +59,10 @@ def bench(make, tmp_path):
 def drain(spool):
     """Deliver everything; the payloads in the order they came."""
     told = []
-    while (record := spool.peek()) is not None:
-        told.append(record.payload)
-        spool.done(record)
+    while records := spool.peek(3):
+        told += [record.payload for record in records]
+        for record in records:
+            spool.done(record)
     return told
 
 
@@ -81,8 +82,8 @@ def test_records_come_out_once_and_in_order(bench):
     spool = bench.open()
     for number in range(5):
         assert spool.append(1, 2, b"record %d" % number) == "disk"
-    first = spool.peek()
-    assert spool.peek() is first
+    (first,) = spool.peek()
+    assert spool.peek()[0] is first
     spool.done(first)
     crash(spool)
     again = bench.open()
@@ -99,15 +100,15 @@ def test_a_record_keeps_its_name_over_a_restart(bench):
     spool = bench.open()
     spool.append(1, 1, b"a")
     spool.append(1, 1, b"b")
-    name = spool.peek().batch_id
+    name = spool.peek()[0].batch_id
     crash(spool)
     again = bench.open()
     again.append(1, 1, b"c")
-    assert again.peek().batch_id == name
+    assert again.peek()[0].batch_id == name
     names = []
-    while (record := again.peek()) is not None:
-        names.append(record.batch_id)
-        again.done(record)
+    while records := again.peek():
+        names.append(records[0].batch_id)
+        again.done(records[0])
     assert len(set(names)) == 3
 
 
@@ -168,7 +169,7 @@ def test_a_lost_cursor_costs_a_resend_never_a_record(bench, cut):
     spool = bench.open()
     for number in range(3):
         spool.append(1, 1, b"%d" % number)
-    spool.done(spool.peek())
+    spool.done(spool.peek()[0])
     crash(spool)
     cursor = bench.folder / "cursor"
     cursor.write_bytes(cursor.read_bytes()[:cut])
@@ -283,7 +284,7 @@ def test_numbers_go_on_when_segments_are_gone(bench):
     spool = bench.open()
     for _ in range(3):
         spool.append(1, 1, b"a")
-        spool.done(spool.peek())
+        spool.done(spool.peek()[0])
     crash(spool)
     for path in bench.folder.glob("*.segment"):
         path.unlink()
