@@ -101,7 +101,7 @@ LITELLM = Engine(
     ignored={
         "requests_metric": "the same requests as proxy_total_requests_metric",
         "total_tokens_metric": "input and output added up",
-        "cached_tokens_metric": "of LiteLLM's own cache of answers, not of an engine's prefix cache",
+        "cached_tokens_metric": "of LiteLLM's own cache of answers, no engine's prefix cache",
         "deployment_total_requests": "tries, several for one request with retries",
         "remaining_team_budget_metric": "budgets are the proxy's own matter",
     },
