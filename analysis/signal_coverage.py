@@ -6,7 +6,7 @@ What it has told stands in the store. Where the two differ, that is worth knowin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -39,11 +39,13 @@ class SignalSource:
         state: `exact` (exposed as such), `derived` (worked out) or `absent`.
         how: the exposed families, the formula, or why it is absent.
         note: what to know before trusting it.
+        defined_as: what exactly is measured, where engines differ.
     """
 
     state: Literal["exact", "derived", "absent"]
     how: str
     note: str = ""
+    defined_as: str = ""
 
 
 # Engine and release -> signal -> what the adapter says; empty for an engine without an adapter.
@@ -81,7 +83,7 @@ def signal_coverage(reader: Reader, scope: Scope, *, now: datetime, adapters: Ad
         scope,
         _measures(frame),
         {"signals": frame},
-        tuple(_sentence(fleet, frame) for fleet in fleets),
+        (*_incomparable(fleets, adapters), *(_sentence(fleet, frame) for fleet in fleets)),
         None if rows else why_empty(reader, scope),
     )
 
@@ -130,6 +132,22 @@ def _state(source: SignalSource, told: int) -> str:
         return "absent" if source.state == "absent" else "quiet"
     # Told against the adapter's word: an older release behind a newer number, or a mixed page.
     return "exact" if source.state == "absent" else source.state
+
+
+def _incomparable(fleets: Sequence[_Fleet], adapters: Adapters) -> Iterator[str]:
+    """Signals that several engines tell, but of which they measure different things."""
+    meanings: dict[str, dict[str, set[str]]] = {}
+    for fleet in fleets:
+        for signal, source in adapters(fleet.engine, fleet.version).items():
+            if signal in fleet.told and source.defined_as:
+                by_meaning = meanings.setdefault(signal, {})
+                by_meaning.setdefault(source.defined_as, set()).add(fleet.engine)
+    for signal, by_meaning in meanings.items():
+        if len(by_meaning) > 1:
+            told = "; ".join(
+                f"{', '.join(sorted(engines))}: {text}" for text, engines in by_meaning.items()
+            )
+            yield f"{signal} does not compare between engines ({told})."
 
 
 def _measures(frame: pl.DataFrame) -> dict[str, Measure]:

@@ -23,7 +23,10 @@ def signal_sources(engine: str, version: str | None) -> Mapping[str, SignalSourc
     if table is None:
         return {}
     cells = (coverage(table, signal, version) for signal in signals_of(table))
-    return {cell.signal: SignalSource(cell.state, how(cell), cell.note) for cell in cells}
+    return {
+        cell.signal: SignalSource(cell.state, how(cell), cell.note, cell.defined_as)
+        for cell in cells
+    }
 
 
 def signals_of(engine: Engine) -> tuple[str, ...]:

@@ -15,6 +15,17 @@ from store.signals import ENGINE_SIGNALS, SIGNALS, Signal
 _MARKS = {"exact": "●", "derived": "◆", "absent": "\N{EN DASH}"}
 _ROLES = {"engine": "Engines", "gateway": "Gateways and routers", "exporter": "Exporters"}
 
+_ADDING = (
+    "",
+    "## Another engine",
+    "",
+    "An engine is a table in `collector/engines/`: rows of `Rule` (family, signal, labels, factor,",
+    "how ranks and replicas come together, releases), what is derived, what is absent and why, and",
+    "what is left out and why. Add it to `registry.py`, put pages into `tests/data/pages`, and run",
+    "`collector.engines.check.check_engine` over it: it refuses a row that no page uses, a family",
+    "that no row knows, and a gap without a reason. No code is written for an engine.",
+)
+
 
 def lines() -> Iterator[str]:
     """The page below its title, line by line."""
@@ -26,6 +37,7 @@ def lines() -> Iterator[str]:
         for engine in ENGINES.values():
             if engine.role == role:
                 yield from _engine(engine)
+    yield from _ADDING
 
 
 def _catalogue() -> Iterator[str]:

@@ -29,6 +29,7 @@ class Coverage:
         formula: how a derived value comes about.
         why: why it is absent.
         since: release from which on it is there in this way, "" = as long as we know.
+        defined_as: what exactly is measured, where engines differ.
         note: what to know before trusting it.
     """
 
@@ -39,6 +40,7 @@ class Coverage:
     formula: str = ""
     why: str = ""
     since: str = ""
+    defined_as: str = ""
     note: str = ""
 
 
@@ -109,6 +111,7 @@ def _told(engine: Engine, signal: str, rules: list[Rule]) -> Coverage:
         families=tuple(dict.fromkeys(families)),
         formula=formulas[0] if formulas else "",
         since=next((rule.since for rule in rules if rule.since), ""),
+        defined_as=next((rule.defined_as for rule in rules if rule.defined_as), ""),
         note="; ".join(dict.fromkeys(note.rstrip(".") for note in notes)),
     )
 

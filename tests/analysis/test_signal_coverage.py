@@ -48,6 +48,22 @@ def test_targets_of_one_release_are_counted_together(database, add_target, live_
     assert told["kv_cache_capacity_tokens"] == (0, 2)
 
 
+def test_trap_02_engines_that_measure_different_things_are_named(database, add_target, live_scope):
+    """Two engines under one signal's name, and the page says that they do not compare."""
+    add_target("http://gpu-1:8000/metrics", requests_waiting=1)
+    add_target("http://gpu-2:8000/metrics", requests_waiting=1, engine="sglang")
+
+    def two(engine, version):
+        return {"requests_waiting": SignalSource("exact", "x", defined_as=f"as {engine} counts")}
+
+    view = signal_coverage(database.reader, live_scope, now=NOW, adapters=two)
+    assert view.sentences[0] == (
+        "requests_waiting does not compare between engines "
+        "(sglang: as sglang counts; vllm: as vllm counts)."
+    )
+    assert not any("compare" in line for line in covered(database, live_scope).sentences)
+
+
 def test_nothing_connected_covers_nothing(database, live_scope):
     """An empty store says so instead of showing an empty table."""
     view = covered(database, live_scope)

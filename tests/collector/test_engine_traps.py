@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
 
 from collector.detect import engine_of, engines_of, model_in_url, normalise_url
 from collector.engines.coverage import coverage, definitions
@@ -170,6 +172,25 @@ def test_trap_13_colons_come_and_go(engine, spelling):
     renamed = re.sub(rf"^{word}[:_]", spelling.format(word), text, flags=re.MULTILINE)
     assert engine_of(parse(renamed)) is table
     assert read(renamed) == read(text)
+
+
+def test_trap_13_negotiating_openmetrics_renames_the_samples():
+    """client_python as it is: samples lose the colon, their HELP and TYPE lines keep it."""
+    registry = CollectorRegistry()
+    for name, made in (("num_requests_running", Gauge), ("generation_tokens_total", Counter)):
+        made(f"vllm:{name}", "told", ["model_name"], registry=registry).labels("m").inc(3)
+    Histogram("vllm:time_to_first_token_seconds", "told", registry=registry).observe(0.3)
+    encode, kind = choose_encoder("application/openmetrics-text; version=1.0.0")
+    text = encode(registry).decode()
+    assert "# TYPE vllm:" in text
+    assert "\nvllm_num_requests_running{" in text
+    told = parse(text, open_metrics="openmetrics" in kind)
+    assert engine_of(told).name == "vllm"
+    reading = PageReader(ENGINES["vllm"]).read(told)
+    assert value(reading, "requests_running", model="m") == 3
+    assert value(reading, "generation_tokens_total", model="m") == 3
+    assert histograms(reading)["ttft_seconds"].observation_count == 1
+    assert reading.unknown_families == ()
 
 
 @pytest.mark.parametrize("suffix", ["", "_total"])
