@@ -6,7 +6,7 @@ and refuse fields that it does not know; OTLP wants the opposite each time.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import orjson
@@ -34,6 +34,7 @@ from collector.otlp.model import (
     SpanGroup,
     Value,
 )
+from collector.otlp.split import MOST_ITEMS
 
 _KINDS = {
     "gauge": GAUGE,
@@ -55,13 +56,8 @@ def decode_traces(body: bytes, wanted: Collection[str]) -> list[SpanGroup]:
         OtlpDamaged: it is not such a document.
     """
     return [
-        SpanGroup(
-            _attributes(field.child(resource, "resource")),
-            field.text(field.child(scope, "scope"), "name"),
-            [_span(span, wanted) for span in field.items(scope, "spans")],
-        )
-        for resource in field.items(_document(body), "resourceSpans")
-        for scope in field.items(resource, "scopeSpans")
+        SpanGroup(_attributes(resource), scope, [_span(span, wanted) for span in spans])
+        for resource, scope, spans in _scopes(body, "resourceSpans", "scopeSpans", "spans")
     ]
 
 
@@ -72,13 +68,8 @@ def decode_metrics(body: bytes) -> list[MetricGroup]:
         OtlpDamaged: it is not such a document.
     """
     return [
-        MetricGroup(
-            _attributes(field.child(resource, "resource")),
-            field.text(field.child(scope, "scope"), "name"),
-            [_metric(metric) for metric in field.items(scope, "metrics")],
-        )
-        for resource in field.items(_document(body), "resourceMetrics")
-        for scope in field.items(resource, "scopeMetrics")
+        MetricGroup(_attributes(resource), scope, [_metric(metric) for metric in metrics])
+        for resource, scope, metrics in _scopes(body, "resourceMetrics", "scopeMetrics", "metrics")
     ]
 
 
@@ -89,10 +80,25 @@ def count_log_records(body: bytes) -> int:
         OtlpDamaged: it is not such a document.
     """
     return sum(
-        len(field.items(scope, "logRecords"))
-        for resource in field.items(_document(body), "resourceLogs")
-        for scope in field.items(resource, "scopeLogs")
+        len(records) for _, _, records in _scopes(body, "resourceLogs", "scopeLogs", "logRecords")
     )
+
+
+def _scopes(
+    body: bytes, groups: str, scopes: str, items: str
+) -> Iterator[tuple[Json, str, list[Json]]]:
+    """Resource, name of the instrumentation and items, of all that are in a document."""
+    left = MOST_ITEMS
+    for group in field.items(_document(body), groups):
+        resource = field.child(group, "resource")
+        for scoped in field.items(group, scopes):
+            found = field.items(scoped, items)
+            left -= len(found) + 1
+            if left < 0:
+                raise OtlpDamaged(
+                    f"the export has more than {MOST_ITEMS:,} items", hint="send smaller exports"
+                )
+            yield resource, field.text(field.child(scoped, "scope"), "name"), found
 
 
 def _document(body: bytes) -> Json:

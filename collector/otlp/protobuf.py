@@ -28,6 +28,7 @@ from collector.otlp.model import (
     SpanGroup,
     Value,
 )
+from collector.otlp.split import PIECE_BYTES, Piece, count_items, pieces
 
 _KINDS = {
     "gauge": GAUGE,
@@ -50,13 +51,17 @@ def decode_traces(body: bytes, wanted: Collection[str]) -> list[SpanGroup]:
         OtlpDamaged: it is not such a message.
     """
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+    from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 
+    if len(body) > PIECE_BYTES:
+        return [
+            SpanGroup(*_owner(piece), _spans(_parsed(ScopeSpans, piece.scoped), wanted))
+            for piece in pieces(body)
+        ]
     message = _parsed(ExportTraceServiceRequest, body)
     return [
         SpanGroup(
-            _attributes(resource.resource.attributes),
-            scope.scope.name,
-            [_span(span, wanted) for span in scope.spans],
+            _attributes(resource.resource.attributes), scope.scope.name, _spans(scope, wanted)
         )
         for resource in message.resource_spans
         for scope in resource.scope_spans
@@ -70,14 +75,16 @@ def decode_metrics(body: bytes) -> list[MetricGroup]:
         OtlpDamaged: it is not such a message.
     """
     from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
+    from opentelemetry.proto.metrics.v1.metrics_pb2 import ScopeMetrics
 
+    if len(body) > PIECE_BYTES:
+        return [
+            MetricGroup(*_owner(piece), _metrics(_parsed(ScopeMetrics, piece.scoped)))
+            for piece in pieces(body)
+        ]
     message = _parsed(metrics_service_pb2.ExportMetricsServiceRequest, body)
     return [
-        MetricGroup(
-            _attributes(resource.resource.attributes),
-            scope.scope.name,
-            [_metric(metric) for metric in scope.metrics],
-        )
+        MetricGroup(_attributes(resource.resource.attributes), scope.scope.name, _metrics(scope))
         for resource in message.resource_metrics
         for scope in resource.scope_metrics
     ]
@@ -89,14 +96,16 @@ def count_log_records(body: bytes) -> int:
     Raises:
         OtlpDamaged: it is not such a message.
     """
-    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+    return count_items(body)
 
-    message = _parsed(ExportLogsServiceRequest, body)
-    return sum(
-        len(scope.log_records)
-        for resource in message.resource_logs
-        for scope in resource.scope_logs
-    )
+
+def _owner(piece: Piece) -> tuple[Attributes, str]:
+    """Resource and name of the instrumentation."""
+    from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+    resource = _parsed(Resource, piece.resource)
+    return _attributes(resource.attributes), _parsed(InstrumentationScope, piece.scope).name
 
 
 def _parsed(kind: Any, body: bytes) -> Any:
@@ -109,6 +118,14 @@ def _parsed(kind: Any, body: bytes) -> Any:
             f"the body is not a {kind.DESCRIPTOR.name} in protobuf",
             hint="check the path and the exporter's protocol (http/protobuf or http/json)",
         ) from error
+
+
+def _spans(scoped: Any, wanted: Collection[str]) -> list[Span]:
+    return [_span(span, wanted) for span in scoped.spans]
+
+
+def _metrics(scoped: Any) -> list[Metric]:
+    return [_metric(metric) for metric in scoped.metrics]
 
 
 def _span(span: Any, wanted: Collection[str]) -> Span:

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collector.otlp import json_walk, protobuf
+from collector.otlp import json_walk, protobuf, split
 from collector.otlp.model import OtlpDamaged
 
 WANTED = frozenset({"gen_ai.usage.input_tokens", "tenant.id", "a"})
@@ -285,3 +285,62 @@ def test_log_records_are_counted():
     logs.resource_logs.add().scope_logs.add().log_records.add()
     assert protobuf.count_log_records(logs.SerializeToString()) == 1
     assert json_walk.count_log_records(json.dumps(MessageToDict(logs)).encode()) == 1
+
+
+def flat(groups):
+    return [
+        (plain(group.resource), group.scope, plain(item)) for group in groups for item in group[2]
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(traces(), metrics(), st.integers(1, 200))
+def test_a_large_export_is_the_same_in_pieces(spans, points, size):
+    """Cutting changes nothing but the memory it takes."""
+    for request, decode in (
+        (spans, lambda body: protobuf.decode_traces(body, WANTED)),
+        (points, protobuf.decode_metrics),
+    ):
+        body = request.SerializeToString()
+        whole = flat(decode(body))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(protobuf, "PIECE_BYTES", 0)
+            patch.setattr(split, "PIECE_BYTES", size)
+            assert flat(decode(body)) == whole
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_cutting_refuses_what_is_no_message(body):
+    """Bytes are cut or refused, and what is cut can be counted."""
+    with suppress(OtlpDamaged):
+        list(split.pieces(body))
+        assert split.count_items(body) >= 0
+
+
+def test_a_small_body_of_very_many_spans_is_refused():
+    """Two bytes can be a span of hundreds in memory: the number is limited, not only the bytes."""
+    spans = b"\x12\x00" * 300_000
+    scope = b"\x12" + varint(len(spans)) + spans
+    body = b"\x0a" + varint(len(scope)) + scope
+    with pytest.raises(OtlpDamaged, match="200,000"):
+        protobuf.decode_traces(body, WANTED)
+    groups = b"\x0a\x02\x12\x00" * 300_000
+    with pytest.raises(OtlpDamaged, match="200,000"):
+        protobuf.decode_traces(groups, WANTED)
+
+
+def varint(value):
+    told = b""
+    while value > 127:
+        told += bytes([value & 127 | 128])
+        value >>= 7
+    return told + bytes([value])
+
+
+def test_a_document_of_very_many_spans_is_refused():
+    """The same limit for JSON."""
+    spans = ",".join(["{}"] * 200_001)
+    body = f'{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}'.encode()
+    with pytest.raises(OtlpDamaged, match="200,000"):
+        json_walk.decode_traces(body, WANTED)
