@@ -1,23 +1,35 @@
-"""What scraping a fleet costs: N targets with the page of a real vLLM, into a store on disk.
+"""What scraping a fleet costs: N targets, each a vLLM page of 540 samples under load.
 
-The pages come from one child process over loopback, every target at an address of its own. The
-whole loop is measured as it runs in the server: HTTP, parsing, adapter, rows, durable commit.
-Beside it, in the same run, the CPU time that prometheus_client alone needs to parse the pages.
+Every target is an address of its own on a server of a child process, over real sockets; its
+counters and histograms move from scrape to scrape. The whole loop is measured as it runs in the
+server: HTTP, parsing, adapter, rows, durable commit. Then, in the same run, Prometheus scrapes the
+same targets at the same interval. Processor time is counted after a first round of all targets, so
+that neither side pays for meeting them.
 
     python benchmarks/live_scrape.py --targets 200 --interval 5 --seconds 30
+    python benchmarks/live_scrape.py --prometheus /usr/bin/prometheus
+
+Without --prometheus it is looked for on PATH and in $SERVESCOPE_PROMETHEUS; Debian's package need
+not be installed: `apt-get download prometheus && dpkg-deb -x prometheus_*.deb .`
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import multiprocessing
+import os
+import shutil
+import subprocess
 import tempfile
 import time
+import urllib.request
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
+import vllm_page
 
 from collector.http_source import HttpCollector
 from collector.scheduler import Scheduler
@@ -28,19 +40,40 @@ from store.database import Database
 from store.settings import StoreSettings
 from store.targets import register
 
-PAGE = Path(__file__).parents[1] / "tests" / "data" / "pages" / "vllm_0.32.0.txt"
+CORE_LIMIT = 0.25
+PEER_LIMIT = 1.5
+PAGES = 40
+
+
+@dataclass
+class Cost:
+    name: str
+    scrapes: int
+    cpu_seconds: float
+    wall_seconds: float
+
+    def line(self) -> str:
+        return (
+            f"{self.name:44} {self.scrapes:6} scrapes {self.cpu_seconds:7.2f} s CPU"
+            f" {self.cpu_seconds / self.wall_seconds:7.1%} of a core"
+            f" {self.cpu_seconds / self.scrapes * 1000:6.2f} ms a scrape"
+        )
 
 
 def serve(ready: Connection) -> None:
-    """Answer every GET with the page, connections kept open."""
-    body = PAGE.read_bytes()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
-    answer = head.encode() + body
+    """Answer /N/metrics with the next page of target N; connections are kept open."""
+    kind = "text/plain; version=0.0.4; charset=utf-8"
+    pages = [_answer(kind, body) for body in vllm_page.moving(PAGES)]
+    version = _answer("application/json", b'{"version": "0.32.0"}')
+    asked: dict[bytes, int] = {}
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while await reader.readuntil(b"\r\n\r\n"):
-                writer.write(answer)
+            while True:
+                path = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1]
+                asked[path] = asked.get(path, -1) + 1
+                page = pages[min(asked[path], PAGES - 1)]
+                writer.write(page if path.endswith(b"/metrics") else version)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -53,7 +86,12 @@ def serve(ready: Connection) -> None:
     asyncio.run(run())
 
 
-async def scrape(port: int, targets: int, settings: ScrapeSettings, seconds: float) -> None:
+def _answer(kind: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def scrape(port: int, targets: int, settings: ScrapeSettings, seconds: float) -> Cost:
     clock = WallClock()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -64,33 +102,89 @@ async def scrape(port: int, targets: int, settings: ScrapeSettings, seconds: flo
         addresses = [f"http://127.0.0.1:{port}/{n}/metrics" for n in range(targets)]
         ids = [register(writer, url, clock.now()).result() for url in addresses]
         sources = [http.source(*pair) for pair in zip(ids, addresses, strict=True)]
-        cpu, start = time.process_time(), time.perf_counter()
         async with Scheduler(sources, StoreSink(writer), clock, settings) as scheduler:
+            await clock.sleep(settings.scrape_interval_seconds + 1)
+            before = sum(scheduler.counts().scrapes.values())
+            cpu, start, loop = time.process_time(), time.perf_counter(), time.thread_time()
             await clock.sleep(seconds)
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - start
+            cost = Cost(
+                "servescope, DuckDB included",
+                sum(scheduler.counts().scrapes.values()) - before,
+                time.process_time() - cpu,
+                time.perf_counter() - start,
+            )
+            loop = time.thread_time() - loop
         await http.aclose()
-        report(database, scheduler, targets, cpu, wall)
+        print(cost.line())
+        print(f"  of it in the event loop {loop / cost.scrapes * 1000:.2f} ms a scrape")
+        report(database, scheduler, Path(folder))
+    return cost
 
 
-def report(database: Database, scheduler: Scheduler, targets: int, cpu: float, wall: float) -> None:
+def report(database: Database, scheduler: Scheduler, folder: Path) -> None:
     counts = scheduler.counts()
-    done = sum(counts.scrapes.values())
-    rows = database.reader.scalar("SELECT count(*) FROM sample")
-    buckets = database.reader.scalar("SELECT count(*) FROM histogram_sample")
-    p95 = database.reader.scalar("SELECT quantile_cont(duration_seconds, 0.95) FROM scrape")
-    stored = database.reader.scalar("SELECT count(*) FROM scrape")
-    text = PAGE.read_text("utf-8")
-    peer = time.process_time()
-    for _ in range(20):
-        list(text_string_to_metric_families(text))
-    peer = (time.process_time() - peer) / 20
-    print(f"targets {targets}, {done} scrapes in {wall:.1f} s: {counts.scrapes}")
-    print(f"stored {stored} scrapes, {rows} samples, {buckets} histograms")
-    print(f"skipped {counts.skipped}, dropped {counts.dropped}, scrape p95 {p95 * 1000:.1f} ms")
+    done = counts.scrapes.get("ok", 0)
+    reader = database.reader
+    rows = reader.scalar("SELECT count(*) FROM sample")
+    histograms = reader.scalar("SELECT count(*) FROM histogram_sample")
+    p95 = reader.scalar("SELECT quantile_cont(duration_seconds, 0.95) FROM scrape")
+    database.writer.run(lambda con: None).result()
+    print(f"  {counts.scrapes}, skipped {counts.skipped}, dropped {counts.dropped},", end=" ")
+    print(f"scrape p95 {p95 * 1000:.1f} ms")
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    exposed = done * vllm_page.SAMPLES
     print(
-        f"CPU, everything with DuckDB: {cpu / done * 1000:.2f} ms a scrape, {cpu / wall:.2f} cores"
+        f"  {rows} samples and {histograms} histograms out of {exposed} exposed samples;", end=" "
     )
-    print(f"CPU, prometheus_client parsing alone: {peer * 1000:.2f} ms a scrape")
+    print(f"{size / 1e6:.1f} MB on disk, write-ahead log included")
+
+
+def prometheus(binary: str, port: int, targets: int, interval: float, seconds: float) -> Cost:
+    """The same targets scraped by Prometheus; its own counters say how often it did."""
+    with tempfile.TemporaryDirectory() as folder:
+        listen = f"127.0.0.1:{port + 1 if port < 65_000 else port - 1}"
+        jobs = [
+            {
+                "job_name": f"engine-{number}",
+                "metrics_path": f"/{number}/metrics",
+                "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
+            }
+            for number in range(targets)
+        ]
+        every = {"scrape_interval": f"{interval:g}s", "scrape_timeout": f"{interval * 0.8:g}s"}
+        config = Path(folder, "prometheus.yml")
+        config.write_text(json.dumps({"global": every, "scrape_configs": jobs}), "utf-8")
+        command = [binary, f"--config.file={config}", f"--storage.tsdb.path={folder}/data"]
+        command += [f"--web.listen-address={listen}", "--log.level=error"]
+        with subprocess.Popen(command) as process:
+            try:
+                pause(interval + 3)
+                before = _cpu_seconds(process.pid), time.perf_counter(), _scraped(listen)
+                pause(seconds)
+                after = _cpu_seconds(process.pid), time.perf_counter(), _scraped(listen)
+            finally:
+                process.terminate()
+    version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
+    name = " ".join((version.stdout or version.stderr).split()[:3]).replace(", version", "")
+    cpu, wall, samples = (late - early for late, early in zip(after, before, strict=True))
+    return Cost(name, round(samples / vllm_page.SAMPLES), cpu, wall)
+
+
+def pause(seconds: float) -> None:
+    asyncio.run(WallClock().sleep(seconds))
+
+
+def _cpu_seconds(pid: int) -> float:
+    told = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _scraped(listen: str) -> float:
+    """Samples that Prometheus has appended so far."""
+    with urllib.request.urlopen(f"http://{listen}/metrics", timeout=5) as page:  # noqa: S310
+        lines = page.read().decode().splitlines()
+    name = "prometheus_tsdb_head_samples_appended_total"
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
 def main() -> None:
@@ -98,13 +192,26 @@ def main() -> None:
     options.add_argument("--targets", type=int, default=200)
     options.add_argument("--interval", type=float, default=5.0)
     options.add_argument("--seconds", type=float, default=30.0)
+    options.add_argument("--prometheus", default=os.environ.get("SERVESCOPE_PROMETHEUS"))
     told = options.parse_args()
+    binary = told.prometheus or shutil.which("prometheus")
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
     server.start()
     settings = ScrapeSettings(scrape_interval_seconds=told.interval)
+    print(f"{told.targets} targets x {vllm_page.SAMPLES} samples every {told.interval:g} s")
     try:
-        asyncio.run(scrape(ours.recv(), told.targets, settings, told.seconds))
+        port = ours.recv()
+        cost = asyncio.run(scrape(port, told.targets, settings, told.seconds))
+        share = cost.cpu_seconds / cost.wall_seconds
+        print(f"  {share:.1%} of a core, limit {CORE_LIMIT:.0%}")
+        if binary:
+            peer = prometheus(binary, port, told.targets, told.interval, told.seconds)
+            print(peer.line())
+            ratio = share / (peer.cpu_seconds / peer.wall_seconds)
+            print(f"  {ratio:.2f} times the CPU of Prometheus, goal {PEER_LIMIT}")
+        else:
+            print("no prometheus found: give --prometheus")
     finally:
         server.terminate()
 
