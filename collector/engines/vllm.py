@@ -50,10 +50,11 @@ _GAUGES = (
     Rule(
         "cache_config_info",
         "kv_cache_capacity_blocks",
-        across="max",
+        max_over=("engine",),
         reads="label_number",
         label="num_gpu_blocks",
-        note="Every data-parallel engine shows the sum of all: take the largest, never add.",
+        note="Every data-parallel engine shows the sum of all, so they are not added; replicas "
+        "that share a page are.",
     ),
     Rule(
         "cache_config_info",
