@@ -195,7 +195,7 @@ def run(port: int, pid: int, encoding: str, options, first_seed: int) -> float:
     print(
         f"            {count:,} spans of {size / count:.0f} B in {seconds:.1f} s; answered in"
         f" {middle:.0f} ms (p50), {late:.0f} ms (p95); told to come again {again} times;"
-        f" server on {cores:.2f} cores"
+        f" server on {cores:.2f} cores, {cores * seconds / count * 1e6:.0f} us a span"
     )
     return count / seconds
 

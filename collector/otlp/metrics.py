@@ -172,8 +172,7 @@ class MetricReader:
         value = _value(entry.point)
         if value is None:
             return None
-        first = _parts(entry.point, value)[0]
-        if not resolver.cells(entry.name + first[0], _labels(entry, first), entry.declared):
+        if not any(cells for cells, _ in _cells(resolver, entry, value)):
             reading.leave_out(UNKNOWN_METRIC, entry.name)
             return None
         metric, point = entry.metric, entry.point

@@ -252,3 +252,15 @@ def test_every_sender_has_an_address():
     assert target_url(sender_of({})) == "otlp://unknown/unknown"
     told = {"service.name": "a b/c", "service.instance.id": "x?y"}
     assert target_url(sender_of(told)) == "otlp://a%20b%2Fc/x%3Fy"
+
+
+def test_the_genai_convention_is_read_by_the_gateways_table():
+    """Instruments with dots become the names that the table of Envoy's AI gateway has."""
+    point = HistogramPoint(
+        {"gen_ai.request.model": "llama", "gen_ai.operation.name": "chat"},
+        *(START, NOW, True, 3, 1.5, (0.5, 1.0), (1, 1, 1)),
+    )
+    name = "gen_ai.server.time_to_first_token"
+    metric = Metric(name, "s", "histogram", CUMULATIVE, False, (point,), 1)
+    [told] = read(MetricReader(), metric).rounds
+    assert [(h.observation_count, h.edges) for h in told.histograms] == [(3.0, (0.5, 1.0))]
