@@ -24,6 +24,7 @@ from collector.scheduler import SchedulerCounts
 from dashboard.services import DataAge
 from servescope.adapters import signal_sources
 from servescope.config import Config
+from servescope.grading import AgentGrades
 from servescope.importing import ImportedRows
 from servescope.jobs import JobRunner
 from store.cache import ViewCache
@@ -169,6 +170,7 @@ class Runtime:
         self.cache = ViewCache(clock, CACHED_VIEWS)
         self.imported = ImportedRows()
         self.drops = Drops()
+        self.agent_grades = AgentGrades(database, clock)
         self.beside: Beside | None = None
 
     def collecting(self) -> Collecting:

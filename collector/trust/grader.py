@@ -45,6 +45,8 @@ class TargetGrader:
         self._standing = Standing(target_id, self._settings, seeds)
         self._memory = Memory()
         self._last_at: datetime | None = None
+        # What an earlier process graded is not graded again when an agent sends it late.
+        self._graded_until = max((at for _, at in (seeds or {}).values()), default=None)
         self._interval_seconds = _USUAL_SECONDS
 
     @property
@@ -59,6 +61,8 @@ class TargetGrader:
             scrape: what came.
             twin: the verdict when this target is a second entry of another one.
         """
+        if self._graded_until is not None and scrape.at <= self._graded_until:
+            return []
         if self._last_at is not None:
             gap = (scrape.at - self._last_at).total_seconds()
             if gap <= 0:

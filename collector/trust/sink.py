@@ -57,17 +57,19 @@ class GradingSink:
         self._duplicates = Duplicates()
         self._unwritten: list[GradeChange] = []
         self._swept_at: datetime | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def write(self, batch: Sequence[Scrape]) -> None:
         """Keep `batch` and what it changes; returns when both are durable."""
-        await self._learn_seeds()
-        # A batch that is written again grades nothing again: graders ignore what they have seen.
-        for scrape in batch:
-            self._unwritten += self._grade(scrape)
-        if batch:
-            self._unwritten += self._sweep(max(scrape.at for scrape in batch))
-        await self._inner.write(batch)
-        await self._write_changes()
+        async with self._one_at_a_time:
+            await self._learn_seeds()
+            # A batch that is written again grades nothing again: graders ignore what they know.
+            for scrape in batch:
+                self._unwritten += self._grade(scrape)
+            if batch:
+                self._unwritten += self._sweep(max(scrape.at for scrape in batch))
+            await self._inner.write(batch)
+            await self._write_changes()
 
     async def aclose(self) -> None:
         """Close the inner sink; safe twice."""

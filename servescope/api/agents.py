@@ -76,6 +76,8 @@ async def post_batches(
     told = await run_in_threadpool(agents.read_batches, name, batch_ids, body, runtime.drops)
     writer, now = runtime.database.writer, runtime.clock.now()
     kept = await asyncio.wrap_future(agent_store.keep(writer, name, told.batches, told.frames, now))
+    urls = {number: url for batch in told.batches for number, url in batch.targets.items()}
+    await runtime.agent_grades.note(kept.target_ids, urls, told.scrapes)
     return negotiate.document(
         {
             "rows_added": kept.rows_added,
