@@ -103,7 +103,9 @@ by `Accept` or `?format=`. Failures are problem documents (RFC 9457).
 
 def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
     api = APIRouter(prefix=API_ROOT)
+    # Routes are tried in this order: what is called hundreds of times a second comes first.
     for router in (
+        remote_write.router(app.state.remote_write),
         views.router,
         rows.router,
         operations.router,
@@ -111,7 +113,6 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         agents.router,
         status.router,
         trust.router,
-        remote_write.router(app.state.remote_write),
     ):
         api.include_router(router)
     app.include_router(api)
