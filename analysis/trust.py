@@ -33,6 +33,9 @@ ORDER = (
     *("idle", "fresh"),
 )
 _DROPS_LOOKED_AT = timedelta(hours=24)
+_PUSHES_LOOKED_AT = timedelta(minutes=15)
+# What is scraped, by us or by an agent, is graded page by page; what is pushed comes in pieces.
+_SCRAPED = ("http", "agent://")
 _NOT_GRADED = "Nothing has graded this signal: the target has never shown it."
 
 
@@ -80,7 +83,7 @@ def usable(reader: Reader, signals: Sequence[str], at: datetime) -> list[Trusted
         one entry a target and signal, by URL, in the order of `signals`.
     """
     targets = telemetry.targets(reader, at)
-    held = _by_target(trust_queries.current(reader, at))
+    held = _held(reader, targets, at)
     naive = at.replace(tzinfo=None)
     return [
         _trusted(target, held.get(target["target_id"], {}), signal, naive)
@@ -89,11 +92,40 @@ def usable(reader: Reader, signals: Sequence[str], at: datetime) -> list[Trusted
     ]
 
 
-def _by_target(rows: pl.DataFrame) -> dict[int, dict[str, Mapping[str, Any]]]:
+def _held(
+    reader: Reader, targets: pl.DataFrame, at: datetime
+) -> dict[int, dict[str, Mapping[str, Any]]]:
+    """Grades in force by target and signal; of pushed data, which nobody grades, by its age."""
     found: dict[int, dict[str, Mapping[str, Any]]] = {}
-    for row in rows.iter_rows(named=True):
+    for row in trust_queries.current(reader, at).iter_rows(named=True):
         found.setdefault(row["target_id"], {})[row["signal"]] = row
+    pushed = {
+        row["target_id"]: row
+        for row in targets.iter_rows(named=True)
+        if row["target_id"] not in found and not row["url"].startswith(_SCRAPED)
+    }
+    if pushed:
+        rows = trust_queries.newest(reader, list(pushed), at - _PUSHES_LOOKED_AT, at)
+        for row in rows.iter_rows(named=True):
+            own = found.setdefault(row["target_id"], {})
+            own[row["signal"]] = _by_age(pushed[row["target_id"]], row["newest_at"], at)
+            own[WHOLE_TARGET] = _pushed_whole(pushed[row["target_id"]])
     return found
+
+
+def _by_age(target: Mapping[str, Any], newest_at: datetime, at: datetime) -> Mapping[str, Any]:
+    interval = max(target["interval_seconds"] or USUAL_INTERVAL_SECONDS, USUAL_INTERVAL_SECONDS)
+    if at.replace(tzinfo=None) - newest_at > timedelta(seconds=STALE_INTERVALS * interval):
+        text = f"Its sender has not sent it since {newest_at:%d %b %H:%M:%S} UTC."
+        return _row("stale", newest_at, text, "See whether its sender runs.")
+    return _row("fresh", newest_at, "It is pushed to us, so only its age is watched.")
+
+
+def _pushed_whole(target: Mapping[str, Any]) -> Mapping[str, Any]:
+    if target["last_outcome"] not in (None, "ok"):
+        text = f"Its sender says: {target['last_error'] or target['last_outcome']}."
+        return _row("silent", target["last_at"], text, "See the sender and the engine behind it.")
+    return _row("fresh", target["last_at"], "It is pushed to us, so only its age is watched.")
 
 
 def _trusted(
@@ -164,11 +196,12 @@ def trust(reader: Reader, scope: Scope, *, now: datetime) -> View:
     `targets`, `signals` (worst first), `history` (changes in the range), `drops` (what doors did
     not take in the last 24 hours).
     """
-    held = _by_target(trust_queries.current(reader, now))
+    watched = telemetry.targets(reader, now)
+    held = _held(reader, watched, now)
     naive = now.replace(tzinfo=None)
     targets: list[dict[str, Any]] = []
     signals: list[dict[str, Any]] = []
-    for target in telemetry.targets(reader, now).iter_rows(named=True):
+    for target in watched.iter_rows(named=True):
         name = instance_name(target["url"])
         if in_scope(scope, name, target["model"]):
             own = _signal_rows(target, held.get(target["target_id"], {}), naive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import polars as pl
@@ -18,6 +19,16 @@ SELECT g.target_id, t.url, t.engine, t.model, g.signal,
 FROM signal_grade AS g JOIN target AS t USING (target_id)
 WHERE g.graded_at <= $at AND (t.removed_at IS NULL OR t.removed_at > $at)
 GROUP BY ALL ORDER BY t.url, g.signal
+"""
+
+NEWEST = """
+SELECT s.target_id, s.signal, max(p.sampled_at) AS newest_at
+FROM (SELECT series_id, sampled_at FROM sample WHERE sampled_at > $since AND sampled_at <= $at
+      UNION ALL
+      SELECT series_id, sampled_at FROM histogram_sample
+      WHERE sampled_at > $since AND sampled_at <= $at) AS p
+JOIN series AS s USING (series_id) WHERE list_contains($targets, s.target_id)
+GROUP BY ALL ORDER BY s.target_id, s.signal
 """
 
 HISTORY = """
@@ -40,6 +51,22 @@ def current(reader: Reader, at: datetime) -> pl.DataFrame:
         UTC), evidence, advice; by URL and signal. Targets that were removed are left out.
     """
     return reader.frame(CURRENT, at=at.replace(tzinfo=None))
+
+
+def newest(
+    reader: Reader, target_ids: Sequence[int], since: datetime, at: datetime
+) -> pl.DataFrame:
+    """When each signal of some targets came last, of those that came after `since`.
+
+    Returns:
+        target_id, signal, newest_at (naive UTC).
+    """
+    return reader.frame(
+        NEWEST,
+        targets=list(target_ids),
+        since=since.replace(tzinfo=None),
+        at=at.replace(tzinfo=None),
+    )
 
 
 def history(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:

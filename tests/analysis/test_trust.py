@@ -153,3 +153,39 @@ def test_without_targets_the_view_says_why_it_is_empty(database):
     shown = view(database)
     assert shown.empty.kind == "nothing_connected"
     assert shown.sentences == ()
+
+
+def push(database, url, *seconds_ago, outcome=None):
+    target_id = register(database.writer, url, NOW - timedelta(days=1)).result()
+    frame = pl.DataFrame(
+        {
+            "target_id": [target_id] * len(seconds_ago),
+            "signal": [RUNNING] * len(seconds_ago),
+            "kind": ["gauge"] * len(seconds_ago),
+            "unit": ["requests"] * len(seconds_ago),
+            "labels": ["{}"] * len(seconds_ago),
+            "sampled_at": [seconds(-number) for number in seconds_ago],
+            "value": [3.0] * len(seconds_ago),
+        }
+    )
+    database.writer.append("sample", frame).result()
+    if outcome:
+        told = {"target_id": [target_id], "scraped_at": [seconds(-1)], "duration_seconds": [0.0]}
+        row = pl.DataFrame({**told, "outcome": [outcome], "error": ["up = 0"]})
+        database.writer.append("scrape", row).result()
+
+
+@pytest.mark.parametrize(
+    ("ago", "outcome", "grade"),
+    [
+        ((5, 20), None, "fresh"),
+        ((200, 215), None, "stale"),
+        ((5, 20), "unreachable", "silent"),
+        ((2000,), None, "absent"),
+    ],
+)
+def test_pushed_data_is_judged_by_its_age(database, ago, outcome, grade):
+    """Pushes come in pieces, so no page can be graded; their age and their sender's word can."""
+    push(database, "remote-write://vllm/gpu-1:8000", *ago, outcome=outcome)
+    found = ask(database, at=0)
+    assert (found.grade, found.is_usable) == (grade, grade == "fresh")
