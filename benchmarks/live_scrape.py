@@ -47,12 +47,15 @@ PAGES = 40
 
 @dataclass
 class Cost:
+    """What one side needed."""
+
     name: str
     scrapes: int
     cpu_seconds: float
     wall_seconds: float
 
     def line(self) -> str:
+        """For people."""
         return (
             f"{self.name:44} {self.scrapes:6} scrapes {self.cpu_seconds:7.2f} s CPU"
             f" {self.cpu_seconds / self.wall_seconds:7.1%} of a core"
@@ -181,7 +184,7 @@ def _cpu_seconds(pid: int) -> float:
 
 def _scraped(listen: str) -> float:
     """Samples that Prometheus has appended so far."""
-    with urllib.request.urlopen(f"http://{listen}/metrics", timeout=5) as page:  # noqa: S310
+    with urllib.request.urlopen(f"http://{listen}/metrics", timeout=5) as page:
         lines = page.read().decode().splitlines()
     name = "prometheus_tsdb_head_samples_appended_total"
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
