@@ -12,12 +12,13 @@ from urllib.parse import parse_qs, urlsplit
 
 _LISTS = {
     "/api/v1/pods": "pod",
+    "/api/v1/events": "event",
     "/apis/discovery.k8s.io/v1/endpointslices": "endpointslice",
 }
 
 
 class FakeKubernetesApi:
-    """The part of a Kubernetes API server that lists pods and EndpointSlices. A test double.
+    """The part of a Kubernetes API server that lists pods, events and EndpointSlices. A double.
 
     It answers the same paths, pages with `limit` and `continue`, and checks the bearer token; it
     knows no watch, no selectors beyond `name=value`, and nothing is ever created.
@@ -28,7 +29,7 @@ class FakeKubernetesApi:
 
     def __init__(self, token: str = "") -> None:
         self.token = token
-        self.objects: dict[str, list[Mapping[str, Any]]] = {"pod": [], "endpointslice": []}
+        self.objects: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in _LISTS.values()}
         self.status = 200
         self.asked: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
