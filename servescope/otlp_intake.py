@@ -71,6 +71,7 @@ class OtlpIntake:
         self._facts: dict[int, TargetFacts] = {}
         self._to_take_back: dict[tuple[str, int], None] = {}
         self._decoding = asyncio.Semaphore(DECODERS)
+        self._judging = asyncio.Lock()
 
     async def traces(self, body: Callable[[], bytes], encoding: Encoding) -> Receipt:
         """Take an ExportTraceServiceRequest.
@@ -86,9 +87,13 @@ class OtlpIntake:
             StoreError: it could not be kept.
         """
         now_ns = _ns(self._clock.now())
-        reading, judged, frames = await self._decoded(lambda: self._read(body, encoding, now_ns))
-        await self._append(frames)
-        self._to_take_back |= dict.fromkeys(judged.superseded)
+        reading = await self._decoded(lambda: self._read(body, encoding, now_ns))
+        # What is judged first is queued first: a row is there before it can be taken back.
+        async with self._judging:
+            judged, frames = await asyncio.to_thread(self._judge, reading)
+            self._to_take_back |= dict.fromkeys(judged.superseded)
+            waiting = self._queue(frames)
+        await _all(waiting)
         await self._take_back()
         self._count(reading)
         self._drops.add(DOOR, TOLD_BY_OTHERS, judged.told_by_others + len(judged.superseded))
@@ -108,7 +113,7 @@ class OtlpIntake:
         scrapes = [await self._scrape(told) for told in reading.rounds]
         # The worker thread makes the frames: many series take a while.
         frames = await asyncio.to_thread(sink_frames, scrapes)
-        await self._append({table: frame for table, frame in frames.items() if frame.height})
+        await _all(self._queue({table: told for table, told in frames.items() if told.height}))
         self._count(reading)
         return _receipt(reading, metrics.REFUSED_REASONS)
 
@@ -123,31 +128,32 @@ class OtlpIntake:
         self._drops.add(DOOR, LOG_RECORD, count)
         return Receipt(count, NO_LOGS if count else "")
 
-    def _read(
-        self, body: Callable[[], bytes], encoding: Encoding, now_ns: int
-    ) -> tuple[TraceReading, Judgement, dict[str, Any]]:
+    def _read(self, body: Callable[[], bytes], encoding: Encoding, now_ns: int) -> TraceReading:
         groups = _DECODERS[encoding].decode_traces(body(), self._spans.wanted)
-        reading = self._spans.read(groups, now_ns)
+        return self._spans.read(groups, now_ns)
+
+    def _judge(self, reading: TraceReading) -> tuple[Judgement, dict[str, Any]]:
         judged = self._duplicates.judge(reading.requests)
         frames = {}
         if judged.kept:
             frames["request"] = request_frame(judged.kept)
         if reading.starts:
             frames["instance_start"] = start_frame(reading.starts)
-        return reading, judged, frames
+        return judged, frames
 
     async def _decoded(self, work: Callable[[], T]) -> T:
         """Run on a worker thread, few at a time: they share one interpreter, and memory."""
         async with self._decoding:
             return await asyncio.to_thread(work)
 
-    async def _append(self, frames: Mapping[str, Any]) -> None:
-        waiting: list[Future[int]] = []
-        try:
-            waiting += [self._writer.append(table, frame) for table, frame in frames.items()]
-        finally:
-            # What went in before a refusal is written all the same; sent again it adds nothing.
-            await asyncio.gather(*map(asyncio.wrap_future, waiting))
+    def _queue(self, frames: Mapping[str, Any]) -> list[Future[int]]:
+        """Hand rows to the writer. What went in before a refusal adds nothing when it comes again.
+
+        Raises:
+            WriterOverloaded: it takes no more.
+            StoreError: it takes nothing.
+        """
+        return [self._writer.append(table, frame) for table, frame in frames.items()]
 
     async def _take_back(self) -> None:
         """Delete rows of callers that turned out to be told by their servers; again if it fails."""
@@ -197,6 +203,10 @@ def _receipt(reading: TraceReading | MetricReading, reasons: Sequence[str]) -> R
         f"{reading.left_out[reason]} x {reason}" for reason in reasons if reading.left_out[reason]
     ]
     return Receipt(reading.refused_count(), "; ".join(told))
+
+
+async def _all(waiting: Sequence[Future[Any]]) -> None:
+    await asyncio.gather(*map(asyncio.wrap_future, waiting))
 
 
 def _ns(at: datetime) -> int:

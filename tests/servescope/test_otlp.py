@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import random
+import threading
 from datetime import timedelta
 
 import pytest
@@ -348,3 +350,56 @@ def test_callers_can_be_left_out(tmp_path, clock, now):
             request = export({"kind": 3, "attributes": CALL}, {}, now=now)
             door.post("/v1/traces", content=request.SerializeToString(), headers=PROTOBUF)
         assert len(rows(runtime)) == 1
+
+
+def test_rows_that_could_not_be_committed_are_not_acknowledged(door, runtime, now, monkeypatch):
+    """The answer waits for the commit; one that fails is 503, and sending again works."""
+    body = export({}, now=now).SerializeToString()
+    whole = type(runtime.database.writer)._check_space
+
+    def full(writer):
+        raise StoreError("only 1 B is free")
+
+    monkeypatch.setattr(type(runtime.database.writer), "_check_space", full)
+    assert door.post("/v1/traces", content=body, headers=PROTOBUF).status_code == 503
+    assert rows(runtime) == []
+    monkeypatch.setattr(type(runtime.database.writer), "_check_space", whole)
+    assert door.post("/v1/traces", content=body, headers=PROTOBUF).status_code == 200
+    assert len(rows(runtime)) == 1
+
+
+def test_no_bytes_are_a_fault(door):
+    """Whatever is sent, the answer is one of the specification's."""
+    rng = random.Random(7)  # noqa: S311
+    for _ in range(60):
+        body = rng.randbytes(rng.randint(0, 60))
+        for headers in (PROTOBUF, JSON, {**PROTOBUF, "Content-Encoding": "gzip"}):
+            for path in ("/v1/traces", "/v1/metrics", "/v1/logs"):
+                assert door.post(path, content=body, headers=headers).status_code in {200, 400}
+
+
+def test_more_exports_than_there_is_room_for_are_told_to_come_again(tmp_path, clock, now):
+    """While one waits for its commit and there is room for one, the next is 429."""
+    config = load(None, {"otlp.most_waiting_requests": 1}, {"XDG_CONFIG_HOME": str(tmp_path)})
+    with Database.open(tmp_path / "store.duckdb", config.store, clock) as database:
+        runtime = Runtime(config, database, clock, SloBook(None, clock))
+        app = create_app(runtime)
+        go_on = threading.Event()
+        with TestClient(app, base_url="http://127.0.0.1") as door:
+            held = database.writer.run(lambda _: go_on.wait(10), changes=False)
+            body = export({}, now=now).SerializeToString()
+            answers = []
+            first = threading.Thread(
+                target=lambda: answers.append(
+                    door.post("/v1/traces", content=body, headers=PROTOBUF)
+                )
+            )
+            first.start()
+            while not database.writer.stats().queued_rows:
+                go_on.wait(0.01)
+            second = door.post("/v1/traces", content=body, headers=PROTOBUF)
+            go_on.set()
+            held.result()
+            first.join()
+    assert (second.status_code, second.headers["retry-after"]) == (429, "1")
+    assert answers[0].status_code == 200
