@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "attainment_intervals": (["--seeds", "1"], []),
     "quantile_parity": ([], []),
     "sample_panel": (["--rounds", "10"], []),
+    "otlp_ingest": (["--spans", "60000"], []),
     "kill_nine": (["--rounds", "5"], ["--rounds", "50"]),
     "page_callback": (
         ["--cache", "{cache}", "--rows", "1000000", "--rounds", "5"],
