@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LAST_DELIVERY_SECONDS = 5.0
 _RESTART_SECONDS = 1.0
+# Requests under way at the same time: while one waits for a commit the next is on its way.
+_DELIVERING = 4
 
 
 class Sources:
@@ -111,15 +113,14 @@ class Agent:
         self._clock = clock
         self._sources = Sources(config, clock, nvml)
         name = agent_name(settings)
-        posters = tuple(make_poster(settings) for _ in range(2))
-        self._posters = posters
+        self._posters = tuple(make_poster(settings) for _ in range(1 + _DELIVERING))
         self.drops = Drops()
         folder = Path(settings.spool_folder).expanduser()
         self.spool = Spool(folder, settings, self.drops, clock)
         self.spool.open()
         self._ledger = DropLedger(folder / "drops.json", self.drops, clock)
         self._ledger.load()
-        self.delivery = Delivery(self.spool, posters[0], name, settings, self.drops, clock)
+        self.delivery = Delivery(self.spool, self._posters[1:], name, settings, self.drops, clock)
         identity = Identity(name, self._sources.node, version, mark_of(folder))
         self.vitals = Vitals(
             identity,
@@ -141,7 +142,7 @@ class Agent:
         )
         pace = replace(config.collector, store_every_seconds=settings.batch_seconds)
         self._scheduler = Scheduler([*self._sources.all, own], self.sink, clock, pace)
-        self._heart = Heart(self.vitals, posters[1], settings, clock)
+        self._heart = Heart(self.vitals, self._posters[0], settings, clock)
         self.door: OtlpDoor | None = None
         if settings.otlp_listen:
             self.door = OtlpDoor(self.spool, settings, self.drops, self.delivery.wake)

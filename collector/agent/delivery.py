@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import takewhile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -35,8 +34,28 @@ POISON = frozenset((400, 413, 415, 422))
 _MOST_RETRY_AFTER_SECONDS = 300.0
 _MOST_PARKED = 20
 _MOST_TOGETHER = 64
+# Not a pause, but not done either.
+_AT_ONCE_SECONDS = 1e-6
 # Below the body that a server takes unless told otherwise (1 MiB).
 _MOST_TOGETHER_BYTES = 900_000
+
+
+@dataclass(slots=True)
+class _Request:
+    """Records that go in one body."""
+
+    path: str
+    headers: dict[str, str]
+    records: list[Record]
+    bodies: list[bytes]
+
+    @property
+    def ids(self) -> list[str]:
+        return [record.batch_id for record in self.records]
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.bodies)
 
 
 @dataclass(slots=True)
@@ -65,7 +84,7 @@ class Delivery:
 
     Args:
         spool: what waits.
-        poster: to the server.
+        posters: ways to the server, used at the same time.
         agent: this agent's name.
         settings: pauses.
         drops: counts what is parked.
@@ -76,7 +95,7 @@ class Delivery:
     def __init__(
         self,
         spool: Spool,
-        poster: Poster,
+        posters: Sequence[Poster],
         agent: str,
         settings: AgentSettings,
         drops: Drops,
@@ -84,7 +103,7 @@ class Delivery:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._spool = spool
-        self._poster = poster
+        self._posters = tuple(posters)
         self._path = f"/api/v1/agents/{quote(agent, safe='')}/batches"
         self._settings = settings
         self._drops = drops
@@ -118,50 +137,85 @@ class Delivery:
                 return
 
     async def attempt(self, records: Sequence[Record]) -> float:
-        """Try them once, in one request; gives the seconds to wait before the next attempt."""
-        path, headers, body = self._request(records)
+        """Try them once; gives the seconds to wait before the next attempt.
+
+        What is delivered is done with up to the first that is not: order is the spool's.
+        """
+        requests = self._requests(records)
+        pauses: dict[str, float] = {}
+        waiting = list(reversed(requests))
+
+        async def work(poster: Poster) -> None:
+            while waiting and not any(pauses.values()):
+                request = waiting.pop()
+                pause_seconds = await self._send(poster, request)
+                pauses.update(dict.fromkeys(request.ids, pause_seconds))
+
+        await asyncio.gather(*(work(poster) for poster in self._posters[: len(requests)]))
+        for record in records:
+            if pauses.get(record.batch_id) != 0.0:
+                break
+            self._spool.done(record)
+        return max(pauses.values())
+
+    async def _send(self, poster: Poster, request: _Request) -> float:
+        """One request; 0 when its records are done with, else how long to wait."""
+        sent_at = f"{self._clock.now().timestamp():.6f}"
+        headers = {**request.headers, BATCH_HEADER: ",".join(request.ids), SENT_HEADER: sent_at}
         try:
-            answer = await self._poster.post(path, headers, body)
+            answer = await poster.post(request.path, headers, request.body)
         except Unreachable as why:
             return self._again(str(why), None)
         if 200 <= answer.status < 300:
-            for record in records:
-                self._spool.done(record)
-                self._delivered(record)
+            self._delivered(request.records)
             return 0.0
         if answer.status not in POISON:
             return self._again(_refusal(answer), self._retry_after(answer))
-        if len(records) == 1:
-            self._park(records[0], answer)
+        if len(request.records) == 1:
+            self._park(request.records[0], answer)
+            return 0.0
         # One of them is refused for good: each goes alone until all of these are through.
-        self._alone = max(self._alone, len(records))
-        return 0.0
+        self._alone = len(request.records)
+        return _AT_ONCE_SECONDS
 
     def _next(self) -> tuple[Record, ...]:
-        """What goes into the next request: batches together, an OTLP body alone."""
-        most = 1 if self._alone else _MOST_TOGETHER
-        records = self._spool.peek(most, _MOST_TOGETHER_BYTES)
-        together = tuple(takewhile(lambda record: record.kind == BATCH, records))
+        """What is tried next: many, or one while one of many was refused."""
+        records = self._spool.peek(1 if self._alone else _MOST_TOGETHER, _MOST_TOGETHER_BYTES)
         self._alone = max(self._alone - 1, 0)
-        return together or records[:1]
+        return records
 
-    def _request(self, records: Sequence[Record]) -> tuple[str, dict[str, str], bytes]:
-        ids = ",".join(record.batch_id for record in records)
-        sent_at = f"{self._clock.now().timestamp():.6f}"
-        common = {BATCH_HEADER: ids, SENT_HEADER: sent_at}
-        if records[0].kind == BATCH:
-            packed = {"Content-Type": BATCH_TYPE, "Content-Encoding": "gzip"}
-            # Members of gzip one behind the other unpack to lines.
-            return self._path, {**common, **packed}, b"".join(r.payload for r in records)
-        head, _, body = records[0].payload.partition(b"\n")
+    def _requests(self, records: Sequence[Record]) -> list[_Request]:
+        """Records that may share a body share one."""
+        together: dict[tuple[str, ...], _Request] = {}
+        for record in records:
+            path, headers, body, joins = self._parts(record)
+            key = (path, *headers.values()) if joins else (record.batch_id,)
+            request = together.setdefault(key, _Request(path, headers, [], []))
+            request.records.append(record)
+            request.bodies.append(body)
+        return list(together.values())
+
+    def _parts(self, record: Record) -> tuple[str, dict[str, str], bytes, bool]:
+        """Path, headers, body, and whether more of the same may follow in the same body.
+
+        Members of gzip one behind the other unpack to one text, and messages of protobuf one behind
+        the other are one message with the parts of all. Source: RFC 1952, 2.2; protobuf encoding,
+        "Last One Wins". JSON documents are not.
+        """
+        if record.kind == BATCH:
+            headers = {"Content-Type": BATCH_TYPE, "Content-Encoding": "gzip"}
+            return self._path, headers, record.payload, True
+        head, _, body = record.payload.partition(b"\n")
         told = orjson.loads(head)
-        return told["path"], {**common, **told["headers"]}, body
+        kind = told["headers"].get("Content-Type", "")
+        return told["path"], told["headers"], body, kind == "application/x-protobuf"
 
-    def _delivered(self, record: Record) -> None:
+    def _delivered(self, records: Sequence[Record]) -> None:
         state = self.state
-        state.delivered += 1
-        state.delivered_rows += record.rows
-        state.delivered_bytes += len(record.payload)
+        for record in records:
+            state.delivered += 1
+            state.delivered_rows += record.rows
+            state.delivered_bytes += len(record.payload)
         if state.problem is not None:
             log.info("delivering_again", extra={"after_attempts": self._failures})
         state.problem, self._failures = None, 0
@@ -192,7 +246,6 @@ class Delivery:
     def _park(self, record: Record, answer: Answer) -> None:
         """Out of the way, but not gone: the newest few stay in files for people to look at."""
         why = _refusal(answer)
-        self._spool.done(record)
         self.state.parked += 1
         self._drops.add(
             DOOR, "the server refuses the batch for good; see parked/", record.rows, why
