@@ -133,7 +133,7 @@ class Delivery:
     async def flush(self) -> None:
         """Send what waits now; ends with the first attempt that fails."""
         while records := self._next():
-            if await self.attempt(records) > 0:
+            if await self.attempt(records) > _AT_ONCE_SECONDS:
                 return
 
     async def attempt(self, records: Sequence[Record]) -> float:
