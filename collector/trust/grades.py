@@ -73,7 +73,7 @@ class TrustSettings:
     idle_after_seconds: float = 60.0
     held_seconds: float = 60.0
     clock_off_seconds: float = 30.0
-    most_series: int = 4_000
+    most_series: int = 20_000
 
 
 def seconds_text(seconds: float) -> str:

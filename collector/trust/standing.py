@@ -10,6 +10,8 @@ from collector.trust.grades import Grade, GradeChange, TrustSettings, Verdict
 
 # Grades about one moment: the next scrape looks well again, but the moment matters for a while.
 _MOMENTS = frozenset({"reset", "sum_fell"})
+# After so many changes in quick succession a signal is well again only when it stays so.
+_FLAPPING = 6
 # Grades that only a look over some time can give, and take back.
 _SLOW: frozenset[Grade] = frozenset({"frozen", "two_scrapers", "partial", "idle"})
 
@@ -19,6 +21,7 @@ class _Held:
     verdict: Verdict
     last_seen_at: datetime
     seeded: bool = False
+    flips: int = 0
 
 
 class Standing:
@@ -75,7 +78,8 @@ class Standing:
             held.verdict, held.last_seen_at = verdict, at
             held.seeded = False
             return None
-        self._held[signal] = _Held(verdict, at)
+        soon = (at - held.last_seen_at).total_seconds() < self._settings.held_seconds
+        self._held[signal] = _Held(verdict, at, flips=held.flips + 1 if soon else 0)
         return GradeChange(self._target_id, signal, at, verdict)
 
     def _keeps(self, held: _Held, verdict: Verdict, at: datetime, settled: bool) -> bool:
@@ -83,6 +87,7 @@ class Standing:
         if verdict.grade not in ("fresh", "idle"):
             return False
         standing = held.verdict
-        if standing.grade == "reset" or standing.cause in _MOMENTS:
+        flaps = held.flips >= _FLAPPING and standing.grade not in ("fresh", "idle")
+        if flaps or standing.grade == "reset" or standing.cause in _MOMENTS:
             return (at - held.last_seen_at).total_seconds() < self._settings.held_seconds
         return held.seeded and not settled and standing.grade in _SLOW

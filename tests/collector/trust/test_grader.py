@@ -364,6 +364,27 @@ def test_our_own_failed_scrape_is_no_second_scraper():
     assert target.ever() == {"fresh", "silent"}
 
 
+def test_a_target_that_comes_and_goes_writes_few_rows():
+    """Every other scrape fails: it is called silent until it has been well for a minute."""
+    target = Watched()
+    for number in range(400):
+        target.see(busy(number), outcome="timeout" if number % 2 else "ok")
+    rows = [row for row in target.rows if row.signal == WHOLE_TARGET]
+    assert len(rows) < 12
+    assert target.whole() == "silent"
+    for number in range(400, 414):
+        target.see(busy(number))
+    assert target.whole() == "fresh"
+
+
+def test_buckets_that_contradict_each_other_are_impossible():
+    """A wider bucket cannot hold less than a narrower one."""
+    target = Watched()
+    told = HistogramSample("ttft_seconds", "{}", 5.0, 1.0, (0.1, 1.0), (4.0, 3.0))
+    target.see(busy(0), [told])
+    assert target.held["ttft_seconds"] == "impossible"
+
+
 def test_nothing_at_all_is_stale():
     """A scrape loop that stopped is neither silence of the engine nor idleness."""
     target = Watched()
