@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as open_metrics_families,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector.exposition import PageMemory, SeriesCache, parse
@@ -246,3 +249,188 @@ def test_every_valid_page_is_read_back(rows):
     same(told(page), written)
     assert page.bad_line_count == 0
     same(oracle(text + "\n"), written)
+
+
+# Every rule of acceptance for pages as they are really served, one case each: the page, what is
+# read from it, and how many lines are bad.
+PAGES_ACCEPTED = {
+    "blanks_and_tabs": ('a \t{ x\t=\t"y" }\t \t1 \t\n', {("a", (("x", "y"),)): 1.0}),
+    "crlf": ("# TYPE a gauge\r\na 1\r\nb 2\r\n", {("a", ()): 1.0, ("b", ()): 2.0}),
+    "trailing_comma": ('a{x="y",} 1\n', {("a", (("x", "y"),)): 1.0}),
+    "empty_braces": ("a{} 1\n", {("a", ()): 1.0}),
+    "no_final_newline": ("a 1", {("a", ()): 1.0}),
+    "interleaved_families": (
+        '# TYPE a gauge\na{x="1"} 1\n# TYPE b gauge\nb 2\na{x="2"} 3\n',
+        {("a", (("x", "1"),)): 1.0, ("b", ()): 2.0, ("a", (("x", "2"),)): 3.0},
+    ),
+    "free_comments": ("# NOTE of the exporter\n#\n## x\na 1\n", {("a", ()): 1.0}),
+    "help_without_text": ("# HELP a\n# HELP\na 1\n", {("a", ()): 1.0}),
+    "missing_type": ("a 1\n", {("a", ()): 1.0}),
+    "infinities": ("a +Inf\nb -Inf\n", {("a", ()): math.inf, ("b", ()): -math.inf}),
+    "go_hex_float": ("a 0x1.999999999999ap-04\n", {("a", ()): 0.1}),
+    "millisecond_time": ("a 1 1700000000123\n", {("a", ()): 1.0}),
+    "negative_time": ("a 1 -1\n", {("a", ()): 1.0}),
+    "escapes": ('a{x="\\\\ \\" \\n"} 1\n', {("a", (("x", '\\ " \n'),)): 1.0}),
+    "duplicate_series": ("a 1\na 2\n", {("a", ()): 2.0}),
+    "two_spellings_of_an_edge": (
+        'a_bucket{le="1"} 5\na_bucket{le="1.0"} 5\n',
+        {("a_bucket", (("le", "1"),)): 5.0, ("a_bucket", (("le", "1.0"),)): 5.0},
+    ),
+    "edges_unsorted": (
+        'a_bucket{le="+Inf"} 9\na_bucket{le="1"} 5\n',
+        {("a_bucket", (("le", "+Inf"),)): 9.0, ("a_bucket", (("le", "1"),)): 5.0},
+    ),
+    "no_infinite_bucket": (
+        'a_bucket{le="1"} 5\na_count 9\na_sum 1\n',
+        {("a_bucket", (("le", "1"),)): 5.0, ("a_count", ()): 9.0, ("a_sum", ()): 1.0},
+    ),
+    "quantile_in_a_histogram": (
+        '# TYPE a histogram\na{quantile="0.5"} 1\n',
+        {("a", (("quantile", "0.5"),)): 1.0},
+    ),
+    "quoted_utf8_name": (
+        '# TYPE "größe.in.m" gauge\n{"größe.in.m","der.ort"="köln"} 1\n',
+        {("größe.in.m", (("der.ort", "köln"),)): 1.0},
+    ),
+    "byte_order_mark": ("\ufeffa 1\n", {("a", ()): 1.0}),
+}
+
+
+@pytest.mark.parametrize("name", PAGES_ACCEPTED)
+def test_pages_that_must_be_accepted(name):
+    """Cold, warm and by its layout, without a bad line."""
+    text, expected = PAGES_ACCEPTED[name]
+    cache, memory = SeriesCache(), PageMemory()
+    for _ in range(3):
+        page = parse(text.encode(), cache, memory=memory)
+        assert told(page) == expected
+        assert page.bad_line_count == 0
+
+
+OPEN_METRICS = """# TYPE a_seconds histogram
+# UNIT a_seconds seconds
+# HELP a_seconds How long.
+a_seconds_bucket{le="0.1"} 8 1520879608.5 # {} 0.054
+a_seconds_bucket{le="1.0"} 10 1520879608.5 # {trace_id="kx"} 0.67 1520879607.789
+a_seconds_bucket{le="+Inf"} 17 1520879608.5
+a_seconds_count 17 1520879608.5
+a_seconds_sum 324.5 1520879608.5
+a_seconds_created 1520430000.123 1520879608.5
+# TYPE b counter
+b_total 3 # {x="y"} 1
+b_created 1520430000.123
+# TYPE c gaugehistogram
+c_bucket{le="+Inf"} 4
+c_gcount 4
+c_gsum -1.5
+# TYPE d info
+d_info{version="1"} 1
+# TYPE e stateset
+e{e="on"} 1
+e{e="off"} 0
+# TYPE f unknown
+f NaN
+# TYPE g summary
+g{quantile="0.95"} 12.3
+g_count 3
+# EOF
+"""
+
+
+def open_oracle(text):
+    """Samples, and the times of those that have one, by the stock OpenMetrics parser."""
+    found = [
+        ((sample.name, tuple(sorted(sample.labels.items()))), sample)
+        for family in open_metrics_families(text)
+        for sample in family.samples
+    ]
+    times = {key: float(one.timestamp) for key, one in found if one.timestamp is not None}
+    return {key: one.value for key, one in found}, times
+
+
+def test_open_metrics_reads_as_the_stock_parser_reads_it():
+    """Exemplars, units, created times, all nine types, and times in seconds."""
+    values, times = open_oracle(OPEN_METRICS)
+    cache, memory = SeriesCache(), PageMemory()
+    for _ in range(3):
+        page = parse(OPEN_METRICS, cache, open_metrics=True, memory=memory)
+        same(told(page), values)
+        assert {(s.name, s.labels): at for s, at in page.timestamps.items()} == pytest.approx(
+            times, abs=1e-6
+        )
+        assert page.units == {"a_seconds": "seconds"}
+        assert page.types["c"] == "gaugehistogram"
+        assert (page.ended, page.bad_line_count) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a 1 NaN",
+        "a 1 +Inf",
+        "a 1 x",
+        'a_bucket{le="1"} 5 # x',
+        'a_bucket{le="1"} 5 # {} ',
+        'a_bucket{le="1"} 5 # {x="y"} one',
+        'a_bucket{le="1"} 5 # {x="y" 1',
+        'a_bucket{le="1"} 5 # {} 1 2 3',
+    ],
+)
+def test_bad_lines_of_open_metrics(line):
+    """Times that are no moments and exemplars that are none cost their line."""
+    page = parse(f"b 1\n{line}\n# EOF\n", open_metrics=True)
+    assert (page.bad_line_count, told(page)) == (1, {("b", ()): 1.0})
+
+
+open_families = st.tuples(
+    st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,8}x", fullmatch=True),
+    st.lists(
+        st.tuples(
+            st.dictionaries(label_names, label_values, max_size=3),
+            st.floats(allow_nan=False, width=64),
+            st.none() | st.integers(0, 2**31).map(lambda ms: ms / 1000),
+        ),
+        min_size=1,
+        max_size=3,
+        unique_by=lambda row: tuple(sorted(row[0].items())),
+    ),
+)
+
+
+@given(st.lists(open_families, max_size=4, unique_by=lambda family: family[0]))
+def test_every_valid_open_metrics_page_reads_as_the_stock_parser_reads_it(families):
+    """Gauges with whatever labels, values and times; no difference at all."""
+    lines = []
+    for name, rows in families:
+        lines.append(f"# TYPE {name} gauge")
+        for labels, value, at in rows:
+            lines.append(line(name, labels, value) + ("" if at is None else f" {at:.3f}"))
+    text = "\n".join([*lines, "# EOF", ""])
+    try:
+        values, times = open_oracle(text)
+    except ValueError:
+        return  # such as a family whose name looks like the suffix of another
+    page = parse(text, open_metrics=True)
+    same(told(page), values)
+    assert {(s.name, s.labels): at for s, at in page.timestamps.items()} == pytest.approx(
+        times, abs=1e-6
+    )
+    assert page.bad_line_count == 0
+
+
+@given(st.lists(samples, max_size=8), st.lists(st.floats(width=64), min_size=8, max_size=8))
+def test_a_page_read_by_its_layout_is_the_same_page(rows, later):
+    """Other numbers under the same names, and then another page altogether."""
+    cache, memory = SeriesCache(), PageMemory()
+    first = "\n".join(line(*row) for row in rows)
+    moved = [(name, labels, value) for (name, labels, _), value in zip(rows, later, strict=False)]
+    for text in (first, "\n".join(line(*row) for row in moved), first + "\nzz 1", first):
+        same(told(parse(text, cache, memory=memory)), told(parse(text)))
+
+
+def test_a_page_that_changes_every_time_is_not_learnt_every_time():
+    """An exporter with a time in its labels costs no more with a memory than without."""
+    cache, memory = SeriesCache(), PageMemory()
+    for second in range(40):
+        parse(f'a{{at="{second}"}} 1\n', cache, memory=memory)
+    assert len(cache.layouts) <= 6
