@@ -322,7 +322,7 @@ b_created 1520430000.123
 # TYPE c gaugehistogram
 c_bucket{le="+Inf"} 4
 c_gcount 4
-c_gsum -1.5
+c_gsum 1.5
 # TYPE d info
 d_info{version="1"} 1
 # TYPE e stateset
