@@ -34,6 +34,7 @@ class Deleted:
     job_run: int = 0
     ingest_drop: int = 0
     ingest_batch: int = 0
+    signal_grade: int = 0
     request: int = 0
     request_prefix: int = 0
     session: int = 0
@@ -70,6 +71,7 @@ def delete_old(
         before = (now - timedelta(days=settings.sample_retention_days)).replace(tzinfo=None)
         for table, column in _OLD_SAMPLES:
             deleted[table] = _delete(writer, table, column, before, portion_rows)
+        deleted["signal_grade"] = writer.run(lambda c: _delete_past_grades(c, before)).result()
     kept_since = requests_kept_since(settings, now)
     if kept_since is not None:
         while refresh_due(writer, now, kept_since=kept_since).buckets_left:
@@ -113,6 +115,18 @@ def _delete(
     while rows := writer.run(portion).result():
         total += rows
     return total
+
+
+def _delete_past_grades(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
+    """Delete grades that had ended by `before`; the last of each signal is still in force."""
+    ((rows,),) = connection.execute(
+        """DELETE FROM signal_grade AS g WHERE g.graded_at < $before AND EXISTS (
+          SELECT 1 FROM signal_grade AS later
+          WHERE later.target_id = g.target_id AND later.signal = g.signal
+            AND later.graded_at > g.graded_at AND later.graded_at <= $before)""",
+        {"before": before},
+    ).fetchall()
+    return int(rows)
 
 
 def _delete_unused_sessions(connection: duckdb.DuckDBPyConnection) -> int:

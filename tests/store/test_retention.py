@@ -99,3 +99,22 @@ def test_a_checkpoint_empties_the_log(tmp_path):
         checkpoint(database.writer)
         assert not wal.exists() or wal.stat().st_size == 0
         assert database.reader.scalar("SELECT count(*) FROM request") == 2
+
+
+def test_a_grade_in_force_is_kept_however_old(database):
+    """A signal that has been frozen for a year is frozen still; what it was before may go."""
+    days = (400, 200, 100, 10, 300, 31)
+    rows = pl.DataFrame(
+        {
+            "target_id": [1] * 4 + [2] * 2,
+            "signal": [""] * 4 + ["requests_running"] * 2,
+            "graded_at": days_ago(*days),
+            "grade": ["fresh", "silent", "fresh", "idle", "fresh", "frozen"],
+            "evidence": ["."] * 6,
+        }
+    )
+    database.writer.append("signal_grade", rows).result()
+    assert delete_old(database.writer, SETTINGS, NOW).signal_grade == 3
+    left = database.reader.frame("SELECT graded_at FROM signal_grade ORDER BY 1").to_series()
+    assert left.to_list() == days_ago(100, 31, 10)
+    assert delete_old(database.writer, SETTINGS, NOW).total == 0
