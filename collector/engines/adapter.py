@@ -34,7 +34,8 @@ class Rule:
         factor: exposed value times this is our unit (edges and sums of a histogram too).
         where: only series that carry these label values; "" also for a label that is not there.
         fixed: labels of ours that the row itself knows.
-        unless: no series that carries one of these label values; `veth*` is any that begins so.
+        unless: no series that carries one of these label values; `veth*` is any that begins so,
+            "" also a label that is not there (Prometheus drops empty ones when it sends them on).
         declared: only when the page gives the family this TYPE; "" = whatever it says.
         zero_is_unknown: 0 means that nobody measured.
         reads: the number is the exposed value, a number in the label `label`, or how many

@@ -195,15 +195,13 @@ def _cell(use: _Use, labels: Mapping[str, str], declared: str) -> Cell | None:
 def _wanted(rule: Rule, labels: Mapping[str, str], declared: str) -> bool:
     return (
         all(labels.get(name, "") == value for name, value in rule.where)
-        and not any(_fits(labels.get(name), pattern) for name, pattern in rule.unless)
+        and not any(_fits(labels.get(name, ""), pattern) for name, pattern in rule.unless)
         and (not rule.declared or rule.declared == declared)
     )
 
 
-def _fits(value: str | None, pattern: str) -> bool:
-    if value is None or not pattern.endswith("*"):
-        return value == pattern
-    return value.startswith(pattern[:-1])
+def _fits(value: str, pattern: str) -> bool:
+    return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern
 
 
 def _number(text: str | None) -> float | None:
