@@ -22,6 +22,7 @@ from servescope.api import (
     problems,
     remote_write,
     rows,
+    starts,
     status,
     trust,
     views,
@@ -113,6 +114,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         agents.router,
         status.router,
         trust.router,
+        starts.router,
     ):
         api.include_router(router)
     app.include_router(api)

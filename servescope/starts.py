@@ -5,6 +5,7 @@ Rows are known by instance, phase and beginning, so looking again changes nothin
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
+from analysis.cold_start_phases import DEPTHS, MARKS
 from analysis.instances import instance_name
 from collector.discovery.jobs import jobs as discovery_jobs
 from collector.discovery.kubernetes import KubernetesDiscovery, KubernetesPlace
@@ -21,12 +23,14 @@ from collector.starts.observation import StartObservation, frame
 from collector.starts.pods import SIGNALS, PodTimes, observe_pod
 from collector.starts.scrapes import Watched, observe_scrapes
 from servescope.runtime import Runtime
-from store.errors import ServescopeError
+from store.errors import InputError, ServescopeError
 from store.queries import start_evidence
 from store.reader import Reader
 
 log = logging.getLogger("servescope.starts")
 
+MOST_CHARACTERS = 500
+_FIELDS = "instance, phase, started_at, ended_at, evidence; and model, node, cache_state"
 LOOK_BACK = timedelta(minutes=20)
 """How far back samples are looked at, again and again."""
 LONGEST_START = timedelta(hours=2)
@@ -39,10 +43,45 @@ def keep_starts(runtime: Runtime) -> Mapping[str, Any] | None:
     now = runtime.clock.now().replace(tzinfo=None)
     found = [*observed_processes(reader, now), *observed_pods(reader, now)]
     found += _asked(runtime, _names(reader))
-    if not found:
-        return None
-    added = runtime.database.writer.append("instance_start", frame(found)).result()
+    added = add_observations(runtime, found)
     return {"rows": added} if added else None
+
+
+def add_observations(runtime: Runtime, found: Sequence[StartObservation]) -> int:
+    """Store observations; gives how many were new."""
+    if not found:
+        return 0
+    added: int = runtime.database.writer.append("instance_start", frame(found)).result()
+    return added
+
+
+def observation_of(row: Mapping[str, Any], where: str) -> StartObservation:
+    """An observation from outside.
+
+    Args:
+        row: fields of a `StartObservation`; times aware.
+        where: what to call it when it is refused.
+
+    Raises:
+        InputError: a field is missing, unknown or makes no sense.
+    """
+    unknown = sorted(set(row) - {field.name for field in dataclasses.fields(StartObservation)})
+    if unknown:
+        raise InputError(f"there is no field '{unknown[0][:40]}'", where=where, hint=_FIELDS)
+    for name in ("instance", "phase", "evidence"):
+        if not isinstance(row.get(name), str) or not row[name] or len(row[name]) > MOST_CHARACTERS:
+            raise InputError(f"'{name}' must be a short text", where=where, hint=_FIELDS)
+    for name in ("model", "node", "cache_state"):
+        if not isinstance(row.get(name), str | None) or len(row.get(name) or "") > MOST_CHARACTERS:
+            raise InputError(f"'{name}' must be a short text or null", where=where, hint=_FIELDS)
+    if row["phase"] not in (*DEPTHS, *MARKS):
+        known = ", ".join((*DEPTHS, *MARKS))
+        raise InputError(
+            f"there is no phase '{row['phase'][:40]}'", where=where, hint=f"one of: {known}"
+        )
+    if row["ended_at"] < row["started_at"]:
+        raise InputError("it ends before it begins", where=where, hint="check the two times")
+    return StartObservation(**row)
 
 
 def observed_processes(reader: Reader, now: datetime) -> list[StartObservation]:

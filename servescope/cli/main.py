@@ -26,6 +26,9 @@ slo_app = typer.Typer(help="Service level objectives from slo.toml.", no_args_is
 config_app = typer.Typer(help="Settings: where they come from, and whether they fit.",
                          no_args_is_help=True)  # fmt: skip
 app.add_typer(slo_app, name="slo")
+starts_app = typer.Typer(help="Starts of instances: how long, and which step is slow.",
+                         no_args_is_help=True)  # fmt: skip
+app.add_typer(starts_app, name="starts")
 app.add_typer(config_app, name="config")
 
 Store = Annotated[
@@ -223,6 +226,53 @@ def slo_init(
     from servescope.cli.slo import run_init
 
     run_init(path)
+
+
+@app.command()
+def latency(
+    source: Source = None, from_: From = None, to: To = None, model: Model = None,
+    tenant: Tenant = None, store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Where the time of requests goes: queue, prefill or decode, and what makes the slowest slow."""
+    from servescope.cli.latency import run_latency
+
+    run_latency(_scope(source, from_, to, model=model, tenant=tenant), store, config,
+                as_json=as_json)  # fmt: skip
+
+
+@starts_app.command("list")
+def starts_list(
+    from_: From = None, to: To = None, model: Model = None,
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """How long instances take to be ready, by model, node and cache state."""
+    from servescope.cli.latency import run_starts_list
+
+    scope = _scope("live", from_, to, model=model)
+    run_starts_list(scope, store, config, as_json=as_json)
+
+
+@starts_app.command("read")
+def starts_read(
+    log: Annotated[Path, typer.Argument(help="Log of an engine, vLLM or llama-server.")],
+    instance: Annotated[str, typer.Option(help="Host and port of the engine.")],
+    engine: Annotated[str | None, typer.Option(help="vllm or llama.cpp; else recognised.")] = None,
+    model: Annotated[str | None, typer.Option(help="What it serves.")] = None,
+    node: Annotated[str | None, typer.Option(help="Where it runs.")] = None,
+    began: Annotated[
+        str | None, typer.Option(help="When the process began, ISO 8601; llama-server needs it.")
+    ] = None,
+    utc_offset: Annotated[
+        str | None, typer.Option("--utc-offset", help="Of the host's clock, such as +02:00.")
+    ] = None,
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Add the phases of the first start in a log."""
+    from servescope.cli.latency import run_starts_read
+
+    told = {"instance": instance, "engine": engine, "model": model, "node": node,
+            "began": began, "utc_offset": utc_offset}  # fmt: skip
+    run_starts_read(log, told, store, config, as_json=as_json)
 
 
 @app.command()
