@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from collector.engines.adapter import Absent, Engine, Rule
+from collector.engines.holders import holder_rows
 
 _CARD = {
     "hostname": "node",
@@ -17,7 +18,6 @@ _CARD = {
     "gpu_uuid": "gpu_uuid",
     "gpu_partition_id": "gpu_instance",
 }
-_HOLDER = {"pod": "pod", "namespace": "namespace", "container": "container"}
 _MEBIBYTE = 1024.0**2
 _MEGABIT = 1e6 / 8
 _MI2XX = "MI2xx only."
@@ -67,16 +67,7 @@ AMD = Engine(
             label="gpu_id",
             formula="1 for each card that has memory",
         ),
-        Rule(
-            "total_vram",
-            "gpu_held",
-            labels={**_CARD, **_HOLDER},
-            across="max",
-            reads="label_names",
-            label="pod",
-            zero_is_unknown=True,
-            formula="1 for each card and pod",
-        ),
+        *holder_rows("total_vram", _CARD),
         _row("gfx_activity", "gpu_busy_ratio", 0.01, "Only on the first partition of a card."),
         _row("umc_activity", "gpu_memory_active_ratio", 0.01),
         _row("prof_sm_active", "gpu_sm_active_ratio", 0.01, "Profiling is off by default."),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from collector.engines.adapter import Absent, Derived, Engine, Rule
+from collector.engines.holders import holder_rows
 
 _NODE = {"Hostname": "node", "hostname": "node"}  # renamed in May 2026
 _CARD = {
@@ -22,7 +23,6 @@ _CARD = {
     "gpu_uuid": "gpu_uuid",  # on links
     "GPU_I_ID": "gpu_instance",
 }
-_HOLDER = {"pod": "pod", "namespace": "namespace", "container": "container"}
 _MEBIBYTE = 1024.0**2
 
 
@@ -58,17 +58,7 @@ _USE = (
         formula="1 for each card that has a temperature",
         note="Hostname became hostname and UUID uuid in 2026: both are read, on all rows.",
     ),
-    Rule(
-        "FI_DEV_FB_USED",
-        "gpu_held",
-        labels={**_CARD, **_HOLDER},
-        across="max",
-        reads="label_names",
-        label="pod",
-        zero_is_unknown=True,
-        formula="1 for each card and pod",
-        note="Needs the exporter's Kubernetes mapping.",
-    ),
+    *holder_rows("FI_DEV_FB_USED", _CARD),
     _row(
         "FI_DEV_GPU_UTIL",
         "gpu_busy_ratio",

@@ -20,7 +20,11 @@ from store.signals import SIGNALS
 
 FOLDER = Path(__file__).parents[1] / "data" / "pages"
 PAGES = {
-    "dcgm-exporter": ("dcgm_exporter_4.8", "dcgm_exporter_4.9_mig"),
+    "dcgm-exporter": (
+        "dcgm_exporter_4.8",
+        "dcgm_exporter_4.9_mig",
+        "dcgm_exporter_4.8_prometheus",
+    ),
     "amd-device-metrics-exporter": ("amd_device_metrics_1.5", "amd_device_metrics_1.5_prefix"),
     "node_exporter": ("node_exporter_1.10",),
     "cadvisor": ("cadvisor_kubelet_1.34", "cadvisor_docker_0.53"),
@@ -137,6 +141,13 @@ def test_each_card_is_a_series_of_its_own():
     [what] = [dict(labels) for labels in rows(reading, "gpu_present") if dict(labels)["gpu"] == "0"]
     assert what["gpu_model"] == "NVIDIA H100 80GB HBM3"
     assert what["driver_version"] == "580.82.07"
+
+
+def test_the_exporters_own_pod_holds_no_card():
+    """A Prometheus in between renames the holder's labels and writes the exporter's over them."""
+    [held] = rows(read(text_of("dcgm_exporter_4.8_prometheus")), "gpu_held")
+    told = dict(held)
+    assert (told["gpu"], told["pod"], told["namespace"]) == ("0", "llama-0", "serving")
 
 
 def test_a_card_shared_by_pods_counts_once():
