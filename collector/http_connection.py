@@ -197,7 +197,8 @@ class _Connection(asyncio.Protocol):
             self._read_events()
         except h11.RemoteProtocolError as error:
             answered = self._reading is not None and self._reading.answered
-            self._fail(BrokenError(str(error), answered=answered) if not data else error)
+            broken = answered or not data
+            self._fail(BrokenError(str(error), answered=answered) if broken else error)
         except (TooLargeError, PackingError) as error:
             self._fail(error)
 
