@@ -1,4 +1,4 @@
-"""Rows that tell which pod holds a card; the GPU exporters share them."""
+"""Whose a series is: labels of pods, straight from an exporter or through a Prometheus."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from collector.engines.adapter import Rule
+
+
+def also_exported(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels, and the same under the names that such a Prometheus gives them; those win.
+
+    >>> also_exported({"pod": "pod"})
+    {'pod': 'pod', 'exported_pod': 'pod'}
+    """
+    return {**labels, **{f"exported_{theirs}": ours for theirs, ours in labels.items()}}
 
 
 def holder_rows(family: str, card: Mapping[str, str]) -> tuple[Rule, Rule]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from collector.engines.adapter import Absent, Engine, Rule
+from collector.engines.holders import also_exported
 
 _POD = {"namespace": "namespace", "pod": "pod"}
 _CONTAINER = {**_POD, "container": "container"}
@@ -18,12 +19,14 @@ _GPU_RESOURCES = ("nvidia_com_gpu", "amd_com_gpu")
 
 
 def _rows(labels: Mapping[str, str], *pairs: tuple[str, str]) -> tuple[Rule, ...]:
-    return tuple(Rule(family, signal, labels=labels, across="max") for family, signal in pairs)
+    told = also_exported(labels)
+    return tuple(Rule(family, signal, labels=told, across="max") for family, signal in pairs)
 
 
 def _holds(family: str, signal: str, labels: Mapping[str, str]) -> Rule:
     """A series that is 1 while something holds."""
-    return Rule(family, signal, labels=labels, across="max", zero_is_unknown=True)
+    told = also_exported(labels)
+    return Rule(family, signal, labels=told, across="max", zero_is_unknown=True)
 
 
 KUBE_STATE = Engine(
@@ -66,7 +69,7 @@ KUBE_STATE = Engine(
         Rule(
             "pod_status_ready",
             "pod_ready_ratio",
-            labels=_POD,
+            labels=also_exported(_POD),
             across="max",
             where=(("condition", "true"),),
         ),
@@ -74,7 +77,7 @@ KUBE_STATE = Engine(
             Rule(
                 "pod_container_resource_requests",
                 "pod_gpus_requested",
-                labels={**_CONTAINER, "node": "node"},
+                labels=also_exported({**_CONTAINER, "node": "node"}),
                 where=(("resource", resource),),
             )
             for resource in _GPU_RESOURCES
@@ -107,7 +110,7 @@ KUBE_STATE = Engine(
         Rule(
             "node_status_condition",
             "node_ready_ratio",
-            labels={"node": "node"},
+            labels=also_exported({"node": "node"}),
             across="max",
             where=(("condition", "Ready"), ("status", "true")),
         ),
@@ -116,7 +119,7 @@ KUBE_STATE = Engine(
             Rule(
                 "node_status_allocatable",
                 "node_gpus_allocatable",
-                labels={"node": "node"},
+                labels=also_exported({"node": "node"}),
                 where=(("resource", resource),),
             )
             for resource in _GPU_RESOURCES

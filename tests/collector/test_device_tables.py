@@ -301,6 +301,15 @@ def test_kube_replicas_and_the_times_of_a_pod():
     assert value(reading, "pod_gpus_requested", **requested) == 4
 
 
+def test_kube_labels_through_a_prometheus():
+    """What a Prometheus in between writes over is read under its new name."""
+    text = text_of("kube_state_metrics_2.17")
+    passed = re.sub(r"(?<=[{,])(namespace|pod|container|node)=", r"exported_\1=", text)
+    own = 'pod="kube-state-metrics-0",namespace="monitoring",container="main",node="n"'
+    passed = re.sub(r"\{(?=exported_)", "{" + own + ",", passed)
+    assert read(passed).samples == read(text).samples
+
+
 def test_kube_restarts_and_reasons():
     """Restarts are a counter; a reason that does not hold has no row."""
     reading = read(text_of("kube_state_metrics_2.17"))
