@@ -24,7 +24,7 @@ from store.signals import SIGNALS
 
 WHOLE_TARGET = ""
 # While the target is one of these, no signal of it may be used, whatever its own grade says.
-BLOCKING = frozenset({"silent", "stale", "absent", "frozen", "two_scrapers"})
+BLOCKING = frozenset({"silent", "stale", "absent", "frozen", "impossible", "two_scrapers"})
 # What a signal may be for its value to be used.
 USABLE = frozenset({"fresh", "idle", "reset"})
 # The worst first, as tables list them.
@@ -34,6 +34,8 @@ ORDER = (
 )
 _DROPS_LOOKED_AT = timedelta(hours=24)
 _PUSHES_LOOKED_AT = timedelta(minutes=15)
+# A signal that a release dropped is told for so long; then it is as if it had never been.
+_MISSED_FOR = timedelta(days=7)
 # What is scraped, by us or by an agent, is graded page by page; what is pushed comes in pieces.
 _SCRAPED = ("http", "agent://")
 _NOT_GRADED = "Nothing has graded this signal: the target has never shown it."
@@ -246,7 +248,8 @@ def _signal_rows(
     """Each signal with its own grade; whether it is usable takes the target into account."""
     rows = []
     for signal, own in held.items():
-        if signal == WHOLE_TARGET:
+        long_gone = own["grade"] == "absent" and at - own["since"] > _MISSED_FOR
+        if signal == WHOLE_TARGET or long_gone:
             continue
         counts = _trusted(target, held, signal, at)
         known = SIGNALS.get(signal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from collector.model import Scrape
 from collector.trust import answers, impossible, presence, scrapers, traffic
@@ -23,6 +23,12 @@ Seeds = Mapping[str, tuple[Verdict, datetime]]
 
 _PLAUSIBLE = Verdict("fresh", "It is on the page and plausible.")
 _RATES = "Compute no rate across this moment; counters count from zero since."
+_IN_TURNS = "Several processes answer at this address in turns, each with its own counters."
+_EACH = (
+    "Scrape each worker at an address of its own, or let them share their metrics (multiprocess)."
+)
+# A release may drop a signal for good: after this long it is missed no more.
+_MISSED_FOR = timedelta(hours=24)
 # A scrape interval is not known before the second scrape.
 _USUAL_SECONDS = 5.0
 _STALE_INTERVALS = 3.0
@@ -91,7 +97,12 @@ class TargetGrader:
     def _page(self, scrape: Scrape, twin: Verdict | None) -> Iterator[GradeChange | None]:
         now = step(scrape, self._memory, self._settings)
         verdicts = dict(self._signals(now))
-        gone = [signal for signal, told in verdicts.items() if told.cause == "gone"]
+        gone = [
+            signal
+            for signal, told in verdicts.items()
+            if told.cause == "gone"
+            and scrape.at - self._standing.absent_since(signal, scrape.at) < _MISSED_FOR
+        ]
         whole = twin or _whole(now, gone)
         settled = self._settled(now)
         standing = self._standing
@@ -147,6 +158,8 @@ def _ranks_came(now: Step) -> bool:
 
 def _whole(now: Step, gone: list[str]) -> Verdict:
     """The verdict on the target: the weightiest of what is true of the page as a whole."""
+    if now.alternates:
+        return Verdict("impossible", _IN_TURNS, _EACH, "processes")
     if now.restarted:
         return Verdict("reset", _restart_text(now), _RATES)
     stands = traffic.page_frozen(now)

@@ -10,6 +10,9 @@ from collector.model import HistogramSample, Sample, Scrape
 
 Key = tuple[str, str]  # signal, labels as JSON
 
+START_MARKS = ("engine_start_unix_seconds", "engine_start_mark")
+_MOST_STARTS = 16
+
 
 @dataclass(slots=True)
 class Course:
@@ -46,6 +49,7 @@ class Memory:
         idle_since: since when no counter of work has moved; None while one moves.
         busy_since: since when a counter of work moved in every scrape; None while none moves.
         unbroken: whether every scrape since the last good page was good.
+        starts: start marks of the processes that have answered, the newest last.
         left_out: whether the target shows more series than are watched.
         mismatches: grows with looks at which somebody else seemed to scrape too.
         mismatch: what was shown and what was expected at the last of them, tokens/s.
@@ -59,6 +63,7 @@ class Memory:
     idle_since: datetime | None = None
     busy_since: datetime | None = None
     unbroken: bool = False
+    starts: tuple[tuple[Key, float], ...] = ()
     left_out: bool = False
     mismatches: int = 0
     mismatch: tuple[float, float] = (0.0, 0.0)
@@ -72,9 +77,17 @@ class Memory:
             self.idle_since, self.busy_since = self.idle_since or scrape.at, None
         self.last_at = scrape.at
         self.unbroken = True
+        self._take_starts(scrape.samples)
         self._take_values(scrape.samples, scrape.at, most_series)
         self._take_histograms(scrape.histograms, most_series)
         self._take_parts(scrape, restarted)
+
+    def _take_starts(self, samples: Iterable[Sample]) -> None:
+        for told in samples:
+            if told.signal in START_MARKS:
+                mark = ((told.signal, told.labels), told.value)
+                others = tuple(known for known in self.starts if known != mark)
+                self.starts = (*others, mark)[-_MOST_STARTS:]
 
     def _take_values(self, samples: Iterable[Sample], at: datetime, most_series: int) -> None:
         before, self.courses = self.courses, {}

@@ -9,7 +9,7 @@ from datetime import datetime
 from collector.trust.grades import Grade, GradeChange, TrustSettings, Verdict
 
 # Grades about one moment: the next scrape looks well again, but the moment matters for a while.
-_MOMENTS = frozenset({"reset", "sum_fell"})
+_MOMENTS = frozenset({"reset", "sum_fell", "processes"})
 # After so many changes in quick succession a signal is well again only when it stays so.
 _FLAPPING = 6
 # Grades that only a look over some time can give, and take back.
@@ -20,6 +20,7 @@ _SLOW: frozenset[Grade] = frozenset({"frozen", "two_scrapers", "partial", "idle"
 class _Held:
     verdict: Verdict
     last_seen_at: datetime
+    since: datetime
     seeded: bool = False
     flips: int = 0
 
@@ -42,7 +43,7 @@ class Standing:
         self._target_id = target_id
         self._settings = settings
         self._held = {
-            signal: _Held(verdict, at, seeded=True)
+            signal: _Held(verdict, at, at, seeded=True)
             for signal, (verdict, at) in (seeds or {}).items()
         }
 
@@ -50,6 +51,11 @@ class Standing:
         """What holds for a signal; None when it was never seen."""
         held = self._held.get(signal)
         return held.verdict.grade if held else None
+
+    def absent_since(self, signal: str, now: datetime) -> datetime:
+        """Since when a signal is missing; now when it was there until now."""
+        held = self._held.get(signal)
+        return held.since if held is not None and held.verdict.grade == "absent" else now
 
     def signals(self) -> Iterable[str]:
         """Every signal that was ever graded."""
@@ -69,7 +75,7 @@ class Standing:
         """
         held = self._held.get(signal)
         if held is None:
-            self._held[signal] = _Held(verdict, at)
+            self._held[signal] = _Held(verdict, at, at)
             return GradeChange(self._target_id, signal, at, verdict)
         if self._keeps(held, verdict, at, settled):
             return None
@@ -79,7 +85,7 @@ class Standing:
             held.seeded = False
             return None
         soon = (at - held.last_seen_at).total_seconds() < self._settings.held_seconds
-        self._held[signal] = _Held(verdict, at, flips=held.flips + 1 if soon else 0)
+        self._held[signal] = _Held(verdict, at, at, flips=held.flips + 1 if soon else 0)
         return GradeChange(self._target_id, signal, at, verdict)
 
     def _keeps(self, held: _Held, verdict: Verdict, at: datetime, settled: bool) -> bool:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from collector.model import HistogramSample, PageNotes, Scrape
 from collector.trust.grades import TrustSettings
-from collector.trust.memory import Key, Memory
+from collector.trust.memory import START_MARKS, Key, Memory
 from store.signals import SIGNALS
 
-START_MARKS = ("engine_start_unix_seconds", "engine_start_mark")
 # Counters and histograms that move when, and only when, an engine works on requests.
 WORK = frozenset(
     {
@@ -23,6 +22,7 @@ WORK = frozenset(
 _NO_NOTES = PageNotes()
 # Sums of floating-point numbers may wobble in the last digits.
 _NOISE = 1e-9
+_SAME_START_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Step:
         fewer: signal -> series that feed it now and before, where some are missing.
         worked: whether a counter of work moved; None when there is nothing to compare with.
         restarted: whether the process behind the page is another one than before.
+        alternates: whether that other one has answered before, so that several do in turns.
     """
 
     scrape: Scrape
@@ -56,6 +57,7 @@ class Step:
     fewer: Mapping[str, tuple[int, int]]
     worked: bool | None
     restarted: bool
+    alternates: bool
 
     @property
     def notes(self) -> PageNotes:
@@ -78,6 +80,7 @@ def step(scrape: Scrape, memory: Memory, settings: TrustSettings) -> Step:
     fell, counted, grew = _counters(values, memory, fewer)
     broken, sums_fell, observed = _histograms(scrape.histograms, memory, fewer)
     first = memory.last_at is None
+    moved = _start_moved(totals, values, memory)
     return Step(
         scrape,
         memory,
@@ -90,7 +93,8 @@ def step(scrape: Scrape, memory: Memory, settings: TrustSettings) -> Step:
         sums_fell,
         fewer,
         None if first else bool(grew or observed),
-        not first and (_start_moved(totals, values, memory) or _most_fell(fell, broken, counted)),
+        not first and (bool(moved) or _most_fell(fell, broken, counted)),
+        any(mark in memory.starts for mark in moved),
     )
 
 
@@ -168,15 +172,19 @@ def sum_drop(before: HistogramSample, now: HistogramSample) -> float:
     return drop if drop > _NOISE * max(abs(old), 1.0) else 0.0
 
 
-def _start_moved(totals: Mapping[str, float], values: Mapping[Key, float], memory: Memory) -> bool:
+def _start_moved(
+    totals: Mapping[str, float], values: Mapping[Key, float], memory: Memory
+) -> list[tuple[Key, float]]:
+    """Start marks that are others than on the page before."""
     if not any(mark in totals for mark in START_MARKS):
-        return False
-    for key, value in values.items():
-        if key[0] in START_MARKS:
-            course = memory.courses.get(key)
-            if course is not None and abs(value - course.value) > 0.5:
-                return True
-    return False
+        return []
+    return [
+        (key, value)
+        for key, value in values.items()
+        if key[0] in START_MARKS
+        and (course := memory.courses.get(key)) is not None
+        and abs(value - course.value) > _SAME_START_SECONDS
+    ]
 
 
 def _most_fell(fell: Mapping[str, object], broken: frozenset[str], counted: int) -> bool:

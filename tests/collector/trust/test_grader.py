@@ -210,6 +210,30 @@ def test_a_start_time_that_moves_is_a_restart_even_when_counters_grew():
     assert grades[:11] == [{}] * 11
 
 
+def test_several_workers_behind_one_address_are_told_from_restarts():
+    """Start times that come and go: each page shows one worker, so no number can be used."""
+    target = Watched()
+    for number in range(30):
+        start = 1_770_000_000 + 7 * (number % 2)
+        target.see(busy(number + 100 * (number % 2), engine_start_unix_seconds=start))
+    assert target.whole() == "impossible"
+    assert "in turns" in target.said[WHOLE_TARGET].evidence
+    assert len([row for row in target.rows if row.signal == WHOLE_TARGET]) == 3
+
+
+def test_a_signal_that_a_release_dropped_is_missed_for_a_day():
+    """An upgrade takes it away for good: the page is whole again after a while."""
+    target = Watched()
+    target.every_seconds = 600
+    target.see(busy(0, lora_adapters_max=4))
+    for number in range(1, 200):
+        target.see(busy(number))
+    assert target.held["lora_adapters_max"] == "absent"
+    assert [row.verdict.grade for row in target.rows if row.signal == WHOLE_TARGET] == [
+        "fresh", "partial", "fresh",
+    ]  # fmt: skip
+
+
 def test_counters_that_all_fall_are_a_restart_and_one_alone_is_its_own():
     """Without a start time, the counters tell whether the process is another one."""
     target = Watched()
