@@ -1,4 +1,4 @@
-"""`servescope latency`, `servescope starts list` and `read`: where time goes, before and in service."""
+"""`servescope latency`, `starts list` and `starts read`: where the time goes."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def latency(
     source: Source = None, from_: From = None, to: To = None, model: Model = None,
     tenant: Tenant = None, store: Store = None, config: ConfigFile = None, as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Where the time of requests goes: queue, prefill or decode, and what makes the slowest slow."""
+    """Where the time of requests goes, and what makes the slowest slow."""
     from servescope.cli.latency import run_latency
 
     run_latency(_scope(source, from_, to, model=model, tenant=tenant), store, config,

@@ -45,7 +45,7 @@ SELECT s.labels->>'namespace' AS namespace, s.labels->>'pod' AS pod, s.signal,
   max_by(p.value, p.sampled_at) AS value
 FROM sample AS p JOIN series AS s USING (series_id)
 WHERE list_contains($signals, s.signal) AND p.sampled_at >= $since AND p.value > 0
-  AND s.labels->>'pod' IS NOT NULL
+  AND (s.labels->>'pod') IS NOT NULL
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 _PLACES = """
