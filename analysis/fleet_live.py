@@ -26,6 +26,7 @@ from analysis.slo_buckets import FAILED_REASONS
 from store.queries import telemetry
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
+from store.roles import is_instance
 
 P95 = 0.95
 STRETCH_LEAST_SECONDS = 600
@@ -93,7 +94,7 @@ def from_scrapes(reader: Reader, scope: Scope, width_seconds: int) -> FleetPart 
 
 
 def _targets(reader: Reader, scope: Scope) -> pl.DataFrame:
-    """The targets of a scope with instance, state and why, as seen at its end."""
+    """The engines of a scope with instance, state and why, as seen at its end."""
     found = telemetry.targets(reader, scope.end)
     end = scope.end.replace(tzinfo=None)
     rows = [
@@ -116,7 +117,8 @@ def _targets(reader: Reader, scope: Scope) -> pl.DataFrame:
             ),
         }
         for row in found.iter_rows(named=True)
-        if in_scope(scope, instance_name(row["url"]), row["model"])
+        if is_instance(row["engine"], row["url"])
+        and in_scope(scope, instance_name(row["url"]), row["model"])
     ]
     schema: dict[str, Any] = {
         **found.schema,

@@ -208,6 +208,16 @@ def test_a_fleet_of_one_kind_leaves_nobody_out(database, add_target, live_scope)
     assert view.measures["requests_per_second"].why is None
 
 
+def test_exporters_and_gateways_are_no_instances(database, add_target, live_scope):
+    """A card exporter beside an engine does not make the fleet larger."""
+    add_target("http://gpu-1:8000/metrics")
+    add_target("http://gpu-1:9400/metrics", engine="dcgm-exporter", model=None)
+    add_target("http://edge:4000/metrics", engine="litellm", model=None)
+    view = fleet(database.reader, live_scope, slos=())
+    assert view.frames["instances"]["instance"].to_list() == ["gpu-1:8000"]
+    assert view.measures["instances_ready"].n == 1
+
+
 def test_an_instance_that_was_just_added_is_not_called_blind():
     """One scrape gives no rate yet; that is another thing than an engine that cannot count."""
     targets = pl.DataFrame({"target_id": [1, 2, 3], "state": ["ready"] * 3})
