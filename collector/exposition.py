@@ -21,6 +21,7 @@ from collector.exposition_line import (
     plain_sample,
     series,
 )
+from collector.exposition_names import Escaping, unescaped
 
 MOST_SAMPLES = 200_000
 _BAD_LINES_KEPT = 5
@@ -123,10 +124,12 @@ class SeriesCache:
     Args:
         most_texts: the cache starts afresh beyond this many texts, so that an exporter that puts a
             time or an id into its labels cannot fill the memory.
+        escaping: how names are escaped on the pages; one cache is for one scheme.
     """
 
-    def __init__(self, most_texts: int = 200_000) -> None:
+    def __init__(self, most_texts: int = 200_000, escaping: Escaping = "allow-utf-8") -> None:
         self.most_texts = most_texts
+        self.escaping: Escaping = escaping
         self.by_text: dict[str, Series] = {}
         self.comments: dict[str, tuple[str, str, str] | None] = {}
         self.layouts: dict[tuple[tuple[str, ...], tuple[str, ...]], Layout] = {}
@@ -142,8 +145,23 @@ class SeriesCache:
         elif len(self.layouts) > _MOST_LAYOUTS:
             self.layouts.clear()
 
+    def understand(self, line: str, text: str) -> tuple[str, str, str] | None:
+        """What a comment says of a family, None when nothing.
+
+        Raises:
+            BadLineError: it begins like a description and is none.
+        """
+        told = description(text)
+        if told is not None:
+            told = (told[0], unescaped(told[1], self.escaping), told[2])
+        self.comments[line] = told
+        return told
+
     def remember(self, text: str, name: str, labels: Labels) -> Series:
         """The series behind `text`; the same object for every spelling of one series."""
+        if self.escaping in ("dots", "values"):
+            name = unescaped(name, self.escaping)
+            labels = tuple((unescaped(key, self.escaping), value) for key, value in labels)
         known = self._known.get((name, labels))
         if known is None:
             known = self._known[name, labels] = Series(name, labels)
@@ -282,8 +300,7 @@ def _slow_line(page: Page, cache: SeriesCache, number: int, line: str, open_metr
         return True
     try:
         if text.startswith("#"):
-            told = cache.comments[line] = description(text)
-            _describe(page, told)
+            _describe(page, cache.understand(line, text))
         else:
             _sample(page, cache, text, open_metrics)
     except BadLineError as why:

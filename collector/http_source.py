@@ -18,18 +18,22 @@ from collector.detect import (
     normalise_url,
     unsupported,
 )
+from collector.drops import Drops
 from collector.engines.adapter import Engine
 from collector.engines.reader import PageReader
 from collector.exposition import Layout, Page, PageMemory, SeriesCache, parse
+from collector.exposition_names import escaping_of
 from collector.http_access import OPEN, Access
 from collector.http_fetch import METRICS_ACCEPT, Answer, Failure, Fetcher
 from collector.model import PageNotes, Sample, Scrape, TargetFacts
 from collector.settings import ScrapeSettings
 from store.clock import Clock
 
+_METRIC_KINDS = ("application/openmetrics-text", "application/octet-stream")
 _FACT_TRIES = 3
 _MOST_NAMED = 8
 _FACT_SECONDS = 1.0
+_DOOR = "scrape"
 _MOST_FACT_BYTES = 1_000_000
 
 
@@ -42,11 +46,13 @@ class HttpCollector:
         settings: ScrapeSettings | None = None,
         *,
         headers: Mapping[str, str] | None = None,
+        drops: Drops | None = None,
     ) -> None:
         self.clock = clock
+        self.drops = drops
         self.settings = settings or ScrapeSettings()
         self.fetcher = Fetcher(headers)
-        self.cache = SeriesCache()
+        self._caches: dict[str, SeriesCache] = {}
         self._readers: dict[tuple[str, ...], PageReader] = {}
 
     def source(self, target_id: int, url: str, access: Access = OPEN) -> HttpSource:
@@ -68,6 +74,13 @@ class HttpCollector:
         if names not in self._readers:
             self._readers[names] = PageReader(*engines)
         return self._readers[names]
+
+    def cache(self, content_type: str) -> SeriesCache:
+        """What was understood of pages whose names are escaped in the same way."""
+        escaping = escaping_of(content_type)
+        if escaping not in self._caches:
+            self._caches[escaping] = SeriesCache(escaping=escaping)
+        return self._caches[escaping]
 
     async def aclose(self) -> None:
         """Close the connections; safe twice and without a scrape."""
@@ -125,7 +138,7 @@ class HttpSource:
         open_metrics = got.content_type.startswith("application/openmetrics-text")
         page = parse(
             got.body,
-            self._shared.cache,
+            self._shared.cache(got.content_type),
             open_metrics=open_metrics,
             most_samples=self._shared.settings.most_page_samples,
             memory=self._memory,
@@ -140,9 +153,24 @@ class HttpSource:
             bad_line_count=page.bad_line_count,
         )
         failure = _not_a_page(got, page, open_metrics)
+        self._count(page, failure)
         if failure is not None:
             return replace(scrape, outcome=failure.outcome, error=failure.error)
         return self._canonical(scrape, page, got)
+
+    def _count(self, page: Page, failure: Failure | None) -> None:
+        """What of the page is not taken, so that nothing goes unseen."""
+        drops = self._shared.drops
+        if drops is None or (failure is None and page.layout is not None):
+            return  # a page with a layout has nothing to leave out
+        if failure is not None:
+            drops.add(_DOOR, f"a page that is refused: {failure.outcome}", 1, self.url)
+            return
+        if page.bad_line_count:
+            first = page.bad_lines[0]
+            example = f"{self.url} line {first.number}: {first.why}: {first.text}"
+            drops.add(_DOOR, "a line that cannot be read", page.bad_line_count, example)
+        drops.add(_DOOR, "a series told twice on a page", page.duplicate_count, self.url)
 
     def _canonical(self, scrape: Scrape, page: Page, got: Answer) -> Scrape:
         engines = self._engines_on(page)
@@ -221,8 +249,15 @@ def _not_a_page(got: Answer, page: Page, open_metrics: bool) -> Failure | None:
         return Failure("not_metrics", "an HTML page instead of metrics, perhaps of a proxy")
     if kind == "application/json":
         return Failure("not_metrics", "JSON instead of metrics (trtllm-serve: /prometheus/metrics)")
+    if kind == "application/vnd.google.protobuf":
+        return Failure("not_metrics", "metrics as protobuf, although text was asked for")
+    # Small exporters send no type, or one of the vague ones; what is on the page decides then.
+    if kind and not kind.startswith("text/") and kind not in _METRIC_KINDS:
+        return Failure("not_metrics", f"{kind[:60]} instead of metrics")
     if page.overfull:
-        return Failure("too_large", f"more than {page.sample_count - 1} samples")
+        most = page.sample_count - 1
+        why = f"more than {most} samples on one page; does a label hold ids or times?"
+        return Failure("too_large", why)
     if open_metrics and not page.ended:
         return Failure("truncated", "the page ends without # EOF")
     if not page.values:

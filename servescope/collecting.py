@@ -13,6 +13,7 @@ import polars as pl
 from collector.detect import normalise_url
 from collector.discovery.follow import SOURCE_LABEL, Follower, JobState
 from collector.discovery.jobs import jobs
+from collector.drops import Drops
 from collector.http_access import OPEN, Access
 from collector.http_source import HttpCollector, HttpSource
 from collector.model import TargetFacts
@@ -43,13 +44,16 @@ class TargetCollecting:
         database: where targets are listed and samples go.
         config: targets to add and how to scrape.
         clock: the time.
+        drops: counts what of a page is not taken.
     """
 
-    def __init__(self, database: Database, config: Config, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, config: Config, clock: Clock, drops: Drops | None = None
+    ) -> None:
         self._database = database
         self._config = config
         self._clock = clock
-        self._http = HttpCollector(clock, config.collector)
+        self._http = HttpCollector(clock, config.collector, drops=drops)
         self._scheduler: Scheduler | None = None
         self._ids: dict[str, int] = {}
         self._access: dict[str, Access] = {}
@@ -63,8 +67,9 @@ class TargetCollecting:
         Raises:
             CollectError: a setting is not a URL.
         """
-        for url in self._config.server.targets:
-            await self._register(normalise_url(url))
+        self._by_hand = {normalise_url(url) for url in self._config.server.targets}
+        for url in sorted(self._by_hand):
+            await self._register(url)
         known = await asyncio.to_thread(inventory, self._database.reader)
         sources = [
             self._known(row["target_id"], row["url"], json.loads(row["labels"] or "{}"))
@@ -141,7 +146,7 @@ class TargetCollecting:
         """The source of a target that was there before this start."""
         access = self._follower.access(labels)
         self._ids[url], self._access[url] = number, access
-        if SOURCE_LABEL in labels:
+        if SOURCE_LABEL in labels and url not in self._by_hand:
             self._follower.known(url, labels)
         else:
             self._by_hand.add(url)

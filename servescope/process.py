@@ -188,7 +188,9 @@ def serving(runtime: Runtime) -> Lifespan:
     @asynccontextmanager
     async def beside(app: FastAPI) -> AsyncIterator[None]:
         del app
-        collecting = TargetCollecting(runtime.database, runtime.config, runtime.clock)
+        collecting = TargetCollecting(
+            runtime.database, runtime.config, runtime.clock, runtime.drops
+        )
         jobs = JobRunner(jobs_for(runtime), runtime.database.writer, runtime.clock)
         runtime.beside = Beside(jobs, collecting)
         warming = asyncio.create_task(asyncio.to_thread(_warm))

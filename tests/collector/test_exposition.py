@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector.exposition import PageMemory, SeriesCache, parse
+from collector.exposition_names import escaping_of, unescaped
 
 PAGES = sorted((Path(__file__).parents[1] / "data" / "pages").glob("*.txt"))
 
@@ -434,3 +435,30 @@ def test_a_page_that_changes_every_time_is_not_learnt_every_time():
     for second in range(40):
         parse(f'a{{at="{second}"}} 1\n', cache, memory=memory)
     assert len(cache.layouts) <= 6
+
+
+@pytest.mark.parametrize(
+    ("told", "written", "name"),
+    [
+        ("text/plain; version=1.0.0; escaping=dots", "a_dot_b__c", "a.b_c"),
+        ("text/plain;version=1.0.0;escaping=values", "U__a_2e_b__c", "a.b_c"),
+        ("text/plain; escaping=values", "a_b", "a_b"),
+        ("text/plain; escaping=values", "U__a_110000_", "a\ufffd"),
+        ("text/plain; version=1.0.0; escaping=underscores", "a__b", "a__b"),
+        ("text/plain; version=1.0.0; escaping=allow-utf-8", "a__b", "a__b"),
+        ("text/plain; version=0.0.4", "a__b", "a__b"),
+    ],
+)
+def test_escaped_names_are_the_names_behind_them(told, written, name):
+    """Of families and labels alike, by the scheme in the type of the page."""
+    cache = SeriesCache(escaping=escaping_of(told))
+    page = parse(f'# TYPE {written} gauge\n{written}{{{written}="x"}} 1\n', cache)
+    assert [(series.name, series.labels) for series in page.values] == [(name, ((name, "x"),))]
+    assert page.types == {name: "gauge"}
+
+
+@given(st.text(max_size=30))
+def test_any_name_can_be_unescaped(name):
+    """Names come from strangers."""
+    for scheme in ("dots", "values"):
+        unescaped(name, scheme).encode()

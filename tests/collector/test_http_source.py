@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from collector.checks import check_source
 from collector.detect import base_url, normalise_url
+from collector.drops import Drops
 from collector.http_source import HttpCollector
 from collector.model import TargetFacts
 from collector.settings import ScrapeSettings
@@ -55,12 +56,12 @@ class Engine:
 
 
 @contextlib.asynccontextmanager
-async def serving(pages, **settings):
+async def serving(pages, drops=None, **settings):
     """A source for /metrics of an engine with these pages, and the engine."""
     engine = Engine(pages)
     server = await asyncio.start_server(engine.answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    http_collector = HttpCollector(WallClock(), ScrapeSettings(**settings))
+    http_collector = HttpCollector(WallClock(), ScrapeSettings(**settings), drops=drops)
     try:
         yield http_collector.source(7, f"127.0.0.1:{port}"), engine
     finally:
@@ -313,3 +314,67 @@ def test_closing_without_a_scrape_is_fine():
         await http_collector.aclose()
 
     asyncio.run(close())
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [
+        ("text/plain; version=0.0.4; charset=utf-8", "ok"),
+        ("text/plain; version=1.0.0; escaping=allow-utf-8", "ok"),
+        ("application/octet-stream", "ok"),
+        ("", "ok"),
+        ("TEXT/PLAIN", "ok"),
+        ("application/json", "not_metrics"),
+        ("text/html; charset=utf-8", "not_metrics"),
+        ("image/png", "not_metrics"),
+        ("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily", "not_metrics"),
+    ],
+)
+async def test_the_type_of_an_answer_decides(kind, outcome):
+    """What says to be something else is not read, however much it looks like metrics."""
+    assert (await scrape(http(LLAMA, kind=kind))).outcome == outcome
+
+
+async def test_what_a_page_loses_is_counted_with_an_example():
+    """Bad lines and repeated series, and the good samples are kept."""
+    drops = Drops()
+    page = http(LLAMA + b"broken line here\nllamacpp:requests_processing 4\n")
+    async with serving({"/metrics": page}, drops=drops) as (source, _):
+        got = await source.scrape(2.0)
+    assert {sample.signal: sample.value for sample in got.samples}["requests_running"] == 4.0
+    told = {drop.reason: drop for drop in drops.take()}
+    assert told["a line that cannot be read"].count == 1
+    assert "line 3" in told["a line that cannot be read"].example
+    assert told["a series told twice on a page"].count == 1
+
+
+async def test_a_million_series_are_refused_counted_and_explained():
+    """Within the size limit or not, one target cannot fill the store."""
+    drops = Drops()
+    body = b"".join(b'llamacpp:x{id="%d"} 1\n' % n for n in range(1_000_000))
+    page = http(gzip.compress(body, 1), Content_Encoding="gzip")
+    more = {"most_body_bytes": 100_000_000, "most_page_samples": 10_000, "drops": drops}
+    async with serving({"/metrics": page}, **more) as (source, _):
+        got = await source.scrape(10.0)
+    assert got.outcome == "too_large"
+    assert "10000 samples" in got.error
+    assert "label" in got.error
+    assert [(drop.door, drop.count) for drop in drops.take()] == [("scrape", 1)]
+
+
+async def test_a_target_that_was_laid_out_differently_is_read_again():
+    """Pages follow each other as they come: more series, fewer, broken ones, other engines."""
+    pages = {"/metrics": http(LLAMA)}
+    async with serving(pages) as (source, _):
+        for body, count in (
+            (LLAMA, 2),
+            (LLAMA, 2),
+            (LLAMA.replace(b"3", b"5"), 2),
+            (LLAMA + b"llamacpp:requests_deferred 1\n", 3),
+            (LLAMA + b"llamacpp:requests_deferred x\n", 2),
+            (VLLM, 1),
+            (LLAMA, 2),
+        ):
+            pages["/metrics"] = http(body)
+            got = await source.scrape(2.0)
+            assert (got.outcome, got.sample_count) == ("ok", count)
