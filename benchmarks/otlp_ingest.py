@@ -66,10 +66,11 @@ def attributes(rng: random.Random) -> dict[str, float | int | str]:
 def spans(count: int, seed: int) -> list[dict]:
     """One export's spans, as OTLP/JSON has them."""
     rng = random.Random(seed)  # noqa: S311
-    now = time.time_ns() - rng.randint(0, 3600) * 10**9
+    # As exporters send: requests that ended just now and began up to a minute ago.
+    now = time.time_ns()
     made = []
     for _ in range(count):
-        start = now - rng.randint(0, 60 * 10**9)
+        start = now - rng.randint(3 * 10**9, 60 * 10**9)
         told = [{"key": k, "value": _any_value(v)} for k, v in attributes(rng).items()]
         made.append(
             {
