@@ -198,7 +198,8 @@ class _Connection(asyncio.Protocol):
         except h11.RemoteProtocolError as error:
             answered = self._reading is not None and self._reading.answered
             broken = answered or not data
-            self._fail(BrokenError(str(error), answered=answered) if broken else error)
+            text = str(error) if data else "the connection was closed without an answer"
+            self._fail(BrokenError(text, answered=answered) if broken else error)
         except (TooLargeError, PackingError) as error:
             self._fail(error)
 

@@ -28,7 +28,7 @@ class Reading:
         unusable_count: values outside their signal's range and histograms without a count.
         unknown_families: families of this engine that its adapter does not name, sorted.
         refused: values that are not numbers or not in their signal's range, a handful.
-        parts: series that came together in each signal without labels of its own.
+        parts: series that came together in each signal.
     """
 
     samples: tuple[Sample, ...]
@@ -155,9 +155,8 @@ class _Done:
     parts: dict[str, int] = field(default_factory=dict)
 
     def count(self, signal: str, series: int) -> None:
-        """Note how many series came together, where all of them should."""
-        if not SIGNALS[signal].labels:
-            self.parts[signal] = self.parts.get(signal, 0) + series
+        """Note how many series came together."""
+        self.parts[signal] = self.parts.get(signal, 0) + series
 
 
 def _finish(sums: _Sums, fed: set[str], done: _Done) -> None:

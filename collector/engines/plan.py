@@ -198,8 +198,7 @@ def _parts(
 ) -> dict[str, int]:
     counts: dict[str, int] = {}
     for signal, number in _series(values, histograms):
-        if not SIGNALS[signal].labels:
-            counts[signal] = counts.get(signal, 0) + number
+        counts[signal] = counts.get(signal, 0) + number
     return counts
 
 

@@ -99,13 +99,18 @@ def step(scrape: Scrape, memory: Memory, settings: TrustSettings) -> Step:
 
 
 def _fewer(scrape: Scrape, memory: Memory) -> dict[str, tuple[int, int]]:
-    """Signals without labels of their own that fewer series feed than before."""
+    """Signals that fewer series feed than before, where that means a missing rank.
+
+    Series of a signal with labels of its own (pods, reasons) come and go; they count only beside a
+    signal without, whose series are ranks and nothing else.
+    """
     told = scrape.notes.parts if scrape.notes is not None else {}
-    return {
+    fewer = {
         signal: (parts, memory.parts[signal])
         for signal, parts in told.items()
-        if parts < memory.parts.get(signal, 0) and not SIGNALS[signal].labels
+        if parts < memory.parts.get(signal, 0)
     }
+    return fewer if any(not SIGNALS[signal].labels for signal in fewer) else {}
 
 
 def _counters(

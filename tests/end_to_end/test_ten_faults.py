@@ -256,6 +256,16 @@ async def test_a_fault_has_its_grade_and_its_words(
     assert watch.grades()[signal].grade == "fresh"
 
 
+async def test_a_missing_rank_is_no_reset_of_anything(watched):
+    """Sums fall because a rank is gone; labelled counters, too, are partial and not reset."""
+    watch, told = watched.watch, watched.door.engine
+    await watch.see(told, None, 12)
+    await watch.see(told, "missing_rank", 3)
+    grades = {name: row.grade for name, row in watch.grades().items()}
+    assert set(grades.values()) <= {"fresh", "partial"}
+    assert grades["requests_finished_total"] == "partial"
+
+
 @pytest.mark.parametrize("fault", ["freeze", "missing_rank", "renamed", "silence", "nan_idle"])
 async def test_a_restart_of_the_server_in_the_middle_of_a_fault_writes_nothing(watched, fault):
     """What held before holds after, and no row says otherwise."""
