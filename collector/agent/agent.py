@@ -101,17 +101,19 @@ class Agent:
         config: settings.
         clock: the time.
         version: of servescope.
-        nvml: the module to read cards with; None looks for the installed one.
+        sources: what to read; None makes them by the settings.
 
     Raises:
         CollectError: a target is no address, or the spool cannot be used.
         ConfigError: the server or the name do not fit.
     """
 
-    def __init__(self, config: AgentConfig, clock: Clock, version: str, nvml: Any = None) -> None:
+    def __init__(
+        self, config: AgentConfig, clock: Clock, version: str, sources: Sources | None = None
+    ) -> None:
         settings = self._settings = config.agent
         self._clock = clock
-        self._sources = Sources(config, clock, nvml)
+        self._sources = sources or Sources(config, clock)
         name = agent_name(settings)
         self._posters = tuple(make_poster(settings) for _ in range(1 + _DELIVERING))
         self.drops = Drops()

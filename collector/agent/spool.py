@@ -328,7 +328,11 @@ class Spool:
         limit = self._oldest_microseconds()
         while self._segments and self._segments[0].newest_microseconds < limit:
             if not self._segments[0].records or not self._drop_oldest(TOO_OLD):
-                return
+                break
+        while self._head and self._head[0][1].at_microseconds < limit:
+            lost = self._head[0][0]
+            self._drops.add(DOOR, TOO_OLD, max(lost.rows, 1), lost.batch_id)
+            self.done(lost)
 
     def _oldest_microseconds(self) -> float:
         return (self._clock.now().timestamp() - self._settings.spool_max_age_seconds) * 1e6
