@@ -24,6 +24,9 @@ MAX_LINE_FIELDS = 1_000
 """Fields in one such block of a CSV line; more is not a trace."""
 MAX_RECORD_BYTES = 16 << 20
 """Largest JSON record; DuckDB keeps a buffer of twice this for each thread."""
+MAX_DOCUMENT_BYTES = 256 << 20
+"""Largest file that is one JSON document."""
+_PACKED_RATIO = 100
 REJECTED_SCAN = "bulk_rejected_scan"
 REJECTED_LINE = "bulk_rejected_line"
 MAX_REJECTED_LINES = 100_000
@@ -96,11 +99,23 @@ def _csv(spec: BulkLoad) -> str:
 def _json(spec: BulkLoad) -> str:
     columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in spec.columns.items())
     # A line that is no JSON becomes a row of NULLs, which the checks refuse with its line number.
+    layout = (
+        f"format = 'unstructured', maximum_object_size = {_document_bytes(spec)}"
+        if spec.whole
+        else f"format = 'newline_delimited', ignore_errors = true, "
+        f"maximum_object_size = {MAX_RECORD_BYTES}"
+    )
     return (
-        f"read_json({_files(spec)}, format = 'newline_delimited', columns = {{{columns}}}, "
-        f"ignore_errors = true, maximum_object_size = {MAX_RECORD_BYTES}, "
+        f"read_json({_files(spec)}, {layout}, columns = {{{columns}}}, "
         f"compression = '{_compression(spec.files[0])}')"
     )
+
+
+def _document_bytes(spec: BulkLoad) -> int:
+    """Room for the largest file, within limits: DuckDB takes twice as much for each thread."""
+    packed = 1 if _compression(spec.files[0]) == "uncompressed" else _PACKED_RATIO
+    largest = max(path.stat().st_size for path in spec.files) * packed
+    return min(max(largest, MAX_RECORD_BYTES), MAX_DOCUMENT_BYTES)
 
 
 def _parquet(spec: BulkLoad) -> str:

@@ -85,6 +85,7 @@ class BulkLoad:
         blocks: SQL giving UBIGINT[] block hashes, or None.
         checks: what makes a row bad, besides values that do not fit their type.
         unnest: path of a list of rows inside each record (JSON only).
+        whole: whether a file is one JSON document (or several), however it is broken into lines.
         where: SQL over the source columns: rows of this source.
         header: whether the first CSV line names the columns.
         delimiter: CSV separator.
@@ -109,6 +110,7 @@ class BulkLoad:
     blocks: str | None = None
     checks: tuple[Check, ...] = ()
     unnest: str | None = None
+    whole: bool = False
     where: str | None = None
     header: bool = True
     delimiter: str = ","

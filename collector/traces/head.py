@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,14 @@ HEAD_BYTES = 64 * 1024
 
 _RECORDS = 100
 """JSON records looked at for their keys."""
+
+DOCUMENTS = (
+    frozenset({"backend", "model_id", "tokenizer_id", "num_prompts"}),  # vllm bench serve
+    frozenset({"guidellm_version"}),
+    frozenset({"benchmarks", "type_"}),  # older GuideLLM
+)
+"""Names that stand near the beginning of results which are one JSON document each."""
+_NAME = re.compile(r'"([a-z_]{1,40})"\s*:')
 
 Kind = Literal["csv", "json", "parquet"]
 
@@ -158,12 +167,21 @@ def _unique(fields: Sequence[str]) -> tuple[str, ...]:
 
 
 def _json_head(path: Path, text: str, line: str) -> Head:
+    opened = _opened(text)
+    if opened:
+        return Head(path, "json", opened, text=text)
     if "\n" not in text and len(text) >= HEAD_BYTES // 4 and not _record(line):
         raise _endless(path, text)
     records = [_record(row) for row in text.splitlines()[:_RECORDS]]
     # Not every record has every field: a column is what any of the first ones has.
     names = dict.fromkeys(str(key) for record in records for key in record)
     return Head(path, "json", tuple(names), record=_record(line), text=text)
+
+
+def _opened(text: str) -> tuple[str, ...]:
+    """The first names of a JSON document of a known kind that is larger than a line or the head."""
+    names = tuple(dict.fromkeys(_NAME.findall(text)))
+    return names if any(kind <= set(names) for kind in DOCUMENTS) else ()
 
 
 def _record(line: str) -> dict[str, Any]:

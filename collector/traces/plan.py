@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from collector.request_rows.aiperf import AIPERF
+from collector.request_rows.guidellm import GUIDELLM
+from collector.request_rows.vllm_bench import VLLM_BENCH
 from collector.traces import mapped
 from collector.traces.azure import AZURE
 from collector.traces.burstgpt import BURSTGPT
@@ -24,6 +27,9 @@ FORMATS: Mapping[str, TraceFormat] = {
     "mooncake": MOONCAKE,
     "vtc": VTC,
     "servegen": SERVEGEN,
+    "vllm-bench": VLLM_BENCH,
+    "aiperf": AIPERF,
+    "guidellm": GUIDELLM,
     "servescope": OWN,
 }
 """Every format that `--format auto` tries; `mapped` needs `--map` and is not among them."""
