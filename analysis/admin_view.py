@@ -94,6 +94,11 @@ PAGES = (
         ("requests", "ttft_seconds", "tpot_seconds", "e2e_seconds"),
         ("requests_finished_total", "ttft_seconds", "tpot_seconds", "e2e_seconds"),
     ),
+    PageNeeds(
+        "Latency",
+        ("e2e_seconds", "ttft_seconds", "tpot_seconds"),
+        ("e2e_seconds", "ttft_seconds", "tpot_seconds", "queue_seconds"),
+    ),
     PageNeeds("Workload: arrivals", ("requests",), from_rates=True),
     PageNeeds("Workload: lengths", ("input_tokens", "output_tokens")),
     PageNeeds("Workload: clients", ("tenant|route|session_key",), from_rates=True),
