@@ -36,6 +36,7 @@ _DROPS_LOOKED_AT = timedelta(hours=24)
 _PUSHES_LOOKED_AT = timedelta(minutes=15)
 # A signal that a release dropped is told for so long; then it is as if it had never been.
 _MISSED_FOR = timedelta(days=7)
+_MOST_SENTENCES = 50
 # What is scraped, by us or by an agent, is graded page by page; what is pushed comes in pieces.
 _SCRAPED = ("http", "agent://")
 _NOT_GRADED = "Nothing has graded this signal: the target has never shown it."
@@ -85,7 +86,7 @@ def usable(reader: Reader, signals: Sequence[str], at: datetime) -> list[Trusted
         one entry a target and signal, by URL, in the order of `signals`.
     """
     targets = telemetry.targets(reader, at)
-    held = _held(reader, targets, at)
+    held = _held(reader, targets, at, signals)
     naive = at.replace(tzinfo=None)
     return [
         _trusted(target, held.get(target["target_id"], {}), signal, naive)
@@ -95,11 +96,15 @@ def usable(reader: Reader, signals: Sequence[str], at: datetime) -> list[Trusted
 
 
 def _held(
-    reader: Reader, targets: pl.DataFrame, at: datetime
+    reader: Reader, targets: pl.DataFrame, at: datetime, signals: Sequence[str] = ()
 ) -> dict[int, dict[str, Mapping[str, Any]]]:
-    """Grades in force by target and signal; of pushed data, which nobody grades, by its age."""
+    """Grades in force by target and signal; of pushed data, which nobody grades, by its age.
+
+    All signals, or the target's own grade and that of the signals asked for.
+    """
+    wanted = (WHOLE_TARGET, *signals) if signals else ()
     found: dict[int, dict[str, Mapping[str, Any]]] = {}
-    for row in trust_queries.current(reader, at).iter_rows(named=True):
+    for row in trust_queries.current(reader, at, wanted).iter_rows(named=True):
         found.setdefault(row["target_id"], {})[row["signal"]] = row
     pushed = {
         row["target_id"]: row
@@ -189,6 +194,7 @@ SIGNALS_SCHEMA: Mapping[str, Any] = {
     "since": pl.Datetime("us"),
     **dict.fromkeys(("evidence", "advice"), pl.String),
 }
+_IS_USABLE = list(SIGNALS_SCHEMA).index("is_usable")
 
 
 def trust(reader: Reader, scope: Scope, *, now: datetime) -> View:
@@ -201,14 +207,15 @@ def trust(reader: Reader, scope: Scope, *, now: datetime) -> View:
     watched = telemetry.targets(reader, now)
     held = _held(reader, watched, now)
     naive = now.replace(tzinfo=None)
-    targets: list[dict[str, Any]] = []
-    signals: list[dict[str, Any]] = []
+    targets: list[Sequence[Any]] = []
+    signals: list[Sequence[Any]] = []
     for target in watched.iter_rows(named=True):
-        name = instance_name(target["url"])
-        if in_scope(scope, name, target["model"]):
-            own = _signal_rows(target, held.get(target["target_id"], {}), naive)
+        if in_scope(scope, instance_name(target["url"]), target["model"]):
+            mine = held.get(target["target_id"], {})
+            whole = _whole(target, mine, naive)
+            own = _signal_rows(target, whole, mine, naive)
             signals += own
-            targets.append(_target_row(target, held.get(target["target_id"], {}), own, naive))
+            targets.append(_target_row(target, whole, own))
     frames = {
         "targets": _worst_first(targets, TARGETS_SCHEMA, "url"),
         "signals": _worst_first(signals, SIGNALS_SCHEMA, "url", "signal"),
@@ -226,57 +233,48 @@ def trust(reader: Reader, scope: Scope, *, now: datetime) -> View:
 
 
 def _target_row(
-    target: Mapping[str, Any],
-    held: Mapping[str, Mapping[str, Any]],
-    own: Sequence[Mapping[str, Any]],
-    at: datetime,
-) -> dict[str, Any]:
-    whole = _whole(target, held, at)
-    return {
-        "url": target["url"],
-        "instance": instance_name(target["url"]),
-        "engine": target["engine"],
-        **{name: whole[name] for name in ("grade", "since", "evidence", "advice")},
-        "signals": len(own),
-        "usable_signals": sum(row["is_usable"] for row in own),
-    }
+    target: Mapping[str, Any], whole: Mapping[str, Any], own: Sequence[Sequence[Any]]
+) -> Sequence[Any]:
+    return (
+        *(target["url"], instance_name(target["url"]), target["engine"]),
+        *(whole[name] for name in ("grade", "since", "evidence", "advice")),
+        *(len(own), sum(row[_IS_USABLE] for row in own)),
+    )
 
 
 def _signal_rows(
-    target: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]], at: datetime
-) -> list[dict[str, Any]]:
+    target: Mapping[str, Any],
+    whole: Mapping[str, Any],
+    held: Mapping[str, Mapping[str, Any]],
+    at: datetime,
+) -> list[Sequence[Any]]:
     """Each signal with its own grade; whether it is usable takes the target into account."""
-    rows = []
+    url, blocked = target["url"], whole["grade"] in BLOCKING
+    name = instance_name(url)
+    rows: list[Sequence[Any]] = []
     for signal, own in held.items():
-        long_gone = own["grade"] == "absent" and at - own["since"] > _MISSED_FOR
-        if signal == WHOLE_TARGET or long_gone:
+        grade, since = own["grade"], own["since"]
+        if signal == WHOLE_TARGET or (grade == "absent" and at - since > _MISSED_FOR):
             continue
-        counts = _trusted(target, held, signal, at)
         known = SIGNALS.get(signal)
-        rows.append(
-            {
-                "url": target["url"],
-                "instance": instance_name(target["url"]),
-                "signal": signal,
-                "meaning": known.meaning if known else "The clock of the target.",
-                "is_usable": counts.is_usable,
-                **{name: own[name] for name in ("grade", "since", "evidence", "advice")},
-            }
-        )
+        meaning = known.meaning if known else "The clock of the target."
+        is_usable = not blocked and grade in USABLE
+        said = (since, own["evidence"], own["advice"])
+        rows.append((url, name, signal, meaning, grade, is_usable, *said))
     return rows
 
 
 def _worst_first(
-    rows: Sequence[Mapping[str, Any]], schema: Mapping[str, Any], *then: str
+    rows: Sequence[Sequence[Any]], schema: Mapping[str, Any], *then: str
 ) -> pl.DataFrame:
-    frame = pl.DataFrame(list(rows), schema=pl.Schema(schema))
+    frame = pl.DataFrame(list(rows), schema=pl.Schema(schema), orient="row")
     places = {grade: place for place, grade in enumerate(ORDER)}
     place = pl.col("grade").replace_strict(places, default=0, return_dtype=pl.Int64)
     return frame.sort(place, *then)
 
 
-def _of(history: pl.DataFrame, targets: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    return history.filter(pl.col("url").is_in([row["url"] for row in targets]))
+def _of(history: pl.DataFrame, targets: Sequence[Sequence[Any]]) -> pl.DataFrame:
+    return history.filter(pl.col("url").is_in([row[0] for row in targets]))
 
 
 def _sentences(targets: pl.DataFrame, signals: pl.DataFrame) -> list[str]:
@@ -293,7 +291,9 @@ def _sentences(targets: pl.DataFrame, signals: pl.DataFrame) -> list[str]:
         for row in troubled.iter_rows(named=True)
     ]
     if found:
-        return [text.strip() for text in found]
+        more = len(found) - _MOST_SENTENCES
+        told = [text.strip() for text in found[:_MOST_SENTENCES]]
+        return [*told, f"{more} more are in the tables."] if more > 0 else told
     if targets.is_empty():
         return []
     idle = targets.filter(pl.col("grade") == "idle").height

@@ -18,6 +18,7 @@ SELECT g.target_id, t.url, t.engine, t.model, g.signal,
        arg_max_null(g.advice, g.graded_at) AS advice
 FROM signal_grade AS g JOIN target AS t USING (target_id)
 WHERE g.graded_at <= $at AND (t.removed_at IS NULL OR t.removed_at > $at)
+  AND (len($signals) = 0 OR list_contains($signals, g.signal))
 GROUP BY ALL ORDER BY t.url, g.signal
 """
 
@@ -39,18 +40,19 @@ ORDER BY g.graded_at DESC, t.url, g.signal LIMIT $most
 """
 
 
-def current(reader: Reader, at: datetime) -> pl.DataFrame:
+def current(reader: Reader, at: datetime, signals: Sequence[str] = ()) -> pl.DataFrame:
     """The grade of every signal that was ever graded, as it stood at a moment.
 
     Args:
         reader: the store.
         at: aware UTC.
+        signals: which; empty = all.
 
     Returns:
         target_id, url, engine, model, signal ("" is the target as a whole), grade, since (naive
         UTC), evidence, advice; by URL and signal. Targets that were removed are left out.
     """
-    return reader.frame(CURRENT, at=at.replace(tzinfo=None))
+    return reader.frame(CURRENT, at=at.replace(tzinfo=None), signals=list(signals))
 
 
 def newest(
