@@ -18,6 +18,8 @@ SCHEDULER = (
 _KV = ("kv_cache_usage_ratio", "kv_cache_used_tokens")
 # What moves at every step, not only when a request finishes.
 _STEPWISE = frozenset({"engine_steps_total", "itl_seconds", "step_tokens"})
+_CPU = ("process_cpu_seconds_total", "{}")
+_CPU_TICKS = 3.0
 # A full cache stands still although all is well.
 _NEARLY_FULL = 0.98
 # Engines that count at the end of a request only may be silent for the length of one.
@@ -48,12 +50,20 @@ def idle(now: Step) -> Verdict | None:
 
 
 def page_frozen(now: Step) -> Verdict | None:
-    """A page that somebody keeps: the CPU time of its process stands still, though asking costs."""
-    course = now.memory.courses.get(("process_cpu_seconds_total", "{}"))
-    value = now.values.get(("process_cpu_seconds_total", "{}"))
-    if course is None or value != course.value or not _long(course, now):
+    """A page that somebody keeps: nothing on it moves, not even the CPU time of its process.
+
+    Every answer costs some CPU, but a small exporter needs many of them for the clock to tick.
+    """
+    course = now.memory.courses.get(_CPU)
+    value = now.values.get(_CPU)
+    if course is None or value != course.value:
         return None
-    stood = seconds_text((now.scrape.at - course.changed_at).total_seconds())
+    stood_seconds = (now.scrape.at - course.changed_at).total_seconds()
+    if stood_seconds < now.settings.frozen_after_seconds * _CPU_TICKS or now.worked:
+        return None
+    if not all(_long(other, now) for other in now.memory.courses.values()):
+        return None
+    stood = seconds_text(stood_seconds)
     return Verdict(
         "frozen",
         f"Even the CPU time of its process has stood at {value:g} s for {stood}, and every answer"

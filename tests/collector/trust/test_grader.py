@@ -194,7 +194,7 @@ def test_a_steady_load_is_not_frozen():
 def test_a_kept_copy_of_a_page_is_frozen():
     """A cache in front of an idle engine: even the CPU time of the process stands."""
     target = Watched()
-    for _ in range(30):
+    for _ in range(60):
         target.see(busy(1, requests_running=0, requests_waiting=0))
     assert target.whole() == "frozen"
     assert "kept copy" in target.said[WHOLE_TARGET].evidence
