@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
@@ -31,14 +32,13 @@ from pathlib import Path
 
 import vllm_page
 
-from collector.http_source import HttpCollector
-from collector.scheduler import Scheduler
-from collector.settings import ScrapeSettings
-from collector.sink import StoreSink
+from collector.scheduler import SchedulerCounts
+from servescope.collecting import TargetCollecting
+from servescope.config import load
+from servescope.process import COLLECT_OBJECTS
 from store.clock import WallClock
 from store.database import Database
 from store.settings import StoreSettings
-from store.targets import register
 
 CORE_LIMIT = 0.25
 PEER_LIMIT = 1.5
@@ -94,52 +94,49 @@ def _answer(kind: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-async def scrape(port: int, targets: int, settings: ScrapeSettings, seconds: float) -> Cost:
+async def scrape(port: int, targets: int, interval: float, seconds: float) -> Cost:
+    """Scrape as the server does: trust and faults are looked at on the way to the store."""
     clock = WallClock()
+    addresses = [f"http://127.0.0.1:{port}/{n}/metrics" for n in range(targets)]
+    flags = {"server.targets": addresses, "collector.scrape_interval_seconds": interval}
     with (
         tempfile.TemporaryDirectory() as folder,
         Database.open(Path(folder, "bench.duckdb"), StoreSettings(), clock) as database,
     ):
-        writer = database.writer
-        http = HttpCollector(clock, settings)
-        addresses = [f"http://127.0.0.1:{port}/{n}/metrics" for n in range(targets)]
-        ids = [register(writer, url, clock.now()).result() for url in addresses]
-        sources = [http.source(*pair) for pair in zip(ids, addresses, strict=True)]
-        async with Scheduler(sources, StoreSink(writer), clock, settings) as scheduler:
-            await clock.sleep(settings.scrape_interval_seconds + 1)
-            before = sum(scheduler.counts().scrapes.values())
-            cpu, start, loop = time.process_time(), time.perf_counter(), time.thread_time()
-            await clock.sleep(seconds)
-            cost = Cost(
-                "servescope, DuckDB included",
-                sum(scheduler.counts().scrapes.values()) - before,
-                time.process_time() - cpu,
-                time.perf_counter() - start,
-            )
-            loop = time.thread_time() - loop
-        await http.aclose()
+        collecting = TargetCollecting(database, load(flags=flags, environment={}), clock)
+        await collecting.start()
+        # As in the server (`servescope.process`), which holds far more than this script.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(COLLECT_OBJECTS, 20, 20)
+        await clock.sleep(interval + 1)
+        before = sum(collecting.counts().scrapes.values())
+        cpu, start, loop = time.process_time(), time.perf_counter(), time.thread_time()
+        await clock.sleep(seconds)
+        cost = Cost(
+            "servescope, DuckDB included",
+            sum(collecting.counts().scrapes.values()) - before,
+            time.process_time() - cpu,
+            time.perf_counter() - start,
+        )
+        loop = time.thread_time() - loop
+        await collecting.aclose()
         print(cost.line())
         print(f"  of it in the event loop {loop / cost.scrapes * 1000:.2f} ms a scrape")
-        report(database, scheduler, Path(folder))
+        report(database, collecting.counts())
     return cost
 
 
-def report(database: Database, scheduler: Scheduler, folder: Path) -> None:
-    counts = scheduler.counts()
+def report(database: Database, counts: SchedulerCounts) -> None:
     done = counts.scrapes.get("ok", 0)
     reader = database.reader
     rows = reader.scalar("SELECT count(*) FROM sample")
     histograms = reader.scalar("SELECT count(*) FROM histogram_sample")
     p95 = reader.scalar("SELECT quantile_cont(duration_seconds, 0.95) FROM scrape")
-    database.writer.run(lambda con: None).result()
     print(f"  {counts.scrapes}, skipped {counts.skipped}, dropped {counts.dropped},", end=" ")
     print(f"scrape p95 {p95 * 1000:.1f} ms")
-    size = sum(file.stat().st_size for file in folder.iterdir())
     exposed = done * vllm_page.SAMPLES
-    print(
-        f"  {rows} samples and {histograms} histograms out of {exposed} exposed samples;", end=" "
-    )
-    print(f"{size / 1e6:.1f} MB on disk, write-ahead log included")
+    print(f"  {rows} samples and {histograms} histograms out of {exposed} exposed samples")
 
 
 def prometheus(binary: str, port: int, targets: int, interval: float, seconds: float) -> Cost:
@@ -201,11 +198,10 @@ def main() -> None:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
     server.start()
-    settings = ScrapeSettings(scrape_interval_seconds=told.interval)
     print(f"{told.targets} targets x {vllm_page.SAMPLES} samples every {told.interval:g} s")
     try:
         port = ours.recv()
-        cost = asyncio.run(scrape(port, told.targets, settings, told.seconds))
+        cost = asyncio.run(scrape(port, told.targets, told.interval, told.seconds))
         share = cost.cpu_seconds / cost.wall_seconds
         print(f"  {share:.1%} of a core, limit {CORE_LIMIT:.0%}")
         if binary:

@@ -27,7 +27,7 @@ class ScrapeSettings:
     most_body_bytes: int = 10_000_000
     most_page_samples: int = 200_000
     most_concurrent_scrapes: int = 64
-    store_every_seconds: float = 0.5
+    store_every_seconds: float = 1.0
     most_waiting_scrapes: int = 2_000
     close_timeout_seconds: float = 5.0
 
