@@ -14,6 +14,7 @@ from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import RedirectResponse, Response
 
+from servescope.agent_intake import AgentIntake
 from servescope.api import (
     agents,
     discovery,
@@ -71,6 +72,7 @@ def create_app(
     )
     app.state.runtime = runtime
     app.state.api_root = API_ROOT
+    app.state.agent_intake = AgentIntake(runtime)
     app.state.remote_write = RemoteWriteIntake(runtime.database, runtime.drops, runtime.clock)
     metrics = app.state.metrics = ServerMetrics(runtime)
     problems.install(app)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Body, Depends, Header, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from collector.agent.wire import BATCH_HEADER
 from servescope import agents
+from servescope.agent_intake import AgentIntake
 from servescope.api import negotiate
 from servescope.api.bodies import BodyRules, BodyUnsupported, media_type, read_body
 from servescope.api.parameters import FormatDep, RuntimeDep, answers, only_known
@@ -56,7 +56,6 @@ def get_agents(runtime: RuntimeDep, form: FormatDep) -> Response:
 async def post_batches(
     name: str,
     request: Request,
-    runtime: RuntimeDep,
     batch_ids: Annotated[
         str,
         Header(
@@ -73,15 +72,12 @@ async def post_batches(
     if media_type(request) != _TYPE:
         raise BodyUnsupported(f"a batch has the type {_TYPE}")
     body = await read_body(request, _RULES)
-    told = await run_in_threadpool(agents.read_batches, name, batch_ids, body, runtime.drops)
-    writer, now = runtime.database.writer, runtime.clock.now()
-    kept = await asyncio.wrap_future(agent_store.keep(writer, name, told.batches, told.frames, now))
-    urls = {number: url for batch in told.batches for number, url in batch.targets.items()}
-    await runtime.agent_grades.note(kept.target_ids, urls, told.scrapes)
+    intake: AgentIntake = request.app.state.agent_intake
+    kept = await intake.take(name, batch_ids, body)
     return negotiate.document(
         {
             "rows_added": kept.rows_added,
-            "batches": len(told.batches),
+            "batches": batch_ids.count(",") + 1,
             "known": len(kept.known),
         }
     )

@@ -237,3 +237,23 @@ def test_a_damaged_heartbeat_is_refused(client):
     answer = client.post("/api/v1/agents/gpu-3/heartbeat", json={"identity": "x"})
     assert answer.status_code == 400
     assert "spool" in answer.json()["detail"]
+
+
+def test_scrapes_of_an_agent_are_graded(client, runtime):
+    """What an agent reads is trusted no further than what the server reads by itself."""
+    dead = Scrape(0, NOW, 0.1, "unreachable", "connection refused")
+    post(client, Batch(("http://a/metrics",), (dead,)), batch_id="a-1")
+    (row,) = runtime.database.reader.frame(
+        "SELECT url, grade FROM signal_grade JOIN target USING (target_id) WHERE signal = ''"
+    ).rows()
+    assert row[0] == "agent://gpu-3/http://a/metrics"
+    assert row[1] in ("absent", "silent")
+
+
+def test_a_resend_is_graded_once(client, runtime):
+    """A known batch shows nothing new."""
+    batch = Batch(("http://a/metrics",), (scrape(0),))
+    post(client, batch)
+    graded = count(runtime, "SELECT count(*) FROM signal_grade")
+    post(client, batch)
+    assert count(runtime, "SELECT count(*) FROM signal_grade") == graded
