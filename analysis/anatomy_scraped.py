@@ -130,8 +130,11 @@ def ecdf(found: Sequence[tuple[str, Observed]], by: str) -> pl.DataFrame:
             continue
         shares = [below / histogram.count for below in histogram.cumulative]
         following = [*shares[1:], 1.0]
-        for edge, low, high in zip(histogram.edges, shares, following, strict=True):
-            rows.append((name, edge, low, high, histogram.count))
+        before = [0.0, *shares]
+        for place, edge in enumerate(histogram.edges):
+            # Edges below the first observation and above the last say nothing.
+            if following[place] > 0.0 and before[place] < 1.0:
+                rows.append((name, edge, shares[place], following[place], histogram.count))
     return pl.DataFrame(rows, schema=ECDF_SCHEMA, orient="row")
 
 

@@ -9,7 +9,16 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import Chart, chart_card, empty_state, grid, tile, tiles, verdict
+from dashboard.cards import (
+    Chart,
+    Unshown,
+    chart_card,
+    empty_state,
+    grid,
+    tile,
+    tiles,
+    verdict,
+)
 from dashboard.figures import latency as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
@@ -47,6 +56,20 @@ TILES = (
     ("TPOT p50", "tpot_p50_seconds"),
     ("TPOT p95", "tpot_p95_seconds"),
     ("Queue p95", "queue_p95_seconds"),
+)
+
+
+NEEDS_ROWS = {
+    "What makes the slowest slow?": "a histogram has no ranks",
+    "Does a longer prompt wait longer? Does company slow decoding?": (
+        "two histograms do not say which values met"
+    ),
+    "Which requests were slow?": "a histogram holds no single request",
+}
+NEEDS_E2E = (
+    "Where does the time go, on average?",
+    "What makes the slowest slow?",
+    "Does company slow decoding?",
 )
 
 
@@ -99,9 +122,22 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         verdict(view.sentences),
         tiles(*made),
         choices(view, scene),
-        grid(*(chart_card(view, chart, scene, options(scene.address)) for chart in charts)),
+        grid(
+            *(chart_card(view, chart, scene, options(scene.address)) for chart in charts),
+            *_missing(view, shown["basis"]),
+        ),
     ]
     return [part for part in parts if part is not None]
+
+
+def _missing(view: View, basis: str) -> list[Unshown]:
+    """What the rest of the page cannot show of this data, and why."""
+    if basis == "buckets":
+        return [Unshown(title, f"Needs request rows: {why}.") for title, why in NEEDS_ROWS.items()]
+    whole = view.measures.get("e2e_p50_seconds")
+    if whole is None or whole.value is None:
+        return [Unshown(title, "Needs whole durations (e2e_seconds).") for title in NEEDS_E2E]
+    return []
 
 
 def choices(view: View, scene: Scene) -> html.Div:

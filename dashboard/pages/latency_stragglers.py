@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
 from dash import html
 
 from analysis.measure import View
@@ -57,10 +58,19 @@ def _card(view: View, scene: Scene) -> Slot | Unshown:
         if name not in (*always, "basis", "stands_out") and frame[name].null_count() < frame.height
     ]
     known = [name for name in always if frame[name].null_count() < frame.height]
-    shown = table(frame, scene, columns=[*known, *rest], cells=cells, heads=_HEADS, caption=title)
+    shown = table(
+        frame, scene, columns=[*known, *rest], cells=cells, heads=_heads(frame), caption=title
+    )
     words = [html.P(f"{text}.", className="ss-dim ss-foot") for text in view.sentences]
     tools = frame_tools(view, "instances", title, _ABOUT, scene)
     return card(title, [*words, shown], tools=tools, key="stragglers")
+
+
+def _heads(frame: pl.DataFrame) -> Mapping[str, str]:
+    """Histograms have exact means; their medians would be intervals."""
+    if frame["basis"][0] != "mean of histograms":
+        return _HEADS
+    return {**_HEADS, "tpot_p50_seconds": "TPOT mean", "ttft_p50_seconds": "TTFT mean"}
 
 
 def _score(row: Mapping[str, Any]) -> Any:

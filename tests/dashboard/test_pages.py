@@ -272,3 +272,36 @@ def test_bucket_edges_become_one_column(fake):
     assert "200 \u2013 400 ms" in text
     assert "\u2264 300 ms" in text
     assert text.count("TTFT p95") == 1
+
+
+def test_what_histograms_cannot_say_is_listed(fake, fakes, monkeypatch):
+    """Over engines that send no request rows the latency page says what it lacks."""
+    made = fakes.MAKERS["latency"]
+
+    def from_buckets(scope, rng, names):
+        told = made(scope, rng, names)
+        shown = told["frames"]["shown"].with_columns(basis=pl.lit("buckets"))
+        return {**told, "frames": {**told["frames"], "shown": shown}}
+
+    monkeypatch.setitem(fakes.MAKERS, "latency", from_buckets)
+    text = drawn(fake, "/ui/latency")
+    assert "a histogram has no ranks" in text
+    assert "two histograms do not say which values met" in text
+
+
+def test_a_request_is_opened_and_closed_by_the_address(fake):
+    """The waterfall belongs to the address; leaving the page forgets it."""
+    text = drawn(fake, "/ui/latency", "?request=1:1790000000000000:7&sort=-ttft_seconds")
+    assert "Where did the time of this request go?" in text
+    assert '"href": "/ui/latency?sort=-ttft_seconds"' in text  # Close
+    scene = scene_at(fake, "/ui/latency", "?request=1:2:3&quantity=ttft&model=m")
+    assert scene.link("slo") == "/ui/slo?model=m"
+
+
+def test_columns_sort_both_ways_and_begin_at_the_first_page(fake):
+    """A second click on a head turns the order round."""
+    text = drawn(fake, "/ui/latency", "?sort=-e2e_seconds&page=2")
+    assert "/ui/latency?sort=e2e_seconds" in text
+    assert "/ui/latency?sort=-ttft_seconds" in text
+    assert '"Page 2 of 3"' in text
+    assert "status=failed" in text
