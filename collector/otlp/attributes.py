@@ -147,6 +147,9 @@ INSTANCE_RESOURCES = ("service.instance.id", "k8s.pod.name", "host.name")
 UNNAMED_SERVICE = "unknown_service"
 """What the SDKs call a service that nobody named; it names no model."""
 
+HALF_REQUESTS = ("prefill Req ",)
+"""Names of spans of half a request: SGLang with prefill and decode apart tells of it twice, and the
+decode half has the whole time. Source: `trace_req_start`, which puts the role before the name."""
 GENAI_PREFIXES = ("gen_ai.usage.", "gen_ai.operation.name", "llm.", "openinference.", "gen_ai.")
 # Set on spans of agents, tools and workflows as well; reading them there would count tokens twice.
 AGENT_MARKS = ("gen_ai.operation.name", "openinference.span.kind", "traceloop.span.kind")

@@ -12,7 +12,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from collector.otlp.attributes import AGENT_MARKS, ATTRIBUTES, GENAI_PREFIXES, MARKS, Field, Role
+from collector.otlp.attributes import (
+    AGENT_MARKS,
+    ATTRIBUTES,
+    GENAI_PREFIXES,
+    HALF_REQUESTS,
+    MARKS,
+    Field,
+    Role,
+)
 from collector.otlp.model import ERROR_STATUS, SERVER_KIND, Attributes, Span, SpanGroup, Value
 from collector.otlp.resources import Sender, first_label, label, sender_of
 from collector.otlp.settings import OtlpSettings
@@ -24,6 +32,7 @@ FROM_THE_FUTURE = "span that starts more than 10 minutes ahead of this server's 
 NOT_AN_INFERENCE = "GenAI span that is no inference, such as of an agent, a tool or embeddings"
 OTHER_SPAN = "span of something else than an LLM request"
 CALLER_DROPPED = "span of a caller, and otlp.caller_spans is drop"
+HALF_REQUEST = "span of the prefill half of a request; the decode half tells of all of it"
 BAD_VALUE = "attribute that is no number in its range; the rest of the span is kept"
 REFUSED_REASONS = (NO_IDS, NO_TIME, FROM_THE_FUTURE)
 """These spans are invalid: the sender is told. The others are none of ours, and it is not."""
@@ -156,6 +165,8 @@ class SpanReader:
                 reason = _why_none(span.attributes)
             elif self._drop_callers and role == "caller":
                 reason = CALLER_DROPPED
+            elif span.name.startswith(HALF_REQUESTS):
+                reason = HALF_REQUEST
             else:
                 reading.requests.append(self._request(reading, span, role, sender, shared))
                 return

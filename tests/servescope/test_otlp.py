@@ -23,10 +23,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from starlette.testclient import TestClient
 
 from servescope.config import load
+from servescope.process import bind
 from servescope.runtime import Runtime, SloBook
 from servescope.server import create_app
 from store.database import Database
-from store.errors import StoreError, WriterOverloaded
+from store.errors import ConfigError, StoreError, WriterOverloaded
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 JSON = {"Content-Type": "application/json"}
@@ -403,3 +404,11 @@ def test_more_exports_than_there_is_room_for_are_told_to_come_again(tmp_path, cl
             first.join()
     assert (second.status_code, second.headers["retry-after"]) == (429, "1")
     assert answers[0].status_code == 200
+
+
+@pytest.mark.parametrize("listen", ["nonsense", "0.0.0.0:4318"])
+def test_a_second_address_that_cannot_be_names_its_setting(listen):
+    """The mistake is in otlp.listen, not in server.listen."""
+    with pytest.raises(ConfigError) as refused:
+        bind(listen, "otlp.listen")
+    assert refused.value.where == "otlp.listen"

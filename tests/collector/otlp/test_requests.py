@@ -1,9 +1,11 @@
 """Spans of engines, gateways and instrumentations, read by the attribute maps."""
 
+from pathlib import Path
+
 import pytest
 
 from collector.otlp import requests
-from collector.otlp.attributes import ATTRIBUTES
+from collector.otlp.attributes import ATTRIBUTES, SESSION_ATTRIBUTES, TENANT_ATTRIBUTES
 from collector.otlp.duplicates import Duplicates
 from collector.otlp.frames import request_frame, start_frame
 from collector.otlp.model import Span, SpanGroup
@@ -247,6 +249,25 @@ def test_phases_are_only_those_of_the_engine():
     """A span of somebody else's that is called alike is none."""
     reading = read(span({}, name="Load model"), scope="my.app")
     assert (reading.starts, reading.left_out[requests.OTHER_SPAN]) == ([], 1)
+
+
+def test_a_request_done_in_two_halves_is_one():
+    """SGLang with prefill and decode apart sends a span of each; the decode half is the request."""
+    engine = {"gen_ai.latency.e2e": 1.0}
+    reading = read(span(engine, name="prefill Req ab"), span(engine, name="decode Req ab"))
+    assert len(reading.requests) == 1
+    assert dict(reading.left_out) == {requests.HALF_REQUEST: 1}
+
+
+def test_the_map_stands_in_the_documentation():
+    """Which name wins can be looked up without reading code."""
+    page = (Path(__file__).parents[3] / "docs" / "ingest.md").read_text("utf-8")
+    rows = [
+        f"| {row.field} | `{row.name}` | {row.convention} | {row.versions} |" for row in ATTRIBUTES
+    ]
+    assert "\n".join(rows) in page
+    for name in (*TENANT_ATTRIBUTES, *SESSION_ATTRIBUTES):
+        assert f"`{name}`" in page
 
 
 def test_every_row_of_the_map_is_asked_for_once():
