@@ -54,7 +54,8 @@ class Trusted:
         is_usable: whether a decision may rest on its value.
         is_zero_demand: whether the target answers and has nothing to do: zero, not unknown.
         since: since when, naive UTC; None when it was never graded.
-        rates_from: no rate of this signal may reach back before it; None when any may.
+        rates_from: the last reset, naive UTC: no rate of this signal may reach back before it; None
+            when there was none.
         evidence: one sentence.
         advice: one sentence, or "".
     """
@@ -139,7 +140,7 @@ def _trusted(
     target: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]], signal: str, at: datetime
 ) -> Trusted:
     whole, own = _whole(target, held, at), held.get(signal)
-    is_reset = whole["grade"] == "reset"
+    resets = [row["reset_at"] for row in (held.get(WHOLE_TARGET), own) if row is not None]
     if whole["grade"] in BLOCKING:
         row = whole
     elif own is None:
@@ -157,7 +158,7 @@ def _trusted(
         grade in USABLE,
         whole["grade"] == "idle" and grade == "idle",
         row["since"],
-        whole["since"] if is_reset else (row["since"] if grade == "reset" else None),
+        max((at for at in resets if at is not None), default=None),
         row["evidence"],
         row["advice"] or "",
     )
@@ -179,17 +180,31 @@ def _whole(
 
 
 def _row(grade: str, since: datetime | None, evidence: str, advice: str = "") -> Mapping[str, Any]:
-    return {"grade": grade, "since": since, "evidence": evidence, "advice": advice}
+    said = {"evidence": evidence, "advice": advice}
+    return {"grade": grade, "since": since, "reset_at": None, **said}
+
+
+def called(url: str) -> str:
+    """What people call a target: its host and port, and the agent that reads it.
+
+    >>> called("agent://gpu-3/http://localhost:8000/metrics")
+    'localhost:8000 (agent gpu-3)'
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "agent":
+        agent, _, inner = rest.partition("/")
+        return f"{instance_name(inner)} (agent {agent})"
+    return instance_name(url) if scheme in ("http", "https") else url
 
 
 TARGETS_SCHEMA: Mapping[str, Any] = {
-    **dict.fromkeys(("url", "instance", "engine", "grade"), pl.String),
+    **dict.fromkeys(("url", "instance", "target", "engine", "grade"), pl.String),
     "since": pl.Datetime("us"),
     **dict.fromkeys(("evidence", "advice"), pl.String),
     **dict.fromkeys(("signals", "usable_signals"), pl.Int64),
 }
 SIGNALS_SCHEMA: Mapping[str, Any] = {
-    **dict.fromkeys(("url", "instance", "signal", "meaning", "grade"), pl.String),
+    **dict.fromkeys(("url", "instance", "target", "signal", "meaning", "grade"), pl.String),
     "is_usable": pl.Boolean,
     "since": pl.Datetime("us"),
     **dict.fromkeys(("evidence", "advice"), pl.String),
@@ -236,7 +251,7 @@ def _target_row(
     target: Mapping[str, Any], whole: Mapping[str, Any], own: Sequence[Sequence[Any]]
 ) -> Sequence[Any]:
     return (
-        *(target["url"], instance_name(target["url"]), target["engine"]),
+        *(target["url"], instance_name(target["url"]), called(target["url"]), target["engine"]),
         *(whole[name] for name in ("grade", "since", "evidence", "advice")),
         *(len(own), sum(row[_IS_USABLE] for row in own)),
     )
@@ -250,7 +265,7 @@ def _signal_rows(
 ) -> list[Sequence[Any]]:
     """Each signal with its own grade; whether it is usable takes the target into account."""
     url, blocked = target["url"], whole["grade"] in BLOCKING
-    name = instance_name(url)
+    names = (url, instance_name(url), called(url))
     rows: list[Sequence[Any]] = []
     for signal, own in held.items():
         grade, since = own["grade"], own["since"]
@@ -260,7 +275,7 @@ def _signal_rows(
         meaning = known.meaning if known else "The clock of the target."
         is_usable = not blocked and grade in USABLE
         said = (since, own["evidence"], own["advice"])
-        rows.append((url, name, signal, meaning, grade, is_usable, *said))
+        rows.append((*names, signal, meaning, grade, is_usable, *said))
     return rows
 
 
@@ -280,13 +295,13 @@ def _of(history: pl.DataFrame, targets: Sequence[Sequence[Any]]) -> pl.DataFrame
 def _sentences(targets: pl.DataFrame, signals: pl.DataFrame) -> list[str]:
     """What an operator has to know, the worst first."""
     found = [
-        f"{row['instance']} is {_word(row['grade'])}: {row['evidence']} {row['advice'] or ''}"
+        f"{row['target']} is {_word(row['grade'])}: {row['evidence']} {row['advice'] or ''}"
         for row in targets.iter_rows(named=True)
         if row["grade"] not in ("fresh", "idle")
     ]
     troubled = signals.filter(~pl.col("grade").is_in(["fresh", "idle"]))
     found += [
-        f"{row['instance']} {row['signal']} is {_word(row['grade'])}: {row['evidence']}"
+        f"{row['target']} {row['signal']} is {_word(row['grade'])}: {row['evidence']}"
         f" {row['advice'] or ''}"
         for row in troubled.iter_rows(named=True)
     ]

@@ -70,7 +70,7 @@ def _words(column: str, look: str = "") -> Cell:
 
 def _cells(scene: Scene) -> dict[str, Cell]:
     return {
-        "instance": lambda row: html.A(row["instance"], href=scene.here(instance=row["instance"])),
+        "target": lambda row: html.A(row["target"], href=scene.here(instance=row["instance"])),
         "grade": grade_cell,
         "since": lambda row: _since(row["since"], scene),
         "at": lambda row: when(row["at"], scene.zone),
@@ -97,7 +97,7 @@ def _targets(view: View, scene: Scene) -> Slot:
         **_cells(scene),
         "usable_signals": lambda row: f"{row['usable_signals']} of {row['signals']}",
     }
-    columns = ("instance", "engine", "grade", "since", "usable_signals", "evidence", "advice")
+    columns = ("target", "engine", "grade", "since", "usable_signals", "evidence", "advice")
     return _card(view, scene, "targets", title, words, columns, cells, _NO_TARGET)
 
 
@@ -107,7 +107,7 @@ def _signals(view: View, scene: Scene) -> Slot:
         "Every signal that a target has ever shown, the worst first. A decision may rest on fresh"
         " and idle ones, and on gauges after a restart; never on the others."
     )
-    columns = ("instance", "signal", "grade", "since", "evidence", "advice")
+    columns = ("target", "signal", "grade", "since", "evidence", "advice")
     return _card(view, scene, "signals", title, words, columns, _cells(scene), _NO_TARGET)
 
 

@@ -10,8 +10,8 @@ from servescope.cli import access
 from servescope.cli.data import configured
 from servescope.cli.output import Output
 
-_SIGNAL = ("instance", "signal", "grade", "since", "evidence", "advice")
-_TARGET = ("instance", "engine", "grade", "usable_signals", "signals", "since", "evidence")
+_SIGNAL = ("target", "signal", "grade", "since", "evidence", "advice")
+_TARGET = ("target", "engine", "grade", "usable_signals", "signals", "since", "evidence")
 
 
 def run_trust(

@@ -15,7 +15,8 @@ CURRENT = """
 SELECT g.target_id, t.url, t.engine, t.model, g.signal,
        max_by(g.grade, g.graded_at) AS grade, max(g.graded_at) AS since,
        max_by(g.evidence, g.graded_at) AS evidence,
-       arg_max_null(g.advice, g.graded_at) AS advice
+       arg_max_null(g.advice, g.graded_at) AS advice,
+       max(g.graded_at) FILTER (WHERE g.grade = 'reset') AS reset_at
 FROM signal_grade AS g JOIN target AS t USING (target_id)
 WHERE g.graded_at <= $at AND (t.removed_at IS NULL OR t.removed_at > $at)
   AND (len($signals) = 0 OR list_contains($signals, g.signal))
@@ -50,7 +51,8 @@ def current(reader: Reader, at: datetime, signals: Sequence[str] = ()) -> pl.Dat
 
     Returns:
         target_id, url, engine, model, signal ("" is the target as a whole), grade, since (naive
-        UTC), evidence, advice; by URL and signal. Targets that were removed are left out.
+        UTC), evidence, advice, reset_at (its last reset); by URL and signal. Targets that were
+        removed are left out.
     """
     return reader.frame(CURRENT, at=at.replace(tzinfo=None), signals=list(signals))
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from analysis.trust import trust, usable
+from analysis.trust import called, trust, usable
 from store.clock import VirtualClock
 from store.database import Database
 from store.queries.scope import Scope
@@ -90,6 +90,9 @@ def test_no_rate_across_a_restart(database):
     """Gauges are good at once, counters count from zero since."""
     grade(database, ("", "reset", -20), (RUNNING, "fresh", -600))
     assert ask(database).rates_from == seconds(-20)
+    grade(database, ("", "fresh", -1))
+    assert ask(database).grade == "fresh"
+    assert ask(database).rates_from == seconds(-20)
     assert ask(database, at=-30).grade == "absent"
 
 
@@ -115,6 +118,13 @@ def view(database, **scope):
     return trust(
         database.reader, Scope((1,), NOW - timedelta(hours=1), NOW, **scope), now=NOW
     )  # fmt: skip
+
+
+def test_targets_of_agents_keep_their_names():
+    """Two nodes' localhost are two targets, each with its agent."""
+    assert called("agent://gpu-3/http://localhost:8000/metrics") == "localhost:8000 (agent gpu-3)"
+    assert called("http://gpu-1:8000/metrics") == "gpu-1:8000"
+    assert called("host://gpu-3") == "host://gpu-3"
 
 
 def test_the_worst_comes_first_with_advice(database):

@@ -694,6 +694,7 @@ def trust(scope, rng, names) -> dict:
             {
                 "url": urls,
                 "instance": ["gpu-5:8000", "gpu-1:8000"],
+                "target": ["gpu-5:8000", "gpu-1:8000"],
                 "engine": ["vllm", "vllm"],
                 "grade": ["silent", "fresh"],
                 "since": [naive - timedelta(seconds=312)] * 2,
@@ -707,6 +708,7 @@ def trust(scope, rng, names) -> dict:
             {
                 "url": [urls[1]] * 2,
                 "instance": ["gpu-1:8000"] * 2,
+                "target": ["gpu-1:8000"] * 2,
                 "signal": signals,
                 "meaning": ["Share of the KV cache in use.", "Requests in the running batch."],
                 "grade": ["frozen", "fresh"],
