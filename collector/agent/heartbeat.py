@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def mark_of(folder: Path) -> str:
         told = ""
     if not told:
         told = secrets.token_hex(8)
-        path.write_text(told, "ascii")
+        with suppress(OSError):  # a full disk must not keep an agent from starting
+            path.write_text(told, "ascii")
     return told
 
 
