@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -16,8 +17,8 @@ from analysis.measure import Empty, Measure, View
 from analysis.slo_model import Slo
 from store.errors import InputError
 from store.queries import anatomy as queries
-from store.queries import rollup
-from store.queries.scope import Scope
+from store.queries import rollup, telemetry
+from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
 from store.units import seconds_text
 
@@ -258,7 +259,20 @@ def objectives(slos: Sequence[Slo], scope: Scope, quantity: str) -> pl.DataFrame
 def _why_empty(reader: Reader, scope: Scope, quantity: str) -> Empty:
     needed = queries.QUANTITIES[quantity]
     found = why_empty(reader, scope, needed)
-    return found or Empty("metric_absent", f"No successful request here carries {needed}.")
+    if found is None:
+        return Empty("metric_absent", f"No successful request here carries {needed}.")
+    if found.kind != "metric_absent" or LIVE_SOURCE_ID not in scope.source_ids:
+        return found
+    targets = telemetry.targets(reader, scope.end)
+    engines = sorted({name for name in targets["engine"].to_list() if name})
+    if not engines:
+        return found
+    verb = "exports" if len(engines) == 1 else "export"
+    text = (
+        f"{' and '.join(engines)} {verb} no histogram of latencies, and no request row carries "
+        "them. Send spans (OTLP) or request rows to see where the time goes."
+    )
+    return replace(found, text=text)
 
 
 def _sentences(measures: dict[str, Measure], basis: str) -> tuple[str, ...]:

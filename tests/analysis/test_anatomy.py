@@ -261,6 +261,13 @@ class TestScraped:
         assert stack["unattributed_seconds"].to_list() == pytest.approx([0.2] * stack.height)
         assert ask("latency_tail").empty.kind == "metric_absent"
 
+    def test_an_engine_without_histograms_is_named(self, ask, add_target):
+        """llama.cpp counts tokens and requests, and no latency of any request."""
+        add_target("http://gpu-1:8080", engine="llama.cpp", requests_running=1)
+        empty = ask("latency").empty
+        assert empty.kind == "metric_absent"
+        assert empty.text.startswith("llama.cpp exports no histogram of latencies")
+
     def test_the_truth_lies_inside_the_stated_interval(self, ask, add_target):
         """Drawn values whose buckets were scraped: their own p95 is inside."""
         rng = random.Random(3)  # noqa: S311

@@ -224,3 +224,91 @@ def test_every_series_colour_is_seen_in_both_themes(colour, card):
     """Graphics need 3:1 against what is behind them (WCAG 1.4.11)."""
     high, low = sorted((_luminance(colour), _luminance(card)), reverse=True)
     assert (high + 0.05) / (low + 0.05) >= 3
+
+
+class TestLatency:
+    """Figures of the latency and cold start pages."""
+
+    AT = (datetime(2026, 1, 31, 12, 0), datetime(2026, 1, 31, 12, 10))
+
+    def quantiles(self, **values):
+        from analysis.anatomy_scraped import QUANTILES_SCHEMA
+
+        rows = [{"at": at, "requests": 9.0, **values} for at in self.AT]
+        return pl.DataFrame(rows, schema=QUANTILES_SCHEMA)
+
+    def heat(self, cells, quantiles, objectives=()):
+        from analysis.anatomy_scraped import HEATMAP_SCHEMA
+        from dashboard.figures import latency
+
+        frame = pl.DataFrame(cells, schema=HEATMAP_SCHEMA, orient="row")
+        named = pl.DataFrame(
+            list(objectives), schema={"name": pl.String, "threshold_seconds": pl.Float64},
+            orient="row",
+        )  # fmt: skip
+        return latency.heatmap(frame, quantiles, named, "E2E (s)", Look())
+
+    def test_a_bin_without_requests_is_a_column_of_its_own(self):
+        """An hour of silence is not drawn as if the last bin had lasted."""
+        far = datetime(2026, 1, 31, 13, 0)
+        cells = [(at, 1.0, 2.0, 5.0) for at in (*self.AT, far)]
+        picture = self.heat(cells, self.quantiles(p50_seconds=1.5))
+        assert len(picture.figure["data"][0]["x"]) == 7
+        assert picture.figure["data"][0]["z"][0][3] is None
+
+    def test_a_quantile_from_buckets_is_two_lines_never_one(self):
+        """Both edges are drawn; the summary gives the interval."""
+        ends = {
+            f"{name}_seconds_{side}": value
+            for name in ("p50", "p95", "p99")
+            for side, value in (("low", 1.0), ("high", 2.0))
+        }
+        picture = self.heat([(at, 1.0, 2.0, 5.0) for at in self.AT], self.quantiles(**ends))
+        lines = [trace for trace in picture.figure["data"] if trace["type"] == "scatter"]
+        assert len(lines) == 6
+        assert "1 \N{EN DASH} 2 s" in picture.summary
+
+    def test_the_objective_stands_on_its_line(self):
+        """A logarithmic axis wants the logarithm for labels."""
+        cells = [(at, 0.25, 0.5, 5.0) for at in self.AT]
+        picture = self.heat(cells, self.quantiles(p50_seconds=0.3), [("fast", 0.1)])
+        assert picture.figure["layout"]["annotations"][0]["y"] == pytest.approx(-1.0)
+        assert picture.figure["layout"]["shapes"][0]["y0"] == 0.1
+
+    def test_unattributed_time_is_stacked_even_when_negative(self):
+        """It is shown as it is; phases nobody knows have no bar."""
+        from dashboard.figures import latency
+
+        frame = pl.DataFrame(
+            {
+                "at": list(self.AT),
+                "queue_seconds": [1.0, 1.0],
+                "prefill_seconds": [None, None],
+                "first_token_seconds": [None, None],
+                "decode_seconds": [2.0, 2.0],
+                "unattributed_seconds": [-0.5, 0.5],
+                "e2e_seconds": [2.5, 3.5],
+                "requests": [1, 1],
+            },
+            schema_overrides={"prefill_seconds": pl.Float64, "first_token_seconds": pl.Float64},
+        )
+        picture = latency.stack(frame, Look())
+        names = [trace["name"] for trace in picture.figure["data"]]
+        assert names == ["queue", "decode", "unattributed"]
+        assert picture.figure["layout"]["barmode"] == "relative"
+
+    def test_each_phase_of_a_start_is_told_with_its_witness(self):
+        """The hover says who said so; the newest start is at the top."""
+        from analysis.cold_start_frames import SEGMENTS_SCHEMA
+        from dashboard.figures import cold_starts
+
+        rows = [
+            ("b", "b:1", self.AT[1], "weights", 0.0, 5.0, "log"),
+            ("b", "b:1", self.AT[1], "unattributed", 5.0, 1.0, None),
+            ("a", "a:1", self.AT[0], "weights", 0.0, 9.0, "span"),
+        ]
+        frame = pl.DataFrame(rows, schema=SEGMENTS_SCHEMA, orient="row")
+        picture = cold_starts.stack(frame, Look())
+        weights = picture.figure["data"][0]
+        assert weights["customdata"] == ["5 s, by log", "9 s, by span"]
+        assert picture.figure["layout"]["yaxis"]["categoryarray"][0].startswith("b:1")
