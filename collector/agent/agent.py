@@ -196,11 +196,11 @@ class Agent:
                     await self._heart.beat()
 
     async def _close(self) -> None:
-        self._ledger.collect()
         for poster in self._posters:
             await poster.aclose()
         await self._sources.aclose()
         self.spool.close()
+        self._ledger.collect()
 
     async def _keep_synced(self) -> None:
         while True:

@@ -214,7 +214,10 @@ class Spool:
                 os.close(descriptor)
 
     def close(self) -> None:
-        """Sync and let go; safe twice and without open."""
+        """Sync and let go; what is only in memory is lost, and counted. Safe twice."""
+        for lost in self._memory:
+            self._drops.add(DOOR, NO_ROOM, max(lost.rows, 1), lost.batch_id)
+        self._memory.clear()
         with suppress(OSError):
             self.sync()
         self._stop_reading()

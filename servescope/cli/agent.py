@@ -71,9 +71,11 @@ def _once(config: AgentConfig, out: Output) -> None:
     done = asyncio.run(agent.once())
     state = agent.delivery.state
     if not done:
+        lost = sum(agent.drops.totals().values())
+        kept = f"{lost} rows are lost" if lost else f"it stays in {agent.spool.folder}"
         raise CommandError(
             state.problem or "the server refuses the batch", ExitCode.UNREACHABLE,
-            where=config.agent.server, hint=f"it stays in {agent.spool.folder}", code="unreachable",
+            where=config.agent.server, hint=kept, code="unreachable",
         )  # fmt: skip
     out.line(f"{state.delivered_rows} rows delivered to {config.agent.server}")
     out.document("agent", {"rows": state.delivered_rows, "server": config.agent.server})

@@ -236,9 +236,10 @@ def test_memory_is_bounded_when_the_disk_stays_full(bench, monkeypatch):
     fail_writes(monkeypatch, 0)
     for number in range(30):
         spool.append(1, 2, b"%02d" % number * 50_000)
-    kept = drain(spool)
-    assert [body[:2] for body in kept] == [b"%02d" % n for n in range(20, 30)]
     assert bench.dropped() == {spools.NO_ROOM: 40}
+    spool.done(spool.peek()[0])
+    spool.close()
+    assert bench.dropped() == {spools.NO_ROOM: 58}
 
 
 def test_little_free_disk_shrinks_the_spool(make, tmp_path):
