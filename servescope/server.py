@@ -18,6 +18,7 @@ from servescope.agent_intake import AgentIntake
 from servescope.api import (
     agents,
     discovery,
+    ingest,
     operations,
     otlp,
     problems,
@@ -39,7 +40,11 @@ API_ROOT = "/api/v1"
 UI_ROOT = "/ui"
 UPLOAD_PATHS = (f"{API_ROOT}/imports",)
 # Doors that bound their bodies themselves, by `servescope.api.bodies`; each adds its paths.
-BOUNDED_PATHS: tuple[str, ...] = (*otlp.PATHS, f"{API_ROOT}{remote_write.PATH}")
+BOUNDED_PATHS: tuple[str, ...] = (
+    *otlp.PATHS,
+    f"{API_ROOT}{remote_write.PATH}",
+    f"{API_ROOT}{ingest.PATH}",
+)
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -109,6 +114,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
     # Routes are tried in this order: what is called hundreds of times a second comes first.
     for router in (
         remote_write.router(app.state.remote_write),
+        ingest.router(),
         views.router,
         rows.router,
         operations.router,

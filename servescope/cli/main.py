@@ -140,7 +140,7 @@ def import_(
         str,
         typer.Option(
             "--format",
-            help="auto, azure, burstgpt, mooncake, vtc, servegen, servescope (our own Parquet),"
+            help="auto, azure, burstgpt, mooncake, vtc, servegen, vllm-bench, aiperf, guidellm,"
             " mapped.",
         ),
     ] = "auto",
