@@ -23,9 +23,12 @@ from collector.starts.observation import StartObservation, frame
 from collector.starts.pods import SIGNALS, PodTimes, observe_pod
 from collector.starts.scrapes import Watched, observe_scrapes
 from servescope.runtime import Runtime
+from store.append import EVENT_FRAME
 from store.errors import InputError, ServescopeError
 from store.queries import start_evidence
+from store.queries.scope import LIVE_SOURCE_ID
 from store.reader import Reader
+from store.units import seconds_text
 
 log = logging.getLogger("servescope.starts")
 
@@ -41,10 +44,55 @@ def keep_starts(runtime: Runtime) -> Mapping[str, Any] | None:
     """Store what is newly known about starts; the number of rows, or None when there is none."""
     reader = runtime.database.reader
     now = runtime.clock.now().replace(tzinfo=None)
-    found = [*observed_processes(reader, now), *observed_pods(reader, now)]
-    found += _asked(runtime, _names(reader))
+    processes = observed_processes(reader, now)
+    found = [*processes, *observed_pods(reader, now), *_asked(runtime, _names(reader))]
     added = add_observations(runtime, found)
-    return {"rows": added} if added else None
+    events = pl.concat([start_events(processes), fault_events(reader, now - LONGEST_START)])
+    told = runtime.database.writer.append("event", events).result() if events.height else 0
+    return {"rows": added, "events": told} if added or told else None
+
+
+def start_events(found: Sequence[StartObservation]) -> pl.DataFrame:
+    """Rows of `event` for processes that were seen to start."""
+    rows = [
+        {
+            "event_id": f"start:{item.instance}:{item.started_at.isoformat()}",
+            "source_id": LIVE_SOURCE_ID,
+            "started_at": item.started_at.replace(tzinfo=None),
+            "ended_at": item.ended_at.replace(tzinfo=None),
+            "kind": "start",
+            "subject": item.instance,
+            "text": f"{item.instance} started; first answer after "
+            f"{seconds_text((item.ended_at - item.started_at).total_seconds())}",
+            "details": None,
+        }
+        for item in found
+        if item.phase == "container"
+    ]
+    return pl.DataFrame(rows, schema=dict(EVENT_FRAME))
+
+
+def fault_events(reader: Reader, since: datetime) -> pl.DataFrame:
+    """Rows of `event` for faults of cards: XID, ECC, row remaps, throttling.
+
+    Args:
+        reader: the store.
+        since: naive UTC.
+    """
+    rows = [
+        {
+            "event_id": f"gpu_fault:{row['node']}:{row['gpu']}:{row['kind']}:{row['started_at']}",
+            "source_id": LIVE_SOURCE_ID,
+            "started_at": row["started_at"],
+            "ended_at": row["ended_at"],
+            "kind": row["kind"],
+            "subject": row["node"],
+            "text": f"{row['kind'].replace('_', ' ')} of card {row['gpu'] or '?'} on {row['node']}",
+            "details": row["details"],
+        }
+        for row in start_evidence.faults(reader, since).iter_rows(named=True)
+    ]
+    return pl.DataFrame(rows, schema=dict(EVENT_FRAME))
 
 
 def add_observations(runtime: Runtime, found: Sequence[StartObservation]) -> int:

@@ -53,6 +53,10 @@ SELECT DISTINCT s.labels->>'namespace' AS namespace, s.labels->>'pod' AS pod,
   s.labels->>'node' AS node
 FROM series AS s WHERE s.signal = 'pod_placed'
 """
+_FAULTS = """
+SELECT node, gpu, started_at, ended_at, kind, details::VARCHAR AS details
+FROM gpu_fault WHERE started_at >= $since ORDER BY started_at
+"""
 _TARGETS = """
 SELECT url, model, labels->>'namespace' AS namespace, labels->>'pod' AS pod FROM target
 """
@@ -86,6 +90,11 @@ def pod_moments(reader: Reader, signals: list[str], since: datetime) -> pl.DataF
 def pod_places(reader: Reader) -> pl.DataFrame:
     """Where pods were placed: namespace, pod, node."""
     return reader.frame(_PLACES)
+
+
+def faults(reader: Reader, since: datetime) -> pl.DataFrame:
+    """Faults of cards: node, gpu, started_at, ended_at (naive UTC), kind, details (JSON text)."""
+    return reader.frame(_FAULTS, since=since)
 
 
 def target_pods(reader: Reader) -> pl.DataFrame:

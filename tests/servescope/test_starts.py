@@ -72,7 +72,7 @@ def kept(runtime):
 def test_a_start_is_noticed_in_the_scrapes_once(runtime, scraped):
     """Process start to first answer, ready, first token; looking again changes nothing."""
     _, began = scraped
-    assert keep_starts(runtime) == {"rows": 3}
+    assert keep_starts(runtime) == {"rows": 3, "events": 1}
     assert keep_starts(runtime) is None
     base = began.timestamp()
     found = [(row["phase"], row["began"] - base, row["ended"] - base) for row in kept(runtime)]
@@ -81,6 +81,20 @@ def test_a_start_is_noticed_in_the_scrapes_once(runtime, scraped):
     view = runtime.view("cold_starts", {"from": "now-1h"})
     assert view.frames["starts"]["ready_seconds"].to_list() == [40.0]
     assert view.frames["starts"]["warm_seconds"].to_list() == [90.0]
+
+
+def test_starts_and_faults_are_events_of_the_fleet(runtime, scraped, clock):
+    """A started engine and a card's fault stand among what happened, once each."""
+    at = naive(clock.now() - timedelta(minutes=5))
+    fault = {"node": ["n1"], "gpu": ["GPU-7"], "started_at": [at], "kind": ["xid_79"]}
+    runtime.database.writer.append("gpu_fault", pl.DataFrame(fault)).result()
+    keep_starts(runtime)
+    keep_starts(runtime)
+    events = runtime.view("fleet", {"from": "now-1h"}).frames["events"]
+    assert events["text"].to_list() == [
+        "10.0.0.7:8000 started; first answer after 40 s",
+        "xid 79 of card GPU-7 on n1",
+    ]
 
 
 def test_looking_later_finds_the_same_moments(runtime, scraped, clock):
