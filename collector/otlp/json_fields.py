@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from collector.otlp.model import OtlpDamaged, Value
@@ -41,6 +41,19 @@ def items(node: Json, name: str) -> list[Json]:
     if type(told) is not list or any(type(item) is not dict for item in told):
         raise damaged(name, told, "a list of objects")
     return told
+
+
+def entries(node: Json, name: str) -> Iterator[Json]:
+    """The same one by one, for short lists that are many."""
+    told = node.get(name)
+    if told is None:
+        return
+    if told.__class__ is not list:
+        raise damaged(name, told, "a list of objects")
+    for item in told:
+        if item.__class__ is not dict:
+            raise damaged(name, told, "a list of objects")
+        yield item
 
 
 def child(node: Json, name: str) -> Json:
@@ -83,6 +96,9 @@ def hex_id(node: Json, name: str, digits: int) -> str:
 
 def unsigned(node: Json, name: str) -> int:
     """A uint64 or fixed64; 0 when unset."""
+    told = node.get(name)
+    if _is_short_number(told, 19):
+        return int(told)  # type: ignore[arg-type]
     return _integer(name, node.get(name), _UINT64)
 
 
@@ -119,6 +135,15 @@ def number_list(node: Json, name: str) -> tuple[float, ...]:
 
 def value(told: Any) -> Value | None:
     """An AnyValue: a scalar or a tuple of scalars; None when it is unset or nested deeper."""
+    # The plain forms first, spelled out: this is where the time goes.
+    if told.__class__ is dict and len(told) == 1:
+        [(kind, plain)] = told.items()
+        if (kind == "stringValue" and plain.__class__ is str) or (
+            kind == "doubleValue" and plain.__class__ is float
+        ):
+            return plain
+        if kind == "intValue" and _is_short_number(plain, 18):
+            return int(plain)
     if type(told) is not dict:
         if told is None:
             return None
@@ -144,6 +169,11 @@ def scalar(told: Json) -> str | bool | int | float | bytes | None:
 def integer_value(told: Any) -> int:
     """An int64."""
     return _integer("intValue", told, _INT64)
+
+
+def _is_short_number(told: Any, most_digits: int) -> bool:
+    """Whether it is the text of a number of so few digits that it certainly fits."""
+    return told.__class__ is str and len(told) <= most_digits and told.isascii() and told.isdigit()
 
 
 def _text_value(told: Any) -> str:

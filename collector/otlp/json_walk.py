@@ -113,9 +113,9 @@ def _document(body: bytes) -> Json:
 
 def _span(node: Json, wanted: Collection[str]) -> Span:
     attributes: dict[str, Value] = {}
-    for pair in field.items(node, "attributes"):
-        key = pair.get("key")
-        if key.__class__ is str and key in wanted:
+    for pair in field.entries(node, "attributes"):
+        key = field.text(pair, "key")
+        if key in wanted:
             value = field.value(pair.get("value"))
             if value is not None:
                 attributes[key] = value
