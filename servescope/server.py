@@ -114,9 +114,9 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
     # Routes are tried in this order: what is called hundreds of times a second comes first.
     for router in (
         remote_write.router(app.state.remote_write),
-        ingest.router(),
         views.router,
         rows.router,
+        ingest.router(),
         operations.router,
         discovery.router,
         agents.router,
