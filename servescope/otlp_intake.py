@@ -30,6 +30,7 @@ TOLD_BY_OTHERS = "span of a caller or gateway; the server that it called tells o
 LOG_RECORD = "log record: this server keeps no logs"
 NO_LOGS = "this server keeps no logs; send spans to /v1/traces and metrics to /v1/metrics"
 DECODERS = 2
+MOST_TARGETS = 10_000
 _DECODERS: Mapping[Encoding, Any] = {"protobuf": protobuf, "json": json_walk}
 
 T = TypeVar("T")
@@ -110,7 +111,9 @@ class OtlpIntake:
         """
         now_ns = _ns(self._clock.now())
         reading = await self._decoded(lambda: self._read_metrics(body, encoding, now_ns))
-        scrapes = [await self._scrape(told) for told in reading.rounds]
+        scrapes = [
+            await self._scrape(told) for told in reading.rounds if self._has_room(told, reading)
+        ]
         # The worker thread makes the frames: many series take a while.
         frames = await asyncio.to_thread(sink_frames, scrapes)
         await _all(self._queue({table: told for table, told in frames.items() if told.height}))
@@ -169,6 +172,13 @@ class OtlpIntake:
         groups = _DECODERS[encoding].decode_metrics(body())
         with self._metrics_lock:
             return self._metrics.read(groups, now_ns)
+
+    def _has_room(self, told: Round, reading: MetricReading) -> bool:
+        """Whether the target is known or can be; else its points are counted out."""
+        if told.url in self._targets or len(self._targets) < MOST_TARGETS:
+            return True
+        reading.leave_out(metrics.TOO_MANY_TARGETS, told.url, told.point_count)
+        return False
 
     async def _scrape(self, told: Round) -> Scrape:
         """What a target told at one moment; the target is made when it is new."""

@@ -32,9 +32,16 @@ NO_SUMMARIES = "summary: quantiles of several senders cannot be put together; se
 BAD_POINT = "data point without a time, or whose counts and bounds contradict each other"
 POINT_FROM_THE_FUTURE = "data point more than 10 minutes ahead of this server's clock"
 TOO_MANY_SERIES = "data point of a new series; the limit of series is reached"
+TOO_MANY_TARGETS = "data point of a new sender; the limit of targets is reached"
 UNKNOWN_METRIC = "metric that means nothing here"
 UNUSABLE = "value out of its signal's range"
-REFUSED_REASONS = (NO_SUMMARIES, BAD_POINT, POINT_FROM_THE_FUTURE, TOO_MANY_SERIES)
+REFUSED_REASONS = (
+    NO_SUMMARIES,
+    BAD_POINT,
+    POINT_FROM_THE_FUTURE,
+    TOO_MANY_SERIES,
+    TOO_MANY_TARGETS,
+)
 """The sender is told of these. What is unknown here is no fault of its."""
 
 ROUND_NS = 10**9

@@ -22,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from starlette.testclient import TestClient
 
+from servescope import otlp_intake
 from servescope.config import load
 from servescope.process import bind
 from servescope.runtime import Runtime, SloBook
@@ -329,6 +330,17 @@ def test_metrics_of_an_engine_become_samples(door, runtime, now):
         "signal": "requests_running",
         "value": 3.0,
     }
+
+
+def test_a_flood_of_senders_is_bounded(door, runtime, now, monkeypatch):
+    """New targets beyond the limit are refused and told; known ones go on."""
+    monkeypatch.setattr(otlp_intake, "MOST_TARGETS", 1)
+    for instance, refused in (("a", 0), ("b", 1), ("a", 0)):
+        body = metric_request(now, instance=instance).SerializeToString()
+        answer = door.post("/v1/metrics", content=body, headers=PROTOBUF)
+        told = ExportMetricsServiceResponse.FromString(answer.content).partial_success
+        assert told.rejected_data_points == refused
+    assert runtime.database.reader.scalar("SELECT count(*) FROM target") == 1
 
 
 def test_summaries_are_refused_with_the_reason(door, runtime, now):
