@@ -16,8 +16,9 @@ import polars as pl
 
 from analysis import series
 from analysis.anatomy_stack import STACK_SCHEMA, with_unattributed
-from analysis.histograms import Histogram, Observed, merge, observed, quantile_interval
+from analysis.histograms import Histogram, Observed, merge, quantile_interval
 from analysis.instances import in_scope, instance_name
+from analysis.scraped import observations as observed_by_scrapes
 from store.queries import telemetry
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
@@ -67,12 +68,12 @@ def observations(
         return []
     axis = series.round_bins(scope.start, scope.end, width_seconds)
     anchor = axis["at"][-1] + timedelta(seconds=width_seconds)
-    points = telemetry.histogram_points(
-        reader, signals, scope.start, scope.end, width_seconds, anchor
+    found = observed_by_scrapes(
+        reader, list(signals), scope.start, scope.end, width_seconds, anchor, targets=list(names)
     )
     return [
         (names[item.target_id], item)
-        for item in observed(points.filter(pl.col("target_id").is_in(list(names))))
+        for item in found
         if item.bin >= 0 and item.histogram.count > 0
     ]
 

@@ -7,14 +7,10 @@ shares at the edges on both sides; a line drawn between them may be off by tens 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from analysis.histograms import Histogram, is_edge, joint_bounds, neighbours, within_interval
 from store.units import percent_text, seconds_text
-
-# Engines that record the time per output token of a one-token answer as 0 (SGLang leaves it out).
-ZERO_TPOT_ENGINES = frozenset({"vllm"})
-_ONE_TOKEN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,41 +89,3 @@ def joint_attainment(shares: Sequence[Attainment]) -> Attainment | None:
         f" {percent_text(low)} and {percent_text(high)} met all limits."
     )
     return Attainment(low, high, min(share.count for share in shares), " ".join([text, *told]))
-
-
-def without_one_token_answers(
-    tpot: Histogram, output_tokens: Histogram | None, engine: str | None
-) -> tuple[Histogram, str | None]:
-    """TPOT of answers with two tokens or more, where an engine records 0 for shorter ones.
-
-    A one-token answer has no time per output token. vLLM records 0, which fills the lowest bucket
-    and flatters every quantile. Its histogram of output lengths has an edge at 1 and counts the
-    same requests, so those zeros can be taken out exactly.
-
-    Args:
-        tpot: time per output token, all that was observed.
-        output_tokens: output lengths over the same stretch of time; None when unknown.
-        engine: which engine it is.
-
-    Returns:
-        the histogram to use, and what must be said about it; None when nothing.
-    """
-    if engine not in ZERO_TPOT_ENGINES or tpot.count <= 0:
-        return tpot, None
-    zeros = _exactly_at(output_tokens, _ONE_TOKEN)
-    if zeros is None:
-        text = "Answers of one token are counted as 0 s per token, which flatters these numbers."
-        return tpot, text
-    if zeros <= 0:
-        return tpot, None
-    zeros = min(zeros, *tpot.cumulative) if tpot.cumulative else min(zeros, tpot.count)
-    share = percent_text(zeros / tpot.count)
-    text = f"Answers of one token ({share}) have no time per token and are left out."
-    left = tuple(count - zeros for count in tpot.cumulative)
-    return replace(tpot, cumulative=left, count=tpot.count - zeros), text
-
-
-def _exactly_at(histogram: Histogram | None, edge: float) -> float | None:
-    if histogram is None or not is_edge(histogram, edge):
-        return None
-    return within_interval(histogram, _snapped(histogram, edge))[1]

@@ -18,10 +18,11 @@ from analysis.fleet_part import (
     conform,
 )
 from analysis.fleet_reach import joined, left_out
-from analysis.histograms import Observed, merge, observed, quantile_interval
+from analysis.histograms import Observed, merge, quantile_interval
 from analysis.instances import in_scope, instance_name, outlier_scores, state
 from analysis.intervals import wilson
 from analysis.measure import Measure
+from analysis.scraped import observations
 from analysis.slo_buckets import FAILED_REASONS
 from store.queries import telemetry
 from store.queries.scope import LIVE_SOURCE_ID, Scope
@@ -138,12 +139,12 @@ def _read(reader: Reader, scope: Scope, targets: pl.DataFrame, width_seconds: in
     counters = telemetry.counter_points(reader, COUNTERS, *span, stretch).filter(
         pl.col("target_id").is_in(ids)
     )
-    points = telemetry.histogram_points(reader, HISTOGRAMS, *span, stretch)
+    found = observations(reader, HISTOGRAMS, *span, stretch, targets=ids)
     return Scraped(
         targets,
         telemetry.gauge_bins(reader, GAUGES, *span).filter(pl.col("target_id").is_in(ids)),
         series.steps(counters, longest_step_seconds=longest),
-        [item for item in observed(points.filter(pl.col("target_id").is_in(ids))) if item.bin >= 0],
+        [item for item in found if item.bin >= 0],
     )
 
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
 
 from analysis import series
-from analysis.histograms import (
-    Observed,
-    is_edge,
-    joint_bounds,
-    neighbours,
-    observed,
-    within_interval,
-)
+from analysis.attainment import Attainment, attainment, joint_attainment
+from analysis.histograms import Histogram, Observed
 from analysis.instances import in_scope, instance_name
+from analysis.scraped import observations
 from analysis.slo_counts import Counted
-from analysis.slo_model import Slo, short_seconds
+from analysis.slo_model import Slo
 from store.queries import telemetry
 from store.queries.scope import Scope
 from store.reader import Reader
@@ -80,8 +75,7 @@ def _read(
     signals = sorted({column for slo in slos for column in slo.limits_seconds})
     found: dict[str, list[Observed]] = defaultdict(list)
     if signals and instances:
-        points = telemetry.histogram_points(reader, signals, start, scope.end, width_seconds)
-        for item in observed(points):
+        for item in observations(reader, signals, start, scope.end, width_seconds):
             found[item.signal].append(item)
     counters = series.steps(
         telemetry.counter_points(reader, AVAILABILITY_SIGNALS, start, scope.end, width_seconds)
@@ -134,8 +128,8 @@ def _availability(fleet: _Fleet, slo: Slo, scope: Scope, width_seconds: int) -> 
 
 
 def _latency(fleet: _Fleet, slo: Slo, scope: Scope, width_seconds: int) -> Counted:
-    by_bin: dict[int, dict[str, list[float]]] = defaultdict(dict)
-    note = _FINISHED_ONLY
+    by_bin: dict[int, dict[str, list[Histogram]]] = defaultdict(lambda: defaultdict(list))
+    whole: list[Attainment] = []
     for signal, limit in slo.limits_seconds.items():
         items = [
             item
@@ -148,45 +142,39 @@ def _latency(fleet: _Fleet, slo: Slo, scope: Scope, width_seconds: int) -> Count
                 scope, width_seconds, f"needs {name}; the engines in scope show none in this window"
             )
         for item in items:
-            low, high = within_interval(item.histogram, limit)
-            sums = by_bin[item.bin].setdefault(signal, [0.0, 0.0, 0.0])
-            sums[0] += low
-            sums[1] += high
-            sums[2] += item.histogram.count
-        note = _edge_note(items, limit) or note
-    if len(slo.limits_seconds) > 1:
-        note = "a joint objective: marginal histograms give bounds only"
+            by_bin[item.bin][signal].append(item.histogram)
+        together = attainment([item.histogram for item in items], limit)
+        whole += [together] if together is not None else []
     rows = [
-        _joint(number, signals)
+        (number, *_bounds(slo, signals))
         for number, signals in sorted(by_bin.items())
         if len(signals) == len(slo.limits_seconds)
     ]
-    if not any(row[3] for row in rows):
-        note = _NOTHING_FINISHED
     bins = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    note = _note(slo, whole) if any(row[3] for row in rows) else _NOTHING_FINISHED
     return Counted(bins, width_seconds, scope.end, "buckets", note)
 
 
-def _joint(number: int, signals: dict[str, list[float]]) -> tuple[float, ...]:
-    """One bin: Fréchet bounds over the signals, as counts of the largest of them."""
-    attempted = max(sums[2] for sums in signals.values())
-    if attempted <= 0:
-        return (number, 0.0, 0.0, 0.0, 0.0, 0.0)
-    if len(signals) == 1:
-        low, high, count = next(iter(signals.values()))
-        return (number, low, high, count, 0.0, count)
-    shares = [(sums[0] / sums[2], sums[1] / sums[2]) for sums in signals.values() if sums[2] > 0]
-    low, high = joint_bounds(shares)
-    return (number, low * attempted, high * attempted, attempted, 0.0, attempted)
+def _note(slo: Slo, whole: Sequence[Attainment]) -> str:
+    """What must be said about counts from buckets, as part of a sentence."""
+    if len(slo.limits_seconds) > 1:
+        return "a joint objective: marginal histograms give bounds only"
+    return next((one.warning for one in whole if one.warning), _FINISHED_ONLY).removesuffix(".")
 
 
-def _edge_note(items: Sequence[Observed], limit: float) -> str | None:
-    for item in items:
-        if not is_edge(item.histogram, limit):
-            below, above = neighbours(item.histogram, limit)
-            edges = " and ".join(short_seconds(edge) for edge in (below, above) if edge is not None)
-            return (
-                f"{short_seconds(limit)} is not a bucket edge of these engines"
-                f" (nearest: {edges}), so only bounds are known"
-            )
-    return None
+def _bounds(slo: Slo, signals: Mapping[str, list[Histogram]]) -> tuple[float, ...]:
+    """One bin: good at least and at most, attempted, undetermined, measured.
+
+    Of several limits together, as counts of the largest of their histograms.
+    """
+    shares = [
+        share
+        for signal, limit in slo.limits_seconds.items()
+        if (share := attainment(signals[signal], limit)) is not None
+    ]
+    joint = joint_attainment(shares)
+    if joint is None:
+        return (0.0, 0.0, 0.0, 0.0, 0.0)
+    attempted = max(share.count for share in shares)
+    low, high = joint.low * attempted, joint.high * attempted
+    return (low, high, attempted, 0.0, attempted)

@@ -8,14 +8,14 @@ from store.reader import Reader
 
 RESTARTS = """
 WITH mark AS (
-  SELECT s.target_id, p.sampled_at AS at,
+  SELECT s.target_id, p.sampled_at AS seen_at,
          abs(p.value - lag(p.value) OVER (PARTITION BY p.series_id ORDER BY p.sampled_at)) > 0.5
            AS moved
   FROM sample AS p JOIN series AS s USING (series_id)
   WHERE s.signal IN ('engine_start_unix_seconds', 'engine_start_mark')
     AND p.sampled_at >= $start AND p.sampled_at < $end
 )
-SELECT target_id, list(DISTINCT at ORDER BY at) FILTER (WHERE moved) AS restarted_at
+SELECT target_id, list_sort(list(DISTINCT seen_at) FILTER (WHERE moved)) AS restarted_at
 FROM mark GROUP BY target_id ORDER BY target_id
 """
 

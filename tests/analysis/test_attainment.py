@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.attainment import attainment, joint_attainment, without_one_token_answers
+from analysis.attainment import attainment, joint_attainment
 from analysis.histograms import make, quantile_interval, quantile_interval_over
 
 EDGES = st.lists(
@@ -90,33 +90,3 @@ def test_of_one_layout_both_ways_agree(values, edges, q):
     """Of one histogram the wider function says what the plain one says."""
     part = of(values, edges)
     assert quantile_interval_over([part, part], q) == quantile_interval(part, q)
-
-
-LENGTHS = [1, 2, 5, 10]
-
-
-def test_trap_03_one_token_answers_are_no_zero_seconds_per_token():
-    """vLLM records TPOT 0 for one-token answers; they are taken out, and it is said."""
-    truth = [0.03] * 60 + [0.2] * 40
-    lengths = [1] * 100 + [50] * 100
-    seen = of([0.0] * 100 + truth, [0.01, 0.05, 0.1])
-    found, said = without_one_token_answers(seen, of(lengths, LENGTHS), "vllm")
-    assert found.count == 100
-    assert attainment([found], 0.1).low == 0.6
-    assert attainment([seen], 0.1).low == 0.8
-    assert "50.0 %" in said
-    assert found.mean == pytest.approx(np.mean(truth))
-
-
-def test_one_token_answers_without_lengths_are_said():
-    """Where nobody tells how many there are, the numbers are flattered, and that is stated."""
-    seen = of([0.0] * 10 + [0.03] * 90, [0.01, 0.05])
-    found, said = without_one_token_answers(seen, None, "vllm")
-    assert found == seen
-    assert "flatters" in said
-
-
-def test_engines_that_leave_one_token_answers_out_are_left_alone():
-    """SGLang skips them, so nothing may be subtracted."""
-    seen = of([0.03] * 90, [0.01, 0.05])
-    assert without_one_token_answers(seen, of([1] * 10, LENGTHS), "sglang") == (seen, None)

@@ -1,0 +1,47 @@
+"""Histograms of scraped engines as what was observed between scrapes, restarts known."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from analysis.histograms import Observed, observed
+from store.queries import telemetry
+from store.queries.restarts import restarts
+from store.reader import Reader
+
+# A restart is a difference of two scrapes: look back further than the longest interval in use.
+_LOOK_BACK = timedelta(seconds=300)
+
+
+def observations(
+    reader: Reader,
+    signals: list[str] | tuple[str, ...],
+    start: datetime,
+    end: datetime,
+    width_seconds: int,
+    *more: Any,
+    targets: list[int] | None = None,
+) -> list[Observed]:
+    """What targets observed between successive scrapes.
+
+    A process that says when it started is believed about its restarts; of others a counter that
+    falls tells, and a busy one may have passed its old value before the next scrape.
+
+    Args:
+        reader: the store.
+        signals: histogram signals.
+        start: aware UTC.
+        end: aware UTC, exclusive.
+        width_seconds: width of the bins.
+        *more: anchor and stretch, as `store.queries.telemetry.histogram_points` takes them.
+        targets: only these; None takes all.
+    """
+    points = telemetry.histogram_points(reader, signals, start, end, width_seconds, *more)
+    if targets is not None:
+        points = points.filter(pl.col("target_id").is_in(targets))
+    if points.is_empty():
+        return []
+    return observed(points, restarts(reader, start - _LOOK_BACK, end))
