@@ -12,10 +12,11 @@ from typing import Any
 
 import polars as pl
 
-from collector.agent.wire import Batch, GpuFault, decode
+from collector.agent.wire import Batch, decode
 from collector.drops import Drops
 from collector.model import Scrape
 from collector.sink import frames
+from collector.starts.faults import fault_frame
 from store.agents import AgentBatch
 from store.errors import InputError
 from store.signals import SIGNALS
@@ -116,7 +117,7 @@ def _part(
         if drop.count > 0
     ]
     rows = sum(1 + len(s.samples) + len(s.histograms) for s in scrapes) + len(batch.faults)
-    return AgentBatch(batch_id, targets, facts, _fault_frame(batch.faults), lost, rows)
+    return AgentBatch(batch_id, targets, facts, fault_frame(batch.faults), lost, rows)
 
 
 def _check_labels(scrapes: Iterable[Scrape]) -> None:
@@ -164,23 +165,6 @@ def _known_only(scrapes: Iterable[Scrape], drops: Drops) -> tuple[Scrape, ...]:
     for reason, count in lost.items():
         drops.add(_DOOR, reason, count, example[reason])
     return kept
-
-
-def _fault_frame(faults: Iterable[GpuFault]) -> pl.DataFrame:
-    time, text = pl.Datetime("us"), pl.String()
-    schema: dict[str, pl.DataType] = {
-        "node": text, "gpu": text, "started_at": time, "ended_at": time,
-        "kind": text, "details": text,
-    }  # fmt: skip
-    rows = [
-        (
-            *(fault.node, fault.gpu, fault.started_at.replace(tzinfo=None)),
-            fault.ended_at.replace(tzinfo=None) if fault.ended_at else None,
-            *(fault.kind, json.dumps({"text": fault.details})),
-        )
-        for fault in faults
-    ]
-    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def heartbeat_row(name: str, told: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -272,6 +256,8 @@ def _troubles(
 ) -> list[str]:
     """Each trouble in words, with what to do."""
     told = []
+    if details.get("rival"):
+        told.append("two agents report under this name: give one of them another (agent.name)")
     if silent_seconds > 3 * row["heartbeat_seconds"] + 5:
         told.append(
             f"no word for {silent_seconds:.0f} s: is the agent running, does it reach this server?"

@@ -133,14 +133,21 @@ def _with_ids(frame: pl.DataFrame, ids: Mapping[int, int]) -> pl.DataFrame:
     return own.with_columns(numbers.replace_strict(ids, return_dtype=pl.Int32))
 
 
+# Another spool under the same name a moment ago: two agents, or one that has lost its spool.
+_WITH_RIVAL = """CASE WHEN agent.identity <> excluded.identity
+  AND agent.last_seen_at > excluded.last_seen_at - to_seconds(3 * excluded.heartbeat_seconds)
+  THEN json_merge_patch(excluded.details, '{"rival": true}') ELSE excluded.details END"""
+
+
 def report(writer: Writer, row: Mapping[str, Any]) -> Future[None]:
     """Note how an agent stands; `row` has the columns of table `agent` but `first_seen_at`."""
     told = {name: _naive(value) for name, value in row.items()}
     columns = ", ".join(told)
     values = ", ".join(f"${name}" for name in told)
-    renewed = ", ".join(f"{name} = excluded.{name}" for name in told if name != "name")
+    kept = [name for name in told if name not in ("name", "details")]
+    renewed = ", ".join(f"{name} = excluded.{name}" for name in kept)
     statement = f"""INSERT INTO agent ({columns}, first_seen_at) VALUES ({values}, $last_seen_at)
-        ON CONFLICT (name) DO UPDATE SET {renewed}"""
+        ON CONFLICT (name) DO UPDATE SET {renewed}, details = {_WITH_RIVAL}"""
 
     def work(connection: Connection) -> None:
         connection.execute(statement, told)

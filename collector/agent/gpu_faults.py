@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from collector.agent.nvml_cards import CardReading
 from collector.agent.wire import GpuFault
@@ -54,7 +54,11 @@ class FaultWatch:
         self, at: datetime, cards: Iterable[CardReading], xids: Iterable[tuple[str, int]]
     ) -> tuple[GpuFault, ...]:
         """What is new: a throttled stretch is told when it is over, all else at once."""
-        found = [self._xid(at, gpu, code) for gpu, code in xids]
+        # A fault is known by card, kind and time: two of one reading are a microsecond apart.
+        found = [
+            self._xid(at + timedelta(microseconds=place), gpu, code)
+            for place, (gpu, code) in enumerate(xids)
+        ]
         for card in cards:
             found += self._loss(at, card)
             if card.lost is None:

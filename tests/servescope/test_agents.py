@@ -232,6 +232,17 @@ def test_an_agent_can_be_forgotten(client):
     assert client.delete("/api/v1/agents/gpu-3").status_code == 400
 
 
+def test_two_agents_under_one_name_are_told(client, clock):
+    """Each would overwrite how the other stands; one that was restarted is no two."""
+    for mark in ("5be0", "77aa", "5be0"):
+        clock.advance(5)
+        client.post("/api/v1/agents/gpu-3/heartbeat", json={**HEARTBEAT, "identity": mark})
+    assert "two agents" in agents(client)["gpu-3"]["why"]
+    clock.advance(5)
+    client.post("/api/v1/agents/gpu-3/heartbeat", json=HEARTBEAT)
+    assert agents(client)["gpu-3"]["state"] == "ok"
+
+
 def test_a_damaged_heartbeat_is_refused(client):
     """A missing part is named."""
     answer = client.post("/api/v1/agents/gpu-3/heartbeat", json={"identity": "x"})

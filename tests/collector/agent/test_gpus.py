@@ -120,6 +120,7 @@ async def test_the_same_xid_twice_is_two_events(clock):
     faults = read.take_faults()
     assert [(fault.gpu, fault.kind) for fault in faults] == [("1", "xid")] * 2
     assert "fallen off the bus" in faults[0].details
+    assert faults[0].started_at != faults[1].started_at, "one identity would make them one row"
     assert read.take_faults() == ()
 
 
