@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -14,13 +14,23 @@ from store.queries.scope import Scope
 USUAL_INTERVAL_SECONDS = 15.0
 STALE_INTERVALS = 3.0
 FEWEST_PEERS = 3
+# Pushed targets are `scheme://job or service/instance`.
+_PUSHED = ("remote-write", "otlp")
 # 1 / 0.6745: the MAD of a normal distribution is 0.6745 standard deviations.
 _MAD_SCALE = 1.4826
 
 
 def instance_name(url: str) -> str:
-    """The host and port of a target: "http://gpu-3:8000/metrics" is "gpu-3:8000"."""
-    return urlsplit(url).netloc or url
+    """What people call a target: its host and port, or the instance that a push names.
+
+    >>> instance_name("http://gpu-3:8000/metrics")
+    'gpu-3:8000'
+    >>> instance_name("remote-write://vllm/gpu-3:8000")
+    'gpu-3:8000'
+    """
+    parts = urlsplit(url)
+    pushed = unquote(parts.path.strip("/")) if parts.scheme in _PUSHED else ""
+    return pushed or parts.netloc or url
 
 
 def state(
