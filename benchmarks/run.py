@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "otlp_ingest": (["--spans", "60000"], []),
     "agent": (["--seconds", "20"], []),
     "agent_faults": (["--rounds", "1", "--away", "5"], ["--rounds", "5"]),
+    "remote_write": (["--instances", "50", "--rounds", "5"], []),
     "kill_nine": (["--rounds", "5"], ["--rounds", "50"]),
     "page_callback": (
         ["--cache", "{cache}", "--rows", "1000000", "--rounds", "5"],
