@@ -104,6 +104,17 @@ class TestPhases:
         assert measures["queue_mean_seconds"].value is None
         assert measures["first_token_mean_seconds"].value == pytest.approx(0.5)
 
+    def test_trap_04_ttft_is_not_queue_plus_prefill(self, ask, add_requests):
+        """vLLM stamps TTFT and E2E on the front end, phases on the core: the gap is unattributed."""
+        add_requests(
+            [60.0], queue_seconds=0.1, prefill_seconds=0.2, decode_seconds=1.0,
+            ttft_seconds=0.35, e2e_seconds=1.4,
+        )  # fmt: skip
+        measures = ask("latency_phases").measures
+        assert measures["prefill_mean_seconds"].value == pytest.approx(0.2)
+        assert measures["decode_mean_seconds"].value == pytest.approx(1.0)
+        assert measures["unattributed_mean_seconds"].value == pytest.approx(0.1)
+
     def test_phases_longer_than_the_whole_are_said(self, ask, add_requests):
         """Clocks that disagree show as negative unattributed time, never clamped."""
         add_requests(
