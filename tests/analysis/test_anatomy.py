@@ -105,7 +105,7 @@ class TestPhases:
         assert measures["first_token_mean_seconds"].value == pytest.approx(0.5)
 
     def test_trap_04_ttft_is_not_queue_plus_prefill(self, ask, add_requests):
-        """vLLM stamps TTFT and E2E on the front end, phases on the core: the gap is unattributed."""
+        """vLLM stamps the whole on the front end, phases on the core: the gap is shown."""
         add_requests(
             [60.0], queue_seconds=0.1, prefill_seconds=0.2, decode_seconds=1.0,
             ttft_seconds=0.35, e2e_seconds=1.4,
