@@ -22,7 +22,7 @@ _LABELS_END = re.compile(r"[ \t]*+\}")
 # What nearly every line looks like: no blanks, no escapes, a number behind one blank.
 _PLAIN = re.compile(
     r'([a-zA-Z_:][a-zA-Z0-9_:]*+)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*+="[^"\\]*+",)*+'
-    r'[a-zA-Z_][a-zA-Z0-9_]*+="[^"\\]*+"),?\})? ([0-9+.eE-]++)'
+    r'(?:[a-zA-Z_][a-zA-Z0-9_]*+="[^"\\]*+")?+)\})? ([0-9+.eE-]++)'
 )
 _PLAIN_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*+)="([^"]*+)"')
 _ESCAPE = re.compile(r'\\([\\"n])')
@@ -55,7 +55,7 @@ def plain_sample(line: str) -> tuple[str, str, Labels, float] | None:
     except ValueError:
         return None
     key = line[: found.start(3) - 1]
-    if inside is None:
+    if not inside:
         return key, name, (), value
     pairs = _PLAIN_LABEL.findall(inside)
     if len(pairs) == 1:

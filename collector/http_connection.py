@@ -19,6 +19,8 @@ import h11
 
 _MOST_HEADER_BYTES = 65_536
 _MOST_IDLE_PER_HOST = 64
+_MOST_IDLE_SECONDS = 300.0
+_SWEEP_EVERY = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class ConnectionPool:
 
     def __init__(self) -> None:
         self._idle: dict[Origin, list[_Connection]] = {}
+        self._asked = 0
 
     async def get(
         self, origin: Origin, path: str, headers: list[tuple[str, str]], most_bytes: int
@@ -105,6 +108,18 @@ class ConnectionPool:
             # The transports close in the next round of the loop.
             await asyncio.shield(_next_round())
 
+    def _sweep(self) -> None:
+        """Let go of connections to servers that are not asked any more."""
+        late = asyncio.get_running_loop().time() - _MOST_IDLE_SECONDS
+        for origin, waiting in list(self._idle.items()):
+            kept = [one for one in waiting if one.usable() and one.idle_since >= late]
+            for connection in set(waiting).difference(kept):
+                connection.close()
+            if kept:
+                self._idle[origin] = kept
+            else:
+                del self._idle[origin]
+
     def _take(self, origin: Origin) -> _Connection | None:
         waiting = self._idle.get(origin)
         while waiting:
@@ -128,8 +143,12 @@ class ConnectionPool:
         except BaseException:
             connection.close()
             raise
+        self._asked += 1
+        if self._asked % _SWEEP_EVERY == 0:
+            self._sweep()
         waiting = self._idle.setdefault(origin, [])
         if connection.usable() and len(waiting) < _MOST_IDLE_PER_HOST:
+            connection.idle_since = asyncio.get_running_loop().time()
             waiting.append(connection)
         else:
             connection.close()
@@ -145,6 +164,7 @@ class _Connection(asyncio.Protocol):
         self._done: asyncio.Future[Response] | None = None
         self._reading: _Reading | None = None
         self._lost = False
+        self.idle_since = 0.0
 
     def usable(self) -> bool:
         return not self._lost and self._http.states == {

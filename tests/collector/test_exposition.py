@@ -258,6 +258,10 @@ PAGES_ACCEPTED = {
     "blanks_and_tabs": ('a \t{ x\t=\t"y" }\t \t1 \t\n', {("a", (("x", "y"),)): 1.0}),
     "crlf": ("# TYPE a gauge\r\na 1\r\nb 2\r\n", {("a", ()): 1.0, ("b", ()): 2.0}),
     "trailing_comma": ('a{x="y",} 1\n', {("a", (("x", "y"),)): 1.0}),
+    "trailing_comma_after_two": (
+        'a{x="y",z="w",} 1\n',
+        {("a", (("x", "y"), ("z", "w"))): 1.0},
+    ),
     "empty_braces": ("a{} 1\n", {("a", ()): 1.0}),
     "no_final_newline": ("a 1", {("a", ()): 1.0}),
     "interleaved_families": (

@@ -175,3 +175,29 @@ async def test_a_target_that_dribbles_is_given_up_in_time():
         await fetcher.aclose()
     assert got.outcome == "timeout"
     assert "0.2 s" in got.error
+
+
+async def test_connections_to_servers_that_are_gone_are_let_go():
+    """Pods come and go by the thousand; what was open to them must not stay for ever."""
+
+    async def talk(reader, writer, number):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await reader.read()
+
+    async def steady(reader, writer, _):
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(OK)
+
+    fetcher = Fetcher()
+    for _ in range(5):
+        async with serving(talk) as url:
+            assert isinstance(await get(fetcher, url), Answer)
+            for connections in fetcher._pool._idle.values():
+                for connection in connections:
+                    connection.close()
+    async with serving(steady) as url:
+        for _ in range(300):
+            await get(fetcher, url)
+        assert len(fetcher._pool._idle) == 1
+        await fetcher.aclose()
