@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _SUFFIX = ".segment"
-_HEADER = struct.Struct("<IIB")  # length, checksum, length of the kind
+_HEADER = struct.Struct("<IIB")  # checksum of the rest, length, length of the kind
+_CHECKED_FROM = 4
 SEGMENT_BYTES = 8 << 20
 
 
@@ -35,7 +36,7 @@ class Journal:
     def load(self) -> Iterator[tuple[int, str, bytes]]:
         """What an earlier run left: segment, kind, record; in the order of writing."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
+        for path in sorted(self.folder.glob(f"{'[0-9]' * 12}{_SUFFIX}")):
             number = int(path.stem)
             self._current = max(self._current, number)
             data = path.read_bytes()
@@ -113,20 +114,21 @@ class Journal:
 
 def _framed(kind: str, record: bytes) -> bytes:
     name = kind.encode()
-    body = name + record
-    return _HEADER.pack(len(body), zlib.crc32(body), len(name)) + body
+    framed = _HEADER.pack(0, len(name) + len(record), len(name)) + name + record
+    return zlib.crc32(framed[_CHECKED_FROM:]).to_bytes(4, "little") + framed[_CHECKED_FROM:]
 
 
 def _records(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Whole records up to the first that is not."""
     at = 0
     while at + _HEADER.size <= len(data):
-        length, checksum, name_length = _HEADER.unpack_from(data, at)
-        body = data[at + _HEADER.size : at + _HEADER.size + length]
-        if len(body) < length or zlib.crc32(body) != checksum:
+        checksum, length, name_length = _HEADER.unpack_from(data, at)
+        end = at + _HEADER.size + length
+        if end > len(data) or zlib.crc32(data[at + _CHECKED_FROM : end]) != checksum:
             return
-        yield body[:name_length].decode("ascii", "replace"), body[name_length:]
-        at += _HEADER.size + length
+        body = data[at + _HEADER.size : end]
+        yield body[:name_length].decode(), body[name_length:]
+        at = end
 
 
 def _write(descriptor: int, data: bytes) -> None:
