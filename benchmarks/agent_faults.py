@@ -64,6 +64,7 @@ class Outcome:
         twice: rows that are there more than once.
         batches: batches that the store knows.
         dropped: rows that the agent says it dropped.
+        drained_seconds: until the spool was empty again, once the server was back.
     """
 
     spooled: int = 0
@@ -75,6 +76,7 @@ class Outcome:
     twice: int = 0
     batches: int = 0
     dropped: int = 0
+    drained_seconds: float = 0.0
     why: list[str] = field(default_factory=list)
 
     @property
@@ -131,7 +133,7 @@ class Engine:
 
 
 class Spans:
-    """Sends a span every 0.1 s to the agent's door; keeps the ids of those that it has taken."""
+    """Exports five spans every half second to the agent's door; keeps the ids that it has taken."""
 
     def __init__(self, port: int) -> None:
         self.taken: set[str] = set()
@@ -141,18 +143,18 @@ class Spans:
         self._thread.start()
 
     def _run(self) -> None:
-        number = 0
+        first = 1
         with httpx2.Client(trust_env=False, timeout=5) as client:
-            while not self._stop.wait(0.1):
-                number += 1
-                trace = f"{number:032x}"
+            while not self._stop.wait(0.5):
+                numbers = range(first, first + 5)
+                first += 5
                 try:
                     url = f"http://127.0.0.1:{self._port}/v1/traces"
-                    answer = client.post(url, json=span(trace, number))
+                    answer = client.post(url, json=export(numbers))
                 except httpx2.HTTPError:
                     continue
                 if answer.status_code == 200:
-                    self.taken.add(trace)
+                    self.taken |= {trace_id(number) for number in numbers}
 
     def close(self) -> None:
         """Stop sending."""
@@ -160,25 +162,33 @@ class Spans:
         self._thread.join()
 
 
-def span(trace: str, number: int) -> dict:
-    """One LLM request as a span, in OTLP's JSON."""
+def trace_id(number: int) -> str:
+    return f"{number:032x}"
+
+
+def export(numbers: range) -> dict:
+    """LLM requests as one export of spans, in OTLP's JSON."""
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "vllm"}}]}
+    spans = [span(number) for number in numbers]
+    return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}
+
+
+def span(number: int) -> dict:
     start = 1_770_000_000_000_000_000 + number * 1_000_000_000
 
     def whole(name: str, value: int) -> dict:
         return {"key": name, "value": {"intValue": str(value)}}
 
-    told = {
-        "traceId": trace, "spanId": f"{number:016x}", "name": "llm_request", "kind": 2,
+    return {
+        "traceId": trace_id(number), "spanId": f"{number:016x}", "name": "llm_request", "kind": 2,
         "startTimeUnixNano": str(start), "endTimeUnixNano": str(start + 500_000_000),
         "attributes": [
             whole("gen_ai.usage.prompt_tokens", 100 + number),
             whole("gen_ai.usage.completion_tokens", 10),
             {"key": "gen_ai.latency.e2e", "value": {"doubleValue": 0.5}},
-            {"key": "gen_ai.request.id", "value": {"stringValue": trace}},
+            {"key": "gen_ai.request.id", "value": {"stringValue": trace_id(number)}},
         ],
     }  # fmt: skip
-    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "vllm"}}]}
-    return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [told]}]}]}
 
 
 def free_port() -> int:
@@ -298,16 +308,20 @@ def play(folder: Path, seed: int, away_seconds: float) -> Outcome:
         # While it catches up the server goes once more: some answers are cut off behind a commit.
         stage.kill_server()
         stage.start_server()
-        until = time.monotonic() + READY_SECONDS
+        start = time.monotonic()
+        until = start + max(READY_SECONDS, away_seconds)
         while stage.waiting() not in (0, 1, 2) and time.monotonic() < until:
             time.sleep(0.2)
+        drained_seconds = time.monotonic() - start
         spans.close()
         stage.agent.terminate()
         code = stage.agent.wait(timeout=20)
         stage.note_spool()
         stage.server.terminate()
         stage.server.wait(timeout=30)
-        return judge(stage, spans.taken, code)
+        found = judge(stage, spans.taken, code)
+        found.drained_seconds = round(drained_seconds, 1)
+        return found
     finally:
         spans.close()
         stage.close()
