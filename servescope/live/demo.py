@@ -22,7 +22,7 @@ from servescope.config import data_folder, load
 from servescope.demo import remove_store
 from servescope.live import obtain, tiny_model
 from servescope.live.engine import LlamaServer
-from servescope.live.load import Load, Sent
+from servescope.live.load import CLIENTS, Load, Sent
 from servescope.logs import configure
 from servescope.settings import DEFAULT_HOST
 from store.clock import WallClock
@@ -31,6 +31,7 @@ from store.database import Database
 LONGEST_SECONDS = 8 * 3600.0
 SLO_FILE = Path(str(resources.files("servescope"))) / "data" / "slo-live.toml"
 _STOP_SECONDS = 5.0
+RATE = sum(client.requests_per_second for client in CLIENTS)
 
 
 def run(*, store: Path | None, port: int | None) -> None:
@@ -65,7 +66,7 @@ def run(*, store: Path | None, port: int | None) -> None:
         def ready() -> None:
             out.line(f"Engine  {engine.url} ({binary.name}, a random model), its log: {log}")
             out.line(f"Open    {runtime.url}/ui/?source=live&from=now-15m")
-            out.note("three clients send about 4.5 requests a second; Ctrl-C stops everything")
+            out.note(f"three clients send {RATE:.1f} requests a second; Ctrl-C stops all of it")
 
         process.run(runtime, sock, on_ready=ready)
 

@@ -37,7 +37,7 @@ class LlamaServer:
         *,
         log: Path,
         slots: int = 4,
-        context_tokens: int = 8192,
+        context_tokens: int = 16_384,
     ) -> None:
         self._command = _command(binary, model, slots, context_tokens)
         self._log = log

@@ -42,9 +42,9 @@ class Client:
 
 
 CLIENTS = (
-    Client("chat", 3.0, 30, 60),
-    Client("agent", 1.0, 200, 30),
-    Client("batch", 0.5, 400, 150),
+    Client("chat", 2.0, 30, 40),
+    Client("agent", 0.5, 120, 20),
+    Client("batch", 0.2, 250, 120),
 )
 """The demo's own: unequal, as real ones are."""
 
