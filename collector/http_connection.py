@@ -9,6 +9,7 @@ of closing is sent once more on a fresh connection, as RFC 9110 section 9.2.2 al
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import ssl
 import zlib
 from collections.abc import Mapping
@@ -104,9 +105,9 @@ class ConnectionPool:
         for connections in idle.values():
             for connection in connections:
                 connection.close()
-        if idle:
-            # The transports close in the next round of the loop.
-            await asyncio.shield(_next_round())
+        # Transports, also of requests that were given up, close in the next rounds of the loop.
+        for _ in range(2):
+            await _next_round()
 
     def _sweep(self) -> None:
         """Let go of connections to servers that are not asked any more."""
@@ -324,10 +325,20 @@ async def _connect(origin: Origin) -> _Connection:
         origin.host,
         origin.port,
         ssl=origin.tls,
-        happy_eyeballs_delay=0.25,
+        # Several addresses are tried side by side; asyncio leaks a socket when it is stopped then,
+        # so not where there is one only.
+        happy_eyeballs_delay=None if _is_address(origin.host) else 0.25,
         server_hostname=(origin.server_name or origin.host) if origin.tls else None,
     )
     return connection
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 async def _next_round() -> None:

@@ -95,10 +95,7 @@ class TargetCollecting:
 
     async def appear(self, url: str, labels: Mapping[str, str], access: Access) -> None:
         """Scrape a target that discovery has found, or note its new labels."""
-        number = await self._register(url)
-        if url not in self._by_hand:
-            labelled = targets.label(self._database.writer, number, labels)
-            await asyncio.wrap_future(labelled)
+        number = await self._register(url, None if url in self._by_hand else labels)
         if self._ids.get(url) is None or self._access.get(url, OPEN) != access:
             await self._running().remove(number)
             self._ids[url], self._access[url] = number, access
@@ -152,8 +149,8 @@ class TargetCollecting:
             self._by_hand.add(url)
         return self._http.source(number, url, access)
 
-    async def _register(self, address: str) -> int:
-        added = targets.register(self._database.writer, address, self._clock.now())
+    async def _register(self, address: str, labels: Mapping[str, str] | None = None) -> int:
+        added = targets.register(self._database.writer, address, self._clock.now(), labels)
         return await asyncio.wrap_future(added)
 
     def _sink(self) -> Sink:

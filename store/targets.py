@@ -12,15 +12,25 @@ import duckdb
 from store.writer import Writer
 
 
-def register(writer: Writer, url: str, added_at: datetime) -> Future[int]:
+def register(
+    writer: Writer, url: str, added_at: datetime, labels: Mapping[str, str] | None = None
+) -> Future[int]:
     """The id of a target, made when the URL is new; a removed target comes back under its old id.
 
     Args:
         writer: the store's writer.
         url: the metrics address, already normalised.
         added_at: aware UTC.
+        labels: what discovery knows about it; replaces what was noted before. None leaves that.
     """
-    return writer.run(lambda connection: register_in(connection, url, added_at))
+
+    def work(connection: duckdb.DuckDBPyConnection) -> int:
+        number = register_in(connection, url, added_at)
+        if labels is not None:
+            _label_in(connection, number, labels)
+        return number
+
+    return writer.run(work)
 
 
 def register_in(connection: duckdb.DuckDBPyConnection, url: str, added_at: datetime) -> int:
@@ -72,17 +82,11 @@ def describe_in(
     )
 
 
-def label(writer: Writer, target_id: int, labels: Mapping[str, str]) -> Future[None]:
-    """Note what discovery knows about a target; whatever was noted before is replaced."""
+def _label_in(
+    connection: duckdb.DuckDBPyConnection, target_id: int, labels: Mapping[str, str]
+) -> None:
     text = json.dumps(dict(labels), sort_keys=True, separators=(",", ":")) if labels else None
-
-    def work(connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute(
-            "UPDATE target SET labels = ? WHERE target_id = ?",
-            [text if labels else None, target_id],
-        )
-
-    return writer.run(work)
+    connection.execute("UPDATE target SET labels = ? WHERE target_id = ?", [text, target_id])
 
 
 def remove(writer: Writer, url: str, removed_at: datetime) -> Future[None]:

@@ -157,16 +157,16 @@ def client(runtime):
 
 def test_our_inventory_is_served_as_prometheus_reads_it(runtime, client):
     """A list of groups, [] when there is none; what is pushed to us is not there to be scraped."""
-    address = "/api/v1/discovery/targets"
-    answer = client.get(address)
+    served = "/api/v1/discovery/targets"
+    answer = client.get(served)
     assert (answer.json(), answer.headers["content-type"]) == ([], "application/json")
     writer, now = runtime.database.writer, runtime.clock.now()
-    number = targets.register(writer, "https://gpu-3:8000/m/metrics?model=a+b", now).result()
+    address = "https://gpu-3:8000/m/metrics?model=a+b"
+    number = targets.register(writer, address, now, {"rack": "a7"}).result()
     targets.describe(writer, number, engine="vllm", model="llama").result()
-    targets.label(writer, number, {"rack": "a7"}).result()
     targets.register(writer, "http://gpu-4:8000/metrics", now).result()
     targets.register(writer, "otlp://shop/1", now).result()
-    plain, vllm = client.get(address).json()
+    plain, vllm = client.get(served).json()
     assert plain == {
         "targets": ["gpu-4:8000"],
         "labels": {"__scheme__": "http", "__metrics_path__": "/metrics"},
@@ -182,9 +182,9 @@ def test_our_inventory_is_served_as_prometheus_reads_it(runtime, client):
             "model": "llama",
         },
     }
-    assert client.get(address, params={"engine": "vllm"}).json() == [vllm]
-    assert client.get(address, params={"model": "none"}).json() == []
-    assert client.get(address, params={"modle": "x"}).status_code == 400
+    assert client.get(served, params={"engine": "vllm"}).json() == [vllm]
+    assert client.get(served, params={"model": "none"}).json() == []
+    assert client.get(served, params={"modle": "x"}).status_code == 400
 
 
 async def test_what_we_serve_we_can_follow(runtime, client):
