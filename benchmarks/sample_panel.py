@@ -87,7 +87,7 @@ class Ingest(threading.Thread):
 
     def run(self) -> None:
         """Append until told to stop."""
-        at = DAY + timedelta(days=1)
+        at = self.database.reader.scalar("SELECT max(sampled_at) FROM sample")
         while not self.stop.wait(0.5):
             at += timedelta(seconds=0.5)
             targets = [1 + n % TARGETS for n in range(20)]
@@ -98,7 +98,7 @@ class Ingest(threading.Thread):
                     "kind": "gauge",
                     "unit": [_signal(n)[2] for _ in targets for n in range(PER_TARGET)],
                     "labels": '{"model":"m"}',
-                    "sampled_at": at.replace(tzinfo=None),
+                    "sampled_at": at,
                     "value": 1.0,
                 }
             )
