@@ -23,7 +23,8 @@ from store.queries.scope import Scope
 
 PATHS = (
     "/", "/slo", "/slo/chat-ttft", "/workload/arrivals", "/workload/burstiness",
-    "/workload/lengths", "/workload/clients", "/workload/failures", "/admin",
+    "/workload/lengths", "/workload/clients", "/workload/failures", "/latency", "/cold-starts",
+    "/admin",
 )  # fmt: skip
 _PREFIX = "/ui"
 

@@ -48,7 +48,8 @@ LIMITS_SECONDS = {"24 h": 0.150, "30 d": 0.500}
 SPANS = {"24 h": timedelta(days=1), "30 d": timedelta(days=30)}
 PAGES = (
     "fleet", "slo_list", "slo_detail", "workload_arrivals", "workload_burstiness",
-    "workload_lengths", "workload_clients", "workload_failures", "admin",
+    "workload_lengths", "workload_clients", "workload_failures", "latency", "latency_phases",
+    "latency_tail", "latency_drivers", "latency_stragglers", "latency_requests", "admin",
 )  # fmt: skip
 WHOLE_STORE = {"admin"}
 """Pages without a time range: they are about everything, as the longest range is."""

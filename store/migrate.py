@@ -71,11 +71,16 @@ def migrate(connection: duckdb.DuckDBPyConnection, now: datetime) -> list[int]:
 
 
 def _check(done: dict[int, str], known: dict[int, Migration]) -> None:
-    newer = sorted(set(done) - set(known))
-    if newer:
+    unknown = sorted(set(done) - set(known))
+    if unknown and unknown[-1] > max(known):
         raise SchemaError(
-            f"the store has schema version {newer[-1]}, this program knows up to {max(known)}",
+            f"the store has schema version {unknown[-1]}, this program knows up to {max(known)}",
             hint="upgrade servescope, or open the store with the version that wrote it",
+        )
+    if unknown:
+        raise SchemaError(
+            f"the store was made with a schema step {unknown[0]} that this program does not have",
+            hint="open the store with the version that wrote it",
         )
     for version, content_hash in done.items():
         if known[version].content_hash != content_hash:
