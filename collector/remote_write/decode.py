@@ -107,7 +107,7 @@ class Decoder:
         sink = _Sink()
         packed = [_prefixed(symbol) for symbol in symbols]
         for series in request.timeseries:
-            refs = list(series.labels_refs)
+            refs = series.labels_refs[:]  # a third of the time of list()
             try:
                 texts = b"".join([packed[ref] for ref in refs])
             except IndexError:
