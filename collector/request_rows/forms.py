@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 100_000
 MOST_UNFOLDED_BYTES = 256 << 20
+# What reading a damaged file ends in, besides Arrow's own errors: names that are no text, lengths
+# that point nowhere.
+_DAMAGE = (OSError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
 _THRIFT = {"thrift_string_size_limit": 1 << 20, "thrift_container_size_limit": 1 << 20}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 JSON = "application/json"
@@ -87,7 +90,9 @@ def _arrow(body: bytes) -> list[Row]:
                 _require_few(len(rows) + batch.num_rows)
                 batch.validate(full=True)
                 rows += _unfolded(batch)
-    except (pa.ArrowException, OSError, struct.error, IndexError) as error:
+    except (BadForm, TooMany):
+        raise
+    except (pa.ArrowException, struct.error, *_DAMAGE) as error:
         raise BadForm("the body is no sound Arrow stream") from error
     return rows
 
@@ -108,7 +113,9 @@ def _parquet(body: bytes) -> list[Row]:
         for batch in file.iter_batches(batch_size=10_000, use_threads=False):
             _require_few(len(rows) + batch.num_rows)
             rows += _unfolded(batch)
-    except (pa.ArrowException, OSError) as error:
+    except (BadForm, TooMany):
+        raise
+    except (pa.ArrowException, *_DAMAGE) as error:
         raise BadForm("the body is no sound Parquet file") from error
     return rows
 
