@@ -6,7 +6,7 @@ CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || comman
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-dev browser engine fmt lint types test bench docs check build clean
+.PHONY: help demo setup setup-dev browser engine fmt lint types test bench docs proto check build clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -70,6 +70,10 @@ bench: setup-dev ## Measure, each beside its peer or its limit (see docs/perform
 
 docs: setup-dev ## Write the generated reference pages
 	@$(BIN)/python -m servescope.reference
+
+proto: setup-dev ## Generate the messages of remote-write from their .proto files
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check grpcio-tools
+	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. collector/remote_write/proto/*.proto
 
 build: setup-dev ## Build wheel and sdist into dist/
 	@$(BIN)/python -m build --outdir dist .
