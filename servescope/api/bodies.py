@@ -19,6 +19,10 @@ from starlette.requests import ClientDisconnect, Request
 from store.errors import ServescopeError
 from store.units import bytes_text
 
+MOST_MEMBERS = 10_000
+"""Members of one gzip body; each costs time, however little is in it."""
+_WINDOW_BYTES = 1 << 16
+
 Unpack = Callable[[bytes, int], bytes]
 """Packed body, most bytes that may come out -> the body; raises BodyTooLarge or BodyUnreadable."""
 
@@ -119,20 +123,27 @@ def gunzip(body: bytes, most_bytes: int) -> bytes:
         BodyUnreadable: it is not gzip, damaged or cut off.
     """
     parts: list[bytes] = []
-    room = most_bytes
-    while body:
-        member = zlib.decompressobj(wbits=31)
+    room, at, members = most_bytes, 0, 0
+    member = zlib.decompressobj(wbits=31)
+    while at < len(body):
+        if member.eof:
+            members += 1
+            member = zlib.decompressobj(wbits=31)
+        if members == MOST_MEMBERS:
+            raise BodyUnreadable("the gzip body has too many members", hint="pack it as one")
+        # By windows: behind the end of a member zlib copies whatever else it was given.
+        window = body[at : at + _WINDOW_BYTES]
         try:
-            part = member.decompress(body, room + 1)
+            part = member.decompress(window, room + 1)
         except zlib.error as error:
             raise BodyUnreadable(f"the body is not sound gzip: {error}") from error
         if len(part) > room:
             raise _too_large(most_bytes)
-        if not member.eof:
-            raise BodyUnreadable("the gzip body is cut off", hint="send it again, whole")
         room -= len(part)
         parts.append(part)
-        body = member.unused_data
+        at += len(window) - len(member.unused_data)
+    if body and not member.eof:
+        raise BodyUnreadable("the gzip body is cut off", hint="send it again, whole")
     return b"".join(parts)
 
 

@@ -169,6 +169,14 @@ def test_members_of_gzip_follow_each_other(parts):
     assert gunzip(b"".join(map(gzip.compress, parts)), 1000) == b"".join(parts)
 
 
+def test_a_body_of_very_many_tiny_members_is_refused_at_once():
+    """Each member costs time though nothing comes out of it; a few thousand are taken."""
+    empty = gzip.compress(b"")
+    assert gunzip(empty * 9_999 + gzip.compress(b"x"), 10) == b"x"
+    with pytest.raises(BodyUnreadable, match="members"):
+        gunzip(empty * 500_000, 10)
+
+
 @given(st.binary(max_size=200), st.integers(0, 60))
 def test_damaged_gzip_is_refused_and_never_a_fault(body, cut):
     """Whatever the bytes are, they are unpacked or refused."""
