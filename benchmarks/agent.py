@@ -63,8 +63,13 @@ class Cost:
         )
 
 
+_TAKEN = (
+    b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n{"batches": 1}'
+)
+
+
 def take(ready: Connection) -> None:
-    """Answer every POST with 204; tell the bytes so far when asked."""
+    """Answer every POST as a servescope server; tell the bytes so far when asked."""
     taken = [0, 0]
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,7 +82,7 @@ def take(ready: Connection) -> None:
                     taken[1] += len(body)
                 else:
                     taken[0] += len(body)
-                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+                writer.write(_TAKEN)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 

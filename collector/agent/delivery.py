@@ -1,6 +1,6 @@
 """From the spool to the server: in order, at least once, and never faster than it wants.
 
-2xx: the batch is durable there. 400, 413, 415, 422: the server will never take it, so it is parked
+2xx from a servescope server: the batch is durable there. 400, 413, 415, 422: the server will never take it, so it is parked
 and counted. Everything else (429, 5xx, wrong token, nobody there) is tried again, after what
 `Retry-After` says or after a pause that doubles, with jitter so that a fleet does not come back all
 at once.
@@ -38,6 +38,8 @@ _MOST_TOGETHER = 64
 _AT_ONCE_SECONDS = 1e-6
 # Below the body that a server takes unless told otherwise (1 MiB).
 _MOST_TOGETHER_BYTES = 900_000
+_ASK_SERVER = " (is agent.server the address of a servescope server?)"
+_STRANGER = f", but not from a servescope server{_ASK_SERVER}"
 
 
 @dataclass(slots=True)
@@ -167,6 +169,8 @@ class Delivery:
         except Unreachable as why:
             return self._again(str(why), None)
         if 200 <= answer.status < 300:
+            if not _is_receipt(request, answer):
+                return self._again(f"HTTP {answer.status}{_STRANGER}", None)
             self._delivered(request.records)
             return 0.0
         if answer.status not in POISON:
@@ -273,6 +277,17 @@ def server_time(answer: Answer) -> datetime | None:
     return None
 
 
+def _is_receipt(request: _Request, answer: Answer) -> bool:
+    """Whether a servescope server took it; a proxy's page to log in comes with 200 as well."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    asked = request.headers.get("Content-Type", "")
+    if asked != BATCH_TYPE:
+        return kind == asked  # as OTLP demands
+    with suppress(ValueError, TypeError):
+        return "batches" in orjson.loads(answer.body)
+    return False
+
+
 def _refusal(answer: Answer) -> str:
     detail = ""
     with suppress(ValueError, TypeError, AttributeError):
@@ -282,7 +297,7 @@ def _refusal(answer: Answer) -> str:
     if answer.status in (401, 403):
         text += " (is agent.token_file right?)"
     if answer.status == 404:
-        text += " (is agent.server the address of a servescope server?)"
+        text += _ASK_SERVER
     return " ".join(text.split())[:300]
 
 

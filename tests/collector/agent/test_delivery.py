@@ -10,12 +10,21 @@ from collector.agent.delivery import Delivery, otlp_payload
 from collector.agent.post import Poster
 from collector.agent.settings import AgentSettings
 from collector.agent.spool import Spool
-from collector.agent.wire import BATCH, BATCH_HEADER, OTLP
+from collector.agent.wire import BATCH, BATCH_HEADER, BATCH_TYPE, OTLP
 from collector.drops import Drops
 from collector.http_access import Access
 from store.clock import VirtualClock
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+TAKEN = (200, {"Content-Type": "application/json"}, b'{"batches": 1}')
+
+
+def receipt(headers):
+    """What a server answers that has taken the request."""
+    kind = headers["content-type"]
+    return TAKEN if kind == BATCH_TYPE else (200, {"Content-Type": kind}, b"")
 
 
 class Server:
@@ -34,7 +43,7 @@ class Server:
                 headers = {name.lower(): value for name, value in headers.items()}
                 body = await reader.readexactly(int(headers["content-length"]))
                 self.got.append((lines[0].split()[1], headers, body))
-                answer = self.answers.pop(0) if self.answers else (200, {}, b"")
+                answer = self.answers.pop(0) if self.answers else receipt(headers)
                 if answer is None:
                     return
                 status, more, text = answer
@@ -116,6 +125,30 @@ async def test_a_server_that_cannot_now_is_asked_again(tmp_path, status):
 
 
 @pytest.mark.parametrize(
+    "stranger",
+    [
+        (200, {"Content-Type": "text/html"}, b"<html>please log in</html>"),
+        (200, {"Content-Type": "application/json"}, b'{"login": "/sso"}'),
+        (204, {}, b""),
+        (202, {}, b"[1"),
+    ],
+)
+@pytest.mark.parametrize("kind", [BATCH, OTLP])
+async def test_only_a_servescope_server_can_take_a_batch(tmp_path, stranger, kind):
+    """A proxy that answers 200 with its page to log in has taken nothing: no row is lost to it."""
+    async with bench(tmp_path) as (server, spool, delivery, _):
+        told = {"Content-Type": "application/x-protobuf"}
+        body = b"x" if kind == BATCH else otlp_payload("/v1/traces", told, b"x")
+        server.answers = [stranger]
+        spool.append(kind, 1, body)
+        assert await delivery.attempt(spool.peek()) > 0
+        assert "not from a servescope server" in delivery.state.problem
+        assert spool.peek()
+        await delivery.flush()
+        assert (delivery.state.problem, spool.peek()) == (None, ())
+
+
+@pytest.mark.parametrize(
     ("told", "seconds"),
     [("7", 7.0), ("Sat, 31 Jan 2026 12:00:09 GMT", 9.0), ("99999", 300.0), ("soon", 0.25)],
 )
@@ -144,7 +177,7 @@ async def test_poison_is_parked_and_counted_and_the_rest_goes_on(tmp_path, statu
             spool.append(BATCH, 5, body)
         names = [record.batch_id for record in spool.peek(3)]
         refusal = (status, {}, b'{"detail": "no batch"}')
-        server.answers = [refusal, (200, {}, b""), refusal]  # all three; good; bad
+        server.answers = [refusal, TAKEN, refusal]  # all three; good; bad
         await delivery.flush()
         assert [body for _, body in server.batches()] == [b"goodbadfine", b"good", b"bad", b"fine"]
         assert sum(drops.totals().values()) == 5
