@@ -10,6 +10,7 @@ ServescopeError
     ├── SchemaError        the file's schema is newer than this program, or a migration failed
     ├── QueryTimeout       a query passed its time limit and was stopped
     ├── QueryRefused       an ad-hoc query is not a read-only SELECT
+    ├── StoreFull          the disk is full; nothing of this batch was accepted
     └── WriterOverloaded   the write queue is full; nothing of this batch was accepted
 
 Every error says what is wrong, where, and what to do next.
@@ -99,3 +100,9 @@ class WriterOverloaded(StoreError):
     """The write queue is full; nothing of this batch was accepted."""
 
     code = "writer_overloaded"
+
+
+class StoreFull(StoreError):
+    """Too little of the disk is free; nothing of this batch was accepted."""
+
+    code = "store_full"

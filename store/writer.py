@@ -15,7 +15,7 @@ import polars as pl
 
 from store.append import TABLES, appenders
 from store.clock import Clock
-from store.errors import InputError, StoreError, WriterOverloaded
+from store.errors import InputError, StoreError, StoreFull, WriterOverloaded
 from store.settings import StoreSettings
 from store.units import bytes_text
 
@@ -315,7 +315,7 @@ class Writer:
             return
         free = self._free_bytes()
         if free < self._settings.disk_reserve_bytes:
-            raise StoreError(
+            raise StoreFull(
                 f"only {bytes_text(free)} are free beside the store; nothing of this batch was"
                 " taken",
                 hint="free some space, then send again",

@@ -1,9 +1,9 @@
 """From the spool to the server: in order, at least once, and never faster than it wants.
 
-2xx from a servescope server: the batch is durable there. 400, 413, 415, 422: the server will never take it, so it is parked
-and counted. Everything else (429, 5xx, wrong token, nobody there) is tried again, after what
-`Retry-After` says or after a pause that doubles, with jitter so that a fleet does not come back all
-at once.
+2xx from a servescope server: the batch is durable there. 400, 413, 415, 422: the server will never
+take it, so it is parked and counted. Everything else (429, 5xx, wrong token, nobody there) is tried
+again, after what `Retry-After` says or after a pause that doubles, with jitter so that a fleet does
+not come back all at once.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servescope.documents import to_json
@@ -25,6 +26,7 @@ STATUS_BY_CODE = {
     "query_timeout": 504,
     "writer_overloaded": 503,
     "store_locked": 503,
+    "store_full": 503,
 }
 # A sender that is too slow gets no second try on the same connection.
 FIXED_HEADERS = {408: {"Connection": "close"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}
@@ -146,6 +148,8 @@ class Faults:
 
         try:
             await self._app(scope, receive, watching)
+        except ClientDisconnect:
+            log.info("sender_left", extra={"path": scope["path"]})
         except Exception as error:
             if scope["type"] != "http" or started:
                 raise

@@ -303,3 +303,28 @@ def test_senseless_sql_is_the_askers_mistake(client, sql):
     """A wrong name or value is answered with 400 and where to look, not with a fault of ours."""
     body = problem(client.post(f"{API}/sql", json={"sql": sql}), 400, "input")
     assert "SHOW TABLES" in body["hint"]
+
+
+async def test_a_sender_that_leaves_within_an_upload_is_no_fault_of_ours(runtime, caplog):
+    """It is noted in one line without a traceback, and leaves no file behind."""
+    incoming = [{"type": "http.request", "body": b"PAR1", "more_body": True}]
+    answers = []
+
+    async def receive():
+        return incoming.pop() if incoming else {"type": "http.disconnect"}
+
+    async def send(message):
+        answers.append(message)
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+        "path": f"{API}/imports", "raw_path": f"{API}/imports".encode(), "query_string": b"",
+        "root_path": "", "scheme": "http", "headers": [(b"host", b"127.0.0.1")],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8787),
+    }  # fmt: skip
+    with caplog.at_level("INFO", "servescope.api"):
+        await create_app(runtime)(scope, receive, send)
+    assert [(entry.levelname, entry.message) for entry in caplog.records] == [
+        ("INFO", "sender_left")
+    ]
+    assert answers == []

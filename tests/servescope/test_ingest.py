@@ -11,10 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from collector.request_rows.fields import FIELDS, MEANINGS
 from collector.request_rows.forms import ARROW, FORMS, JSON, LINES, PARQUET
+from servescope.config import load
+from servescope.runtime import Runtime, SloBook
+from servescope.server import create_app
 from store.append import REQUEST_FRAME
+from store.database import Database
 
 PATH = "/api/v1/requests"
 ROW = {
@@ -258,3 +263,18 @@ def test_any_row_is_stored_or_refused(post, row):
     told = post(orjson.dumps([{**ROW, **row}])).json()
     assert told["rows" if "rows" in told else "rejected"] == 1
     assert told["added"] + told["duplicate"] + told["rejected"] == 1
+
+
+def test_a_full_disk_asks_the_sender_to_come_again(tmp_path, clock):
+    """What could not be kept now is not the sender's fault, and not lost when it comes again."""
+    environment = {
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "SERVESCOPE_STORE__DISK_RESERVE_BYTES": str(1 << 62),
+    }
+    config = load(None, {}, environment)
+    with Database.open(tmp_path / "full.duckdb", config.store, clock) as database:
+        runtime = Runtime(config, database, clock, SloBook(None, clock), "http://127.0.0.1:8787")
+        with TestClient(create_app(runtime), base_url="http://127.0.0.1:8787") as client:
+            answer = client.post(PATH, json=[ROW])
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["code"] == "store_full"

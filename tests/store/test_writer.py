@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from store.clock import WallClock
 from store.database import Database
-from store.errors import InputError, StoreError, WriterOverloaded
+from store.errors import InputError, StoreError, StoreFull, WriterOverloaded
 from store.settings import StoreSettings
 
 START = datetime(2026, 1, 1)
@@ -196,7 +196,7 @@ def test_a_nearly_full_disk_refuses_rows_and_goes_on_reading(tmp_path):
     """Rows are refused before the disk is full: DuckDB itself would not survive that."""
     settings = StoreSettings(disk_reserve_bytes=1 << 62)
     with Database.open(tmp_path / "a.duckdb", settings, WallClock()) as database:
-        with pytest.raises(StoreError, match="free beside the store"):
+        with pytest.raises(StoreFull, match="free beside the store"):
             database.writer.append("request", requests(1)).result()
         assert database.writer.stats().batches_failed == 1
         assert database.writer.stats().stopped_by is None
