@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 
@@ -78,6 +78,13 @@ class _Stream:
     finish_reason: str | None = None
 
 
+class _Under(NamedTuple):
+    """What requests run under: the client that asks, and the group that waits for them."""
+
+    asker: httpx2.AsyncClient
+    group: asyncio.TaskGroup
+
+
 class Load:
     """Sends requests of several clients to one engine and reports each when it is over.
 
@@ -111,13 +118,18 @@ class Load:
 
     async def run(self, seconds: float) -> None:
         """Send for `seconds`, then wait for what is still under way."""
-        async with asyncio.TaskGroup() as group:
+        # One connection a request: llama-server closes it after a stream although it says not to.
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+        async with (
+            httpx2.AsyncClient(
+                base_url=self._url, timeout=REQUEST_SECONDS, limits=limits, trust_env=False
+            ) as asker,
+            asyncio.TaskGroup() as group,
+        ):
             for number, client in enumerate(self._clients):
-                group.create_task(self._send(client, number, seconds, group))
+                group.create_task(self._send(client, number, seconds, _Under(asker, group)))
 
-    async def _send(
-        self, client: Client, number: int, seconds: float, group: asyncio.TaskGroup
-    ) -> None:
+    async def _send(self, client: Client, number: int, seconds: float, under: _Under) -> None:
         dice = random.Random(f"{self._seed}-{number}")  # noqa: S311 - load, not secrets
         began = self._clock.monotonic()
         for count, due in enumerate(_moments(client, dice, seconds)):
@@ -126,15 +138,22 @@ class Load:
                 await self._clock.sleep(wait)
             body = _body(client, dice)
             identity = f"{self._name}-{client.tenant}-{count}"
-            group.create_task(self._ask(client, identity, body, began + due))
+            under.group.create_task(self._ask(under.asker, client, identity, body, began + due))
 
-    async def _ask(self, client: Client, identity: str, body: dict[str, Any], due: float) -> None:
+    async def _ask(
+        self,
+        asker: httpx2.AsyncClient,
+        client: Client,
+        identity: str,
+        body: dict[str, Any],
+        due: float,
+    ) -> None:
         heard = _Stream()
         status = "ok"
         async with self._slots:
             try:
                 async with asyncio.timeout(REQUEST_SECONDS):
-                    await self._stream(body, heard)
+                    await self._stream(asker, body, heard)
             except httpx2.HTTPStatusError as error:
                 status = "refused" if error.response.status_code in (429, 503) else "failed"
             except (httpx2.HTTPError, TimeoutError, ValueError):
@@ -142,13 +161,10 @@ class Load:
         arrived = self._clock.now() - timedelta(seconds=self._clock.monotonic() - due)
         self._report(_sent(client, identity, self._instance, arrived, status, heard, due))
 
-    async def _stream(self, body: dict[str, Any], heard: _Stream) -> None:
-        # One connection a request: llama-server closes it after a stream although it says not to.
-        limit = REQUEST_SECONDS
-        async with (
-            httpx2.AsyncClient(base_url=self._url, timeout=limit, trust_env=False) as asker,
-            asker.stream("POST", "/v1/completions", json=body) as answer,
-        ):
+    async def _stream(
+        self, asker: httpx2.AsyncClient, body: dict[str, Any], heard: _Stream
+    ) -> None:
+        async with asker.stream("POST", "/v1/completions", json=body) as answer:
             answer.raise_for_status()
             async for piece in _events(answer):
                 self._hear(piece, heard)

@@ -1,0 +1,161 @@
+"""Whether the Latency page says of a real engine under load what its clients measured.
+
+An engine is put under open-loop load; the client keeps TTFT, TPOT and E2E of every request, counted
+from the intended send. Two servers of servescope look at it:
+
+    buckets   scrapes the engine and nothing else: quantiles are intervals
+    rows      is handed the client's rows, as a gateway would: quantiles to 2.2 % (a log bin)
+
+Each line says whether the client's quantile lies in the interval of the page. An engine counts from
+the arrival in its own front end; what connecting and the way there took is the client's alone, so
+the client's own connecting time is printed beside it.
+
+    python benchmarks/latency_truth.py --url http://127.0.0.1:8101 [--seconds 60] [--rate 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from servescope.live.load import Client, Load, Sent
+from store.clock import WallClock
+
+ROOT = Path(__file__).parents[1]
+QUANTILES = {"p50": 0.5, "p95": 0.95}
+QUANTITIES = ("ttft", "tpot", "e2e")
+# A row is read at the middle of its log bin.
+LOG_BIN_RATIO = 0.023
+
+
+def serve(folder: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], str]:
+    """A server of ours; gives the process and its address once it is ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "servescope", "up", "--store", str(folder / "store.duckdb")]
+    command += ["--listen", f"127.0.0.1:{port}", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SERVESCOPE_SERVER__LOG_LEVEL": "error"}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            if httpx2.get(f"{url}/readyz").status_code == 200:
+                return server, url
+        except httpx2.HTTPError:
+            time.sleep(0.1)
+    server.kill()
+    raise SystemExit("the server did not get ready")
+
+
+def under_load(url: str, seconds: float, rate: float) -> list[Sent]:
+    sent: list[Sent] = []
+    clients = (Client("chat", rate * 0.7, 30, 40), Client("agent", rate * 0.3, 120, 20))
+    asyncio.run(Load(url, WallClock(), sent.append, clients=clients, name="truth").run(seconds))
+    return sent
+
+
+def hand_over(url: str, sent: list[Sent]) -> None:
+    rows = [
+        {
+            name: value.isoformat() + "Z" if name == "arrived_at" else value
+            for name, value in asdict(one).items()
+            if value is not None
+        }
+        for one in sent
+    ]
+    answer = httpx2.post(f"{url}/api/v1/requests", json=rows, timeout=60)
+    answer.raise_for_status()
+
+
+def page(url: str) -> dict[str, Any]:
+    """The measures of the Latency page over the last quarter of an hour."""
+    asked = {"source": "live", "from": "now-15m"}
+    answer = httpx2.get(f"{url}/api/v1/views/latency", params=asked, timeout=60)
+    return answer.json()["measures"]
+
+
+def truth(sent: list[Sent], quantity: str, q: float) -> float:
+    """The client's quantile, read as the page reads it: the value at rank ceil(q n)."""
+    values = sorted(
+        value for one in sent if (value := getattr(one, f"{quantity}_seconds")) is not None
+    )
+    return values[max(0, -int(-q * len(values) // 1) - 1)]
+
+
+def compare(name: str, sent: list[Sent], measures: dict[str, Any]) -> bool:
+    good = True
+    for quantity in QUANTITIES:
+        for label, q in QUANTILES.items():
+            told = measures.get(f"{quantity}_{label}_seconds")
+            ends = [told[end] for end in ("low", "high", "value")] if told else []
+            if not any(end is not None for end in ends):
+                why = told["why"] if told else "the page has no such number"
+                print(f"{name:8} {quantity:5} {label}  not told: {why}")
+                continue
+            seen = truth(sent, quantity, q)
+            slack, (low, high, value) = 0.0, ends
+            if value is not None:
+                slack, low, high = LOG_BIN_RATIO * seen, value, value
+            low, high = low or 0.0, high or float("inf")
+            inside = low - slack <= seen <= high + slack
+            good &= inside
+            print(
+                f"{name:8} {quantity:5} {label}  client {seen * 1e3:8.1f} ms   page"
+                f" {low * 1e3:8.1f} to {high * 1e3:8.1f} ms   {'inside' if inside else 'OUTSIDE'}"
+            )
+    return good
+
+
+def connecting_seconds(url: str) -> float:
+    """Median time for a connection and an answer that costs the engine nothing."""
+    took = []
+    with httpx2.Client(limits=httpx2.Limits(max_keepalive_connections=0)) as client:
+        for _ in range(20):
+            start = time.perf_counter()
+            client.get(f"{url}/health")
+            took.append(time.perf_counter() - start)
+    return statistics.median(took)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--url", required=True, help="of an engine that serves the model `tiny`")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--rate", type=float, default=2.0, help="requests a second")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+        scraping, first = serve(Path(one), "--target", given.url)
+        storing, second = serve(Path(two))
+        try:
+            time.sleep(12)  # two scrapes before the load: what it adds is then known whole
+            sent = under_load(given.url, given.seconds, given.rate)
+            time.sleep(12)
+            hand_over(second, sent)
+            time.sleep(6)
+            print(f"# {len(sent)} requests, {sum(one.status == 'ok' for one in sent)} ok;"
+                  f" a bare answer takes {connecting_seconds(given.url) * 1e3:.1f} ms")  # fmt: skip
+            good = compare("buckets", sent, page(first))
+            good &= compare("rows", sent, page(second))
+        finally:
+            for server in (scraping, storing):
+                server.terminate()
+                server.wait(30)
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
