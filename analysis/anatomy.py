@@ -203,6 +203,9 @@ def ecdf(counts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+_UNTOLD = "no request row tells it, and no engine here shows a histogram of it"
+
+
 def _from_scrapes(
     reader: Reader, scope: Scope, quantity: str, by: str, known: dict[str, Measure]
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Measure]]:
@@ -215,7 +218,11 @@ def _from_scrapes(
         "quantiles": scraped.quantiles_over_time(found, scope, width),
         "ecdf": scraped.ecdf(found, by),
     }
-    return frames, {**known, **_interval_measures(everything)}
+    untold = {
+        name: measure if _is_known(measure) else replace(measure, why=_UNTOLD)
+        for name, measure in known.items()
+    }
+    return frames, {**untold, **_interval_measures(everything)}
 
 
 def _interval_measures(everything: Sequence[tuple[str, Any]]) -> dict[str, Measure]:
