@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from collector.otlp.model import ExponentialPoint, HistogramPoint
 
+MOST_BUCKETS = 10_000
+"""Buckets of one histogram; SDKs make at most 160."""
+
 Buckets = tuple[tuple[float, float], ...]
 """Finite upper edge and observations at or below it, edges ascending."""
 
@@ -17,12 +20,18 @@ def sound(point: HistogramPoint | ExponentialPoint) -> bool:
         return False
     if isinstance(point, ExponentialPoint):
         told = sum(point.positive_counts) + sum(point.negative_counts) + point.zero_count
-        return told == point.count and -10 <= point.scale <= 20 and point.zero_threshold >= 0
+        return (
+            len(point.positive_counts) + len(point.negative_counts) <= MOST_BUCKETS
+            and told == point.count
+            and -10 <= point.scale <= 20
+            and point.zero_threshold >= 0
+        )
     if not point.bounds and not point.counts:
         return True
     ascending = all(low < high for low, high in zip(point.bounds, point.bounds[1:], strict=False))
     return (
-        ascending
+        len(point.counts) <= MOST_BUCKETS
+        and ascending
         and all(map(math.isfinite, point.bounds))
         and len(point.counts) == len(point.bounds) + 1
         and sum(point.counts) == point.count

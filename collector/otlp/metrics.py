@@ -24,12 +24,12 @@ from collector.otlp.model import (
     Point,
 )
 from collector.otlp.names import Labels, series_labels, series_name, target_url
-from collector.otlp.requests import FUTURE_SECONDS
+from collector.otlp.requests import EARLIEST_NS, FUTURE_SECONDS
 from collector.otlp.resources import sender_of
 from collector.otlp.totals import Told, Totals, Value
 
 NO_SUMMARIES = "summary: quantiles of several senders cannot be put together; send a histogram"
-BAD_POINT = "data point without a time, or whose counts and bounds contradict each other"
+BAD_POINT = "data point without a time since 2000, or whose counts and bounds are not sound"
 POINT_FROM_THE_FUTURE = "data point more than 10 minutes ahead of this server's clock"
 TOO_MANY_SERIES = "data point of a new series; the limit of series is reached"
 TOO_MANY_TARGETS = "data point of a new sender; the limit of targets is reached"
@@ -199,7 +199,8 @@ def _entries(metric: Metric, name: str, latest_ns: int, reading: MetricReading) 
     if metric.point_count > len(metric.points):
         reading.leave_out(UNKNOWN_METRIC, metric.name, metric.point_count)
     for point in metric.points:
-        if not point.time_ns or not (isinstance(point, NumberPoint) or buckets.sound(point)):
+        is_sound = isinstance(point, NumberPoint) or buckets.sound(point)
+        if point.time_ns < EARLIEST_NS or not is_sound:
             reading.leave_out(BAD_POINT, metric.name)
         elif point.time_ns > latest_ns:
             reading.leave_out(POINT_FROM_THE_FUTURE, metric.name)

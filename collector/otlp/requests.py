@@ -27,8 +27,8 @@ from collector.otlp.settings import OtlpSettings
 from collector.otlp.starts import start_phase
 
 NO_IDS = "span without a valid trace id and span id"
-NO_TIME = "span without a start time"
-FROM_THE_FUTURE = "span that starts more than 10 minutes ahead of this server's clock"
+NO_TIME = "span without a start time, or before 2000: times are nanoseconds since 1970"
+FROM_THE_FUTURE = "span that reaches more than 10 minutes ahead of this server's clock"
 NOT_AN_INFERENCE = "GenAI span that is no inference, such as of an agent, a tool or embeddings"
 OTHER_SPAN = "span of something else than an LLM request"
 CALLER_DROPPED = "span of a caller, and otlp.caller_spans is drop"
@@ -38,6 +38,8 @@ REFUSED_REASONS = (NO_IDS, NO_TIME, FROM_THE_FUTURE)
 """These spans are invalid: the sender is told. The others are none of ours, and it is not."""
 
 FUTURE_SECONDS = 600
+EARLIEST_NS = 946_684_800 * 10**9
+"""Year 2000; a sender that counts in another unit than nanoseconds lies far before it."""
 _MOST_TOKENS = 2**31 - 1
 _MOST_SECONDS = 1e8
 _ROLES: dict[Role, int] = {"engine": 0, "server": 1, "caller": 2}
@@ -197,9 +199,8 @@ class SpanReader:
         first = self._first
         numbers = _Numbers(attributes, self._names)
         output = numbers.tokens("output_tokens")
-        duration = (span.end_ns - span.start_ns) / 1e9 if span.end_ns > span.start_ns else None
         e2e = numbers.seconds("e2e_seconds")
-        e2e = duration if e2e is None else e2e
+        e2e = _duration(span) if e2e is None else e2e
         ttft, decode = numbers.seconds("ttft_seconds"), numbers.seconds("decode_seconds")
         finish = label(first(attributes, "finish_reason"))
         row = (
@@ -291,9 +292,14 @@ class _Numbers:
 def _refusal(span: Span, latest_ns: int) -> str | None:
     if not span.trace_id or not span.span_id:
         return NO_IDS
-    if not span.start_ns:
+    if span.start_ns < EARLIEST_NS:
         return NO_TIME
-    return FROM_THE_FUTURE if span.start_ns > latest_ns else None
+    return FROM_THE_FUTURE if max(span.start_ns, span.end_ns) > latest_ns else None
+
+
+def _duration(span: Span) -> float | None:
+    seconds = (span.end_ns - span.start_ns) / 1e9
+    return seconds if 0 < seconds <= _MOST_SECONDS else None
 
 
 def _role(span: Span) -> Role | None:

@@ -130,7 +130,8 @@ class Totals:
         if time_ns <= known.time_ns:
             return Told(value)
         self._known[key] = _Known(start_ns, time_ns, value)
-        return Told(value, start_ns if _hides_restart(known, start_ns, value) else 0)
+        hidden = start_ns <= time_ns and _hides_restart(known, start_ns, value)
+        return Told(value, start_ns if hidden else 0)
 
 
 def _hides_restart(known: _Known, start_ns: int, value: Value) -> bool:

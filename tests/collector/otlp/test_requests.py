@@ -221,6 +221,8 @@ def test_an_unnamed_service_names_no_model():
         ({"trace": ""}, requests.NO_IDS),
         ({"span": ""}, requests.NO_IDS),
         ({"start": 0}, requests.NO_TIME),
+        ({"start": NOW // 10**6}, requests.NO_TIME),
+        ({"end": 2**64 - 1}, requests.FROM_THE_FUTURE),
         ({"start": NOW + 3600 * SECOND}, requests.FROM_THE_FUTURE),
     ],
 )
@@ -332,3 +334,14 @@ def test_the_memory_of_traces_is_bounded():
     for number in range(100):
         judged(duplicates, span(ENGINE, trace=f"{number:032x}"))
     assert 5 <= len(duplicates) <= 11
+
+
+@pytest.mark.parametrize("end", [NOW - 20 * SECOND, 0])
+def test_a_span_that_ends_before_it_starts_has_no_duration(end):
+    """The row is kept without its whole time, which must not poison a mean."""
+    assert row(span(CHAT, end=end))["e2e_seconds"] is None
+
+
+def test_a_span_of_years_has_no_duration():
+    """Nor one whose start is of another age: that is a clock, not a request."""
+    assert row(span(CHAT, start=NOW - 5 * 10**8 * SECOND))["e2e_seconds"] is None
