@@ -3,20 +3,36 @@
 One writer asks for the same series every five seconds, so it remembers their numbers and the newest
 point of each. A batch of newer points, which is nearly every batch, then needs no look into the
 store; everything else (a resend, a late point, a series met for the first time) is looked up.
+
+A label that holds ids or times makes a new series of every value. What a target may add in an hour
+is bounded, so that one exporter does not fill the disk of all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 
+from store.drops import count as count_drops
+
 Connection = duckdb.DuckDBPyConnection
 _Key = tuple[int, str, str, str]  # target, signal, kind, labels
 
 MOST_SERIES = 500_000
+MOST_NEW_SERIES = 50_000
+"""New series of one target within an hour."""
+MOST_LABEL_BYTES = 4_096
+REFUSED_SERIES = (
+    f"point of a new series: more than {MOST_NEW_SERIES:,} new ones of its target within an hour,"
+    f" or labels above {MOST_LABEL_BYTES:,} bytes"
+)
+_REFUSED = -1
+_HOUR_US = 3_600_000_000
+_FOREVER = 2**62
 _NEVER = -(2**62)
 _HISTOGRAM = ("observation_count", "observation_sum", "edges", "cumulative_counts")
 _COLUMNS = {"sample": ("value",), "histogram_sample": _HISTOGRAM}
@@ -30,7 +46,9 @@ class PointAppender:
 
     def __init__(self) -> None:
         self._ids: dict[_Key, int] = {}
-        self._newest: dict[int, int] = {}
+        # No point of a refused series is ever newer than what is there.
+        self._newest: dict[int, int] = {_REFUSED: _FOREVER}
+        self._new: dict[int, tuple[int, int]] = {}  # target -> hour, new series in it
 
     def samples(self, connection: Connection, frames: Sequence[pl.DataFrame]) -> list[int]:
         """Gauge and counter points of several batches; rows added by each."""
@@ -47,9 +65,12 @@ class PointAppender:
         rows = pl.concat(frames) if len(frames) > 1 else frames[0]
         if not rows.height:
             return [0] * len(frames)
-        ids = self._series(connection, rows)
         times: list[int] = rows["sampled_at"].to_physical().to_list()
+        ids = self._series(connection, rows, max(times) // _HOUR_US)
         fresh, doubtful = self._sorted_out(ids, times)
+        if doubtful and _REFUSED in ids:
+            _count_refused(connection, rows.filter(pl.Series(ids) == _REFUSED))
+            doubtful = [place for place in doubtful if ids[place] != _REFUSED]
         points = rows.select("sampled_at", *_COLUMNS[table]).with_columns(
             series_id=pl.Series(ids, dtype=pl.Int32)
         )
@@ -96,31 +117,63 @@ class PointAppender:
         # A point that is fresh as well keeps its place; the same one told again is left out.
         return [place for place in places if place in once and place not in known]
 
-    def _series(self, connection: Connection, rows: pl.DataFrame) -> list[int]:
-        """The number of each row's series; series met for the first time get one."""
+    def _series(self, connection: Connection, rows: pl.DataFrame, hour: int) -> list[int]:
+        """The number of each row's series; series met for the first time get one, or none."""
         names = ("target_id", "signal", "kind", "labels")
         keys = list(zip(*(rows[name].to_list() for name in names), strict=True))
         missing = {key for key in keys if key not in self._ids}
         if len(self._ids) + len(missing) > MOST_SERIES:
             self._ids.clear()
-            self._newest.clear()
+            self._newest = {_REFUSED: _FOREVER}
             missing = set(keys)
-        if missing:
-            self._learn(connection, rows)
-        return [self._ids[key] for key in keys]
+        if not missing:
+            return [self._ids[key] for key in keys]
+        self._learn(connection, rows, hour)
+        return [self._ids.get(key, _REFUSED) for key in keys]
 
-    def _learn(self, connection: Connection, rows: pl.DataFrame) -> None:
+    def _learn(self, connection: Connection, rows: pl.DataFrame, hour: int) -> None:
         wanted = rows.select("target_id", "signal", "kind", "unit", "labels").unique()
+        # A series of before has no point newer than the newest of all; a new one has none at all.
+        self._remember(connection, wanted, _newest_of_all(connection), adding=False)
+        known = [key in self._ids for key in wanted.drop("unit").iter_rows()]
+        new = self._admitted(wanted.filter(~pl.Series(known, dtype=pl.Boolean)), hour)
+        if new.height:
+            self._remember(connection, new, _NEVER, adding=True)
+
+    def _remember(
+        self, connection: Connection, wanted: pl.DataFrame, newest: int, *, adding: bool
+    ) -> None:
         connection.register("incoming_series", wanted.to_arrow())
-        (last,) = connection.execute("SELECT coalesce(max(series_id), 0) FROM series").fetchall()[0]
-        connection.execute(_ADD_SERIES)
+        if adding:
+            connection.execute(_ADD_SERIES)
         found = connection.execute(_FIND_SERIES).fetchall()
         connection.unregister("incoming_series")
-        # A series of before has no point newer than the newest of all; a new one has none at all.
-        newest = _newest_of_all(connection)
         for number, *key in found:
             self._ids[key[0], key[1], key[2], key[3]] = number
-            self._newest.setdefault(number, _NEVER if number > last else newest)
+            self._newest.setdefault(number, newest)
+
+    def _admitted(self, new: pl.DataFrame, hour: int) -> pl.DataFrame:
+        """Those of the new series that their targets may still have in this hour."""
+        taken = [new.clear()]
+        fitting = new.filter(pl.col("labels").str.len_bytes() <= MOST_LABEL_BYTES)
+        for (target,), series in fitting.group_by("target_id", maintain_order=True):
+            since, used = self._new.get(target, (hour, 0))
+            if since < hour:
+                since, used = hour, 0
+            taken.append(series.head(MOST_NEW_SERIES - used))
+            self._new[target] = (since, used + taken[-1].height)
+        return pl.concat(taken)
+
+
+def _count_refused(connection: Connection, rows: pl.DataFrame) -> None:
+    """Note in the table of drops how many points were left out, by the first of their targets."""
+    target, signal, labels = rows.select("target_id", "signal", "labels").row(0)
+    found = connection.execute("SELECT url FROM target WHERE target_id = $1", [target]).fetchall()
+    url = found[0][0] if found else f"target {target}"
+    example = f"{url}: {signal} {labels[:120]}"
+    at = rows["sampled_at"].max()
+    assert isinstance(at, datetime)  # noqa: S101 - for the type checker
+    count_drops(connection, [("store", REFUSED_SERIES, rows.height, example)], at)
 
 
 def _newest_of_all(connection: Connection) -> int:

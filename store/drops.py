@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
 
-from store.writer import Writer
+if TYPE_CHECKING:
+    from store.writer import Writer
 
 BUCKET_SECONDS = 600
 _COLUMNS = {

@@ -66,7 +66,7 @@ def page_partial(now: Step, gone: Collection[str]) -> Verdict | None:
         text = f"{broken} lines of the page could not be read; {total} could."
         return Verdict("partial", text, _LINES, "lines")
     if now.memory.left_out:
-        text = "It shows more series than are watched; the rest is stored, but not graded."
+        text = "It shows more series than are watched; the rest is not graded."
         return Verdict("partial", text, "Drop the label that multiplies its series.", "too_many")
     return None
 

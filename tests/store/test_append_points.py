@@ -150,3 +150,42 @@ def test_empty_batches_change_nothing(database):
     """No rows, no series, no commit that counts."""
     assert database.writer.append("sample", samples([])).result() == 0
     assert database.writer.append("histogram_sample", histograms([])).result() == 0
+
+
+def drops(database):
+    return database.reader.frame("SELECT door, dropped_count, example FROM ingest_drop").rows()
+
+
+def test_a_target_that_makes_new_series_without_end_is_bounded(tmp_path, monkeypatch):
+    """Of a label that holds an id, what is known goes on, and the next hour is new."""
+    monkeypatch.setattr(append_points, "MOST_NEW_SERIES", 10)
+    with Database.open(tmp_path / "a.duckdb", StoreSettings(), WallClock()) as database:
+        append = database.writer.append
+        assert append("sample", samples([(n, 0, 1) for n in range(8)])).result() == 8
+        other = samples([(n, 1, 1) for n in range(5)]).with_columns(target_id=pl.lit(2))
+        many = samples([(n, 1, 2) for n in range(30)])
+        assert append("sample", pl.concat([many, other])).result() == 10 + 5
+        assert append("sample", samples([(n, 2, 3) for n in range(8)])).result() == 8
+        assert append("sample", samples([(n, 3_600, 4) for n in range(40, 45)])).result() == 5
+        [(door, count, example)] = drops(database)
+        assert (door, count) == ("store", 20)
+        assert example.startswith("target 1: s")
+
+
+def test_series_of_before_a_restart_are_not_new(tmp_path, monkeypatch):
+    """The bound is for what is met for the first time."""
+    monkeypatch.setattr(append_points, "MOST_NEW_SERIES", 10)
+    for second in range(3):
+        with Database.open(tmp_path / "a.duckdb", StoreSettings(), WallClock()) as database:
+            rows = samples([(n, second, 1) for n in range(10 * second + 10)])
+            assert database.writer.append("sample", rows).result() == rows.height
+            assert drops(database) == []
+
+
+def test_labels_without_end_are_refused(tmp_path):
+    """A prompt in a label is no name of a series."""
+    with Database.open(tmp_path / "a.duckdb", StoreSettings(), WallClock()) as database:
+        labels = ['{"model": "%s"}' % ("x" * size) for size in (10, 100_000)]
+        rows = samples([(0, 0, 1), (1, 0, 1)], labels=labels)
+        assert database.writer.append("sample", rows).result() == 1
+        assert [count for _, count, _ in drops(database)] == [1]
