@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Final
+from weakref import WeakValueDictionary
 
 from collector.exposition_line import (
     BadLineError,
@@ -26,7 +27,6 @@ from collector.exposition_names import Escaping, unescaped
 MOST_SAMPLES = 200_000
 _BAD_LINES_KEPT = 5
 _TEXT_KEPT = 120
-_MOST_LAYOUTS = 1_000
 _MISSES_FREE = 3
 _MISSES_BETWEEN = 30
 
@@ -59,7 +59,7 @@ class BadLine:
     text: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Layout:
     """What stays the same from page to page: everything but the numbers.
 
@@ -132,7 +132,10 @@ class SeriesCache:
         self.escaping: Escaping = escaping
         self.by_text: dict[str, Series] = {}
         self.comments: dict[str, tuple[str, str, str] | None] = {}
-        self.layouts: dict[tuple[tuple[str, ...], tuple[str, ...]], Layout] = {}
+        # A page with an id in a label has another layout each time: those of nobody go at once.
+        self.layouts: WeakValueDictionary[tuple[tuple[str, ...], tuple[str, ...]], Layout] = (
+            WeakValueDictionary()
+        )
         self._known: dict[tuple[str, Labels], Series] = {}
 
     def trim(self) -> None:
@@ -142,8 +145,6 @@ class SeriesCache:
             self.comments.clear()
             self.layouts.clear()
             self._known.clear()
-        elif len(self.layouts) > _MOST_LAYOUTS:
-            self.layouts.clear()
 
     def understand(self, line: str, text: str) -> tuple[str, str, str] | None:
         """What a comment says of a family, None when nothing.

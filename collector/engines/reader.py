@@ -6,6 +6,8 @@ where each number goes is remembered too.
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from collector.engines.adapter import Engine
 from collector.engines.assemble import Cell, Reading
 from collector.engines.plan import Plan, make_plan
@@ -15,7 +17,6 @@ from collector.exposition import Layout, Page, Series
 __all__ = ["PageReader", "Reading"]
 
 _MOST_REMEMBERED = 200_000
-_MOST_LAYOUTS = 4_000
 
 
 class PageReader:
@@ -26,7 +27,10 @@ class PageReader:
         self.resolver = Resolver(*engines)
         self._meaning: dict[Series, tuple[Cell, ...]] = {}
         self._unknown: dict[Series, str] = {}
-        self._plans: dict[Layout, tuple[Plan | None, tuple[str, ...]]] = {}
+        # As long as some target's page is laid out like that.
+        self._plans: WeakKeyDictionary[Layout, tuple[Plan | None, tuple[str, ...]]] = (
+            WeakKeyDictionary()
+        )
 
     def read(self, page: Page) -> Reading:
         """Canonical samples of `page`. Values that are not numbers (NaN) are unknown: no row."""
@@ -47,8 +51,6 @@ class PageReader:
     def _by_plan(self, page: Page, layout: Layout) -> Reading | None:
         """Read a page whose layout is known; None when one of its numbers is odd."""
         if layout not in self._plans:
-            if len(self._plans) >= _MOST_LAYOUTS:
-                self._plans.clear()
             cells = [(self._cells(series, page), at) for at, series in enumerate(layout.series)]
             unknown = tuple(sorted(self._unknown_on(page)))
             self._plans[layout] = (make_plan(cells), unknown)

@@ -397,3 +397,12 @@ def test_odd_pages_still_give_well_formed_scrapes(rows, engines):
         again = parse(text, cache, memory=memory)
         assert reader.read(again) == reading
     check_scrape(Scrape(1, NOON, 0.0, "ok", samples=reading.samples, histograms=reading.histograms))
+
+
+def test_pages_of_before_leave_no_plan_behind():
+    """The adapters' names in a label of vLLM make another page each time, for weeks."""
+    cache, memory, reader = SeriesCache(), PageMemory(), PageReader(ENGINES["vllm"])
+    for number in range(200):
+        page = f'vllm:num_requests_running{{model_name="m"}} 1\nother{{names="a{number}"}} 1\n'
+        reader.read(parse(page, cache, memory=memory))
+    assert len(reader._plans) <= 1
