@@ -72,14 +72,17 @@ class HttpCollector:
         """The reader of an engine's pages, or of pages that several share."""
         names = tuple(engine.name for engine in engines)
         if names not in self._readers:
-            self._readers[names] = PageReader(*engines)
+            self._readers[names] = PageReader(
+                *engines, most_remembered=self.settings.most_page_samples
+            )
         return self._readers[names]
 
     def cache(self, content_type: str) -> SeriesCache:
         """What was understood of pages whose names are escaped in the same way."""
         escaping = escaping_of(content_type)
         if escaping not in self._caches:
-            self._caches[escaping] = SeriesCache(escaping=escaping)
+            # What is remembered follows what a page may hold: an agent has little room for both.
+            self._caches[escaping] = SeriesCache(self.settings.most_page_samples, escaping)
         return self._caches[escaping]
 
     async def aclose(self) -> None:

@@ -139,9 +139,16 @@ def _truth(told: Any) -> bool:
     return text in _TRUE
 
 
+MOST_PAGE_SAMPLES = 20_000
+"""Lower than the server's: pages of one node are small, and so is the agent's memory."""
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "collector": {"most_page_samples": MOST_PAGE_SAMPLES},
+}
+
+
 def _build(section: str, table: Mapping[str, Any], problems: list[str]) -> Any:
     try:
-        return _SECTIONS[section](**table)
+        return _SECTIONS[section](**{**_DEFAULTS.get(section, {}), **table})
     except ValueError as error:
         problems.append(str(error))
         return _SECTIONS[section]()

@@ -11,20 +11,24 @@ from weakref import WeakKeyDictionary
 from collector.engines.adapter import Engine
 from collector.engines.assemble import Cell, Reading
 from collector.engines.plan import Plan, make_plan
-from collector.engines.resolve import Resolver, family_of
+from collector.engines.resolve import MOST_REMEMBERED, Resolver, family_of
 from collector.exposition import Layout, Page, Series
 
 __all__ = ["PageReader", "Reading"]
 
-_MOST_REMEMBERED = 200_000
-
 
 class PageReader:
-    """Reads the pages of one engine, or of several that share a page; share it between targets."""
+    """Reads the pages of one engine, or of several that share a page; share it between targets.
 
-    def __init__(self, *engines: Engine) -> None:
+    Args:
+        engines: as for `Resolver`.
+        most_remembered: as for `Resolver`.
+    """
+
+    def __init__(self, *engines: Engine, most_remembered: int = MOST_REMEMBERED) -> None:
         self.engines = engines
-        self.resolver = Resolver(*engines)
+        self.resolver = Resolver(*engines, most_remembered=most_remembered)
+        self._most_remembered = most_remembered
         self._meaning: dict[Series, tuple[Cell, ...]] = {}
         self._unknown: dict[Series, str] = {}
         # As long as some target's page is laid out like that.
@@ -34,7 +38,7 @@ class PageReader:
 
     def read(self, page: Page) -> Reading:
         """Canonical samples of `page`. Values that are not numbers (NaN) are unknown: no row."""
-        if len(self._meaning) > _MOST_REMEMBERED:
+        if len(self._meaning) > self._most_remembered:
             self._meaning.clear()
             self._unknown.clear()
         if page.layout is not None:

@@ -23,7 +23,7 @@ from store.signals import SIGNALS, Signal
 Labels = tuple[tuple[str, str], ...]
 
 _SUFFIXES = ("_bucket", "_sum", "_count", "_created", "_total")
-_MOST_REMEMBERED = 200_000
+MOST_REMEMBERED = 200_000
 _RANKS_OF_ENGINE = 16
 _NOBODY = ("", "None")  # None is how Python programs print a label that they do not know
 
@@ -42,10 +42,12 @@ class Resolver:
 
     Args:
         engines: the first one that feeds a signal wins, so the closest to the work comes first.
+        most_remembered: series whose meaning is remembered; beyond it all are worked out afresh.
     """
 
-    def __init__(self, *engines: Engine) -> None:
+    def __init__(self, *engines: Engine, most_remembered: int = MOST_REMEMBERED) -> None:
         self.engines = engines
+        self._most_remembered = most_remembered
         self._by_name = _names(engines)
         self._derived = tuple(row for engine in engines for row in engine.derived)
         self._zeros = tuple(row for engine in engines for row in engine.zeros)
@@ -67,7 +69,7 @@ class Resolver:
         key = (name, labels, declared)
         cells = self._remembered.get(key)
         if cells is None:
-            if len(self._remembered) >= _MOST_REMEMBERED:
+            if len(self._remembered) >= self._most_remembered:
                 self._remembered.clear()
             cells = self._remembered[key] = self._learn(name, dict(labels), declared)
         return cells
@@ -75,7 +77,7 @@ class Resolver:
     def unknown_family(self, name: str) -> str | None:
         """The family of a sample name that looks like the engine's, but that no row names."""
         if name not in self._families:
-            if len(self._families) >= _MOST_REMEMBERED:
+            if len(self._families) >= self._most_remembered:
                 self._families.clear()
             self._families[name] = self._find_unknown(name)
         return self._families[name]

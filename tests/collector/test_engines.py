@@ -406,3 +406,12 @@ def test_pages_of_before_leave_no_plan_behind():
         page = f'vllm:num_requests_running{{model_name="m"}} 1\nother{{names="a{number}"}} 1\n'
         reader.read(parse(page, cache, memory=memory))
     assert len(reader._plans) <= 1
+
+
+def test_what_is_remembered_of_series_is_bounded():
+    """An exporter with an id in its labels fills no memory."""
+    reader = PageReader(ENGINES["vllm"], most_remembered=10)
+    for number in range(50):
+        page = parse(f'vllm:num_requests_running{{model_name="{number}"}} {number}\n')
+        assert [sample.value for sample in reader.read(page).samples] == [number]
+    assert max(len(reader._meaning), len(reader.resolver._remembered)) <= 11
