@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ from collector.model import Outcome
 
 # OpenMetrics is not asked for: client_python then writes `vllm_` for `vllm:` in some releases.
 METRICS_ACCEPT = "text/plain;version=0.0.4"
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+_TLS_ALERT = r"b'\x15\x03"
 _HINTS = {
     401: "the page asks for credentials; are the token or password files right?",
     403: "the page refuses these credentials",
@@ -123,8 +127,19 @@ def _failure(why: Exception) -> Failure:
         return Failure("not_metrics" if "encoding" in str(why) else "truncated", str(why))
     if isinstance(why, BrokenError) and why.answered:
         return Failure("truncated", "the connection broke before the end of the page")
+    if isinstance(why, BrokenError):
+        return Failure("unreachable", f"{_one_line(why)}; does it speak https://?")
     if isinstance(why, ssl.SSLCertVerificationError):
         return Failure("unreachable", f"certificate not trusted: {why.verify_message}"[:200])
+    if isinstance(why, ssl.SSLError) and why.reason in _NO_TLS:
+        return Failure("unreachable", "no TLS is spoken there; is it http:// instead of https://?")
+    if isinstance(why, socket.gaierror):
+        return Failure("unreachable", f"its name cannot be looked up ({why.strerror})")
+    if isinstance(why, h11.RemoteProtocolError):
+        # Somebody answers: with the alert of TLS, or with what is no HTTP.
+        text = "TLS is spoken there; is it https:// instead of http://?"
+        is_tls = _TLS_ALERT in str(why)
+        return Failure("not_metrics", text if is_tls else f"no sound HTTP: {_one_line(why)}")
     return Failure("unreachable", _one_line(why))
 
 
@@ -136,5 +151,7 @@ def _refused(got: Response) -> Failure:
 
 
 def _one_line(why: BaseException) -> str:
+    if isinstance(why, OSError) and not isinstance(why, ssl.SSLError) and why.errno:
+        return os.strerror(why.errno).lower()
     text = " ".join(str(why).split())
     return (text or type(why).__name__)[:200]

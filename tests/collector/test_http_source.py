@@ -378,3 +378,30 @@ async def test_a_target_that_was_laid_out_differently_is_read_again():
             pages["/metrics"] = http(body)
             got = await source.scrape(2.0)
             assert (got.outcome, got.sample_count) == ("ok", count)
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (b"\x15\x03\x01\x00\x02\x02\x46\r\n\r\n", "TLS is spoken there"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "no sound HTTP"),
+        (b"", "does it speak https://"),
+    ],
+)
+async def test_who_answers_in_another_protocol_is_said(page, words):
+    """Somebody answers, so the process need not be looked for."""
+    assert words in (await scrape(page)).error
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [("http://127.0.0.1:1", "connection refused"), ("http://nope.invalid", "cannot be looked up")],
+)
+async def test_why_nobody_answers_is_said_in_words(url, words):
+    """Without numbers of errors or of addresses."""
+    collector = HttpCollector(WallClock())
+    got = await collector.source(1, url).scrape(5.0)
+    await collector.aclose()
+    assert got.outcome == "unreachable"
+    assert words in got.error
+    assert "Errno" not in got.error
