@@ -46,9 +46,14 @@ def read_yaml(text: bytes) -> Any:
     _check_depth(text)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        events = yaml.parse(text, Loader=loader)
-        if any(isinstance(event, yaml.AliasEvent) for event in events):
-            raise GroupsError("references (*name) are not taken")
+        depth = 0
+        for event in yaml.parse(text, Loader=loader):
+            if isinstance(event, yaml.AliasEvent):
+                raise GroupsError("references (*name) are not taken")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MOST_DEPTH:  # libyaml builds values by recursion, until the stack ends
+                raise GroupsError(f"not valid YAML: lists {_MOST_DEPTH} deep")
         return yaml.load(text, Loader=loader)  # noqa: S506 - it is a safe one
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise GroupsError(f"not valid YAML: {' '.join(str(error).split())[:150]}") from None

@@ -17,6 +17,7 @@ import pytest
 
 from collector.checks import check_discovery
 from collector.discovery.doubles import FakeKubernetesApi
+from collector.discovery.groups import GroupsError, read_yaml
 from collector.discovery.kubernetes import KubernetesDiscovery, KubernetesPlace
 from collector.discovery.listed import FileDiscovery, StaticDiscovery
 from collector.discovery.model import DiscoveredTarget
@@ -361,3 +362,12 @@ async def test_no_cluster_at_all_is_one_line(tmp_path):
     discovery = KubernetesDiscovery(place)
     assert await check_discovery(discovery) == ()
     assert "Kubernetes" in discovery.problem
+
+
+@pytest.mark.parametrize(
+    "text", [b"- " * 200_000, b"[" * 200_000, b"\n".join(b" " * n + b"a:" for n in range(1_000))]
+)
+def test_a_file_of_lists_in_lists_is_refused(text):
+    """The library that reads YAML would end the process when its stack does."""
+    with pytest.raises(GroupsError, match="deep"):
+        read_yaml(text)
