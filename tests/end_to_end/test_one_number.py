@@ -41,7 +41,7 @@ BEYOND_ONE = (
     "peak_to_mean_day_ratio",
 )
 UNITS = {"requests", "requests/s", "tokens", "tokens/s", "s", "ratio", "bytes", "instances", "rows",
-         "x", "times", ""}  # fmt: skip
+         "starts", "signals", "x", "times", ""}  # fmt: skip
 WORKLOAD = ("arrivals", "burstiness", "lengths", "clients", "failures")
 SLOS = """
 [[slo]]
