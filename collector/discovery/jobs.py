@@ -116,6 +116,7 @@ def _target(table: Mapping[str, Any], where: str) -> Job:
     url = table.get("url")
     if not isinstance(url, str) or not url:
         raise ConfigError("a target needs a `url`", where=where, hint='url = "http://gpu-3:8000"')
+    _refuse_login(url, where, "access = { username = …, password_file = … }")
     labels = _texts(table.get("labels", {}), "labels", where)
     access = access_from(_table(table.get("access", {}), "access", where), where)
     discovery = StaticDiscovery((DiscoveredTarget(url, labels),))
@@ -142,6 +143,7 @@ def _discovery(
 ) -> Discovery:
     kind, _, rest = source.partition(":")
     if kind in ("http", "https") and rest.startswith("//"):
+        _refuse_login(rest, where, "discovery_access = { username = …, password_file = … }")
         return HttpDiscovery(source, refresh, access)
     if kind == "file" and rest:
         return FileDiscovery(rest, min(refresh, 5.0))
@@ -155,6 +157,12 @@ def _discovery(
             raise ConfigError("a text is needed", where=where, hint=f"for {_KUBERNETES}")
         return KubernetesDiscovery(KubernetesPlace(chosen, namespace, **more), refresh)
     raise ConfigError(f"cannot discover from `{source[:80]}`", where=where, hint=_FORMS)
+
+
+def _refuse_login(address: str, where: str, hint: str) -> None:
+    """Addresses are shown, logged and stored."""
+    if "@" in address.partition("//")[2].partition("/")[0]:
+        raise ConfigError("credentials do not belong into an address", where=where, hint=hint)
 
 
 def _dns(rest: str, refresh: float, where: str) -> DnsDiscovery:

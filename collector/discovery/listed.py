@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import glob
 import os
+import stat
 from collections.abc import Sequence
 
 from collector.discovery.groups import (
@@ -58,16 +60,19 @@ class FileDiscovery:
 
     async def targets(self) -> tuple[DiscoveredTarget, ...]:
         """Targets of all files that match, in the order of their names."""
-        names = sorted(glob.glob(self._pattern))
-        self._read = {name: self._look(name) for name in names}
+        # A long file, or a file system that hangs, must not hold up the scrapes.
+        self._read = await asyncio.to_thread(self._look_at_all)
         problems = [why for _, _, why in self._read.values() if why]
-        if not names:
+        if not self._read:
             problems = [f"{self._pattern}: there is no such file"]
         self.problem = "; ".join(problems) or None
         return tuple(target for _, targets, _ in self._read.values() for target in targets)
 
     async def aclose(self) -> None:
         """Nothing to close."""
+
+    def _look_at_all(self) -> dict[str, tuple[_Stamp, tuple[DiscoveredTarget, ...], str | None]]:
+        return {name: self._look(name) for name in sorted(glob.glob(self._pattern))}
 
     def _look(self, name: str) -> tuple[_Stamp, tuple[DiscoveredTarget, ...], str | None]:
         before = self._read.get(name)
@@ -78,6 +83,8 @@ class FileDiscovery:
             stamp = (told.st_mtime_ns, told.st_size, told.st_ino)
             if before is not None and before[0] == stamp:
                 return before
+            if not stat.S_ISREG(told.st_mode):
+                return stamp, kept, f"{name}: is no regular file"
             return stamp, _targets(name), None
         except OSError as error:
             return stamp, kept, f"{name}: cannot be read ({error.strerror})"

@@ -11,6 +11,7 @@ from collector.detect import normalise_url
 from collector.discovery.model import DiscoveredTarget
 from store.errors import CollectError
 
+_LOGIN = re.compile(r"[^/@\s]*@")
 _PARAMETER = "__param_"
 
 
@@ -82,7 +83,7 @@ def found_of(
         try:
             one = relabel.apply(target)
         except CollectError as error:
-            problems.append(f"{target.address[:100]}: {error.message}")
+            problems.append(f"{_LOGIN.sub('***@', target.address)[:100]}: {error.message}")
             continue
         if one is not None:
             found.setdefault(one.url, one)

@@ -292,3 +292,30 @@ def test_what_is_scraped_is_what_was_named_within_the_grace(lists):
         named_at |= dict.fromkeys(names, now)
         # Missing is noticed at the first list without it, up to ten seconds after the last with it.
         assert {name for name, at in named_at.items() if now - at <= 30} == there
+
+
+@pytest.mark.parametrize(
+    "address", ["me:s3cret@a:1", "http://me:s3cret@a:1/m", "me:s3cret@", "http://s3cret@a:1"]
+)
+def test_credentials_in_a_found_address_are_shown_to_nobody(address):
+    """The target is left out, and the problem is shown and logged without them."""
+    found, [problem] = found_of(Relabel(), (DiscoveredTarget(address, {}),))
+    assert found == {}
+    assert "s3cret" not in problem
+
+
+@pytest.mark.parametrize("source", ["http://me:s3cret@a/sd", "https://s3cret@a"])
+def test_credentials_in_the_address_of_a_source_are_refused(source):
+    """It would be the source's name, which is shown, logged and stored with every target."""
+    with pytest.raises(ConfigError, match="do not belong into an address") as refused:
+        jobs(DiscoverySettings(sources=(source,)))
+    assert "s3cret" not in str(refused.value)
+
+
+def test_credentials_in_the_address_of_a_single_target_are_refused(tmp_path):
+    """The same for a target of the file."""
+    file = tmp_path / "d.toml"
+    file.write_text('[[target]]\nurl = "http://me:s3cret@a:1"\n', "utf-8")
+    with pytest.raises(ConfigError, match="do not belong into an address") as refused:
+        jobs(DiscoverySettings(file=str(file)))
+    assert "s3cret" not in str(refused.value)

@@ -371,3 +371,12 @@ def test_a_file_of_lists_in_lists_is_refused(text):
     """The library that reads YAML would end the process when its stack does."""
     with pytest.raises(GroupsError, match="deep"):
         read_yaml(text)
+
+
+async def test_a_pipe_instead_of_a_file_holds_up_nothing(tmp_path):
+    """Reading it would wait for somebody who writes."""
+    os.mkfifo(tmp_path / "t.json")
+    discovery = FileDiscovery(str(tmp_path / "t.json"))
+    async with asyncio.timeout(5):
+        assert await discovery.targets() == ()
+    assert "no regular file" in discovery.problem
