@@ -121,7 +121,11 @@ class Scheduler:
         self._waiting: deque[Scrape] = deque()
         self._arrived = asyncio.Event()
         self._closing = asyncio.Event()
-        self._slots = asyncio.Semaphore(self._settings.most_concurrent_scrapes)
+        # Whoever did not answer in time waits among his kind: a rack that is gone must not make
+        # everybody else late.
+        self._slots, self._slow_slots = (
+            asyncio.Semaphore(self._settings.most_concurrent_scrapes) for _ in range(2)
+        )
         self._delivery: asyncio.Task[None] | None = None
         self._outcomes: Counter[str] = Counter()
         self._skipped_before = 0
@@ -245,7 +249,8 @@ class Scheduler:
         watch.state = replace(watch.state, skipped_count=watch.skipped)
 
     async def _ask(self, watch: _Watch) -> None:
-        async with self._slots:
+        slots = self._slow_slots if watch.state.outcome == "timeout" else self._slots
+        async with slots:
             at, start = self._clock.now(), self._clock.monotonic()
             try:
                 scrape = await self._within_limit(watch.source)

@@ -14,7 +14,8 @@ class ScrapeSettings:
         scrape_timeout_seconds: how long one scrape may take, above 0.
         most_body_bytes: larger pages are refused, counted after unpacking.
         most_page_samples: pages with more samples are refused.
-        most_concurrent_scrapes: scrapes going on at the same time.
+        most_concurrent_scrapes: scrapes going on at the same time, and as many again of targets
+            that did not answer in time before.
         store_every_seconds: results are handed to the store together this often; a commit costs the
             same for one scrape and for fifty.
         most_waiting_scrapes: results kept while the store is slow; beyond it the oldest are dropped

@@ -169,6 +169,21 @@ async def test_no_more_scrapes_at_once_than_allowed(clock):
         assert sum(len(target.asked) for target in targets) == 4
 
 
+async def test_many_targets_that_hang_make_nobody_else_late(clock):
+    """A rack that is gone costs each of the others one late scrape at most."""
+    hang = [
+        Target(n, clock, 4, lambda at, n=n: Scrape(n, at, 4.0, "timeout")) for n in range(1, 41)
+    ]
+    healthy = Target(0, clock)
+    settings = ScrapeSettings(most_concurrent_scrapes=4, store_every_seconds=0)
+    async with Scheduler([*hang, healthy], MemorySink(), clock, settings):
+        await settle()
+        await pass_time(clock, 50)  # every one of them has been asked once
+        before = len(healthy.asked)
+        await pass_time(clock, 50)
+        assert len(healthy.asked) - before == 10
+
+
 async def test_targets_come_and_go(clock):
     """A new target is scraped without a restart, a removed one no more, twice is no mistake."""
     first, second = Target(1, clock), Target(2, clock)
