@@ -10,7 +10,7 @@ from analysis.slo import good_rule
 from servescope.jobs import Job
 from servescope.runtime import Runtime
 from servescope.starts import keep_starts
-from store import drops, retention, rollup, slo_rollup
+from store import drops, retention, rollup, sample_rollup, slo_rollup
 from store.queries.slo import source_ids
 
 ROLLUP_SECONDS = 30.0
@@ -34,6 +34,10 @@ def jobs_for(runtime: Runtime) -> list[Job]:
         details = {**dataclasses.asdict(done), "objective_buckets": counted.buckets}
         return details if done.buckets or counted.buckets else None
 
+    def roll_up_samples() -> Mapping[str, Any] | None:
+        done = sample_rollup.refresh_due(writer, clock.now())
+        return dataclasses.asdict(done) if done.buckets else None
+
     def forget() -> Mapping[str, Any] | None:
         deleted = retention.delete_old(writer, settings, clock.now())
         return dataclasses.asdict(deleted) if deleted.total else None
@@ -43,6 +47,7 @@ def jobs_for(runtime: Runtime) -> list[Job]:
 
     return [
         Job("rollup", ROLLUP_SECONDS, roll_up),
+        Job("sample_rollup", ROLLUP_SECONDS, roll_up_samples),
         Job("retention", RETENTION_SECONDS, forget),
         Job("checkpoint", CHECKPOINT_SECONDS, checkpoint),
         Job("drops", DROPS_SECONDS, lambda: keep_drops(runtime)),

@@ -250,9 +250,12 @@ _PLAIN: Mapping[str, Appender] = {
 TABLES = ("sample", "histogram_sample", *_PLAIN)
 
 
-def appenders() -> Mapping[str, Appender]:
-    """Table -> what appends to it, for one connection; take new ones after a rollback."""
-    points = PointAppender()
+def appenders(points: PointAppender) -> Mapping[str, Appender]:
+    """Table -> what appends to it, for one connection; take new ones after a rollback.
+
+    Args:
+        points: remembers the series of that connection.
+    """
     return {**_PLAIN, "sample": _samples(points), "histogram_sample": _histograms(points)}
 
 

@@ -6,6 +6,8 @@ store; everything else (a resend, a late point, a series met for the first time)
 
 A label that holds ids or times makes a new series of every value. What a target may add in an hour
 is bounded, so that one exporter does not fill the disk of all.
+
+A point that lies before what is rolled up already makes its bucket dirty (`store.sample_rollup`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from store.drops import count as count_drops
+from store.rolled_buckets import BUCKET_SECONDS
 
 Connection = duckdb.DuckDBPyConnection
 _Key = tuple[int, str, str, str]  # target, signal, kind, labels
@@ -34,6 +37,7 @@ _REFUSED = -1
 _HOUR_US = 3_600_000_000
 _FOREVER = 2**62
 _NEVER = -(2**62)
+_BUCKET_US = BUCKET_SECONDS * 1_000_000
 _HISTOGRAM = ("observation_count", "observation_sum", "edges", "cumulative_counts")
 _COLUMNS = {"sample": ("value",), "histogram_sample": _HISTOGRAM}
 
@@ -49,6 +53,11 @@ class PointAppender:
         # No point of a refused series is ever newer than what is there.
         self._newest: dict[int, int] = {_REFUSED: _FOREVER}
         self._new: dict[int, tuple[int, int]] = {}  # target -> hour, new series in it
+        self._rolled_until: int | None = None  # None: not known
+
+    def forget_rolled(self) -> None:
+        """Something else was done with the connection: more may be rolled up than remembered."""
+        self._rolled_until = None
 
     def samples(self, connection: Connection, frames: Sequence[pl.DataFrame]) -> list[int]:
         """Gauge and counter points of several batches; rows added by each."""
@@ -79,6 +88,7 @@ class PointAppender:
             fresh.sort()
             points = points[fresh]
         _insert(connection, table, points.to_arrow())
+        self._mark_late(connection, [times[place] for place in fresh])
         for place in fresh:
             self._newest[ids[place]] = max(self._newest[ids[place]], times[place])
         return _counted(fresh, [frame.height for frame in frames])
@@ -116,6 +126,21 @@ class PointAppender:
         once = set(first["place"].to_list())
         # A point that is fresh as well keeps its place; the same one told again is left out.
         return [place for place in places if place in once and place not in known]
+
+    def _mark_late(self, connection: Connection, times: Sequence[int]) -> None:
+        """Note the buckets of added points that are rolled up already: they need it again."""
+        if self._rolled_until is None:
+            found = connection.execute("SELECT epoch_us(rolled_until) FROM rollup_sample_state")
+            row = found.fetchone()
+            self._rolled_until = int(row[0]) if row else _NEVER
+        if not times or min(times) >= self._rolled_until:
+            return
+        late = {at - at % _BUCKET_US for at in times if at < self._rolled_until}
+        connection.execute(
+            """INSERT OR IGNORE INTO rollup_sample_dirty
+            SELECT make_timestamp(unnest($late::BIGINT[]))""",
+            {"late": sorted(late)},
+        )
 
     def _series(self, connection: Connection, rows: pl.DataFrame, hour: int) -> list[int]:
         """The number of each row's series; series met for the first time get one, or none."""

@@ -1,4 +1,4 @@
-"""What is deleted when: samples, scrapes and live requests beyond their time; never a trace."""
+"""What is deleted when: samples, roll-ups of them, scrapes and live requests; never a trace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 
 import duckdb
 
+from store import sample_rollup
 from store.queries.scope import LIVE_SOURCE_ID
+from store.rolled_buckets import floor
 from store.rollup import refresh_due
 from store.settings import StoreSettings
 from store.writer import Writer
@@ -35,6 +37,9 @@ class Deleted:
     ingest_drop: int = 0
     ingest_batch: int = 0
     signal_grade: int = 0
+    rollup_gauge: int = 0
+    rollup_counter: int = 0
+    rollup_histogram: int = 0
     request: int = 0
     request_prefix: int = 0
     session: int = 0
@@ -58,20 +63,18 @@ def delete_old(
 ) -> Deleted:
     """Delete what is older than the settings allow, in bounded portions.
 
-    Live requests are counted into the roll-ups before they go; the counts stay.
+    Samples and live requests are counted into the roll-ups before they go; the counts stay.
 
     Args:
         writer: the store's writer.
-        settings: `sample_retention_days`, `request_retention_days`; None keeps everything.
+        settings: `sample_retention_days`, `sample_rollup_retention_days`, `request_retention_days`;
+            None keeps everything.
         now: aware UTC.
         portion_rows: about how many rows one transaction deletes (rows of one instant go together).
     """
     deleted: dict[str, int] = {}
     if settings.sample_retention_days is not None:
-        before = (now - timedelta(days=settings.sample_retention_days)).replace(tzinfo=None)
-        for table, column in _OLD_SAMPLES:
-            deleted[table] = _delete(writer, table, column, before, portion_rows)
-        deleted["signal_grade"] = writer.run(lambda c: _delete_past_grades(c, before)).result()
+        deleted |= _delete_samples(writer, settings, now, portion_rows)
     kept_since = requests_kept_since(settings, now)
     if kept_since is not None:
         while refresh_due(writer, now, kept_since=kept_since).buckets_left:
@@ -82,6 +85,33 @@ def delete_old(
         if deleted["request"]:
             deleted["session"] = writer.run(_delete_unused_sessions).result()
     return Deleted(**deleted)
+
+
+def _delete_samples(
+    writer: Writer, settings: StoreSettings, now: datetime, portion_rows: int
+) -> dict[str, int]:
+    """Delete what was scraped, once it is rolled up, and roll-ups that are older still."""
+    days = settings.sample_retention_days or 0.0
+    before = _bucket_days_ago(now, days)
+    while sample_rollup.refresh_due(writer, now).buckets_left:
+        pass
+    # Readers turn to the roll-ups before the first sample goes.
+    writer.run(lambda connection: sample_rollup.forget_raw(connection, before)).result()
+    deleted = {
+        table: _delete(writer, table, column, before, portion_rows)
+        for table, column in _OLD_SAMPLES
+    }
+    deleted["signal_grade"] = writer.run(lambda c: _delete_past_grades(c, before)).result()
+    if settings.sample_rollup_retention_days is not None:
+        oldest = _bucket_days_ago(now, max(days, settings.sample_rollup_retention_days))
+        for table, column in sample_rollup.ROLLED.items():
+            deleted[table] = _delete(writer, table, column, oldest, portion_rows)
+    return deleted
+
+
+def _bucket_days_ago(now: datetime, days: float) -> datetime:
+    """A whole bucket (naive UTC), so that none is cut in two."""
+    return floor((now - timedelta(days=days)).replace(tzinfo=None))
 
 
 def checkpoint(writer: Writer) -> None:

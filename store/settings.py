@@ -21,6 +21,8 @@ class StoreSettings:
         adhoc_limit_seconds: time limit of ad-hoc SQL.
         adhoc_rows: most rows an ad-hoc query may return.
         sample_retention_days: samples and scrapes older than this are deleted; None keeps all.
+        sample_rollup_retention_days: roll-ups of samples older than this are deleted, but never
+            sooner than the samples; None keeps all.
         request_retention_days: live requests older than this are deleted; None keeps all.
     """
 
@@ -35,6 +37,7 @@ class StoreSettings:
     adhoc_limit_seconds: float = 5.0
     adhoc_rows: int = 10_000
     sample_retention_days: float | None = 30.0
+    sample_rollup_retention_days: float | None = 180.0
     request_retention_days: float | None = 90.0
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ import duckdb
 import polars as pl
 
 from store.append import TABLES, appenders
+from store.append_points import PointAppender
 from store.clock import Clock
 from store.errors import InputError, StoreError, StoreFull, WriterOverloaded
 from store.settings import StoreSettings
@@ -91,7 +92,8 @@ class Writer:
         self._clock = clock
         self._free_bytes = free_bytes
         self._stopped_by: str | None = None
-        self._appenders = appenders()
+        self._points = PointAppender()
+        self._appenders = appenders(self._points)
         self._queue: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -291,6 +293,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the caller gets it through the future
             self._fail(job.future, error)
             return
+        self._points.forget_rolled()
         self._count_version(changed=job.changes)
         job.future.set_result(result)
 
@@ -322,7 +325,8 @@ class Writer:
             )
 
     def _rollback(self) -> None:
-        self._appenders = appenders()  # what they remember of this transaction is not there
+        self._points = PointAppender()  # what it remembers of this transaction is not there
+        self._appenders = appenders(self._points)
         try:
             self._connection.execute("ROLLBACK")
         except duckdb.TransactionException:

@@ -1,22 +1,28 @@
 """What was scraped from live targets, thinned to what a page can show.
 
 Bins reach back from `anchor` (`end` when None) as in `store.queries.slo`: bin k covers
-[anchor - (k+1) width, anchor - k width).
+[anchor - (k+1) width, anchor - k width). Where they are whole buckets of five minutes the numbers
+come from roll-ups (`store.sample_rollup`), else from the samples; that changes the time it takes,
+never the numbers (sums but for their last digit). Where samples are deleted already only roll-ups
+answer, and a bucket counts in the bin of its last point.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
 
+from store.queries.sample_split import Bins, Span, Split, Use, clipped, split
 from store.queries.slo import naive_utc
-from store.reader import Reader
+from store.reader import Reader, Snapshot
+from store.rolled_buckets import BUCKET_SECONDS
 
 # A counter's first step needs the point before it; scrapes are at most this far apart.
 LOOK_BACK_SECONDS = 300
-# Every scrape of the last day is looked at; of older ones, one minute in six hours.
+# Every scrape of the last day is looked at; of older ones, one in six hours.
 FINE_SECONDS = 86_400
 STRETCH_SECONDS = 21_600
 
@@ -45,73 +51,6 @@ FROM target AS t LEFT JOIN last_scrape AS s USING (target_id) LEFT JOIN pace AS 
 WHERE t.removed_at IS NULL ORDER BY t.url
 """
 
-_WIDTH = "(epoch_us($anchor) - epoch_us(p.sampled_at) - 1) // $width_us"
-
-# Cumulative values need no more than a point now and then: older than a day, those of the last
-# minute of each stretch, which is all that is read of a month of scrapes.
-_THINNED = """(p.sampled_at >= $fine
-      OR epoch_us(p.sampled_at) // 1000000 % $stretch_seconds >= $stretch_seconds - 60)"""
-
-GAUGE_BINS = f"""
-SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
-       {_WIDTH} AS bin,
-       avg(p.value) AS mean, max(p.value) AS maximum, max_by(p.value, p.sampled_at) AS latest,
-       max(p.sampled_at) AS latest_at
-FROM sample AS p JOIN series AS s USING (series_id) JOIN target AS t USING (target_id)
-WHERE s.kind = 'gauge' AND list_contains($signals, s.signal)
-  AND p.sampled_at >= $start AND p.sampled_at < $end AND t.removed_at IS NULL
-GROUP BY ALL ORDER BY s.target_id, s.signal, bin DESC
-"""
-
-# Kept: the first point, the last of each bin, and both sides of every drop, so that two scrapes
-# already give a rate and no reset of the last day is lost. Of the points before the range only the
-# last, which the first step starts from: what was counted earlier is not of this range.
-COUNTER_POINTS = f"""
-WITH b AS (
-  SELECT p.series_id, p.sampled_at, p.value, {_WIDTH} AS bin
-  FROM sample AS p JOIN series AS s USING (series_id)
-  WHERE s.kind = 'counter' AND list_contains($signals, s.signal)
-    AND p.sampled_at >= $start AND p.sampled_at < $end AND {_THINNED}
-), k AS (
-  SELECT *, lag(value) OVER w AS value_before, lead(value) OVER w AS value_after,
-         lead(bin) OVER w AS bin_after, lead(sampled_at) OVER w AS at_after
-  FROM b WINDOW w AS (PARTITION BY series_id ORDER BY sampled_at)
-)
-SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
-       coalesce(s.labels->>'finish_reason', s.labels->>'reason') AS reason,
-       k.sampled_at AS at, k.bin, k.value
-FROM k JOIN series AS s USING (series_id) JOIN target AS t USING (target_id)
-WHERE t.removed_at IS NULL AND (k.sampled_at >= $first OR k.at_after >= $first)
-  AND (k.sampled_at < $first OR k.value_before IS NULL OR k.bin_after IS DISTINCT FROM k.bin
-       OR k.value_before > k.value OR k.value_after < k.value)
-ORDER BY s.series_id, k.sampled_at
-"""
-
-HISTOGRAM_POINTS = f"""
-WITH b AS (
-  SELECT p.series_id, p.sampled_at, p.observation_count AS held, hash(p.edges) AS layout,
-         {_WIDTH} AS bin
-  FROM histogram_sample AS p JOIN series AS s USING (series_id)
-  WHERE list_contains($signals, s.signal) AND p.sampled_at >= $start AND p.sampled_at < $end
-    AND {_THINNED}
-), k AS (
-  SELECT *, lag(held) OVER w AS held_before, lead(held) OVER w AS held_after,
-         lag(layout) OVER w AS layout_before, lead(layout) OVER w AS layout_after,
-         lead(bin) OVER w AS bin_after, lead(sampled_at) OVER w AS at_after
-  FROM b WINDOW w AS (PARTITION BY series_id ORDER BY sampled_at)
-)
-SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
-       p.sampled_at AS at, k.bin, p.observation_count, p.observation_sum, p.edges,
-       p.cumulative_counts
-FROM k JOIN histogram_sample AS p ON p.series_id = k.series_id AND p.sampled_at = k.sampled_at
-JOIN series AS s ON s.series_id = k.series_id JOIN target AS t USING (target_id)
-WHERE t.removed_at IS NULL AND (k.sampled_at >= $first OR k.at_after >= $first)
-  AND (k.sampled_at < $first OR k.held_before IS NULL OR k.bin_after IS DISTINCT FROM k.bin
-       OR k.held_before > k.held OR k.held_after < k.held
-       OR k.layout_before <> k.layout OR k.layout_after <> k.layout)
-ORDER BY s.series_id, k.sampled_at
-"""
-
 
 def targets(reader: Reader, end: datetime) -> pl.DataFrame:
     """Every target that is watched, as seen at `end`.
@@ -123,7 +62,7 @@ def targets(reader: Reader, end: datetime) -> pl.DataFrame:
         Times are naive UTC.
     """
     at = naive_utc(end)
-    recent = at - _seconds(LOOK_BACK_SECONDS * 2)
+    recent = at - timedelta(seconds=LOOK_BACK_SECONDS * 2)
     return reader.frame(TARGETS, end=at, recent=recent)
 
 
@@ -134,20 +73,65 @@ def gauge_bins(
     end: datetime,
     width_seconds: float,
     anchor: datetime | None = None,
+    *,
+    targets: Sequence[int] | None = None,
+    use: Use = "auto",
 ) -> pl.DataFrame:
     """Gauges per series and bin.
+
+    Args:
+        reader: the store.
+        signals: names of gauges.
+        start: aware UTC.
+        end: aware UTC, exclusive.
+        width_seconds: > 0.
+        anchor: where bins reach back from; None takes `end`.
+        targets: only these; None takes all that are watched.
+        use: "raw" keeps off the roll-ups; for tests and benchmarks.
 
     Returns:
         series_id, target_id, signal, model, bin, mean, maximum, latest, latest_at.
     """
-    return reader.frame(
-        GAUGE_BINS,
-        signals=list(signals),
-        start=naive_utc(start),
-        end=naive_utc(end),
-        anchor=naive_utc(anchor or end),
-        width_us=_micro(width_seconds),
-    )
+    final = """SELECT series_id, c.target_id, c.signal, c.model, bin, value_sum / n AS mean,
+      value_max AS maximum, value_last AS latest, last_at AS latest_at
+    FROM binned JOIN chosen AS c USING (series_id)
+    ORDER BY c.target_id, c.signal, bin DESC, series_id"""
+    asked = _asked(start, end, width_seconds, anchor)
+    return _gauges(reader, final, signals, asked, targets, use)
+
+
+def gauge_lines(
+    reader: Reader,
+    signals: Sequence[str],
+    start: datetime,
+    end: datetime,
+    width_seconds: float,
+    anchor: datetime | None = None,
+    *,
+    targets: Sequence[int] | None = None,
+    use: Use = "auto",
+) -> pl.DataFrame:
+    """Gauges of all series together, by bin: what `gauge_bins` gives, summed up.
+
+    Args:
+        reader: the store.
+        signals: names of gauges.
+        start: aware UTC.
+        end: aware UTC, exclusive.
+        width_seconds: > 0.
+        anchor: where bins reach back from; None takes `end`.
+        targets: only these; None takes all that are watched.
+        use: see `gauge_bins`.
+
+    Returns:
+        signal, bin, total (sum of the series' means), highest (largest of their means), series
+        (how many had a value in the bin); by signal, newest bin last.
+    """
+    final = """SELECT c.signal, bin, sum(value_sum / n) AS total, max(value_sum / n) AS highest,
+      count(*) AS series
+    FROM binned JOIN chosen AS c USING (series_id) GROUP BY ALL ORDER BY c.signal, bin DESC"""
+    asked = _asked(start, end, width_seconds, anchor)
+    return _gauges(reader, final, signals, asked, targets, use)
 
 
 def counter_points(
@@ -158,28 +142,30 @@ def counter_points(
     width_seconds: float,
     anchor: datetime | None = None,
     stretch_seconds: int = STRETCH_SECONDS,
+    *,
+    use: Use = "auto",
 ) -> pl.DataFrame:
     """Cumulative counters, thinned to one point a bin without losing a reset.
 
     The last point before `start` comes along, so that the first step is known. Of what is older
-    than a day, only the last minute of each `stretch_seconds` is read: totals stay true, but for
-    what an engine counted between such a minute and a restart.
+    than a day, only the last point of each `stretch_seconds` is taken, if it lies in its last
+    minute: totals stay true, but for what an engine counted between such a point and a restart.
 
     Returns:
         series_id, target_id, signal, model, reason, at (naive UTC), bin, value; sorted by series
         and time.
     """
-    return reader.frame(
-        COUNTER_POINTS,
-        signals=list(signals),
-        start=naive_utc(start) - _seconds(LOOK_BACK_SECONDS),
-        first=naive_utc(start),
-        end=naive_utc(end),
-        anchor=naive_utc(anchor or end),
-        width_us=_micro(width_seconds),
-        fine=naive_utc(end) - _seconds(FINE_SECONDS),
-        stretch_seconds=stretch_seconds,
-    )
+    asked = _asked(start, end, width_seconds, anchor, stretch_seconds)
+    with reader.snapshot() as snapshot:
+        plan = _points_split(snapshot, asked, use)
+        kept = _kept_sql(_COUNTERS, plan, asked)
+        return snapshot.frame(
+            f"""WITH {_chosen_sql("s.kind = 'counter'")}, {kept}
+            SELECT series_id, c.target_id, c.signal, c.model, c.reason, k.sampled_at AS at, k.bin,
+              k.held AS value
+            FROM kept AS k JOIN chosen AS c USING (series_id) ORDER BY series_id, k.sampled_at""",
+            signals=list(signals),
+        )
 
 
 def histogram_points(
@@ -190,6 +176,8 @@ def histogram_points(
     width_seconds: float,
     anchor: datetime | None = None,
     stretch_seconds: int = STRETCH_SECONDS,
+    *,
+    use: Use = "auto",
 ) -> pl.DataFrame:
     """Cumulative histograms, thinned as in `counter_points`.
 
@@ -197,22 +185,194 @@ def histogram_points(
         series_id, target_id, signal, model, at, bin, observation_count, observation_sum, edges,
         cumulative_counts; sorted by series and time.
     """
-    return reader.frame(
-        HISTOGRAM_POINTS,
-        signals=list(signals),
-        start=naive_utc(start) - _seconds(LOOK_BACK_SECONDS),
-        first=naive_utc(start),
-        end=naive_utc(end),
-        anchor=naive_utc(anchor or end),
-        width_us=_micro(width_seconds),
-        fine=naive_utc(end) - _seconds(FINE_SECONDS),
-        stretch_seconds=stretch_seconds,
-    )
+    asked = _asked(start, end, width_seconds, anchor, stretch_seconds)
+    with reader.snapshot() as snapshot:
+        plan = _points_split(snapshot, asked, use)
+        kept = _kept_sql(_HISTOGRAMS, plan, asked)
+        whole = _pieces_sql(_HISTOGRAMS, plan, "p.*", asked.low, asked.end)
+        return snapshot.frame(
+            f"""WITH {_chosen_sql("s.kind = 'histogram'")}, {kept}
+            SELECT series_id, c.target_id, c.signal, c.model, k.sampled_at AS at, k.bin,
+              h.observation_count, h.observation_sum, h.edges, h.cumulative_counts
+            FROM kept AS k JOIN ({whole}) AS h USING (series_id, sampled_at)
+            JOIN chosen AS c USING (series_id) ORDER BY series_id, k.sampled_at""",
+            signals=list(signals),
+        )
 
 
-def _micro(seconds: float) -> int:
-    return int(seconds * 1_000_000)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A range and its bins; naive UTC. `stretch_seconds` thins what is older than a day."""
+
+    start: datetime
+    end: datetime
+    bins: Bins
+    stretch_seconds: int
+
+    @property
+    def low(self) -> datetime:
+        """Where the point before the first step may be."""
+        return self.start - timedelta(seconds=LOOK_BACK_SECONDS)
+
+    @property
+    def fine(self) -> datetime:
+        """What is older is thinned."""
+        return min(max(self.end - timedelta(seconds=FINE_SECONDS), self.low), self.end)
+
+    def bin_sql(self, column: str) -> str:
+        """SQL for the bin of a time."""
+        width_us = self.bins.width // timedelta(microseconds=1)
+        return f"(epoch_us(TIMESTAMP '{self.bins.anchor}') - epoch_us({column}) - 1) // {width_us}"
 
 
-def _seconds(seconds: float) -> timedelta:
-    return timedelta(seconds=seconds)
+@dataclass(frozen=True, slots=True)
+class _Cumulative:
+    """Where points of one kind lie: samples, their roll-up, what grows, what tells a new layout."""
+
+    raw: str
+    rolled: str
+    held: str
+    layout: str | None
+
+
+_COUNTERS = _Cumulative("sample", "rollup_counter", "value", None)
+_HISTOGRAMS = _Cumulative(
+    "histogram_sample", "rollup_histogram", "observation_count", "hash(p.edges)"
+)
+
+
+def _asked(
+    start: datetime,
+    end: datetime,
+    width_seconds: float,
+    anchor: datetime | None,
+    stretch_seconds: int = STRETCH_SECONDS,
+) -> _Asked:
+    width = timedelta(microseconds=int(width_seconds * 1_000_000))
+    bins = Bins(naive_utc(anchor or end), width)
+    return _Asked(naive_utc(start), naive_utc(end), bins, int(stretch_seconds))
+
+
+def _chosen_sql(kind: str, targets: Sequence[int] | None = None) -> str:
+    """The series that are meant. Labels join what is left of their points, which is little."""
+    ids = ", ".join(str(int(number)) for number in targets or ()) or "NULL"
+    only = "" if targets is None else f"AND t.target_id IN ({ids})"
+    return f"""chosen AS (
+      SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
+        coalesce(s.labels->>'finish_reason', s.labels->>'reason') AS reason
+      FROM series AS s JOIN target AS t USING (target_id)
+      WHERE {kind} AND list_contains($signals, s.signal) AND t.removed_at IS NULL {only})"""
+
+
+def _gauges(
+    reader: Reader,
+    final: str,
+    signals: Sequence[str],
+    asked: _Asked,
+    targets: Sequence[int] | None,
+    use: Use,
+) -> pl.DataFrame:
+    """What `final` makes of `chosen` and `binned`: series_id, bin, n, value_sum, …, last_at."""
+    aligned = asked.bins.whole_buckets(asked.start, asked.end)
+    raw_parts = [] if aligned else [(asked.start, asked.end)]
+    with reader.snapshot() as snapshot:
+        plan = split(snapshot, asked.start, asked.end, raw_parts, use=use)
+        return snapshot.frame(
+            f"""WITH {_chosen_sql("s.kind = 'gauge'", targets)},
+            binned AS ({_binned_sql(plan, asked)}) {final}""",
+            signals=list(signals),
+        )
+
+
+def _binned_sql(plan: Split, asked: _Asked) -> str:
+    """One row a series and bin."""
+    pieces = [
+        f"""SELECT series_id, {asked.bin_sql("last_at")} AS bin, sample_count AS n, value_sum,
+          value_max, value_last, last_at
+        FROM rollup_gauge SEMI JOIN chosen USING (series_id) WHERE {_within("bucket_at", span)}"""
+        for span in plan.rolled
+    ] + [
+        f"""SELECT series_id, {asked.bin_sql("sampled_at")} AS bin, count(*) AS n,
+          sum(value) AS value_sum, max(value) AS value_max,
+          max_by(value, sampled_at) AS value_last, max(sampled_at) AS last_at
+        FROM sample SEMI JOIN chosen USING (series_id) WHERE {_within("sampled_at", span)}
+        GROUP BY ALL"""
+        for span in plan.raw
+    ]
+    together = " UNION ALL ".join(pieces)
+    # A bin of one bucket comes from one piece, in one row.
+    if asked.bins.are_buckets or (not plan.rolled and len(plan.raw) == 1):
+        return together
+    return f"""SELECT series_id, bin, sum(n) AS n, sum(value_sum) AS value_sum,
+      max(value_max) AS value_max, max_by(value_last, last_at) AS value_last,
+      max(last_at) AS last_at
+    FROM ({together}) GROUP BY ALL"""
+
+
+def _points_split(snapshot: Snapshot, asked: _Asked, use: Use) -> Split:
+    """Thinned points are those of a roll-up where a bucket lies in one bin or one stretch."""
+    start, end, fine = asked.start, asked.end, asked.fine
+    parts = [(at, at) for at in (start, fine)]
+    if not asked.bins.whole_buckets(max(start, fine), end):
+        parts.append((fine, end))
+    if asked.stretch_seconds % BUCKET_SECONDS:
+        parts.append((asked.low, fine))
+    return split(snapshot, asked.low, end, parts, use=use)
+
+
+def _kept_sql(kind: _Cumulative, plan: Split, asked: _Asked) -> str:
+    """Which points are kept: series_id, sampled_at, held, bin.
+
+    Kept: the first point, the last of each bin, and both sides of every drop or change of layout,
+    so that two scrapes already give a rate and no reset of the last day is lost. Of the points
+    before the range only the last, which the first step starts from: what was counted earlier is
+    not of this range.
+    """
+    first = f"TIMESTAMP '{asked.start}'"
+    layout, moved = "", ""
+    if kind.layout:
+        layout = """, lag(layout) OVER w AS layout_before, lead(layout) OVER w AS layout_after"""
+        moved = "OR layout_before <> layout OR layout_after <> layout"
+    return f"""looked AS (
+      SELECT *, {asked.bin_sql("sampled_at")} AS bin FROM ({_looked_sql(kind, plan, asked)})
+    ), placed AS (
+      SELECT *, lag(held) OVER w AS held_before, lead(held) OVER w AS held_after,
+        lead(bin) OVER w AS bin_after, lead(sampled_at) OVER w AS at_after {layout}
+      FROM looked WINDOW w AS (PARTITION BY series_id ORDER BY sampled_at)
+    ), kept AS (
+      SELECT series_id, sampled_at, held, bin FROM placed
+      WHERE (sampled_at >= {first} OR at_after >= {first})
+        AND (sampled_at < {first} OR held_before IS NULL OR bin_after IS DISTINCT FROM bin
+          OR held_before > held OR held_after < held {moved}))"""
+
+
+def _looked_sql(kind: _Cumulative, plan: Split, asked: _Asked) -> str:
+    """The points that are looked at: all of the last day, the last of each stretch before."""
+    layout = f", {kind.layout} AS layout" if kind.layout else ""
+    columns = f"p.series_id, p.sampled_at, p.{kind.held} AS held{layout}"
+    fine = _pieces_sql(kind, plan, columns, asked.fine, asked.end)
+    if asked.fine <= asked.low:
+        return fine
+    old = _pieces_sql(kind, plan, columns, asked.low, asked.fine)
+    stretch = asked.stretch_seconds
+    layout = ", max_by(layout, sampled_at) AS layout" if kind.layout else ""
+    return f"""{fine} UNION ALL (
+      SELECT series_id, max(sampled_at) AS sampled_at, max_by(held, sampled_at) AS held {layout}
+      FROM ({old}) WHERE epoch_us(sampled_at) // 1000000 % {stretch} >= {stretch - 60}
+      GROUP BY series_id, epoch_us(sampled_at) // {stretch * 1_000_000})"""
+
+
+def _pieces_sql(kind: _Cumulative, plan: Split, columns: str, low: datetime, high: datetime) -> str:
+    """Columns of the points of a stretch, from wherever they lie."""
+    pieces = [
+        f"""SELECT {columns} FROM {table} AS p SEMI JOIN chosen AS c USING (series_id)
+        WHERE {_within("p.sampled_at", span)}"""
+        for table, spans in ((kind.rolled, plan.rolled), (kind.raw, plan.raw))
+        for span in clipped(spans, low, high)
+    ]
+    nothing = f"SELECT {columns} FROM {kind.raw} AS p WHERE FALSE"
+    return " UNION ALL ".join(pieces) or nothing
+
+
+def _within(column: str, span: Span) -> str:
+    return f"{column} >= TIMESTAMP '{span[0]}' AND {column} < TIMESTAMP '{span[1]}'"

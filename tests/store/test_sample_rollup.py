@@ -1,0 +1,304 @@
+"""Roll-ups of samples give the numbers of the samples, whatever came when, and outlive them."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from store.clock import VirtualClock
+from store.database import Database
+from store.queries import telemetry
+from store.queries.sample_split import MOST_RAW_PIECES, split
+from store.retention import delete_old
+from store.sample_rollup import PORTION_BUCKETS, ROLLED, refresh, refresh_due
+from store.settings import StoreSettings
+from store.targets import register
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+LATER = START + timedelta(days=40)
+GAUGES, COUNTERS, HISTOGRAMS = ["requests_running"], ["prompt_tokens_total"], ["ttft_seconds"]
+
+
+def open_store():
+    database = Database.open(None, StoreSettings(threads=1), VirtualClock(START))
+    register(database.writer, "http://gpu-1:8000/metrics", START).result()
+    return database
+
+
+@pytest.fixture
+def database():
+    with open_store() as opened:
+        yield opened
+
+
+def at(seconds):
+    return START.replace(tzinfo=None) + timedelta(seconds=seconds)
+
+
+def add(database, points, kind="gauge", signal=GAUGES[0], model="a"):
+    """Points as (seconds after the start, value); gives how many were new."""
+    frame = pl.DataFrame(
+        {
+            "target_id": [1] * len(points),
+            "signal": [signal] * len(points),
+            "kind": [kind] * len(points),
+            "unit": [""] * len(points),
+            "labels": [f'{{"model": "{model}"}}'] * len(points),
+            "sampled_at": [at(seconds) for seconds, _ in points],
+            "value": [float(value) for _, value in points],
+        }
+    )
+    return database.writer.append("sample", frame).result()
+
+
+def add_histogram(database, points, edges=(0.5, 1.0), model="a"):
+    """Points as (seconds after the start, observations)."""
+    frame = pl.DataFrame(
+        {
+            "target_id": [1] * len(points),
+            "signal": HISTOGRAMS * len(points),
+            "unit": ["s"] * len(points),
+            "labels": [f'{{"model": "{model}"}}'] * len(points),
+            "sampled_at": [at(seconds) for seconds, _ in points],
+            "observation_count": [float(n) for _, n in points],
+            "observation_sum": [n / 3 for _, n in points],
+            "edges": [[float(edge) for edge in edges]] * len(points),
+            "cumulative_counts": [[n / 2.0, float(n)] for _, n in points],
+        }
+    )
+    return database.writer.append("histogram_sample", frame).result()
+
+
+def answers(database, use, start, end, width, *more):
+    span = (START + timedelta(seconds=start), START + timedelta(seconds=end), width)
+    reader = database.reader
+    anchor, *stretch = more or (None,)
+    return {
+        "bins": telemetry.gauge_bins(reader, GAUGES, *span, anchor, use=use),
+        "lines": telemetry.gauge_lines(reader, GAUGES, *span, anchor, use=use),
+        "counters": telemetry.counter_points(reader, COUNTERS, *span, anchor, *stretch, use=use),
+        "histograms": telemetry.histogram_points(
+            reader, HISTOGRAMS, *span, anchor, *stretch, use=use
+        ),
+    }
+
+
+def same_either_way(database, *asked):
+    rolled, raw = (answers(database, use, *asked) for use in ("rollup", "raw"))
+    for name, frame in raw.items():
+        assert_frame_equal(rolled[name], frame, check_exact=name not in ("bins", "lines"))
+    return raw
+
+
+def rolled_rows(database):
+    counts = " UNION ALL ".join(f"SELECT count(*) AS n FROM {table}" for table in ROLLED)
+    return database.reader.frame(counts)["n"].to_list()
+
+
+# Points come in dense spells, some of them more than a day apart; ranges begin and end near them.
+SPELL = st.sampled_from([0, 3300, 26 * 3600, 30 * 3600])
+MOMENT = st.tuples(SPELL, st.integers(0, 1200)).map(sum)
+POINTS = st.lists(st.tuples(MOMENT, st.integers(0, 9)), min_size=20, max_size=80)
+EDGE = st.tuples(SPELL, st.sampled_from([-300, 0, 300, 600, 900]) | st.integers(-400, 1400))
+ASKED = st.tuples(
+    EDGE.map(sum),
+    EDGE.map(sum),
+    st.sampled_from([60, 300, 300, 450, 600, 600, 900, 3600, 200_000]),
+    st.sampled_from([None, 0, 0, 77]),
+    st.sampled_from([600, 900, 1000, 21_600]),
+)
+WHEN = st.integers(0, 40).map(lambda hours: START + timedelta(hours=hours))
+
+
+@settings(max_examples=60, phases=set(Phase) - {Phase.shrink})
+@given(
+    st.lists(st.tuples(POINTS, WHEN, st.sampled_from(["a", "b"])), min_size=1, max_size=4),
+    st.lists(ASKED, min_size=1, max_size=3),
+)
+def test_rolled_numbers_are_those_of_the_samples(batches, questions):
+    """Resets, gaps, late and repeated points, dirty buckets, cut ranges: the same answers."""
+    with open_store() as database:
+        for number, (points, when, model) in enumerate(batches):
+            once = dict(points)
+            add(database, list(once.items()), model=model)
+            add(database, points, "counter", COUNTERS[0], model)
+            add_histogram(database, list(once.items()), (0.5, 1.0 + number % 2), model)
+            if number < len(batches) - 1 or when.hour % 2:
+                refresh_due(database.writer, when)
+        for one, other, width, anchor, stretch in questions:
+            start, end = min(one, other), max(one + 300, other)
+            whole_hour = START + timedelta(hours=-(-end // 3600))
+            anchored = None if anchor is None else whole_hour + timedelta(seconds=anchor)
+            same_either_way(database, start, end, width, anchored, stretch)
+
+
+def scraped(database, hours=26, step=15, **gaps):
+    """A gauge, a counter with a restart, and a histogram with one."""
+    stamps = range(0, hours * 3600, step)
+    add(database, [(t, t % 97) for t in stamps])
+    add(database, [(t, t % 40_000) for t in stamps], "counter", COUNTERS[0])
+    add_histogram(database, [(t, t % 30_000) for t in stamps])
+
+
+def test_a_day_is_answered_from_roll_ups_alone(database):
+    """Whole buckets need no sample at all, and the answers are those of the samples."""
+    scraped(database)
+    refresh_due(database.writer, LATER)
+    with database.reader.snapshot() as snapshot:
+        found = split(snapshot, at(3600), at(25 * 3600))
+    assert (found.raw, found.rolled) == ((), ((at(3600), at(25 * 3600)),))
+    raw = same_either_way(database, 3600, 25 * 3600, 300)
+    assert raw["bins"].height == 288
+    assert raw["lines"]["series"].to_list() == [1] * 288
+    database.writer.run(lambda con: con.execute("DELETE FROM sample")).result()
+    assert answers(database, "auto", 3600, 25 * 3600, 300)["bins"].equals(raw["bins"])
+
+
+def test_few_rows_are_kept(database):
+    """Twenty samples of a bucket become one row of a gauge and two of a counter, or so."""
+    scraped(database, hours=10, step=15)
+    refresh_due(database.writer, LATER)
+    gauges, counters, histograms = rolled_rows(database)
+    assert gauges == 120
+    assert 240 <= counters <= 242
+    assert 240 <= histograms <= 242
+
+
+def test_both_sides_of_new_edges_are_kept(database):
+    """Other edges in the midst of a bucket make a new histogram, though its count goes on."""
+    add_histogram(database, [(t, t) for t in range(0, 150, 15)])
+    add_histogram(database, [(t, t) for t in range(150, 300, 15)], (0.5, 2.0))
+    refresh_due(database.writer, LATER)
+    raw = same_either_way(database, 0, 300, 300)["histograms"]
+    assert raw["at"].to_list() == [at(0), at(135), at(150), at(285)]
+
+
+def test_a_late_sample_counts_at_once_and_is_rolled_up_next_time(database):
+    """Its bucket is read from the samples until it is counted again."""
+    scraped(database)
+    refresh_due(database.writer, LATER)
+    before = rolled_rows(database)
+    assert add(database, [(7201, 1000.0)]) == 1
+    dirty = "SELECT bucket_at FROM rollup_sample_dirty"
+    assert database.reader.frame(dirty).rows() == [(at(7200),)]
+    assert same_either_way(database, 0, 86_400, 300)["bins"]["maximum"].max() == 1000.0
+    assert refresh_due(database.writer, LATER).buckets == 1
+    assert database.reader.frame(dirty).is_empty()
+    assert rolled_rows(database) == before
+    assert same_either_way(database, 0, 86_400, 300)["bins"]["maximum"].max() == 1000.0
+
+
+def test_what_is_sent_again_makes_no_work(database):
+    """A resend adds no row and no dirty bucket."""
+    add(database, [(t, t) for t in range(0, 7200, 60)])
+    refresh_due(database.writer, LATER)
+    assert add(database, [(t, t) for t in range(0, 7200, 60)]) == 0
+    assert refresh_due(database.writer, LATER).buckets == 0
+
+
+def test_a_bucket_is_left_alone_until_it_is_over(database):
+    """What still comes in is read from the samples."""
+    scraped(database, hours=1)
+    assert refresh_due(database.writer, START + timedelta(seconds=659)).buckets == 1
+    assert refresh_due(database.writer, START + timedelta(seconds=660)).buckets == 1
+    assert rolled_rows(database)[0] == 2
+    same_either_way(database, 0, 3600, 300)
+
+
+def test_many_dirty_stretches_are_one_pass_over_the_samples(database):
+    """Beyond a number of pieces the roll-up would cost more than it saves."""
+    scraped(database)
+    refresh_due(database.writer, LATER)
+    add(database, [(n * 900 + 1, 7.0) for n in range(MOST_RAW_PIECES + 1)])
+    with database.reader.snapshot() as snapshot:
+        assert split(snapshot, at(0), at(86_400)).rolled == ()
+    same_either_way(database, 0, 86_400, 300)
+
+
+def test_an_empty_stretch_is_skipped(database):
+    """A year without samples is no year of work."""
+    add(database, [(0, 1.0), (365 * 86_400, 2.0)])
+    writer = database.writer
+    portions = [
+        writer.run(lambda con: refresh(con, now=LATER + timedelta(days=400))).result()
+        for _ in range(4)
+    ]
+    assert [done.buckets for done in portions] == [1, 1, 0, 0]
+    assert refresh_due(database.writer, LATER).buckets == 0
+
+
+def test_work_comes_in_portions(database):
+    """A store that was never rolled up is so bit by bit, oldest first."""
+    scraped(database, hours=4)
+    one = database.writer.run(lambda con: refresh(con, now=LATER, most_samples=1)).result()
+    assert (one.buckets, one.buckets_left) == (1, True)
+    same_either_way(database, 0, 4 * 3600, 300)
+    more = database.writer.run(lambda con: refresh(con, now=LATER)).result()
+    assert more.buckets == PORTION_BUCKETS
+    same_either_way(database, 0, 4 * 3600, 300)
+
+
+def test_a_failed_portion_leaves_nothing_behind(database):
+    """One transaction: what was cut short is done again, and nothing is counted twice."""
+    scraped(database, hours=2)
+
+    def cut_short(connection):
+        refresh(connection, now=LATER)
+        raise KeyError("stop")
+
+    with pytest.raises(KeyError):
+        database.writer.run(cut_short).result()
+    assert rolled_rows(database) == [0, 0, 0]
+    refresh_due(database.writer, LATER)
+    add(database, [(30 * 60 + 1, 3.0)])
+    assert database.reader.scalar("SELECT count(*) FROM rollup_sample_dirty") == 1
+    same_either_way(database, 0, 7200, 300)
+
+
+def test_an_empty_store_has_nothing_to_roll_up(database):
+    """Without a sample nothing is done and nothing is shown."""
+    assert refresh_due(database.writer, LATER).buckets == 0
+    assert same_either_way(database, 0, 3600, 300)["bins"].is_empty()
+
+
+def test_roll_ups_outlive_the_samples(database):
+    """Raw samples may go; panels of before look the same, whatever their bins."""
+    keep = StoreSettings(sample_retention_days=5, sample_rollup_retention_days=20)
+    scraped(database)
+    now = START + timedelta(days=7)
+    before = answers(database, "raw", 3600, 25 * 3600, 300)
+    assert delete_old(database.writer, keep, now).sample > 0
+    assert database.reader.scalar("SELECT count(*) FROM sample") == 0
+    after = answers(database, "auto", 3600, 25 * 3600, 300)
+    for name, frame in before.items():
+        assert_frame_equal(after[name], frame)
+    odd = answers(database, "raw", 3600 + 7, 25 * 3600 + 7, 600)
+    assert odd["bins"].height == 144
+    assert odd["counters"].height > 100
+    assert delete_old(database.writer, keep, START + timedelta(days=30)).rollup_gauge > 0
+    assert rolled_rows(database) == [0, 0, 0]
+
+
+def test_a_straggler_does_not_undo_what_was_counted(database):
+    """A point older than the samples there are cannot replace a bucket that held many."""
+    keep = StoreSettings(sample_retention_days=5)
+    add(database, [(t, 10.0) for t in range(0, 600, 15)])
+    now = START + timedelta(days=7)
+    delete_old(database.writer, keep, now)
+    add(database, [(31, 99.0), (4 * 3600, 5.0)])
+    delete_old(database.writer, keep, now)
+    assert database.reader.scalar("SELECT count(*) FROM rollup_sample_dirty") == 0
+    bins = answers(database, "auto", 0, 86_400, 300)["bins"].sort("latest_at")
+    assert bins["mean"].to_list() == [10.0, 10.0, 5.0]
+
+
+def test_roll_ups_are_kept_at_least_as_long_as_samples(database):
+    """A setting that would leave a hole is read as the samples' own."""
+    keep = StoreSettings(sample_retention_days=5, sample_rollup_retention_days=1)
+    now = START + timedelta(days=3)
+    scraped(database, hours=2)
+    assert delete_old(database.writer, keep, now).total == 0
+    assert rolled_rows(database)[0] == 24
