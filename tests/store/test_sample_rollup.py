@@ -163,6 +163,14 @@ def test_a_day_is_answered_from_roll_ups_alone(database):
     assert answers(database, "auto", 3600, 25 * 3600, 300)["bins"].equals(raw["bins"])
 
 
+@pytest.mark.parametrize(("start", "end"), [(3737, 7200), (3737, 25 * 3600), (463, 26 * 3600 - 63)])
+def test_a_range_may_cut_buckets(database, start, end):
+    """Where it begins, where it ends, and where the last day begins, samples are read."""
+    scraped(database)
+    refresh_due(database.writer, LATER)
+    same_either_way(database, start, end, 300, START + timedelta(hours=26))
+
+
 def test_few_rows_are_kept(database):
     """Twenty samples of a bucket become one row of a gauge and two of a counter, or so."""
     scraped(database, hours=10, step=15)
