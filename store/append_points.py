@@ -86,6 +86,7 @@ class PointAppender:
         if doubtful:
             fresh += self._not_there(connection, table, points, doubtful)
             fresh.sort()
+        if len(fresh) < points.height:
             points = points[fresh]
         _insert(connection, table, points.to_arrow())
         self._mark_late(connection, [times[place] for place in fresh])

@@ -167,6 +167,7 @@ def test_a_target_that_makes_new_series_without_end_is_bounded(tmp_path, monkeyp
         assert append("sample", pl.concat([many, other])).result() == 10 + 5
         assert append("sample", samples([(n, 2, 3) for n in range(8)])).result() == 8
         assert append("sample", samples([(n, 3_600, 4) for n in range(40, 45)])).result() == 5
+        assert database.reader.scalar("SELECT count(*) FROM sample") == 8 + 15 + 8 + 5
         [(door, count, example)] = drops(database)
         assert (door, count) == ("store", 20)
         assert example.startswith("target 1: s")
