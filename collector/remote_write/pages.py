@@ -8,7 +8,7 @@ signals that are incomplete.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,13 +133,16 @@ class Pages:
 
     def _take(self, pages: Iterable[Page]) -> list[Page]:
         taken = sorted(pages, key=lambda page: page.at_ms)
+        by_target: dict[str, list[Page]] = {}
         for page in taken:
-            del self._pending[page.key]
-            siblings = self._of_target[page.target.url]
-            del siblings[page.at_ms]
+            by_target.setdefault(page.target.url, []).append(page)
+        for url, some in by_target.items():
+            siblings = self._of_target[url]
+            _settle(some, siblings)
+            for page in some:
+                del self._pending[page.key], siblings[page.at_ms]
             if not siblings:
-                del self._of_target[page.target.url]
-            self._settle(page)
+                del self._of_target[url]
         return taken
 
     def _page(self, target: Target, at_ms: int, now: float) -> Page:
@@ -152,21 +155,37 @@ class Pages:
             _grow(page, len(target.alive))
         return page
 
-    def _settle(self, page: Page) -> None:
-        """Note what is missing, and expect from now on what was told."""
-        target = page.target
+
+def _settle(pages: list[Page], siblings: Mapping[int, Page]) -> None:
+    """Note what is missing on pages of a target, and expect from now on what was told.
+
+    Args:
+        pages: oldest first.
+        siblings: all pages of the target that wait, these among them, by their times.
+    """
+    target = pages[0].target
+    expected = _told_since(siblings, {page.at_ms for page in pages}, len(target.alive))
+    for page in pages:
         if len(page.told) < len(target.alive):
             _grow(page, len(target.alive))
         if page.missing is None:
             page.missing = target.alive & ~page.told if target.settled else None
         target.settled = True
-        if page.at_ms < target.newest_ms:
-            return
-        target.newest_ms = page.at_ms
-        target.alive = page.told.copy()
-        for other in self._of_target.get(target.url, {}).values():
-            if other.at_ms > page.at_ms:
-                target.alive[: len(other.told)] |= other.told
+        if page.at_ms >= target.newest_ms:
+            target.newest_ms = page.at_ms
+            target.alive = expected[page.at_ms]
+
+
+def _told_since(siblings: Mapping[int, Page], times: set[int], size: int) -> dict[int, Flags]:
+    """For each of the times, what the page of that time and all later ones tell."""
+    # From the newest back: a sender that catches up has thousands of pages of one target.
+    told, since = np.zeros(size, np.bool_), {}
+    for at_ms in sorted(siblings, reverse=True):
+        page = siblings[at_ms]
+        told[: len(page.told)] |= page.told
+        if at_ms in times:
+            since[at_ms] = told.copy()
+    return since
 
 
 def is_complete(page: Page) -> bool:

@@ -323,3 +323,14 @@ def test_a_plan_is_made_of_sound_columns():
     made = plan(page.target, page.told.nonzero()[0].tolist())
     for labels in (*made.plain.labels, *made.buckets.labels):
         assert json.dumps(json.loads(labels), sort_keys=True, separators=(",", ":")) == labels
+
+
+def test_thousands_of_pages_of_one_target_cost_no_square_of_their_number():
+    """A sender that catches up brings hours of one target in one request."""
+    receiver = Receiver()
+    name = (("__name__", "vllm:num_requests_running"), ("instance", "a"), ("job", "b"))
+    labels = [v1_pb2.Label(name=n, value=v) for n, v in name]
+    samples = [v1_pb2.Sample(value=1, timestamp=AT_MS - 5 * n) for n in range(60_000, 0, -1)]
+    series = v1_pb2.TimeSeries(labels=labels, samples=samples)
+    body = v1_pb2.WriteRequest(timeseries=[series]).SerializeToString()
+    assert len(receiver.take(body)) + len(receiver.wait()) == 60_000
