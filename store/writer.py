@@ -218,7 +218,7 @@ class Writer:
         if too_many or too_large:
             self._counts["refused"] += 1
             raise WriterOverloaded(
-                f"{self._queued_rows:,} rows in {self._queued_batches:,} batches wait to be written",
+                f"{self._queued_rows:,} rows in {self._queued_batches:,} batches wait",
                 hint="send again later; nothing of this batch was taken",
             )
         if self._queued_batches == 0:
