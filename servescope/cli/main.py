@@ -141,7 +141,7 @@ def import_(
         typer.Option(
             "--format",
             help="auto, azure, burstgpt, mooncake, vtc, servegen, vllm-bench, aiperf, guidellm,"
-            " mapped.",
+            " servescope, mapped.",
         ),
     ] = "auto",
     map_: Annotated[

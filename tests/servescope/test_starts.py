@@ -10,7 +10,7 @@ import pytest
 
 from servescope.cli.main import main
 from servescope.starts import keep_starts
-from store.targets import describe, label, register
+from store.targets import describe, register
 
 LOG = Path(__file__).parents[1] / "data" / "starts" / "vllm_0.32.0_cpu.log"
 
@@ -122,8 +122,7 @@ def test_pods_of_kube_state_metrics_are_joined_to_their_target(runtime, scraped)
     """Created, scheduled, initialised, ready: under the instance that discovery named."""
     sample, began = scraped
     writer = runtime.database.writer
-    number = register(writer, "http://10.0.0.8:8000", began).result()
-    label(writer, number, {"pod": "vllm-1", "namespace": "llm"}).result()
+    register(writer, "http://10.0.0.8:8000", began, {"pod": "vllm-1", "namespace": "llm"}).result()
     for name, seconds in (
         ("pod_created", -20), ("pod_scheduled", -18), ("pod_started", -18),
         ("pod_initialised", -10), ("pod_containers_ready", 60), ("pod_ready", 61),
