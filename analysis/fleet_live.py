@@ -59,13 +59,15 @@ class Scraped:
 
     Attributes:
         targets: as `telemetry.targets`, with instance, state and why.
-        gauges: as `telemetry.gauge_bins`.
+        gauges: as `telemetry.gauge_bins`, the whole range in one bin.
+        lines: as `telemetry.gauge_lines`.
         counters: points with their steps.
         histograms: what was observed.
     """
 
     targets: pl.DataFrame
     gauges: pl.DataFrame
+    lines: pl.DataFrame
     counters: pl.DataFrame
     histograms: list[Observed]
 
@@ -142,7 +144,8 @@ def _read(reader: Reader, scope: Scope, targets: pl.DataFrame, width_seconds: in
     found = observations(reader, HISTOGRAMS, *span, stretch, targets=ids)
     return Scraped(
         targets,
-        telemetry.gauge_bins(reader, GAUGES, *span).filter(pl.col("target_id").is_in(ids)),
+        telemetry.gauge_bins(reader, GAUGES, scope.start, scope.end, scope.seconds, targets=ids),
+        telemetry.gauge_lines(reader, GAUGES, *span, targets=ids),
         series.steps(counters, longest_step_seconds=longest),
         [item for item in found if item.bin >= 0],
     )
@@ -337,11 +340,9 @@ def _sparklines(scraped: Scraped, scope: Scope, width_seconds: int) -> pl.DataFr
 
 def _gauge_line(scraped: Scraped, signal: str) -> pl.DataFrame:
     """Summed over instances; the KV cache, which a sum would make meaningless, as the fullest."""
-    whole = pl.col("mean").max() if signal == "kv_cache_usage_ratio" else pl.col("mean").sum()
-    return (
-        scraped.gauges.filter(pl.col("signal") == signal)
-        .group_by(pl.col("bin").cast(pl.Int64))
-        .agg(whole.alias(signal))
+    whole = "highest" if signal == "kv_cache_usage_ratio" else "total"
+    return scraped.lines.filter(pl.col("signal") == signal).select(
+        pl.col("bin").cast(pl.Int64), pl.col(whole).alias(signal)
     )
 
 
