@@ -23,6 +23,7 @@ from store.errors import InputError
 from store.queries.scope import Scope
 from store.queries.workload import where
 from store.reader import Snapshot
+from store.sample_rollup import ROLLED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +46,7 @@ _TABLES: Mapping[str, str] = {
     "series": "SELECT * REPLACE (labels::VARCHAR AS labels) FROM series",
     "sample": "SELECT * FROM sample",
     "histogram_sample": "SELECT * FROM histogram_sample",
+    **{table: f"SELECT * FROM {table}" for table in ROLLED},
     "scrape": "SELECT * FROM scrape",
     "event": "SELECT * REPLACE (details::VARCHAR AS details) FROM event",
 }
@@ -116,7 +118,8 @@ def export_store(database: Database, folder: Path) -> dict[str, int]:
     """Everything that was recorded, as a folder with one Parquet file a table.
 
     `request.parquet` and `client_rate.parquet` can be imported again (`servescope import`); the
-    others are for other tools. Roll-ups are left out, they are made anew.
+    others are for other tools. Roll-ups of samples are there, since they outlive the samples; those
+    of requests are left out, they are made anew.
 
     Args:
         database: the store.

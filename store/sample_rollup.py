@@ -64,11 +64,11 @@ def refresh(
     if marks:
         return _refresh_dirty(connection, [at for (at,) in marks], most_samples, rolled_until < due)
     low = rolled_until
-    counted = _counts(connection, low, min(due, low + BUCKET * PORTION_BUCKETS))
+    counted = _next_counts(connection, low, due, most_samples)
     if low < due and not counted:
         found = _first(connection, low, due)
         low = due if found is None else floor(found)
-        counted = _counts(connection, low, min(due, low + BUCKET * PORTION_BUCKETS))
+        counted = _next_counts(connection, low, due, most_samples)
     chosen = _portion(counted, most_samples)
     high = chosen[-1] + BUCKET if chosen else low
     if chosen:
@@ -168,6 +168,18 @@ def _counts(connection: Connection, low: datetime, high: datetime) -> dict[datet
     return dict(rows)
 
 
+def _next_counts(
+    connection: Connection, low: datetime, due: datetime, most_samples: int
+) -> dict[datetime, int]:
+    """What the buckets from `low` on cost, as far ahead as a portion may reach."""
+    counted: dict[datetime, int] = {}
+    for ahead in (4, 12, PORTION_BUCKETS):
+        counted = _counts(connection, low, min(due, low + BUCKET * ahead))
+        if sum(counted.values()) >= most_samples:
+            break
+    return counted
+
+
 def _portion(counted: dict[datetime, int], most_samples: int) -> list[datetime]:
     """The oldest buckets that hold at most so many samples together, and at least one."""
     chosen: list[datetime] = []
@@ -197,9 +209,9 @@ def _insert(connection: Connection, low: datetime, high: datetime) -> None:
 
 
 def _kept_sql(table: str, value: str, layout: str, source: str) -> str:
-    """The points of cumulative series that are kept: series_id, sampled_at."""
+    """The points of cumulative series that are kept: series_id, sampled_at, held."""
     return f"""
-    SELECT series_id, sampled_at FROM (
+    SELECT series_id, sampled_at, held FROM (
       SELECT series_id, sampled_at, held, layout,
              lag(held) OVER w AS held_before, lead(held) OVER w AS held_after,
              lag(layout) OVER w AS layout_before, lead(layout) OVER w AS layout_after
@@ -249,11 +261,8 @@ GROUP BY p.series_id, bucket ORDER BY bucket, p.series_id
 _COUNTERS_ONLY = "JOIN series AS s USING (series_id) WHERE s.kind = 'counter' AND"
 _INSERT_COUNTERS = f"""
 INSERT INTO rollup_counter
-SELECT p.series_id, p.sampled_at, p.value
-FROM ({_kept_sql("sample", "value", "0", _COUNTERS_ONLY)}) AS k
-JOIN sample AS p ON p.series_id = k.series_id AND p.sampled_at = k.sampled_at
-  AND p.sampled_at >= $low AND p.sampled_at < $high
-ORDER BY {bucket_sql("p.sampled_at")}, p.series_id, p.sampled_at
+SELECT series_id, sampled_at, held FROM ({_kept_sql("sample", "value", "0", _COUNTERS_ONLY)})
+ORDER BY {bucket_sql("sampled_at")}, series_id, sampled_at
 """
 _INSERT_HISTOGRAMS = f"""
 INSERT INTO rollup_histogram

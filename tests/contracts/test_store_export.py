@@ -154,7 +154,7 @@ def test_a_whole_store_is_a_folder(database, tmp_path):
     """Every table is a file; the folder appears when it is complete, and is never overwritten."""
     folder = tmp_path / "out"
     sizes = export.export_store(database, folder)
-    assert set(sizes) >= {"request", "sample", "series", "target", "client_rate"}
+    assert set(sizes) >= {"request", "sample", "series", "target", "client_rate", "rollup_gauge"}
     assert pl.read_parquet(folder / "request.parquet").height == 550
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
     with pytest.raises(InputError, match="exists"):

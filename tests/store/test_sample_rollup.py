@@ -1,7 +1,10 @@
 """Roll-ups of samples give the numbers of the samples, whatever came when, and outlive them."""
 
 import random
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from store.clock import VirtualClock
+from store.clock import VirtualClock, WallClock
 from store.database import Database
 from store.queries import telemetry
 from store.queries.sample_split import MOST_RAW_PIECES, split
@@ -316,3 +319,60 @@ def test_roll_ups_are_kept_at_least_as_long_as_samples(database):
     scraped(database, hours=2)
     assert delete_old(database.writer, keep, now).total == 0
     assert rolled_rows(database)[0] == 24
+
+
+# Some batches are late, and fall into buckets that are rolled up already.
+CHILD = """
+import random, sys
+from datetime import timedelta
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_sample_rollup import START, add
+from store.clock import WallClock
+from store.database import Database
+from store.sample_rollup import refresh_due
+from store.settings import StoreSettings
+from store.targets import register
+chance = random.Random({seed})
+database = Database.open(Path({path!r}), StoreSettings(), WallClock())
+register(database.writer, "http://gpu-1:8000/metrics", START).result()
+now = database.reader.scalar("SELECT count(*) FROM sample") * 20
+while True:
+    now += 400
+    late = now - chance.choice([0, 0, 3600]) - chance.random()
+    add(database, [(late + t, t % 7) for t in range(0, 400, 20)])
+    add(database, [(late + t, t % 90) for t in range(0, 400, 20)], "counter", "prompt_tokens_total")
+    refresh_due(database.writer, START + timedelta(seconds=now - 700))
+    print(now, flush=True)
+"""
+
+
+def gauges_and_counters(database, use):
+    span = (START, START + timedelta(hours=23), 600)
+    gauges = telemetry.gauge_lines(database.reader, ["requests_running"], *span, use=use)
+    return gauges, telemetry.counter_points(
+        database.reader, ["prompt_tokens_total"], *span, use=use
+    )
+
+
+@pytest.mark.slow
+def test_roll_ups_survive_a_kill(tmp_path):
+    """Whatever was cut short, the answers are those of the samples, before and after the rest."""
+    path = tmp_path / "a.duckdb"
+    chance = random.Random(7)  # noqa: S311 - reproducible
+    for seed in range(3):
+        code = CHILD.format(here=str(Path(__file__).parent), path=str(path), seed=seed)
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+            for _ in range(20):
+                assert child.stdout.readline()
+            try:
+                child.wait(chance.uniform(0.0, 0.4))
+            except subprocess.TimeoutExpired:
+                child.kill()
+        with Database.open(path, StoreSettings(), WallClock()) as database:
+            for _ in range(2):
+                pairs = [gauges_and_counters(database, use) for use in ("rollup", "raw")]
+                for rolled, raw in zip(*pairs, strict=True):
+                    assert raw.height > 0
+                    assert_frame_equal(rolled, raw, check_exact=False)
+                refresh_due(database.writer, LATER)
