@@ -300,7 +300,12 @@ class Scheduler:
             failure_count=before.failure_count + (not good),
         )
         if before.outcome != scrape.outcome:
-            told = {"target_id": scrape.target_id, "outcome": scrape.outcome, "why": scrape.error}
+            told = {
+                "target_id": scrape.target_id,
+                "url": getattr(watch.source, "url", None),
+                "outcome": scrape.outcome,
+                "why": scrape.error,
+            }
             log.log(logging.INFO if good else logging.WARNING, "target_changed", extra=told)
         if len(self._waiting) >= self._settings.most_waiting_scrapes:
             self._waiting.popleft()

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from collector.agent import logs
 from collector.agent.agent import Agent, Sources, agent_name, look
 from collector.agent.config import AgentConfig, load
@@ -89,7 +91,9 @@ def _show(config: AgentConfig, out: Output) -> None:
         out.table(("signal", "labels", "value"), _lines(scrape))
     out.document("agent", {"targets": [_document(url, scrape) for url, scrape in told]})
     bad = [url for url, scrape in told if scrape.outcome != "ok"]
-    if bad and not out.as_json:
+    if bad and out.as_json:
+        raise typer.Exit(int(ExitCode.FINDING))  # the document has said which and why
+    if bad:
         raise CommandError(
             f"{len(bad)} of {len(told)} targets cannot be read: {', '.join(bad)}",
             ExitCode.FINDING, hint="the lines above say why", code="targets",

@@ -305,6 +305,11 @@ def test_json_is_one_document(tmp_path):
     assert told["schema"] == "servescope.agent/1"
     assert told["data"]["targets"][0]["outcome"] == "ok"
     assert "error" in json.loads(run_agent("--json", cwd=tmp_path).stdout)
+    dead = ("--target", "http://127.0.0.1:1", "--once", "--print", "--json")
+    told = run_agent(*dead, cwd=tmp_path)
+    assert told.returncode == 3
+    targets = json.loads(told.stdout)["data"]["targets"]
+    assert "unreachable" in {target["outcome"] for target in targets}
 
 
 def test_sigterm_ends_it_cleanly(tmp_path):
