@@ -271,7 +271,7 @@ def timed(work: Callable[[], object], rounds: int) -> Times:
 
 def median(found: Times) -> str:
     if not found:
-        return "too long"
+        return "not asked"
     wall, cpu = (sorted(each)[len(found) // 2] * 1000 for each in zip(*found, strict=True))
     return f"{wall:.0f} ({cpu:.0f})"
 
