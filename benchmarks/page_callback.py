@@ -11,7 +11,7 @@ Processor time stands beside the clock's: on a busy machine it alone tells what 
 Limits to reach, p95: 150 ms for 24 h, 500 ms for 30 d.
 
     python benchmarks/page_callback.py --cache DIR [--rows 10000000] [--rounds 20] [--views a,b]
-        [--panels]
+        [--panels [--match TEXT]]
 """
 
 from __future__ import annotations
@@ -232,8 +232,8 @@ def pages(database: Database, names: list[str], rounds: int) -> bool:
     return good
 
 
-def panels(database: Database, rounds: int) -> bool:
-    """The dashboard's own callbacks, each with an empty cache."""
+def panels(database: Database, rounds: int, match: str) -> bool:
+    """The dashboard's own callbacks whose name holds `match`, each with an empty cache."""
     good = True
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "slo.toml"
@@ -241,6 +241,8 @@ def panels(database: Database, rounds: int) -> bool:
         dashboard = Panels(database, file, WallClock())
         for span, length in SPANS.items():
             for name, ask in dashboard.requests(scope(length)):
+                if match not in name:
+                    continue
                 ask()
                 good &= line(name, span, timed(ask, rounds), LIMITS_SECONDS[span])
     return good
@@ -253,6 +255,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--views", default=",".join(PAGES))
     parser.add_argument("--panels", action="store_true", help="time the dashboard's callbacks too")
+    parser.add_argument("--match", default="", help="only panels whose name holds this")
     parser.add_argument("--quiet", action="store_true", help="no rows arrive meanwhile")
     given = parser.parse_args()
     path = prepare(given.cache, given.rows)
@@ -268,7 +271,7 @@ def main() -> None:
             arrivals.start()
         good = pages(database, [name for name in given.views.split(",") if name], given.rounds)
         if given.panels:
-            good &= panels(database, given.rounds)
+            good &= panels(database, given.rounds, given.match)
         if not given.quiet:
             arrivals.stop()
             print(
