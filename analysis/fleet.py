@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,14 +46,15 @@ def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
 
     Frames: `sparklines`, `models`, `instances`, `events`; columns in `analysis.fleet_part`.
     """
-    chosen = applicable(reader, slos, scope)
+    ids = slo_queries.source_ids(reader)
+    chosen = applicable(reader, slos, scope, ids)
     width = _sparkline_width_seconds(scope)
     if LIVE_SOURCE_ID in scope.source_ids:
         width = max(width, SHORTEST_LIVE_BIN_SECONDS)
     # The objectives are counted beside the rest: each leaves a processor idle in turns.
     with ThreadPoolExecutor(1) as beside:
-        judging = beside.submit(_judge, reader, scope, chosen)
-        rows = from_rows(reader, scope, chosen, width)
+        judging = beside.submit(_judge, reader, scope, chosen, ids)
+        rows = from_rows(reader, scope, chosen, width, ids)
         live = from_scrapes(reader, scope, width)
         whole = join(rows or FleetPart(), live or FleetPart())
         judged = judging.result()
@@ -110,15 +111,17 @@ class _Judged:
     trouble: str | None
 
 
-def _judge(reader: Reader, scope: Scope, slos: Sequence[Slo]) -> list[_Judged]:
+def _judge(
+    reader: Reader, scope: Scope, slos: Sequence[Slo], ids: Mapping[str, int]
+) -> list[_Judged]:
     """The objectives in the order given; the most urgent trouble is told with its causes."""
-    counted = count(reader, slos, scope)
+    counted = count(reader, slos, scope, ids=ids)
     statuses = [status_of(slo, found) for slo, found in zip(slos, counted, strict=True)]
     troubled = [place for place, one in enumerate(statuses) if one.status in _TROUBLE]
     worst = min(troubled, key=lambda place: urgency(statuses[place]), default=None)
     told = {place: verdict(statuses[place]) for place in troubled}
     if worst is not None:
-        told[worst] = _trouble(reader, scope, statuses[worst], counted[worst])
+        told[worst] = _trouble(reader, scope, statuses[worst], counted[worst], ids)
     return [_Judged(status, told.get(place)) for place, status in enumerate(statuses)]
 
 
@@ -133,7 +136,13 @@ def _sentences(judged: Sequence[_Judged], whole: FleetPart) -> list[str]:
 _TROUBLE = ("exhausted", "burning", "watch")
 
 
-def _trouble(reader: Reader, scope: Scope, status: SloStatus, counted: Counted) -> str:
+def _trouble(
+    reader: Reader,
+    scope: Scope,
+    status: SloStatus,
+    counted: Counted,
+    ids: Mapping[str, int],
+) -> str:
     slo = status.slo
     parts = [verdict(status).removesuffix(".")]
     since = _burning_since(slo, counted, scope)
@@ -141,7 +150,7 @@ def _trouble(reader: Reader, scope: Scope, status: SloStatus, counted: Counted) 
         parts.append(f"burning {since}")
     if status.basis == "requests":
         reach = min(slo.window_seconds, DAY_SECONDS)
-        rule = good_rule(slo, slo_queries.source_ids(reader))
+        rule = good_rule(slo, ids)
         start = scope.end - timedelta(seconds=reach)
         spent = slo_frames.spent_by(slo_rolled.spent(reader, scope, [rule], start, scope.end))
         when = f" of the last {short_window(reach)}"

@@ -41,7 +41,11 @@ SUMS = ("input_tokens", "output_tokens")
 
 
 def from_rows(
-    reader: Reader, scope: Scope, slos: Sequence[Slo], width_seconds: int
+    reader: Reader,
+    scope: Scope,
+    slos: Sequence[Slo],
+    width_seconds: int,
+    ids: Mapping[str, int],
 ) -> FleetPart | None:
     """What the request rows of a scope say; None when there are none.
 
@@ -50,6 +54,7 @@ def from_rows(
         scope: what is asked about.
         slos: those that are about these sources.
         width_seconds: bin width of the sparklines; bins count from 1970-01-01.
+        ids: source name -> source id.
     """
     # One pass gives the picture over time, the totals and the workloads.
     label, found = _workloads(reader, scope, width_seconds)
@@ -61,7 +66,7 @@ def from_rows(
     span = covered_span(reader, scope)
     seconds = covered_seconds(span)
     models = _models(found, seconds).join(
-        _attainment(reader, scope, slos, label), on="workload", how="left"
+        _attainment(reader, scope, slos, label, ids), on="workload", how="left"
     )
     blind = slo_queries.without_failures(reader, scope.source_ids)
     lines = _sparklines(found, scope, width_seconds, span)
@@ -219,9 +224,10 @@ def _models(found: pl.DataFrame, seconds: float | None) -> pl.DataFrame:
     return models.collect()
 
 
-def _attainment(reader: Reader, scope: Scope, slos: Sequence[Slo], label: str) -> pl.DataFrame:
+def _attainment(
+    reader: Reader, scope: Scope, slos: Sequence[Slo], label: str, ids: Mapping[str, int]
+) -> pl.DataFrame:
     """The lowest attainment of any SLO over the visible range, by workload."""
-    ids = slo_queries.source_ids(reader)
     rules = [
         rule
         for slo, rule in ((slo, good_rule(slo, ids)) for slo in slos)

@@ -89,9 +89,11 @@ def check(reader: Reader, slos: Sequence[Slo], scope: Scope) -> list[SloStatus]:
     return [status_of(slo, found) for slo, found in zip(chosen, counted, strict=True)]
 
 
-def applicable(reader: Reader, slos: Sequence[Slo], scope: Scope) -> list[Slo]:
-    """The SLOs that are about at least one source of the scope."""
-    ids = slo_queries.source_ids(reader)
+def applicable(
+    reader: Reader, slos: Sequence[Slo], scope: Scope, ids: Mapping[str, int] | None = None
+) -> list[Slo]:
+    """The SLOs that are about at least one source of the scope; `ids` as of `good_rule`."""
+    ids = slo_queries.source_ids(reader) if ids is None else ids
     return [
         slo
         for slo in slos
@@ -129,6 +131,7 @@ def count(
     *,
     reach_seconds: float = 0.0,
     exact_seconds: float = 0.0,
+    ids: Mapping[str, int] | None = None,
 ) -> list[Counted]:
     """Counts of every SLO over its window (or `reach_seconds`, if longer) ending at `scope.end`.
 
@@ -140,7 +143,7 @@ def count(
         return []
     reach = max(reach_seconds, *(slo.window_seconds for slo in slos))
     width = bin_width_seconds(slos, reach)
-    ids = slo_queries.source_ids(reader)
+    ids = slo_queries.source_ids(reader) if ids is None else ids
     rules = [good_rule(slo, ids) for slo in slos]
     start = scope.end - timedelta(seconds=math.ceil(reach / width) * width)
     found = slo_rolled.counts(
