@@ -81,10 +81,10 @@ def gather(
         with_charts: False leaves out frames that no finding looks at.
     """
     reader = Remembering(reader)  # the views share their scan of the sums
-    with ThreadPoolExecutor(2) as beside:
+    with ThreadPoolExecutor(1) as beside:
         sizes = beside.submit(_sizes, reader, scope, with_charts=with_charts)
-        others = beside.submit(lambda: [view(reader, scope) for view in _OTHERS])
-        found = [*_arrivals(reader, scope), *sizes.result(), *others.result()]
+        found = [*_arrivals(reader, scope), *(view(reader, scope) for view in _OTHERS)]
+        found += sizes.result()
     by_name = {view.name: view for view in found}
     return {name: by_name[name] for name in FACTS}
 
