@@ -69,7 +69,7 @@ def observations(
     axis = series.round_bins(scope.start, scope.end, width_seconds)
     anchor = axis["at"][-1] + timedelta(seconds=width_seconds)
     found = observed_by_scrapes(
-        reader, list(signals), scope.start, scope.end, width_seconds, anchor, targets=list(names)
+        reader, signals, scope.start, scope.end, width_seconds, anchor, targets=list(names)
     )
     return [
         (names[item.target_id], item)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import polars as pl
 
@@ -18,11 +18,13 @@ _LOOK_BACK = timedelta(seconds=300)
 
 def observations(
     reader: Reader,
-    signals: list[str] | tuple[str, ...],
+    signals: Sequence[str],
     start: datetime,
     end: datetime,
     width_seconds: int,
-    *more: Any,
+    anchor: datetime | None = None,
+    stretch_seconds: int = telemetry.STRETCH_SECONDS,
+    *,
     targets: list[int] | None = None,
 ) -> list[Observed]:
     """What targets observed between successive scrapes.
@@ -36,10 +38,13 @@ def observations(
         start: aware UTC.
         end: aware UTC, exclusive.
         width_seconds: width of the bins.
-        *more: anchor and stretch, as `store.queries.telemetry.histogram_points` takes them.
+        anchor: where bin 0 ends; `end` when None.
+        stretch_seconds: how far old points are thinned, as `telemetry.histogram_points` has it.
         targets: only these; None takes all.
     """
-    points = telemetry.histogram_points(reader, signals, start, end, width_seconds, *more)
+    points = telemetry.histogram_points(
+        reader, signals, start, end, width_seconds, anchor, stretch_seconds
+    )
     if targets is not None:
         points = points.filter(pl.col("target_id").is_in(targets))
     if points.is_empty():

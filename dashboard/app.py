@@ -203,7 +203,9 @@ def _no_such_page(scene: Scene) -> html.Div:
         for text, path in (
             ("Fleet", ()),
             ("SLOs", ("slo",)),
+            ("Latency", ("latency",)),
             ("Workload", ("workload",)),
+            ("Cold starts", ("cold-starts",)),
             ("Admin", ("admin",)),
         )
     ]

@@ -38,8 +38,9 @@ def run(*, store: Path | None, port: int | None) -> None:
     """Start the engine, its load and the server; all of it ends with Ctrl-C."""
     out = Output()
     configure("warning")
-    binary = obtain.find() or obtain.build(out.note)
+    # The model first: it may miss a package, and building an engine takes minutes.
     model = tiny_model.write(obtain.cache_folder() / "model" / "servescope-tiny.gguf")
+    binary = obtain.find() or obtain.build(out.note)
     path = store or data_folder() / "demo-live.duckdb"
     path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:

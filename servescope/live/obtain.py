@@ -76,7 +76,7 @@ def build(say: Callable[[str], None]) -> Path:
     name = f"llama_cpp_python-{VERSION}"
     with tarfile.open(sources / f"{name}.tar.gz") as archive:
         archive.extractall(sources, filter="data")
-    say(f"building llama-server: about {9 * 60 // (os.cpu_count() or 1) // 60 + 1} minutes, once")
+    say(f"building llama-server: about {9 // (os.cpu_count() or 1) + 1} minutes, once")
     tree, target = sources / name / "vendor" / "llama.cpp", _built().parents[1]
     _run(["cmake", "-S", str(tree), "-B", str(target), *_FLAGS])
     _run(["cmake", "--build", str(target), "--target", "llama-server", f"-j{os.cpu_count() or 1}"])
