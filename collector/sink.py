@@ -64,17 +64,19 @@ class StoreSink:
     async def write(self, batch: Sequence[Scrape]) -> None:
         """Keep `batch`; returns when all of it is durable."""
         _refuse_closed(self._closed)
-        waiting: list[Future[Any]] = [
-            self._writer.append(table, frame)
-            for table, frame in frames(batch).items()
-            if frame.height
-        ]
+        # What a target is goes first: whoever counts its scrapes knows its engine by then.
+        waiting: list[Future[Any]] = []
         if self._describe is not None:
             waiting += [
                 self._describe(scrape.target_id, scrape.facts)
                 for scrape in batch
                 if scrape.facts is not None
             ]
+        waiting += [
+            self._writer.append(table, frame)
+            for table, frame in frames(batch).items()
+            if frame.height
+        ]
         await asyncio.gather(*(asyncio.wrap_future(future) for future in waiting))
 
     async def aclose(self) -> None:

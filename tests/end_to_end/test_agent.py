@@ -130,7 +130,7 @@ async def live(clock, seconds):
         await WallClock().sleep(0.002)
 
 
-async def until(true, seconds=20.0):
+async def until(true, seconds=40.0):
     wall = WallClock()
     start = wall.monotonic()
     while not true():
