@@ -4,6 +4,7 @@ ServescopeError
 ├── ConfigError            a setting or a configuration file is wrong
 ├── InputError             a file or a query value that somebody handed in is wrong
 ├── CollectError           a collector cannot be set up (a dead target is a value, not an error)
+├── PredictorError         rows, a model file or a setting that a predictor cannot work with
 └── StoreError
     ├── StoreLocked        another process holds the database file
     ├── StoreDamaged       the file cannot be read
@@ -58,6 +59,12 @@ class CollectError(ServescopeError):
     """A collector cannot be set up."""
 
     code = "collect"
+
+
+class PredictorError(ServescopeError):
+    """Rows, a model file or a setting that a predictor cannot work with."""
+
+    code = "predictor"
 
 
 class StoreError(ServescopeError):
