@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -107,7 +107,9 @@ class Spec:
                 f"{self.name}: {', '.join(wrong)} should hold numbers",
                 hint=f"got {', '.join(str(rows.schema[name]) for name in wrong)}",
             )
-        return rows.with_columns(pl.col(names).cast(pl.Float64).fill_nan(None))
+        numbers = pl.col(names).cast(pl.Float64)
+        # What is no finite number says nothing: it is unknown, like null.
+        return rows.with_columns(pl.when(numbers.is_finite()).then(numbers)) if names else rows
 
 
 _TYPES: dict[str, Any] = {
@@ -186,7 +188,10 @@ class Predictor(Protocol):
     answers from less. It raises `PredictorError` for frames that it cannot read.
     """
 
-    spec: ClassVar[Spec]
+    @property
+    def spec(self) -> Spec:
+        """What it predicts; usually a constant of the class."""
+        ...
 
     @property
     def model_id(self) -> str:

@@ -52,7 +52,7 @@ class Trees:
                 np.isnan(asked), self.missing_left[at], asked <= self.threshold[at]
             )
             at = np.where(goes_left, self.left[at], self.right[at])
-        return self.baseline + self.value[at].sum(axis=1)
+        return np.asarray(self.baseline + self.value[at].sum(axis=1), dtype=np.float64)
 
     def arrays(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
         """For `artifact.write`."""
