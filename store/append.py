@@ -12,6 +12,7 @@ import duckdb
 import polars as pl
 
 from store.append_points import PointAppender
+from store.append_predictions import FORECAST_FRAME, PREDICTION_FRAME, add_predictions
 from store.errors import InputError
 
 Connection = duckdb.DuckDBPyConnection
@@ -242,6 +243,12 @@ _PLAIN: Mapping[str, Appender] = {
     ),
     "instance_start": _each(
         _once("instance_start", INSTANCE_START_FRAME, ("instance", "phase", "started_at"))
+    ),
+    "prediction": _each(
+        lambda connection, frame: add_predictions(connection, shaped(frame, PREDICTION_FRAME))
+    ),
+    "forecast": _each(
+        _once("forecast", FORECAST_FRAME, ("made_at", "quantity", "key", "horizon_seconds"))
     ),
     "gpu_fault": _each(
         _once("gpu_fault", GPU_FAULT_FRAME, ("node", "gpu", "started_at", "kind"), ("gpu",))

@@ -10,9 +10,24 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from servescope.cli.options import (
+    ConfigFile,
+    From,
+    Json,
+    Model,
+    Plain,
+    SloFile,
+    Source,
+    Store,
+    Tenant,
+    To,
+    scope_of,
+)
+from servescope.cli.predicting import predictors_app, register
 
 app = typer.Typer(
     name="servescope",
@@ -30,19 +45,7 @@ starts_app = typer.Typer(help="Starts of instances: how long, and which step is 
                          no_args_is_help=True)  # fmt: skip
 app.add_typer(starts_app, name="starts")
 app.add_typer(config_app, name="config")
-
-Store = Annotated[
-    Path | None, typer.Option("--store", help="Store file.", show_default="data folder")
-]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML).")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Plain = Annotated[bool, typer.Option("--plain", help="No progress bar, no colours.")]
-Source = Annotated[str | None, typer.Option("--source", help="Source names, separated by commas.")]
-From = Annotated[str | None, typer.Option("--from", help="Start: now-24h or an ISO 8601 time.")]
-To = Annotated[str | None, typer.Option("--to", help="End: now or an ISO 8601 time.")]
-Model = Annotated[str | None, typer.Option("--model", help="Only these models.")]
-Tenant = Annotated[str | None, typer.Option("--tenant", help="Only these tenants.")]
-SloFile = Annotated[Path | None, typer.Option("--file", help="File with the objectives.")]
+app.add_typer(predictors_app, name="predictors")
 
 
 @app.command()
@@ -195,7 +198,7 @@ def slo_list(
     """Every objective with attainment, budget and burn."""
     from servescope.cli.slo import run_list
 
-    run_list(file, _scope(source, from_, to), store, config, as_json=as_json)
+    run_list(file, scope_of(source, from_, to), store, config, as_json=as_json)
 
 
 @slo_app.command("check")
@@ -207,7 +210,7 @@ def slo_check(
     """Exit 3 unless every objective is met: a gate for CI, where UNKNOWN counts as not met."""
     from servescope.cli.slo import run_check
 
-    run_check(name, file, _scope(source, from_, to), store, config, as_json=as_json)
+    run_check(name, file, scope_of(source, from_, to), store, config, as_json=as_json)
 
 
 @slo_app.command("lint")
@@ -236,7 +239,7 @@ def latency(
     """Where the time of requests goes, and what makes the slowest slow."""
     from servescope.cli.latency import run_latency
 
-    run_latency(_scope(source, from_, to, model=model, tenant=tenant), store, config,
+    run_latency(scope_of(source, from_, to, model=model, tenant=tenant), store, config,
                 as_json=as_json)  # fmt: skip
 
 
@@ -248,7 +251,7 @@ def starts_list(
     """How long instances take to be ready, by model, node and cache state."""
     from servescope.cli.latency import run_starts_list
 
-    scope = _scope("live", from_, to, model=model)
+    scope = scope_of("live", from_, to, model=model)
     run_starts_list(scope, store, config, as_json=as_json)
 
 
@@ -316,7 +319,7 @@ def export(
     if everything:
         run_export_all(to, store, config, as_json=as_json)
         return
-    params = _scope(source, from_, until, model=model, tenant=tenant)
+    params = scope_of(source, from_, until, model=model, tenant=tenant)
     run_export(to, format_, params, store, config, as_json=as_json)
 
 
@@ -336,7 +339,7 @@ def trust(
     """How far each signal of each target can be trusted, with evidence and advice."""
     from servescope.cli.trust import run_trust
 
-    params = _scope(None, None, None, model=model)
+    params = scope_of(None, None, None, model=model)
     run_trust(params, store, config, everything=everything, as_json=as_json)
 
 
@@ -397,9 +400,7 @@ def version(as_json: Json = False) -> None:
     run_version(as_json=as_json)
 
 
-def _scope(source: str | None, from_: str | None, to: str | None, **labels: Any) -> dict[str, str]:
-    named = {"source": source, "from": from_, "to": to, **labels}
-    return {key: value for key, value in named.items() if value}
+register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -60,6 +60,7 @@ _EXIT_BY_CODE = {
     "config": ExitCode.USAGE,
     "input": ExitCode.USAGE,
     "collect": ExitCode.USAGE,
+    "predictor": ExitCode.USAGE,
     "store_locked": ExitCode.USAGE,
     "store_damaged": ExitCode.USAGE,
     "schema": ExitCode.USAGE,

@@ -1,0 +1,143 @@
+"""Every predictor there is: the one list that training, serving, back-tests and pages go by.
+
+Modules are imported when a predictor is first asked for, so that a process that predicts nothing
+loads neither torch nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from predictors.backtest import Backtest
+from predictors.base import Predictor
+from store.errors import PredictorError
+from store.queries.scope import Scope
+from store.reader import Reader
+
+# Needs torch or scikit-learn, which are an extra: a fleet that only looks does not carry them.
+EXTRA = "servescope[predict]"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a predictor lives.
+
+    Attributes:
+        name: unique, lower case with dashes.
+        group: whose back-test judges it, a key of `BACKTESTS`.
+        question: what it answers, in words.
+        make: "module:callable" that gives an unfitted one.
+        rival: the same of its naive rival.
+        load: "module:callable" that reads a saved one from a folder.
+        rows: "module:callable" (reader, scope) -> rows of the store to learn from; "" where the
+            store cannot hold them (prompts are not kept).
+    """
+
+    name: str
+    group: str
+    question: str
+    make: str
+    rival: str
+    load: str
+    rows: str = ""
+
+    def made(self) -> Predictor:
+        """A fresh one.
+
+        Raises:
+            PredictorError: what it needs is not installed.
+        """
+        predictor: Predictor = _found(self.make)()
+        return predictor
+
+    def made_rival(self) -> Predictor:
+        """A fresh rival."""
+        predictor: Predictor = _found(self.rival)()
+        return predictor
+
+    def loaded(self, folder: Path) -> Predictor:
+        """A saved one.
+
+        Raises:
+            PredictorError: the folder holds no model of it, or what it needs is not installed.
+        """
+        predictor: Predictor = _found(self.load)(folder)
+        return predictor
+
+    def training_rows(self, reader: Reader, scope: Scope) -> pl.DataFrame:
+        """Rows of the store to learn from.
+
+        Raises:
+            PredictorError: the store cannot hold such rows.
+        """
+        if not self.rows:
+            raise PredictorError(
+                f"{self.name} cannot be trained from the store: prompts are not kept",
+                hint="hand over a file with prompts and lengths: servescope train --rows FILE",
+            )
+        frame: pl.DataFrame = _found(self.rows)(reader, scope)
+        return frame
+
+
+PREDICTORS: Mapping[str, Entry] = {}
+
+BACKTESTS: Mapping[str, str] = {
+    "length": "predictors.length.backtest:backtest",
+    "cold_start": "predictors.cold_start.backtest:backtest",
+    "degradation": "predictors.degradation.backtest:backtest",
+    "demand": "predictors.demand.backtest:backtest",
+    "latency": "predictors.latency.backtest:backtest",
+}
+
+
+def entry(name: str) -> Entry:
+    """The predictor of that name.
+
+    Raises:
+        PredictorError: there is none.
+    """
+    found = PREDICTORS.get(name)
+    if found is None:
+        raise PredictorError(f"no predictor '{name}'", hint=_hint(name, PREDICTORS))
+    return found
+
+
+def backtest(name: str) -> Backtest:
+    """What judges the predictors of that group.
+
+    Raises:
+        PredictorError: there is none, or what it needs is not installed.
+    """
+    if name not in BACKTESTS:
+        raise PredictorError(f"no back-test '{name}'", hint=_hint(name, BACKTESTS))
+    judge: Backtest = _found(BACKTESTS[name])
+    return judge
+
+
+def _hint(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known) or 'none yet'}"
+
+
+def _found(place: str) -> Callable[..., Any]:
+    module, name = place.split(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in _EXTRA_MODULES:
+            raise PredictorError(
+                f"{error.name} is not installed, and this predictor needs it",
+                hint=f"pip install '{EXTRA}'; the histograms answer without it",
+            ) from error
+        raise
+    return found
+
+
+_EXTRA_MODULES = frozenset({"torch", "sklearn", "safetensors", "statsforecast", "crepes", "river"})

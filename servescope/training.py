@@ -1,0 +1,263 @@
+"""Trains a predictor in a process of its own, and registers what comes of it.
+
+    store --rows--> folder --worker process--> model, report --> registry
+
+A model that beats its rival on rows it never saw becomes champion when there is none; otherwise it
+is a challenger until somebody promotes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from predictors import catalog, worker
+from store import models
+from store.clock import Clock
+from store.database import Database
+from store.errors import PredictorError, ServescopeError
+from store.queries.scope import Scope
+from store.reader import Reader
+
+if TYPE_CHECKING:
+    from servescope.runtime import Runtime
+
+MOST_ROWS = 2_000_000
+LEAST_ROWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """Limits of one training.
+
+    Attributes:
+        limit_seconds: the worker is stopped after this long.
+        threads: processor threads it may use.
+        most_rows: newest rows beyond this are what it learns from.
+    """
+
+    limit_seconds: float = 1800.0
+    threads: int = 1
+    most_rows: int = MOST_ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        row: the model as registered.
+        is_new: False when the same rows had made the same model before.
+        became_champion: whether it answers from now on.
+        why: one sentence: why it does, or why not.
+    """
+
+    row: models.ModelRow
+    is_new: bool
+    became_champion: bool
+    why: str
+
+
+def train(
+    database: Database,
+    clock: Clock,
+    name: str,
+    scope: Scope | None,
+    *,
+    rows: pl.DataFrame | None = None,
+    by: str = "cli",
+    settings: TrainingSettings | None = None,
+) -> Trained:
+    """Train `name` and register the model.
+
+    Args:
+        database: the open store; it must be a file, since models lie beside it.
+        clock: stamps.
+        name: in the catalogue of predictors.
+        scope: which rows of the store; not needed with `rows`.
+        rows: what to learn from instead of the store's rows.
+        by: who asked, for the record.
+        settings: limits.
+
+    Raises:
+        PredictorError: too few rows, the training failed, or it took too long.
+    """
+    limits = settings or TrainingSettings()
+    entry = catalog.entry(name)
+    if database.path is None:
+        raise PredictorError("a store in memory keeps no models", hint="use a store file")
+    if rows is None:
+        if scope is None:
+            raise PredictorError("training needs a time range or a file with rows")
+        rows = entry.training_rows(database.reader, scope)
+    if rows.height < LEAST_ROWS:
+        raise PredictorError(
+            f"{rows.height} finished rows are too few to train {name}",
+            hint=f"at least {LEAST_ROWS} are needed: widen the range or wait for traffic",
+        )
+    rows = rows.tail(limits.most_rows)
+    with tempfile.TemporaryDirectory(prefix="servescope-train-") as place:
+        folder = Path(place)
+        report = _work(folder, name, rows, limits)
+        row = _registered(database, clock, entry, rows, report, folder)
+    is_new = models.add(database.writer, row).result()
+    champion, why = _judged(database, clock, row, report, by)
+    return Trained(row, is_new, champion, why)
+
+
+def _work(
+    folder: Path, name: str, rows: pl.DataFrame, limits: TrainingSettings
+) -> Mapping[str, Any]:
+    rows.write_parquet(folder / worker.ROWS)
+    (folder / worker.TASK).write_text(json.dumps({"predictor": name}), "utf-8")
+    threads = {f"{name}_NUM_THREADS": str(limits.threads) for name in ("OMP", "MKL", "OPENBLAS")}
+    command = [sys.executable, "-m", "predictors.worker", str(folder)]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module, no shell
+            command,
+            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            timeout=limits.limit_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PredictorError(
+            f"training {name} was stopped after {limits.limit_seconds:.0f} s",
+            hint="take a shorter range, or raise predict.train_limit_seconds",
+        ) from error
+    return _report(folder, name, done)
+
+
+def _report(folder: Path, name: str, done: subprocess.CompletedProcess[bytes]) -> Mapping[str, Any]:
+    if done.returncode == 0:
+        report: Mapping[str, Any] = json.loads((folder / worker.REPORT).read_text("utf-8"))
+        return report
+    refused = folder / worker.ERROR
+    if refused.exists():
+        told = json.loads(refused.read_text("utf-8"))
+        raise PredictorError(told["message"], hint=told["hint"])
+    last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
+    raise PredictorError(
+        f"training {name} ended with exit code {done.returncode}: {last[0][:300]}",
+        hint="out of memory ends with -9: take a shorter range",
+    )
+
+
+def _registered(
+    database: Database,
+    clock: Clock,
+    entry: catalog.Entry,
+    rows: pl.DataFrame,
+    report: Mapping[str, Any],
+    folder: Path,
+) -> models.ModelRow:
+    store = database.path
+    if store is None:
+        raise ServescopeError("a store in memory keeps no models")
+    model_id = str(report["model_id"])
+    kept = models.models_folder(store) / model_id
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_name(f"{kept.name}.draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(folder / worker.MODEL, draft)
+        shutil.copytree(folder / f"{worker.MODEL}.rival", draft / "rival")
+        draft.rename(kept)
+    manifest = json.loads((kept / "manifest.json").read_text("utf-8"))
+    newest = rows["at"].max() if "at" in rows.columns else None
+    until = newest if isinstance(newest, datetime) else clock.now()
+    return models.ModelRow(
+        model_id=model_id,
+        predictor=entry.name,
+        trained_at=clock.now(),
+        data_until=until if until.tzinfo else until.replace(tzinfo=UTC),
+        artifact_hash=str(manifest["arrays_sha256"]),
+        manifest={
+            **{key: report[key] for key in ("rows", "held_out_rows", "seconds", "notes")},
+            "rival_id": report["rival_id"],
+            "features": [feature["name"] for feature in manifest["spec"]["features"]],
+        },
+        evaluations=_evaluations(report),
+    )
+
+
+def _evaluations(report: Mapping[str, Any]) -> list[models.Evaluation]:
+    ours, rival = report["ours"], report["rival"] or {}
+    if ours is None:
+        return []
+    return [
+        models.Evaluation("held out", name, value, rival.get(name), int(ours["n"]))
+        for name, value in ours.items()
+        if name != "n"
+    ]
+
+
+def _judged(
+    database: Database, clock: Clock, row: models.ModelRow, report: Mapping[str, Any], by: str
+) -> tuple[bool, str]:
+    ours, rival = report["ours"], report["rival"]
+    champion = models.champions(database.reader).get(row.predictor)
+    if champion == row.model_id:
+        return True, "It is the champion already: the same rows make the same model."
+    if ours is None or rival is None:
+        return False, "Too few rows to judge it, so its rival goes on answering."
+    loss, naive = ours["pinball"], rival["pinball"]
+    told = f"pinball loss {loss:.4g} against {naive:.4g} of the naive rival on {ours['n']} rows"
+    if loss >= naive:
+        return False, f"It lost: {told}. The rival goes on answering."
+    if champion is not None:
+        return False, f"It is a challenger: {told}. `servescope predictors promote` lets it answer."
+    models.promote(database.writer, row.model_id, clock.now(), by, "first model").result()
+    return True, f"It answers from now on: {told}."
+
+
+def trained_document(trained: Trained) -> dict[str, Any]:
+    """What a training came to, for API and command line."""
+    manifest = trained.row.manifest
+    return {
+        "model_id": trained.row.model_id,
+        "predictor": trained.row.predictor,
+        "is_new": trained.is_new,
+        "is_champion": trained.became_champion,
+        "why": trained.why,
+        "rows": manifest["rows"],
+        "held_out_rows": manifest["held_out_rows"],
+        "seconds": manifest["seconds"],
+        "notes": list(manifest["notes"]),
+        "scores": [
+            {"metric": one.metric, "value": one.value, "rival": one.baseline_value, "n": one.n}
+            for one in trained.row.evaluations
+        ],
+    }
+
+
+def predictors_document(reader: Reader | None) -> dict[str, Any]:
+    """The catalogue and the registered models; without a store there are none."""
+    known = [
+        {"name": entry.name, "group": entry.group, "question": entry.question}
+        for entry in catalog.PREDICTORS.values()
+    ]
+    found = [] if reader is None else models.listed(reader).to_dicts()
+    return {"predictors": known, "models": found}
+
+
+def promote(runtime: Runtime, model_id: str, by: str, reason: str) -> dict[str, Any]:
+    """Let a model answer; says which one answered before.
+
+    Raises:
+        InputError: no such model.
+    """
+    writer, now = runtime.database.writer, runtime.clock.now()
+    before = models.promote(writer, model_id, now, by, reason).result()
+    return {"model_id": model_id, "before": before}
