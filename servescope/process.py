@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,6 +21,7 @@ from fastapi import FastAPI
 from analysis.views import VIEWS
 from dashboard.services import Services
 from servescope.collecting import TargetCollecting
+from servescope.connections import ConnectionMetrics, ConnectionRules, Connections, make_room
 from servescope.importing import load_example
 from servescope.jobs import JobRunner
 from servescope.maintenance import jobs_for, keep_drops
@@ -105,15 +107,30 @@ def run(
     second = runtime.config.otlp.listen
     sockets = [sock, bind(second, "otlp.listen")] if second else [sock]
     app = create_app(runtime, wsgi_ui=dashboard_server(runtime), lifespan=serving(runtime))
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, lifespan="on",
-        timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=30, ws="none",
-    )  # fmt: skip
+    config = uvicorn_config(app, bounded_connections(runtime, app))
     # Health, scrapes and uploads wait for the interpreter whenever a page is computed beside them;
     # by default for 5 ms at each turn, which under twenty viewers adds up to tens.
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.set_threshold(COLLECT_OBJECTS, 20, 20)
     asyncio.run(_serve(_Server(config), sockets, on_ready))
+
+
+def bounded_connections(runtime: Runtime, app: FastAPI) -> Connections:
+    """The bounds on connections to `app`, by the settings; told on its own page of metrics."""
+    settings = runtime.config.server
+    rules = ConnectionRules(make_room(settings.most_connections), settings.head_seconds)
+    connections = Connections(rules, runtime.drops)
+    app.state.metrics.registry.register(ConnectionMetrics(connections))
+    return connections
+
+
+def uvicorn_config(app: FastAPI, connections: Connections) -> uvicorn.Config:
+    """How uvicorn serves `app`."""
+    protocol: Any = connections.protocol()
+    return uvicorn.Config(
+        app, http=protocol, log_config=None, access_log=False, server_header=False, lifespan="on",
+        timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=30, ws="none",
+    )  # fmt: skip
 
 
 def dashboard_server(runtime: Runtime) -> object:
@@ -219,7 +236,9 @@ def _warm() -> None:
 
 def _listening(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named, asyncio sends small parts at once. Without it the body of an answer
+    # waits for the client to confirm the head, which on a kept connection takes 40 ms.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((address, port))

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8787
+_AT_LEAST_ONE = (
+    "body_max_bytes", "upload_max_bytes", "most_connections", "ui_threads", "api_rows",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,9 @@ class ServerSettings:
             loopback server from DNS rebinding.
         body_max_bytes: largest request body, except uploads of traces.
         upload_max_bytes: largest upload of a trace.
+        most_connections: connections open at the same time; one more is answered 503. Never more
+            than half of the files that the process may have open.
+        head_seconds: how long the head of a request may take; then the connection is closed.
         view_ttl_seconds: how long a computed view of live data is shared between viewers.
         ui_threads: threads for dashboard callbacks.
         api_rows: most rows one API answer returns.
@@ -37,6 +43,8 @@ class ServerSettings:
     allowed_hosts: tuple[str, ...] = ()
     body_max_bytes: int = 1 << 20
     upload_max_bytes: int = 4 << 30
+    most_connections: int = 1_000
+    head_seconds: float = 10.0
     view_ttl_seconds: float = 5.0
     ui_threads: int = 32
     api_rows: int = 10_000
@@ -49,9 +57,11 @@ class ServerSettings:
             ValueError: naming the setting.
         """
         split_listen(self.listen)
-        for name in ("body_max_bytes", "upload_max_bytes", "ui_threads", "api_rows"):
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ValueError(f"server.{name} must be at least 1")
+        if not self.head_seconds > 0:
+            raise ValueError("server.head_seconds must be above 0")
         if self.view_ttl_seconds < 0:
             raise ValueError("server.view_ttl_seconds must not be negative")
         if self.log_level not in {"debug", "info", "warning", "error"}:

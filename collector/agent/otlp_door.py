@@ -29,6 +29,8 @@ PATHS = frozenset(("/v1/traces", "/v1/metrics", "/v1/logs"))
 _DONE = {"application/x-protobuf": b"", "application/json": b"{}"}
 _ENCODINGS = ("", "identity", "gzip")
 _SECONDS = 30.0
+_HEAD_SECONDS = 10.0
+_IDLE_SECONDS = 120.0
 _READ_BYTES = 65_536
 _MOST_CONNECTIONS = 64
 
@@ -41,7 +43,7 @@ class OtlpDoor:
         settings: address, largest body.
         drops: counts what is refused for good.
         on_body: called after each body.
-        sync: waits until the spool is on disk, when the settings ask for it.
+        head_seconds: how long the head of a request may take from its first byte on.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class OtlpDoor:
         settings: AgentSettings,
         drops: Drops,
         on_body: Callable[[], None],
+        head_seconds: float = _HEAD_SECONDS,
     ) -> None:
+        self.head_seconds = head_seconds
         self._spool = spool
         self._settings = settings
         self._drops = drops
@@ -93,13 +97,21 @@ class OtlpDoor:
         try:
             if self._connections <= _MOST_CONNECTIONS:
                 await _Conversation(self, reader, writer).run()
+            else:
+                self._drops.add("agent", f"OTLP: more than {_MOST_CONNECTIONS} connections")
         except (OSError, h11.ProtocolError, TimeoutError):
             log.debug("otlp_sender_left")
         finally:
             self._connections -= 1
             writer.close()
+            if writer.transport.get_write_buffer_size() > 0:
+                writer.transport.abort()  # the sender does not read what it is told
             with suppress(OSError):
                 await writer.wait_closed()
+
+    def too_slow(self) -> None:
+        """A sender did not come to the end of a request's head."""
+        self._drops.add("agent", f"OTLP: no whole request within {self.head_seconds:g} s")
 
     def take(self, request: h11.Request, body: bytes | None) -> tuple[int, str, bytes]:
         """Spool a body; gives status, content type and body of the answer."""
@@ -157,7 +169,7 @@ class _Conversation:
     async def run(self) -> None:
         """Answer until the sender goes, or takes too long within a request."""
         while True:
-            request = await self._next_event(None)
+            request = await self._head()
             if not isinstance(request, h11.Request):
                 return
             async with asyncio.timeout(_SECONDS):
@@ -166,6 +178,18 @@ class _Conversation:
             if self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
                 return
             self._http.start_next_cycle()
+
+    async def _head(self) -> Any:
+        """The head of the next request; between two of them a sender may be silent for longer."""
+        if not self._http.trailing_data[0]:
+            async with asyncio.timeout(_IDLE_SECONDS):
+                self._http.receive_data(await self._reader.read(_READ_BYTES))
+        try:
+            async with asyncio.timeout(self._door.head_seconds):
+                return await self._next_event(None)
+        except TimeoutError:
+            self._door.too_slow()
+            raise
 
     async def _body(self) -> bytes | None:
         """The body; None when it is too large, with the rest left unread."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,6 +23,21 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class BodyPace:
+    """How long a body is waited for; whoever is slower holds a thread or a task for nothing.
+
+    Attributes:
+        seconds: for the whole of it, besides what its bytes earn.
+        idle_seconds: how long the sender may be silent within it.
+        bytes_per_second: each so many bytes that came earn one second more, for large uploads.
+    """
+
+    seconds: float = 60.0
+    idle_seconds: float = 10.0
+    bytes_per_second: float = 16_384.0
 
 
 def content_security_policy(script_hashes: Collection[str] = ()) -> str:
@@ -73,6 +90,7 @@ class Guard:
         upload_max_bytes: int,
         upload_paths: Collection[str] = (),
         bounded_paths: Collection[str] = (),
+        pace: BodyPace | None = None,
     ) -> None:
         self._app = app
         self._hosts = frozenset(name.lower() for name in hosts)
@@ -81,6 +99,7 @@ class Guard:
         self._upload_max_bytes = upload_max_bytes
         self._upload_paths = frozenset(upload_paths)
         self._bounded_paths = frozenset(bounded_paths)
+        self._pace = pace or BodyPace()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -98,7 +117,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, outgoing)
             return
-        bounded = receive if limit is None else _limited(receive, limit)
+        bounded = receive if limit is None else _limited(receive, limit, self._pace)
         await self._app(scope, bounded, outgoing)
 
     def _limit(self, path: str) -> int | None:
@@ -169,16 +188,35 @@ def _refuse_length(headers: Headers, limit_bytes: int) -> ASGIApp | None:
     )  # fmt: skip
 
 
-def _limited(receive: Receive, limit_bytes: int) -> Receive:
-    """A body that lies about its length, or has none, is cut off at the limit."""
-    taken = 0
+def _limited(receive: Receive, limit_bytes: int, pace: BodyPace) -> Receive:
+    """A body that lies about its length, or has none, is cut off at the limit; so is a slow one."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    taken, more = 0, True
 
     async def incoming() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, more
+        if not more:
+            return await receive()  # waits for the client to leave, for as long as that takes
+        end = began + pace.seconds + taken / pace.bytes_per_second
+        try:
+            async with asyncio.timeout_at(min(end, loop.time() + pace.idle_seconds)):
+                message = await receive()
+        except TimeoutError as error:
+            raise _slow(taken, pace) from error
         taken += len(message.get("body", b""))
+        more = message.get("more_body", False)
         if taken > limit_bytes:
             raise HTTPException(413, f"the body is larger than {limit_bytes} bytes")
         return message
 
     return incoming
+
+
+def _slow(taken: int, pace: BodyPace) -> HTTPException:
+    text = (
+        f"the body was not here in time ({taken} bytes came); it may take {pace.seconds:g} s, and"
+        f" longer where it is large, with no pause above {pace.idle_seconds:g} s"
+    )
+    # Nothing more is read on this connection.
+    return HTTPException(408, text, headers={"Connection": "close"})

@@ -119,3 +119,21 @@ def test_a_bare_port_is_loopback():
     """`4318` is enough."""
     assert loopback(":4318") == ("127.0.0.1", 4318)
     assert loopback("[::1]:4318") == ("::1", 4318)
+
+
+async def test_half_a_head_does_not_keep_a_place(tmp_path):
+    """A sender that never comes to the end of a request is let go, and counted."""
+    drops = Drops()
+    settings = AgentSettings(otlp_listen="127.0.0.1:0", spool_reserve_bytes=0)
+    clock = VirtualClock(datetime(2026, 1, 31, tzinfo=UTC))
+    spool = Spool(tmp_path / "spool", settings, drops, clock).open()
+    door = OtlpDoor(spool, settings, drops, lambda: None, head_seconds=0.1)
+    await door.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    writer.write(b"POST /v1/tra")
+    async with asyncio.timeout(30):
+        assert await reader.read() == b""
+    writer.close()
+    await door.aclose()
+    spool.close()
+    assert drops.totals() == {("agent", "OTLP: no whole request within 0.1 s"): 1}
