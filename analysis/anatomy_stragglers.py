@@ -8,14 +8,13 @@ from typing import Any
 import polars as pl
 
 from analysis import anatomy_scraped as scraped
-from analysis import series
 from analysis.anatomy_newest import newest
 from analysis.emptiness import why_empty
 from analysis.instances import instance_name, outlier_scores
 from analysis.latency import quantiles
 from analysis.measure import View
 from store.queries import anatomy as queries
-from store.queries import telemetry
+from store.queries import counters, telemetry
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
 
@@ -174,8 +173,8 @@ def _states(reader: Reader, scope: Scope) -> pl.DataFrame:
         .group_by("target_id")
         .agg(kv_cache_usage_ratio=pl.col("mean").max())
     )
-    points = telemetry.counter_points(reader, ["preemptions_total"], *span)
-    thrown = series.steps(points).group_by("target_id").agg(preemptions=pl.col("increase").sum())
+    stepped = counters.counter_steps(reader, ["preemptions_total"], *span)
+    thrown = stepped.group_by("target_id").agg(preemptions=pl.col("increase").sum())
     found = named
     for part in (kv, thrown, queries.restarts(reader, scope)):
         same = part.cast({"target_id": named.schema["target_id"]})

@@ -24,8 +24,9 @@ from analysis.intervals import wilson
 from analysis.measure import Measure
 from analysis.scraped import observations
 from analysis.slo_buckets import FAILED_REASONS
-from store.queries import telemetry
+from store.queries import counters, telemetry
 from store.queries.scope import LIVE_SOURCE_ID, Scope
+from store.queries.scraped_range import STRETCH_SECONDS
 from store.reader import Reader
 from store.roles import is_instance
 
@@ -61,7 +62,7 @@ class Scraped:
         targets: as `telemetry.targets`, with instance, state and why.
         gauges: as `telemetry.gauge_bins`, the whole range in one bin.
         lines: as `telemetry.gauge_lines`.
-        counters: points with their steps.
+        counters: as `counters.counter_steps`.
         histograms: what was observed.
     """
 
@@ -137,16 +138,16 @@ def _read(reader: Reader, scope: Scope, targets: pl.DataFrame, width_seconds: in
     span = (scope.start, scope.end, width_seconds, _anchor(scope, width_seconds))
     interval = targets["interval_seconds"].max()
     longest = series.LONGEST_GAP_INTERVALS * max(width_seconds, _number(interval) or 0.0)
-    stretch = max(STRETCH_LEAST_SECONDS, min(telemetry.STRETCH_SECONDS, width_seconds))
-    counters = telemetry.counter_points(reader, COUNTERS, *span, stretch).filter(
-        pl.col("target_id").is_in(ids)
+    stretch = max(STRETCH_LEAST_SECONDS, min(STRETCH_SECONDS, width_seconds))
+    stepped = counters.counter_steps(
+        reader, COUNTERS, *span, longest_step_seconds=longest, targets=ids
     )
     found = observations(reader, HISTOGRAMS, *span, stretch, targets=ids)
     return Scraped(
         targets,
         telemetry.gauge_bins(reader, GAUGES, scope.start, scope.end, scope.seconds, targets=ids),
         telemetry.gauge_lines(reader, GAUGES, *span, targets=ids),
-        series.steps(counters, longest_step_seconds=longest),
+        stepped,
         [item for item in found if item.bin >= 0],
     )
 

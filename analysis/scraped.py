@@ -10,6 +10,7 @@ import polars as pl
 from analysis.histograms import Observed, observed
 from store.queries import telemetry
 from store.queries.restarts import restarts
+from store.queries.scraped_range import STRETCH_SECONDS
 from store.reader import Reader
 
 # A restart is a difference of two scrapes: look back further than the longest interval in use.
@@ -23,9 +24,10 @@ def observations(
     end: datetime,
     width_seconds: int,
     anchor: datetime | None = None,
-    stretch_seconds: int = telemetry.STRETCH_SECONDS,
+    stretch_seconds: int = STRETCH_SECONDS,
     *,
     targets: list[int] | None = None,
+    edges: Sequence[datetime] | None = None,
 ) -> list[Observed]:
     """What targets observed between successive scrapes.
 
@@ -41,9 +43,10 @@ def observations(
         anchor: where bin 0 ends; `end` when None.
         stretch_seconds: how far old points are thinned, as `telemetry.histogram_points` has it.
         targets: only these; None takes all.
+        edges: which edges of bins must be exact, as `telemetry.histogram_points` has it.
     """
     points = telemetry.histogram_points(
-        reader, signals, start, end, width_seconds, anchor, stretch_seconds
+        reader, signals, start, end, width_seconds, anchor, stretch_seconds, edges=edges
     )
     if targets is not None:
         points = points.filter(pl.col("target_id").is_in(targets))

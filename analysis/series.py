@@ -1,7 +1,7 @@
-"""Counters become rates here, and only here.
+"""Increases of counters become rates, and numbers of bins become times.
 
-A counter is cumulative since its process started. A drop is a restart: what it shows afterwards was
-counted since then. Source: Prometheus `rate()` without its extrapolation.
+What a counter counted is found by `store.queries.counters`. Source: Prometheus `rate()` without its
+extrapolation.
 """
 
 from __future__ import annotations
@@ -18,47 +18,6 @@ Array = npt.NDArray[np.float64]
 LONGEST_GAP_INTERVALS = 3.0
 
 
-def increases(values: Array) -> Array:
-    """Increase from each point to the next, across restarts; one shorter than the input.
-
-    Args:
-        values: cumulative counter in time order, finite, >= 0.
-    """
-    if values.size < 2:
-        return np.empty(0)
-    steps = np.diff(values)
-    return np.where(steps < 0, values[1:], steps)
-
-
-def increase(values: Array) -> float | None:
-    """Whole increase over the points; None with fewer than two, since one point tells nothing."""
-    return float(increases(values).sum()) if values.size >= 2 else None
-
-
-def steps(points: pl.DataFrame, *, longest_step_seconds: float | None = None) -> pl.DataFrame:
-    """What each point adds to the one before it.
-
-    Args:
-        points: series_id, at, value and any other columns; sorted by series_id and at.
-        longest_step_seconds: a longer step is a gap, and its increase unknown; None accepts all.
-
-    Returns:
-        The points with increase and seconds (both null at the first point of a series and, when a
-        limit is given, after a gap).
-    """
-    before = pl.col("value").shift(1).over("series_id")
-    seconds = (pl.col("at") - pl.col("at").shift(1).over("series_id")).dt.total_microseconds() / 1e6
-    known = seconds.is_not_null()
-    if longest_step_seconds is not None:
-        known = known & (seconds <= longest_step_seconds)
-    grown = (
-        pl.when(pl.col("value") < before).then(pl.col("value")).otherwise(pl.col("value") - before)
-    )
-    return points.with_columns(
-        increase=pl.when(known).then(grown), seconds=pl.when(known).then(seconds)
-    )
-
-
 def rates(stepped: pl.DataFrame, *keys: str) -> pl.DataFrame:
     """Increase per second of each group: what all its series counted ÷ the time it covers.
 
@@ -66,7 +25,7 @@ def rates(stepped: pl.DataFrame, *keys: str) -> pl.DataFrame:
     not add up, and bins average to the whole.
 
     Args:
-        stepped: as returned by `steps`, with a column bin.
+        stepped: as returned by `store.queries.counters.counter_steps`.
         keys: columns to group by, besides which series are summed.
 
     Returns:

@@ -185,7 +185,8 @@ def _with_buckets(
     if not silent:
         return rows
     asked = [slos[place] for place in silent]
-    bucketed = count_buckets(reader, asked, scope, start, rows[0].width_seconds)
+    edges = _window_starts(asked, scope.end, short=True)
+    bucketed = count_buckets(reader, asked, scope, start, rows[0].width_seconds, edges)
     heard = slo_queries.has_requests(reader, LIVE_SOURCE_ID)
     chosen = list(rows)
     for place, slo, found in zip(silent, asked, bucketed, strict=True):
@@ -214,10 +215,17 @@ def bin_width_seconds(slos: Sequence[Slo], reach_seconds: float) -> int:
     return parts[0] if parts else 300 * math.ceil(least / 300)
 
 
-def _window_starts(slos: Sequence[Slo], end: datetime) -> list[datetime]:
-    """Where the windows of the SLOs and of their alerts begin, the SLOs' own first."""
+def _window_starts(slos: Sequence[Slo], end: datetime, *, short: bool = False) -> list[datetime]:
+    """Where the windows of the SLOs and of their alerts begin, the SLOs' own first.
+
+    Short windows, and that of the projection, are asked for where the last hours are not exact
+    anyway.
+    """
     windows = dict.fromkeys(slo.window_seconds for slo in slos)
     windows |= dict.fromkeys(rule.long_seconds for slo in slos for rule in slo.alerts)
+    if short:
+        shorts = (rule.short_seconds for slo in slos for rule in slo.alerts)
+        windows |= dict.fromkeys((PROJECTION_SECONDS, *shorts))
     return [end - timedelta(seconds=window) for window in list(windows)[:MOST_EDGES]]
 
 

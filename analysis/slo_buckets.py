@@ -9,14 +9,13 @@ from datetime import datetime
 
 import polars as pl
 
-from analysis import series
 from analysis.attainment import Attainment, attainment, joint_attainment
 from analysis.histograms import Histogram, Observed
 from analysis.instances import in_scope, instance_name
 from analysis.scraped import observations
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo
-from store.queries import telemetry
+from store.queries import counters, telemetry
 from store.queries.scope import Scope
 from store.reader import Reader
 
@@ -41,7 +40,7 @@ class _Fleet:
     Attributes:
         instances: target_id -> instance name.
         histograms: signal -> what was observed.
-        counters: points of the request counters, with their steps.
+        counters: what the request counters counted, by series and bin.
     """
 
     instances: dict[int, str]
@@ -50,7 +49,12 @@ class _Fleet:
 
 
 def count_buckets(
-    reader: Reader, slos: Sequence[Slo], scope: Scope, start: datetime, width_seconds: int
+    reader: Reader,
+    slos: Sequence[Slo],
+    scope: Scope,
+    start: datetime,
+    width_seconds: int,
+    edges: Sequence[datetime] | None = None,
 ) -> list[Counted]:
     """Counts of every SLO from the scraped histograms and counters of the live targets.
 
@@ -60,13 +64,20 @@ def count_buckets(
         scope: about the live fleet.
         start: aware; bins before it are not looked at.
         width_seconds: width of the bins.
+        edges: starts of windows (aware) that must be exact, besides those of the last hour; others
+            may be off by five minutes. None: all are exact, which takes the samples of a day.
     """
-    fleet = _read(reader, slos, scope, start, width_seconds)
+    fleet = _read(reader, slos, scope, start, width_seconds, edges)
     return [_count(fleet, slo, scope, width_seconds) for slo in slos]
 
 
 def _read(
-    reader: Reader, slos: Sequence[Slo], scope: Scope, start: datetime, width_seconds: int
+    reader: Reader,
+    slos: Sequence[Slo],
+    scope: Scope,
+    start: datetime,
+    width_seconds: int,
+    edges: Sequence[datetime] | None,
 ) -> _Fleet:
     targets = telemetry.targets(reader, scope.end)
     instances = {
@@ -75,12 +86,12 @@ def _read(
     signals = sorted({column for slo in slos for column in slo.limits_seconds})
     found: dict[str, list[Observed]] = defaultdict(list)
     if signals and instances:
-        for item in observations(reader, signals, start, scope.end, width_seconds):
+        for item in observations(reader, signals, start, scope.end, width_seconds, edges=edges):
             found[item.signal].append(item)
-    counters = series.steps(
-        telemetry.counter_points(reader, AVAILABILITY_SIGNALS, start, scope.end, width_seconds)
+    stepped = counters.counter_steps(
+        reader, AVAILABILITY_SIGNALS, start, scope.end, width_seconds, edges=edges
     )
-    return _Fleet(instances, dict(found), counters)
+    return _Fleet(instances, dict(found), stepped)
 
 
 def _count(fleet: _Fleet, slo: Slo, scope: Scope, width_seconds: int) -> Counted:

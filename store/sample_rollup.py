@@ -1,8 +1,9 @@
 """Roll-ups of samples: what a panel over a day needs of each series and five minutes.
 
-Of a gauge that is its count, sum, largest and last value. Counters and histograms are cumulative:
-of them the points are kept that a bucket cannot do without (the first, the last, both sides of
-every drop), so the queries that thin raw points find the same ones here.
+Of a gauge that is its count, sum, largest and last value; of a counter its ends and what it counted
+in between and since the bucket before, restarts known. Of histograms the points are kept that a
+bucket cannot do without (the first, the last, both sides of every drop or change of edges), so the
+query that thins raw points finds the same ones here.
 
 All buckets before `rolled_until` are rolled up, but for the dirty ones: `store.append_points` notes
 a point that comes late in the transaction that stores it. Readers take such buckets from the
@@ -16,7 +17,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from store.rolled_buckets import BUCKET, bucket_sql, floor
+from store.rolled_buckets import BUCKET, BUCKET_SECONDS, bucket_sql, floor
 from store.writer import Writer
 
 GRACE_SECONDS = 60
@@ -157,6 +158,7 @@ def _refresh_dirty(
             "DELETE FROM rollup_sample_dirty WHERE bucket_at >= $low AND bucket_at < $high", span
         )
         _insert(connection, low, high)
+        connection.execute(_RENEW_STEPS, {"at": high, "before": high - BUCKET})
     return RolledUp(len(chosen), buckets_left=len(chosen) < len(marks) or more_due)
 
 
@@ -204,28 +206,20 @@ def _stretches(buckets: list[datetime]) -> list[Span]:
 
 
 def _insert(connection: Connection, low: datetime, high: datetime) -> None:
-    for sql in (_INSERT_GAUGES, _INSERT_COUNTERS, _INSERT_HISTOGRAMS):
-        connection.execute(sql, {"low": low, "high": high})
+    span = {"low": low, "high": high}
+    connection.execute(_INSERT_GAUGES, span)
+    connection.execute(_INSERT_COUNTERS, {**span, "before": low - BUCKET})
+    connection.execute(_INSERT_HISTOGRAMS, span)
 
 
-def _kept_sql(table: str, value: str, layout: str, source: str) -> str:
-    """The points of cumulative series that are kept: series_id, sampled_at, held."""
-    return f"""
-    SELECT series_id, sampled_at, held FROM (
-      SELECT series_id, sampled_at, held, layout,
-             lag(held) OVER w AS held_before, lead(held) OVER w AS held_after,
-             lag(layout) OVER w AS layout_before, lead(layout) OVER w AS layout_after
-      FROM (SELECT p.series_id, p.sampled_at, p.{value} AS held, {layout} AS layout,
-              {bucket_sql("p.sampled_at")} AS bucket_at
-            FROM {table} AS p {source} p.sampled_at >= $low AND p.sampled_at < $high)
-      WINDOW w AS (PARTITION BY series_id, bucket_at ORDER BY sampled_at))
-    WHERE held_before IS NULL OR held_after IS NULL OR held_before > held OR held_after < held
-      OR layout_before <> layout OR layout_after <> layout"""
+def _step_sql(now: str, before: str) -> str:
+    """What a counter counted from one value to the next; after a drop all it shows."""
+    return f"CASE WHEN {now} < {before} THEN {now} ELSE {now} - {before} END"
 
 
 ROLLED = {
     "rollup_gauge": "bucket_at",
-    "rollup_counter": "sampled_at",
+    "rollup_counter": "bucket_at",
     "rollup_histogram": "sampled_at",
 }
 """Tables of rolled-up samples, and the column of their time."""
@@ -243,8 +237,7 @@ _DROP_MARKS = f"""
 DELETE FROM rollup_sample_dirty
 WHERE bucket_at >= $low AND bucket_at < $high AND bucket_at IN (
   SELECT bucket_at FROM rollup_gauge WHERE bucket_at >= $low AND bucket_at < $high
-  UNION SELECT {bucket_sql("sampled_at")} FROM rollup_counter
-  WHERE sampled_at >= $low AND sampled_at < $high
+  UNION SELECT bucket_at FROM rollup_counter WHERE bucket_at >= $low AND bucket_at < $high
   UNION SELECT {bucket_sql("sampled_at")} FROM rollup_histogram
   WHERE sampled_at >= $low AND sampled_at < $high)
 """
@@ -258,16 +251,55 @@ FROM sample AS p JOIN series AS s USING (series_id)
 WHERE s.kind = 'gauge' AND p.sampled_at >= $low AND p.sampled_at < $high
 GROUP BY p.series_id, bucket ORDER BY bucket, p.series_id
 """
-_COUNTERS_ONLY = "JOIN series AS s USING (series_id) WHERE s.kind = 'counter' AND"
+# The last points of the bucket before come along, for the first steps.
 _INSERT_COUNTERS = f"""
 INSERT INTO rollup_counter
-SELECT series_id, sampled_at, held FROM ({_kept_sql("sample", "value", "0", _COUNTERS_ONLY)})
-ORDER BY {bucket_sql("sampled_at")}, series_id, sampled_at
+SELECT series_id, bucket_at, min(sampled_at), min_by(value, sampled_at), max(sampled_at),
+  max_by(value, sampled_at), coalesce(sum(step) FILTER (earlier_at >= bucket_at), 0),
+  max(earlier_at) FILTER (earlier_at < bucket_at), sum(step) FILTER (earlier_at < bucket_at)
+FROM (
+  SELECT series_id, bucket_at, sampled_at, value,
+    CASE WHEN known_at >= bucket_at - INTERVAL {BUCKET_SECONDS} SECONDS THEN known_at END
+      AS earlier_at,
+    {_step_sql("value", "earlier_value")} AS step
+  FROM (
+    SELECT series_id, sampled_at, value, {bucket_sql("sampled_at")} AS bucket_at,
+      lag(sampled_at) OVER w AS known_at, lag(value) OVER w AS earlier_value
+    FROM (
+      SELECT p.series_id, p.sampled_at, p.value
+      FROM sample AS p JOIN series AS s USING (series_id)
+      WHERE s.kind = 'counter' AND p.sampled_at >= $low AND p.sampled_at < $high
+      UNION ALL SELECT series_id, last_at, last_value FROM rollup_counter
+      WHERE bucket_at = $before)
+    WINDOW w AS (PARTITION BY series_id ORDER BY sampled_at))
+  WHERE sampled_at >= $low)
+GROUP BY series_id, bucket_at ORDER BY bucket_at, series_id
+"""
+# What came late into a bucket may be what the next one starts from.
+_RENEW_STEPS = f"""
+UPDATE rollup_counter AS r SET before_at = f.last_at, step_increase = f.step
+FROM (
+  SELECT n.series_id, b.last_at, {_step_sql("n.first_value", "b.last_value")} AS step
+  FROM rollup_counter AS n
+  LEFT JOIN (SELECT * FROM rollup_counter WHERE bucket_at = $before) AS b USING (series_id)
+  WHERE n.bucket_at = $at) AS f
+WHERE r.bucket_at = $at AND r.series_id = f.series_id
+  AND (r.before_at IS DISTINCT FROM f.last_at OR r.step_increase IS DISTINCT FROM f.step)
 """
 _INSERT_HISTOGRAMS = f"""
 INSERT INTO rollup_histogram
 SELECT p.*
-FROM ({_kept_sql("histogram_sample", "observation_count", "hash(p.edges)", "WHERE")}) AS k
+FROM (
+  SELECT series_id, sampled_at FROM (
+    SELECT series_id, sampled_at, held, layout,
+      lag(held) OVER w AS held_before, lead(held) OVER w AS held_after,
+      lag(layout) OVER w AS layout_before, lead(layout) OVER w AS layout_after
+    FROM (SELECT series_id, sampled_at, observation_count AS held, hash(edges) AS layout,
+            {bucket_sql("sampled_at")} AS bucket_at
+          FROM histogram_sample WHERE sampled_at >= $low AND sampled_at < $high)
+    WINDOW w AS (PARTITION BY series_id, bucket_at ORDER BY sampled_at))
+  WHERE held_before IS NULL OR held_after IS NULL OR held_before > held OR held_after < held
+    OR layout_before <> layout OR layout_after <> layout) AS k
 JOIN histogram_sample AS p ON p.series_id = k.series_id AND p.sampled_at = k.sampled_at
   AND p.sampled_at >= $low AND p.sampled_at < $high
 ORDER BY {bucket_sql("p.sampled_at")}, p.series_id, p.sampled_at

@@ -10,21 +10,22 @@ answer, and a bucket counts in the bin of its last point.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
 
-from store.queries.sample_split import Bins, Span, Split, Use, clipped, split
+from store.queries.sample_split import Split, Use, clipped, split
+from store.queries.scraped_range import (
+    LOOK_BACK_SECONDS,
+    STRETCH_SECONDS,
+    Asked,
+    ask,
+    chosen_sql,
+    within,
+)
 from store.queries.slo import naive_utc
 from store.reader import Reader, Snapshot
 from store.rolled_buckets import BUCKET_SECONDS
-
-# A counter's first step needs the point before it; scrapes are at most this far apart.
-LOOK_BACK_SECONDS = 300
-# Every scrape of the last day is looked at; of older ones, one in six hours.
-FINE_SECONDS = 86_400
-STRETCH_SECONDS = 21_600
 
 TARGETS = """
 WITH last_scrape AS (
@@ -96,7 +97,7 @@ def gauge_bins(
       value_max AS maximum, value_last AS latest, last_at AS latest_at
     FROM binned JOIN chosen AS c USING (series_id)
     ORDER BY c.target_id, c.signal, bin DESC, series_id"""
-    asked = _asked(start, end, width_seconds, anchor)
+    asked = ask(start, end, width_seconds, anchor)
     return _gauges(reader, final, signals, asked, targets, use)
 
 
@@ -130,42 +131,8 @@ def gauge_lines(
     final = """SELECT c.signal, bin, sum(value_sum / n) AS total, max(value_sum / n) AS highest,
       count(*) AS series
     FROM binned JOIN chosen AS c USING (series_id) GROUP BY ALL ORDER BY c.signal, bin DESC"""
-    asked = _asked(start, end, width_seconds, anchor)
+    asked = ask(start, end, width_seconds, anchor)
     return _gauges(reader, final, signals, asked, targets, use)
-
-
-def counter_points(
-    reader: Reader,
-    signals: Sequence[str],
-    start: datetime,
-    end: datetime,
-    width_seconds: float,
-    anchor: datetime | None = None,
-    stretch_seconds: int = STRETCH_SECONDS,
-    *,
-    use: Use = "auto",
-) -> pl.DataFrame:
-    """Cumulative counters, thinned to one point a bin without losing a reset.
-
-    The last point before `start` comes along, so that the first step is known. Of what is older
-    than a day, only the last point of each `stretch_seconds` is taken, if it lies in its last
-    minute: totals stay true, but for what an engine counted between such a point and a restart.
-
-    Returns:
-        series_id, target_id, signal, model, reason, at (naive UTC), bin, value; sorted by series
-        and time.
-    """
-    asked = _asked(start, end, width_seconds, anchor, stretch_seconds)
-    with reader.snapshot() as snapshot:
-        plan = _points_split(snapshot, asked, use)
-        kept = _kept_sql(_COUNTERS, plan, asked)
-        return snapshot.frame(
-            f"""WITH {_chosen_sql("s.kind = 'counter'")}, {kept}
-            SELECT series_id, c.target_id, c.signal, c.model, c.reason, k.sampled_at AS at, k.bin,
-              k.held AS value
-            FROM kept AS k JOIN chosen AS c USING (series_id) ORDER BY series_id, k.sampled_at""",
-            signals=list(signals),
-        )
 
 
 def histogram_points(
@@ -177,21 +144,38 @@ def histogram_points(
     anchor: datetime | None = None,
     stretch_seconds: int = STRETCH_SECONDS,
     *,
+    edges: Sequence[datetime] | None = None,
     use: Use = "auto",
 ) -> pl.DataFrame:
-    """Cumulative histograms, thinned as in `counter_points`.
+    """Cumulative histograms, thinned to one point a bin without losing a reset.
+
+    The last point before `start` comes along, so that the first step is known. Of what is older
+    than a day, only the last point of each `stretch_seconds` is taken, if it lies in its last
+    minute: totals stay true, but for what an engine counted between such a point and a restart.
+
+    Args:
+        reader: the store.
+        signals: names of histograms.
+        start: aware UTC.
+        end: aware UTC, exclusive.
+        width_seconds: > 0.
+        anchor: where bins reach back from; None takes `end`.
+        stretch_seconds: > 60.
+        edges: times (aware) of edges of bins that must be exact; None takes all. Where bins are no
+            whole buckets the others may be off by less than a bucket, but for the last hour.
+        use: see `gauge_bins`.
 
     Returns:
         series_id, target_id, signal, model, at, bin, observation_count, observation_sum, edges,
         cumulative_counts; sorted by series and time.
     """
-    asked = _asked(start, end, width_seconds, anchor, stretch_seconds)
+    asked = ask(start, end, width_seconds, anchor, stretch_seconds, edges)
     with reader.snapshot() as snapshot:
         plan = _points_split(snapshot, asked, use)
-        kept = _kept_sql(_HISTOGRAMS, plan, asked)
-        whole = _pieces_sql(_HISTOGRAMS, plan, "p.*", asked.low, asked.end)
+        kept = _kept_sql(plan, asked)
+        whole = _pieces_sql(plan, "p.*", asked.low, asked.end)
         return snapshot.frame(
-            f"""WITH {_chosen_sql("s.kind = 'histogram'")}, {kept}
+            f"""WITH {chosen_sql("s.kind = 'histogram'")}, {kept}
             SELECT series_id, c.target_id, c.signal, c.model, k.sampled_at AS at, k.bin,
               h.observation_count, h.observation_sum, h.edges, h.cumulative_counts
             FROM kept AS k JOIN ({whole}) AS h USING (series_id, sampled_at)
@@ -200,75 +184,11 @@ def histogram_points(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A range and its bins; naive UTC. `stretch_seconds` thins what is older than a day."""
-
-    start: datetime
-    end: datetime
-    bins: Bins
-    stretch_seconds: int
-
-    @property
-    def low(self) -> datetime:
-        """Where the point before the first step may be."""
-        return self.start - timedelta(seconds=LOOK_BACK_SECONDS)
-
-    @property
-    def fine(self) -> datetime:
-        """What is older is thinned."""
-        return min(max(self.end - timedelta(seconds=FINE_SECONDS), self.low), self.end)
-
-    def bin_sql(self, column: str) -> str:
-        """SQL for the bin of a time."""
-        width_us = self.bins.width // timedelta(microseconds=1)
-        return f"(epoch_us(TIMESTAMP '{self.bins.anchor}') - epoch_us({column}) - 1) // {width_us}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Cumulative:
-    """Where points of one kind lie: samples, their roll-up, what grows, what tells a new layout."""
-
-    raw: str
-    rolled: str
-    held: str
-    layout: str | None
-
-
-_COUNTERS = _Cumulative("sample", "rollup_counter", "value", None)
-_HISTOGRAMS = _Cumulative(
-    "histogram_sample", "rollup_histogram", "observation_count", "hash(p.edges)"
-)
-
-
-def _asked(
-    start: datetime,
-    end: datetime,
-    width_seconds: float,
-    anchor: datetime | None,
-    stretch_seconds: int = STRETCH_SECONDS,
-) -> _Asked:
-    width = timedelta(microseconds=int(width_seconds * 1_000_000))
-    bins = Bins(naive_utc(anchor or end), width)
-    return _Asked(naive_utc(start), naive_utc(end), bins, int(stretch_seconds))
-
-
-def _chosen_sql(kind: str, targets: Sequence[int] | None = None) -> str:
-    """The series that are meant. Labels join what is left of their points, which is little."""
-    ids = ", ".join(str(int(number)) for number in targets or ()) or "NULL"
-    only = "" if targets is None else f"AND t.target_id IN ({ids})"
-    return f"""chosen AS (
-      SELECT s.series_id, s.target_id, s.signal, coalesce(s.labels->>'model', t.model) AS model,
-        coalesce(s.labels->>'finish_reason', s.labels->>'reason') AS reason
-      FROM series AS s JOIN target AS t USING (target_id)
-      WHERE {kind} AND list_contains($signals, s.signal) AND t.removed_at IS NULL {only})"""
-
-
 def _gauges(
     reader: Reader,
     final: str,
     signals: Sequence[str],
-    asked: _Asked,
+    asked: Asked,
     targets: Sequence[int] | None,
     use: Use,
 ) -> pl.DataFrame:
@@ -278,24 +198,24 @@ def _gauges(
     with reader.snapshot() as snapshot:
         plan = split(snapshot, asked.start, asked.end, raw_parts, use=use)
         return snapshot.frame(
-            f"""WITH {_chosen_sql("s.kind = 'gauge'", targets)},
+            f"""WITH {chosen_sql("s.kind = 'gauge'", targets)},
             binned AS ({_binned_sql(plan, asked)}) {final}""",
             signals=list(signals),
         )
 
 
-def _binned_sql(plan: Split, asked: _Asked) -> str:
+def _binned_sql(plan: Split, asked: Asked) -> str:
     """One row a series and bin."""
     pieces = [
         f"""SELECT series_id, {asked.bin_sql("last_at")} AS bin, sample_count AS n, value_sum,
           value_max, value_last, last_at
-        FROM rollup_gauge SEMI JOIN chosen USING (series_id) WHERE {_within("bucket_at", span)}"""
+        FROM rollup_gauge SEMI JOIN chosen USING (series_id) WHERE {within("bucket_at", span)}"""
         for span in plan.rolled
     ] + [
         f"""SELECT series_id, {asked.bin_sql("sampled_at")} AS bin, count(*) AS n,
           sum(value) AS value_sum, max(value) AS value_max,
           max_by(value, sampled_at) AS value_last, max(sampled_at) AS last_at
-        FROM sample SEMI JOIN chosen USING (series_id) WHERE {_within("sampled_at", span)}
+        FROM sample SEMI JOIN chosen USING (series_id) WHERE {within("sampled_at", span)}
         GROUP BY ALL"""
         for span in plan.raw
     ]
@@ -309,18 +229,16 @@ def _binned_sql(plan: Split, asked: _Asked) -> str:
     FROM ({together}) GROUP BY ALL"""
 
 
-def _points_split(snapshot: Snapshot, asked: _Asked, use: Use) -> Split:
+def _points_split(snapshot: Snapshot, asked: Asked, use: Use) -> Split:
     """Thinned points are those of a roll-up where a bucket lies in one bin or one stretch."""
     start, end, fine = asked.start, asked.end, asked.fine
-    parts = [(at, at) for at in (start, fine)]
-    if not asked.bins.whole_buckets(max(start, fine), end):
-        parts.append((fine, end))
+    parts = [*((at, at) for at in (start, fine)), *asked.cut_by_bins(fine)]
     if asked.stretch_seconds % BUCKET_SECONDS:
         parts.append((asked.low, fine))
     return split(snapshot, asked.low, end, parts, use=use)
 
 
-def _kept_sql(kind: _Cumulative, plan: Split, asked: _Asked) -> str:
+def _kept_sql(plan: Split, asked: Asked) -> str:
     """Which points are kept: series_id, sampled_at, held, bin.
 
     Kept: the first point, the last of each bin, and both sides of every drop or change of layout,
@@ -329,50 +247,43 @@ def _kept_sql(kind: _Cumulative, plan: Split, asked: _Asked) -> str:
     not of this range.
     """
     first = f"TIMESTAMP '{asked.start}'"
-    layout, moved = "", ""
-    if kind.layout:
-        layout = """, lag(layout) OVER w AS layout_before, lead(layout) OVER w AS layout_after"""
-        moved = "OR layout_before <> layout OR layout_after <> layout"
     return f"""looked AS (
-      SELECT *, {asked.bin_sql("sampled_at")} AS bin FROM ({_looked_sql(kind, plan, asked)})
+      SELECT *, {asked.bin_sql("sampled_at")} AS bin FROM ({_looked_sql(plan, asked)})
     ), placed AS (
       SELECT *, lag(held) OVER w AS held_before, lead(held) OVER w AS held_after,
-        lead(bin) OVER w AS bin_after, lead(sampled_at) OVER w AS at_after {layout}
+        lead(bin) OVER w AS bin_after, lead(sampled_at) OVER w AS at_after,
+        lag(layout) OVER w AS layout_before, lead(layout) OVER w AS layout_after
       FROM looked WINDOW w AS (PARTITION BY series_id ORDER BY sampled_at)
     ), kept AS (
       SELECT series_id, sampled_at, held, bin FROM placed
       WHERE (sampled_at >= {first} OR at_after >= {first})
         AND (sampled_at < {first} OR held_before IS NULL OR bin_after IS DISTINCT FROM bin
-          OR held_before > held OR held_after < held {moved}))"""
+          OR held_before > held OR held_after < held
+          OR layout_before <> layout OR layout_after <> layout))"""
 
 
-def _looked_sql(kind: _Cumulative, plan: Split, asked: _Asked) -> str:
+def _looked_sql(plan: Split, asked: Asked) -> str:
     """The points that are looked at: all of the last day, the last of each stretch before."""
-    layout = f", {kind.layout} AS layout" if kind.layout else ""
-    columns = f"p.series_id, p.sampled_at, p.{kind.held} AS held{layout}"
-    fine = _pieces_sql(kind, plan, columns, asked.fine, asked.end)
+    columns = "p.series_id, p.sampled_at, p.observation_count AS held, hash(p.edges) AS layout"
+    fine = _pieces_sql(plan, columns, asked.fine, asked.end)
     if asked.fine <= asked.low:
         return fine
-    old = _pieces_sql(kind, plan, columns, asked.low, asked.fine)
+    old = _pieces_sql(plan, columns, asked.low, asked.fine)
     stretch = asked.stretch_seconds
-    layout = ", max_by(layout, sampled_at) AS layout" if kind.layout else ""
     return f"""{fine} UNION ALL (
-      SELECT series_id, max(sampled_at) AS sampled_at, max_by(held, sampled_at) AS held {layout}
+      SELECT series_id, max(sampled_at) AS sampled_at, max_by(held, sampled_at) AS held,
+        max_by(layout, sampled_at) AS layout
       FROM ({old}) WHERE epoch_us(sampled_at) // 1000000 % {stretch} >= {stretch - 60}
       GROUP BY series_id, epoch_us(sampled_at) // {stretch * 1_000_000})"""
 
 
-def _pieces_sql(kind: _Cumulative, plan: Split, columns: str, low: datetime, high: datetime) -> str:
+def _pieces_sql(plan: Split, columns: str, low: datetime, high: datetime) -> str:
     """Columns of the points of a stretch, from wherever they lie."""
     pieces = [
         f"""SELECT {columns} FROM {table} AS p SEMI JOIN chosen AS c USING (series_id)
-        WHERE {_within("p.sampled_at", span)}"""
-        for table, spans in ((kind.rolled, plan.rolled), (kind.raw, plan.raw))
+        WHERE {within("p.sampled_at", span)}"""
+        for table, spans in (("rollup_histogram", plan.rolled), ("histogram_sample", plan.raw))
         for span in clipped(spans, low, high)
     ]
-    nothing = f"SELECT {columns} FROM {kind.raw} AS p WHERE FALSE"
+    nothing = f"SELECT {columns} FROM histogram_sample AS p WHERE FALSE"
     return " UNION ALL ".join(pieces) or nothing
-
-
-def _within(column: str, span: Span) -> str:
-    return f"{column} >= TIMESTAMP '{span[0]}' AND {column} < TIMESTAMP '{span[1]}'"

@@ -7,6 +7,8 @@ from analysis.slo import check
 from analysis.slo_model import Slo, SloMatch
 from analysis.slo_views import slo_detail, slo_list
 from store.queries import telemetry
+from store.queries.scope import Scope
+from store.sample_rollup import refresh_due
 from store.targets import register
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -134,3 +136,49 @@ def test_a_week_of_scrapes_is_read_in_stretches_without_losing_requests(database
         database.reader, ["ttft_seconds"], NOW - timedelta(days=7), NOW, 300
     )
     assert points.height < 400
+
+
+def test_roll_ups_change_no_window(database):
+    """Windows that decide are the same from roll-ups, though no bin of theirs is a whole bucket."""
+    end = NOW + timedelta(seconds=97)
+    scope = Scope((1,), end - timedelta(hours=6), end)
+    target = register(
+        database.writer, "http://gpu-1:8000/metrics", NOW - timedelta(days=8)
+    ).result()
+    stamps = [(end - timedelta(seconds=20 * k)).replace(tzinfo=None) for k in range(9000, 0, -1)]
+    # Ever faster, and more of it late: each window has a share of its own.
+    seen = [float(k * k // 1000) for k in range(9000)]
+    common = {
+        "target_id": [target] * len(stamps),
+        "unit": ["s"] * len(stamps),
+        "sampled_at": stamps,
+    }
+    histograms = {
+        "signal": ["ttft_seconds"] * len(stamps),
+        "labels": ["{}"] * len(stamps),
+        "observation_count": seen,
+        "observation_sum": seen,
+        "edges": [[1.0]] * len(stamps),
+        "cumulative_counts": [[n - n * k // 90_000] for k, n in enumerate(seen)],
+    }
+    database.writer.append("histogram_sample", pl.DataFrame(common | histograms)).result()
+    for reason, share in (("stop", 1.0), ("error", 0.01)):
+        counters = {
+            "signal": ["requests_finished_total"] * len(stamps),
+            "kind": ["counter"] * len(stamps),
+            "labels": [f'{{"finish_reason": "{reason}"}}'] * len(stamps),
+            "value": [n * share for n in seen],
+        }
+        database.writer.append("sample", pl.DataFrame(common | counters)).result()
+    slos = [
+        Slo("t", "ttft", 0.9, 86_400.0, ttft_seconds=1.0),
+        Slo("a", "availability", 0.99, 36 * 3600.0),
+    ]
+    before = check(database.reader, slos, scope)
+    assert refresh_due(database.writer, end).buckets > 400
+    after = check(database.reader, slos, scope)
+    for old, new in zip(before, after, strict=True):
+        for name in ("attainment_ratio", "budget_left_ratio", "burn_1h", "burn_6h"):
+            assert getattr(new, name) == pytest.approx(getattr(old, name))
+        assert old.attainment_ratio is not None
+        assert (new.status, new.basis) == (old.status, "buckets")
