@@ -140,4 +140,4 @@ def _found(place: str) -> Callable[..., Any]:
     return found
 
 
-_EXTRA_MODULES = frozenset({"torch", "sklearn", "safetensors", "statsforecast", "crepes", "river"})
+_EXTRA_MODULES = frozenset({"torch", "sklearn", "statsforecast", "crepes", "river"})
