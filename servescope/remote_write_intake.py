@@ -12,24 +12,21 @@ import logging
 import queue
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from collector.drops import Drops
 from collector.remote_write.body import unsnap
-from collector.remote_write.door import DOOR, LOST, UNUSABLE, Door, Taken
+from collector.remote_write.door import Door, Taken
 from collector.remote_write.pages import Page
-from collector.remote_write.rows import PlanCache, Rows
 from servescope.journal import Journal
-from servescope.push_targets import PushTargets
+from servescope.page_store import STORE_SECONDS, PageStore
 from store.clock import Clock
 from store.database import Database
-from store.errors import InputError, StoreError, WriterOverloaded
+from store.errors import StoreError, WriterOverloaded
 
 log = logging.getLogger("servescope.remote_write")
 
 MOST_TOGETHER = 64
-STORE_SECONDS = 0.5
 IDLE_SECONDS = 1.0
 MOST_JOURNAL_BYTES = 512 << 20
 FOLDER_SUFFIX = ".remote-write"
@@ -47,19 +44,6 @@ class _Flush:
     answer: Future[None]
 
 
-@dataclass(slots=True)
-class _Storing:
-    """Pages on their way into the store.
-
-    Attributes:
-        pages: which.
-        commits: what has to be durable before they are done.
-    """
-
-    pages: list[Page]
-    commits: list[Future[Any]] = field(default_factory=list)
-
-
 class RemoteWriteIntake:
     """Takes bodies from any thread.
 
@@ -74,8 +58,7 @@ class RemoteWriteIntake:
         self._drops = drops
         self._clock = clock
         self._door = Door(drops)
-        self._plans = PlanCache()
-        self._targets = PushTargets(database.writer)
+        self._store = PageStore(database, drops, self._release, clock.monotonic())
         path = database.path
         self._journal = Journal(path.with_name(path.name + FOLDER_SUFFIX)) if path else None
         self._queue: queue.SimpleQueue[_Request | _Flush | None] = queue.SimpleQueue()
@@ -83,9 +66,9 @@ class RemoteWriteIntake:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._is_full = False
-        self._ready: list[Page] = []
-        self._storing: _Storing | None = None
-        self._stored_at = clock.monotonic()
+        self._left: list[_Request] = []
+        self._flushes: list[_Flush] = []
+        self._stop = threading.Event()
         self._owners: dict[int, int] = {}
 
     def start(self) -> None:
@@ -106,8 +89,7 @@ class RemoteWriteIntake:
             StoreError: it is closed.
             WriterOverloaded: too much waits to become rows.
         """
-        if self._is_full:
-            raise WriterOverloaded("too much waits for the store", hint="send it again later")
+        self._refuse_when_full()
         answer: Future[Taken] = Future()
         self._put(_Request(packed, message, answer))
         return answer
@@ -126,6 +108,7 @@ class RemoteWriteIntake:
         """Answer and store what is queued, then stop; pieces of pages stay in the journal."""
         with self._lock:
             self._closed = True
+            self._stop.set()
             self._queue.put(None)
         if self._thread is not None:
             self._thread.join()
@@ -153,58 +136,75 @@ class RemoteWriteIntake:
 
     def _recall(self) -> None:
         """What was answered before the last stop and may not have become rows."""
+        door = self._door
+        door.drops = Drops()  # these were counted when they came
+        try:
+            self._recall_with(door)
+        finally:
+            door.drops = self._drops
+
+    def _recall_with(self, door: Door) -> None:
         if self._journal is None:
             return
         now, now_ms = self._times()
-        door, unheard = self._door, Drops()
-        door.drops = unheard  # these were counted when they came
+        held = 0
         for number, message, packed in self._journal.load():
+            if number != held:
+                self._hold(number)  # it stays until all of it is taken in
+                self._let_go(held)
+                held = number
             self._own(number, door.take(unsnap(packed), message, now_ms, now))
-        door.drops = self._drops
+            if not self._make_room(now):
+                return
+        self._let_go(held)
+
+    def _make_room(self, now: float) -> bool:
+        """Store what is too much to wait beside the rest of the journal; False at the end."""
+        if self._door.pages.is_crowded:
+            self._store.add(self._door.pages.ready(now))
+        while self._store.is_crowded and self._store.drain() is not None:
+            if self._stop.wait(IDLE_SECONDS):
+                return False
+        return True
 
     def _turn(self) -> bool:
         """Take what waits, store what is due; False when it was the last turn."""
-        requests, flushes, open_ = self._take()
+        requests = self._left or self._take()
         now, _ = self._times()
-        self._ready += self._door.pages.ready(now, self._receive(requests))
-        if flushes or not open_:
-            self._store_all(flushes)
+        self._store.add(self._door.pages.ready(now, self._receive(requests)))
+        is_last = self._stop.is_set() and not self._left and self._queue.empty()
+        if is_last or (self._flushes and not self._left):
+            self._store_all()
         else:
-            self._store_some(now)
-        if self._door.table.is_full and open_:
+            self._store.step(now)
+        if self._store.is_crowded:
+            self._store.drain()
+        self._judge_room()
+        if self._door.table.is_full and not is_last:
             self._begin_again()
-        return open_
+        return not is_last
 
-    def _take(self) -> tuple[list[_Request], list[_Flush], bool]:
+    def _take(self) -> list[_Request]:
         """What waits; after a while of nothing, nothing."""
         requests: list[_Request] = []
-        flushes: list[_Flush] = []
-        busy = self._storing is not None or self._ready
+        busy = not self._store.is_empty
         try:
             item = self._queue.get(timeout=STORE_SECONDS / 4 if busy else IDLE_SECONDS)
             while item is not None:
                 if isinstance(item, _Flush):
-                    flushes.append(item)
+                    self._flushes.append(item)
                 else:
                     requests.append(item)
                 if len(requests) >= MOST_TOGETHER:
-                    return requests, flushes, True
+                    break
                 item = self._queue.get_nowait()
         except queue.Empty:
-            return requests, flushes, True
-        return requests, flushes, False
+            pass
+        return requests
 
     def _receive(self, requests: list[_Request]) -> list[Page]:
         """Decode, make durable, answer; gives the pages that got something."""
-        now, now_ms = self._times()
-        taken: list[tuple[_Request, Taken]] = []
-        for request in requests:
-            try:
-                told = self._door.take(unsnap(request.packed), request.message, now_ms, now)
-            except Exception as error:  # noqa: BLE001 - the sender gets it, the others go on
-                request.answer.set_exception(error)
-            else:
-                taken.append((request, told))
+        taken = self._decode(requests)
         try:
             self._remember(taken)
         except OSError as error:
@@ -217,6 +217,24 @@ class RemoteWriteIntake:
                 request.answer.set_result(told)
         return [page for _, told in taken for page in told.pages]
 
+    def _decode(self, requests: list[_Request]) -> list[tuple[_Request, Taken]]:
+        """Take bodies until there is no more room; the others are left for the next turn."""
+        now, now_ms = self._times()
+        taken: list[tuple[_Request, Taken]] = []
+        self._left = []
+        for number, request in enumerate(requests):
+            if taken and self._is_crowded():
+                self._left = requests[number:]
+                break
+            try:
+                self._refuse_when_full()
+                told = self._door.take(unsnap(request.packed), request.message, now_ms, now)
+            except Exception as error:  # noqa: BLE001 - the sender gets it, the others go on
+                request.answer.set_exception(error)
+            else:
+                taken.append((request, told))
+        return taken
+
     def _remember(self, taken: list[tuple[_Request, Taken]]) -> None:
         """Write requests that bring something to the journal."""
         records = [(request.message, request.packed) for request, told in taken if told.pages]
@@ -225,97 +243,63 @@ class RemoteWriteIntake:
         number = self._journal.add(records)
         for _, told in taken:
             self._own(number, told)
-        self._is_full = self._journal.size_bytes > MOST_JOURNAL_BYTES
+        self._judge_room()
 
     def _own(self, number: int, taken: Taken) -> None:
         for page in taken.pages:
             if number not in page.parts:
                 page.parts.add(number)
-                self._owners[number] = self._owners.get(number, 0) + 1
+                self._hold(number)
+
+    def _hold(self, number: int) -> None:
+        self._owners[number] = self._owners.get(number, 0) + 1
+
+    def _let_go(self, number: int) -> None:
+        """One owner of a segment less; one that nobody needs goes."""
+        if number not in self._owners:
+            return
+        self._owners[number] -= 1
+        if not self._owners[number]:
+            del self._owners[number]
+            if self._journal is not None:
+                self._journal.drop(number)
 
     def _release(self, pages: list[Page]) -> None:
-        """These pages are stored; segments that no page needs go."""
+        """These pages are stored."""
         for page in pages:
             for number in page.parts:
-                self._owners[number] -= 1
-                if not self._owners[number]:
-                    del self._owners[number]
-                    if self._journal is not None:
-                        self._journal.drop(number)
-        if self._journal is not None:
-            self._is_full = self._journal.size_bytes > MOST_JOURNAL_BYTES
+                self._let_go(number)
+        self._judge_room()
 
-    def _store_some(self, now: float) -> None:
-        storing = self._storing
-        if storing is not None and all(commit.done() for commit in storing.commits):
-            self._finish(storing)
-        due = now - self._stored_at >= STORE_SECONDS or now < self._stored_at
-        if self._storing is None and self._ready and due:
-            self._stored_at = now
-            self._begin()
+    def _is_crowded(self) -> bool:
+        """Whether what came should go on before more is taken."""
+        return self._door.pages.is_crowded or self._door.table.is_full
 
-    def _store_all(self, flushes: list[_Flush]) -> None:
+    def _judge_room(self) -> None:
+        full = self._journal is not None and self._journal.size_bytes > MOST_JOURNAL_BYTES
+        self._is_full = full or self._store.is_crowded
+
+    def _refuse_when_full(self) -> None:
+        if self._is_full:
+            raise WriterOverloaded("too much waits for the store", hint="send it again later")
+
+    def _store_all(self) -> None:
         """Wait until everything ready is stored."""
-        error = self._finish(self._storing) if self._storing is not None else None
-        if self._ready:
-            self._begin()
-        if self._storing is not None:
-            error = self._finish(self._storing)
+        error = self._store.drain()
+        flushes, self._flushes = self._flushes, []
         for flush in flushes:
             if error is None:
                 flush.answer.set_result(None)
             else:
                 flush.answer.set_exception(error)
 
-    def _begin(self) -> None:
-        """Send the pages that are ready on their way; they come back when that fails."""
-        pages, self._ready = self._ready, []
-        self._storing = storing = _Storing(pages)
-        try:
-            storing.commits += self._append(pages)
-        except Exception as error:  # noqa: BLE001 - `_finish` tells what becomes of the pages
-            failed: Future[Any] = Future()
-            failed.set_exception(error)
-            storing.commits.append(failed)
-
-    def _append(self, pages: list[Page]) -> list[Future[Any]]:
-        rows = Rows(self._plans)
-        told = [page for page in pages if page.target.resolver is not None]
-        self._targets.note([page for page in told if page.told.any()])
-        for page in told:
-            if page.told.any():
-                rows.add(page)
-            else:
-                self._targets.end(page)
-        self._drops.add(DOOR, LOST, rows.lost_count)
-        self._drops.add(DOOR, UNUSABLE, rows.unusable_count)
-        writer = self._database.writer
-        return [writer.append(table, frame) for table, frame in rows.frames().items()]
-
-    def _finish(self, storing: _Storing) -> Exception | None:
-        """Wait for the commits; the error when they failed."""
-        self._storing = None
-        try:
-            for commit in storing.commits:
-                commit.result()
-        except Exception as error:  # noqa: BLE001 - the pages are durable in the journal
-            if isinstance(error, InputError):
-                self._drops.add(DOOR, "the store refused it", len(storing.pages), str(error))
-                self._release(storing.pages)
-            else:
-                log.warning("remote_write_not_stored", extra={"error": str(error)})
-                self._ready = storing.pages + self._ready
-            return error
-        self._release(storing.pages)
-        return None
-
     def _begin_again(self) -> None:
         """Too many series to remember. What waits is in the journal, and is taken again."""
-        self._store_all([])
-        if self._ready:
+        self._store.drain()
+        if not self._store.is_empty:
             return
         self._door = Door(self._drops)
-        self._plans = PlanCache()
+        self._store.forget()
         self._owners.clear()
         self._recall()
 

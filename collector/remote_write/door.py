@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from collector.drops import Drops
+from collector.remote_write.body import TooLarge
 from collector.remote_write.decode import Columns, Decoder
 from collector.remote_write.pages import Page, Pages
 from collector.remote_write.series import BAD, KEPT, LEFT_OUT, SeriesTable
 
 DOOR = "remote_write"
+MOST_PAGES = 100_000
+"""Moments of targets that one body may tell of; senders send a few thousand samples at once."""
 YEAR_2000_MS = 946_684_800_000
 AHEAD_MS = 3_600_000
 TOO_OLD = "its time lies before the year 2000"
@@ -72,8 +75,10 @@ class Door:
 
         Raises:
             BadBody: it is no such message; nothing of it was taken.
+            TooLarge: it tells of too many moments; nothing of it was taken.
         """
         columns = self.decoder.decode(body, message)
+        self._bound(columns)
         refused = self._refused(columns, now_ms)
         fates = self.table.fate[columns.numbers]
         good = np.ones(len(fates), np.bool_) & (fates < BAD)
@@ -85,6 +90,16 @@ class Door:
         kept = Columns(columns.numbers[used], columns.values[used], columns.at_ms[used])
         pages = self.pages.add(kept, now)
         return Taken(int(good.sum()), refused, columns.histogram_count, pages)
+
+    def _bound(self, columns: Columns) -> None:
+        if len(columns.numbers) <= MOST_PAGES:
+            return
+        moments = np.stack([self.table.target[columns.numbers], columns.at_ms])
+        if np.unique(moments, axis=1).shape[1] > MOST_PAGES:
+            raise TooLarge(
+                f"the body tells of more than {MOST_PAGES:,} different times of targets;"
+                " send fewer samples at once (max_samples_per_send)"
+            )
 
     def _refused(self, columns: Columns, now_ms: int) -> dict[str, int]:
         """Invalid samples by reason; they are counted as drops as well."""

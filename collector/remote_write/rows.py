@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from collector.engines.assemble import Reading
-from collector.remote_write.pages import Page
+from collector.remote_write.pages import Flags, Page, Values
 from collector.remote_write.plan import Plan, plan
 from collector.remote_write.series import UP, Target
 from store.signals import SIGNALS
@@ -18,7 +18,9 @@ from store.signals import SIGNALS
 if TYPE_CHECKING:
     import polars as pl
 
-_MOST_PLANS = 10_000
+_MOST_PLAN_SLOTS = 1_000_000
+# What a plan takes beside its slots, in slots.
+_PLAN_SLOTS = 128
 _DOWN = "its sender could not scrape it (up = 0)"
 
 
@@ -67,17 +69,19 @@ class Rows:
         target = page.target
         if target.target_id is None:
             raise ValueError("the target is not registered")
-        compiled = self._plans.of(page)
-        lost = 0 if page.missing is None else int(page.missing.sum())
+        told, values = page.flags(), page.values()
+        missing = page.missing(told)
+        compiled = self._plans.of(target, told, missing)
+        lost = len(missing)
         self.lost_count += lost
-        if compiled.is_simple(page.values):
-            self._pick(target.target_id, page, compiled)
+        if compiled.is_simple(values):
+            self._pick(target.target_id, page.at_ms, values, compiled)
             leftover = compiled.together
         else:
             leftover = compiled.all_cells
-        unusable = self._assemble(target, page, leftover) if leftover else 0
+        unusable = self._assemble(target, page.at_ms, values, leftover) if leftover else 0
         self.unusable_count += unusable
-        self._scrape(target.target_id, page, compiled, lost + unusable)
+        self._scrape(page, values, compiled, lost + unusable)
 
     def frames(self) -> dict[str, pl.DataFrame]:
         """Rows by table, with the columns of `store.append`."""
@@ -95,9 +99,9 @@ class Rows:
         }
         return {table: frame for table, frame in told.items() if frame.height}
 
-    def _pick(self, target_id: int, page: Page, compiled: Plan) -> None:
+    def _pick(self, target_id: int, at_ms: int, told: Values, compiled: Plan) -> None:
         plain, out = compiled.plain, self._samples
-        values = plain.of(page.values)
+        values = plain.of(told)
         good = (values >= plain.lows) & (values <= plain.highs) & np.isfinite(values)
         chosen: list[Any] = [plain.signals, plain.kinds, plain.units, plain.labels]
         if not good.all():
@@ -109,18 +113,18 @@ class Rows:
         for column, more in zip((out.signal, out.kind, out.unit, out.labels), chosen, strict=True):
             column.extend(more)
         out.target_id += [target_id] * len(values)
-        out.at_ms += [page.at_ms] * len(values)
+        out.at_ms += [at_ms] * len(values)
         out.value.append(values)
-        self._pick_histograms(target_id, page, compiled)
+        self._pick_histograms(target_id, at_ms, told, compiled)
 
-    def _pick_histograms(self, target_id: int, page: Page, compiled: Plan) -> None:
+    def _pick_histograms(self, target_id: int, at_ms: int, told: Values, compiled: Plan) -> None:
         buckets, out = compiled.buckets, self._histograms
         out.target_id += [target_id] * len(buckets.signals)
-        out.at_ms += [page.at_ms] * len(buckets.signals)
+        out.at_ms += [at_ms] * len(buckets.signals)
         out.signal += buckets.signals
         out.unit += buckets.units
         out.labels += buckets.labels
-        counts, sums, cumulative = buckets.of(page.values)
+        counts, sums, cumulative = buckets.of(told)
         out.count.append(counts)
         out.sum.append(sums)
         out.size.append(buckets.sizes)
@@ -128,13 +132,17 @@ class Rows:
         out.cumulative.append(cumulative)
 
     def _assemble(
-        self, target: Target, page: Page, leftover: Iterable[tuple[int, tuple[Any, ...]]]
+        self,
+        target: Target,
+        at_ms: int,
+        values: Values,
+        leftover: Iterable[tuple[int, tuple[Any, ...]]],
     ) -> int:
         if target.resolver is None or target.target_id is None:
             return 0
-        told = [(cells, float(page.values[slot])) for slot, cells in leftover]
+        told = [(cells, float(values[slot])) for slot, cells in leftover]
         reading = target.resolver.assemble(told)
-        self._add_reading(target.target_id, page.at_ms, reading)
+        self._add_reading(target.target_id, at_ms, reading)
         return reading.unusable_count
 
     def _add_reading(self, target_id: int, at_ms: int, reading: Reading) -> None:
@@ -161,15 +169,15 @@ class Rows:
             histograms.edges.append(np.array(told.edges, np.float64))
             histograms.cumulative.append(np.array(told.cumulative_counts, np.float64))
 
-    def _scrape(self, target_id: int, page: Page, compiled: Plan, bad: int) -> None:
+    def _scrape(self, page: Page, values: Values, compiled: Plan, bad: int) -> None:
         """The sender's scrape as a row: what it says about itself, else that the page came."""
-        facts = {name: float(page.values[slot]) for name, slot in compiled.facts.items()}
+        facts = {name: float(values[slot]) for name, slot in compiled.facts.items()}
         is_up = facts.get(UP, 1.0) != 0.0
         seconds = facts.get("scrape_duration_seconds", 0.0)
         count = facts.get("scrape_samples_scraped", float(len(compiled.all_cells)))
         self._scrapes.append(
             (
-                target_id,
+                page.target.target_id,
                 page.at_ms,
                 seconds if np.isfinite(seconds) and seconds >= 0 else 0.0,
                 "ok" if is_up else "unreachable",
@@ -217,24 +225,38 @@ class Rows:
 
 
 class PlanCache:
-    """Plans by target and by what a page tells; most pages of a target tell the same."""
+    """Plans by target and by what a page tells; most pages of a target tell the same.
 
-    def __init__(self) -> None:
-        self._plans: dict[tuple[str, int, bytes], Plan] = {}
+    Args:
+        most_slots: room for plans, in slots; beyond it the oldest are forgotten.
+    """
 
-    def of(self, page: Page) -> Plan:
-        """The plan of a page."""
-        lost = () if page.missing is None else np.flatnonzero(page.missing).tolist()
-        slots = page.told
-        if lost:
-            return plan(page.target, np.flatnonzero(slots).tolist(), lost)
-        key = (page.target.url, page.target.layout, np.packbits(slots).tobytes())
+    def __init__(self, most_slots: int = _MOST_PLAN_SLOTS) -> None:
+        self._most_slots = most_slots
+        self._slot_count = 0
+        self._plans: dict[tuple[str, int, bytes, bytes], tuple[int, Plan]] = {}
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def of(self, target: Target, told: Flags, missing: npt.NDArray[np.int64]) -> Plan:
+        """The plan of a page.
+
+        Args:
+            target: what its slots mean.
+            told: by slot, whether there is a value.
+            missing: slots that should have one and have not.
+        """
+        key = (target.url, target.layout, np.packbits(told).tobytes(), missing.tobytes())
         found = self._plans.get(key)
         if found is None:
-            if len(self._plans) >= _MOST_PLANS:
-                self._plans.clear()
-            found = self._plans[key] = plan(page.target, np.flatnonzero(slots).tolist())
-        return found
+            slots = np.flatnonzero(told).tolist()
+            cost = _PLAN_SLOTS + len(slots) + len(missing)
+            found = self._plans[key] = cost, plan(target, slots, missing.tolist())
+            self._slot_count += cost
+            while self._slot_count > self._most_slots and len(self._plans) > 1:
+                self._slot_count -= self._plans.pop(next(iter(self._plans)))[0]
+        return found[1]
 
 
 def _joined(parts: list[Any]) -> Any:

@@ -15,6 +15,7 @@ from collector.engines.resolve import Resolver, family_of
 from collector.remote_write import labels as wire
 
 MOST_SERIES = 200_000
+MOST_KEY_BYTES = 64 << 20
 MOST_SLOTS = 10_000
 _MOST_WAITING = 2_000
 _ROLES = ("engine", "gateway", "exporter")
@@ -97,6 +98,7 @@ class SeriesTable:
         self._resolvers: dict[tuple[str, ...], Resolver] = {}
         self.number_of: dict[bytes, int] = {}
         self.keys: list[bytes] = []
+        self._key_bytes = 0
         self.targets: list[Target] = []
         self._target_of_url: dict[str, int] = {}
         self.fault_of: dict[int, str] = {}
@@ -108,7 +110,7 @@ class SeriesTable:
     @property
     def is_full(self) -> bool:
         """Whether it is time to forget and begin again."""
-        return len(self.keys) >= self._most_series
+        return len(self.keys) >= self._most_series or self._key_bytes >= MOST_KEY_BYTES
 
     def learn(self, key: bytes, told: Labels) -> int:
         """The number of a series that is not known yet.
@@ -119,6 +121,7 @@ class SeriesTable:
         """
         number = len(self.keys)
         self.keys.append(key)
+        self._key_bytes += len(key)
         self.number_of[key] = number
         self._make_room(number)
         fault = wire.TOO_LONG if len(key) > wire.MOST_BYTES else wire.fault(told)
@@ -168,6 +171,9 @@ class SeriesTable:
         engine = engine_by_name(name)
         if engine is not None and engine not in target.engines:
             self._found_engine(target, engine)
+        if len(target.kept) >= MOST_SLOTS:
+            self._leave_out(number, TOO_MANY, name)
+            return
         cells = self._cells(target, name, labels)
         if cells:
             self._keep(number, target, Kept(name, labels, cells))

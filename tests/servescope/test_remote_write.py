@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.drops import Drops
-from collector.remote_write.pages import SETTLE_SECONDS
+from collector.remote_write.pages import SETTLE_SECONDS, Pages
 from collector.remote_write.proto import v1_pb2, v2_pb2
 from collector.remote_write.series import SeriesTable
-from servescope import remote_write_intake
+from servescope import page_store, remote_write_intake
 from servescope.remote_write_intake import FOLDER_SUFFIX, RemoteWriteIntake
 from store.errors import WriterOverloaded
 
@@ -363,6 +363,23 @@ def test_a_full_journal_asks_to_come_again(filled, send, later, flush, monkeypat
     assert len(stored(filled)[0]) == 2
 
 
+def test_what_waits_for_the_store_is_bounded(filled, send, later, flush, monkeypatch):
+    """More than that is refused until the store takes rows again, and nothing taken is lost."""
+    monkeypatch.setattr(page_store, "MOST_READY_CELLS", 100)
+    monkeypatch.setattr(page_store, "MOST_BATCH_CELLS", 100)
+    writer = filled.database.writer
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "append", full)
+        for number in range(4):
+            assert send(v1(page(instance=f"gpu-{number}:8000"))).status_code == 204
+        with pytest.raises(WriterOverloaded):
+            later()
+        assert send(v1(page(NOW_MS + 5_000))).status_code == 503
+    flush()
+    assert len(stored(filled)[0]) == 4
+    assert send(v1(page(NOW_MS + 5_000))).status_code == 204
+
+
 def test_a_disk_that_fails_is_told_to_the_sender(send, monkeypatch):
     """Nothing is acknowledged that is not on disk."""
 
@@ -392,3 +409,18 @@ def test_no_bytes_are_a_fault_of_ours(client, body, headers, packed):
     """Whatever comes, the answer is one of the contract's."""
     answer = client.post(PATH, content=snappy(body) if packed else body, headers=headers)
     assert answer.status_code in (204, 400, 413)
+
+
+def test_a_journal_of_more_than_fits_is_taken_in_again_whole(filled, send, clock, monkeypatch):
+    """A start after a crash stores on the way what is too much to wait at once."""
+    for number in range(30):
+        send(v1(page(NOW_MS + number, instance=f"gpu-{number}:8000")))
+    monkeypatch.setattr(page_store, "MOST_READY_CELLS", 100)
+    monkeypatch.setattr(Pages.__init__, "__defaults__", (SETTLE_SECONDS, 20_000, 300))
+    another = RemoteWriteIntake(filled.database, Drops(), clock)
+    another.flush()
+    assert 20 <= filled.database.reader.scalar("SELECT count(*) FROM scrape") < 30
+    clock.advance(SETTLE_SECONDS + 1)
+    another.flush()
+    another.close()
+    assert len(stored(filled)[0]) == 30

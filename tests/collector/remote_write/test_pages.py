@@ -3,8 +3,10 @@
 import json
 import math
 import random
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,12 +14,14 @@ from hypothesis import strategies as st
 from collector.drops import Drops
 from collector.exposition import parse
 from collector.remote_write import labels as wire
-from collector.remote_write.decode import V1, V2, walk
+from collector.remote_write.body import TooLarge
+from collector.remote_write.decode import V1, V2, Columns, walk
 from collector.remote_write.door import Door
-from collector.remote_write.pages import SETTLE_SECONDS
+from collector.remote_write.pages import SETTLE_SECONDS, Pages
 from collector.remote_write.plan import plan
 from collector.remote_write.proto import v1_pb2, v2_pb2
 from collector.remote_write.rows import PlanCache, Rows
+from collector.remote_write.series import SeriesTable
 
 PAGES = Path(__file__).parents[2] / "data" / "pages"
 VLLM = "vllm_0.32.0_dp2_spec_lora.txt"
@@ -36,6 +40,12 @@ def told(name, instance="gpu-1:8000"):
         labels = {name: text for name, text in labels.items() if text}
         found.append((tuple(sorted(labels.items())), value))
     return found
+
+
+def told_series(number):
+    """Labels of one of many series of one target."""
+    labels = {"__name__": "vllm:num_requests_running", "instance": "a", "job": "b"}
+    return tuple({**labels, "replica": str(number)}.items())
 
 
 def v1(samples, at_ms=AT_MS):
@@ -91,8 +101,9 @@ def plain(frames):
 
 def expected(page):
     """What the resolver makes of the same page, signal and labels first."""
-    cells = [(one.cells, float(page.values[slot])) for slot, one in enumerate(page.target.kept)
-             if slot < len(page.told) and page.told[slot] and one.cells]  # fmt: skip
+    told, values = page.flags(), page.values()
+    cells = [(one.cells, float(values[slot])) for slot, one in enumerate(page.target.kept)
+             if told[slot] and one.cells]  # fmt: skip
     reading = page.target.resolver.assemble(cells)
     samples = {(one.signal, one.labels): one.value for one in reading.samples}
     histograms = {
@@ -320,7 +331,7 @@ def test_a_plan_is_made_of_sound_columns():
     receiver = Receiver()
     receiver.take(v1(told(VLLM)))
     (page,) = receiver.wait()
-    made = plan(page.target, page.told.nonzero()[0].tolist())
+    made = plan(page.target, page.flags().nonzero()[0].tolist())
     for labels in (*made.plain.labels, *made.buckets.labels):
         assert json.dumps(json.loads(labels), sort_keys=True, separators=(",", ":")) == labels
 
@@ -334,3 +345,93 @@ def test_thousands_of_pages_of_one_target_cost_no_square_of_their_number():
     series = v1_pb2.TimeSeries(labels=labels, samples=samples)
     body = v1_pb2.WriteRequest(timeseries=[series]).SerializeToString()
     assert len(receiver.take(body)) + len(receiver.wait()) == 60_000
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([4, 10_000]), st.sampled_from([300, 10**7]))
+def test_every_sample_goes_with_one_page_of_its_time(seed, most_pending, most_cells):
+    """Nothing is lost or put elsewhere, however pieces come, repeat, and whatever bound is hit."""
+    rng = random.Random(seed)  # noqa: S311 - repeatable
+    table = SeriesTable()
+    one = [told_series(number) for number in range(rng.choice([1, 5, 70]))]
+    numbers = [table.learn(wire.encoded(labels), labels) for labels in one]
+    pages = Pages(table, most_pending=most_pending, most_cells=most_cells)
+    sent, gone, now = {}, [], 0.0
+    for _ in range(rng.randint(1, 20)):
+        picked = [rng.choice(numbers) for _ in range(rng.randint(1, 200))]
+        at_ms = [AT_MS + rng.randint(0, 5) for _ in picked]
+        values = [rng.random() for _ in picked]
+        sent |= dict.fromkeys(zip(picked, at_ms, strict=True))
+        columns = Columns(np.array(picked), np.array(values), np.array(at_ms))
+        gone += pages.ready(now, pages.add(columns, now))
+        now += rng.choice([0, 1, 20])
+    gone += pages.everything()
+    assert (len(pages), pages.cell_count) == (0, 0)
+    slots = [(int(slot), page.at_ms) for page in gone for slot in page.flags().nonzero()[0]]
+    assert {(table.slot[number], at) for number, at in sent} == set(slots)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**32))
+def test_a_page_holds_the_last_value_of_each_slot_however_it_came(seed):
+    """Pieces that are put together on the way say the same as all of them."""
+    rng = random.Random(seed)  # noqa: S311 - repeatable
+    table = SeriesTable()
+    numbers = [table.learn(wire.encoded(one), one) for one in map(told_series, range(60))]
+    pages = Pages(table)
+    last = {}
+    for _ in range(rng.choice([1, 5, 120])):
+        picked = rng.choices(numbers, k=rng.randint(1, 40))
+        values = [rng.random() for _ in picked]
+        last |= dict(zip(picked, values, strict=True))
+        times = np.full(len(picked), AT_MS)
+        pages.add(Columns(np.array(picked), np.array(values), times), NOW)
+    (page,) = pages.everything()
+    found = page.values()
+    assert {slot: found[slot] for slot in page.flags().nonzero()[0]} == {
+        table.slot[number]: value for number, value in last.items()
+    }
+    assert page.cell_count < 5_000
+
+
+def test_pages_of_a_target_with_very_many_series_cost_what_came_for_them():
+    """Thousands of moments of one series, then thousands of series: no product of the two."""
+    receiver = Receiver()
+    labels = [v1_pb2.Label(name=n, value=v) for n, v in told_series(0)]
+    samples = [v1_pb2.Sample(value=1, timestamp=AT_MS + number) for number in range(5_000)]
+    moments = v1_pb2.WriteRequest(timeseries=[v1_pb2.TimeSeries(labels=labels, samples=samples)])
+    many = v1([(told_series(number), 1.0) for number in range(10_000)], AT_MS + 20_000)
+    tracemalloc.start()
+    try:
+        ready = receiver.take(moments.SerializeToString()) + receiver.take(many)
+        ready += receiver.wait()
+        receiver.rows(ready)
+        assert len(ready) == 5_001
+        assert tracemalloc.get_traced_memory()[1] < 150 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_body_of_very_many_moments_is_too_large(monkeypatch):
+    """Such a body is refused whole, with what to do about it."""
+    monkeypatch.setattr("collector.remote_write.door.MOST_PAGES", 100)
+    receiver = Receiver()
+    series = v1_pb2.TimeSeries(
+        labels=[v1_pb2.Label(name=n, value=v) for n, v in told_series(0)],
+        samples=[v1_pb2.Sample(value=1, timestamp=AT_MS + number) for number in range(101)],
+    )
+    body = v1_pb2.WriteRequest(timeseries=[series]).SerializeToString()
+    with pytest.raises(TooLarge, match="max_samples_per_send"):
+        receiver.take(body)
+    assert len(receiver.door.pages) == 0
+
+
+def test_plans_are_bounded_by_what_they_hold():
+    """A sender that tells another part of a page each time cannot fill the memory with plans."""
+    receiver = Receiver()
+    receiver.plans = PlanCache(most_slots=2_000)
+    samples = told(VLLM)
+    for number in range(30):
+        receiver.take(v1(samples[number:], AT_MS + number))
+    receiver.rows(receiver.wait())
+    assert len(receiver.plans) < 10
