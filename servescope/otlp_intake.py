@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from collector.drops import Drops
-from collector.model import Scrape, TargetFacts
+from collector.model import Scrape
 from collector.otlp import json_walk, metrics, protobuf, requests
 from collector.otlp.answers import Encoding
 from collector.otlp.duplicates import Duplicates, Judgement
@@ -20,7 +20,7 @@ from collector.otlp.metrics import MetricReader, MetricReading, Round
 from collector.otlp.requests import SpanReader, TraceReading
 from collector.otlp.settings import OtlpSettings
 from collector.sink import frames as sink_frames
-from store import targets
+from servescope.otlp_targets import OtlpTargets
 from store.clock import Clock
 from store.requests import take_back
 from store.writer import Writer
@@ -68,8 +68,7 @@ class OtlpIntake:
         self._duplicates = Duplicates()
         self._metrics = MetricReader()
         self._metrics_lock = Lock()
-        self._targets: dict[str, int] = {}
-        self._facts: dict[int, TargetFacts] = {}
+        self._targets = OtlpTargets(writer, clock)
         self._to_take_back: dict[tuple[str, int], None] = {}
         self._decoding = asyncio.Semaphore(DECODERS)
         self._judging = asyncio.Lock()
@@ -111,9 +110,9 @@ class OtlpIntake:
         """
         now_ns = _ns(self._clock.now())
         reading = await self._decoded(lambda: self._read_metrics(body, encoding, now_ns))
-        scrapes = [
-            await self._scrape(told) for told in reading.rounds if self._has_room(told, reading)
-        ]
+        rounds = self._with_room(reading)
+        numbers = await self._targets.numbered(rounds)
+        scrapes = [_scrape(numbers[told.url], told) for told in rounds]
         # The worker thread makes the frames: many series take a while.
         frames = await asyncio.to_thread(sink_frames, scrapes)
         await _all(self._queue({table: told for table, told in frames.items() if told.height}))
@@ -173,35 +172,18 @@ class OtlpIntake:
         with self._metrics_lock:
             return self._metrics.read(groups, now_ns)
 
-    def _has_room(self, told: Round, reading: MetricReading) -> bool:
-        """Whether the target is known or can be; else its points are counted out."""
-        if told.url in self._targets or len(self._targets) < MOST_TARGETS:
-            return True
-        reading.leave_out(metrics.TOO_MANY_TARGETS, told.url, told.point_count)
-        return False
-
-    async def _scrape(self, told: Round) -> Scrape:
-        """What a target told at one moment; the target is made when it is new."""
-        number = self._targets.get(told.url)
-        if number is None:
-            made = targets.register(self._writer, told.url, self._clock.now())
-            number = self._targets[told.url] = await asyncio.wrap_future(made)
-        if self._facts.get(number) != told.facts:
-            facts = told.facts
-            described = targets.describe(
-                self._writer, number, engine=facts.engine, model=facts.model
-            )
-            await asyncio.wrap_future(described)
-            self._facts[number] = facts
-        return Scrape(
-            number,
-            datetime.fromtimestamp(told.at_ns / 1e9, UTC),
-            duration_seconds=0.0,
-            outcome="ok",
-            sample_count=told.point_count,
-            samples=told.samples,
-            histograms=told.histograms,
-        )
+    def _with_room(self, reading: MetricReading) -> list[Round]:
+        """The rounds of targets that are known or can be; the points of others are counted out."""
+        kept: list[Round] = []
+        new: set[str] = set()
+        for told in reading.rounds:
+            if told.url not in self._targets and told.url not in new:
+                if len(self._targets) + len(new) >= MOST_TARGETS:
+                    reading.leave_out(metrics.TOO_MANY_TARGETS, told.url, told.point_count)
+                    continue
+                new.add(told.url)
+            kept.append(told)
+        return kept
 
     def _count(self, reading: TraceReading | MetricReading) -> None:
         for reason, count in reading.left_out.items():
@@ -213,6 +195,19 @@ def _receipt(reading: TraceReading | MetricReading, reasons: Sequence[str]) -> R
         f"{reading.left_out[reason]} x {reason}" for reason in reasons if reading.left_out[reason]
     ]
     return Receipt(reading.refused_count(), "; ".join(told))
+
+
+def _scrape(target_id: int, told: Round) -> Scrape:
+    """What a target told at one moment."""
+    return Scrape(
+        target_id,
+        datetime.fromtimestamp(told.at_ns / 1e9, UTC),
+        duration_seconds=0.0,
+        outcome="ok",
+        sample_count=told.point_count,
+        samples=told.samples,
+        histograms=told.histograms,
+    )
 
 
 async def _all(waiting: Sequence[Future[Any]]) -> None:

@@ -25,20 +25,20 @@ class PushTargets:
 
     def note(self, pages: Sequence[Page]) -> None:
         """Give targets that are new, or back again, a number, and say what they are."""
-        fresh = {
-            page.target.url: page
-            for page in pages
-            if page.target.target_id is None or page.target.gone
+        newest = {page.target.url: page for page in pages}
+        noted = {
+            url: targets.Noted(
+                _time(page.at_ms), page.target.engines[0].name, _model_of(page.target)
+            )
+            for url, page in newest.items()
+            if _is_news(page.target)
         }
-        numbers = [
-            (page.target, targets.register(self._writer, url, _time(page.at_ms)))
-            for url, page in fresh.items()
-        ]
-        for target, number in numbers:
-            target.target_id = number.result()
-            target.gone = False
-        for target in {page.target.url: page.target for page in pages}.values():
-            self._describe(target)
+        if not noted:
+            return
+        for url, number in targets.note(self._writer, noted).result().items():
+            target = newest[url].target
+            target.target_id, target.gone = number, False
+            target.told_engine = target.engines[0].name
 
     def end(self, page: Page) -> None:
         """The sender said that every series of a target has ended."""
@@ -47,13 +47,10 @@ class PushTargets:
             target.gone = True
             targets.remove(self._writer, target.url, _time(page.at_ms))
 
-    def _describe(self, target: Target) -> None:
-        engine = target.engines[0].name
-        if target.target_id is None or target.told_engine == engine:
-            return
-        target.told_engine = engine
-        model = _model_of(target)
-        targets.describe(self._writer, target.target_id, engine=engine, model=model)
+
+def _is_news(target: Target) -> bool:
+    is_new = target.target_id is None or target.gone
+    return is_new or target.told_engine != target.engines[0].name
 
 
 def _time(at_ms: int) -> datetime:

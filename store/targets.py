@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
+import polars as pl
 
 from store.writer import Writer
 
@@ -31,6 +33,57 @@ def register(
         return number
 
     return writer.run(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A target as it was found; what is None leaves what was noted before."""
+
+    added_at: datetime
+    engine: str | None = None
+    model: str | None = None
+
+
+def note(writer: Writer, found: Mapping[str, Noted]) -> Future[dict[str, int]]:
+    """The ids of many targets by their URLs, in one transaction; new ones are made, all described.
+
+    Args:
+        writer: the store's writer.
+        found: by URL; removed targets come back under their old ids.
+    """
+    return writer.run(lambda connection: _note_in(connection, found))
+
+
+def _note_in(connection: duckdb.DuckDBPyConnection, found: Mapping[str, Noted]) -> dict[str, int]:
+    columns = {
+        "url": pl.Series(list(found), dtype=pl.String),
+        "added_at": pl.Series(
+            [one.added_at.replace(tzinfo=None) for one in found.values()], dtype=pl.Datetime("us")
+        ),
+        "engine": pl.Series([one.engine for one in found.values()], dtype=pl.String),
+        "model": pl.Series([one.model for one in found.values()], dtype=pl.String),
+    }
+    connection.register("noted", pl.DataFrame(columns).with_row_index("place").to_arrow())
+    try:
+        for statement in _NOTE:
+            connection.execute(statement)
+        rows = connection.execute("SELECT url, target_id FROM target JOIN noted USING (url)")
+        return {str(url): int(number) for url, number in rows.fetchall()}
+    finally:
+        connection.unregister("noted")
+
+
+_NOTE = (
+    """INSERT INTO target (target_id, url, added_at)
+    SELECT (SELECT coalesce(max(target_id), 0) FROM target)
+        + row_number() OVER (ORDER BY place), url, added_at
+    FROM noted ANTI JOIN target USING (url)""",
+    """UPDATE target SET removed_at = NULL, engine = coalesce(n.engine, target.engine),
+        model = coalesce(n.model, target.model)
+    FROM noted AS n WHERE n.url = target.url AND (target.removed_at IS NOT NULL
+        OR n.engine IS NOT NULL AND n.engine IS DISTINCT FROM target.engine
+        OR n.model IS NOT NULL AND n.model IS DISTINCT FROM target.model)""",
+)
 
 
 def register_in(connection: duckdb.DuckDBPyConnection, url: str, added_at: datetime) -> int:

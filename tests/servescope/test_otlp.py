@@ -332,6 +332,22 @@ def test_metrics_of_an_engine_become_samples(door, runtime, now):
     }
 
 
+def test_many_new_senders_are_noted_together(door, runtime, now):
+    """A collector in front of a thousand engines: a few commits, each with its own number."""
+    request = ExportMetricsServiceRequest()
+    for number in range(1_000):
+        request.MergeFrom(metric_request(now, value=number, instance=f"gpu-{number}:8000"))
+    before = runtime.database.writer.stats().commits
+    answer = door.post("/v1/metrics", content=request.SerializeToString(), headers=PROTOBUF)
+    assert answer.status_code == 200
+    assert runtime.database.writer.stats().commits - before < 20
+    rows = runtime.database.reader.frame(
+        """SELECT url, engine, value FROM sample JOIN series USING (series_id)
+        JOIN target USING (target_id) ORDER BY value"""
+    ).rows()
+    assert rows == [(f"otlp://vllm/gpu-{n}:8000", "vllm", float(n)) for n in range(1_000)]
+
+
 def test_a_flood_of_senders_is_bounded(door, runtime, now, monkeypatch):
     """New targets beyond the limit are refused and told; known ones go on."""
     monkeypatch.setattr(otlp_intake, "MOST_TARGETS", 1)
