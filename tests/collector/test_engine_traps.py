@@ -156,13 +156,20 @@ def test_trap_12_settings_are_texts():
     assert value(read(text.format(16, "None")), "kv_cache_block_tokens") == 16
     assert value(read(text.format("True", 100)), "kv_cache_block_tokens") is None
     assert value(read(text.format(16, 100)), "kv_cache_capacity_tokens") == 1600
+    for odd in ("inf", "-inf", "nan", "", "auto"):
+        reading = read(text.format(odd, odd))
+        assert (reading.samples, reading.refused) == ((), ()), f"{odd} is no number"
 
 
 def test_trap_12_replicas_inside_ray_add_up_and_engines_do_not():
     """Each data-parallel engine shows the blocks of all; each replica of a Ray page its own."""
-    line = 'ray_vllm_cache_config_info{{ReplicaId="{}",engine="{}",num_gpu_blocks="100"}} 1\n'
+    line = (
+        'ray_vllm_cache_config_info{{ReplicaId="{}",engine="{}",num_gpu_blocks="100",'
+        'block_size="16"}} 1\n'
+    )
     text = "".join(line.format(replica, engine) for replica in "ab" for engine in "01")
     assert value(read(text), "kv_cache_capacity_blocks") == 200
+    assert value(read(text), "kv_cache_block_tokens") == 16
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang", "lmdeploy", "llama.cpp", "trtllm"])
