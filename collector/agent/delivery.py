@@ -1,9 +1,9 @@
 """From the spool to the server: in order, at least once, and never faster than it wants.
 
-2xx from a servescope server: the batch is durable there. 400, 413, 415, 422: the server will never
-take it, so it is parked and counted. Everything else (429, 5xx, wrong token, nobody there) is tried
-again, after what `Retry-After` says or after a pause that doubles, with jitter so that a fleet does
-not come back all at once.
+2xx from a servescope server: the batch is durable there. 400, 413, 415, 422 from one: it will never
+take the batch, so it is parked and counted. Everything else (429, 5xx, wrong token, nobody there,
+whatever a proxy on the way refuses) is tried again, after what `Retry-After` says or after a pause
+that doubles, with jitter so that a fleet does not come back all at once.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ import orjson
 from collector.agent.post import Answer, Poster, Unreachable
 from collector.agent.settings import AgentSettings
 from collector.agent.spool import DOOR, Record, Spool
-from collector.agent.wire import BATCH, BATCH_HEADER, BATCH_TYPE, SENT_HEADER
+from collector.agent.wire import BATCH, BATCH_HEADER, BATCH_TYPE, SENT_HEADER, SERVER_HEADER
 from collector.drops import Drops
 from store.clock import Clock
 
 log = logging.getLogger(__name__)
 
 POISON = frozenset((400, 413, 415, 422))
+TOO_LARGE = 413
 _MOST_RETRY_AFTER_SECONDS = 300.0
 _MOST_PARKED = 20
 _MOST_TOGETHER = 64
@@ -39,6 +40,7 @@ _AT_ONCE_SECONDS = 1e-6
 # Below the body that a server takes unless told otherwise (1 MiB).
 _MOST_TOGETHER_BYTES = 900_000
 _ASK_SERVER = " (is agent.server the address of a servescope server?)"
+_PROXY_TOO_LARGE = ", but not from a servescope server (a proxy? let it take bodies of 1 MiB)"
 _STRANGER = f", but not from a servescope server{_ASK_SERVER}"
 
 
@@ -173,14 +175,18 @@ class Delivery:
                 return self._again(f"HTTP {answer.status}{_STRANGER}", None)
             self._delivered(request.records)
             return 0.0
-        if answer.status not in POISON:
+        is_final = answer.status in POISON and SERVER_HEADER.lower() in answer.headers
+        if not is_final and answer.status != TOO_LARGE:
             return self._again(_refusal(answer), self._retry_after(answer))
-        if len(request.records) == 1:
+        if len(request.records) > 1:
+            # One of them is refused for good, or all are too large together: each goes alone until
+            # all of these are through.
+            self._alone = len(request.records)
+            return _AT_ONCE_SECONDS
+        if is_final:
             self._park(request.records[0], answer)
             return 0.0
-        # One of them is refused for good: each goes alone until all of these are through.
-        self._alone = len(request.records)
-        return _AT_ONCE_SECONDS
+        return self._again(_refusal(answer), None)
 
     def _next(self) -> tuple[Record, ...]:
         """What is tried next: many, or one while one of many was refused."""
@@ -298,6 +304,8 @@ def _refusal(answer: Answer) -> str:
         text += " (is agent.token_file right?)"
     if answer.status == 404:
         text += _ASK_SERVER
+    if answer.status in POISON and SERVER_HEADER.lower() not in answer.headers:
+        text += _PROXY_TOO_LARGE if answer.status == TOO_LARGE else _STRANGER
     return " ".join(text.split())[:300]
 
 

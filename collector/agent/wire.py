@@ -42,6 +42,8 @@ BATCH = 1
 OTLP = 2
 BATCH_HEADER = "Servescope-Batch"
 SENT_HEADER = "Servescope-Sent-At"
+# On every answer that a servescope server gives for itself: a proxy on the way has no such line.
+SERVER_HEADER = "Servescope-Server"
 _GZIP = 16 + zlib.MAX_WBITS
 _LEVEL = 5
 

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from collector.agent.wire import SERVER_HEADER
 from servescope.api.problems import problem
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -23,6 +24,8 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+_OWN_HEADERS: Mapping[str, str] = {**SECURITY_HEADERS, SERVER_HEADER: "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +111,14 @@ class Guard:
             return
         headers = Headers(scope=scope)
         limit = self._limit(scope["path"])
+        misled = self._refuse_host(headers)
         refusal = (
-            self._refuse_host(headers)
+            misled
             or _refuse_origin(scope["method"], headers)
             or (_refuse_length(headers, limit) if limit is not None else None)
         )
-        outgoing = self._with_headers(send)
+        # Who asks under another name may have asked for another server: no word of ours is final.
+        outgoing = self._with_headers(send, SECURITY_HEADERS if misled else _OWN_HEADERS)
         if refusal is not None:
             await refusal(scope, receive, outgoing)
             return
@@ -134,11 +139,11 @@ class Guard:
             hint="open it by the address it prints, or add the name to server.allowed_hosts",
         )  # fmt: skip
 
-    def _with_headers(self, send: Send) -> Send:
+    def _with_headers(self, send: Send, more: Mapping[str, str]) -> Send:
         async def outgoing(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
+                for name, value in more.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Content-Security-Policy", self._policy)
                 if "x-powered-by" in headers:

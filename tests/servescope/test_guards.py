@@ -71,6 +71,14 @@ def test_every_answer_carries_the_security_headers(client, path):
     assert "default-src 'self'" in headers["content-security-policy"]
 
 
+def test_our_own_answers_can_be_told_from_those_of_a_proxy(client):
+    """Refusals too; but who was led here by a wrong name is told nothing final."""
+    ours = client.post("/api/v1/agents/a/batches", content=b"x")
+    assert (ours.status_code, "servescope-server" in ours.headers) == (415, True)
+    misled = client.get("/api/v1/sources", headers={"host": "other.example"})
+    assert (misled.status_code, "servescope-server" in misled.headers) == (400, False)
+
+
 def test_the_policy_allows_our_inline_scripts_by_their_hash(filled):
     """Inline scripts run by hash, never by a blanket permission."""
     from flask import Flask

@@ -10,7 +10,7 @@ from collector.agent.delivery import Delivery, otlp_payload
 from collector.agent.post import Poster
 from collector.agent.settings import AgentSettings
 from collector.agent.spool import Spool
-from collector.agent.wire import BATCH, BATCH_HEADER, BATCH_TYPE, OTLP
+from collector.agent.wire import BATCH, BATCH_HEADER, BATCH_TYPE, OTLP, SERVER_HEADER
 from collector.drops import Drops
 from collector.http_access import Access
 from store.clock import VirtualClock
@@ -176,7 +176,7 @@ async def test_poison_is_parked_and_counted_and_the_rest_goes_on(tmp_path, statu
         for body in (b"good", b"bad", b"fine"):
             spool.append(BATCH, 5, body)
         names = [record.batch_id for record in spool.peek(3)]
-        refusal = (status, {}, b'{"detail": "no batch"}')
+        refusal = (status, {SERVER_HEADER: "1"}, b'{"detail": "no batch"}')
         server.answers = [refusal, TAKEN, refusal]  # all three; good; bad
         await delivery.flush()
         assert [body for _, body in server.batches()] == [b"goodbadfine", b"good", b"bad", b"fine"]
@@ -186,10 +186,36 @@ async def test_poison_is_parked_and_counted_and_the_rest_goes_on(tmp_path, statu
         assert (parked.stem, parked.read_bytes()) == (names[1], b"bad")
 
 
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+async def test_a_proxy_on_the_way_refuses_nothing_for_good(tmp_path, status):
+    """What something between refuses waits and comes again, and the reason says who refused."""
+    async with bench(tmp_path) as (server, spool, delivery, drops):
+        server.answers = [(status, {}, b"<html>no</html>")] * 3
+        spool.append(BATCH, 5, b"x")
+        pauses = [await delivery.attempt(spool.peek()) for _ in range(3)]
+        assert pauses == sorted(pauses)
+        assert pauses[0] > 0.1
+        assert "not from a servescope server" in delivery.state.problem
+        await delivery.flush()
+        assert (spool.peek(), delivery.state.problem) == ((), None)
+        assert (drops.totals(), delivery.state.parked) == ({}, 0)
+
+
+async def test_what_is_too_large_together_for_a_proxy_goes_alone(tmp_path):
+    """A proxy with a small limit for bodies holds up nothing that fits."""
+    async with bench(tmp_path) as (server, spool, delivery, _):
+        for body in (b"a", b"b"):
+            spool.append(BATCH, 5, body)
+        server.answers = [(413, {}, b"")]
+        await delivery.flush()
+        assert [body for _, body in server.batches()] == [b"ab", b"a", b"b"]
+        assert spool.peek() == ()
+
+
 async def test_parked_batches_do_not_pile_up(tmp_path):
     """A server that refuses everything fills no disk."""
     async with bench(tmp_path) as (server, spool, delivery, _):
-        server.answers = [(400, {}, b"")] * 200
+        server.answers = [(400, {SERVER_HEADER: "1"}, b"")] * 200
         for number in range(30):
             spool.append(BATCH, 1, b"%d" % number)
             await delivery.flush()
