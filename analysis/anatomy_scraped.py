@@ -16,10 +16,10 @@ import polars as pl
 
 from analysis import series
 from analysis.anatomy_stack import STACK_SCHEMA, with_unattributed
+from analysis.doors import counted_targets
 from analysis.histograms import Histogram, Observed, merge, quantile_interval
 from analysis.instances import in_scope, instance_name
 from analysis.scraped import observations as observed_by_scrapes
-from store.queries import telemetry
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
 
@@ -58,7 +58,7 @@ def observations(
     """
     if LIVE_SOURCE_ID not in scope.source_ids:
         return []
-    targets = telemetry.targets(reader, scope.end)
+    targets = counted_targets(reader, scope.end)
     names = {
         row["target_id"]: instance_name(row["url"])
         for row in targets.iter_rows(named=True)

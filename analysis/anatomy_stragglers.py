@@ -9,6 +9,7 @@ import polars as pl
 
 from analysis import anatomy_scraped as scraped
 from analysis.anatomy_newest import newest
+from analysis.doors import counted_targets
 from analysis.emptiness import why_empty
 from analysis.instances import instance_name, outlier_scores
 from analysis.latency import quantiles
@@ -160,7 +161,7 @@ def _stands_out() -> pl.Expr:
 def _states(reader: Reader, scope: Scope) -> pl.DataFrame:
     """What targets say about instances: KV cache, preemptions, restarts."""
     schema = {"instance": pl.String, "kv_cache_usage_ratio": pl.Float64, "preemptions": pl.Float64}
-    targets = telemetry.targets(reader, scope.end)
+    targets = counted_targets(reader, scope.end)
     if LIVE_SOURCE_ID not in scope.source_ids or targets.is_empty():
         return pl.DataFrame(schema={**schema, "restarts": pl.Int64})
     named = targets.select(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from analysis import series
+from analysis.doors import counted_targets
 from analysis.fleet_part import (
     INSTANCES_SCHEMA,
     MODELS_SCHEMA,
@@ -99,7 +100,7 @@ def from_scrapes(reader: Reader, scope: Scope, width_seconds: int) -> FleetPart 
 
 def _targets(reader: Reader, scope: Scope) -> pl.DataFrame:
     """The engines of a scope with instance, state and why, as seen at its end."""
-    found = telemetry.targets(reader, scope.end)
+    found = counted_targets(reader, scope.end)
     end = scope.end.replace(tzinfo=None)
     rows = [
         {

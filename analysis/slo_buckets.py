@@ -10,12 +10,13 @@ from datetime import datetime
 import polars as pl
 
 from analysis.attainment import Attainment, attainment, joint_attainment
+from analysis.doors import counted_targets
 from analysis.histograms import Histogram, Observed
 from analysis.instances import in_scope, instance_name
 from analysis.scraped import observations
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo
-from store.queries import counters, telemetry
+from store.queries import counters
 from store.queries.scope import Scope
 from store.reader import Reader
 
@@ -79,7 +80,7 @@ def _read(
     width_seconds: int,
     edges: Sequence[datetime] | None,
 ) -> _Fleet:
-    targets = telemetry.targets(reader, scope.end)
+    targets = counted_targets(reader, scope.end)
     instances = {
         row["target_id"]: instance_name(row["url"]) for row in targets.iter_rows(named=True)
     }

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis.doors import second_doors
 from analysis.instances import STALE_INTERVALS, USUAL_INTERVAL_SECONDS, in_scope, instance_name
 from analysis.measure import Empty, View
 from store.queries import drops as drop_queries
@@ -39,6 +40,10 @@ _MISSED_FOR = timedelta(days=7)
 _MOST_SENTENCES = 50
 # What is scraped, by us or by an agent, is graded page by page; what is pushed comes in pieces.
 _SCRAPED = ("http", "agent://")
+_TWO_DOORS = (
+    "Stop one of the two: either servescope scrapes it or it is pushed."
+    " Until then totals count the other one only."
+)
 _NOT_GRADED = "Nothing has graded this signal: the target has never shown it."
 
 
@@ -118,6 +123,12 @@ def _held(
             own = found.setdefault(row["target_id"], {})
             own[row["signal"]] = _by_age(pushed[row["target_id"]], row["newest_at"], at)
             own[WHOLE_TARGET] = _pushed_whole(pushed[row["target_id"]])
+    last_at = dict(zip(targets["target_id"], targets["last_at"], strict=True))
+    for number, first in second_doors(targets, at).items():
+        said = f"{first} tells of the same instance: same host and port, engine and model."
+        found.setdefault(number, {})[WHOLE_TARGET] = _row(
+            "two_scrapers", last_at[number], said, _TWO_DOORS
+        )
     return found
 
 
