@@ -49,11 +49,20 @@ class PointAppender:
     """
 
     def __init__(self) -> None:
+        self.forget_series()
+        self._new: dict[int, tuple[int, int]] = {}  # target -> hour, new series in it
+        self._rolled_until: int | None = None  # None: not known
+
+    def forget_series(self) -> None:
+        """Look up every series again; `memory` is another object from now on."""
+        self.memory = object()
         self._ids: dict[_Key, int] = {}
         # No point of a refused series is ever newer than what is there.
         self._newest: dict[int, int] = {_REFUSED: _FOREVER}
-        self._new: dict[int, tuple[int, int]] = {}  # target -> hour, new series in it
-        self._rolled_until: int | None = None  # None: not known
+
+    def known_series(self) -> list[int]:
+        """The series that were told since the memory was empty."""
+        return list(self._ids.values())
 
     def forget_rolled(self) -> None:
         """Something else was done with the connection: more may be rolled up than remembered."""
@@ -149,8 +158,7 @@ class PointAppender:
         keys = list(zip(*(rows[name].to_list() for name in names), strict=True))
         missing = {key for key in keys if key not in self._ids}
         if len(self._ids) + len(missing) > MOST_SERIES:
-            self._ids.clear()
-            self._newest = {_REFUSED: _FOREVER}
+            self.forget_series()
             missing = set(keys)
         if not missing:
             return [self._ids[key] for key in keys]

@@ -1,4 +1,4 @@
-"""What is deleted when: samples, roll-ups of them, scrapes and live requests; never a trace."""
+"""What is deleted when: samples, their roll-ups, scrapes and live requests; never a trace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from store import sample_rollup
+from store import sample_rollup, series_retention
 from store.queries.scope import LIVE_SOURCE_ID
 from store.rolled_buckets import floor
 from store.rollup import refresh_due
@@ -40,6 +40,7 @@ class Deleted:
     rollup_gauge: int = 0
     rollup_counter: int = 0
     rollup_histogram: int = 0
+    series: int = 0
     request: int = 0
     request_prefix: int = 0
     session: int = 0
@@ -106,6 +107,7 @@ def _delete_samples(
         oldest = _bucket_days_ago(now, max(days, settings.sample_rollup_retention_days))
         for table, column in sample_rollup.ROLLED.items():
             deleted[table] = _delete(writer, table, column, oldest, portion_rows)
+    deleted["series"] = series_retention.delete_unused(writer, now)
     return deleted
 
 

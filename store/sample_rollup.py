@@ -113,7 +113,9 @@ def _state(connection: Connection) -> tuple[datetime, datetime | None] | None:
     first = _first(connection, datetime.min, datetime.max)  # noqa: DTZ901 - naive, as stored
     if first is None:
         return None
-    connection.execute("INSERT INTO rollup_sample_state VALUES ($at, NULL)", {"at": floor(first)})
+    connection.execute(
+        "INSERT INTO rollup_sample_state (rolled_until) VALUES ($at)", {"at": floor(first)}
+    )
     return floor(first), None
 
 

@@ -134,6 +134,11 @@ class Writer:
             self._queue.put(_Append(table, frame, future))
         return future
 
+    @property
+    def points(self) -> PointAppender:
+        """What is remembered of series; only for work given to `run`, on the writer's thread."""
+        return self._points
+
     def run(
         self, work: Callable[[Connection], T], *, changes: bool = True, rows: int = 0
     ) -> Future[T]:
