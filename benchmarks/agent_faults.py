@@ -208,6 +208,7 @@ class Stage:
         self.spooled: set[tuple[str, int]] = set()
         self.server: subprocess.Popen | None = None
         self.agent: subprocess.Popen | None = None
+        self.ready_at = 0.0
         (folder / "agent.toml").write_text(
             f'[agent]\nserver = "http://127.0.0.1:{self.server_port}"\nname = "n1"\n'
             f'targets = ["{self.engine.url}"]\nspool_folder = "{self.spool}"\n'
@@ -225,6 +226,7 @@ class Stage:
         while time.monotonic() < until:
             try:
                 if httpx2.get(f"http://{listen}/readyz", trust_env=False).status_code == 200:
+                    self.ready_at = time.monotonic()
                     return
             except httpx2.HTTPError:
                 time.sleep(0.1)
@@ -271,10 +273,13 @@ class Stage:
                         }
 
     def waiting(self) -> int | None:
-        """Rows in the agent's spool as the server knows; None while it does not."""
+        """Batches in the agent's spool as this server was told; None while it was not."""
         answer = httpx2.get(f"http://127.0.0.1:{self.server_port}/api/v1/agents", trust_env=False)
         rows = answer.json()["rows"]
-        return rows[0]["waiting_batches"] if rows else None
+        # The store remembers what the agent told before the server was killed.
+        if not rows or rows[0]["last_seen_seconds"] > time.monotonic() - self.ready_at:
+            return None
+        return rows[0]["waiting_batches"]
 
     def close(self) -> None:
         """End what still runs."""

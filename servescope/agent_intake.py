@@ -15,6 +15,7 @@ from collector.starts.faults import WATCHED_SIGNALS
 from collector.trust.seeds import seeds_of
 from collector.trust.sink import GradingSink
 from servescope import agents
+from servescope.agent_names import AgentNames
 from servescope.runtime import Runtime
 from store import agents as agent_store
 from store.agents import Kept
@@ -62,6 +63,7 @@ class AgentIntake:
             ),
         )
         self._order = asyncio.Lock()
+        self.owners = AgentNames(clock)
 
     async def take(self, agent: str, batch_ids: str, body: bytes) -> Kept:
         """Keep the batches in an unpacked body; returns when they are durable.

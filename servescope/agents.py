@@ -257,7 +257,10 @@ def _troubles(
     """Each trouble in words, with what to do."""
     told = []
     if details.get("rival"):
-        told.append("two agents report under this name: give one of them another (agent.name)")
+        told.append(
+            "two agents report under this name: only the rows of one are taken, those of the other"
+            " wait in its spool; give one of them another name (agent.name)"
+        )
     if silent_seconds > 3 * row["heartbeat_seconds"] + 5:
         told.append(
             f"no word for {silent_seconds:.0f} s: is the agent running, does it reach this server?"

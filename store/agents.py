@@ -133,8 +133,12 @@ def _with_ids(frame: pl.DataFrame, ids: Mapping[int, int]) -> pl.DataFrame:
     return own.with_columns(numbers.replace_strict(ids, return_dtype=pl.Int32))
 
 
-# Another spool under the same name a moment ago: two agents, or one that has lost its spool.
-_WITH_RIVAL = """CASE WHEN agent.identity <> excluded.identity
+# Another spool or process under the same name a moment ago, and this one ran by then already: two
+# agents. One that was started anew began after the last word of the one before.
+_WITH_RIVAL = """CASE WHEN (agent.identity <> excluded.identity
+    OR abs(date_diff('millisecond', agent.started_at, excluded.started_at)) > 1000)
+  AND excluded.started_at - to_seconds(coalesce(excluded.clock_offset_seconds, 0))
+    < agent.last_seen_at
   AND agent.last_seen_at > excluded.last_seen_at - to_seconds(3 * excluded.heartbeat_seconds)
   THEN json_merge_patch(excluded.details, '{"rival": true}') ELSE excluded.details END"""
 

@@ -12,6 +12,7 @@ import asyncio
 import email.utils
 import logging
 import random
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,14 @@ import orjson
 from collector.agent.post import Answer, Poster, Unreachable
 from collector.agent.settings import AgentSettings
 from collector.agent.spool import DOOR, Record, Spool
-from collector.agent.wire import BATCH, BATCH_HEADER, BATCH_TYPE, SENT_HEADER, SERVER_HEADER
+from collector.agent.wire import (
+    AGENT_HEADER,
+    BATCH,
+    BATCH_HEADER,
+    BATCH_TYPE,
+    SENT_HEADER,
+    SERVER_HEADER,
+)
 from collector.drops import Drops
 from store.clock import Clock
 
@@ -113,6 +121,8 @@ class Delivery:
         self._drops = drops
         self._clock = clock
         self._chance = chance
+        self._process = secrets.token_hex(8)
+        self._began = clock.monotonic()
         self._arrived = asyncio.Event()
         self._failures = 0
         self._alone = 0
@@ -165,7 +175,12 @@ class Delivery:
     async def _send(self, poster: Poster, request: _Request) -> float:
         """One request; 0 when its records are done with, else how long to wait."""
         sent_at = f"{self._clock.now().timestamp():.6f}"
-        headers = {**request.headers, BATCH_HEADER: ",".join(request.ids), SENT_HEADER: sent_at}
+        headers = {
+            **request.headers,
+            BATCH_HEADER: ",".join(request.ids),
+            SENT_HEADER: sent_at,
+            AGENT_HEADER: f"{self._process} {self._clock.monotonic() - self._began:.3f}",
+        }
         try:
             answer = await poster.post(request.path, headers, request.body)
         except Unreachable as why:

@@ -42,6 +42,8 @@ BATCH = 1
 OTLP = 2
 BATCH_HEADER = "Servescope-Batch"
 SENT_HEADER = "Servescope-Sent-At"
+# Which process sends, and for how many seconds it has run: two under one name can be told apart.
+AGENT_HEADER = "Servescope-Agent"
 # On every answer that a servescope server gives for itself: a proxy on the way has no such line.
 SERVER_HEADER = "Servescope-Server"
 _GZIP = 16 + zlib.MAX_WBITS

@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Body, Depends, Header, Request
 from fastapi.responses import Response
 
-from collector.agent.wire import BATCH_HEADER
+from collector.agent.wire import AGENT_HEADER, BATCH_HEADER
 from servescope import agents
 from servescope.agent_intake import AgentIntake
 from servescope.api import negotiate
@@ -63,16 +63,25 @@ async def post_batches(
             description="Ids of the batches, in their order, with commas; known ones add nothing.",
         ),
     ] = "",
+    sender: Annotated[
+        str,
+        Header(
+            alias=AGENT_HEADER,
+            description="A mark of the sending process and the seconds it has run, with a space.",
+        ),
+    ] = "",
 ) -> Response:
     """Keep batches of scrapes, a line each. The answer comes when they are durable.
 
     400, 413, 415 and 422 mean: never send this again. Anything else but 2xx: send it later.
+    409: another agent is at work under this name; the two must be told apart.
     """
     agents.check_name(name)
+    intake: AgentIntake = request.app.state.agent_intake
+    intake.owners.check(name, sender)
     if media_type(request) != _TYPE:
         raise BodyUnsupported(f"a batch has the type {_TYPE}")
     body = await read_body(request, _RULES)
-    intake: AgentIntake = request.app.state.agent_intake
     kept = await intake.take(name, batch_ids, body)
     return negotiate.document(
         {

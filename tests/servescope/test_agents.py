@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from collector.agent.wire import BATCH_HEADER, BATCH_TYPE, Batch, GpuFault, encode
+from collector.agent.wire import AGENT_HEADER, BATCH_HEADER, BATCH_TYPE, Batch, GpuFault, encode
 from collector.drops import Drop
 from collector.model import HistogramSample, Sample, Scrape, TargetFacts
 from store.errors import StoreError, WriterOverloaded
@@ -268,3 +268,45 @@ def test_a_resend_is_graded_once(client, runtime):
     graded = count(runtime, "SELECT count(*) FROM signal_grade")
     post(client, batch)
     assert count(runtime, "SELECT count(*) FROM signal_grade") == graded
+
+
+def test_rows_of_two_agents_under_one_name_are_never_mixed(client, runtime, clock):
+    """The second is told why and keeps its rows; under a name of its own all of them are taken."""
+    one, two = (Batch(("http://a/metrics",), (scrape(number),)) for number in range(2))
+    assert post(client, one, **{AGENT_HEADER: "aaaa 100"}).status_code == 200
+    refused = post(client, two, batch_id="b-1", **{AGENT_HEADER: "bbbb 90"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "agent_name_taken")
+    assert "agent.name" in refused.json()["detail"]
+    assert count(runtime, "SELECT count(*) FROM scrape") == 1
+    again = post(client, two, batch_id="b-1", name="gpu-4", **{AGENT_HEADER: "bbbb 95"})
+    assert again.status_code == 200
+    assert count(runtime, "SELECT count(DISTINCT target_id) FROM scrape") == 2
+
+
+@pytest.mark.parametrize(("later_seconds", "running"), [(5, "1.5"), (61, "900")])
+def test_a_name_goes_over_to_who_comes_after(client, clock, later_seconds, running):
+    """An agent that was started anew is taken at once, another one when the first is gone."""
+    post(client, Batch(("http://a/metrics",), (scrape(0),)), **{AGENT_HEADER: "aaaa 100"})
+    clock.advance(later_seconds)
+    batch = Batch(("http://a/metrics",), (scrape(1),))
+    answer = post(client, batch, batch_id="b-1", **{AGENT_HEADER: f"bbbb {running}"})
+    assert answer.status_code == 200
+    old = post(client, batch, batch_id="a-2", **{AGENT_HEADER: "aaaa 900"})
+    assert old.status_code == 409
+
+
+@pytest.mark.parametrize("told", ["", "aaaa", "aaaa x", "aaaa nan", "aaaa -1e999", " "])
+def test_an_agent_that_tells_little_of_itself_is_taken(client, told):
+    """What stands in the header is never a reason to lose rows of a name that is free."""
+    batch = Batch(("http://a/metrics",), (scrape(0),))
+    assert post(client, batch, **{AGENT_HEADER: told}).status_code == 200
+
+
+def test_a_copy_of_a_spool_is_a_second_agent(client, clock):
+    """Machines made from one image share the spool's mark; that one was started anew is no copy."""
+    began = NOW.timestamp()
+    for at, started in ((0, began - 50), (5, began + 3), (5, began - 50)):
+        clock.advance(at)
+        client.post("/api/v1/agents/gpu-3/heartbeat", json={**HEARTBEAT, "started_at": started})
+        told = agents(client)["gpu-3"]["why"] or ""
+        assert ("two agents" in told) == (started < began and at > 0)
