@@ -106,6 +106,7 @@ VIEWS: Mapping[str, ViewSpec] = {
         "How long until a new replica serves, and which step is slow?",
         "analysis.cold_start:cold_starts",
     ),
+    "predictors": ViewSpec("Can I trust what is predicted?", "analysis.predictors_view:predictors"),
     "gpus": ViewSpec("What do the cards do, and which has a fault?", "analysis.gpus:gpus"),
     "workload_arrivals": ViewSpec("What is arriving, and when?", f"{_WORKLOAD}:workload_arrivals"),
     "workload_burstiness": ViewSpec("How bursty is it?", f"{_WORKLOAD}:workload_burstiness"),

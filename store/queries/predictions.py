@@ -1,0 +1,184 @@
+"""What was predicted, beside what came true."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from store.queries.scope import Scope
+from store.reader import Reader
+
+# Newest predictions that are looked at; more would take longer than a page may.
+MOST_PREDICTIONS = 200_000
+SCORED_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Levels a loss is averaged over, the same as in back-tests."""
+
+# A request that failed has no length and no times; one cut at its limit has a lower bound only.
+_OUTCOME = """
+CASE WHEN r.status = 'ok' THEN
+  CASE p.quantity
+    WHEN 'output_tokens' THEN r.output_tokens::DOUBLE
+    WHEN 'ttft_seconds' THEN r.ttft_seconds
+    WHEN 'tpot_seconds' THEN r.tpot_seconds
+    WHEN 'e2e_seconds' THEN r.e2e_seconds
+  END
+END"""
+SAID = f"""
+WITH newest AS (
+  SELECT * FROM prediction
+  WHERE source_id IN (SELECT unnest($sources)) AND arrived_at >= $start AND arrived_at < $end
+    AND (len($models) = 0 OR list_contains($models, key[1]))
+  ORDER BY arrived_at DESC LIMIT {MOST_PREDICTIONS}),
+said AS (
+  SELECT p.*, {_OUTCOME} AS outcome,
+    p.quantity = 'output_tokens' AND coalesce(l.finish_reason, '') = 'length' AS is_cut
+  FROM newest AS p
+  LEFT JOIN request AS r USING (source_id, arrived_at, request_key)
+  LEFT JOIN request_labels AS l USING (labels_id)),
+judged AS (SELECT * FROM said WHERE outcome IS NOT NULL AND NOT is_cut),
+by_level AS (
+  SELECT quantity, arrived_at, key, outcome,
+    unnest(levels) AS level, unnest(predicted) AS ours, unnest(rival) AS naive
+  FROM judged)
+"""
+_LOSS = "greatest(level * (outcome - {q}), (level - 1) * (outcome - {q}))"
+_SUMMARY = f"""{SAID},
+loss AS (
+  SELECT quantity, avg({_LOSS.format(q="ours")}) AS pinball,
+    avg({_LOSS.format(q="naive")}) AS rival_pinball
+  FROM by_level WHERE level IN {SCORED_LEVELS} GROUP BY 1),
+mid AS (
+  SELECT quantity, avg(abs(outcome - ours)) AS mae, corr(mid_rank, real_rank) AS rank_correlation
+  FROM (SELECT quantity, outcome, ours,
+          rank() OVER (PARTITION BY quantity ORDER BY ours) AS mid_rank,
+          rank() OVER (PARTITION BY quantity ORDER BY outcome) AS real_rank
+        FROM by_level WHERE level = 0.5)
+  GROUP BY 1)
+SELECT s.quantity, count(*) AS predictions,
+  count(*) FILTER (outcome IS NOT NULL AND NOT is_cut) AS outcomes,
+  count(*) FILTER (is_cut) AS cut, any_value(l.pinball) AS pinball,
+  any_value(l.rival_pinball) AS rival_pinball, any_value(m.mae) AS mae,
+  any_value(m.rank_correlation) AS rank_correlation,
+  avg(was_fallback::INT) AS fallback_ratio,
+  avg((calibration = 'calibrated')::INT) AS calibrated_ratio,
+  avg(was_before::INT) AS before_ratio,
+  max(s.arrived_at) AS last_at, arg_max(model_id, s.predicted_at) AS model_id
+FROM said AS s LEFT JOIN loss AS l USING (quantity) LEFT JOIN mid AS m USING (quantity)
+GROUP BY 1 ORDER BY 1
+"""
+_CALIBRATION = f"""{SAID}
+SELECT quantity, level, avg((outcome <= ours)::INT) AS coverage_ratio,
+  avg((outcome <= naive)::INT) AS rival_coverage_ratio, count(*) AS outcomes
+FROM by_level GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_OVER_TIME = f"""{SAID}
+SELECT quantity, time_bucket(to_seconds($bin_seconds), arrived_at) AS at,
+  avg({_LOSS.format(q="ours")}) AS pinball, avg({_LOSS.format(q="naive")}) AS rival_pinball,
+  avg((outcome <= ours)::INT) FILTER (level = 0.9) AS coverage_q90_ratio,
+  count(*) // {len(SCORED_LEVELS)} AS outcomes
+FROM by_level WHERE level IN {SCORED_LEVELS} GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_BY_KEY = f"""{SAID}
+SELECT quantity, array_to_string(list_filter(key, part -> part <> ''), ' / ') AS key,
+  count(*) // {len(SCORED_LEVELS)} AS outcomes,
+  avg({_LOSS.format(q="ours")}) AS pinball, avg({_LOSS.format(q="naive")}) AS rival_pinball,
+  avg((outcome <= ours)::INT) FILTER (level = 0.9) AS coverage_q90_ratio
+FROM by_level WHERE level IN {SCORED_LEVELS} GROUP BY 1, 2 ORDER BY outcomes DESC, 1, 2 LIMIT 100
+"""
+_MISSES = f"""{SAID}
+SELECT quantity, arrived_at, request_key::VARCHAR AS request_key,
+  array_to_string(list_filter(key, part -> part <> ''), ' / ') AS key,
+  predicted[list_position(levels, 0.5)] AS predicted_median,
+  predicted[list_position(levels, 0.9)] AS predicted_q90, outcome,
+  abs(ln((outcome + 1e-9) / (predicted[list_position(levels, 0.5)] + 1e-9))) AS off
+FROM judged
+QUALIFY row_number() OVER (PARTITION BY quantity ORDER BY off DESC, arrived_at) <= 10
+ORDER BY quantity, off DESC
+"""
+# Squares of half an octave: enough to see a slope, few enough to send.
+_PAIRS = f"""{SAID}
+SELECT quantity, round(2 * log2(greatest(ours, 1e-6)))::INT AS predicted_half_octave,
+  round(2 * log2(greatest(outcome, 1e-6)))::INT AS real_half_octave, count(*) AS requests
+FROM by_level WHERE level = 0.5 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+_EVER = """
+SELECT count(*) AS rows, max(arrived_at) AS last_at FROM prediction
+WHERE source_id IN (SELECT unnest($sources))
+"""
+_DRIFT = """
+SELECT started_at, subject, text FROM event
+WHERE kind = 'predictor_drift' AND started_at >= $start AND started_at < $end
+ORDER BY started_at DESC LIMIT 50
+"""
+_SCORES = """
+SELECT m.predictor, e.model_id, e.evaluated_at, e.split, e.metric, e.value, e.baseline_value, e.n
+FROM evaluation AS e JOIN model AS m USING (model_id) ORDER BY 1, 3 DESC, 2, 4, 5
+"""
+
+
+def summary(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """One row a quantity.
+
+    Columns: quantity, predictions, outcomes, cut, pinball, rival_pinball, mae, rank_correlation
+    (Spearman), fallback_ratio, calibrated_ratio, before_ratio, last_at, model_id.
+    """
+    return reader.frame(_SUMMARY, **_params(scope))
+
+
+def calibration(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """quantity, level, coverage_ratio, rival_coverage_ratio, outcomes."""
+    return reader.frame(_CALIBRATION, **_params(scope))
+
+
+def over_time(reader: Reader, scope: Scope, bin_seconds: int) -> pl.DataFrame:
+    """quantity, at, pinball, rival_pinball, coverage_q90_ratio, outcomes."""
+    return reader.frame(_OVER_TIME, bin_seconds=bin_seconds, **_params(scope))
+
+
+def by_key(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """quantity, key, outcomes, pinball, rival_pinball, coverage_q90_ratio; the hundred largest."""
+    return reader.frame(_BY_KEY, **_params(scope))
+
+
+def misses(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """The ten of each quantity that were furthest off as a ratio.
+
+    Columns: quantity, arrived_at, request_key, key, predicted_median, predicted_q90, outcome,
+    off (|ln ratio|).
+    """
+    return reader.frame(_MISSES, **_params(scope))
+
+
+def pairs(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """quantity, predicted_half_octave, real_half_octave (2 log2 of the value), requests."""
+    return reader.frame(_PAIRS, **_params(scope))
+
+
+def ever(reader: Reader, scope: Scope) -> tuple[int, Any]:
+    """How many predictions these sources have at all, and the newest arrival (naive UTC)."""
+    rows, last_at = reader.frame(_EVER, sources=list(scope.source_ids)).row(0)
+    return int(rows), last_at
+
+
+def drift(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """started_at, subject, text of drift events."""
+    start, end = scope.start.replace(tzinfo=None), scope.end.replace(tzinfo=None)
+    return reader.frame(_DRIFT, start=start, end=end)
+
+
+def scores(reader: Reader) -> pl.DataFrame:
+    """Scores of all models on rows they never saw.
+
+    Columns: predictor, model_id, evaluated_at, split, metric, value, baseline_value, n.
+    """
+    return reader.frame(_SCORES)
+
+
+def _params(scope: Scope) -> dict[str, Any]:
+    return {
+        "sources": list(scope.source_ids),
+        "start": scope.start.replace(tzinfo=None),
+        "end": scope.end.replace(tzinfo=None),
+        "models": list(scope.models),
+    }
