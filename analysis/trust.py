@@ -38,7 +38,7 @@ _PUSHES_LOOKED_AT = timedelta(minutes=15)
 # A signal that a release dropped is told for so long; then it is as if it had never been.
 _MISSED_FOR = timedelta(days=7)
 _MOST_SENTENCES = 50
-# What is scraped, by us or by an agent, is graded page by page; what is pushed comes in pieces.
+# These are graded page by page, and so is remote-write; until then what is pushed goes by its age.
 _SCRAPED = ("http", "agent://")
 _TWO_DOORS = (
     "Stop one of the two: either servescope scrapes it or it is pushed."
@@ -104,7 +104,7 @@ def usable(reader: Reader, signals: Sequence[str], at: datetime) -> list[Trusted
 def _held(
     reader: Reader, targets: pl.DataFrame, at: datetime, signals: Sequence[str] = ()
 ) -> dict[int, dict[str, Mapping[str, Any]]]:
-    """Grades in force by target and signal; of pushed data, which nobody grades, by its age.
+    """Grades in force by target and signal; of pushed data that nobody has graded, by its age.
 
     All signals, or the target's own grade and that of the signals asked for.
     """

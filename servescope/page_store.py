@@ -16,6 +16,7 @@ from collector.drops import Drops
 from collector.remote_write.door import DOOR, LOST, UNUSABLE
 from collector.remote_write.pages import Page
 from collector.remote_write.rows import PlanCache, Rows
+from servescope.push_grades import PushGrades
 from servescope.push_targets import PushTargets
 from store.database import Database
 from store.errors import InputError
@@ -46,6 +47,7 @@ class PageStore:
     Args:
         database: where rows go.
         drops: where everything left out is counted.
+        grades: is shown the pages.
         release: is told the pages that are done with.
         now: monotonic seconds at which it begins.
     """
@@ -54,11 +56,13 @@ class PageStore:
         self,
         database: Database,
         drops: Drops,
+        grades: PushGrades,
         release: Callable[[list[Page]], None],
         now: float,
     ) -> None:
         self._writer = database.writer
         self._drops = drops
+        self._grades = grades
         self._release = release
         self._plans = PlanCache()
         self._targets = PushTargets(database.writer)
@@ -129,7 +133,7 @@ class PageStore:
             batch.commits.append(failed)
 
     def _append(self, pages: list[Page]) -> list[Future[Any]]:
-        rows = Rows(self._plans)
+        rows = Rows(self._plans, self._grades.offer)
         told = [page for page in pages if page.target.resolver is not None]
         self._targets.note([page for page in told if page.pieces])
         for page in told:

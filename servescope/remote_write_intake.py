@@ -20,6 +20,7 @@ from collector.remote_write.door import Door, Taken
 from collector.remote_write.pages import Page
 from servescope.journal import Journal
 from servescope.page_store import STORE_SECONDS, PageStore
+from servescope.push_grades import PushGrades
 from store.clock import Clock
 from store.database import Database
 from store.errors import StoreError, WriterOverloaded
@@ -47,6 +48,9 @@ class _Flush:
 class RemoteWriteIntake:
     """Takes bodies from any thread.
 
+    Attributes:
+        grades: grades of what came.
+
     Args:
         database: where rows go.
         drops: where everything left out is counted.
@@ -58,7 +62,9 @@ class RemoteWriteIntake:
         self._drops = drops
         self._clock = clock
         self._door = Door(drops)
-        self._store = PageStore(database, drops, self._release, clock.monotonic())
+        self.grades = PushGrades(database, clock)
+        now = clock.monotonic()
+        self._store = PageStore(database, drops, self.grades, self._release, now)
         path = database.path
         self._journal = Journal(path.with_name(path.name + FOLDER_SUFFIX)) if path else None
         self._queue: queue.SimpleQueue[_Request | _Flush | None] = queue.SimpleQueue()
@@ -112,6 +118,7 @@ class RemoteWriteIntake:
             self._queue.put(None)
         if self._thread is not None:
             self._thread.join()
+        self.grades.close()
 
     def _put(self, item: _Request | _Flush) -> None:
         self.start()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from collector.engines.assemble import Reading
+from collector.engines.assemble import Cell, Reading
+from collector.engines.resolve import Resolver
 from collector.remote_write.pages import Flags, Page, Values
 from collector.remote_write.plan import Plan, plan
 from collector.remote_write.series import UP, Target
@@ -49,15 +50,44 @@ class _Histograms:
     cumulative: list[npt.NDArray[np.float64]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A page as those need it who judge it.
+
+    Attributes:
+        target_id: whose.
+        at_ms: milliseconds since 1970.
+        seconds: what its scrape took.
+        is_up: whether the sender could scrape it.
+        error: why not.
+        sample_count: lines of the page.
+        lost_count: samples that should have come and did not.
+        cells: slots with what their values mean.
+    """
+
+    target_id: int
+    at_ms: int
+    seconds: float
+    is_up: bool
+    error: str | None
+    sample_count: int | None
+    lost_count: int
+    cells: tuple[tuple[int, tuple[Cell, ...]], ...]
+
+
+Judge = Callable[[Graded, Resolver, Values], None]
+
+
 class Rows:
     """Collects pages; `frames` gives the tables.
 
-    `lost_count` counts the values whose page never became complete, `unusable_count` values outside
-    the range of their signal.
+    `judge` is shown every page. `lost_count` counts the values whose page never became complete,
+    `unusable_count` values outside the range of their signal.
     """
 
-    def __init__(self, plans: PlanCache) -> None:
+    def __init__(self, plans: PlanCache, judge: Judge | None = None) -> None:
         self._plans = plans
+        self._judge = judge
         self._samples = _Samples()
         self._histograms = _Histograms()
         self._scrapes: list[tuple[Any, ...]] = []
@@ -82,6 +112,10 @@ class Rows:
         unusable = self._assemble(target, page.at_ms, values, leftover) if leftover else 0
         self.unusable_count += unusable
         self._scrape(page, values, compiled, lost + unusable)
+        if self._judge is not None and target.resolver is not None:
+            _, at_ms, seconds, outcome, error, count, _ = self._scrapes[-1]
+            said = (seconds, outcome == "ok", error, count, lost, compiled.all_cells)
+            self._judge(Graded(target.target_id, at_ms, *said), target.resolver, values)
 
     def frames(self) -> dict[str, pl.DataFrame]:
         """Rows by table, with the columns of `store.append`."""

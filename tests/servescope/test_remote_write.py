@@ -13,6 +13,7 @@ from collector.remote_write.pages import SETTLE_SECONDS, Pages
 from collector.remote_write.proto import v1_pb2, v2_pb2
 from collector.remote_write.series import SeriesTable
 from servescope import page_store, remote_write_intake
+from servescope.push_grades import LEAST_SECONDS
 from servescope.remote_write_intake import FOLDER_SUFFIX, RemoteWriteIntake
 from store.errors import WriterOverloaded
 
@@ -150,6 +151,49 @@ def test_a_page_cut_into_requests_is_one_page(filled, send, later, flush):
     samples, histograms = stored(filled)
     assert [row[4] for row in samples] == [3.0, 4.0]
     assert [list(row[6]) for row in histograms] == [[2.0, 5.0]] * 2
+
+
+def grades_of(filled, client):
+    """The grades in force: target and signal to grade."""
+    client.app.state.remote_write.grades.settle()
+    rows = filled.database.reader.frame(
+        """SELECT url, signal, max_by(grade, graded_at) AS grade
+        FROM signal_grade JOIN target USING (target_id) GROUP BY ALL"""
+    )
+    return {row[:2]: row[2] for row in rows.rows()}
+
+
+def test_pages_are_graded_as_if_they_had_been_scraped(filled, send, later, client, clock):
+    """A counter that starts again, a signal that is gone, an engine that does not answer."""
+    url = "remote-write://vllm/gpu-1:8000"
+    prompts = "vllm:prompt_tokens_total"
+    steps = (
+        [*page(), series(prompts, 900.0)],
+        [*page(NOW_MS + 15_000), series(prompts, 5.0, NOW_MS + 15_000)],
+        page(NOW_MS + 30_000),
+        [series("up", 0.0, NOW_MS + 45_000)],
+    )
+    found = []
+    for told in steps:
+        clock.advance(LEAST_SECONDS)
+        assert send(v1(told)).status_code == 204
+        later()
+        found.append(grades_of(filled, client))
+    assert found[0][url, "requests_running"] == "fresh"
+    assert "reset" in (found[1][url, ""], found[1].get((url, "prompt_tokens_total")))
+    assert found[2][url, "prompt_tokens_total"] == "absent"
+    assert found[3][url, ""] == "silent"
+
+
+def test_a_sender_that_catches_up_is_graded_once_in_a_while(filled, send, later, client):
+    """Grading every page of hours would cost more than storing them; no row is lost for it."""
+    for number in range(6):
+        told = page(NOW_MS + number * 5_000, running=float(number))
+        assert send(v1(told)).status_code == 204
+    later()
+    grades = grades_of(filled, client)
+    assert len(stored(filled)[0]) == 6
+    assert grades["remote-write://vllm/gpu-1:8000", "requests_running"] == "fresh"
 
 
 def test_what_was_answered_outlives_the_process(filled, send, clock):
