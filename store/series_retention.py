@@ -22,8 +22,8 @@ from store.writer import Writer
 
 CHECK_EVERY = timedelta(days=1)
 STRETCH = timedelta(days=1)
-PORTION_SERIES = 20_000
-"""Series deleted in one transaction."""
+PORTION_SERIES = 5_000
+"""Series deleted in one transaction; two indexes make it some 0.2 s."""
 Connection = duckdb.DuckDBPyConnection
 
 
