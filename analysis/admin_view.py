@@ -9,10 +9,12 @@ from typing import Any
 
 import polars as pl
 
+from analysis.agents import agent_table
 from analysis.emptiness import why_empty
 from analysis.instances import instance_name, state
 from analysis.measure import Measure, View
 from store.queries import admin as admin_queries
+from store.queries import agents as agent_queries
 from store.queries import catalog, telemetry
 from store.queries.scope import Scope, SourceInfo
 from store.reader import Reader
@@ -38,6 +40,11 @@ TARGETS_SCHEMA: dict[str, Any] = {
     "bad_lines": pl.Int64,
     "unknown_families": pl.Int64,
     "error": pl.String,
+}
+DISCOVERY_SCHEMA: dict[str, Any] = {
+    "source": pl.String,
+    "targets": pl.Int64,
+    "problem": pl.String,
 }
 COVERAGE_SCHEMA: dict[str, Any] = {
     "page": pl.String,
@@ -126,6 +133,9 @@ def admin(reader: Reader, scope: Scope, *, now: datetime) -> View:
     frames = {
         "sources": _sources(infos),
         "targets": _targets(targets, naive_now),
+        "agents": agent_table(agent_queries.agents(reader), now),
+        # Only the process that asks the sources knows how they stand.
+        "discovery": pl.DataFrame(schema=DISCOVERY_SCHEMA),
         "tables": tables,
         "coverage": _coverage(reader, targets),
         "imports": imports.cast(pl.Schema(IMPORTS_SCHEMA)),
@@ -264,6 +274,11 @@ def _sentences(frames: Mapping[str, pl.DataFrame]) -> list[str]:
     away = frames["targets"].filter(pl.col("state") != "ready")
     sentences = [
         f"{row['url']} is {row['state']}: {row['error']}." for row in away.iter_rows(named=True)
+    ]
+    troubled = frames["agents"].filter(pl.col("state") != "ok")
+    sentences += [
+        f"Agent {row['name']} is {row['state']}: {row['why']}."
+        for row in troubled.iter_rows(named=True)
     ]
     bad = frames["targets"].filter(pl.col("bad_lines") > 0)
     sentences += [

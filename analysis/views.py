@@ -18,6 +18,8 @@ from analysis.measure import Measure, View
 from store.errors import InputError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from analysis.signal_coverage import Adapters, SignalSource
     from analysis.slo_model import Slo
     from store.clock import Clock
@@ -153,6 +155,7 @@ def compute(
     clock: Clock,
     options: Mapping[str, str] | None = None,
     known: Mapping[str, Measure] | None = None,
+    known_frames: Mapping[str, pl.DataFrame] | None = None,
     adapters: Adapters | None = None,
 ) -> View:
     """Compute one view.
@@ -166,6 +169,7 @@ def compute(
         options: text options by name, as they come from a URL; empty values are ignored.
         known: numbers that only the running process knows (the writer's lag); they take the place
             of the view's measures of the same name.
+        known_frames: the same for tables, such as how sources of discovery stand.
         adapters: what releases of engines can tell; nothing is known about any when None.
 
     Raises:
@@ -188,7 +192,8 @@ def compute(
         handed["adapters"] = adapters or _no_adapter
     view = spec.function()(reader, scope, **handed, **given)
     measures = {**view.measures, **{k: v for k, v in (known or {}).items() if k in view.measures}}
-    return replace(view, measures=measures, computed_at=now)
+    told = {k: v for k, v in (known_frames or {}).items() if k in view.frames}
+    return replace(view, measures=measures, frames={**view.frames, **told}, computed_at=now)
 
 
 def _no_adapter(engine: str, version: str | None) -> Mapping[str, SignalSource]:

@@ -14,7 +14,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
+import polars as pl
+
 from analysis import views
+from analysis.admin_view import DISCOVERY_SCHEMA
 from analysis.measure import Measure, View
 from analysis.slo_file import load_slo_file
 from analysis.slo_model import Slo
@@ -242,6 +245,7 @@ class Runtime:
                 clock=self.clock,
                 options=given,
                 known=self._known() if name == "admin" else None,
+                known_frames=self._known_frames() if name == "admin" else None,
                 adapters=signal_sources,
             ),
             ttl_seconds=self.config.server.view_ttl_seconds,
@@ -283,6 +287,12 @@ class Runtime:
                 size, "bytes", why="the store is in memory" if size is None else None
             ),
         }
+
+    def _known_frames(self) -> dict[str, pl.DataFrame]:
+        """How the sources of discovery stand, which is kept nowhere."""
+        states = self.beside.collecting.discovered() if self.beside else ()
+        rows = [(state.name, state.target_count, state.problem) for state in states]
+        return {"discovery": pl.DataFrame(rows, schema=DISCOVERY_SCHEMA, orient="row")}
 
     def data_version(self, scope: Scope) -> int:
         """A number that changes when the data of a scope may have: a trace only by imports."""

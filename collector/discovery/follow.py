@@ -16,6 +16,8 @@ from store.clock import Clock
 log = logging.getLogger(__name__)
 
 SOURCE_LABEL = "discovered_by"
+# Each source bounds its own questions; this is for what hangs all the same, such as a dead disk.
+_ANSWER_SECONDS = 60.0
 
 
 class TargetBook(Protocol):
@@ -117,11 +119,18 @@ class Follower:
         book: what scrapes.
         clock: the time.
         grace_seconds: how long a target may be missing before it is removed.
+        answer_seconds: how long a source may take; then its targets stay as they are.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], book: TargetBook, clock: Clock, grace_seconds: float
+        self,
+        jobs: Sequence[Job],
+        book: TargetBook,
+        clock: Clock,
+        grace_seconds: float,
+        answer_seconds: float = _ANSWER_SECONDS,
     ) -> None:
+        self._answer_seconds = answer_seconds
         self._jobs = tuple(jobs)
         self._book = book
         self._clock = clock
@@ -163,13 +172,18 @@ class Follower:
 
     async def ask(self, job: Job) -> None:
         """Ask one source now and pass on what changes."""
-        found, problems = found_of(job.relabel, await job.discovery.targets())
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                told = await job.discovery.targets()
+        except TimeoutError:
+            known = self._states[job.name].target_count
+            why = f"no answer within {self._answer_seconds:g} s (the targets known last stay)"
+            self._note(JobState(job.name, known, why))
+            return
+        found, problems = found_of(job.relabel, told)
         if job.discovery.problem:
             problems.insert(0, job.discovery.problem)
-        problem = "; ".join(problems[:3]) or None
-        if problem is not None and problem != self._states[job.name].problem:
-            log.warning("discovery_problem", extra={"source": job.name, "why": problem})
-        self._states[job.name] = JobState(job.name, len(found), problem)
+        self._note(JobState(job.name, len(found), "; ".join(problems[:3]) or None))
         book = self._books[job.name]
         changes = book.told(found, self._clock.monotonic())
         for one in changes.appear:
@@ -177,6 +191,11 @@ class Follower:
             if not await _done(self._book.appear(one.url, labels, job.access), one.url):
                 book.forget(one.url)  # new again when the source names it the next time
         await self._vanish(book, changes.vanish)
+
+    def _note(self, state: JobState) -> None:
+        if state.problem is not None and state.problem != self._states[state.name].problem:
+            log.warning("discovery_problem", extra={"source": state.name, "why": state.problem})
+        self._states[state.name] = state
 
     async def _vanish(self, book: JobBook, urls: Sequence[str]) -> None:
         for url in urls:

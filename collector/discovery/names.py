@@ -23,6 +23,7 @@ class DnsDiscovery:
         port: where the pages are; for A and AAAA only.
         refresh_seconds: how often to ask.
         nameservers: (address, port) of resolvers; the system's when empty.
+        timeout_seconds: how long all of them together may take to answer.
     """
 
     def __init__(
@@ -32,7 +33,9 @@ class DnsDiscovery:
         port: int | None = None,
         refresh_seconds: float = 30.0,
         nameservers: Sequence[tuple[str, int]] = (),
+        timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> None:
+        self._timeout_seconds = timeout_seconds
         self.refresh_seconds = refresh_seconds
         self.problem: str | None = None
         self._name = name
@@ -49,12 +52,13 @@ class DnsDiscovery:
 
         try:
             answers = await self._asked().resolve(
-                self._name, self._record, lifetime=_TIMEOUT_SECONDS
+                self._name, self._record, lifetime=self._timeout_seconds
             )
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             self._last, self.problem = (), f"{self._name}: has no {self._record} record"
         except (dns.exception.DNSException, OSError, ValueError) as error:
-            self.problem = f"{self._name}: {' '.join(str(error).split())[:150]}"
+            why = " ".join(str(error).split())[:150]
+            self.problem = f"{self._name}: {why} (the {len(self._last)} targets known last stay)"
         else:
             self._last = tuple(sorted((self._target(row) for row in answers), key=_address))
             self.problem = None

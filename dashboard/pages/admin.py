@@ -37,6 +37,8 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         tiles(*(tile(label, view.measures.get(key)) for label, key in TILES)),
         grid(
             _targets(view, scene),
+            _agents(view, scene),
+            _discovery(view, scene),
             _sources(view, scene),
             _coverage(view, scene),
             _tables(view, scene),
@@ -86,6 +88,41 @@ def _targets(view: View, scene: Scene) -> Slot | Unshown:
         columns=columns,
         cells=cells,
         why=why,
+    )
+
+
+def _agents(view: View, scene: Scene) -> Slot | Unshown:
+    cells: dict[str, Cell] = {
+        "name": lambda row: html.Strong(row["name"]),
+        "state": _state_cell,
+        "last_seen_at": lambda row: when(row["last_seen_at"], scene.zone),
+        "why": lambda row: html.Span(row["why"] or "", className="ss-why"),
+        "drops": lambda row: html.Span(row["drops"] or "", className="ss-dim"),
+    }
+    columns = (
+        "name", "version", "state", "last_seen_at", "targets", "targets_failing", "waiting_batches",
+        "spool_bytes", "waiting_seconds", "parked_batches", "dropped_rows", "drops", "why",
+    )  # fmt: skip
+    words = (
+        "Agents by their last heartbeat: what waits in the spool of each and for how long, and what"
+        " it lost since it was started, by reason."
+    )
+    why = "No agent has reported. Start one on a node with: servescope agent --server URL"
+    return _plain(
+        view, scene, "agents", "Do all agents deliver?", words, 12,
+        columns=columns, cells=cells, why=why,
+    )  # fmt: skip
+
+
+def _discovery(view: View, scene: Scene) -> Slot | Unshown:
+    cells: dict[str, Cell] = {
+        "source": lambda row: html.Strong(row["source"]),
+        "problem": lambda row: html.Span(row["problem"] or "", className="ss-why"),
+    }
+    words = "Sources of targets. One that does not answer keeps the targets that it named last."
+    why = "No targets are discovered. Name a source with: servescope up --discover SOURCE"
+    return _plain(
+        view, scene, "discovery", "Where do targets come from?", words, 12, cells=cells, why=why
     )
 
 

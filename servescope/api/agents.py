@@ -9,6 +9,7 @@ import orjson
 from fastapi import APIRouter, Body, Depends, Header, Request
 from fastapi.responses import Response
 
+from analysis.agents import agent_table
 from collector.agent.wire import AGENT_HEADER, BATCH_HEADER
 from servescope import agents
 from servescope.agent_intake import AgentIntake
@@ -45,7 +46,7 @@ _HEARTBEAT = {
 def get_agents(runtime: RuntimeDep, form: FormatDep) -> Response:
     """Agents with what waits in their spools, what they dropped, and what is wrong with them."""
     rows = agent_queries.agents(runtime.database.reader)
-    return negotiate.table(agents.agent_table(rows, runtime.clock.now()), form, name="agents")
+    return negotiate.table(agent_table(rows, runtime.clock.now()), form, name="agents")
 
 
 @router.post(

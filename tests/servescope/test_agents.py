@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from collector.agent.wire import AGENT_HEADER, BATCH_HEADER, BATCH_TYPE, Batch, GpuFault, encode
+from collector.discovery.follow import JobState
 from collector.drops import Drop
 from collector.model import HistogramSample, Sample, Scrape, TargetFacts
 from store.errors import StoreError, WriterOverloaded
@@ -310,3 +312,31 @@ def test_a_copy_of_a_spool_is_a_second_agent(client, clock):
         client.post("/api/v1/agents/gpu-3/heartbeat", json={**HEARTBEAT, "started_at": started})
         told = agents(client)["gpu-3"]["why"] or ""
         assert ("two agents" in told) == (started < began and at > 0)
+
+
+def test_admin_shows_the_agents_and_leads_with_those_in_trouble(client, clock):
+    """Version, last word, what waits, what was lost: with the reason and what to do."""
+    spool = {"records": 3, "rows": 50, "bytes": 900, "oldest_at": NOW.timestamp() - 90}
+    details = {"drops": {"bad lines": 2}, "parked": 1}
+    told = {**HEARTBEAT, "spool": spool, "dropped_rows": 2, "details": details}
+    client.post("/api/v1/agents/gpu-3/heartbeat", json=told)
+    view = client.get("/api/v1/views/admin").json()
+    frame = view["frames"]["agents"]
+    row = dict(zip(frame["columns"], frame["rows"][0].values(), strict=True))
+    assert (row["name"], row["version"], row["spool_bytes"]) == ("gpu-3", "0.1.0", 900)
+    assert (round(row["waiting_seconds"]), row["parked_batches"], row["drops"]) == (
+        90,
+        1,
+        "2 bad lines",
+    )
+    assert any(text.startswith("Agent gpu-3 is degraded") for text in view["sentences"])
+
+
+def test_admin_shows_where_targets_come_from(client, runtime):
+    """A source of discovery that does not answer stands there with its reason."""
+    state = JobState("dns:a:vllm:8000", 4, "vllm: no answer (the 4 targets known last stay)")
+    collecting = SimpleNamespace(discovered=lambda: (state,), counts=lambda: None)
+    runtime.beside = SimpleNamespace(collecting=collecting)
+    frame = client.get("/api/v1/views/admin").json()["frames"]["discovery"]
+    (row,) = frame["rows"]
+    assert row == {"source": state.name, "targets": 4, "problem": state.problem}

@@ -210,6 +210,22 @@ async def test_a_target_that_vanishes_gets_a_grace():
     assert "http://b:1/metrics" in book.targets
 
 
+async def test_a_source_that_hangs_keeps_its_targets():
+    """Whatever it waits for, it is given up for this round, and how it stands says so."""
+    clock, book, listed = VirtualClock(NOON), Book(), Listed("a:1")
+    job = Job("source0", listed)
+    following = Follower([job], book, clock, 60.0, answer_seconds=0.05)
+    await following.ask(job)
+    listed.targets = asyncio.Event().wait
+    for _ in range(3):
+        clock.advance(100)
+        await following.ask(job)
+    assert list(book.targets) == ["http://a:1/metrics"]
+    (state,) = following.states()
+    assert state.target_count == 1
+    assert "no answer within 0.05 s" in state.problem
+
+
 async def test_a_target_that_two_sources_name_stays_until_both_are_through():
     """One source forgetting it is not enough."""
     clock, book = VirtualClock(NOON), Book()

@@ -229,6 +229,19 @@ async def test_services_of_a_name_are_targets():
         assert await addresses(discovery) == []
 
 
+async def test_a_resolver_that_never_answers_keeps_the_targets():
+    """It is waited for so long and no longer, and the problem says that the list may be old."""
+    records = {("x.y.", "A"): ["10.0.0.7"]}
+    async with resolving(records) as servers:
+        discovery = DnsDiscovery("x.y", "A", 8000, nameservers=servers, timeout_seconds=1.0)
+        assert await addresses(discovery) == ["10.0.0.7:8000"]
+        records["x.y.", "A"] = None
+        async with asyncio.timeout(30):
+            assert await addresses(discovery) == ["10.0.0.7:8000"]
+        assert "x.y: " in discovery.problem
+        assert "1 targets known last stay" in discovery.problem
+
+
 @pytest.mark.parametrize(
     ("record", "told", "address"),
     [("A", "10.0.0.7", "10.0.0.7:8000"), ("AAAA", "fd00::7", "[fd00::7]:8000")],
