@@ -116,7 +116,7 @@ class Agent:
         self._sources = sources or Sources(config, clock)
         name = agent_name(settings)
         self._posters = tuple(make_poster(settings) for _ in range(1 + _DELIVERING))
-        self.drops = Drops()
+        self.drops = self._sources.http.drops = Drops()
         folder = Path(settings.spool_folder).expanduser()
         self.spool = Spool(folder, settings, self.drops, clock)
         self.spool.open()
