@@ -86,7 +86,26 @@ class Entry:
         return frame
 
 
-PREDICTORS: Mapping[str, Entry] = {}
+PREDICTORS: Mapping[str, Entry] = {
+    "cold-start": Entry(
+        name="cold-start",
+        group="cold_start",
+        question="How long does a load or start take until it is ready?",
+        make="predictors.cold_start.duration:ColdStart",
+        rival="predictors.cold_start.rivals:PreviousLoad",
+        load="predictors.cold_start.duration:load",
+        rows="predictors.cold_start.rows:start_rows",
+    ),
+    "cold-start-busy": Entry(
+        name="cold-start-busy",
+        group="cold_start",
+        question="Will anybody ask in the next window, so that a replica should be warm?",
+        make="predictors.cold_start.busy:Busy",
+        rival="predictors.cold_start.busy:SinceBusy",
+        load="predictors.cold_start.busy:load",
+        rows="predictors.cold_start.rows:window_rows",
+    ),
+}
 
 BACKTESTS: Mapping[str, str] = {
     "length": "predictors.length.backtest:backtest",

@@ -6,12 +6,14 @@ are seconds since the first day; they are kept from 1970-01-01, as relative cloc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from predictors.base import AT, OUTCOME
+from predictors.cold_start.history import with_history
 from predictors.cold_start.spec import INSTANCE, MODEL
 from store.errors import InputError
 
@@ -92,3 +94,28 @@ def _rows(frame: pl.DataFrame, total: str) -> pl.DataFrame:
         pl.col("podID").str.extract(_POOL, 2).cast(pl.Float64).alias("cpu_millicores"),
         (pl.col("podID").str.extract(_POOL, 3).cast(pl.Float64) * 2**20).alias("memory_bytes"),
     )
+
+
+def training_rows(found: pl.DataFrame, most_rows: int = 100_000) -> pl.DataFrame:
+    """Starts with their history, for `servescope train cold-start --rows`.
+
+    Args:
+        found: what `starts` gave.
+        most_rows: of whole functions, in the order of their hash: a history cannot be thinned.
+    """
+    functions = found.group_by(MODEL).len().with_columns(pl.col(MODEL).hash(7).alias("place"))
+    kept = functions.sort("place").filter(pl.col("len").cum_sum() <= most_rows)
+    return with_history(found.filter(pl.col(MODEL).is_in(kept[MODEL].implode())), key=MODEL)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m predictors.cold_start.huawei ROWS.parquet R1.csv ...` writes training rows."""
+    if len(arguments) < 2:
+        raise InputError("name the file to write and the files to read", hint=main.__doc__ or "")
+    target, *sources = (Path(name) for name in arguments)
+    training_rows(starts(sources)).write_parquet(target)
+    return 0
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

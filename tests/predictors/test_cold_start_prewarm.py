@@ -197,3 +197,20 @@ def test_a_file_of_another_schema_is_refused_by_the_columns_that_are_missing(tmp
         huawei.starts([tmp_path / "absent.csv"])
     with pytest.raises(InputError, match="no file"):
         huawei.starts([])
+
+
+def test_rows_to_train_from_are_written_with_their_history(tmp_path):
+    """The second start of a function knows the first; functions are kept whole or not at all."""
+    path, target = tmp_path / "R1.csv", tmp_path / "rows.parquet"
+    lines = [
+        f"0,{100 * n},1,{n % 2},8,r{n},{1 + n},0,0,0,0,pool24-600-512-000000000{n}"
+        for n in range(4)
+    ]
+    path.write_text("\n".join([HEADER, *lines]))
+    huawei.main([str(target), str(path)])
+    rows = pl.read_parquet(target).sort("at")
+    assert rows["own_loads"].to_list() == [0, 0, 1, 1]
+    assert np.exp(rows["own_last_log"][2]) == pytest.approx(1.0)
+    assert huawei.training_rows(huawei.starts([path]), most_rows=3).height == 2
+    with pytest.raises(InputError, match="name the file"):
+        huawei.main([])
