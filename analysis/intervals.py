@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 Z_95 = 1.959963984540054
 
@@ -30,3 +31,35 @@ def wilson(hits: float, trials: float, z: float = Z_95) -> tuple[float, float] |
     half = z / (1 + square) * math.sqrt(ratio * (1 - ratio) / trials + square / (4 * trials))
     # Rounding must not push the ends past the observed ratio.
     return max(0.0, min(middle - half, ratio)), min(1.0, max(middle + half, ratio))
+
+
+def skill_interval(
+    loss: Sequence[float], rival_loss: Sequence[float], *, seed: int = 0, resamples: int = 500
+) -> tuple[float, float] | None:
+    """95 % interval of 1 - sum(loss) / sum(rival_loss), by drawing whole blocks again.
+
+    Args:
+        loss: of each block.
+        rival_loss: of the same blocks.
+        seed: of the drawing; the same blocks give the same interval.
+        resamples: how often they are drawn.
+
+    Returns:
+        Both ends; None when the rival made no error in any drawing.
+
+    Source: Kunsch (1989), The jackknife and the bootstrap for general stationary observations,
+    Annals of Statistics 17(3).
+    """
+    import numpy as np
+
+    ours, theirs = np.asarray(loss, np.float64), np.asarray(rival_loss, np.float64)
+    if not len(ours):
+        return None
+    drawn = np.random.default_rng(seed).integers(0, len(ours), (resamples, len(ours)))
+    bottom = theirs[drawn].sum(axis=1)
+    possible = bottom > 0
+    if not possible.any():
+        return None
+    ratios = 1 - ours[drawn].sum(axis=1)[possible] / bottom[possible]
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return float(low), float(high)

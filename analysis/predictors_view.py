@@ -8,15 +8,18 @@ from typing import Any
 
 import polars as pl
 
-from analysis.intervals import wilson
+from analysis.emptiness import why_empty
+from analysis.intervals import skill_interval, wilson
 from analysis.measure import Empty, Measure, View
-from store import models
 from store.queries import predictions as queries
-from store.queries.scope import Scope
+from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
+from store.units import percent_text
 
 # With fewer outcomes no skill is stated: an accident of ten requests is no skill.
 LEAST_OUTCOMES = 30
+# Coverage of the 0.9 quantile this close to 0.9 counts as calibrated.
+COVERAGE_MARGIN = 0.02
 WORDS = {
     "output_tokens": "response length",
     "ttft_seconds": "time to first token",
@@ -27,35 +30,82 @@ _NEVER = (
     "Nothing was predicted for these requests yet. The server predicts finished live requests on "
     "its own; a gateway asks POST /api/v1/predictions/NAME."
 )
+_TRACE = (
+    "Nothing was predicted for the requests of this trace: live requests are predicted, and those "
+    "of a gateway that asks. How models do on recorded data: servescope backtest."
+)
 
 
 def predictors(reader: Reader, scope: Scope) -> View:
     """What was predicted, and what came true.
 
-    Measures: predictions, outcomes, fallback_ratio. Frames: `quantities` (one row a quantity, with
-    skill_ratio = 1 - loss / loss of the rival), `calibration`, `over_time`, `keys`, `misses`,
-    `pairs`, `drift`, `models`, `scores`; columns as in `store.queries.predictions`.
+    Measures: predictions, outcomes, fallback_ratio, calibrated_ratio, before_ratio, drift_events.
+    Frames: `quantities` (one row a quantity, with skill_ratio = 1 - loss / loss of the rival, its
+    interval, coverage of the 0.9 quantile and a verdict), `calibration`, `over_time`, `keys`,
+    `misses`, `pairs`, `drift`; columns as in `store.queries.predictions`.
     """
-    found = _with_skill(queries.summary(reader, scope))
+    calibration = _with_wilson(queries.calibration(reader, scope))
+    found = _judged(queries.summary(reader, scope), queries.blocks(reader, scope), calibration)
     frames = {
         "quantities": found,
-        "calibration": _with_wilson(queries.calibration(reader, scope)),
+        "calibration": calibration,
         "over_time": _with_skill(queries.over_time(reader, scope, scope.bin_seconds(60))),
         "keys": _with_skill(queries.by_key(reader, scope)),
         "misses": queries.misses(reader, scope),
         "pairs": queries.pairs(reader, scope),
         "drift": queries.drift(reader, scope),
-        "models": models.listed(reader),
-        "scores": queries.scores(reader),
     }
     empty = _why_empty(reader, scope) if found.is_empty() else None
-    return View("predictors", scope, _measures(found), frames, _sentences(found), empty)
+    measures = _measures(found, frames["drift"].height)
+    sql = {name: queries.TEXTS[name] for name in frames if name in queries.TEXTS}
+    return View("predictors", scope, measures, frames, _sentences(found), empty, sql)
 
 
 def _with_skill(frame: pl.DataFrame) -> pl.DataFrame:
     is_known = (pl.col("rival_pinball") > 0) & (pl.col("outcomes") >= LEAST_OUTCOMES)
     skill = 1 - pl.col("pinball") / pl.col("rival_pinball")
     return frame.with_columns(skill_ratio=pl.when(is_known).then(skill))
+
+
+def _judged(summary: pl.DataFrame, blocks: pl.DataFrame, calibration: pl.DataFrame) -> pl.DataFrame:
+    """The summary with skill, its interval, the coverage of the 0.9 quantile and a verdict."""
+    at_nine = calibration.filter(pl.col("level") == 0.9).select(
+        "quantity", coverage_q90_ratio="coverage_ratio"
+    )
+    found = _with_skill(summary).join(at_nine, on="quantity", how="left", maintain_order="left")
+    ends = [
+        _interval(blocks.filter(pl.col("quantity") == quantity)) if skill is not None else None
+        for quantity, skill in found.select("quantity", "skill_ratio").iter_rows()
+    ]
+    low, high = ([end[place] if end else None for end in ends] for place in (0, 1))
+    words = [
+        verdict(skill, *(end or (None, None)))
+        for skill, end in zip(found["skill_ratio"], ends, strict=True)
+    ]
+    return found.with_columns(
+        skill_low=pl.Series(low, dtype=pl.Float64),
+        skill_high=pl.Series(high, dtype=pl.Float64),
+        verdict=pl.Series(words, dtype=pl.String),
+    )
+
+
+def _interval(blocks: pl.DataFrame) -> tuple[float, float] | None:
+    return skill_interval(blocks["loss"].to_list(), blocks["rival_loss"].to_list())
+
+
+def verdict(skill: float | None, low: float | None, high: float | None) -> str:
+    """In words: what cannot be told from no difference is not called better.
+
+    Args:
+        skill: None when there are too few outcomes.
+        low: of its interval.
+        high: of its interval.
+    """
+    if skill is None:
+        return "too few outcomes"
+    if low is None or high is None or low <= 0 <= high:
+        return "no difference seen"
+    return "better" if skill > 0 else "worse"
 
 
 def _with_wilson(frame: pl.DataFrame) -> pl.DataFrame:
@@ -67,46 +117,90 @@ def _with_wilson(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _measures(found: pl.DataFrame) -> dict[str, Measure]:
+def _measures(found: pl.DataFrame, drifts: int) -> dict[str, Measure]:
     total = int(found["predictions"].sum())
-    if not total:
-        unknown = "nothing was predicted in this range"
-        return {
-            "predictions": Measure(0.0, "requests"),
-            "outcomes": Measure(0.0, "requests"),
-            "fallback_ratio": Measure(None, "ratio", why=unknown),
-        }
-    fallback = float((found["fallback_ratio"] * found["predictions"]).sum()) / total
-    return {
-        "predictions": Measure(float(total), "requests"),
+    made = {
+        "predictions": Measure(float(total), "requests", why=_cut(total)),
         "outcomes": Measure(float(found["outcomes"].sum()), "requests"),
-        "fallback_ratio": Measure(fallback, "ratio", n=total),
+        "drift_events": Measure(float(drifts), ""),
     }
+    for name in ("fallback_ratio", "calibrated_ratio", "before_ratio"):
+        if total:
+            share = float((found[name] * found["predictions"]).sum()) / total
+            made[name] = Measure(share, "ratio", n=total)
+        else:
+            made[name] = Measure(None, "ratio", why="nothing was predicted in this range")
+    return made
+
+
+def _cut(total: int) -> str | None:
+    return "the newest of the range" if total >= queries.MOST_PREDICTIONS else None
 
 
 def _sentences(found: pl.DataFrame) -> tuple[str, ...]:
+    """What loses first, then what is not calibrated, then the rest."""
     rows: Sequence[dict[str, Any]] = found.to_dicts()
-    return tuple(_sentence(row) for row in sorted(rows, key=lambda row: row["skill_ratio"] or 0))
+    ordered = sorted(rows, key=lambda row: row["skill_ratio"] or 0)
+    off = [_off_words(row) for row in ordered if _is_off(row)]
+    told = [_sentence(row) for row in ordered]
+    losing = sum(row["verdict"] == "worse" for row in ordered)
+    return (*told[:losing], *off, *told[losing:])
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    name = WORDS.get(row["quantity"], row["quantity"])
+    name = WORDS.get(row["quantity"], row["quantity"]).capitalize()
     if row["skill_ratio"] is None:
         return (
-            f"{name.capitalize()}: {row['outcomes']:,} outcomes are too few to judge"
+            f"{name}: {row['outcomes']:,} outcomes are too few to judge"
             f" ({LEAST_OUTCOMES} are needed)."
         )
-    percent = abs(row["skill_ratio"]) * 100
-    if row["skill_ratio"] <= 0:
-        verdict = f"{percent:.0f} % worse than its naive rival, which answers where it loses"
+    percent = percent_text(abs(row["skill_ratio"]), 0)
+    behind = f"({row['outcomes']:,} outcomes, pinball loss"
+    if row["skill_low"] is not None:
+        behind += (
+            f", 95 % interval {signed_text(row['skill_low'])} to {signed_text(row['skill_high'])}"
+        )
+    if row["verdict"] == "no difference seen":
+        return f"{name}: no difference from its naive rival can be seen {behind})."
+    if row["verdict"] == "worse":
+        words = f"{percent} worse than its naive rival, which answers where it loses"
     else:
-        verdict = f"{percent:.0f} % better than its naive rival"
-    return f"{name.capitalize()} is {verdict} ({row['outcomes']:,} outcomes, pinball loss)."
+        words = f"{percent} better than its naive rival"
+    return f"{name} is {words} {behind})."
+
+
+def signed_text(ratio: float) -> str:
+    """A skill in words: "+12 %", "-3 %"."""
+    sign = "+" if ratio >= 0 else "\N{MINUS SIGN}"
+    return f"{sign}{percent_text(abs(ratio), 0)}"
+
+
+def _is_off(row: dict[str, Any]) -> bool:
+    ratio = row["coverage_q90_ratio"]
+    if ratio is None or row["outcomes"] < LEAST_OUTCOMES:
+        return False
+    low, high = wilson(round(ratio * row["outcomes"]), row["outcomes"]) or (0.0, 1.0)
+    # Sure to lie outside the margin, not only by the chance of a few rows.
+    return low > 0.9 + COVERAGE_MARGIN or high < 0.9 - COVERAGE_MARGIN
+
+
+def _off_words(row: dict[str, Any]) -> str:
+    name = WORDS.get(row["quantity"], row["quantity"]).capitalize()
+    side = "too narrow" if row["coverage_q90_ratio"] < 0.9 else "too wide"
+    return (
+        f"{name}: {percent_text(row['coverage_q90_ratio'], 0)} of the outcomes lie below the 0.9 "
+        f"quantile, so its intervals are {side}."
+    )
 
 
 def _why_empty(reader: Reader, scope: Scope) -> Empty:
-    rows, last_at = queries.ever(reader, scope)
-    if rows and last_at is not None:
-        last = last_at.replace(tzinfo=UTC)
+    told = queries.ever(reader, scope)
+    last = told.last_at.replace(tzinfo=UTC) if told.last_at else None
+    if told.is_in_range:
+        return Empty("no_traffic", "No request with these labels was predicted here.", last)
+    empty = why_empty(reader, scope)
+    if empty is not None and (empty.kind != "outside_range" or last is None):
+        return empty
+    if last is not None:
         return Empty("outside_range", f"The last prediction is of {last:%d %b %Y %H:%M} UTC.", last)
-    return Empty("metric_absent", _NEVER)
+    return Empty("metric_absent", _NEVER if LIVE_SOURCE_ID in scope.source_ids else _TRACE)

@@ -109,6 +109,20 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.cold_start:cold_starts",
     ),
     "predictors": ViewSpec("Can I trust what is predicted?", "analysis.predictors_view:predictors"),
+    "predictors_models": ViewSpec(
+        "Which models answer, and how good were they on rows they never saw?",
+        "analysis.predictors_models:predictors_models",
+        needs_scope=False,
+    ),
+    "predictors_forecast": ViewSpec(
+        "What was forecast, and what came true?",
+        "analysis.predictors_forecast:predictors_forecast",
+        options=("quantity", "key", "horizon"),
+    ),
+    "degradation_now": ViewSpec(
+        "Which instance is slowed down by its neighbours?",
+        "analysis.degradation_view:degradation_now",
+    ),
     "gpus": ViewSpec("What do the cards do, and which has a fault?", "analysis.gpus:gpus"),
     "workload_arrivals": ViewSpec("What is arriving, and when?", f"{_WORKLOAD}:workload_arrivals"),
     "workload_burstiness": ViewSpec("How bursty is it?", f"{_WORKLOAD}:workload_burstiness"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from analysis.intervals import skill_interval
 from predictors.distribution import SCORED_LEVELS, Floats, Quantiles
 
 
@@ -162,14 +163,13 @@ def skill(
     _, place = np.unique(marks, return_inverse=True)
     top = np.bincount(place, weights=ours)
     bottom = np.bincount(place, weights=rival)
-    drawn = np.random.default_rng(seed).integers(0, len(top), (resamples, len(top)))
-    ratios = _ratio(top[drawn].sum(axis=1), bottom[drawn].sum(axis=1))
-    low, high = (
-        np.nanquantile(ratios, [0.025, 0.975]) if np.isfinite(ratios).any() else (np.nan,) * 2
+    low, high = skill_interval(top.tolist(), bottom.tolist(), seed=seed, resamples=resamples) or (
+        math.nan,
+        math.nan,
     )
     key, worst = _worst(ours, rival, keys)
     value = float(_ratio(ours.sum(keepdims=True), rival.sum(keepdims=True))[0])
-    return Skill(value, float(low), float(high), n, key, worst)
+    return Skill(value, low, high, n, key, worst)
 
 
 def _ratio(ours: Floats, rival: Floats) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -10,7 +12,7 @@ from store.queries.scope import Scope
 from store.reader import Reader
 
 # Newest predictions that are looked at; more would take longer than a page may.
-MOST_PREDICTIONS = 200_000
+MOST_PREDICTIONS = 100_000
 SCORED_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Levels a loss is averaged over, the same as in back-tests."""
 
@@ -28,14 +30,21 @@ SAID = f"""
 WITH newest AS (
   SELECT * FROM prediction
   WHERE source_id IN (SELECT unnest($sources)) AND arrived_at >= $start AND arrived_at < $end
-    AND (len($models) = 0 OR list_contains($models, key[1]))
   ORDER BY arrived_at DESC LIMIT {MOST_PREDICTIONS}),
+asked AS (
+  SELECT source_id, arrived_at, request_key, status, output_tokens, ttft_seconds, tpot_seconds,
+    e2e_seconds, model, tenant, route, instance, finish_reason
+  FROM request JOIN request_labels USING (labels_id)
+  WHERE source_id IN (SELECT unnest($sources)) AND arrived_at >= $start AND arrived_at < $end),
 said AS (
   SELECT p.*, {_OUTCOME} AS outcome,
-    p.quantity = 'output_tokens' AND coalesce(l.finish_reason, '') = 'length' AS is_cut
+    p.quantity = 'output_tokens' AND coalesce(r.finish_reason, '') = 'length' AS is_cut
   FROM newest AS p
-  LEFT JOIN request AS r USING (source_id, arrived_at, request_key)
-  LEFT JOIN request_labels AS l USING (labels_id)),
+  LEFT JOIN asked AS r USING (source_id, arrived_at, request_key)
+  WHERE (len($models) = 0 OR list_contains($models, r.model) OR list_has_any($models, p.key))
+    AND (len($tenants) = 0 OR list_contains($tenants, r.tenant))
+    AND (len($routes) = 0 OR list_contains($routes, r.route))
+    AND (len($instances) = 0 OR list_contains($instances, r.instance))),
 judged AS (SELECT * FROM said WHERE outcome IS NOT NULL AND NOT is_cut),
 by_level AS (
   SELECT quantity, arrived_at, key, outcome,
@@ -87,7 +96,8 @@ SELECT quantity, array_to_string(list_filter(key, part -> part <> ''), ' / ') AS
 FROM by_level WHERE level IN {SCORED_LEVELS} GROUP BY 1, 2 ORDER BY outcomes DESC, 1, 2 LIMIT 100
 """
 _MISSES = f"""{SAID}
-SELECT quantity, arrived_at, request_key::VARCHAR AS request_key,
+SELECT quantity, source_id || ':' || epoch_us(arrived_at) || ':' || request_key AS request,
+  arrived_at,
   array_to_string(list_filter(key, part -> part <> ''), ' / ') AS key,
   predicted[list_position(levels, 0.5)] AS predicted_median,
   predicted[list_position(levels, 0.9)] AS predicted_q90, outcome,
@@ -102,9 +112,24 @@ SELECT quantity, round(2 * log2(greatest(ours, 1e-6)))::INT AS predicted_half_oc
   round(2 * log2(greatest(outcome, 1e-6)))::INT AS real_half_octave, count(*) AS requests
 FROM by_level WHERE level = 0.5 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
+# Neighbours in time are no independent evidence: they stay together when an interval is drawn.
+BLOCKS = 30
+_BLOCKS = f"""{SAID},
+run AS (
+  SELECT *, ntile({BLOCKS}) OVER (PARTITION BY quantity ORDER BY arrived_at, request_key) AS block
+  FROM judged),
+each AS (
+  SELECT quantity, block, outcome, unnest(levels) AS level, unnest(predicted) AS ours,
+    unnest(rival) AS naive
+  FROM run)
+SELECT quantity, block, sum({_LOSS.format(q="ours")}) AS loss,
+  sum({_LOSS.format(q="naive")}) AS rival_loss
+FROM each WHERE level IN {SCORED_LEVELS} GROUP BY 1, 2 ORDER BY 1, 2
+"""
 _EVER = """
-SELECT count(*) AS rows, max(arrived_at) AS last_at FROM prediction
-WHERE source_id IN (SELECT unnest($sources))
+SELECT count(*) AS rows, max(arrived_at) AS last_at,
+  coalesce(bool_or(arrived_at >= $start AND arrived_at < $end), FALSE) AS is_in_range
+FROM prediction WHERE source_id IN (SELECT unnest($sources))
 """
 _DRIFT = """
 SELECT started_at, subject, text FROM event
@@ -115,6 +140,16 @@ _SCORES = """
 SELECT m.predictor, e.model_id, e.evaluated_at, e.split, e.metric, e.value, e.baseline_value, e.n
 FROM evaluation AS e JOIN model AS m USING (model_id) ORDER BY 1, 3 DESC, 2, 4, 5
 """
+TEXTS = {
+    "quantities": _SUMMARY,
+    "calibration": _CALIBRATION,
+    "over_time": _OVER_TIME,
+    "keys": _BY_KEY,
+    "misses": _MISSES,
+    "pairs": _PAIRS,
+    "drift": _DRIFT,
+}
+"""The query behind each frame of the view, for those who want to look."""
 
 
 def summary(reader: Reader, scope: Scope) -> pl.DataFrame:
@@ -144,8 +179,8 @@ def by_key(reader: Reader, scope: Scope) -> pl.DataFrame:
 def misses(reader: Reader, scope: Scope) -> pl.DataFrame:
     """The ten of each quantity that were furthest off as a ratio.
 
-    Columns: quantity, arrived_at, request_key, key, predicted_median, predicted_q90, outcome,
-    off (|ln ratio|).
+    Columns: quantity, request (its identity, as the request pages take it), arrived_at, key,
+    predicted_median, predicted_q90, outcome, off (|ln ratio|).
     """
     return reader.frame(_MISSES, **_params(scope))
 
@@ -155,10 +190,31 @@ def pairs(reader: Reader, scope: Scope) -> pl.DataFrame:
     return reader.frame(_PAIRS, **_params(scope))
 
 
-def ever(reader: Reader, scope: Scope) -> tuple[int, Any]:
-    """How many predictions these sources have at all, and the newest arrival (naive UTC)."""
-    rows, last_at = reader.frame(_EVER, sources=list(scope.source_ids)).row(0)
-    return int(rows), last_at
+def blocks(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """Losses summed over runs of neighbours: quantity, block (from 1), loss, rival_loss."""
+    return reader.frame(_BLOCKS, **_params(scope))
+
+
+@dataclass(frozen=True, slots=True)
+class Ever:
+    """What these sources were ever told.
+
+    Attributes:
+        rows: predictions of any time.
+        last_at: newest arrival they are about (naive UTC); None without any.
+        is_in_range: whether any of them lies in the range, whatever its labels.
+    """
+
+    rows: int
+    last_at: datetime | None
+    is_in_range: bool
+
+
+def ever(reader: Reader, scope: Scope) -> Ever:
+    """How many predictions these sources have at all, and where the newest lies."""
+    start, end = scope.start.replace(tzinfo=None), scope.end.replace(tzinfo=None)
+    frame = reader.frame(_EVER, sources=list(scope.source_ids), start=start, end=end)
+    return Ever(**frame.row(0, named=True))
 
 
 def drift(reader: Reader, scope: Scope) -> pl.DataFrame:
@@ -181,4 +237,7 @@ def _params(scope: Scope) -> dict[str, Any]:
         "start": scope.start.replace(tzinfo=None),
         "end": scope.end.replace(tzinfo=None),
         "models": list(scope.models),
+        "tenants": list(scope.tenants),
+        "routes": list(scope.routes),
+        "instances": list(scope.instances),
     }

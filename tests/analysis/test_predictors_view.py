@@ -88,7 +88,9 @@ def test_skill_and_coverage_are_those_of_the_rows(database):
     at_nine = view.frames["calibration"].filter(pl.col("level") == 0.9).to_dicts()[0]
     assert at_nine["coverage_ratio"] == 1.0
     assert at_nine["coverage_low"] < 1.0
-    assert "better than its naive rival" in view.sentences[0]
+    assert any("better than its naive rival" in text for text in view.sentences)
+    assert row["skill_low"] < row["skill_ratio"] < row["skill_high"]
+    assert row["verdict"] == "better"
 
 
 def test_a_loser_is_called_one(database):
@@ -150,8 +152,41 @@ def test_another_model_and_another_time_are_left_out(database):
     assert view.empty.kind == "outside_range"
 
 
+def test_labels_of_the_request_decide(database):
+    """A tenant's predictions are those of the tenant's requests."""
+    rows = requests(tenant=["a", "b"] * (N // 2))
+    filled(database, rows, said(rows))
+    assert predictors(database.reader, scope(tenants=("a",))).measures["outcomes"].value == N / 2
+    nobody = predictors(database.reader, scope(tenants=("c",)))
+    assert nobody.empty.kind == "no_traffic"
+
+
 def test_nothing_predicted_says_so(database):
-    """An empty store has no figures, and says how predictions come about."""
+    """Requests without a prediction have no figures; the page says how predictions come about."""
+    database.writer.append("request", requests()).result()
     view = predictors(database.reader, scope())
     assert view.empty.kind == "metric_absent"
+    assert "predictions/NAME" in view.empty.text
     assert view.measures["fallback_ratio"].value is None
+
+
+def test_nothing_connected_says_that(database):
+    """An empty store needs a source first."""
+    assert predictors(database.reader, scope()).empty.kind == "nothing_connected"
+
+
+def test_equal_losses_are_no_difference(database):
+    """A predictor that says what its rival says is neither better nor worse."""
+    rows = requests()
+    spoken = said(rows).with_columns(predicted=pl.col("rival"))
+    view = filled(database, rows, spoken)
+    assert view.frames["quantities"]["verdict"].to_list() == ["no difference seen"]
+    assert any("no difference" in text for text in view.sentences)
+
+
+def test_intervals_that_miss_are_called_too_narrow(database):
+    """Coverage far from what was asked for is said before the praise."""
+    rows = requests()
+    narrow = pl.Series([[0.5 * v + i * 1e-3 for i in range(8)] for v in rows["output_tokens"]])
+    view = filled(database, rows, said(rows).with_columns(predicted=narrow))
+    assert any("too narrow" in text for text in view.sentences)

@@ -1,0 +1,202 @@
+"""What was forecast beside what came true, by horizon."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Any
+
+import polars as pl
+
+from analysis.emptiness import why_empty
+from analysis.intervals import wilson
+from analysis.measure import Empty, Measure, View
+from analysis.predictors_view import LEAST_OUTCOMES, signed_text
+from store.errors import InputError
+from store.queries import forecasts as queries
+from store.queries.predictions import SCORED_LEVELS
+from store.queries.scope import LIVE_SOURCE_ID, Scope
+from store.reader import Reader
+from store.units import percent_text, seconds_text
+
+_NEVER = (
+    "No demand was forecast yet. The server forecasts it every few minutes once it has seen an "
+    "hour of live requests."
+)
+_TRACE = "Demand is forecast for the live fleet; a trace has none."
+_SHOWN: dict[str, Any] = {
+    "quantity": pl.String,
+    "key": pl.String,
+    "horizon_seconds": pl.Float64,
+}
+
+
+def predictors_forecast(
+    reader: Reader, scope: Scope, *, quantity: str = "", key: str = "", horizon: str = ""
+) -> View:
+    """Forecasts of demand beside the real course.
+
+    Options: `quantity` (requests_per_second or tokens_per_second), `key` ("model / tenant"; the
+    one with the most forecasts by default), `horizon` (seconds).
+
+    Measures: forecasts, outcomes, skill_ratio, coverage_90_ratio, fallback_ratio, all of the
+    quantity shown. Frames: `shown`, `course` and `ahead` (see `store.queries.forecasts`),
+    `horizons` and `keys` (forecasts, outcomes, pinball, rival_pinball, skill_ratio,
+    coverage_50_ratio, coverage_90_ratio with its interval, wmape_ratio, fallback_ratio).
+
+    Raises:
+        InputError: there is no such forecast.
+    """
+    found = queries.judged(reader, scope)
+    if found.is_empty():
+        return View("predictors_forecast", scope, _unknown(), {}, (), _why_empty(reader, scope))
+    shown = _shown(found, quantity, key, horizon)
+    of_quantity = found.filter(pl.col("quantity") == shown["quantity"])
+    course = queries.course(
+        reader, scope, shown["quantity"], shown["key"], shown["horizon_seconds"]
+    )
+    frames = {
+        "shown": pl.DataFrame([shown], schema=_SHOWN, orient="row"),
+        "course": course,
+        "ahead": queries.newest(reader, scope, shown["quantity"], shown["key"]),
+        "horizons": _added(found, ["quantity", "horizon_seconds"]),
+        "keys": _added(found, ["quantity", "key"]).sort("quantity", "outcomes", descending=True),
+        "choices": found.select("quantity", "key", "horizon_seconds", "forecasts", "outcomes"),
+    }
+    whole = _added(of_quantity, ["quantity"]).row(0, named=True)
+    sentences = (_sentence(whole, frames["horizons"]),)
+    return View("predictors_forecast", scope, _measures(whole), frames, sentences)
+
+
+def _shown(found: pl.DataFrame, quantity: str, key: str, horizon: str) -> dict[str, Any]:
+    rows = found
+    for name, wanted in (("quantity", quantity), ("key", key)):
+        known = rows[name].unique().sort().to_list()
+        if wanted and wanted not in known:
+            raise InputError(
+                f"no forecast has the {name} '{wanted}'", hint=f"there are: {', '.join(known[:20])}"
+            )
+        by_count = rows.group_by(name).agg(pl.col("forecasts").sum())
+        first = by_count.sort(["forecasts", name], descending=[True, False])[name][0]
+        rows = rows.filter(pl.col(name) == (wanted or first))
+    return {
+        "quantity": rows["quantity"][0],
+        "key": rows["key"][0],
+        "horizon_seconds": _horizon(rows["horizon_seconds"].sort().to_list(), horizon),
+    }
+
+
+def _horizon(known: Sequence[float], text: str) -> float:
+    if not text:
+        return known[0]
+    try:
+        wanted = float(text)
+    except ValueError:
+        wanted = math.nan
+    if wanted not in known:
+        words = ", ".join(f"{value:g}" for value in known)
+        raise InputError(f"no forecast looks '{text}' seconds ahead", hint=f"there are: {words}")
+    return wanted
+
+
+def _added(found: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Losses and counts of `store.queries.forecasts.judged`, added up and made into ratios."""
+    sums = found.group_by(by, maintain_order=True).agg(
+        pl.col(
+            "forecasts", "outcomes", "loss", "rival_loss", "inside_50", "inside_90",
+            "absolute_error", "outcome_sum", "fallbacks",
+        ).sum(),
+        pl.col("last_made_at").max(),
+    )  # fmt: skip
+    outcomes = pl.when(pl.col("outcomes") > 0).then(pl.col("outcomes"))
+    per_row = outcomes * len(SCORED_LEVELS)
+    is_known = (pl.col("rival_loss") > 0) & (pl.col("outcomes") >= LEAST_OUTCOMES)
+    made = sums.select(
+        *by,
+        "forecasts",
+        "outcomes",
+        pinball=pl.col("loss") / per_row,
+        rival_pinball=pl.col("rival_loss") / per_row,
+        skill_ratio=pl.when(is_known).then(1 - pl.col("loss") / pl.col("rival_loss")),
+        coverage_50_ratio=pl.col("inside_50") / outcomes,
+        coverage_90_ratio=pl.col("inside_90") / outcomes,
+        wmape_ratio=pl.when(pl.col("outcome_sum") > 0).then(
+            pl.col("absolute_error") / pl.col("outcome_sum")
+        ),
+        fallback_ratio=pl.col("fallbacks") / pl.col("forecasts"),
+        last_made_at="last_made_at",
+    )
+    counts = zip(sums["inside_90"], sums["outcomes"], strict=True)
+    ends = [wilson(inside, n) or (None, None) for inside, n in counts]
+    return made.with_columns(
+        coverage_90_low=pl.Series([low for low, _ in ends], dtype=pl.Float64),
+        coverage_90_high=pl.Series([high for _, high in ends], dtype=pl.Float64),
+    )
+
+
+def _unknown() -> dict[str, Measure]:
+    why = "no demand was forecast in this range"
+    return {
+        "forecasts": Measure(0.0, ""),
+        "outcomes": Measure(0.0, ""),
+        "skill_ratio": Measure(None, "ratio", why=why),
+        "coverage_90_ratio": Measure(None, "ratio", why=why),
+        "fallback_ratio": Measure(None, "ratio", why=why),
+    }
+
+
+def _measures(whole: dict[str, Any]) -> dict[str, Measure]:
+    outcomes = int(whole["outcomes"])
+    few = f"{outcomes:,} outcomes are too few: {LEAST_OUTCOMES} are needed"
+    skill = whole["skill_ratio"]
+    ends = (whole["coverage_90_low"], whole["coverage_90_high"])
+    return {
+        "forecasts": Measure(float(whole["forecasts"]), ""),
+        "outcomes": Measure(float(outcomes), ""),
+        "skill_ratio": Measure(skill, "ratio", n=outcomes, why=few if skill is None else None),
+        "coverage_90_ratio": Measure(
+            whole["coverage_90_ratio"], "ratio", *ends, outcomes,
+            why=None if outcomes else "no window that was forecast is over yet",
+        ),
+        "fallback_ratio": Measure(whole["fallback_ratio"], "ratio", n=int(whole["forecasts"])),
+    }  # fmt: skip
+
+
+def _sentence(whole: dict[str, Any], horizons: pl.DataFrame) -> str:
+    name = {"requests_per_second": "Requests", "tokens_per_second": "Tokens"}[whole["quantity"]]
+    if whole["skill_ratio"] is None:
+        return (
+            f"{name}: {whole['outcomes']:,} forecasts have an outcome, too few to judge "
+            f"({LEAST_OUTCOMES} are needed)."
+        )
+    side = "better" if whole["skill_ratio"] > 0 else "worse"
+    percent = percent_text(abs(whole["skill_ratio"]), 0)
+    said = f"{name} are forecast {percent} {side} than by the naive rival"
+    known = horizons.filter(
+        (pl.col("quantity") == whole["quantity"]) & pl.col("skill_ratio").is_not_null()
+    )
+    if known.height > 1:
+        ends = known.sort("skill_ratio")
+        worst, best = (
+            f"{signed_text(row['skill_ratio'])} at {seconds_text(row['horizon_seconds'])}"
+            for row in (ends.row(0, named=True), ends.row(-1, named=True))
+        )
+        said += f", from {worst} to {best} ahead"
+    return f"{said} ({whole['outcomes']:,} outcomes, pinball loss)."
+
+
+def _why_empty(reader: Reader, scope: Scope) -> Empty:
+    if LIVE_SOURCE_ID not in scope.source_ids:
+        return Empty("metric_absent", _TRACE)
+    rows, last_at = queries.ever(reader, scope, queries.DEMAND)
+    if rows and last_at is not None:
+        last = last_at.replace(tzinfo=UTC)
+        if scope.start <= last < scope.end:
+            return Empty("no_traffic", "No demand with these labels was forecast here.", last)
+        text = f"The last forecast was made at {last:%d %b %Y %H:%M} UTC."
+        return Empty("outside_range", text, last)
+    empty = why_empty(reader, scope)
+    if empty is not None and empty.kind == "nothing_connected":
+        return empty
+    return Empty("metric_absent", _NEVER)
