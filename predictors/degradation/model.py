@@ -1,0 +1,241 @@
+"""The degradation predictor: how much of its isolated performance an instance gets.
+
+P = performance now / performance alone under the same load, in (0, 1]; 0.6 means that what takes
+10 ms alone takes 16.7 ms. It is read from samples of any set of metrics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import polars as pl
+
+from predictors import artifact
+from predictors.base import OUTCOME, Feature, FitReport, Prediction, Spec, learnable
+from predictors.degradation.bodies import Arrays, Body, Boosted, Ridge
+from predictors.degradation.channels import Channels
+from predictors.degradation.forest import Forest
+from predictors.degradation.windows import METRICS, STEP, WINDOW, Windows, unpack
+from predictors.distribution import LEVELS, Floats, Quantiles
+from predictors.scoring import score
+from predictors.serving import limited, limits_of
+from store.errors import PredictorError
+
+FEATURES = (
+    Feature(METRICS, "text", is_required=True),
+    Feature(WINDOW, "list", is_required=True),
+    Feature(STEP, "number"),
+)
+NETWORKS = ("small", "paper", "wide", "lstm", "tcn")
+# What the blend averages: networks extrapolate, trees do not get carried away.
+BLEND = ("small", "extra")
+METHODS = ("blend", *NETWORKS, "ridge", "forest", "extra", "boosted")
+HELD_OUT_SHARE, LEAST_HELD_OUT = 0.2, 20
+GROUP = "group"
+
+
+def _spec(name: str, horizon_seconds: float | None) -> Spec:
+    return Spec(
+        name=name,
+        quantity="performance_ratio",
+        unit="ratio",
+        features=FEATURES,
+        keys=("application",),
+        lower=0.0,
+        upper=1.0,
+        is_log=False,
+        horizon_seconds=horizon_seconds,
+        rival="constant",
+    )
+
+
+class Degradation:
+    """Answers with the distribution of P over the window that was sampled.
+
+    Args:
+        method: one of `METHODS`: "blend" is what we serve, "small" the transformer alone, "paper"
+            and "wide" the two readings of the published size; the others are rivals.
+        seed: of everything random.
+        training: how networks learn, a `training.Training`; by default its defaults.
+        is_quick: whether the fit leaves out judging itself on held-out rows, which costs a
+            second fit.
+    """
+
+    spec: ClassVar[Spec] = _spec("degradation", None)
+
+    def __init__(
+        self,
+        method: str = "blend",
+        seed: int = 0,
+        training: Any = None,
+        is_quick: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        if method not in METHODS:
+            raise PredictorError(
+                f"no way to predict degradation is called {method!r}",
+                hint=f"take one of {', '.join(METHODS)}",
+            )
+        self._method, self._seed, self._training, self._is_quick = method, seed, training, is_quick
+        self._bodies: dict[str, Body] = {}
+        self._channels: Channels | None = None
+        self._prior: Floats = np.zeros(len(LEVELS))
+        self._model_id = f"{self.spec.name}-unfitted"
+
+    @property
+    def model_id(self) -> str:
+        """Changes with every fit."""
+        return self._model_id
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics it learnt to read; others are left out."""
+        return self._channels.metrics if self._channels else ()
+
+    def fit(self, rows: pl.DataFrame) -> FitReport:
+        """Learn from rows with outcomes, in the order of `at`, judged on groups left out.
+
+        Where a column `group` names at least three groups (programs, interferers), the last of
+        them is held out for judging, else the last fifth of time.
+
+        Raises:
+            PredictorError: no row has an outcome, or a needed column is missing.
+        """
+        start = time.process_time()
+        known = learnable(self.spec, self.spec.frame(rows))
+        learnt, judged = _held_out(known) if not self._is_quick else (known, known.head(0))
+        ours = rival = None
+        if judged.height >= LEAST_HELD_OUT:
+            self._learn(learnt)
+            real = judged[OUTCOME].cast(pl.Float64).to_numpy()
+            ours = score(self._answer(judged)[0], real)
+            constant = np.quantile(learnt[OUTCOME].cast(pl.Float64).to_numpy(), LEVELS)
+            rival = score(Quantiles.of(LEVELS, np.tile(constant, (len(real), 1))), real)
+        windows = self._learn(known)
+        empty = int((windows.lengths == 0).sum())
+        notes = (f"{empty} of {known.height} rows have no sample",) if empty else ()
+        seconds = time.process_time() - start
+        held = judged.height if ours else 0
+        return FitReport(known.height, held, seconds, ours, rival, notes)
+
+    def predict(self, rows: pl.DataFrame) -> Prediction:
+        """Answer every row; one without a known sample gets the history of all, and says so.
+
+        Raises:
+            PredictorError: it was never fitted, or a needed column is missing.
+        """
+        if self._channels is None:
+            raise PredictorError(
+                f"{self.spec.name} was never fitted", hint="train it: servescope train"
+            )
+        rows = self.spec.frame(rows)
+        made, empty = self._answer(rows)
+        return Prediction.raw(
+            limited(made, *limits_of(self.spec, rows)),
+            *(self.model_id, self.spec.horizon_seconds, empty),
+        )
+
+    def observe(self, rows: pl.DataFrame) -> None:
+        """Nothing: it learns by fits. What came true corrects the intervals in `Served`."""
+
+    def save(self, folder: Path) -> None:
+        """Write the model.
+
+        Raises:
+            PredictorError: it was never fitted.
+        """
+        if self._channels is None:
+            raise PredictorError(f"{self.spec.name} was never fitted: nothing to write")
+        arrays: Arrays = {**self._channels.arrays(), "prior": self._prior}
+        for name, body in self._bodies.items():
+            arrays |= {f"{name}/{key}": array for key, array in body.arrays().items()}
+        settings = {
+            "method": self._method,
+            "seed": self._seed,
+            "metrics": list(self._channels.metrics),
+        }
+        artifact.write(folder, self.spec, self.model_id, arrays, settings)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            PredictorError: another predictor, another feature list, or changed bytes.
+        """
+        model_id, arrays, settings = artifact.read(folder, cls.spec)
+        made = cls(settings["method"], settings["seed"])
+        made._channels = Channels(tuple(settings["metrics"]), arrays["channels.own_part"])
+        made._prior = arrays["prior"]
+        made._bodies = made._make()
+        for name, body in made._bodies.items():
+            start = f"{name}/"
+            kept = {k.removeprefix(start): a for k, a in arrays.items() if k.startswith(start)}
+            if kept:
+                body.restore(kept)
+        if not any("/" in key for key in arrays):
+            made._bodies = {}
+        made._model_id = model_id
+        return made
+
+    def _learn(self, known: pl.DataFrame) -> Windows:
+        outcomes = np.clip(known[OUTCOME].cast(pl.Float64).to_numpy(), 0.0, 1.0)
+        windows = unpack(known)
+        sampled = windows.lengths > 0
+        self._prior = np.quantile(outcomes, LEVELS)
+        self._channels = Channels.fit(windows.take(sampled), outcomes[sampled])
+        # From one row, or without a single sample, there is nothing but its outcome to learn.
+        self._bodies = self._make() if sampled.sum() > 1 and windows.names else {}
+        inputs = self._channels.inputs(windows.take(sampled))
+        for body in self._bodies.values():
+            body.fit(inputs, outcomes[sampled], self._seed)
+        digest = hashlib.sha256(f"{self._method} {self._seed}".encode())
+        digest.update(np.nan_to_num(windows.values, nan=-1.0).tobytes() + outcomes.tobytes())
+        self._model_id = f"{self.spec.name}-{digest.hexdigest()[:12]}"
+        return windows
+
+    def _answer(self, rows: pl.DataFrame) -> tuple[Quantiles, Any]:
+        channels = self._channels
+        assert channels is not None
+        windows = unpack(rows, channels.metrics)
+        known = windows.lengths > 0
+        values = np.tile(self._prior, (rows.height, 1))
+        if known.any() and self._bodies:
+            inputs = channels.inputs(windows.take(known))
+            answers = [np.sort(body.predict(inputs), axis=1) for body in self._bodies.values()]
+            values[known] = np.clip(np.mean(answers, axis=0), 0.0, 1.0)
+        return Quantiles.of(LEVELS, values), ~known
+
+    def _make(self) -> dict[str, Body]:
+        parts = BLEND if self._method == "blend" else (self._method,)
+        return {part: _body(part, self._training) for part in parts}
+
+
+class DegradationAhead(Degradation):
+    """P over the next 30 s from the samples of the last minute: an early warning."""
+
+    spec: ClassVar[Spec] = _spec("degradation-ahead", 30.0)
+
+
+def _body(method: str, training: Any) -> Body:
+    if method in NETWORKS:
+        from predictors.degradation.training import Network
+
+        return Network(method, training)
+    if method == "ridge":
+        return Ridge()
+    if method == "boosted":
+        return Boosted()
+    return Forest("extra" if method == "extra" else "random")
+
+
+def _held_out(known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    if GROUP in known.columns and known[GROUP].n_unique() > 2:  # noqa: PLR2004
+        last = known[GROUP].cast(pl.String).fill_null("").unique().sort()[-1]
+        inside = pl.col(GROUP).cast(pl.String).fill_null("") == last
+        return known.filter(~inside), known.filter(inside)
+    cut = int(known.height * (1 - HELD_OUT_SHARE))
+    return known.head(cut), known.tail(known.height - cut)
