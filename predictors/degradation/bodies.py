@@ -43,7 +43,7 @@ class Ridge:
         self._strength = strength
         self._kept: Arrays = {}
 
-    def fit(self, inputs: Inputs, outcomes: Floats, seed: int) -> None:  # noqa: ARG002
+    def fit(self, inputs: Inputs, outcomes: Floats, seed: int) -> None:
         """Learn from n rows."""
         table = inputs.summary()
         middle = _mean(table)

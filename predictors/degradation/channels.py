@@ -80,9 +80,7 @@ class Channels:
         mean = _means(windows)
         clean = outcomes >= UNDEGRADED
         own = [number for number, name in enumerate(windows.names) if name.startswith("self.")]
-        parts = [
-            _explained(mean, host, own, clean) for host in _places(windows.names, "host.")
-        ]
+        parts = [_explained(mean, host, own, clean) for host in _places(windows.names, "host.")]
         width = 1 + len(windows.names)
         return cls(windows.names, np.array(parts).reshape(len(parts), width))
 

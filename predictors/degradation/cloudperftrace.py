@@ -104,7 +104,9 @@ def _rows(raw: pl.DataFrame, file: Path) -> pl.DataFrame:
 
 def _joined(row: dict[str, list[float] | None], file: Path) -> Floats:
     """(t, 206) of one execution: families side by side, ended where the shortest ends."""
-    blocks = [_block(row[name], 1 + FAMILIES[name.split("_")[0]], name, file) for name in _columns()]
+    blocks = [
+        _block(row[name], 1 + FAMILIES[name.split("_")[0]], name, file) for name in _columns()
+    ]
     there = [len(block) for block in blocks if len(block)]
     steps = min(there, default=0)
     wide = [

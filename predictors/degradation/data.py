@@ -26,6 +26,7 @@ _INTERFERENCE = {
     "request_rate_per_s": ACHIEVED,
     "sessions_per_s": OFFERED,
 }
+OFFERED_PLACE = list(_INTERFERENCE.values()).index(OFFERED)
 
 
 def interference(path: Path) -> pl.DataFrame:

@@ -72,7 +72,7 @@ class Degradation:
         method: str = "blend",
         seed: int = 0,
         training: Any = None,
-        is_quick: bool = False,  # noqa: FBT001, FBT002
+        is_quick: bool = False,
     ) -> None:
         if method not in METHODS:
             raise PredictorError(
@@ -127,10 +127,7 @@ class Degradation:
         Raises:
             PredictorError: it was never fitted, or a needed column is missing.
         """
-        if self._channels is None:
-            raise PredictorError(
-                f"{self.spec.name} was never fitted", hint="train it: servescope train"
-            )
+        self._read()
         rows = self.spec.frame(rows)
         made, empty = self._answer(rows)
         return Prediction.raw(
@@ -147,15 +144,14 @@ class Degradation:
         Raises:
             PredictorError: it was never fitted.
         """
-        if self._channels is None:
-            raise PredictorError(f"{self.spec.name} was never fitted: nothing to write")
-        arrays: Arrays = {**self._channels.arrays(), "prior": self._prior}
+        channels = self._read()
+        arrays: Arrays = {**channels.arrays(), "prior": self._prior}
         for name, body in self._bodies.items():
             arrays |= {f"{name}/{key}": array for key, array in body.arrays().items()}
         settings = {
             "method": self._method,
             "seed": self._seed,
-            "metrics": list(self._channels.metrics),
+            "metrics": list(channels.metrics),
         }
         artifact.write(folder, self.spec, self.model_id, arrays, settings)
 
@@ -181,6 +177,13 @@ class Degradation:
         made._model_id = model_id
         return made
 
+    def _read(self) -> Channels:
+        if self._channels is None:
+            raise PredictorError(
+                f"{self.spec.name} was never fitted", hint="train it: servescope train"
+            )
+        return self._channels
+
     def _learn(self, known: pl.DataFrame) -> Windows:
         outcomes = np.clip(known[OUTCOME].cast(pl.Float64).to_numpy(), 0.0, 1.0)
         windows = unpack(known)
@@ -198,8 +201,7 @@ class Degradation:
         return windows
 
     def _answer(self, rows: pl.DataFrame) -> tuple[Quantiles, Any]:
-        channels = self._channels
-        assert channels is not None
+        channels = self._read()
         windows = unpack(rows, channels.metrics)
         known = windows.lengths > 0
         values = np.tile(self._prior, (rows.height, 1))
@@ -220,6 +222,16 @@ class DegradationAhead(Degradation):
     spec: ClassVar[Spec] = _spec("degradation-ahead", 30.0)
 
 
+def load(folder: Path) -> Degradation:
+    """Read a saved `Degradation`."""
+    return Degradation.load(folder)
+
+
+def load_ahead(folder: Path) -> DegradationAhead:
+    """Read a saved `DegradationAhead`."""
+    return DegradationAhead.load(folder)
+
+
 def _body(method: str, training: Any) -> Body:
     if method in NETWORKS:
         from predictors.degradation.training import Network
@@ -233,7 +245,7 @@ def _body(method: str, training: Any) -> Body:
 
 
 def _held_out(known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    if GROUP in known.columns and known[GROUP].n_unique() > 2:  # noqa: PLR2004
+    if GROUP in known.columns and known[GROUP].n_unique() > 2:
         last = known[GROUP].cast(pl.String).fill_null("").unique().sort()[-1]
         inside = pl.col(GROUP).cast(pl.String).fill_null("") == last
         return known.filter(~inside), known.filter(inside)

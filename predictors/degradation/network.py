@@ -72,7 +72,8 @@ class Block(nn.Module):
         seen, _ = self.attention(asked, asked, asked, key_padding_mask=absent, need_weights=False)
         tokens = tokens + self.dropout(seen)  # (n, t, d)
         added: Tensor = self.dense(self.before_dense(tokens))  # (n, t, d)
-        return tokens + self.dropout(added)
+        answer: Tensor = tokens + self.dropout(added)
+        return answer
 
 
 class Encoder(nn.Module):
@@ -93,7 +94,8 @@ class Encoder(nn.Module):
         absent = torch.cat([there, absent], dim=1)  # (n, 1 + t)
         for block in self.blocks:
             tokens = block(tokens, absent)  # (n, 1 + t, d)
-        return tokens[:, 0]  # (n, d)
+        answer: Tensor = tokens[:, 0]
+        return answer  # (n, d)
 
 
 class DualBranch(nn.Module):
@@ -107,7 +109,9 @@ class DualBranch(nn.Module):
         self.temporal = Encoder(wide, size.blocks, size.heads, size.feed_forward, size.dropout)
         heads = size.heads if narrow % size.heads == 0 else 1
         self.metric = nn.Linear(2 if size.is_named else 1, narrow)
-        self.identity = nn.Parameter(0.5 * torch.randn(1, channels, narrow)) if size.is_named else None
+        self.identity = (
+            nn.Parameter(0.5 * torch.randn(1, channels, narrow)) if size.is_named else None
+        )
         self.system = Encoder(narrow, size.blocks, heads, size.feed_forward, size.dropout)
         self.head = nn.Sequential(
             nn.Linear(wide + narrow, 64), nn.SiLU(), nn.LayerNorm(64), nn.Dropout(size.head_dropout)

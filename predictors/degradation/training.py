@@ -115,7 +115,7 @@ class Network:
         with torch.no_grad():
             for member in self._members:
                 member.eval()
-                for rows in torch.arange(len(inputs)).split(512):
+                for rows in torch.arange(len(inputs)).tensor_split(-(-len(inputs) // 512) or 1):
                     logits = member(values[rows], known[rows], steps[rows])
                     total[rows.numpy()] += torch.sigmoid(logits).numpy()
         return total / max(len(self._members), 1)
@@ -162,7 +162,7 @@ class Network:
             course = torch.optim.lr_scheduler.LambdaLR(best, _course(rules.epochs * batches))
             member.train()
             for _ in range(rules.epochs):
-                for rows in torch.randperm(len(target)).split(rules.batch_rows):
+                for rows in torch.randperm(len(target)).tensor_split(batches):
                     seen = self._disturbed(*(tensor[rows] for tensor in tensors))
                     best.zero_grad()
                     loss(member(*seen), target[rows]).backward()  # type: ignore[no-untyped-call]

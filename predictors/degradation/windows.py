@@ -84,9 +84,7 @@ def pack(
         flat.append(steps.ravel())
     return pl.DataFrame(
         {WINDOW: flat}, schema={WINDOW: pl.List(pl.Float64)}, strict=False
-    ).with_columns(
-        pl.lit(" ".join(names)).alias(METRICS), pl.lit(float(step_seconds)).alias(STEP)
-    )
+    ).with_columns(pl.lit(" ".join(names)).alias(METRICS), pl.lit(float(step_seconds)).alias(STEP))
 
 
 def unpack(

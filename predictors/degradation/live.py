@@ -1,0 +1,239 @@
+"""Rows from a running fleet: samples of engines, cards and hosts, and what they did to the pace.
+
+The pace of an instance is the tokens it writes a second for each request it runs. P of a minute is
+its pace ÷ the best pace that the same instance showed at about as many running requests. That is no
+isolated run: where an instance never had the machine to itself, its best is already shared.
+
+The engine's output is the answer, so it is no input: what is sampled is load, queue, cache, cards
+and the host's pressure. A signal that an instance's host does not tell is absent from its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+import numpy as np
+import polars as pl
+
+from predictors.base import AT, CALIBRATION_NAMES, OUTCOME, Spec
+from predictors.degradation.channels import ACHIEVED, OFFERED
+from predictors.degradation.model import Degradation
+from predictors.degradation.windows import METRICS, STEP, WINDOW, pack
+from predictors.distribution import Floats
+from predictors.serving import Answer
+from store.queries import counters, telemetry
+from store.queries.scope import Scope
+from store.reader import Reader
+
+STEP_SECONDS, STEPS = 10.0, 6
+EVERY_STEPS = 3
+AHEAD_STEPS = 3
+# Scopes are read from their end back to here: more bins would not fit into a query's time.
+MOST_SECONDS = 6 * 3600.0
+LEAST_IN_LOAD = 5
+BEST_SHARE = 0.9
+
+_OWN_GAUGES = {
+    "requests_running": "self.requests_running",
+    "requests_waiting": "self.requests_waiting",
+    "kv_cache_usage_ratio": "self.kv_cache_usage_ratio",
+}
+_OWN_COUNTERS = {
+    "prompt_tokens_total": "self.prompt_tokens_per_s",
+    "requests_arrived_total": OFFERED,
+    "requests_finished_total": ACHIEVED,
+}
+_HOST_GAUGES = {
+    "gpu_busy_ratio": "host.gpu_busy_ratio",
+    "gpu_memory_busy_ratio": "host.gpu_memory_busy_ratio",
+    "gpu_power_watts": "host.gpu_power_watts",
+    "gpu_sm_clock_hertz": "host.gpu_sm_clock_hertz",
+    "node_load_1m": "host.load_1m_processes",
+}
+_HOST_COUNTERS = {
+    "node_pressure_cpu_waiting_seconds_total": "host.cpu_waiting_ratio",
+    "node_pressure_memory_waiting_seconds_total": "host.memory_waiting_ratio",
+    "node_pressure_io_waiting_seconds_total": "host.io_waiting_ratio",
+}
+_OUTPUT = {"generation_tokens_total": "tokens_per_s"}
+
+
+def rows(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """Windows of a minute with the P of the same minute, to learn from; every 30 s of a scope.
+
+    Args:
+        reader: the store.
+        scope: its last six hours are read.
+
+    Returns:
+        the columns of the spec, `instance`, `at` and `outcome` (null where nothing ran).
+    """
+    return _windows(reader, scope.start, scope.end, ahead=0)
+
+
+def rows_ahead(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """The same with the P of the 30 s after each window."""
+    return _windows(reader, scope.start, scope.end, ahead=AHEAD_STEPS)
+
+
+def questions(reader: Reader, now: datetime) -> pl.DataFrame:
+    """The last minute of every instance that told something, without outcomes.
+
+    Args:
+        reader: the store.
+        now: aware UTC.
+    """
+    start = now - timedelta(seconds=STEP_SECONDS * STEPS)
+    found = _windows(reader, start, now, ahead=0)
+    return found.group_by("instance", maintain_order=True).last().drop(OUTCOME)
+
+
+def forecasts(spec: Spec, asked: pl.DataFrame, answer: Answer, rival_id: str) -> pl.DataFrame:
+    """What was said, as rows for `append("forecast", …)`.
+
+    Args:
+        spec: of the predictor that answered.
+        asked: the rows, with `at` and `instance`.
+        answer: of `Served.predict`.
+        rival_id: model of the rival.
+    """
+    made, n = answer.prediction, asked.height
+    said = {
+        "source_id": pl.Series([1] * n, dtype=pl.Int16),
+        "made_at": asked[AT],
+        "quantity": [spec.quantity] * n,
+        "horizon_seconds": [made.horizon_seconds or 0.0] * n,
+        "key": [
+            [application or "", instance]
+            for application, instance in asked.select("application", "instance").iter_rows()
+        ],
+        "levels": [made.quantiles.levels.tolist()] * n,
+        "predicted": made.quantiles.values.tolist(),
+        "rival": answer.rival.quantiles.values.tolist(),
+        "model_id": [made.model_id] * n,
+        "rival_id": [rival_id] * n,
+        "calibration": [CALIBRATION_NAMES[state] for state in made.calibration.tolist()],
+        "was_fallback": made.was_fallback.tolist(),
+        "features_age_seconds": pl.Series(made.features_age_seconds).fill_nan(None),
+    }
+    return pl.DataFrame(said)
+
+
+def _windows(reader: Reader, start: datetime, end: datetime, ahead: int) -> pl.DataFrame:
+    start = max(start, end - timedelta(seconds=MOST_SECONDS))
+    watched = telemetry.targets(reader, end)
+    samples = _samples(reader, start, end)
+    bins = int((end - start).total_seconds() // STEP_SECONDS)
+    parts = [_nothing()]
+    for target in watched.iter_rows(named=True):
+        own = samples.filter(pl.col("target_id") == target["target_id"])
+        if own.filter(pl.col("name") == "self.requests_running").is_empty():
+            continue
+        near = [
+            t
+            for t, url in watched.select("target_id", "url").iter_rows()
+            if _machine(url) == _machine(target["url"])
+        ]
+        beside = samples.filter(
+            pl.col("target_id").is_in(near) & pl.col("name").str.starts_with("host.")
+        )
+        own = own.filter(~pl.col("name").str.starts_with("host."))
+        table = _table(pl.concat([own, beside]), bins)
+        parts.append(_of_one(target, table, end, bins, ahead))
+    return pl.concat(parts)
+
+
+def _samples(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
+    """target_id, name (ours), bin, value; of several series of a name the mean, or the sum."""
+    gauges = {**_OWN_GAUGES, **_HOST_GAUGES}
+    counted = {**_OWN_COUNTERS, **_HOST_COUNTERS, **_OUTPUT}
+    asked = (start, end, STEP_SECONDS, end)
+    seen = telemetry.gauge_bins(reader, list(gauges), *asked, use="raw").select(
+        "target_id", pl.col("signal").replace_strict(gauges).alias("name"), "bin", value="mean"
+    )
+    grown = counters.counter_steps(reader, list(counted), *asked, use="raw").select(
+        "target_id",
+        pl.col("signal").replace_strict(counted).alias("name"),
+        "bin",
+        value=pl.col("increase") / pl.col("seconds"),
+    )
+    keys = ("target_id", "name", "bin")
+    return pl.concat(
+        [
+            seen.group_by(keys).agg(pl.col("value").mean()),
+            grown.group_by(keys).agg(pl.col("value").sum()),
+        ]
+    ).with_columns(pl.col("target_id").cast(pl.Int64), pl.col("bin").cast(pl.Int64))
+
+
+def _table(samples: pl.DataFrame, bins: int) -> Mapping[str, Floats]:
+    """(b,) values of each name, oldest bin first; NaN where nothing was told."""
+    made: dict[str, Floats] = {}
+    for (name,), part in samples.group_by("name"):
+        values = np.full(bins, np.nan)
+        mean = part.group_by("bin").agg(pl.col("value").mean()).filter(pl.col("bin") < bins)
+        values[bins - 1 - mean["bin"].to_numpy()] = mean["value"].to_numpy()
+        made[str(name)] = values
+    return made
+
+
+def _of_one(
+    target: Mapping[str, object], table: Mapping[str, Floats], end: datetime, bins: int, ahead: int
+) -> pl.DataFrame:
+    names = sorted(name for name in table if name not in _OUTPUT.values())
+    values = np.column_stack([table[name] for name in names])
+    ratio = _p(table)
+    ends = range(bins - ahead, min(STEPS, bins) - 1, -EVERY_STEPS)
+    outcomes = [_mean(ratio[i : i + ahead] if ahead else ratio[i - STEPS : i]) for i in ends]
+    last = end.replace(tzinfo=None)
+    times = [last - timedelta(seconds=STEP_SECONDS * (bins - i)) for i in ends]
+    packed = pack(names, [values[max(i - STEPS, 0) : i] for i in ends], STEP_SECONDS)
+    return (
+        packed.with_columns(
+            pl.lit(target["model"], pl.String).alias("application"),
+            pl.lit(str(target["url"]), pl.String).alias("instance"),
+            pl.Series(AT, times, pl.Datetime("us")),
+            pl.Series(OUTCOME, outcomes, pl.Float64),
+        )
+        .select(_nothing().columns)
+        .reverse()
+    )
+
+
+def _p(table: Mapping[str, Floats]) -> Floats:
+    """(b,) pace ÷ the best pace at about as many running requests; NaN where nothing ran."""
+    running = table["self.requests_running"]
+    written = table.get("tokens_per_s", np.full(len(running), np.nan))
+    busy = (running >= 1) & (written > 0)
+    pace = np.where(busy, written / np.where(busy, running, 1.0), np.nan)
+    load = np.where(busy, np.floor(np.log2(np.where(busy, running, 1.0))), -1)
+    made = np.full(len(pace), np.nan)
+    for level in np.unique(load[load >= 0]).tolist():
+        here = load == level
+        if here.sum() >= LEAST_IN_LOAD:
+            made[here] = np.clip(pace[here] / np.quantile(pace[here], BEST_SHARE), 0.0, 1.0)
+    return made
+
+
+def _mean(values: Floats) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _machine(url: str) -> str:
+    name = urlsplit(url).hostname or url
+    return "127.0.0.1" if name in {"localhost", "::1"} else name
+
+
+def _nothing() -> pl.DataFrame:
+    columns: Sequence[tuple[str, pl.DataType]] = (
+        (METRICS, pl.String()),
+        (WINDOW, pl.List(pl.Float64)),
+        (STEP, pl.Float64()),
+        *((key, pl.String()) for key in (*Degradation.spec.keys, "instance")),
+        (AT, pl.Datetime("us")),
+        (OUTCOME, pl.Float64()),
+    )
+    return pl.DataFrame(schema=dict(columns))
