@@ -105,6 +105,24 @@ PREDICTORS: Mapping[str, Entry] = {
         load="predictors.cold_start.busy:load",
         rows="predictors.cold_start.rows:window_rows",
     ),
+    "degradation": Entry(
+        name="degradation",
+        group="degradation",
+        question="How much of its isolated performance does an instance get now?",
+        make="predictors.degradation.model:Degradation",
+        rival="predictors.degradation.rivals:constant",
+        load="predictors.degradation.model:load",
+        rows="predictors.degradation.live:rows",
+    ),
+    "degradation-ahead": Entry(
+        name="degradation-ahead",
+        group="degradation",
+        question="How much of it will the instance get over the next 30 seconds?",
+        make="predictors.degradation.model:DegradationAhead",
+        rival="predictors.degradation.rivals:constant_ahead",
+        load="predictors.degradation.model:load_ahead",
+        rows="predictors.degradation.live:rows_ahead",
+    ),
 }
 
 BACKTESTS: Mapping[str, str] = {
