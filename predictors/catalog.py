@@ -87,6 +87,31 @@ class Entry:
 
 
 PREDICTORS: Mapping[str, Entry] = {
+    "length-text": Entry(
+        name="length-text",
+        group="length",
+        question="How many tokens will the answer to this prompt have?",
+        make="predictors.length.text:TextLength",
+        rival="predictors.length.histogram:LengthHistogram",
+        load="predictors.length.text:load",
+    ),
+    "length-metadata": Entry(
+        name="length-metadata",
+        group="length",
+        question="How many tokens will the answer have, going by all but the text?",
+        make="predictors.length.metadata:MetadataLength",
+        rival="predictors.length.histogram:LengthHistogram",
+        load="predictors.length.metadata:load",
+        rows="predictors.length.rows:finished_rows",
+    ),
+    "length-encoder": Entry(
+        name="length-encoder",
+        group="length",
+        question="The same from an encoder that you name and tune; off by default.",
+        make="predictors.length.encoder:named_encoder",
+        rival="predictors.length.histogram:LengthHistogram",
+        load="predictors.length.encoder:load",
+    ),
     "cold-start": Entry(
         name="cold-start",
         group="cold_start",

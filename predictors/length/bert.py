@@ -133,13 +133,14 @@ def read_encoder(folder: Path) -> tuple[Bert, WordPiece]:
     Raises:
         PredictorError: a file is missing, or it is no encoder of the BERT type.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = folder / "config.json"
     try:
         told = json.loads(path.read_text("utf-8"))
         weights = load_file(folder / "model.safetensors")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise PredictorError(
             f"no encoder can be read here: {error}",
             where=str(folder),

@@ -228,6 +228,11 @@ def named_encoder() -> EncoderLength:
     return EncoderLength(EncoderSettings(Path(folder)) if folder else None)
 
 
+def load(folder: Path) -> EncoderLength:
+    """A saved one, for the catalogue."""
+    return EncoderLength.load(folder)
+
+
 def _answers(learnt: _Learnt, texts: list[str]) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     learnt.network.eval()
     for low in range(0, len(texts), _ANSWERED_AT_ONCE):

@@ -225,6 +225,11 @@ class MetadataLength:
         return score(answers[self._expert], real), score(answers["histogram"], real)
 
 
+def load(folder: Path) -> MetadataLength:
+    """A saved one, for the catalogue."""
+    return MetadataLength.load(folder)
+
+
 def _asked(rows: pl.DataFrame) -> list[tuple[list[int], float, float]]:
     """(blocks, size, seconds) of each row; the time of a row without one is unknown."""
     blocks = rows[BLOCKS].fill_null([]).to_list()

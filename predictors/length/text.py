@@ -199,6 +199,11 @@ class TextLength:
         return learnt.network.shares(inputs, models, routes)
 
 
+def load(folder: Path) -> TextLength:
+    """A saved one, for the catalogue."""
+    return TextLength.load(folder)
+
+
 def _alike(prompts: list[str | None], sizes: Floats) -> list[tuple[str | None, float | str]]:
     # NaN is unequal to itself, so it would make every prompt of unknown size a new one.
     known = np.isfinite(sizes)
