@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from servescope.cli.lab import lab_app
 from servescope.cli.options import (
     ConfigFile,
     From,
@@ -46,6 +47,7 @@ starts_app = typer.Typer(help="Starts of instances: how long, and which step is 
 app.add_typer(starts_app, name="starts")
 app.add_typer(config_app, name="config")
 app.add_typer(predictors_app, name="predictors")
+app.add_typer(lab_app, name="lab")
 
 
 @app.command()
