@@ -154,6 +154,11 @@ def _sentence(row: dict[str, Any]) -> str:
             f"{name}: {row['outcomes']:,} outcomes are too few to judge"
             f" ({LEAST_OUTCOMES} are needed)."
         )
+    if row["fallback_ratio"] == 1:
+        return (
+            f"{name} is answered by the history of its key: no trained model answers yet"
+            f" ({row['outcomes']:,} outcomes)."
+        )
     percent = percent_text(abs(row["skill_ratio"]), 0)
     behind = f"({row['outcomes']:,} outcomes, pinball loss"
     if row["skill_low"] is not None:

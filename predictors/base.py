@@ -158,6 +158,18 @@ class Prediction:
     def __len__(self) -> int:
         return len(self.quantiles)
 
+    def take(self, rows: npt.ArrayLike) -> Prediction:
+        """The rows that an index or a mask names."""
+        chosen = np.asarray(rows)
+        return Prediction(
+            self.quantiles.take(chosen),
+            self.model_id,
+            self.horizon_seconds,
+            self.calibration[chosen],
+            self.was_fallback[chosen],
+            self.features_age_seconds[chosen],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class FitReport:

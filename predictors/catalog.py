@@ -11,12 +11,13 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
 from predictors.backtest import Backtest
 from predictors.base import Predictor
+from predictors.baselines import History
 from store.errors import PredictorError
 from store.queries.scope import Scope
 from store.reader import Reader
@@ -70,6 +71,19 @@ class Entry:
         """
         predictor: Predictor = _found(self.load)(folder)
         return predictor
+
+    def loaded_rival(self, folder: Path) -> Predictor:
+        """The rival that was trained beside it.
+
+        Raises:
+            PredictorError: the folder holds no model of it.
+        """
+        fresh = self.made_rival()
+        if isinstance(fresh, History):
+            # A history is of any quantity: whose it is has to be said.
+            history: Any = History.load(folder, fresh.spec)
+            return cast("Predictor", history)
+        return type(fresh).load(folder)
 
     def training_rows(self, reader: Reader, scope: Scope) -> pl.DataFrame:
         """Rows of the store to learn from.

@@ -60,12 +60,25 @@ class Answer:
         champion: as the champion made it, before any correction; `observe` wants it back.
         rival: the same of the rival.
         keys: of each row.
+        beside: what the rival would have answered, corrected like `prediction`: a fair comparison.
     """
 
     prediction: Prediction
     champion: Prediction
     rival: Prediction
     keys: tuple[Key, ...]
+    beside: Prediction
+
+    def take(self, rows: npt.ArrayLike) -> Answer:
+        """The rows that an index or a mask names."""
+        chosen = np.arange(len(self.keys))[np.asarray(rows)]
+        return Answer(
+            self.prediction.take(chosen),
+            self.champion.take(chosen),
+            self.rival.take(chosen),
+            tuple(self.keys[number] for number in chosen.tolist()),
+            self.beside.take(chosen),
+        )
 
 
 class Served:
@@ -103,7 +116,7 @@ class Served:
         ours = self._served("champion", champion, keys, limits)
         theirs = self._served("rival", rival, keys, limits)
         lost = np.array([self._is_lost(key) for key in keys], np.bool_) | champion.was_fallback
-        return Answer(_choose(ours, theirs, lost), champion, rival, tuple(keys))
+        return Answer(_choose(ours, theirs, lost), champion, rival, tuple(keys), theirs)
 
     def observe(self, rows: pl.DataFrame, answer: Answer, outcomes: npt.ArrayLike) -> None:
         """Learn from rows that have ended: intervals, the duel of the two, and both models.
@@ -122,8 +135,17 @@ class Served:
         for name, made in (("champion", answer.champion), ("rival", answer.rival)):
             self._tracker(name, made.quantiles.levels).observe(made.quantiles, answer.keys, real)
         self._judge(before, answer.keys, real)
+        self.learn(rows)
+
+    def learn(self, rows: pl.DataFrame) -> None:
+        """Let both models take in rows that have ended and that nothing was said about."""
         self._champion.observe(rows)
         self._rival.observe(rows)
+
+    @property
+    def model_ids(self) -> tuple[str, str]:
+        """Of the champion and of the rival."""
+        return self._champion.model_id, self._rival.model_id
 
     def widen(self, factor: float) -> None:
         """The first reaction to drift: wider intervals at once, until outcomes narrow them."""

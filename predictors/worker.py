@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,6 +22,7 @@ from predictors.base import FitReport
 from predictors.scoring import Scores
 from store.errors import ServescopeError
 
+NICENESS = 10
 TASK, ROWS, MODEL, REPORT, ERROR = "task.json", "rows.parquet", "model", "report.json", "error.json"
 
 
@@ -53,6 +55,8 @@ def run(folder: Path) -> Mapping[str, Any]:
 def main(arguments: list[str]) -> int:
     """Exit code 0 with a report, 2 with an error that says what to do."""
     folder = Path(arguments[0])
+    # Whoever waits for an answer comes first.
+    os.nice(NICENESS)
     try:
         run(folder)
     except ServescopeError as error:

@@ -23,6 +23,7 @@ from collector.agent.settings import AgentSettings
 from collector.discovery.settings import DiscoverySettings
 from collector.otlp.settings import OtlpSettings
 from collector.settings import ScrapeSettings
+from predictors.settings import PredictSettings
 from servescope.settings import ServerSettings
 from store.errors import ConfigError
 from store.settings import StoreSettings
@@ -37,6 +38,7 @@ SECTIONS: dict[str, type[Any]] = {
     "store": StoreSettings,
     "otlp": OtlpSettings,
     "agent": AgentSettings,
+    "predict": PredictSettings,
 }
 _SECRET_WORDS = ("token", "secret", "password", "api_key", "credential")
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
@@ -57,6 +59,7 @@ class Config:
         file: the configuration file that was read, or None.
         origins: "section.key" -> "default", "flag", a file or an environment variable.
         discovery: where targets are found.
+        predict: what the server predicts on its own.
     """
 
     server: ServerSettings
@@ -67,6 +70,7 @@ class Config:
     origins: Mapping[str, str]
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
     agent: AgentSettings = field(default_factory=AgentSettings)
+    predict: PredictSettings = field(default_factory=PredictSettings)
 
 
 class _Environment(BaseSettings):
@@ -81,6 +85,7 @@ class _Environment(BaseSettings):
     agent: AgentSettings = AgentSettings()
     store: StoreSettings = StoreSettings()
     otlp: OtlpSettings = OtlpSettings()
+    predict: PredictSettings = PredictSettings()
 
 
 def load(

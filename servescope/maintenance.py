@@ -45,7 +45,12 @@ def jobs_for(runtime: Runtime) -> list[Job]:
     def checkpoint() -> None:
         retention.checkpoint(writer)
 
+    predict = runtime.config.predict
+    predicting = [
+        Job("predictions", predict.ledger_seconds, runtime.predicting.settle),
+    ]
     return [
+        *(predicting if predict.enabled else ()),
         Job("rollup", ROLLUP_SECONDS, roll_up),
         Job("sample_rollup", ROLLUP_SECONDS, roll_up_samples),
         Job("retention", RETENTION_SECONDS, forget),

@@ -217,6 +217,7 @@ def serving(runtime: Runtime) -> Lifespan:
             yield
         finally:
             await warming
+            runtime.predicting.close()
             await jobs.aclose()
             await collecting.aclose()
             with suppress(ServescopeError):

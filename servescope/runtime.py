@@ -30,6 +30,7 @@ from servescope.config import Config
 from servescope.grading import AgentGrades
 from servescope.importing import ImportedRows
 from servescope.jobs import JobRunner
+from servescope.predicting.service import Predicting
 from store.cache import ViewCache
 from store.clock import Clock
 from store.database import Database
@@ -174,6 +175,7 @@ class Runtime:
         self.imported = ImportedRows()
         self.drops = Drops()
         self.agent_grades = AgentGrades(database, clock)
+        self.predicting = Predicting(database, clock, config.predict)
         self.beside: Beside | None = None
 
     def collecting(self) -> Collecting:

@@ -21,6 +21,7 @@ from servescope.api import (
     ingest,
     operations,
     otlp,
+    predictors,
     problems,
     remote_write,
     rows,
@@ -123,6 +124,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         status.router,
         trust.router,
         starts.router,
+        predictors.router,
     ):
         api.include_router(router)
     app.include_router(api)

@@ -15,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Event
+from typing import Any
 
 import polars as pl
 
@@ -26,15 +28,14 @@ from predictors import catalog, worker
 from store import models
 from store.clock import Clock
 from store.database import Database
-from store.errors import PredictorError, ServescopeError
+from store.errors import InputError, PredictorError, ServescopeError
 from store.queries.scope import Scope
 from store.reader import Reader
 
-if TYPE_CHECKING:
-    from servescope.runtime import Runtime
-
 MOST_ROWS = 2_000_000
 LEAST_ROWS = 50
+_LOOK_SECONDS = 0.5
+_ERRORS = "stderr.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def train(
     rows: pl.DataFrame | None = None,
     by: str = "cli",
     settings: TrainingSettings | None = None,
+    stop: Event | None = None,
 ) -> Trained:
     """Train `name` and register the model.
 
@@ -89,6 +91,7 @@ def train(
         rows: what to learn from instead of the store's rows.
         by: who asked, for the record.
         settings: limits.
+        stop: ends the training early once it is set.
 
     Raises:
         PredictorError: too few rows, the training failed, or it took too long.
@@ -109,7 +112,7 @@ def train(
     rows = rows.tail(limits.most_rows)
     with tempfile.TemporaryDirectory(prefix="servescope-train-") as place:
         folder = Path(place)
-        report = _work(folder, name, rows, limits)
+        report = _work(folder, name, rows, limits, stop or Event())
         row = _registered(database, clock, entry, rows, report, folder)
     is_new = models.add(database.writer, row).result()
     champion, why = _judged(database, clock, row, report, by)
@@ -117,39 +120,56 @@ def train(
 
 
 def _work(
-    folder: Path, name: str, rows: pl.DataFrame, limits: TrainingSettings
+    folder: Path, name: str, rows: pl.DataFrame, limits: TrainingSettings, stop: Event
 ) -> Mapping[str, Any]:
     rows.write_parquet(folder / worker.ROWS)
     (folder / worker.TASK).write_text(json.dumps({"predictor": name}), "utf-8")
     threads = {f"{name}_NUM_THREADS": str(limits.threads) for name in ("OMP", "MKL", "OPENBLAS")}
     command = [sys.executable, "-m", "predictors.worker", str(folder)]
-    try:
-        done = subprocess.run(  # noqa: S603 - our own module, no shell
+    with (folder / _ERRORS).open("wb") as errors:
+        process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             command,
             env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            capture_output=True,
-            timeout=limits.limit_seconds,
-            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
         )
-    except subprocess.TimeoutExpired as error:
-        raise PredictorError(
-            f"training {name} was stopped after {limits.limit_seconds:.0f} s",
-            hint="take a shorter range, or raise predict.train_limit_seconds",
-        ) from error
-    return _report(folder, name, done)
+        try:
+            code = _waited(process, name, limits, stop)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    return _report(folder, name, code)
 
 
-def _report(folder: Path, name: str, done: subprocess.CompletedProcess[bytes]) -> Mapping[str, Any]:
-    if done.returncode == 0:
+def _waited(
+    process: subprocess.Popen[bytes], name: str, limits: TrainingSettings, stop: Event
+) -> int:
+    """The worker's exit code."""
+    for _ in range(max(1, int(limits.limit_seconds / _LOOK_SECONDS))):
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(_LOOK_SECONDS)
+        if stop.is_set():
+            raise PredictorError(f"training {name} was stopped: the server ends")
+    raise PredictorError(
+        f"training {name} was stopped after {limits.limit_seconds:.0f} s",
+        hint="take a shorter range, or raise predict.train_limit_seconds",
+    )
+
+
+def _report(folder: Path, name: str, code: int) -> Mapping[str, Any]:
+    if code == 0:
         report: Mapping[str, Any] = json.loads((folder / worker.REPORT).read_text("utf-8"))
         return report
     refused = folder / worker.ERROR
     if refused.exists():
         told = json.loads(refused.read_text("utf-8"))
         raise PredictorError(told["message"], hint=told["hint"])
-    last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
+    said = (folder / _ERRORS).read_bytes().decode("utf-8", "replace").strip()
+    last = said.splitlines()[-1:] or ["no message"]
     raise PredictorError(
-        f"training {name} ended with exit code {done.returncode}: {last[0][:300]}",
+        f"training {name} ended with exit code {code}: {last[0][:300]}",
         hint="out of memory ends with -9: take a shorter range",
     )
 
@@ -252,12 +272,20 @@ def predictors_document(reader: Reader | None) -> dict[str, Any]:
     return {"predictors": known, "models": found}
 
 
-def promote(runtime: Runtime, model_id: str, by: str, reason: str) -> dict[str, Any]:
+def promote(
+    database: Database, clock: Clock, model_id: str, by: str, reason: str
+) -> dict[str, Any]:
     """Let a model answer; says which one answered before.
 
     Raises:
-        InputError: no such model.
+        InputError: no such model, or its files are gone.
     """
-    writer, now = runtime.database.writer, runtime.clock.now()
-    before = models.promote(writer, model_id, now, by, reason).result()
+    known = models.listed(database.reader)["model_id"].to_list()
+    path = database.path
+    if model_id in known and path and not (models.models_folder(path) / model_id).is_dir():
+        raise InputError(
+            f"the files of '{model_id}' were deleted",
+            hint="train it again: servescope train; predict.keep_models says how many are kept",
+        )
+    before = models.promote(database.writer, model_id, clock.now(), by, reason).result()
     return {"model_id": model_id, "before": before}

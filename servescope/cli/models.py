@@ -44,6 +44,7 @@ def run_train(
         told = access.the_server(config).send(
             "POST", f"/predictors/{name}/train",
             json={**params, **({"rows": str(rows_file.resolve())} if rows_file else {})},
+            timeout=config.predict.train_limit_seconds + 60,
         )  # fmt: skip
     else:
         out.note(f"training {name}")
@@ -117,7 +118,8 @@ def run_promote(
         from servescope.training import promote
 
         with ExitStack() as stack:
-            told = promote(_file(config, stack), model_id, "cli", reason)
+            runtime = _file(config, stack)
+            told = promote(runtime.database, runtime.clock, model_id, "cli", reason)
     out.document("predictors.promote", told)
     before = told["before"]
     if before == model_id:

@@ -1,0 +1,185 @@
+"""What the running server predicts: answers when asked, and what it does on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from threading import Event, Lock
+from typing import Any, ClassVar
+
+import polars as pl
+
+from predictors import catalog
+from predictors.base import AT
+from predictors.drift import is_watched
+from predictors.rows.requests import QUANTITIES
+from predictors.settings import PredictSettings
+from servescope.predicting.answers import answer_document
+from servescope.predicting.desks import Desk, Desks
+from servescope.predicting.ledger import LATE, Ledger
+from servescope.predicting.said import predictions_frame
+from servescope.training import Trained, TrainingSettings, predictors_document, promote, train
+from store import predictions
+from store.clock import Clock
+from store.database import Database
+from store.errors import PredictorError
+from store.queries import predictor_rows
+from store.queries.scope import Scope
+
+
+class NotReady(PredictorError):
+    """It would work at another time: nothing was learnt yet, or a training goes on."""
+
+    status: ClassVar[int] = 409
+
+
+class Predicting:
+    """One process's predictions. Safe from any thread: one thing at a time.
+
+    Args:
+        database: the store.
+        clock: stamps.
+        settings: how much, how often.
+    """
+
+    def __init__(self, database: Database, clock: Clock, settings: PredictSettings) -> None:
+        self.settings = settings
+        self._database, self._clock = database, clock
+        self._lock, self._slot = Lock(), Lock()
+        self._desks = Desks(database)
+        self._ledger = Ledger(database, self._desks, settings)
+        self._is_stale = True
+        self._stop = Event()
+        self._training: tuple[str, str, datetime] | None = None
+
+    def settle(self) -> Mapping[str, Any] | None:
+        """Predict what has ended since the last time, and learn from it; details or None."""
+        with self._lock:
+            self._is_stale = False
+            return self._ledger.run(self._now())
+
+    def ask(self, name: str, asked: pl.DataFrame) -> dict[str, Any]:
+        """Answer rows; what names its request is kept, to be judged when it has ended.
+
+        Args:
+            name: of a predictor, or of a quantity: whatever answers for it now.
+            asked: features and keys; `at` (naive UTC), and `request_id` where it shall be kept.
+
+        Raises:
+            PredictorError: no such predictor, or a needed column is missing.
+            NotReady: nothing was learnt yet.
+        """
+        with self._lock:
+            desk = self._desk(name)
+            answer = desk.served.predict(asked)
+            known = pl.col("request_id").is_not_null() if "request_id" in asked.columns else False
+            kept = asked.with_row_index("place").filter(known)
+            if kept.height:
+                keys = predictions.request_keys(self._database.reader, kept["request_id"].to_list())
+                rows = kept.with_columns(pl.Series("request_key", keys, pl.UInt64))
+                part = answer.take(kept["place"].to_numpy())
+                self._ledger.remember(desk, rows, part)
+                said = predictions_frame(desk.spec, rows, part, self._now(), was_before=True)
+        if kept.height:
+            self._database.writer.append("prediction", said).result()
+        return {**answer_document(name, desk.spec, answer), "stored": kept.height}
+
+    def train(
+        self,
+        name: str,
+        scope: Scope | None,
+        *,
+        rows: pl.DataFrame | None = None,
+        by: str = "api",
+    ) -> Trained:
+        """Train a predictor in a process of its own; one at a time.
+
+        Raises:
+            NotReady: another training goes on.
+            PredictorError: too few rows, it failed or took too long.
+        """
+        if not self._slot.acquire(blocking=False):
+            running = self._training
+            raise NotReady(
+                f"{running[0] if running else 'another predictor'} is being trained",
+                hint="one training at a time: GET /api/v1/predictors says how it stands",
+            )
+        try:
+            self._training = (name, by, self._clock.now())
+            limits = TrainingSettings(
+                self.settings.train_limit_seconds,
+                self.settings.train_threads,
+                self.settings.train_most_rows,
+            )
+            return train(
+                *(self._database, self._clock, name, scope),
+                rows=rows, by=by, settings=limits, stop=self._stop,
+            )  # fmt: skip
+        finally:
+            self._training = None
+            self._is_stale = True
+            self._slot.release()
+
+    def promote(self, model_id: str, by: str, reason: str) -> dict[str, Any]:
+        """Let a model answer from now on.
+
+        Raises:
+            InputError: no such model, or its files are gone.
+        """
+        told = promote(self._database, self._clock, model_id, by, reason)
+        self._is_stale = True
+        return told
+
+    def document(self) -> dict[str, Any]:
+        """The catalogue, the models, what is being trained, and what cannot be used and why."""
+        training = self._training
+        with self._lock:
+            problems = dict(self._desks.problems)
+            answering = {desk.spec.quantity: desk.model_id for desk in self._desks.live()}
+        return {
+            **predictors_document(self._database.reader),
+            "answering": answering,
+            "problems": problems,
+            "is_drift_watched": is_watched(),
+            "training": None
+            if training is None
+            else {
+                "predictor": training[0],
+                "by": training[1],
+                "started_at": training[2],
+                "seconds": (self._clock.now() - training[2]).total_seconds(),
+            },
+        }
+
+    def close(self) -> None:
+        """Stop a training that goes on."""
+        self._stop.set()
+
+    def _desk(self, name: str) -> Desk:
+        if self._is_stale:
+            now = self._now()
+            waiting = predictor_rows.pending(self._database.reader, now - LATE, now)
+            self._desks.refresh(now, waiting.select(AT, "request_key"))
+            self._is_stale = False
+        desk = self._desks.named(name)
+        if desk is None and name in catalog.PREDICTORS:
+            # Not trained, or not good enough: what answers for the same quantity does it.
+            desk = self._desks.of_quantity(catalog.entry(name).made_rival().spec.quantity)
+        if desk is None and name not in {*catalog.PREDICTORS, *QUANTITIES}:
+            raise PredictorError(
+                f"no predictor '{name}'",
+                hint=f"known: {', '.join((*catalog.PREDICTORS, *QUANTITIES))}",
+            )
+        if desk is None:
+            raise NotReady(
+                f"nothing has taught {name} yet",
+                hint="it answers after 20 finished requests, or once it is trained",
+            )
+        return desk
+
+    def _now(self) -> datetime:
+        return self._clock.now().replace(tzinfo=None)
+
+
+RECENT = timedelta(days=14)
+"""What a scheduled training learns from."""
