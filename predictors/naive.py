@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import polars as pl
 
-from predictors.base import FitReport, Prediction, Spec
+from predictors.base import FitReport, Prediction, Predictor, Spec
 from predictors.baselines import History
 from predictors.conformal import ConformalSettings
 from predictors.serving import Served, ServingSettings
@@ -83,28 +84,58 @@ class Recent:
         raise PredictorError("a history is learnt from recent rows, not loaded", where=str(folder))
 
 
-class Alone(Recent):
-    """A history in the champion's place: the rival beside it learns, and is what answers.
+class Alone:
+    """A rival in the champion's place as well: beside itself it learns, here it answers.
 
     Args:
         rival: the same `Served` has it as its rival.
     """
 
-    def __init__(self, rival: Recent) -> None:
-        super().__init__(rival.spec)
-        self._history = rival._history
+    def __init__(self, rival: Predictor) -> None:
+        self._rival = rival
+
+    @property
+    def spec(self) -> Spec:
+        """Of the rival."""
+        return self._rival.spec
+
+    @property
+    def model_id(self) -> str:
+        """Of the rival."""
+        return self._rival.model_id
+
+    def fit(self, rows: pl.DataFrame) -> FitReport:
+        """Let the rival learn.
+
+        Raises:
+            PredictorError: no row has an outcome.
+        """
+        return self._rival.fit(rows)
 
     def predict(self, rows: pl.DataFrame) -> Prediction:
-        """The history's answer, marked as the fallback's.
+        """The rival's answer, marked as the fallback's.
 
         Raises:
             PredictorError: it has seen no outcome yet.
         """
-        made = super().predict(rows)
-        return replace(made, was_fallback=~made.was_fallback)
+        made = self._rival.predict(rows)
+        return replace(made, was_fallback=np.ones(len(made), np.bool_))
 
     def observe(self, rows: pl.DataFrame) -> None:
-        """Nothing: the history is taught as the rival."""
+        """Nothing: it is taught as the rival."""
+
+    def save(self, folder: Path) -> None:
+        """Write the rival."""
+        self._rival.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Refuse.
+
+        Raises:
+            PredictorError: always.
+        """
+        raise PredictorError("a stand-in is made, not loaded", where=str(folder))
 
 
 def settings_of(spec: Spec) -> ServingSettings:
@@ -119,6 +150,14 @@ def naive(spec: Spec, rows: pl.DataFrame) -> Served:
     Raises:
         PredictorError: no row has an outcome.
     """
-    history = Recent(spec)
-    history.fit(rows)
-    return Served(Alone(history), history, settings_of(spec))
+    return alone(Recent(spec), rows)
+
+
+def alone(rival: Predictor, rows: pl.DataFrame) -> Served:
+    """A rival that learns `rows` and answers by itself, for want of a champion.
+
+    Raises:
+        PredictorError: no row has an outcome.
+    """
+    rival.fit(rows)
+    return Served(Alone(rival), rival, settings_of(rival.spec))

@@ -143,6 +143,11 @@ class Served:
         self._rival.observe(rows)
 
     @property
+    def champion(self) -> Predictor:
+        """What answers where it earns it."""
+        return self._champion
+
+    @property
     def model_ids(self) -> tuple[str, str]:
         """Of the champion and of the rival."""
         return self._champion.model_id, self._rival.model_id

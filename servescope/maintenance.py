@@ -18,6 +18,7 @@ RETENTION_SECONDS = 3600.0
 CHECKPOINT_SECONDS = 300.0
 DROPS_SECONDS = 30.0
 STARTS_SECONDS = 60.0
+RETRAINING_SECONDS = 600.0
 
 
 def jobs_for(runtime: Runtime) -> list[Job]:
@@ -48,13 +49,17 @@ def jobs_for(runtime: Runtime) -> list[Job]:
     predict = runtime.config.predict
     predicting = [
         Job("predictions", predict.ledger_seconds, runtime.predicting.settle),
+        Job("degradation", predict.degradation_seconds, runtime.predicting.estimate_degradation),
     ]
+    if predict.retrain:
+        predicting.append(Job("retraining", RETRAINING_SECONDS, runtime.predicting.retrain))
     return [
         *(predicting if predict.enabled else ()),
         Job("rollup", ROLLUP_SECONDS, roll_up),
         Job("sample_rollup", ROLLUP_SECONDS, roll_up_samples),
         Job("retention", RETENTION_SECONDS, forget),
         Job("checkpoint", CHECKPOINT_SECONDS, checkpoint),
+        Job("prediction_retention", RETENTION_SECONDS, runtime.predicting.forget),
         Job("drops", DROPS_SECONDS, lambda: keep_drops(runtime)),
         Job("starts", STARTS_SECONDS, lambda: keep_starts(runtime)),
     ]

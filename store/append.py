@@ -233,6 +233,9 @@ def _each(append: Callable[[Connection, pl.DataFrame], int]) -> Appender:
     return lambda connection, frames: [append(connection, frame) for frame in frames]
 
 
+append_forecasts = _each(
+    _once("forecast", FORECAST_FRAME, ("made_at", "quantity", "key", "horizon_seconds"))
+)
 _PLAIN: Mapping[str, Appender] = {
     "request": append_requests,
     "scrape": _each(_once("scrape", SCRAPE_FRAME, ("target_id", "scraped_at"))),
@@ -247,9 +250,7 @@ _PLAIN: Mapping[str, Appender] = {
     "prediction": _each(
         lambda connection, frame: add_predictions(connection, shaped(frame, PREDICTION_FRAME))
     ),
-    "forecast": _each(
-        _once("forecast", FORECAST_FRAME, ("made_at", "quantity", "key", "horizon_seconds"))
-    ),
+    "forecast": append_forecasts,
     "gpu_fault": _each(
         _once("gpu_fault", GPU_FAULT_FRAME, ("node", "gpu", "started_at", "kind"), ("gpu",))
     ),

@@ -16,8 +16,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from store.append import shaped
-from store.append_predictions import PREDICTION_FRAME, add_predictions
+from store.append import append_forecasts, shaped
+from store.append_predictions import FORECAST_FRAME, PREDICTION_FRAME, add_predictions
 from store.queries.scope import LIVE_SOURCE_ID
 from store.reader import Reader
 from store.writer import Writer
@@ -65,6 +65,27 @@ def settle(
         connection.register("incoming_mark", marks.to_arrow())
         connection.execute("INSERT INTO predicted_request BY NAME SELECT * FROM incoming_mark")
         connection.unregister("incoming_mark")
+        keep_states(connection, states, at)
+        return added
+
+    return writer.run(work)
+
+
+def settle_forecasts(
+    writer: Writer, said: pl.DataFrame, states: Sequence[State], at: datetime
+) -> Future[int]:
+    """Keep what was said about later times; gives how many rows were new.
+
+    Args:
+        writer: the store's writer.
+        said: rows like `store.append_predictions.FORECAST_FRAME`.
+        states: of all predictors that learnt.
+        at: naive UTC.
+    """
+    rows = shaped(said, FORECAST_FRAME)
+
+    def work(connection: duckdb.DuckDBPyConnection) -> int:
+        added = append_forecasts(connection, [rows])[0]
         keep_states(connection, states, at)
         return added
 

@@ -88,6 +88,26 @@ def delete_old(
     return Deleted(**deleted)
 
 
+def delete_predictions(
+    writer: Writer, days: float | None, now: datetime, *, portion_rows: int = PORTION_ROWS
+) -> int:
+    """Delete predictions and forecasts older than `days`; gives how many there were.
+
+    Args:
+        writer: the store's writer.
+        days: None keeps all.
+        now: aware UTC.
+        portion_rows: as in `delete_old`.
+    """
+    if days is None:
+        return 0
+    before = (now - timedelta(days=days)).replace(tzinfo=None)
+    return sum(
+        _delete(writer, table, column, before, portion_rows)
+        for table, column in (("prediction", "predicted_at"), ("forecast", "made_at"))
+    )
+
+
 def _delete_samples(
     writer: Writer, settings: StoreSettings, now: datetime, portion_rows: int
 ) -> dict[str, int]:

@@ -26,6 +26,8 @@ RECENT = timedelta(days=7)
 RECENT_ROWS = 20_000
 """A history is learnt from this many of the newest finished requests when the server starts."""
 LEAST_ROWS = 20
+LOOK_AGAIN = timedelta(minutes=10)
+"""Where there was too little to learn from, this much later is looked again."""
 SHARED_ROWS = "predictors.rows.requests:"
 
 
@@ -57,7 +59,7 @@ class Desk:
     @property
     def is_naive(self) -> bool:
         """Whether no trained model answers."""
-        return self.entry is None
+        return self.entry is None or isinstance(self.served.champion, naive.Alone)
 
     @property
     def pair_id(self) -> str:
@@ -80,12 +82,15 @@ class Desks:
         self._database = database
         self._trained: dict[str, Desk] = {}
         self._naive: dict[str, Desk] = {}
+        self._stand_ins: dict[str, Desk] = {}
+        self._looked_at: dict[str, datetime] = {}
         self.problems: dict[str, str] = {}
 
     def forget(self) -> None:
         """Start again from what the store knows."""
         self._trained.clear()
         self._naive.clear()
+        self._stand_ins.clear()
 
     def named(self, name: str) -> Desk | None:
         """Of a predictor of the catalogue, of a history, or whatever answers for a quantity."""
@@ -107,6 +112,36 @@ class Desks:
         """Those that answer for finished requests, one a quantity."""
         found = (self.of_quantity(quantity) for quantity in request_rows.QUANTITIES)
         return [desk for desk in found if desk is not None]
+
+    def forecasting(self, name: str, now: datetime) -> Desk | None:
+        """What answers for a predictor that is not about single requests: champion, else rival.
+
+        None while there is too little to learn from, or what it needs is not installed.
+
+        Args:
+            name: in the catalogue.
+            now: naive UTC.
+        """
+        known = self._trained.get(name) or self._stand_ins.get(name)
+        looked_at = self._looked_at.get(name)
+        if known is not None or (looked_at is not None and now - looked_at < LOOK_AGAIN):
+            return known
+        self._looked_at[name] = now
+        entry = catalog.entry(name)
+        try:
+            rows = entry.training_rows(self._database.reader, live_scope(now - RECENT, now))
+            ended = rows.filter(pl.col(OUTCOME).is_finite())
+            if ended.height < LEAST_ROWS:
+                return None
+            rival = entry.made_rival()
+            desk = Desk(name, rival.model_id, naive.alone(rival, ended), entry)
+        except PredictorError as error:
+            self.problems[name] = str(error)
+            return None
+        desk.model_id = rival.model_id
+        self._restore(desk, predictions.states(self._database.reader))
+        self._stand_ins[name] = desk
+        return desk
 
     def refresh(self, now: datetime, pending: pl.DataFrame) -> None:
         """Open and close desks, so that they are those of the registry.
@@ -147,7 +182,7 @@ class Desks:
             served = Served(champion, rival, naive.settings_of(champion.spec))
             desk = Desk(name, model_id, served, entry)
             self._restore(desk, states)
-            if entry.rows:
+            if entry.rows and champion.spec.quantity in request_rows.QUANTITIES:
                 self._catch_up(desk, now, pending)
         except (ServescopeError, OSError) as error:
             # Its history goes on answering; the reason is shown with the predictors.
@@ -166,7 +201,7 @@ class Desks:
         start = max(until, now - RECENT)
         if desk.entry is None or start >= now:
             return
-        rows = desk.entry.training_rows(self._database.reader, _live(start, now))
+        rows = desk.entry.training_rows(self._database.reader, live_scope(start, now))
         if {AT, "request_key"} <= set(rows.columns):
             rows = rows.join(pending, on=[AT, "request_key"], how="anti")
             desk.served.learn(rows.tail(RECENT_ROWS))
@@ -178,7 +213,9 @@ class Desks:
         now: datetime,
         pending: pl.DataFrame,
     ) -> None:
-        rows = predictor_rows.requests(self._database.reader, _live(now - RECENT, now), RECENT_ROWS)
+        rows = predictor_rows.requests(
+            self._database.reader, live_scope(now - RECENT, now), RECENT_ROWS
+        )
         ended = rows.filter(pl.col("finished_at") <= now).sort("finished_at", "request_key")
         known = ended.join(pending, on=[AT, "request_key"], how="anti")
         waiting = ended.join(pending, on=[AT, "request_key"], how="semi")
@@ -206,6 +243,6 @@ class Desks:
             log.warning("calibration_lost", extra={"model": desk.name, "error": str(error)[:300]})
 
 
-def _live(start: datetime, end: datetime) -> Scope:
+def live_scope(start: datetime, end: datetime) -> Scope:
     """Live requests between two naive UTC instants."""
     return Scope((LIVE_SOURCE_ID,), start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))

@@ -68,6 +68,7 @@ class Ledger:
         self._database = database
         self._desks = desks
         self._settings = settings
+        self.drifted_at: dict[str, datetime] = {}
         self._open: OrderedDict[Identity, tuple[str, pl.DataFrame, Answer]] = OrderedDict()
 
     def remember(self, desk: Desk, rows: pl.DataFrame, answer: Answer) -> None:
@@ -188,6 +189,7 @@ class Ledger:
             self._desks.forget()
             raise
         if done.drifted:
+            self.drifted_at |= {desk.name: now for desk in done.drifted}
             events = drift_events(done.drifted, now)
             self._database.writer.append("event", events).result()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from threading import Event, Lock
 from typing import Any, ClassVar
 
@@ -14,17 +14,19 @@ from predictors.base import AT
 from predictors.drift import is_watched
 from predictors.rows.requests import QUANTITIES
 from predictors.settings import PredictSettings
+from servescope.predicting import retraining
 from servescope.predicting.answers import answer_document
 from servescope.predicting.desks import Desk, Desks
+from servescope.predicting.forecasts import Forecasts
 from servescope.predicting.ledger import LATE, Ledger
 from servescope.predicting.said import predictions_frame
 from servescope.training import Trained, TrainingSettings, predictors_document, promote, train
-from store import predictions
+from store import predictions, retention
 from store.clock import Clock
 from store.database import Database
 from store.errors import PredictorError
 from store.queries import predictor_rows
-from store.queries.scope import Scope
+from store.queries.scope import LIVE_SOURCE_ID, Scope
 
 
 class NotReady(PredictorError):
@@ -48,8 +50,10 @@ class Predicting:
         self._lock, self._slot = Lock(), Lock()
         self._desks = Desks(database)
         self._ledger = Ledger(database, self._desks, settings)
+        self._forecasts = Forecasts(database, self._desks)
         self._is_stale = True
         self._stop = Event()
+        self._tried: dict[str, datetime] = {}
         self._training: tuple[str, str, datetime] | None = None
 
     def settle(self) -> Mapping[str, Any] | None:
@@ -57,6 +61,39 @@ class Predicting:
         with self._lock:
             self._is_stale = False
             return self._ledger.run(self._now())
+
+    def estimate_degradation(self) -> Mapping[str, Any] | None:
+        """Say how much of its isolated performance each instance gets; details or None."""
+        with self._lock:
+            self._refresh()
+            return self._forecasts.degradation(self._now())
+
+    def retrain(self) -> Mapping[str, Any] | None:
+        """Train what most needs it, if anything does; details or None."""
+        now = self._now()
+        drifted = self._ledger.drifted_at
+        name = retraining.due(self._database.reader, self.settings, now, self._tried, drifted)
+        if name is None:
+            return None
+        self._tried[name] = now
+        start = (now - retraining.LEARNT_FROM).replace(tzinfo=UTC)
+        scope = Scope((LIVE_SOURCE_ID,), start, now.replace(tzinfo=UTC))
+        try:
+            done = self.train(name, scope, by="schedule")
+        except PredictorError as error:
+            # Too few rows of this kind, or one was started by hand: the next time will do.
+            return {"predictor": name, "refused": str(error)}
+        return {"predictor": name, "model_id": done.row.model_id, "why": done.why}
+
+    def forget(self) -> Mapping[str, Any] | None:
+        """Delete old predictions, forecasts and files of models; details or None."""
+        rows = retention.delete_predictions(
+            self._database.writer, self.settings.retention_days, self._clock.now()
+        )
+        path = self._database.path
+        keep = self.settings.keep_models
+        gone = retraining.forget_files(self._database.reader, path, keep) if path else 0
+        return {"rows": rows, "models": gone} if rows or gone else None
 
     def ask(self, name: str, asked: pl.DataFrame) -> dict[str, Any]:
         """Answer rows; what names its request is kept, to be judged when it has ended.
@@ -155,12 +192,15 @@ class Predicting:
         """Stop a training that goes on."""
         self._stop.set()
 
-    def _desk(self, name: str) -> Desk:
+    def _refresh(self) -> None:
         if self._is_stale:
             now = self._now()
             waiting = predictor_rows.pending(self._database.reader, now - LATE, now)
             self._desks.refresh(now, waiting.select(AT, "request_key"))
             self._is_stale = False
+
+    def _desk(self, name: str) -> Desk:
+        self._refresh()
         desk = self._desks.named(name)
         if desk is None and name in catalog.PREDICTORS:
             # Not trained, or not good enough: what answers for the same quantity does it.
@@ -179,7 +219,3 @@ class Predicting:
 
     def _now(self) -> datetime:
         return self._clock.now().replace(tzinfo=None)
-
-
-RECENT = timedelta(days=14)
-"""What a scheduled training learns from."""

@@ -124,6 +124,15 @@ def pending(reader: Reader, since: datetime, until: datetime) -> pl.DataFrame:
     return reader.frame(_PENDING, oldest=since - LONGEST_REQUEST, since=since, until=until)
 
 
+def live_count(reader: Reader, since: datetime) -> int:
+    """How many live requests arrived since a naive UTC time."""
+    found = reader.scalar(
+        f"SELECT count(*) FROM request WHERE source_id = {LIVE_SOURCE_ID} AND arrived_at >= $since",
+        since=since,
+    )
+    return int(found)
+
+
 def scrapes(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
     """What engines said of themselves, one row a scrape; counters are cumulative.
 

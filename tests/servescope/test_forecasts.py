@@ -1,0 +1,78 @@
+"""What the server says about later times: the state of instances, demand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from analysis.degradation_view import degradation_now
+from predictors.settings import PredictSettings
+from servescope.predicting.service import Predicting
+from store.clock import VirtualClock, WallClock
+from store.database import Database
+from store.queries.scope import Scope
+from store.settings import StoreSettings
+from store.targets import describe, register
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def database():
+    settings = StoreSettings(memory_limit_bytes=256 << 20)
+    with Database.open(None, settings, WallClock()) as opened:
+        yield opened
+
+
+def sample(database, target, signal, values, end=NOW):
+    """A point every ten seconds until `end`."""
+    last = end.replace(tzinfo=None)
+    times = [last - timedelta(seconds=10 * (len(values) - k) - 1) for k in range(len(values))]
+    kind = "counter" if signal.endswith("_total") else "gauge"
+    database.writer.append(
+        "sample",
+        pl.DataFrame({"sampled_at": times, "value": values}).with_columns(
+            target_id=pl.lit(target, pl.Int32),
+            signal=pl.lit(signal),
+            labels=pl.lit("{}"),
+            unit=pl.lit(""),
+            kind=pl.lit(kind),
+        ),
+    ).result()
+
+
+def engine(database, points=180):
+    target = register(database.writer, "http://node-1:8000/metrics", NOW - timedelta(1)).result()
+    describe(database.writer, target, engine="vllm", engine_version="1.0", model="m").result()
+    sample(database, target, "requests_running", np.full(points, 4.0))
+    pace = np.where(np.arange(points) % 40 < 30, 1000.0, 400.0)
+    sample(database, target, "generation_tokens_total", pace.cumsum())
+    sample(database, target, "requests_arrived_total", np.full(points, 5.0).cumsum())
+
+
+def test_the_state_of_each_instance_becomes_rows(database):
+    """Without a model its rival answers, and says so; the page finds the instance by its name."""
+    engine(database)
+    predicting = Predicting(database, VirtualClock(NOW), PredictSettings())
+    told = predicting.estimate_degradation()
+    assert told == {"degradation": 1, "degradation-ahead": 1}
+    rows = database.reader.frame("SELECT * FROM forecast ORDER BY horizon_seconds")
+    assert rows["horizon_seconds"].to_list() == [0.0, 30.0]
+    assert rows["key"].to_list() == [["m", "node-1:8000"]] * 2
+    assert rows["was_fallback"].all()
+    view = degradation_now(
+        database.reader, Scope((1,), NOW - timedelta(hours=1), NOW + timedelta(seconds=1))
+    )
+    assert view.frames["instances"]["instance"].to_list() == ["m / node-1:8000"]
+    # Asked again at once nothing is said twice.
+    predicting.estimate_degradation()
+    assert database.reader.scalar("SELECT count(*) FROM forecast") == 2
+
+
+def test_without_engines_there_is_nothing_to_say(database):
+    """No samples, no rows, no failure."""
+    predicting = Predicting(database, VirtualClock(NOW), PredictSettings())
+    assert predicting.estimate_degradation() is None

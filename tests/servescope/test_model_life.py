@@ -1,0 +1,179 @@
+"""The life of a model: trained from the store, answering live, trained again, its files deleted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from predictors.settings import PredictSettings
+from servescope.predicting import retraining
+from servescope.predicting.service import Predicting
+from store import models
+from store.clock import VirtualClock, WallClock
+from store.database import Database
+from store.queries.scope import Scope
+from store.settings import StoreSettings
+
+START = datetime(2026, 3, 1)
+
+
+def finished(first, n):
+    """Requests whose length follows their prompt, so that there is something to learn."""
+    random = np.random.default_rng(first)
+    sizes = random.integers(10, 4000, n)
+    tokens = np.maximum(sizes / 5 * random.lognormal(0, 0.1, n), 1).astype(int)
+    return pl.DataFrame(
+        {
+            "request_id": [f"r{first + i}" for i in range(n)],
+            "arrived_at": [START + timedelta(seconds=first + i) for i in range(n)],
+            "status": ["ok"] * n,
+            "model": ["m"] * n,
+            "route": ["chat"] * n,
+            "input_tokens": sizes,
+            "output_tokens": tokens,
+            "ttft_seconds": [0.1] * n,
+            "e2e_seconds": 0.1 + 0.001 * tokens,
+        }
+    )
+
+
+@pytest.fixture
+def database(tmp_path):
+    settings = StoreSettings(memory_limit_bytes=128 << 20)
+    with Database.open(tmp_path / "store.duckdb", settings, WallClock()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock(START.replace(tzinfo=UTC))
+
+
+@pytest.fixture
+def predicting(database, clock):
+    return Predicting(database, clock, PredictSettings(retrain_least_rows=200))
+
+
+def ends(database, clock, first, n):
+    database.writer.append("request", finished(first, n)).result()
+    clock.advance(n + 10 if not first else n)
+
+
+def everything():
+    return Scope((1,), START.replace(tzinfo=UTC), START.replace(tzinfo=UTC) + timedelta(days=1))
+
+
+def test_a_trained_model_answers_live_and_is_better_than_its_rival(database, clock, predicting):
+    """From rows to a champion, whose predictions of new requests beat the history's."""
+    pytest.importorskip("sklearn")
+    ends(database, clock, 0, 1000)
+    done = predicting.train("length-metadata", everything(), by="me")
+    assert done.became_champion
+    predicting.settle()
+    ends(database, clock, 1000, 400)
+    predicting.settle()
+    said = database.reader.frame(
+        """SELECT p.model_id, p.was_fallback, r.output_tokens AS real,
+          p.predicted[list_position(p.levels, 0.5)] AS ours,
+          p.rival[list_position(p.levels, 0.5)] AS naive
+        FROM prediction AS p JOIN request AS r USING (source_id, arrived_at, request_key)
+        WHERE p.quantity = 'output_tokens' AND p.arrived_at >= $since""",
+        since=START + timedelta(seconds=1000),
+    )
+    assert said.height >= 380
+    assert said["model_id"].unique().to_list() == [done.row.model_id]
+    assert not said["was_fallback"].any()
+    ours, naive = ((said["real"] - said[name]).abs().mean() for name in ("ours", "naive"))
+    assert ours < 0.5 * naive
+    told = predicting.document()
+    assert told["answering"]["output_tokens"] == done.row.model_id
+    assert told["models"][0]["is_champion"]
+
+
+def test_a_model_whose_files_changed_is_not_used_and_the_history_answers(
+    database, clock, predicting
+):
+    """One byte of the arrays is other: the reason is told, and answers go on."""
+    pytest.importorskip("sklearn")
+    ends(database, clock, 0, 400)
+    done = predicting.train("length-metadata", everything())
+    arrays = models.models_folder(database.path) / done.row.model_id / "arrays.safetensors"
+    body = bytearray(arrays.read_bytes())
+    body[-1] ^= 1
+    arrays.write_bytes(bytes(body))
+    told = predicting.ask(
+        "length-metadata", pl.DataFrame({"model": ["m"], "input_tokens": [100.0]})
+    )
+    assert told["predictions"][0]["was_fallback"]
+    assert "not the bytes" in predicting.document()["problems"]["length-metadata"]
+
+
+def registered(database, name, at, predictor="length-metadata"):
+    row = models.ModelRow(name, predictor, at, at, "0", {"rows": 1})
+    models.add(database.writer, row).result()
+    folder = models.models_folder(database.path) / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_files_of_old_models_go_and_the_champion_stays(database, clock, predicting):
+    """The newest stay and whoever answers; what is no model of ours is not touched."""
+    now = clock.now()
+    folders = [registered(database, f"m{k}", now - timedelta(days=k)) for k in range(9)]
+    models.promote(database.writer, "m8", now, "me", "good").result()
+    other = models.models_folder(database.path) / "notes"
+    other.mkdir()
+    assert predicting.forget() == {"rows": 0, "models": 3}
+    assert [folder.exists() for folder in folders] == [True] * 5 + [False] * 3 + [True]
+    assert other.exists()
+    assert predicting.forget() is None
+
+
+def test_old_predictions_are_deleted(database, clock):
+    """After the days of the settings; younger ones stay."""
+    predicting = Predicting(database, clock, PredictSettings(retention_days=1))
+    ends(database, clock, 0, 100)
+    predicting.settle()
+    clock.advance(3600)
+    assert predicting.forget() is None
+    clock.advance(86_400)
+    assert predicting.forget()["rows"] > 100
+    assert database.reader.scalar("SELECT count(*) FROM prediction") == 0
+
+
+def test_a_training_is_due_when_there_are_rows_and_the_last_is_old(database, clock):
+    """Too few rows: none. Then the one never trained; then none for a day, unless it drifted."""
+    settings = PredictSettings(retrain_least_rows=200)
+    now = (START + timedelta(hours=1)).replace(tzinfo=UTC)
+    naive = now.replace(tzinfo=None)
+    reader = database.reader
+    assert retraining.due(reader, settings, naive, {}, {}) is None
+    ends(database, clock, 0, 300)
+    names = {retraining.due(reader, settings, naive, {}, {})}
+    tried = {}
+    while (name := retraining.due(reader, settings, naive, tried, {})) is not None:
+        names.add(name)
+        tried[name] = naive
+    assert "length-metadata" in names
+    assert "length-text" not in names
+    registered(database, "new", now - timedelta(hours=2))
+    others = {name: naive for name in tried if name != "length-metadata"}
+    assert retraining.due(reader, settings, naive, others, {}) is None
+    drifted = {"length-metadata": naive - timedelta(minutes=5)}
+    assert retraining.due(reader, settings, naive, others, drifted) == "length-metadata"
+    later = naive + timedelta(days=2)
+    others = dict.fromkeys(others, later)
+    assert retraining.due(reader, settings, later, others, {}) == "length-metadata"
+
+
+def test_a_scheduled_training_that_is_refused_says_why(database, clock, predicting):
+    """Rows of requests are there, starts are not: the record tells it and the next one is tried."""
+    ends(database, clock, 0, 300)
+    seen = []
+    for _ in range(2):
+        told = predicting.retrain()
+        seen.append(told["predictor"])
+    assert len(set(seen)) == 2
