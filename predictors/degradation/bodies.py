@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from predictors.degradation.channels import Inputs
 from predictors.distribution import LEVELS, Floats
 from predictors.trees import Trees, from_boosting
+from store.errors import PredictorError
 
 Arrays = dict[str, npt.NDArray[Any]]
 FOLDS = 5
@@ -34,6 +36,21 @@ class Body(Protocol):
     def restore(self, arrays: Arrays) -> None:
         """What `arrays` gave."""
         ...
+
+
+def extra(module: str) -> Any:
+    """A module that only learning or a network needs.
+
+    Raises:
+        PredictorError: the extra is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise PredictorError(
+            f"{error.name} is not installed, and this way to predict degradation needs it",
+            hint="pip install 'servescope[predict]'",
+        ) from error
 
 
 class Ridge:
@@ -115,9 +132,7 @@ class Boosted:
         self._errors = arrays["errors"]
 
     def _boost(self, table: Floats, outcomes: Floats, seed: int) -> Trees:
-        from sklearn.ensemble import HistGradientBoostingRegressor
-
-        model = HistGradientBoostingRegressor(
+        model = extra("sklearn.ensemble").HistGradientBoostingRegressor(
             max_iter=self._trees, learning_rate=self._rate, early_stopping=False, random_state=seed
         )
         return from_boosting(model.fit(table, outcomes))

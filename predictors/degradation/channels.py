@@ -22,7 +22,6 @@ ROOM = 1.04
 UNDEGRADED = 0.9
 LEAST_UNDEGRADED = 20
 RIDGE = 1e-3
-STATISTICS = ("mean", "deviation", "highest", "lowest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Inputs:
         return Inputs(self.values[chosen], self.steps[chosen])
 
     def summary(self) -> Floats:
-        """(n, c * 4) mean, deviation, highest and lowest of each channel over time."""
+        """(n, c * 5) mean, deviation, highest, lowest and newest of each channel over time."""
         known = np.isfinite(self.values) & self.steps[:, :, None]
         count = known.sum(axis=1)
         some = np.maximum(count, 1)
@@ -56,7 +55,9 @@ class Inputs:
         deviation = np.sqrt((apart**2).sum(axis=1) / some)
         highest = np.where(known, self.values, -np.inf).max(axis=1)
         lowest = np.where(known, self.values, np.inf).min(axis=1)
-        told = np.stack([mean, deviation, highest, lowest], axis=2)
+        last = np.maximum(self.steps.sum(axis=1) - 1, 0)
+        newest = self.values[np.arange(len(self)), last]
+        told = np.stack([mean, deviation, highest, lowest, newest], axis=2)
         told[count == 0] = np.nan
         return np.asarray(told.reshape(len(self), -1), dtype=np.float64)
 

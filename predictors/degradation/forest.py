@@ -11,11 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from predictors.degradation.bodies import Arrays
+from predictors.degradation.bodies import Arrays, extra
 from predictors.degradation.channels import Inputs
 from predictors.distribution import LEVELS, Floats
 
 LEAST_IN_LEAF = 5
+CHUNK_ROWS = 512
 
 
 class Forest:
@@ -33,9 +34,8 @@ class Forest:
 
     def fit(self, inputs: Inputs, outcomes: Floats, seed: int) -> None:
         """Learn from n rows."""
-        from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
-
-        made: Any = RandomForestRegressor if self._kind == "random" else ExtraTreesRegressor
+        name = "RandomForestRegressor" if self._kind == "random" else "ExtraTreesRegressor"
+        made = getattr(extra("sklearn.ensemble"), name)
         table = _filled(inputs.summary())
         model = made(self._trees, min_samples_leaf=LEAST_IN_LEAF, random_state=seed, n_jobs=1)
         model.fit(table, outcomes)
@@ -48,20 +48,23 @@ class Forest:
 
     def predict(self, inputs: Inputs) -> Floats:
         """(n, k) quantiles."""
-        kept, table = self._kept, _filled(inputs.summary())
-        made = np.zeros((len(table), len(LEVELS)))
-        rows = np.arange(len(table))
-        for root in kept["roots"]:
-            at = np.full(len(table), root)
-            while True:
-                asked = kept["feature"][at]
-                if (asked < 0).all():
-                    break
-                goes_left = table[rows, np.maximum(asked, 0)] <= kept["threshold"][at]
-                further = np.where(goes_left, kept["left"][at], kept["right"][at])
-                at = np.where(asked < 0, at, further)
-            made += kept["quantiles"][at]
-        return made / len(kept["roots"])
+        table = _filled(inputs.summary())
+        made = np.empty((len(table), len(LEVELS)))
+        for start in range(0, len(table), CHUNK_ROWS):
+            made[start : start + CHUNK_ROWS] = self._walked(table[start : start + CHUNK_ROWS])
+        return made
+
+    def _walked(self, table: npt.NDArray[np.float32]) -> Floats:
+        kept, rows = self._kept, np.arange(len(table))[:, None]
+        at = np.broadcast_to(kept["roots"], (len(table), len(kept["roots"]))).copy()
+        while True:
+            asked = kept["feature"][at]
+            inner = asked >= 0
+            if not inner.any():
+                return np.asarray(kept["quantiles"][at].mean(axis=1), dtype=np.float64)
+            goes_left = table[rows, np.maximum(asked, 0)] <= kept["threshold"][at]
+            further = np.where(goes_left, kept["left"][at], kept["right"][at])
+            at = np.where(inner, further, at)
 
     def arrays(self) -> Arrays:
         """All that was learnt."""

@@ -1,8 +1,8 @@
 """The networks, in torch: the dual-branch transformer, and the LSTM and the TCN beside it.
 
 All take channels `(n, t, c)` scaled to about one, which of them are known, and which steps there
-are, and answer rising logits `(n, k)`, one a level. Imported only where a network is trained or
-asked: torch is an extra.
+are, and answer rising logits `(n, k)`, one a level. Positions count back from the newest step.
+Imported only where a network is trained or asked: torch is an extra.
 
 Sources: CloudFormer (arXiv 2509.03394 v2) for the two branches and the head; Bai, Kolter, Koltun
 (2018), An empirical evaluation of generic convolutional and recurrent networks, for the TCN.
@@ -122,7 +122,7 @@ class DualBranch(nn.Module):
     def forward(self, values: Tensor, known: Tensor, steps: Tensor) -> Tensor:
         """(n, t, c), (n, t, c), (n, t) -> (n, k)."""
         tokens = torch.relu(self.dense(values))  # (n, t, d)
-        tokens = tokens + self.positions[: values.shape[1]]  # type: ignore[index]  # (n, t, d)
+        tokens = tokens + self.positions[age(steps)]  # type: ignore[index]  # (n, t, d)
         over_time = self.temporal(tokens, ~steps)  # (n, d)
         mean, spread = moments(values, known)  # (n, c), (n, c)
         told = [mean, spread] if self.size.is_named else [mean]
@@ -182,6 +182,12 @@ def sinusoids(steps: int, width: int) -> Tensor:
     made[:, 0::2] = torch.sin(at * rates)
     made[:, 1::2] = torch.cos(at * rates)
     return made
+
+
+def age(steps: Tensor) -> Tensor:
+    """How many steps before the newest each is; 0 for padding. (n, t) -> (n, t)."""
+    length = steps.sum(dim=1, keepdim=True)  # (n, 1)
+    return (length - 1 - torch.arange(steps.shape[1])).clamp(min=0)  # (n, t)
 
 
 def moments(values: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,8 +34,8 @@ class Training:
 
     epochs: int = 12
     members: int = 3
-    rate: float = 1e-3
-    batch_rows: int = 64
+    rate: float = 1.5e-3
+    batch_rows: int = 128
     noise: float = 0.05
     metric_dropout: float = 0.05
     most_rows: int = 20_000

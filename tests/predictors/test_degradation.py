@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -92,13 +93,28 @@ def test_a_learnt_method_beats_the_constant_on_a_neighbour_never_seen(method: st
     assert error_of(predictor, judged) < 0.7 * naive
 
 
-def test_a_fit_judges_itself_on_a_group_it_left_out() -> None:
-    """The report compares with the constant on rows that the fit did not see."""
+def test_a_fit_judges_itself_on_groups_it_left_out() -> None:
+    """The report compares with the constant, each neighbour predicted from the others."""
     report = Degradation("extra").fit(made_rows(120))
-    assert report.held_out_rows == 30
+    assert report.held_out_rows == 120
     assert report.ours is not None
     assert report.rival is not None
     assert report.ours.pinball < report.rival.pinball
+
+
+def test_groups_left_out_widen_the_intervals() -> None:
+    """What held among the neighbours that were learnt is too narrow for a new one."""
+    # Neighbours differ in what no metric shows.
+    hidden = 0.06 * pl.col("group").str.slice(-1).cast(pl.Float64)
+    rows = made_rows(240).with_columns((pl.col(OUTCOME) * (1 - hidden)).alias(OUTCOME))
+    inside = pl.col("group") == "neighbour-0"
+    narrow, wide = Degradation("extra", is_quick=True), Degradation("extra")
+    for predictor in (narrow, wide):
+        predictor.fit(rows.filter(~inside))
+    before, after = (p.predict(rows.filter(inside)).quantiles for p in (narrow, wide))
+    assert np.array_equal(before.at(0.5), after.at(0.5))
+    assert (after.at(0.9) >= before.at(0.9)).all()
+    assert (after.at(0.9) - after.at(0.1)).mean() > (before.at(0.9) - before.at(0.1)).mean()
 
 
 def test_metrics_that_a_host_lacks_are_absent_and_not_zero() -> None:
@@ -269,3 +285,11 @@ def test_intervals_hold_more_than_a_point() -> None:
     scores = score(predictor.predict(rows).quantiles, rows[OUTCOME].to_numpy())
     assert scores.coverage_q90 > 0.7
     assert scores.width_80 > 0.005
+
+
+def test_without_the_extra_a_fit_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server without torch gets one clear line instead of a traceback."""
+    monkeypatch.setitem(sys.modules, "predictors.degradation.training", None)
+    with pytest.raises(PredictorError, match="is not installed") as caught:
+        quick("small").fit(made_rows(10))
+    assert "servescope[predict]" in str(caught.value.hint)
