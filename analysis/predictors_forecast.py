@@ -12,13 +12,13 @@ import polars as pl
 from analysis.emptiness import why_empty
 from analysis.intervals import wilson
 from analysis.measure import Empty, Measure, View
-from analysis.predictors_view import LEAST_OUTCOMES, signed_text
+from analysis.predictors_view import LEAST_OUTCOMES
 from store.errors import InputError
 from store.queries import forecasts as queries
 from store.queries.predictions import SCORED_LEVELS
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
-from store.units import percent_text, seconds_text
+from store.units import percent_text, seconds_text, signed_percent_text
 
 _NEVER = (
     "No demand was forecast yet. The server forecasts it every few minutes once it has seen an "
@@ -179,7 +179,7 @@ def _sentence(whole: dict[str, Any], horizons: pl.DataFrame) -> str:
     if known.height > 1:
         ends = known.sort("skill_ratio")
         worst, best = (
-            f"{signed_text(row['skill_ratio'])} at {seconds_text(row['horizon_seconds'])}"
+            f"{signed_percent_text(row['skill_ratio'])} at {seconds_text(row['horizon_seconds'])}"
             for row in (ends.row(0, named=True), ends.row(-1, named=True))
         )
         said += f", from {worst} to {best} ahead"

@@ -14,7 +14,7 @@ from analysis.measure import Empty, Measure, View
 from store.queries import predictions as queries
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
-from store.units import percent_text
+from store.units import percent_text, signed_percent_text
 
 # With fewer outcomes no skill is stated: an accident of ten requests is no skill.
 LEAST_OUTCOMES = 30
@@ -162,9 +162,8 @@ def _sentence(row: dict[str, Any]) -> str:
     percent = percent_text(abs(row["skill_ratio"]), 0)
     behind = f"({row['outcomes']:,} outcomes, pinball loss"
     if row["skill_low"] is not None:
-        behind += (
-            f", 95 % interval {signed_text(row['skill_low'])} to {signed_text(row['skill_high'])}"
-        )
+        ends = " to ".join(signed_percent_text(row[name]) for name in ("skill_low", "skill_high"))
+        behind += f", 95 % interval {ends}"
     if row["verdict"] == "no difference seen":
         return f"{name}: no difference from its naive rival can be seen {behind})."
     if row["verdict"] == "worse":
@@ -172,12 +171,6 @@ def _sentence(row: dict[str, Any]) -> str:
     else:
         words = f"{percent} better than its naive rival"
     return f"{name} is {words} {behind})."
-
-
-def signed_text(ratio: float) -> str:
-    """A skill in words: "+12 %", "-3 %"."""
-    sign = "+" if ratio >= 0 else "\N{MINUS SIGN}"
-    return f"{sign}{percent_text(abs(ratio), 0)}"
 
 
 def _is_off(row: dict[str, Any]) -> bool:

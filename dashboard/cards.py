@@ -212,8 +212,13 @@ def part_id(key: str) -> dict[str, str]:
     return {"type": "part", "key": key}
 
 
-def grid(*slots: Slot | Unshown) -> html.Div:
-    """Cards on a twelve-column grid without holes; what could not be filled is listed last."""
+def grid(*slots: Slot | Unshown, key: str = "") -> html.Div:
+    """Cards on a twelve-column grid without holes; what could not be filled is listed last.
+
+    Args:
+        slots: the cards, in order.
+        key: tells the grids of one page apart.
+    """
     shown = [slot for slot in slots if isinstance(slot, Slot)]
     missing = [slot for slot in slots if isinstance(slot, Unshown)]
     for row in _rows(shown):
@@ -223,7 +228,7 @@ def grid(*slots: Slot | Unshown) -> html.Div:
             slot.card.className = f"ss-card ss-span-{slot.span + (spare if widest else 0)}"
     cards: list[Any] = [slot.card for slot in shown]
     if missing:
-        cards.append(_missing_card(missing))
+        cards.append(_missing_card(missing, key))
     return html.Div(cards, className="ss-grid")
 
 
@@ -237,13 +242,15 @@ def _rows(slots: Sequence[Slot]) -> list[list[Slot]]:
     return rows
 
 
-def _missing_card(missing: Sequence[Unshown]) -> html.Section:
+def _missing_card(missing: Sequence[Unshown], key: str) -> html.Section:
     rows: list[Any] = []
     for slot in missing:
         rows += [html.Dt(slot.title), html.Dd(slot.why)]
     head = html.Header([html.H2("Not shown for this data")], className="ss-card-head")
     return html.Section(
-        [head, html.Dl(rows)], className="ss-card ss-span-12 ss-missing", id=part_id("missing")
+        [head, html.Dl(rows)],
+        className="ss-card ss-span-12 ss-missing",
+        id=part_id(f"missing-{key}"),
     )
 
 
@@ -292,6 +299,33 @@ def verdict(sentences: Sequence[str], *, tone: str = "plain", key: str = "page")
     return html.Div(
         body, className=f"ss-verdict tone-{tone}", role="status", id=part_id(f"verdict-{key}")
     )
+
+
+def tabs(
+    title: str,
+    option: str,
+    chosen: str,
+    names: Mapping[str, str],
+    scene: Scene,
+    **also: str | None,
+) -> html.Nav:
+    """Links that choose one value of an option; each has its own address.
+
+    Args:
+        title: what is chosen, for screen readers.
+        option: name in the address.
+        chosen: the value in force.
+        names: value to words.
+        scene: the page.
+        also: further changes of the address.
+    """
+    links = []
+    for name, text in names.items():
+        current: dict[str, Any] = {"aria-current": "true"} if name == chosen else {}
+        active = " is-active" if name == chosen else ""
+        href = scene.here(**{option: name}, **also)
+        links.append(html.A(text, href=href, className=f"ss-tab{active}", **current))
+    return html.Nav(links, className="ss-tabs is-inline", **attrs({"aria-label": title}))
 
 
 def empty_state(empty: Empty, scene: Scene) -> html.Div:

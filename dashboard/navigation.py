@@ -31,6 +31,7 @@ class Panel:
         options: the view's options from the address.
         follows_clock: whether the refresh interval draws it again.
         is_aside: whether it stays silent without data, because another panel says why.
+        says_why_empty: whether it says so all the same, for a reason of its own.
     """
 
     spot: str
@@ -39,6 +40,7 @@ class Panel:
     options: Callable[[Address], Mapping[str, str]] = no_options
     follows_clock: bool = True
     is_aside: bool = False
+    says_why_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
     (
         "Act",
         (
-            NavItem("Predictors", None, "predictors", "comes with forecasting"),
+            NavItem("Predictors", ("predictors",), "predictors"),
             NavItem("Controller", None, "controller", "comes with the control loop"),
             NavItem("What-if", None, "whatif", "comes with replay"),
         ),

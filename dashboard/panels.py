@@ -177,7 +177,7 @@ def _mark(view: View | None, scene: Scene) -> dict[str, Any]:
 
 def _body(panel: Panel, view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     if view is not None and view.empty is not None and view.empty.kind != "nothing_connected":
-        if panel.is_aside:
+        if panel.is_aside and not panel.says_why_empty:
             return []
         return [empty_state(view.empty, scene)]
     return panel.body(view, scene, services)

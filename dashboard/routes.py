@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dashboard.navigation import Page
-from dashboard.pages import admin, cold_starts, fleet, latency, slo, workload
+from dashboard.pages import admin, cold_starts, fleet, latency, predictors, slo, workload
 from dashboard.url_state import Address
 
 
@@ -18,10 +20,12 @@ def page_of(address: Address) -> Page | None:
         return slo.DETAIL_PAGE
     if path[0] == "workload" and len(path) <= 2:
         return workload.PAGES.get(path[1] if len(path) == 2 else "arrivals")
-    if path == ("latency",):
-        return latency.PAGE
-    if path == ("cold-starts",):
-        return cold_starts.PAGE
-    if path == ("admin",):
-        return admin.PAGE
-    return None
+    return _PLAIN.get(path)
+
+
+_PLAIN: Mapping[tuple[str, ...], Page] = {
+    ("latency",): latency.PAGE,
+    ("cold-starts",): cold_starts.PAGE,
+    ("predictors",): predictors.PAGE,
+    ("admin",): admin.PAGE,
+}

@@ -13,7 +13,10 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from store.queries.scope import join_values, split_values
 
 # What belongs to one page, and is dropped on the way to another.
-PAGE_PARAMS = ("table", "against", "quantity", "by", "sort", "page", "status", "over", "request")
+PAGE_PARAMS = (
+    "table", "against", "quantity", "by", "sort", "page", "status", "over", "request", "demand",
+    "series", "ahead",
+)  # fmt: skip
 SCOPE_PARAMS = ("source", "from", "to", "model", "tenant", "route", "instance")
 
 

@@ -41,6 +41,15 @@ def percent_text(ratio: float | None, digits: int = 1) -> str:
     return f"{text} %"
 
 
+def signed_percent_text(ratio: float | None) -> str:
+    """A gain or a loss as percent: "+12 %", "-3 %"; "unknown" when it is."""
+    if ratio is None or math.isnan(ratio):
+        return "unknown"
+    sign = "+" if ratio >= 0 else "\N{MINUS SIGN}"
+    digits = 1 if abs(ratio) < 0.0995 else 0
+    return f"{sign}{abs(ratio) * 100:.{digits}f} %"
+
+
 def count_text(value: float | None) -> str:
     """A count with thousands separators."""
     return "unknown" if value is None or math.isnan(value) else f"{value:,.0f}"

@@ -15,6 +15,7 @@ from dashboard.cards import (
     chart_card,
     empty_state,
     grid,
+    tabs,
     tile,
     tiles,
     verdict,
@@ -27,7 +28,6 @@ from dashboard.pages.latency_stragglers import STRAGGLERS
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.text import unit_text
-from dashboard.theme import attrs
 from dashboard.url_state import Address
 
 QUANTITY_NAMES = {
@@ -144,23 +144,10 @@ def choices(view: View, scene: Scene) -> html.Div:
     """Links that choose the latency and the label; each has its own address."""
     shown = view.frames["shown"].row(0, named=True)
     made = [
-        _choices("Latency shown", "quantity", shown["quantity"], QUANTITY_NAMES, scene),
-        _choices("Told apart", "by", shown["by"], BY_NAMES, scene),
+        tabs("Latency shown", "quantity", shown["quantity"], QUANTITY_NAMES, scene),
+        tabs("Told apart", "by", shown["by"], BY_NAMES, scene),
     ]
     return html.Div(made, className="ss-row ss-between")
-
-
-def _choices(
-    title: str, option: str, chosen: str, names: Mapping[str, str], scene: Scene
-) -> html.Nav:
-    links = []
-    for name, text in names.items():
-        current: dict[str, Any] = {"aria-current": "true"} if name == chosen else {}
-        active = " is-active" if name == chosen else ""
-        links.append(
-            html.A(text, href=scene.here(**{option: name}), className=f"ss-tab{active}", **current)
-        )
-    return html.Nav(links, className="ss-tabs is-inline", **attrs({"aria-label": title}))
 
 
 def phases_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:

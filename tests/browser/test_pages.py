@@ -26,6 +26,8 @@ PAGES = {
     "admin": "/ui/admin",
     "latency": "/ui/latency?request=1:1790000000000000:7",
     "cold-starts": "/ui/cold-starts",
+    "predictors": "/ui/predictors",
+    "predictors-trace": "/ui/predictors?source=burst",
     "tables": f"/ui/workload{TRACES}&table=rate,gaps",
     "no-such-page": "/ui/nothing",
 }

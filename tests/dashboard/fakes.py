@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import itertools
 import math
 import random
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 
 from analysis.measure import Empty, Measure, View
+from analysis.views import compute
 from dashboard.services import DataAge, Services
+from store.clock import WallClock
+from store.database import Database
 from store.errors import ServescopeError
 from store.queries.scope import SourceInfo, resolve
+from store.settings import StoreSettings
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 CONV, CODE = "azure-2023-conv", "azure-2023-code"
@@ -983,7 +991,41 @@ def cold_starts(scope, rng, names) -> dict:
     return {"frames": frames, "measures": measures, "sentences": sentences}
 
 
+@functools.cache
+def _predicted() -> Database:
+    """A store with a few hours of made-up predictions and forecasts, filled once."""
+    place = Path(__file__).parents[1] / "data" / "fill_predictions.py"
+    spec = importlib.util.spec_from_file_location("servescope_fill_predictions", place)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    database = Database.open(None, StoreSettings(memory_limit_bytes=256 << 20), WallClock())
+    module.fill(database, NOW, count=1200, hours=8)
+    return database
+
+
+@functools.cache
+def _seen(name, scope) -> dict:
+    view = compute(name, _predicted().reader, scope, clock=WallClock())
+    return {
+        "frames": view.frames,
+        "measures": view.measures,
+        "sentences": view.sentences,
+        "empty": view.empty,
+        "sql": view.sql,
+    }
+
+
+def _real(name):
+    """What the view itself makes of the made-up store."""
+    return lambda scope, rng, names: _seen(name, scope)
+
+
 MAKERS = {
+    "predictors": _real("predictors"),
+    "predictors_models": _real("predictors_models"),
+    "predictors_forecast": _real("predictors_forecast"),
+    "degradation_now": _real("degradation_now"),
     "latency": latency,
     "latency_phases": latency_phases,
     "latency_tail": latency_tail,

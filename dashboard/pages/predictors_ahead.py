@@ -1,0 +1,276 @@
+"""Predictors: demand beside what came true, and how disturbed each instance is now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from dash import html
+
+from analysis.measure import View
+from dashboard.cards import Chart, Slot, Unshown, card, chart_card, frame_tools, grid, tabs, verdict
+from dashboard.figures import predictors as figures
+from dashboard.figures.base import Look, Picture
+from dashboard.navigation import Panel
+from dashboard.scene import Scene
+from dashboard.services import Services
+from dashboard.tables import table
+from dashboard.text import ago
+from dashboard.url_state import Address
+from store.units import percent_text, seconds_text, signed_percent_text
+
+# The view's option -> its name in the address, where other panels have a `quantity` of their own.
+_PARAMS = {"quantity": "demand", "key": "series", "horizon": "ahead"}
+_TITLES = {"requests_per_second": "requests/s", "tokens_per_second": "tokens/s"}
+_MOST_SERIES = 12
+STATE_LOOKS = {
+    "slowed": ("bad", "▼"),
+    "undisturbed": ("good", "●"),
+    "unclear": ("watch", "?"),
+}
+
+
+def options(address: Address) -> Mapping[str, str]:
+    """Which forecast is shown."""
+    wanted = {option: address.params.get(name, "") for option, name in _PARAMS.items()}
+    return {option: value for option, value in wanted.items() if value}
+
+
+def forecast_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """The forecast beside the real course, what comes next, and error by horizon."""
+    if view is None or view.empty is not None:
+        return []
+    shown = view.frames["shown"].row(0, named=True)
+    given = options(scene.address)
+    parts = [
+        verdict(view.sentences, key="forecast"),
+        html.Div(_choosers(view, shown, scene), className="ss-row ss-between"),
+        grid(
+            *(chart_card(view, chart, scene, given) for chart in _charts(shown)),
+            _horizons(view, shown, scene, given),
+            _series(view, shown, scene, given),
+            key="forecast",
+        ),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _choosers(view: View, shown: Mapping[str, Any], scene: Scene) -> list[html.Nav]:
+    choices = view.frames["choices"]
+    of_quantity = choices.filter(pl.col("quantity") == shown["quantity"])
+    of_key = of_quantity.filter(pl.col("key") == shown["key"])
+    quantities = {name: _TITLES.get(name, name) for name in choices["quantity"].unique().sort()}
+    horizons = {
+        f"{value:g}": f"{seconds_text(value)} ahead"
+        for value in of_key["horizon_seconds"].unique().sort()
+    }
+    return [
+        tabs("Demand shown", "demand", shown["quantity"], quantities, scene, series=None),
+        tabs("Horizon", "ahead", f"{shown['horizon_seconds']:g}", horizons, scene),
+    ]
+
+
+def _charts(shown: Mapping[str, Any]) -> Sequence[Chart]:
+    title = _TITLES.get(shown["quantity"], shown["quantity"])
+    ahead = seconds_text(shown["horizon_seconds"])
+
+    def course(frame: pl.DataFrame, look: Look) -> Picture | str:
+        return figures.course(frame, title, look)
+
+    def newest(frame: pl.DataFrame, look: Look) -> Picture | str:
+        return figures.ahead(frame, title, look)
+
+    return (
+        Chart(
+            "course",
+            f"{shown['key']}: was the demand foreseen {ahead} ahead?",
+            "course",
+            course,
+            "Each point is the mean over the ten minutes that end there: what was forecast one "
+            "horizon before, and what came. Ten minutes in which a whole model was silent count "
+            "as an outage and have no outcome.",
+            span=8,
+            height=300,
+        ),
+        Chart(
+            "ahead",
+            "What comes next?",
+            "ahead",
+            newest,
+            "The newest forecast at every horizon, with its 50 and 90 % intervals.",
+            span=4,
+            height=300,
+        ),
+    )
+
+
+def _horizons(
+    view: View, shown: Mapping[str, Any], scene: Scene, given: Mapping[str, str]
+) -> Slot | Unshown:
+    title = "How far ahead can it see?"
+    frame = view.frames["horizons"].filter(pl.col("quantity") == shown["quantity"])
+    return _judged(
+        view, frame, "horizons", title, "horizon_seconds", "Over all keys.", scene, given
+    )
+
+
+def _series(
+    view: View, shown: Mapping[str, Any], scene: Scene, given: Mapping[str, str]
+) -> Slot | Unshown:
+    title = "Whose demand is foreseen?"
+    frame = view.frames["keys"].filter(pl.col("quantity") == shown["quantity"])
+    if frame.height < 2:
+        return Unshown(title, "There is one key only.")
+    return _judged(view, frame, "keys", title, "key", "Over all horizons.", scene, given)
+
+
+def _judged(
+    view: View,
+    frame: pl.DataFrame,
+    name: str,
+    title: str,
+    by: str,
+    about: str,
+    scene: Scene,
+    given: Mapping[str, str],
+) -> Slot:
+    def key(row: Mapping[str, Any]) -> html.A:
+        return html.A(row["key"], href=scene.here(series=row["key"], ahead=None))
+
+    cells = {
+        "key": key,
+        "skill_ratio": _skill,
+        "coverage_90": _covered,
+    }
+    columns = (by, "skill_ratio", "outcomes", "coverage_90", "wmape_ratio", "fallback_ratio")
+    heads = {
+        "horizon_seconds": "Ahead",
+        "skill_ratio": "Skill",
+        "coverage_90": "Inside 90 %",
+        "wmape_ratio": "Mean error",
+        "fallback_ratio": "By the rival",
+    }
+    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    words = (
+        f"{about} Skill is 1 - pinball loss / loss of the naive rival; none is stated below 30 "
+        "outcomes. Mean error: sum of |error| of the median over the sum of what came."
+    )
+    tools = frame_tools(view, name, title, words, scene, **given)
+    return card(title, shown, span=6, tools=tools, key=f"forecast-{name}")
+
+
+def _skill(row: Mapping[str, Any]) -> str:
+    ratio = row["skill_ratio"]
+    return "\N{EN DASH}" if ratio is None else signed_percent_text(ratio)
+
+
+def _covered(row: Mapping[str, Any]) -> Any:
+    if row["coverage_90_ratio"] is None:
+        return "\N{EN DASH}"
+    ends = " to ".join(percent_text(row[f"coverage_90_{end}"], 0) for end in ("low", "high"))
+    words = f"{percent_text(row['coverage_90_ratio'], 0)} ({ends})"
+    return html.Span(words, className="ss-nowrap")
+
+
+def degradation_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """Intervals by instance, their course, and the numbers."""
+    if view is None or view.empty is not None:
+        return []
+    rows = view.frames["instances"].height
+    height = max(240, 110 + 26 * min(rows, 30))
+    charts = (
+        Chart(
+            "states",
+            "Which instance is slowed down by its neighbours?",
+            "instances",
+            figures.states,
+            "The newest estimate of each instance's performance against the same load alone on "
+            "the machine, with its 50 and 90 % intervals, the slowest at the top. 60 % means that "
+            "what takes 10 ms alone takes 16.7 ms.",
+            height=height,
+        ),
+        Chart(
+            "state-course",
+            "Since when?",
+            "course",
+            figures.state_course,
+            "Median estimate of each part of the range, for the five instances that were slowest; "
+            "the band is the 90 % interval of the slowest.",
+            height=height,
+        ),
+    )
+    slowed = view.measures["slowed"].value
+    parts = [
+        verdict(view.sentences, tone="bad" if slowed else "plain", key="degradation"),
+        grid(
+            *(chart_card(view, chart, scene) for chart in charts),
+            _instances(view, scene),
+            key="degradation",
+        ),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _instances(view: View, scene: Scene) -> Slot | Unshown:
+    title = "Instance by instance"
+    cells = {
+        "instance": lambda row: html.Strong(row["instance"]),
+        "state": _state,
+        "performance_ratio": _performance,
+        "made_at": lambda row: _age(row, scene),
+        "model_id": lambda row: html.Span(row["model_id"], className="ss-nowrap"),
+    }
+    columns = (
+        "instance", "state", "performance_ratio", "rival_ratio", "calibration", "was_fallback",
+        "made_at", "features_age_seconds", "model_id",
+    )  # fmt: skip
+    heads = {
+        "performance_ratio": "Performance (90 %)",
+        "rival_ratio": "Naive rival",
+        "was_fallback": "By the rival",
+        "made_at": "Estimated",
+        "features_age_seconds": "Signals' age",
+        "model_id": "Model",
+    }
+    frame = view.frames["instances"]
+    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    words = (
+        "Slowed: the whole 90 % interval lies below 90 %. Undisturbed: all of it lies above. "
+        "Otherwise, and where the naive rival answered, nothing sure can be said."
+    )
+    tools = frame_tools(view, "instances", title, words, scene)
+    return card(title, shown, tools=tools, key="degradation")
+
+
+def _state(row: Mapping[str, Any]) -> html.Span:
+    look, glyph = STATE_LOOKS[row["state"]]
+    return html.Span(f"{glyph} {row['state']}", className=f"ss-status is-{look}")
+
+
+def _performance(row: Mapping[str, Any]) -> html.Span:
+    ends = " to ".join(percent_text(row[name], 0) for name in ("q05_ratio", "q95_ratio"))
+    middle = html.Strong(percent_text(row["performance_ratio"], 0))
+    return html.Span([middle, f" ({ends})"], className="ss-nowrap")
+
+
+def _age(row: Mapping[str, Any], scene: Scene) -> html.Span:
+    seconds = (scene.now.replace(tzinfo=None) - row["made_at"]).total_seconds()
+    return html.Span(ago(seconds), title=scene.when(row["made_at"]), className="ss-nowrap")
+
+
+FORECAST = Panel(
+    "predictors-forecast",
+    "predictors_forecast",
+    forecast_body,
+    options,
+    is_aside=True,
+    says_why_empty=True,
+)
+DEGRADATION = Panel(
+    "predictors-degradation",
+    "degradation_now",
+    degradation_body,
+    is_aside=True,
+    says_why_empty=True,
+)

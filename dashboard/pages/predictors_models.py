@@ -1,0 +1,99 @@
+"""Predictors: the registry of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dash import html
+
+from analysis.measure import View
+from dashboard.cards import Slot, Unshown, card, frame_tools, grid, verdict
+from dashboard.navigation import Panel
+from dashboard.scene import Scene
+from dashboard.services import Services
+from dashboard.tables import table
+from store.units import percent_text, signed_percent_text
+
+STATE_LOOKS = {"champion": ("good", "★"), "challenger": ("none", "○")}
+_MODELS_ABOUT = (
+    "The champion of each predictor answers; challengers wait. Losses and coverage are of rows "
+    "the model never saw, beside the naive rival on the same rows. `servescope predictors promote "
+    "MODEL` lets a challenger answer, and notes who did so."
+)
+_SCORES_ABOUT = (
+    "Every score a model was registered with, on rows held out by time or by group; never on rows "
+    "it learnt from."
+)
+
+
+def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """Champions and challengers, then their scores."""
+    if view is None or view.empty is not None:
+        return []
+    parts = [
+        verdict(view.sentences, key="models"),
+        grid(_models(view, scene), _scores(view, scene), key="models"),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _models(view: View, scene: Scene) -> Slot | Unshown:
+    title = "Which model answers, and until when did it learn?"
+    frame = view.frames["models"]
+    if frame.is_empty():
+        return Unshown(title, "No model is trained yet: servescope train NAME trains one.")
+    columns = (
+        "state", "predictor", "model_id", "trained_at", "data_until", "rows", "pinball",
+        "baseline_pinball", "skill_ratio", "coverage_q90", "n",
+    )  # fmt: skip
+    heads = {
+        "state": "",
+        "model_id": "Model",
+        "data_until": "Learnt until",
+        "pinball": "Loss",
+        "baseline_pinball": "Rival's loss",
+        "skill_ratio": "Skill",
+        "coverage_q90": "Below q90",
+        "n": "Judged on",
+    }
+    cells = {
+        "state": _state,
+        "skill_ratio": _skill,
+        "coverage_q90": lambda row: percent_text(row["coverage_q90"]),
+        "predictor": lambda row: html.Strong(row["predictor"], className="ss-nowrap"),
+        "model_id": lambda row: html.Span(row["model_id"], className="ss-nowrap"),
+    }
+    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    tools = frame_tools(view, "models", title, _MODELS_ABOUT, scene)
+    return card(title, shown, tools=tools, key="models")
+
+
+def _state(row: Mapping[str, Any]) -> html.Span:
+    look, glyph = STATE_LOOKS[row["state"]]
+    return html.Span(f"{glyph} {row['state']}", className=f"ss-status is-{look}")
+
+
+def _skill(row: Mapping[str, Any]) -> str:
+    ratio = row["skill_ratio"]
+    return "\N{EN DASH}" if ratio is None else signed_percent_text(ratio)
+
+
+def _scores(view: View, scene: Scene) -> Slot | Unshown:
+    title = "How good were they on rows they never saw?"
+    frame = view.frames["scores"]
+    if frame.is_empty():
+        return Unshown(title, "No model was judged yet.")
+    heads = {
+        "model_id": "Model",
+        "evaluated_at": "Judged",
+        "baseline_value": "Naive rival",
+        "n": "Rows",
+    }
+    cells = {"model_id": lambda row: html.Span(row["model_id"], className="ss-nowrap")}
+    shown = table(frame, scene, cells=cells, heads=heads, caption=title)
+    tools = frame_tools(view, "scores", title, _SCORES_ABOUT, scene)
+    return card(title, shown, tools=tools, key="scores")
+
+
+MODELS = Panel("predictors-models", "predictors_models", body, is_aside=True)
