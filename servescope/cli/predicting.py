@@ -89,6 +89,18 @@ def predictors_list(store: Store = None, config: ConfigFile = None, as_json: Jso
     run_list(store, config, as_json=as_json)
 
 
+@predictors_app.command("show")
+def predictors_show(
+    source: Source = None, from_: From = None, until: To = None, model: Model = None,
+    tenant: Tenant = None, store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Can they be trusted: skill beside the naive rival, calibration, forecasts, instances."""
+    from servescope.cli.predictors_shown import run_show
+
+    params = scope_of(source, from_, until, model=model, tenant=tenant)
+    run_show(params, store, config, as_json=as_json)
+
+
 @predictors_app.command("promote")
 def predictors_promote(
     model_id: Annotated[str, typer.Argument(help="The model that shall answer from now on.")],
