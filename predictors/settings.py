@@ -29,6 +29,8 @@ class PredictSettings:
         retrain: whether models are trained again on their own, in a process of low priority.
         retrain_hours: age of the newest model of a predictor from which it is trained again.
         retrain_least_rows: finished rows of the store below which nothing is trained.
+        auto_promote: whether a challenger that answered 500 live requests better than the champion,
+            unheard, takes its place.
         train_limit_seconds: a training is stopped after this long.
         train_most_rows: newest rows that a training learns from.
         train_threads: processor threads of a training.
@@ -44,6 +46,7 @@ class PredictSettings:
     retrain: bool = True
     retrain_hours: float = 24.0
     retrain_least_rows: int = 2000
+    auto_promote: bool = True
     train_limit_seconds: float = 1800.0
     train_most_rows: int = 200_000
     train_threads: int = 1

@@ -98,6 +98,28 @@ def add(writer: Writer, row: ModelRow) -> Future[bool]:
     return writer.run(work)
 
 
+def evaluate(writer: Writer, model_id: str, at: datetime, score: Evaluation) -> Future[None]:
+    """Add a score that a model earned after its training.
+
+    Args:
+        writer: the store's writer.
+        model_id: whose.
+        at: aware UTC.
+        score: what it came to.
+    """
+
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(
+            "INSERT INTO evaluation VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                *(model_id, _naive(at), score.split, score.metric),
+                *(score.value, score.baseline_value, score.n),
+            ],
+        )
+
+    return writer.run(work)
+
+
 def promote(
     writer: Writer, model_id: str, at: datetime, by: str, reason: str
 ) -> Future[str | None]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 
@@ -14,6 +15,7 @@ from predictors.base import AT, OUTCOME, Spec
 from predictors.drift import Drift
 from predictors.rows import requests as request_rows
 from predictors.serving import Served
+from servescope.predicting.contest import Contest
 from store import models, predictions
 from store.database import Database
 from store.errors import PredictorError, ServescopeError
@@ -83,7 +85,9 @@ class Desks:
         self._trained: dict[str, Desk] = {}
         self._naive: dict[str, Desk] = {}
         self._stand_ins: dict[str, Desk] = {}
+        self.contests: dict[str, Contest] = {}
         self._looked_at: dict[str, datetime] = {}
+        self._judged: set[str] = set()
         self.problems: dict[str, str] = {}
 
     def forget(self) -> None:
@@ -91,6 +95,7 @@ class Desks:
         self._trained.clear()
         self._naive.clear()
         self._stand_ins.clear()
+        self.contests.clear()
 
     def named(self, name: str) -> Desk | None:
         """Of a predictor of the catalogue, of a history, or whatever answers for a quantity."""
@@ -159,7 +164,13 @@ class Desks:
             if name in catalog.PREDICTORS and (known is None or known.model_id != model_id):
                 states = states or predictions.states(self._database.reader)
                 self._open(name, model_id, states, now, pending)
-        missing = [q for q in naive.SPECS if q not in self._naive]
+        self._challenge(champions)
+        for quantity in naive.SPECS:
+            answering = self.of_quantity(quantity)
+            if answering is not None and not answering.is_naive:
+                # Nobody teaches it any more; should it be needed again, it learns afresh.
+                self._naive.pop(quantity, None)
+        missing = [q for q in naive.SPECS if self.of_quantity(q) is None]
         if missing:
             states = states or predictions.states(self._database.reader)
             self._learn(missing, states, now, pending)
@@ -193,6 +204,54 @@ class Desks:
             return
         self.problems.pop(name, None)
         self._trained[name] = desk
+
+    def _challenge(self, champions: Mapping[str, str]) -> None:
+        """Open a contest for the newest model of each champion's predictor that came after it."""
+        known = models.listed(self._database.reader) if champions else None
+        path = self._database.path
+        if known is None or path is None:
+            return
+        for name, desk in self._trained.items():
+            if desk.entry is None or not desk.entry.rows:
+                continue
+            if desk.spec.quantity not in request_rows.QUANTITIES:
+                continue
+            mine = known.filter(pl.col("predictor") == name)
+            newest = mine.row(0, named=True)
+            running = self.contests.get(name)
+            if newest["is_champion"] or newest["model_id"] in self._judged:
+                self.contests.pop(name, None)
+            elif running is None or running.model_id != newest["model_id"]:
+                folder = models.models_folder(path) / newest["model_id"]
+                self._open_contest(name, desk.entry, newest["model_id"], folder)
+
+    def _open_contest(self, name: str, entry: catalog.Entry, model_id: str, folder: Path) -> None:
+        try:
+            challenger = entry.loaded(folder)
+            served = Served(
+                challenger, entry.loaded_rival(folder / "rival"), naive.settings_of(challenger.spec)
+            )
+        except (ServescopeError, OSError) as error:
+            self._judged.add(model_id)
+            log.warning("model_unusable", extra={"model": model_id, "error": str(error)[:300]})
+            return
+        self.contests[name] = Contest(model_id, served)
+
+    def settle_contests(self, now: datetime) -> list[str]:
+        """Close contests that are over; gives the models that won.
+
+        Args:
+            now: naive UTC.
+        """
+        won = []
+        for name in [name for name, contest in self.contests.items() if contest.is_over]:
+            contest, desk = self.contests.pop(name), self._trained.get(name)
+            self._judged.add(contest.model_id)
+            if contest.settle(self._database, now) and desk is not None:
+                # It goes on with the calibration that it earned.
+                self._trained[name] = Desk(name, contest.model_id, contest.served, desk.entry)
+                won.append(contest.model_id)
+        return won
 
     def _catch_up(self, desk: Desk, now: datetime, pending: pl.DataFrame) -> None:
         """What ended since the model was trained, as far as it is not to be predicted yet."""

@@ -47,12 +47,14 @@ class Round:
         left_out: requests that were only learnt from, to bound the work.
         said: predictions, a frame for each stretch and quantity.
         drifted: desks whose world has moved.
+        won: challengers that answer from now on.
     """
 
     predicted: int = 0
     left_out: int = 0
     said: list[pl.DataFrame] = field(default_factory=list)
     drifted: list[Desk] = field(default_factory=list)
+    won: list[str] = field(default_factory=list)
 
 
 class Ledger:
@@ -163,6 +165,9 @@ class Ledger:
         if desk.drift.watch(answer.champion.quantiles, real):
             desk.served.widen(WIDEN_FACTOR)
             done.drifted.append(desk)
+        contest = self._desks.contests.get(desk.name)
+        if contest is not None:
+            contest.judge(rows, answer, real)
 
     def _judge_open(self, marked: pl.DataFrame, shared: pl.DataFrame) -> None:
         """Learn from answers that were given before their requests ended."""
@@ -188,6 +193,8 @@ class Ledger:
             # What was learnt is not on disk: the next run starts from what is.
             self._desks.forget()
             raise
+        if self._settings.auto_promote:
+            done.won = self._desks.settle_contests(now)
         if done.drifted:
             self.drifted_at |= {desk.name: now for desk in done.drifted}
             events = drift_events(done.drifted, now)
@@ -200,6 +207,7 @@ def _told(done: Round) -> Mapping[str, Any]:
         "left_out": done.left_out,
         "predictions": sum(part.height for part in done.said),
         "drifted": [desk.name for desk in done.drifted],
+        "promoted": done.won,
     }
 
 

@@ -20,11 +20,11 @@ from store.settings import StoreSettings
 START = datetime(2026, 3, 1)
 
 
-def finished(first, n):
+def finished(first, n, ratio=5):
     """Requests whose length follows their prompt, so that there is something to learn."""
     random = np.random.default_rng(first)
     sizes = random.integers(10, 4000, n)
-    tokens = np.maximum(sizes / 5 * random.lognormal(0, 0.1, n), 1).astype(int)
+    tokens = np.maximum(sizes / ratio * random.lognormal(0, 0.1, n), 1).astype(int)
     return pl.DataFrame(
         {
             "request_id": [f"r{first + i}" for i in range(n)],
@@ -57,8 +57,8 @@ def predicting(database, clock):
     return Predicting(database, clock, PredictSettings(retrain_least_rows=200))
 
 
-def ends(database, clock, first, n):
-    database.writer.append("request", finished(first, n)).result()
+def ends(database, clock, first, n, **more):
+    database.writer.append("request", finished(first, n, **more)).result()
     clock.advance(n + 10 if not first else n)
 
 
@@ -91,6 +91,40 @@ def test_a_trained_model_answers_live_and_is_better_than_its_rival(database, clo
     told = predicting.document()
     assert told["answering"]["output_tokens"] == done.row.model_id
     assert told["models"][0]["is_champion"]
+
+
+@pytest.mark.slow
+def test_a_challenger_that_is_better_live_takes_over(database, clock, predicting):
+    """Answers grew: a model trained since answers unheard, wins, and is promoted with the score."""
+    pytest.importorskip("sklearn")
+    ends(database, clock, 0, 400)
+    first = predicting.train("length-metadata", everything())
+    predicting.settle()
+    ends(database, clock, 400, 500, ratio=1)
+    predicting.settle()
+    rows = Scope((1,), (START + timedelta(seconds=400)).replace(tzinfo=UTC), everything().end)
+    second = predicting.train("length-metadata", rows)
+    assert not second.became_champion
+    promoted = []
+    for first_of_part in range(900, 1700, 200):
+        ends(database, clock, first_of_part, 200, ratio=1)
+        promoted += predicting.settle()["promoted"]
+    assert promoted == [second.row.model_id]
+    assert models.champions(database.reader) == {"length-metadata": second.row.model_id}
+    reason, score = database.reader.frame(
+        """SELECT p.reason, e.value < e.baseline_value AS is_better
+        FROM promotion AS p JOIN evaluation AS e USING (model_id)
+        WHERE p.promoted_by = 'shadow' AND e.split = 'live requests'"""
+    ).row(0)
+    assert "live requests" in reason
+    assert score
+    assert first.row.model_id != second.row.model_id
+    ends(database, clock, 1700, 50, ratio=1)
+    predicting.settle()
+    newest = database.reader.scalar(
+        "SELECT arg_max(model_id, arrived_at) FROM prediction WHERE quantity = 'output_tokens'"
+    )
+    assert newest == second.row.model_id
 
 
 def test_a_model_whose_files_changed_is_not_used_and_the_history_answers(
