@@ -154,7 +154,21 @@ class Sampler:
         found |= {f"host.{name}": value for name, value in told.items()}
         for name, value in after.counted.items():
             found[f"self.{name}"] = max(value - before.counted[name], 0.0) / seconds
-        return found
+        return found | _derived(found)
+
+
+def _derived(values: Mapping[str, float]) -> dict[str, float]:
+    """What counters say of a unit of work rather than of the program's size."""
+    found = {}
+    instructions = values.get("self.instructions_per_s", 0.0)
+    cycles = values.get("self.cycles_per_s", 0.0)
+    if instructions > 0 and cycles > 0:
+        found["self.instructions_per_cycle"] = instructions / cycles
+    if instructions > 0 and "self.cache_misses_per_s" in values:
+        found["self.cache_misses_per_instruction"] = (
+            values["self.cache_misses_per_s"] / instructions
+        )
+    return found
 
 
 class Recorder:

@@ -6,12 +6,14 @@ then records as JSON. A block without its JSON was cut short and is measured ane
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +23,7 @@ import polars as pl
 
 from store.errors import ConfigError, InputError
 
-SESSION, BLOCKS, SCRATCH = "session.json", "blocks", "scratch"
+SESSION, BLOCKS, SCRATCH, LOCK = "session.json", "blocks", "scratch", "lock"
 METRIC_PREFIXES = ("self.", "neighbour.", "host.", "probe.", "load.")
 
 
@@ -53,7 +55,6 @@ class Folder:
         """
         try:
             self.blocks.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(self.scratch, ignore_errors=True)  # of a run that was killed
             if not (self.path / SESSION).exists():
                 self._write(self.path / SESSION, {**_host(), "began_at": now.isoformat()})
         except OSError as error:
@@ -61,6 +62,25 @@ class Folder:
                 f"cannot be written: {error.strerror}", where=str(self.path)
             ) from error
         return self.session()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep others out while blocks are measured.
+
+        Raises:
+            ConfigError: another laboratory works in it.
+        """
+        with (self.path / LOCK).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConfigError(
+                    "another laboratory works here",
+                    where=str(self.path),
+                    hint="two would be each other's noise: wait for it",
+                ) from error
+            shutil.rmtree(self.scratch, ignore_errors=True)  # of one that was killed
+            yield
 
     def session(self) -> dict[str, Any]:
         """The host, and what it does not have.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from servescope.lab.shapes import SHAPES
 LOADS = ("full", "half")
 PLACEMENTS = ("same", "other", "any")
 _PLACEMENT_WEIGHTS = (5, 4, 2)
+_NOISY_COUNTS = 0.5
 ALONE, BESIDE = "alone", "beside"
 
 
@@ -86,23 +86,24 @@ class Wanted:
 
 
 def next_block(wanted: Wanted, number: int, done: Sequence[Mapping[str, Any]]) -> Block:
-    """The block of that number, from what was measured without noise so far.
+    """The block of that number, from what was measured so far.
+
+    What was noisy counts half: it has to come again, but must not keep the others from coming.
 
     Args:
         wanted: what there is to choose from.
         number: of the block.
-        done: runs with `victim`, `load` and `aggressor`.
+        done: runs with `victim`, `load`, `aggressor` and `noise`.
     """
     dice = random.Random(f"{wanted.seed}-{number}")  # noqa: S311 - an experiment, no secret
-    victims = Counter(run["victim"] for run in done)
-    victim = _least(wanted.victims, victims, dice)
+    victim = _least(wanted.victims, _covered("victim", done), dice)
     mine = [run for run in done if run["victim"] == victim]
-    load = _least(LOADS, Counter(run["load"] for run in mine), dice)
-    met = Counter(run["aggressor"] for run in mine)
+    load = _least(LOADS, _covered("load", mine), dice)
+    met = _covered("aggressor", mine)
     neighbours = []
     for _ in range(wanted.beside):
         name = _least(wanted.aggressors, met, dice)
-        met[name] += 1
+        met[name] = met.get(name, 0.0) + 1
         neighbours.append(_neighbour(name, wanted.cores, dice))
     runs: list[Neighbour | None] = [None]
     for start in range(0, wanted.beside, wanted.between):
@@ -118,7 +119,14 @@ def cores_of(placement: str, own: frozenset[int], every: frozenset[int]) -> froz
     return others if placement == "other" else every
 
 
-def _least(names: Sequence[str], counts: Mapping[str, int], dice: random.Random) -> str:
+def _covered(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for run in runs:
+        found[run[name]] = found.get(run[name], 0.0) + (_NOISY_COUNTS if run["noise"] else 1)
+    return found
+
+
+def _least(names: Sequence[str], counts: Mapping[str, float], dice: random.Random) -> str:
     fewest = min(counts.get(name, 0) for name in names)
     return dice.choice([name for name in names if counts.get(name, 0) == fewest])
 

@@ -68,11 +68,25 @@ def collect(
         told: is handed one line a block.
 
     Raises:
-        ConfigError: there is nothing to choose from, or the folder cannot be written.
+        ConfigError: there is nothing to choose from, the folder cannot be written, or another
+            laboratory works in it.
     """
     if not wanted.victims or not wanted.aggressors:
         raise ConfigError("nothing can be measured here", hint="servescope lab check says why")
     folder.open(clock.now())
+    with folder.held():
+        return _collect(folder, wanted, settings, bench, clock, seconds, told)
+
+
+def _collect(
+    folder: Folder,
+    wanted: Wanted,
+    settings: LabSettings,
+    bench: Measures,
+    clock: Clock,
+    seconds: float,
+    told: Callable[[str], None],
+) -> Done:
     until = clock.monotonic() + seconds
     counts = [0, 0, 0]
     failed: list[str] = []
@@ -83,7 +97,7 @@ def collect(
         if why:
             return Done(counts[0], counts[1], counts[2], tuple(failed), why)
         number = folder.next_number()
-        block = next_block(choice, number, _clean(folder))
+        block = next_block(choice, number, folder.records())
         try:
             measured = bench.measure(block)
         except CollectError as error:
@@ -120,10 +134,6 @@ def _why_stop(folder: Folder, wanted: Wanted, settings: LabSettings, left: float
     if shutil.disk_usage(folder.path).free / 1e6 < settings.least_free_megabytes:
         return f"less than {settings.least_free_megabytes:g} MB of the disk are free"
     return None
-
-
-def _clean(folder: Folder) -> list[dict[str, object]]:
-    return [record for record in folder.records() if not record["noise"]]
 
 
 def _note_absent(folder: Folder, measured: Measured) -> None:

@@ -152,6 +152,29 @@ def test_a_victim_that_cannot_run_leaves_the_others_alone(tmp_path):
     assert nothing.stopped_by == "no victim can run"
 
 
+def test_a_victim_that_is_always_noisy_does_not_take_all_the_time(tmp_path):
+    """It comes at most about twice as often as the others."""
+    time = clock()
+    bench = Stand(time)
+    quiet = bench.run
+
+    def run(neighbour, seconds):
+        bench.background = 0.5 if bench.blocks[-1].victim == "sort" else 0.0
+        return quiet(neighbour, seconds)
+
+    bench.run = run
+    go(tmp_path, time, bench, seconds=20 * block_seconds(WANTED, SETTINGS))
+    victims = Counter(block.victim for block in bench.blocks)
+    assert victims["sort"] <= 2 * min(victims["json"], victims["database"]) + 1
+
+
+def test_two_laboratories_do_not_share_a_folder(tmp_path):
+    """They would be each other's noise, and clear away each other's files."""
+    go(tmp_path, clock(), seconds=1.0)
+    with Folder(tmp_path).held(), pytest.raises(ConfigError, match="another laboratory"):
+        go(tmp_path, clock())
+
+
 def test_limits_stop_it_before_a_block(tmp_path):
     """Time, room and disk are limits, not surprises."""
     time = clock()
