@@ -17,7 +17,7 @@ import polars as pl
 from predictors import splits
 from predictors.backtest import Cell, Told
 from predictors.base import OUTCOME, Prediction, Predictor
-from predictors.degradation import data, vllm_logs
+from predictors.degradation import data, laboratory, vllm_logs
 from predictors.degradation.model import Degradation, DegradationAhead
 from predictors.degradation.rivals import CONSTANT, CONSTANT_AHEAD, Constant
 from predictors.distribution import Floats, Quantiles
@@ -39,6 +39,8 @@ NAMES = {
 # The published sizes cost most and are asked once a split; the others are averaged over members.
 SINGLE = ("paper", "wide")
 TARGET_POINTS = 11.5
+LAB_POINTS, LAB_GAIN_RATIO = 8.0, 0.2
+LAB_FILE = Path("servescope_lab") / "interference.parquet"
 BATCH_ROWS = 20
 # Samples of one execution are alike: one in so many is judged.
 NEIGHBOURS = 3
@@ -57,6 +59,7 @@ class Case:
         make: the predictor's class.
         is_thorough: whether ours is widened by groups left out and averaged over its members, as
             it is served; elsewhere that would only cost time.
+        gain: by which ours should beat the best tree of each split, as a share; or None.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Case:
     target: float | None = None
     make: type[Degradation] = Degradation
     is_thorough: bool = False
+    gain: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,12 @@ def backtest(data: Path, seed: int, quick: bool, told: Told) -> Iterator[Cell]:
     """Cells as they are done; a missing data set is told and left out.
 
     Args:
-        data: folder with `ml_interference` and `burstgpt_vllm_logs`.
+        data: folder with `ml_interference`, `burstgpt_vllm_logs` and `servescope_lab`.
         seed: of everything random.
         quick: a part of the rows, one network instead of several, no published sizes.
         told: is handed one line about what is done or left out.
     """
-    for of in (_interference, _vllm_logs):
+    for of in (_interference, _vllm_logs, _laboratory):
         try:
             cases = of(data, quick)
         except PredictorError as error:
@@ -149,6 +153,23 @@ def _vllm_logs(folder: Path, quick: bool) -> Iterator[Case]:
             for name, learnt in (("requests in between", between), ("later requests", later))
         ]
     )
+
+
+def _laboratory(folder: Path, quick: bool) -> Iterator[Case]:
+    """Own measurements: programs of families never seen, six times."""
+    return _laboratory_cases(laboratory.seconds(folder / LAB_FILE), quick)
+
+
+def _laboratory_cases(rows: pl.DataFrame, quick: bool) -> Iterator[Case]:
+    methods = ("blend", "small", *(() if quick else ("lstm", "tcn")), *TREES, "ridge", "constant")
+    for name, made in (
+        ("whole runs", laboratory.executions(rows)),
+        ("windows of 8 s", laboratory.windows(rows, 8, 4)),
+    ):
+        parts = list(laboratory.unseen_programs(made, 2 if quick else 6))
+        target = LAB_POINTS if name == "whole runs" else None
+        gain = None if target is None else LAB_GAIN_RATIO
+        yield Case(f"laboratory, unseen programs, {name}", parts, methods, target, gain=gain)
 
 
 def _thinned(parts: Iterator[Split], every: int, judged_every: int = 1) -> list[Split]:
@@ -306,6 +327,7 @@ def _paired(case: Case, found: dict[str, list[Judged]], seed: int) -> Iterator[C
         method=OURS,
         metric="gain_over_best_tree_ratio",
         value=1 - float(ours.mean() / best.mean()),
+        target=case.gain,
         sense="higher",
     )
     yield cell(

@@ -77,9 +77,15 @@ def lab_export(
     noisy: Annotated[
         bool, typer.Option("--noisy", help="Also rows that cannot be trusted; `noise` says why.")
     ] = False,
+    for_training: Annotated[
+        bool,
+        typer.Option(
+            "--for-training", help="Windows as `servescope train degradation` takes them."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the data set: one row a second with metrics and labels, and what is known about it."""
     from servescope.cli.laboratory import run_export
 
-    run_export(to, folder, noisy=noisy, as_json=as_json)
+    run_export(to, folder, noisy=noisy, for_training=for_training, as_json=as_json)

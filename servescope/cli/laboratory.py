@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
+
 from servescope.cli.output import CommandError, ExitCode, Output, Progress
 from servescope.config import data_folder
 from servescope.lab.aggressors import AGGRESSORS, aggressor
@@ -21,6 +23,7 @@ from servescope.lab.victims import VICTIMS, victim
 from store.clock import WallClock
 from store.errors import ConfigError, InputError
 
+WINDOW_STEPS, WINDOW_STRIDE = 8, 4
 UNITS = "who.what_unit: _per_s a second, _ratio 0..1, _seconds, _bytes; others are counts"
 
 
@@ -120,11 +123,14 @@ def run_report(folder: Path | None, *, as_json: bool) -> None:
     out.document("lab_report", {"session": session, **found.as_record()})
 
 
-def run_export(to: Path, folder: Path | None, *, noisy: bool, as_json: bool) -> None:
+def run_export(
+    to: Path, folder: Path | None, *, noisy: bool, for_training: bool, as_json: bool
+) -> None:
     """Write rows and their card.
 
     Raises:
         InputError: nothing can be trusted, or the file cannot be written.
+        PredictorError: no run is long enough to learn from.
     """
     out = Output(as_json=as_json)
     place = _folder(folder)
@@ -143,12 +149,23 @@ def run_export(to: Path, folder: Path | None, *, noisy: bool, as_json: bool) -> 
         "session": place.session(),
     }
     try:
-        rows.write_parquet(to)
+        (_windows(rows) if for_training else rows).write_parquet(to, compression_level=9)
         to.with_suffix(".json").write_text(json.dumps(card, indent=1), "utf-8")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=str(to)) from error
     out.line(f"{rows.height} rows of {card['runs']} runs in {to}, described by {to.stem}.json")
     out.document("lab_export", {"path": str(to), **card})
+
+
+def _windows(rows: pl.DataFrame) -> pl.DataFrame:
+    """Whole runs and stretches of them: a running instance is asked about a stretch."""
+    from predictors.degradation import laboratory
+
+    whole, parts = (
+        laboratory.executions(rows),
+        laboratory.windows(rows, WINDOW_STEPS, WINDOW_STRIDE),
+    )
+    return pl.concat([whole, parts]).sort("at")
 
 
 def _wanted(wish: RunWish, ready: Readiness) -> Wanted:

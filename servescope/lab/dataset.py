@@ -144,7 +144,9 @@ class Folder:
                 else "servescope lab run --minutes 10",
             )
         host = str(self.session()["session_id"])
-        return rows.with_columns(pl.lit(host).alias("session_id"))
+        # Half the bytes, and still a hundred times finer than what is measured.
+        single = pl.col(metrics(rows)).cast(pl.Float32)
+        return rows.with_columns(single, pl.lit(host).alias("session_id"))
 
     def megabytes(self) -> float:
         """What the rows take."""
