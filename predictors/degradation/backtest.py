@@ -169,7 +169,14 @@ def _laboratory_cases(rows: pl.DataFrame, quick: bool) -> Iterator[Case]:
         parts = list(laboratory.unseen_programs(made, 2 if quick else 6))
         target = LAB_POINTS if name == "whole runs" else None
         gain = None if target is None else LAB_GAIN_RATIO
-        yield Case(f"laboratory, unseen programs, {name}", parts, methods, target, gain=gain)
+        yield Case(
+            f"laboratory, unseen programs, {name}",
+            parts,
+            methods,
+            target,
+            is_thorough=target is not None,
+            gain=gain,
+        )
 
 
 def _thinned(parts: Iterator[Split], every: int, judged_every: int = 1) -> list[Split]:
