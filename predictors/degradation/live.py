@@ -17,12 +17,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import polars as pl
 
-from predictors.base import AT, CALIBRATION_NAMES, OUTCOME, Spec
+from predictors.base import AT, OUTCOME
 from predictors.degradation.channels import ACHIEVED, OFFERED
 from predictors.degradation.model import Degradation
 from predictors.degradation.windows import METRICS, STEP, WINDOW, pack
 from predictors.distribution import Floats
-from predictors.serving import Answer
 from store.queries import counters, telemetry
 from store.queries.scope import Scope
 from store.reader import Reader
@@ -88,37 +87,6 @@ def questions(reader: Reader, now: datetime) -> pl.DataFrame:
     start = now - timedelta(seconds=STEP_SECONDS * STEPS)
     found = _windows(reader, start, now, ahead=0)
     return found.group_by("instance", maintain_order=True).last().drop(OUTCOME)
-
-
-def forecasts(spec: Spec, asked: pl.DataFrame, answer: Answer, rival_id: str) -> pl.DataFrame:
-    """What was said, as rows for `append("forecast", …)`.
-
-    Args:
-        spec: of the predictor that answered.
-        asked: the rows, with `at` and `instance`.
-        answer: of `Served.predict`.
-        rival_id: model of the rival.
-    """
-    made, n = answer.prediction, asked.height
-    said = {
-        "source_id": pl.Series([1] * n, dtype=pl.Int16),
-        "made_at": asked[AT],
-        "quantity": [spec.quantity] * n,
-        "horizon_seconds": [made.horizon_seconds or 0.0] * n,
-        "key": [
-            [application or "", instance]
-            for application, instance in asked.select("application", "instance").iter_rows()
-        ],
-        "levels": [made.quantiles.levels.tolist()] * n,
-        "predicted": made.quantiles.values.tolist(),
-        "rival": answer.rival.quantiles.values.tolist(),
-        "model_id": [made.model_id] * n,
-        "rival_id": [rival_id] * n,
-        "calibration": [CALIBRATION_NAMES[state] for state in made.calibration.tolist()],
-        "was_fallback": made.was_fallback.tolist(),
-        "features_age_seconds": pl.Series(made.features_age_seconds).fill_nan(None),
-    }
-    return pl.DataFrame(said)
 
 
 def _windows(reader: Reader, start: datetime, end: datetime, ahead: int) -> pl.DataFrame:

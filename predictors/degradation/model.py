@@ -138,10 +138,13 @@ class Degradation:
         """
         self._read()
         rows = self.spec.frame(rows)
-        made, empty = self._answer(rows)
+        made, windows = self._answer(rows)
+        step = rows[STEP].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        empty = windows.lengths == 0
+        age = np.where(empty, np.nan, windows.stale * np.where(step > 0, step, np.nan))
         return Prediction.raw(
             limited(made, *limits_of(self.spec, rows)),
-            *(self.model_id, self.spec.horizon_seconds, empty),
+            *(self.model_id, self.spec.horizon_seconds, empty, age),
         )
 
     def observe(self, rows: pl.DataFrame) -> None:
@@ -209,7 +212,7 @@ class Degradation:
         self._model_id = f"{self.spec.name}-{digest.hexdigest()[:12]}"
         return windows
 
-    def _answer(self, rows: pl.DataFrame) -> tuple[Quantiles, Any]:
+    def _answer(self, rows: pl.DataFrame) -> tuple[Quantiles, Windows]:
         channels = self._read()
         windows = unpack(rows, channels.metrics)
         known = windows.lengths > 0
@@ -218,7 +221,7 @@ class Degradation:
             inputs = channels.inputs(windows.take(known))
             answers = [np.sort(body.predict(inputs), axis=1) for body in self._bodies.values()]
             values[known] = np.clip(np.mean(answers, axis=0) + self._widening, 0.0, 1.0)
-        return Quantiles.of(LEVELS, values), ~known
+        return Quantiles.of(LEVELS, values), windows
 
     def _make(self) -> dict[str, Body]:
         parts = BLEND if self._method == "blend" else (self._method,)

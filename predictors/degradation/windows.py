@@ -37,11 +37,13 @@ class Windows:
         names: of the metrics, m.
         values: (n, t, m); NaN is unknown, and everything from a row's length on.
         lengths: (n,) steps that were there.
+        stale: (n,) steps after the last of them in which nothing was told.
     """
 
     names: tuple[str, ...]
     values: Floats
     lengths: npt.NDArray[np.int64]
+    stale: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.values)
@@ -54,7 +56,7 @@ class Windows:
     def take(self, rows: npt.ArrayLike) -> Windows:
         """The rows that an index or a mask names."""
         chosen = np.asarray(rows)
-        return Windows(self.names, self.values[chosen], self.lengths[chosen])
+        return Windows(self.names, self.values[chosen], self.lengths[chosen], self.stale[chosen])
 
 
 def pack(
@@ -107,19 +109,21 @@ def unpack(
         _steps(flat, columns[some], len(asked), most_steps)
         for flat, some in zip(rows[WINDOW].to_list(), sets, strict=True)
     ]
-    lengths = np.array([len(steps) for steps in found], np.int64)
+    lengths = np.array([len(steps) for steps, _ in found], np.int64)
+    stale = np.array([after for _, after in found], np.int64)
     longest = max(int(lengths.max(initial=0)), 1)
     values = np.full((len(found), longest, len(asked)), np.nan)
-    for number, steps in enumerate(found):
+    for number, (steps, _) in enumerate(found):
         values[number, : len(steps)] = steps
-    return Windows(asked, values, lengths)
+    return Windows(asked, values, lengths, stale)
 
 
 def _steps(
     flat: list[float | None] | None, columns: list[int], metrics: int, most_steps: int
-) -> Floats:
+) -> tuple[Floats, int]:
+    """(t, m) known steps of a row, and how many follow in which nothing was told."""
     if not flat or not columns or len(flat) % len(columns):
-        return np.empty((0, metrics))
+        return np.empty((0, metrics)), 0
     given = np.array(flat, dtype=np.float64).reshape(-1, len(columns))
     given[~np.isfinite(given)] = np.nan
     if len(given) > most_steps:
@@ -130,7 +134,10 @@ def _steps(
             steps[:, target] = given[:, source]
     known = np.isfinite(steps).any(axis=1)
     # Steps without a single number at either end say nothing, not even how long it took.
-    return steps[known.argmax() : len(known) - known[::-1].argmax()] if known.any() else steps[:0]
+    if not known.any():
+        return steps[:0], len(steps)
+    after = int(known[::-1].argmax())
+    return steps[known.argmax() : len(known) - after], after
 
 
 def _pooled(given: Floats, most_steps: int) -> Floats:

@@ -99,22 +99,18 @@ def test_rows_ahead_hold_what_came_after_the_window(database: Database) -> None:
     assert surprised.sum() == 1
 
 
-def test_what_is_asked_live_becomes_rows_of_the_store(database: Database) -> None:
-    """From samples to an answer with intervals for the instance, in the table of forecasts."""
+def test_what_is_asked_live_is_answered_with_an_interval(database: Database) -> None:
+    """From samples to an answer for the instance, with the age of its newest sample."""
     rows = live.rows(database.reader, SCOPE)
     champion, rival = Degradation("extra", is_quick=True), Constant()
     champion.fit(rows)
     rival.fit(rows)
-    asked = live.questions(database.reader, NOW)
+    asked = live.questions(database.reader, NOW + timedelta(seconds=20))
     assert asked["instance"].to_list() == ["http://node-1:8000/metrics"]
-    answer = Served(champion, rival).predict(asked)
-    said = live.forecasts(champion.spec, asked, answer, rival.model_id)
-    assert database.writer.append("forecast", said).result() == 1
-    kept = database.reader.frame("SELECT key, levels, predicted, calibration FROM forecast")
-    assert kept["key"].to_list() == [["m", "http://node-1:8000/metrics"]]
-    middle = kept["predicted"][0][kept["levels"][0].to_list().index(0.5)]
-    assert middle == pytest.approx(0.4, abs=0.1)
-    assert kept["calibration"][0] == "raw"
+    made = Served(champion, rival).predict(asked).prediction
+    assert made.quantiles.at(0.5)[0] == pytest.approx(0.4, abs=0.1)
+    assert made.features_age_seconds.tolist() == [20.0]
+    assert not made.was_fallback.any()
 
 
 def test_a_fleet_without_samples_has_no_rows() -> None:
