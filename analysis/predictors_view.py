@@ -78,9 +78,10 @@ def _judged(summary: pl.DataFrame, blocks: pl.DataFrame, calibration: pl.DataFra
         for quantity, skill in found.select("quantity", "skill_ratio").iter_rows()
     ]
     low, high = ([end[place] if end else None for end in ends] for place in (0, 1))
+    rows = zip(found["skill_ratio"], ends, found["fallback_ratio"], strict=True)
     words = [
-        verdict(skill, *(end or (None, None)))
-        for skill, end in zip(found["skill_ratio"], ends, strict=True)
+        "history answers" if fallback == 1 else verdict(skill, *(end or (None, None)))
+        for skill, end, fallback in rows
     ]
     return found.with_columns(
         skill_low=pl.Series(low, dtype=pl.Float64),

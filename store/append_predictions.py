@@ -45,8 +45,8 @@ FORECAST_FRAME: _Types = {
 """Columns for `append("forecast", …)`.
 
 Demand (`requests_per_second`, `tokens_per_second`; key (model, tenant or "(all)")): the mean over
-the ten minutes that end at made_at + horizon_seconds. `performance_ratio` (key: the instance): over
-the seconds from made_at on that the horizon names; horizon 0 is now.
+the ten minutes that end at made_at + horizon_seconds. `performance_ratio` (key: what runs, the
+instance): over the seconds from made_at on that the horizon names; horizon 0 is now.
 """
 
 

@@ -55,6 +55,8 @@ LOOKS = {
     "worse": ("bad", "▼"),
     "no difference seen": ("watch", "="),
     "too few outcomes": ("none", "…"),
+    # No trained model: the rival is all there is.
+    "history answers": ("none", "○"),
 }
 _ABOUT = (
     "Skill is 1 - loss / loss of the naive rival on the same requests; the loss is the pinball "

@@ -222,11 +222,12 @@ def _instances(view: View, scene: Scene) -> Slot | Unshown:
         "model_id": lambda row: html.Span(row["model_id"], className="ss-nowrap"),
     }
     columns = (
-        "instance", "state", "performance_ratio", "rival_ratio", "calibration", "was_fallback",
-        "made_at", "features_age_seconds", "model_id",
+        "instance", "state", "performance_ratio", "ahead_ratio", "rival_ratio", "calibration",
+        "was_fallback", "made_at", "features_age_seconds", "model_id",
     )  # fmt: skip
     heads = {
         "performance_ratio": "Performance (90 %)",
+        "ahead_ratio": _ahead_head(view),
         "rival_ratio": "Naive rival",
         "was_fallback": "By the rival",
         "made_at": "Estimated",
@@ -241,6 +242,11 @@ def _instances(view: View, scene: Scene) -> Slot | Unshown:
     )
     tools = frame_tools(view, "instances", title, words, scene)
     return card(title, shown, tools=tools, key="degradation")
+
+
+def _ahead_head(view: View) -> str:
+    known = view.frames["instances"]["ahead_seconds"].drop_nulls()
+    return f"Next {seconds_text(known[0])}" if known.len() else "Soon"
 
 
 def _state(row: Mapping[str, Any]) -> html.Span:

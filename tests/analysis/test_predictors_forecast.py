@@ -158,13 +158,13 @@ def test_without_forecasts_the_reason_is_one_of_four(database):
     assert predictors_forecast(database.reader, trace).empty.kind == "metric_absent"
 
 
-def states(database, values, at=0):
+def states(database, values, at=0, horizon=0.0):
     forecasts_of = pl.DataFrame(
         {
             "source_id": [1] * len(values),
             "made_at": [NAIVE + timedelta(minutes=at)] * len(values),
             "quantity": ["performance_ratio"] * len(values),
-            "horizon_seconds": [0.0] * len(values),
+            "horizon_seconds": [horizon] * len(values),
             "key": [[name] for name in values],
             "levels": [LEVELS] * len(values),
             "predicted": [[v + 0.01 * i for i in range(8)] for v in values.values()],
@@ -194,6 +194,10 @@ def test_the_newest_state_of_each_instance_counts(database):
     assert view.measures["slowed"].value == 1
     assert view.sentences[0].startswith("gpu-1 gets 63 %")
     assert view.frames["course"].height == 5
+    states(database, {"gpu-1": 0.3}, at=5, horizon=30.0)
+    first = degradation_now(database.reader, scope()).frames["instances"].row(1, named=True)
+    assert (first["instance"], first["horizon_seconds"], first["ahead_seconds"]) == ("gpu-1", 0, 30)
+    assert first["ahead_ratio"] == pytest.approx(0.33)
 
 
 def test_no_state_says_what_it_needs(database):

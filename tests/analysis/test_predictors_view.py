@@ -184,6 +184,14 @@ def test_equal_losses_are_no_difference(database):
     assert any("no difference" in text for text in view.sentences)
 
 
+def test_history_alone_is_no_contest(database):
+    """Where no model is trained the history answers everything, and nothing is compared."""
+    rows = requests()
+    view = filled(database, rows, said(rows).with_columns(was_fallback=pl.lit(value=True)))
+    assert view.frames["quantities"]["verdict"].to_list() == ["history answers"]
+    assert any("no trained model answers yet" in text for text in view.sentences)
+
+
 def test_intervals_that_miss_are_called_too_narrow(database):
     """Coverage far from what was asked for is said before the praise."""
     rows = requests()

@@ -208,7 +208,7 @@ def _states(rng, end: datetime) -> pl.DataFrame:
                     "made_at": end.replace(tzinfo=None) - timedelta(seconds=30 * (120 - step)),
                     "quantity": "performance_ratio",
                     "horizon_seconds": 0.0,
-                    "key": [instance],
+                    "key": [MODELS[0], instance],
                     "levels": list(LEVELS),
                     "predicted": [min(1.0, middle + width * z) for z in _NORMAL],
                     "rival": [min(1.0, 0.88 + 0.08 * z) for z in _NORMAL],
