@@ -23,7 +23,7 @@ import polars as pl
 
 from predictors.base import OUTCOME
 from predictors.degradation.data import read
-from predictors.degradation.windows import MOST_STEPS, pack
+from predictors.degradation.windows import MOST_STEPS, STEP, pack, pooled
 from predictors.distribution import Floats
 from store.errors import PredictorError
 
@@ -94,9 +94,14 @@ def _rows(raw: pl.DataFrame, file: Path) -> pl.DataFrame:
     missing = [n for n in ("perf_ori", *_columns()) if n not in raw.columns]
     if missing:
         raise PredictorError(f"no column {', '.join(missing)}", where=str(file))
-    stretches = [_joined(row, file) for row in raw.select(_columns()).iter_rows(named=True)]
+    stretches, seconds = [], []
+    for row in raw.select(_columns()).iter_rows(named=True):
+        whole = _joined(row, file)
+        stretches.append(pooled(whole, MOST_STEPS))
+        seconds.append(STEP_SECONDS * max(len(whole) / MOST_STEPS, 1.0))
     level = pl.col("workload") if "workload" in raw.columns else pl.lit(None, pl.Float64)
     return pack(_names(), stretches, STEP_SECONDS).with_columns(
+        pl.Series(STEP, seconds, pl.Float64),
         raw["perf_ori"].cast(pl.Float64).alias(OUTCOME),
         raw.select(level.cast(pl.Float64).alias("workload"))["workload"],
     )
@@ -113,7 +118,7 @@ def _joined(row: dict[str, list[float] | None], file: Path) -> Floats:
         block[:steps, 1:] if len(block) else np.full((steps, block.shape[1] - 1), np.nan)
         for block in blocks
     ]
-    return np.hstack(wide)[: MOST_STEPS * 600]
+    return np.hstack(wide)
 
 
 def _block(flat: list[float] | None, width: int, name: str, file: Path) -> Floats:

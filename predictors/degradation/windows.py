@@ -126,8 +126,7 @@ def _steps(
         return np.empty((0, metrics)), 0
     given = np.array(flat, dtype=np.float64).reshape(-1, len(columns))
     given[~np.isfinite(given)] = np.nan
-    if len(given) > most_steps:
-        given = _pooled(given, most_steps)
+    given = pooled(given, most_steps)
     steps = np.full((len(given), metrics), np.nan)
     for source, target in enumerate(columns):
         if target >= 0:
@@ -140,7 +139,10 @@ def _steps(
     return steps[known.argmax() : len(known) - after], after
 
 
-def _pooled(given: Floats, most_steps: int) -> Floats:
+def pooled(given: Floats, most_steps: int) -> Floats:
+    """(t, m) averaged down to at most so many steps, by what is known in each part."""
+    if len(given) <= most_steps:
+        return given
     edges = np.linspace(0, len(given), most_steps + 1).astype(int)[:-1]
     known = np.isfinite(given)
     total = np.add.reduceat(np.where(known, given, 0.0), edges, axis=0)
