@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
+import typer
 
 from servescope.cli.output import CommandError, ExitCode, Output, Progress
 from servescope.config import data_folder
@@ -55,7 +56,7 @@ def run_check(*, as_json: bool) -> None:
         out.line(f"trouble     {trouble}")
     out.document("lab_check", found.as_record())
     if found.troubles:
-        raise SystemExit(ExitCode.FINDING)
+        raise typer.Exit(int(ExitCode.FINDING))
     out.line("ready       servescope lab run --minutes 100")
 
 
