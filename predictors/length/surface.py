@@ -30,6 +30,8 @@ _OPENER_TEXT = (
 )
 _CUES, _OPENERS = tuple(_CUE_TEXT.split()), tuple(_OPENER_TEXT.split())
 _COUNTED = ("\n", "```", "?", "=", "(", ">>>", ",", ".", "def ", "import ", "- ", '"')
+_KINDS = np.zeros(256, np.uint8)
+_KINDS[48:58], _KINDS[65:91], _KINDS[128:] = 1, 2, 3
 _NUMBER = re.compile(r"(?<![\w.])\d{1,4}(?![\w.])")
 
 
@@ -56,39 +58,47 @@ def surface(texts: Sequence[str], found: Words, characters: Sequence[int]) -> Ma
     out = np.zeros((len(texts), WIDTH), np.float32)
     if not len(texts):
         return out
-    out[:, :_SHAPES] = [
-        _shape(text, size, whole)
-        for text, size, whole in zip(texts, found.sizes.tolist(), characters, strict=True)
-    ]
+    out[:, :_SHAPES] = _shapes(texts, found, np.asarray(characters, dtype=np.float64))
     cues = _SHAPES + len(_CUES)
     _mark(out[:, _SHAPES:cues], found, _CUE_HASHES, _CUE_COLUMNS)
     _mark(out[:, cues:], found.first(1), _OPENER_HASHES, _OPENER_COLUMNS)
     return out
 
 
-def _shape(text: str, size: int, whole: int) -> list[float]:
-    counts = [text.count(part) for part in _COUNTED]
-    codes = np.frombuffer(text.encode("utf-8", "replace"), np.uint8)
-    length = len(codes) + 1
-    digits = int(((codes >= 48) & (codes <= 57)).sum())
-    upper = int(((codes >= 65) & (codes <= 90)).sum())
-    other = int((codes > 127).sum())
-    ending = text.rstrip()[-1:]
-    number = _NUMBER.search(text)
-    return [
-        *np.log1p(counts).tolist(),
-        np.log1p(whole),
-        np.log1p(size),
-        whole / (size + 1) / 10,
+def _shapes(
+    texts: Sequence[str], found: Words, characters: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    counts = np.array([[text.count(part) for part in _COUNTED] for text in texts], np.float64)
+    digits, upper, other, length = _letters(texts)
+    endings = [text.rstrip()[-1:] for text in texts]
+    numbers = [_NUMBER.search(text) for text in texts]
+    first = [min(int(one.group()), 1000) if one else -1 for one in numbers]
+    sizes = found.sizes.astype(np.float64)
+    columns = [
+        np.log1p(characters),
+        np.log1p(sizes),
+        characters / (sizes + 1) / 10,
         np.log1p(digits),
         5 * digits / length,
         5 * upper / length,
         2 * other / length,
-        float(ending == "?"),
-        float(ending == ":"),
-        30 * counts[0] / length,
-        np.log1p(min(int(number.group()), 1000)) if number else -1.0,
+        np.array([ending == "?" for ending in endings], np.float64),
+        np.array([ending == ":" for ending in endings], np.float64),
+        30 * counts[:, 0] / length,
+        # -1 where no number stands; its logarithm must not be taken.
+        np.where(np.array(first) < 0, -1.0, np.log1p(np.maximum(first, 0))),
     ]
+    return np.hstack([np.log1p(counts), np.stack(columns, axis=1)])
+
+
+def _letters(texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    """(4, n): digits, capitals and bytes beyond ASCII of each text, and its bytes and one."""
+    bodies = [text.encode("utf-8", "replace") for text in texts]
+    sizes = np.array([len(body) + 1 for body in bodies])
+    kinds = _KINDS[np.frombuffer(b"\n".join([*bodies, b""]), np.uint8)]
+    starts = np.cumsum(sizes) - sizes
+    counted = [np.add.reduceat(kinds == kind, starts, dtype=np.int64) for kind in (1, 2, 3)]
+    return np.array([*counted, sizes], np.float64)
 
 
 def _mark(out: Matrix, found: Words, known: Hashes, columns: npt.NDArray[np.int64]) -> None:

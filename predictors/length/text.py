@@ -126,7 +126,7 @@ class TextLength:
         if self._learnt is None:
             return self._histogram.lengths(rows)
         prompts = rows[PROMPT].to_list()
-        sizes = rows[INPUT].fill_null(np.nan).to_numpy().astype(np.float64)
+        sizes = rows[INPUT].to_numpy().astype(np.float64)
         keys = keys_of(TEXT_SPEC, rows)
         # One prompt asked of many models is read once.
         places: dict[tuple[str | None, float | str], int] = {}

@@ -26,8 +26,9 @@ class Body(nn.Module):
         self.routes = nn.Embedding(routes, width, padding_idx=0)
         self.shared = nn.Linear(width, COUNT, bias=False)
         self.own = nn.Linear(width, models * COUNT, bias=False)
+        self.any = nn.Linear(width, COUNT, bias=False)
         self.drop = nn.Dropout(recipe.drop_ratio)
-        for layer in (self.shared.weight, self.own.weight, self.routes.weight):
+        for layer in (self.shared.weight, self.own.weight, self.any.weight, self.routes.weight):
             nn.init.normal_(layer, 0, 0.003)
 
     def forward(self, inputs: Tensor, route: Tensor) -> Tensor:
@@ -36,13 +37,17 @@ class Body(nn.Module):
         hidden = self.drop(functional.gelu(self.norm_first(start), approximate="tanh"))
         inner = functional.gelu(self.second(self.norm_second(hidden)), approximate="tanh")
         hidden = hidden + self.drop(inner)
-        own = self.own(hidden).view(-1, self.models, COUNT)
-        return torch.as_tensor(self.shared(hidden)[:, None, :] + own)
+        own = self.own(hidden).view(-1, self.models, COUNT) + self.shared(hidden)[:, None, :]
+        # "Any model" learns from the body but does not pull at it: what all models have in common
+        # is less than what each of them does.
+        anyone = self.any(hidden.detach())[:, None, :]
+        return torch.cat([anyone, own[:, 1:]], dim=1)
 
     def plain(self) -> dict[str, Matrix]:
         """The arrays that `network.Network` stacks."""
         with torch.no_grad():
             heads = self.own.weight.view(self.models, COUNT, -1) + self.shared.weight[None]
+            heads[0] = self.any.weight
             norms: list[Tensor] = [
                 *(self.norm_first.weight, self.norm_first.bias),
                 *(self.norm_second.weight, self.norm_second.bias),
@@ -146,7 +151,7 @@ def _loss(
     seen = [tensor(part[pairs]) for part in (examples.ended, examples.cut, examples.weight)]
     loss = loss_of(out[at, model] + prior[model], seen[0], seen[1], recipe)
     every = loss_of(out[at, 0] + prior[0], seen[0], seen[1], recipe)
-    total = ((loss + recipe.any_weight * every) * seen[2]).sum() / seen[2].sum()
+    total = ((loss + every) * seen[2]).sum() / seen[2].sum()
     return torch.as_tensor(total)
 
 

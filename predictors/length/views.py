@@ -54,6 +54,8 @@ CUTS = (
     Cut("head", 3, 14, 0, 10_000, 96),
     Cut("tail", 2, 0, 14, 6_000, 64),
 )
+# For so few texts a sparse product costs more to set up than it saves.
+_FEW = 4
 # Runs seen in fewer texts than this say something about those texts alone.
 LEAST_TEXTS = 3
 
@@ -79,14 +81,9 @@ class View:
     def project(self, found: Words) -> Matrix:
         """(n, width) of the texts of `found`; 0 where no term is known."""
         n = len(found.sizes)
-        out = np.zeros((n, self.table.shape[1]), np.float32)
         text, term, weight = weighed(*self.cut.grams(found), self.known, self.rarity, n)
         bounds = np.searchsorted(text, np.arange(n + 1))
-        for number in range(n):
-            low, high = bounds[number], bounds[number + 1]
-            if high > low:
-                out[number] = weight[low:high] @ self.table[term[low:high]]
-        return out * np.float32(self.scale)
+        return summed(weight, term, bounds, self.table) * np.float32(self.scale)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For `artifact.write`; half precision is far more than the directions are worth."""
@@ -109,6 +106,22 @@ class View:
             arrays[f"{name}.table"].astype(np.float32),
             float(arrays[f"{name}.scale"][0]),
         )
+
+
+def summed(weight: Matrix, term: Ints, bounds: Ints, table: Matrix) -> Matrix:
+    """(n, width) weighted sums of rows of `table`; text i has the terms bounds[i]:bounds[i + 1]."""
+    n = len(bounds) - 1
+    if n > _FEW:
+        from scipy import sparse
+
+        # The product walks the table in place; picking its rows first would copy them.
+        counts = sparse.csr_matrix((weight, term, bounds), shape=(n, len(table)))
+        return np.asarray(counts @ table, dtype=np.float32)
+    out = np.zeros((n, table.shape[1]), np.float32)
+    for number in range(n):
+        some = slice(bounds[number], bounds[number + 1])
+        out[number] = weight[some] @ table[term[some]]
+    return out
 
 
 def weighed(

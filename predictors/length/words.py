@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictors.length.tokens import Hashes, Words
+from predictors.length.views import summed
 
 Matrix = npt.NDArray[np.float32]
 
@@ -56,13 +57,10 @@ class WordVectors:
         hit = np.flatnonzero(self.known[place] == found.hashes)
         place, text = place[hit], found.text[hit]
         bounds = np.searchsorted(text, np.arange(n + 1))
-        out = np.zeros((n, self.table.shape[1]), np.float32)
-        for number in range(n):
-            some = place[bounds[number] : bounds[number + 1]]
-            if len(some):
-                weight = self.weight[some]
-                out[number] = weight @ self.table[some] / weight.sum() - self.middle
-        return out
+        weight = self.weight[place]
+        total = summed(weight, place, bounds, self.table)
+        heft = np.bincount(text, weights=weight, minlength=n).astype(np.float32)[:, None]
+        return np.where(heft > 0, total / np.maximum(heft, 1e-9) - self.middle, 0.0)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For `artifact.write`."""
