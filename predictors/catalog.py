@@ -116,7 +116,7 @@ PREDICTORS: Mapping[str, Entry] = {
         make="predictors.length.metadata:MetadataLength",
         rival="predictors.length.histogram:LengthHistogram",
         load="predictors.length.metadata:load",
-        rows="predictors.length.rows:finished_rows",
+        rows="predictors.rows.requests:output_tokens",
     ),
     "length-encoder": Entry(
         name="length-encoder",

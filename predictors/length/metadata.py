@@ -32,6 +32,8 @@ from store.errors import PredictorError
 
 Expert = Literal["histogram", "size", "prefix"]
 
+# When an answer ended, where the rows say so.
+FINISHED = "finished_at"
 # An answer is written at about this pace where nobody says when it ended: until then it is unknown.
 SECONDS_PER_TOKEN = 0.03
 HELD_OUT_SHARE, LEAST_ROWS = 0.2, 200
@@ -168,14 +170,14 @@ class MetadataLength:
         lengths = rows[OUTCOME].cast(pl.Float64).to_list()
         out = np.zeros((rows.height, WIDTH))
         writing: list[tuple[float, int, float]] = []
+        ended = _ended(rows)
         for number, asked in enumerate(_asked(rows)):
             while writing and writing[0][0] <= asked[2]:
                 _, ticket, length = heapq.heappop(writing)
                 self._prefixes.answered(ticket, length)
             if asked[0]:
                 out[number], ticket = self._prefixes.arrive(*asked)
-                ends = asked[2] + SECONDS_PER_TOKEN * lengths[number]
-                heapq.heappush(writing, (ends, ticket, lengths[number]))
+                heapq.heappush(writing, (ended[number], ticket, lengths[number]))
         for _, ticket, length in writing:
             self._prefixes.answered(ticket, length)
         return out
@@ -240,6 +242,17 @@ def _asked(rows: pl.DataFrame) -> list[tuple[list[int], float, float]]:
         else [float("nan")] * rows.height
     )
     return list(zip(blocks, sizes, seconds, strict=True))
+
+
+def _ended(rows: pl.DataFrame) -> list[float]:
+    """When the answer of each row had ended, in seconds; a guess where nobody says."""
+    if AT not in rows.columns:
+        return [-np.inf] * rows.height
+    guess = rows[AT].dt.epoch("us") / 1e6 + SECONDS_PER_TOKEN * rows[OUTCOME].cast(pl.Float64)
+    if FINISHED not in rows.columns:
+        return guess.fill_null(-np.inf).to_list()
+    known = rows[FINISHED].dt.epoch("us") / 1e6
+    return known.fill_null(guess).fill_null(-np.inf).to_list()
 
 
 def _boosted(features: Floats, real: Floats, seed: int) -> dict[float, Trees]:
