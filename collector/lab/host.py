@@ -25,11 +25,11 @@ _VMSTAT = {
     "pgsteal_kswapd": "pages_reclaimed_per_s",
 }
 _PRESSURE = {
-    "node_pressure_cpu_waiting_seconds_total": "pressure_cpu_ratio",
-    "node_pressure_memory_waiting_seconds_total": "pressure_memory_ratio",
-    "node_pressure_memory_stalled_seconds_total": "stalled_memory_ratio",
-    "node_pressure_io_waiting_seconds_total": "pressure_io_ratio",
-    "node_pressure_io_stalled_seconds_total": "stalled_io_ratio",
+    "node_pressure_cpu_waiting_seconds_total": "cpu_waiting_ratio",
+    "node_pressure_memory_waiting_seconds_total": "memory_waiting_ratio",
+    "node_pressure_memory_stalled_seconds_total": "memory_stalled_ratio",
+    "node_pressure_io_waiting_seconds_total": "io_waiting_ratio",
+    "node_pressure_io_stalled_seconds_total": "io_stalled_ratio",
 }
 _DISKS = {
     "node_disk_read_bytes_total": "disk_read_bytes_per_s",

@@ -21,7 +21,7 @@ from store.clock import Clock
 _TICKS = os.sysconf("SC_CLK_TCK")
 SELF, NEIGHBOUR = "self", "neighbour"
 _NEEDS = {
-    "pressure_cpu_ratio": "no /proc/pressure: the kernel has no PSI, or it is switched off",
+    "cpu_waiting_ratio": "no /proc/pressure: the kernel has no PSI, or it is switched off",
     "disk_busy_ratio": "no disk of its own in /sys/block and /proc/diskstats",
     "steal_ratio": "the kernel tells no stolen time",
 }
@@ -148,7 +148,7 @@ class Sampler:
         for who in (SELF, NEIGHBOUR):
             told = usage.used(before.groups[who], after.groups[who], seconds, self._cpus, own)
             if who == NEIGHBOUR and not after.groups[who].pids:
-                told = dict.fromkeys(("cpu_ratio", "cpu_of_own_ratio"), 0.0)
+                told = dict.fromkeys(("cpu_ratio", "own_cores_ratio"), 0.0)
             found |= {f"{who}.{name}": value for name, value in told.items()}
         told = host.changed(before.host, after.host, seconds, self._groups.cores)
         found |= {f"host.{name}": value for name, value in told.items()}

@@ -69,7 +69,7 @@ def used(before: Usage, after: Usage, seconds: float, cpus: int, own_cpus: int) 
     cpu_seconds = grown.pop("cpu")
     found = {name: value / seconds for name, value in grown.items()}
     found["cpu_ratio"] = cpu_seconds / seconds / cpus
-    found["cpu_of_own_ratio"] = cpu_seconds / seconds / own_cpus
+    found["own_cores_ratio"] = cpu_seconds / seconds / own_cpus
     return {**found, **_scheduled(before.tasks, after.tasks, seconds), **after.now}
 
 

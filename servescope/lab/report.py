@@ -12,7 +12,7 @@ from servescope.lab.plan import ALONE, BESIDE
 
 VICTIM_COLUMNS = (
     "victim", "alone", "cv_alone", "floor_points", "beside", "noisy",
-    "p_median", "p_lowest", "ttft_p_median",
+    "p_median", "p_lowest", "ttft_p_median", "alone_per_s", "beside_per_s",
 )  # fmt: skip
 AGGRESSOR_COLUMNS = ("aggressor", "placement", "runs", "p_mean", "p_lowest")
 
@@ -71,7 +71,7 @@ def report(records: Sequence[Mapping[str, Any]]) -> Report:
 def _frame(records: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     schema = {
         **dict.fromkeys(("victim", "aggressor", "placement", "phase", "noise"), pl.String),
-        **dict.fromkeys(("label_p", "label_raw", "label_ttft_p"), pl.Float64),
+        **dict.fromkeys(("label_p", "label_raw", "label_ttft_p", "achieved_per_s"), pl.Float64),
         "rows": pl.Int64,
     }
     return pl.DataFrame(
@@ -98,6 +98,8 @@ def _victims(runs: pl.DataFrame) -> pl.DataFrame:
             pl.col("label_p").filter(beside).median().alias("p_median"),
             pl.col("label_p").filter(beside).min().alias("p_lowest"),
             pl.col("label_ttft_p").filter(beside).median().alias("ttft_p_median"),
+            pl.col("achieved_per_s").filter(alone).mean().alias("alone_per_s"),
+            pl.col("achieved_per_s").filter(beside).mean().alias("beside_per_s"),
         )
         .sort("victim")
         .select(VICTIM_COLUMNS)

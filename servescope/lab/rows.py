@@ -161,6 +161,7 @@ def _record(block: Block, number: int, one: _Judged, noise: str) -> dict[str, An
         "label_ttft_p": _clipped(first),
         "rows": len(one.rows),
         "pieces": float(whole.pieces[0]) if whole is not None else 0.0,
+        "achieved_per_s": _achieved(one),
         "background_ratio": _background(one),
         "steal_ticks_per_s": _steal(one),
         "noise": noise,
@@ -211,6 +212,13 @@ def _duty(run: Run, offsets: Sequence[float]) -> list[float]:
 
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _achieved(one: _Judged) -> float | None:
+    """Tokens a second of llama-server, else pieces a second."""
+    if one.whole is None:
+        return None
+    return float(one.whole.amount[0]) / (one.rows[-1].end - one.rows[0].start)
 
 
 def _clipped(value: float) -> float | None:

@@ -51,7 +51,7 @@ def test_what_a_child_used_is_counted_once_when_it_ends():
 
     told = usage.used(looked(2.0, [1, 2]), looked(2.5, [1]), 1.0, 2, 1)
     assert told["cpu_ratio"] == pytest.approx(0.25)
-    assert told["cpu_of_own_ratio"] == pytest.approx(0.5)
+    assert told["own_cores_ratio"] == pytest.approx(0.5)
     gone = usage.used(looked(2.0, [1, 2]), looked(0.5, [1]), 1.0, 2, 1)
     assert gone["cpu_ratio"] == 0.0
 

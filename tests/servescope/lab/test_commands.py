@@ -52,6 +52,7 @@ def folder(tmp_path):
             "phase": "beside" if number else "alone",
             "label_p": ratio,
             "label_raw": ratio,
+            "achieved_per_s": 100 * ratio,
             "noise": noise,
         }
         records.append(of_run)
@@ -75,6 +76,7 @@ def test_the_report_says_who_loses_and_what_was_thrown_away(run, folder):
     """Floor, victims, neighbours and noise, for people and as JSON."""
     code, out, _ = run("report", "--folder", folder)
     assert code == 0
+    assert "beside_per_s" in out
     assert "2 of 3 runs can be trusted" in out
     assert "differ by 2.0 points" in out
     assert "discarded: 1 runs, background used … of the cores" in out
