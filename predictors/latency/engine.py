@@ -1,0 +1,273 @@
+"""An engine with continuous batching, as six numbers.
+
+One step takes `base + per_sequence n + per_prefill_token p + per_context_token c` seconds, for n
+sequences, p prompt tokens and c tokens in the cache; it puts out a token for each sequence and has
+room for `budget` tokens, so that p <= budget - n. At most `slots` sequences run; who waits enters
+in the order of arrival when there is room in the budget and a slot.
+
+The wait for the first token is therefore the longer of two: until the prompt tokens ahead have
+passed through the budget, and until as many running requests have ended as slots are missing. How
+long running requests go on is a matter of chance, which gives the wait its spread.
+
+Sources: step times linear in batch terms as in HyGen (2025) and TimeBill (2025); budgeted mixed
+steps: Agrawal et al. (2024), Sarathi-Serve, OSDI; slots, ages and limits: our own derivation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from predictors.distribution import Floats
+from predictors.latency.features import REPRESENTATIVES, State
+from predictors.latency.life import Lives, ended_within
+
+Groups = npt.NDArray[np.int64]
+
+NAMES = ("overhead", "base", "per_sequence", "per_prefill_token", "per_context_token", "budget")
+OVERHEAD, BASE, PER_SEQUENCE, PER_PREFILL, PER_CONTEXT, BUDGET = range(6)
+# Of an engine that says nothing: vLLM's limit before it grew with the card.
+DEFAULT_SLOTS = 256.0
+# Normal quantile at 0.9: spreads of waits are told as those of the 0.1 and the 0.9 quantile.
+Z90 = 1.2816
+_HALVINGS = 11
+_MOST_TOKENS = 32_768.0
+_SEGMENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What is known of g groups of like engines.
+
+    Attributes:
+        logs: (g, 6) natural logarithms of `NAMES`.
+        slots: (g,) where no row says.
+        prompts: (g,) mean prompt tokens.
+        lives: survival of output lengths.
+    """
+
+    logs: Floats
+    slots: Floats
+    prompts: Floats
+    lives: Lives
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Of n questions, each (n,).
+
+    Attributes:
+        seconds: to the first token, expected.
+        low: log of the 0.1 quantile over it, <= 0: the chance in when slots come free alone.
+        high: log of the 0.9 quantile over it, >= 0.
+        budget_steps: until the prompts ahead have passed.
+        slot_steps: until enough slots are free.
+        missing: slots that have to come free first.
+    """
+
+    seconds: Floats
+    low: Floats
+    high: Floats
+    budget_steps: Floats
+    slot_steps: Floats
+    missing: Floats
+
+
+def completed(state: State, fleet: Fleet, group: Groups) -> State:
+    """The state with its unknown parts filled by what is usual."""
+    prompts = fleet.prompts[group]
+    ages = fleet.lives.ages(group, REPRESENTATIVES)
+    generated = np.where(np.isnan(state.generated), ages, state.generated)
+    used = state.usage * state.capacity
+    usual = state.running * (prompts + generated.mean(axis=1))
+    return replace(
+        state,
+        generated=generated,
+        slots=_slots(state, fleet.slots[group]),
+        ahead=np.where(np.isnan(state.ahead), state.waiting * prompts, state.ahead),
+        context=_known(state.context, _known(used, usual)),
+    )
+
+
+def wait(logs: Floats, state: State, lives: Lives, group: Groups) -> Wait:
+    """The time to the first token.
+
+    Args:
+        logs: (n, 6) parameters of each row.
+        state: n completed rows.
+        lives: survival of output lengths.
+        group: (n,) curve of each row.
+    """
+    overhead, base, per_sequence, per_prefill, per_context, budget = np.exp(logs).T
+    free = np.maximum(state.slots - state.running, 0.0)
+    entering = np.minimum(state.waiting, free)
+    missing = np.maximum(state.waiting + 1 - free, 0.0)
+    budget_steps, room = _budget_steps(state, entering, budget)
+    taken = entering, budget_steps / 2
+    slot_steps, low, high = _slot_steps(state, lives, group, missing, taken)
+    steps = np.maximum(np.maximum(budget_steps, slot_steps) + state.own / room, 1.0)
+
+    def seconds(steps: Floats) -> Floats:
+        half = state.running + entering / 2
+        first = np.minimum(budget_steps, steps)
+        batch = np.where(missing > 0, (first * half + (steps - first) * state.slots) / steps, half)
+        # Running requests grow until they end and give their tokens back.
+        grown = batch * steps / 2 * np.exp(-steps / lives.means[group])
+        cache = state.context + state.ahead / 2 + grown
+        step = base + per_sequence * batch + per_context * cache
+        return np.asarray(
+            overhead + steps * step + per_prefill * (state.ahead + state.own), dtype=np.float64
+        )
+
+    middle = seconds(steps)
+    if not (missing > 0).any():
+        even = np.zeros(len(middle))
+        return Wait(middle, even, even, budget_steps, slot_steps, missing)
+
+    def over(other: Floats) -> Floats:
+        most = np.maximum(np.maximum(budget_steps, other) + state.own / room, 1.0)
+        return np.asarray(np.log(seconds(most) / middle), dtype=np.float64)
+
+    return Wait(middle, over(low), over(high), budget_steps, slot_steps, missing)
+
+
+def step_seconds(logs: Floats, running: Floats, prefill: Floats, context: Floats) -> Floats:
+    """Length of a step with a batch: (n,) seconds."""
+    _, base, per_sequence, per_prefill, per_context, _ = np.exp(logs).T
+    return np.asarray(
+        base + per_sequence * running + per_prefill * prefill + per_context * context,
+        dtype=np.float64,
+    )
+
+
+def mean_step_seconds(
+    logs: Floats, state: State, fleet: Fleet, group: Groups, tokens: Floats
+) -> Floats:
+    """Mean seconds between tokens over the next `tokens` steps, arrivals going on as lately.
+
+    Args:
+        logs: (n, 6) parameters of each row.
+        state: n completed rows.
+        fleet: what is usual.
+        group: (n,) of each row.
+        tokens: (n,) output tokens of the request asked about, > 0.
+    """
+    lives, prompts = fleet.lives, fleet.prompts[group]
+    total = state.running + state.waiting + 1
+    running = np.minimum(total, state.slots)
+    context = state.context + state.own
+    arrivals = np.nan_to_num(state.arrivals)
+    ended_before = later = seconds = np.zeros(len(state))
+    edges = np.linspace(0.0, 1.0, _SEGMENTS + 1) ** 1.5
+    for start, end in pairwise(edges.tolist()):
+        steps = tokens * (end - start)
+        took = steps * step_seconds(logs, running, np.zeros(len(state)), context)
+        come = arrivals * took
+        seconds = seconds + took + np.exp(logs[:, PER_PREFILL]) * come * prompts
+        share, _ = ended_within(lives, group, state.generated, state.left, tokens * end)
+        of_later = later * (1 - np.exp(-steps / lives.means[group]))
+        gone = state.running * share - ended_before + of_later
+        ended_before = state.running * share
+        total = np.maximum(total + come - gone, 1.0)
+        next_running = np.minimum(total, state.slots)
+        later = later - of_later + np.maximum(next_running - (running - gone), 0.0)
+        context = context + running * steps - gone * (prompts + lives.means[group])
+        context = np.clip(context, next_running * prompts / 2, next_running * (prompts + tokens))
+        running = next_running
+    return np.asarray(seconds / tokens, dtype=np.float64)
+
+
+def _budget_steps(state: State, entering: Floats, budget: Floats) -> tuple[Floats, Floats]:
+    """(steps until the prompts ahead have passed, room for prompt tokens in a step then)."""
+    before = np.maximum(budget - state.running, 1.0)
+    after = np.maximum(budget - state.running - entering, 1.0)
+    mean = state.ahead / np.maximum(state.waiting, 1.0)
+    # Each that enters takes one token of the budget from then on: a sum of 1 / room.
+    rising = mean * np.log(before / after)
+    steps = np.where(entering > 0.5, rising, 0.0)
+    # Prompts with no slot yet follow at the room that is left then.
+    return steps + np.maximum(state.ahead - mean * entering * (entering > 0.5), 0.0) / after, after
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """How slots come free in rows that wait for one; all but `lives` are (m,) or (m, k)."""
+
+    lives: Lives
+    group: Groups
+    running: Floats
+    generated: Floats
+    left: Floats
+    entering: Floats
+    entered: Floats
+
+    def freed(self, steps: Floats, rows: Groups) -> tuple[Floats, Floats]:
+        """(expected slots free within `steps`, variance) of the rows."""
+        group, count = self.group[rows], self.running[rows]
+        share, spread = ended_within(
+            self.lives, group, self.generated[rows], self.left[rows], steps
+        )
+        # Those who take a freed slot may end soon as well, and free it again.
+        soon = np.minimum(1 - self.lives.reached(group, steps / 2), 0.8)
+        new = 1 - self.lives.reached(group, np.maximum(steps - self.entered[rows], 0.0))
+        return count * share / (1 - soon) + self.entering[rows] * new, count * spread
+
+    def steps(self, wanted: Floats, rows: Groups) -> Floats:
+        """Steps until `wanted` slots are expected to be free, by halving in logarithms."""
+        low, high = np.zeros(len(rows)), np.full(len(rows), np.log(_MOST_TOKENS))
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            enough = self.freed(np.exp(middle), rows)[0] >= wanted
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        return np.asarray(np.exp((low + high) / 2), dtype=np.float64)
+
+
+def _slot_steps(
+    state: State, lives: Lives, group: Groups, missing: Floats, entering: tuple[Floats, Floats]
+) -> tuple[Floats, Floats, Floats]:
+    """Steps until the missing slots are free: expected, 0.1 and 0.9 quantile.
+
+    `entering` is how many take a slot without waiting for one, and after how many steps.
+    """
+    n = len(state)
+    answers = np.zeros(n), np.zeros(n), np.zeros(n)
+    bound = np.flatnonzero(missing > 0)
+    if not len(bound):
+        return answers
+    state, group, missing = state.take(bound), group[bound], missing[bound]
+    slots = _Slots(
+        lives,
+        group,
+        state.running,
+        state.generated,
+        state.left,
+        *[part[bound] for part in entering],
+    )
+    # Whole generations pass at the pace of the slots; the rest is solved for.
+    within = np.minimum(missing, 0.9 * state.running)
+    beyond = (missing - within) / np.maximum(state.running, 1.0) * lives.means[group]
+    every = np.arange(len(bound))
+    middle = slots.steps(within, every)
+    deviation = np.sqrt(slots.freed(middle, every)[1])
+    both = np.concatenate([within - Z90 * deviation, within + Z90 * deviation])
+    edges = slots.steps(np.clip(both, 0.5, np.tile(state.running, 2)), np.tile(every, 2))
+    for answer, steps in zip(answers, (middle, *np.split(edges, 2)), strict=True):
+        answer[bound] = steps + beyond
+    return answers
+
+
+def _slots(state: State, usual: Floats) -> Floats:
+    slots = _known(state.slots, usual)
+    # A cache that is full before the slots are is the tighter limit.
+    is_tight = (state.usage > 0.5) & (state.running > 0)
+    fitting = state.running / np.where(is_tight, state.usage, 1.0)
+    slots = np.where(is_tight, np.minimum(slots, fitting), slots)
+    # The limit of an engine that has more in its batch is not that limit.
+    return np.maximum(slots, state.running)
+
+
+def _known(one: Floats, other: Floats) -> Floats:
+    return np.where(np.isnan(one), other, one)

@@ -1,0 +1,229 @@
+"""Time to first token and time per token: the engine model and what it leaves over.
+
+The engine model is fitted per (GPU type, engine, model); the residual is learnt over all of them
+on rows whose block of time took no part in the fit of the physics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from predictors import artifact
+from predictors.base import CENSORED, OUTCOME, FitReport, Prediction, Spec, learnable
+from predictors.distribution import LEVELS, Floats, Quantiles
+from predictors.latency.design import Physics, tpot_physics, ttft_physics
+from predictors.latency.engine import completed
+from predictors.latency.features import LENGTHS, TPOT, TTFT, State, lists_of, state_of
+from predictors.latency.fleet import Known, engines_of, known_of, numbers_of, physics_keys
+from predictors.latency.reservoir import balanced
+from predictors.latency.residual import Residual, fitted
+from predictors.scoring import score
+from predictors.serving import limited, limits_of
+from store.errors import PredictorError
+
+BLOCKS = 4
+# Below it blocks of time are too short to judge anything.
+LEAST_JUDGED = 80
+MOST_ROWS = 8000
+_LEAST_SECONDS = 1e-5
+
+
+class LatencyModel:
+    """One of the two; make `TtftModel` or `TpotModel`.
+
+    Args:
+        seed: of the boosting.
+        with_residual: False leaves the physics and its spread alone.
+    """
+
+    spec: ClassVar[Spec]
+
+    def __init__(self, seed: int = 0, *, with_residual: bool = True) -> None:
+        self._seed, self._with_residual = seed, with_residual
+        self._known: Known | None = None
+        self._residual: Residual | None = None
+        self._model_id = f"{self.spec.name}-unfitted"
+
+    @property
+    def model_id(self) -> str:
+        """Changes with every fit."""
+        return self._model_id
+
+    @property
+    def known(self) -> Known:
+        """The engines as fitted.
+
+        Raises:
+            PredictorError: it was never fitted.
+        """
+        if self._known is None:
+            raise PredictorError(
+                f"{self.spec.name} was never fitted", hint="train it: servescope train"
+            )
+        return self._known
+
+    def fit(self, rows: pl.DataFrame) -> FitReport:
+        """Learn from finished rows; `ttft_seconds`, `tpot_seconds` and `output_tokens` help.
+
+        Rows that ended without their outcome (`is_censored`) count with what physics expects of
+        them, at least what they had waited.
+
+        Raises:
+            PredictorError: no row has an outcome, or a needed column is missing.
+        """
+        start = time.process_time()
+        known_rows = balanced(learnable(self.spec, self.spec.frame(rows)), MOST_ROWS)
+        state = state_of(known_rows)
+        real = np.maximum(numbers_of(known_rows, OUTCOME), _LEAST_SECONDS)
+        cut = known_rows[CENSORED].to_numpy().astype(bool)
+        groups = known_of(known_rows, state)
+        self._known = self._engines(groups, known_rows, state, np.where(cut, np.nan, real))
+        told = self._physics(self._known, known_rows, state)
+        real = np.where(cut, np.maximum(real, told.seconds), real)
+        blocks = np.arange(len(real)) * BLOCKS // len(real)
+        judged = len(real) >= LEAST_JUDGED
+        if judged:
+            told = self._unseen(groups, known_rows, state, np.where(cut, np.nan, real), blocks)
+        misses = np.clip(np.log(real / told.seconds), -8.0, 8.0)
+        if self._with_residual and judged:
+            self._residual, misses = fitted(told.design, misses, told.regime, blocks, self._seed)
+        else:
+            self._residual = Residual.of_spread(misses, told.regime)
+        self._model_id = self._digest()
+        return self._report(known_rows, told, real, misses if judged else None, start)
+
+    def predict(self, rows: pl.DataFrame) -> Prediction:
+        """Answer every row.
+
+        Raises:
+            PredictorError: it was never fitted, or a needed column is missing.
+        """
+        known, residual = self.known, self._residual
+        asked = self.spec.frame(rows)
+        if residual is None or asked.is_empty():
+            return Prediction.raw(
+                Quantiles(np.array(LEVELS), np.empty((0, len(LEVELS)))), self.model_id
+            )
+        state = state_of(asked)
+        told = self._physics(known, asked, state)
+        middle = np.log(told.seconds) + residual.shift(told.design)
+        values = residual.quantiles(middle, told.regime, told.low, told.high)
+        made = limited(Quantiles.of(LEVELS, values), *limits_of(self.spec, asked))
+        return Prediction.raw(made, self.model_id, features_age_seconds=state.scraped_age)
+
+    def observe(self, rows: pl.DataFrame) -> None:
+        """Nothing: what has ended is learnt at the next fit; calibration follows meanwhile."""
+
+    def save(self, folder: Path) -> None:
+        """Write `manifest.json` and `arrays.safetensors`."""
+        arrays = {**self.known.arrays(), **(self._residual.arrays() if self._residual else {})}
+        settings = {"keys": [list(key) for key in self.known.keys], "seed": self._seed}
+        artifact.write(folder, self.spec, self.model_id, arrays, settings)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            PredictorError: another predictor, another feature list, or changed bytes.
+        """
+        model_id, arrays, settings = artifact.read(folder, cls.spec)
+        made = cls(settings["seed"])
+        made._known = Known.from_arrays(settings["keys"], arrays)
+        made._residual = Residual.from_arrays(arrays)
+        made._model_id = model_id
+        return made
+
+    def _engines(self, known: Known, rows: pl.DataFrame, state: State, real: Floats) -> Known:
+        raise NotImplementedError
+
+    def _physics(self, known: Known, rows: pl.DataFrame, state: State) -> Physics:
+        raise NotImplementedError
+
+    def _unseen(
+        self,
+        groups: Known,
+        rows: pl.DataFrame,
+        state: State,
+        real: Floats,
+        blocks: npt.NDArray[np.int64],
+    ) -> Physics:
+        """The physics of each block by engines that were fitted to the other blocks."""
+        parts = []
+        for block in range(BLOCKS):
+            inside = blocks == block
+            others = rows.filter(pl.Series(~inside))
+            engines = self._engines(groups, others, state.take(~inside), real[~inside])
+            parts.append(self._physics(engines, rows.filter(pl.Series(inside)), state.take(inside)))
+        joined: Callable[[str], npt.NDArray[Any]] = lambda name: np.concatenate(  # noqa: E731
+            [getattr(part, name) for part in parts]
+        )
+        return Physics(*[joined(n) for n in ("seconds", "low", "high", "regime", "design")])
+
+    def _report(
+        self, rows: pl.DataFrame, told: Physics, real: Floats, misses: Floats | None, start: float
+    ) -> FitReport:
+        if misses is None or self._residual is None:
+            return FitReport(rows.height, 0, time.process_time() - start, None, None)
+        middle = np.log(real) - misses
+        values = self._residual.quantiles(middle, told.regime, told.low, told.high)
+        ours = score(Quantiles.of(LEVELS, values), real)
+        usual = np.tile(np.quantile(real, LEVELS), (len(real), 1))
+        rival = score(Quantiles.of(LEVELS, usual), real)
+        seconds = time.process_time() - start
+        return FitReport(rows.height, rows.height, seconds, ours, rival)
+
+    def _digest(self) -> str:
+        body = hashlib.sha256()
+        left_over = self._residual.arrays() if self._residual else {}
+        for array in (*self.known.arrays().values(), *left_over.values()):
+            body.update(np.ascontiguousarray(array).tobytes())
+        return f"{self.spec.name}-{body.hexdigest()[:12]}"
+
+
+class TtftModel(LatencyModel):
+    """Seconds from arrival to the first token."""
+
+    spec = TTFT
+
+    def _engines(self, known: Known, rows: pl.DataFrame, state: State, real: Floats) -> Known:
+        return engines_of(known, rows, state, real, numbers_of(rows, "tpot_seconds"))
+
+    def _physics(self, known: Known, rows: pl.DataFrame, state: State) -> Physics:
+        keys = physics_keys(rows)
+        group = known.groups(keys)
+        whole = completed(state, known.fleet, group)
+        return ttft_physics(known.logs(keys, group), whole, known.fleet, group)
+
+
+class TpotModel(LatencyModel):
+    """Seconds between output tokens, on average over the answer."""
+
+    spec = TPOT
+
+    def _engines(self, known: Known, rows: pl.DataFrame, state: State, real: Floats) -> Known:
+        return engines_of(known, rows, state, numbers_of(rows, "ttft_seconds"), real)
+
+    def _physics(self, known: Known, rows: pl.DataFrame, state: State) -> Physics:
+        keys = physics_keys(rows)
+        group = known.groups(keys)
+        whole = completed(state, known.fleet, group)
+        tokens = expected_tokens(rows, state, known, group)
+        return tpot_physics(known.logs(keys, group), whole, known.fleet, group, tokens)
+
+
+def expected_tokens(
+    rows: pl.DataFrame, state: State, known: Known, group: npt.NDArray[np.int64]
+) -> Floats:
+    """(n,) how long the answer will be: its median where it was predicted, else the usual mean."""
+    median = lists_of(rows, LENGTHS, len(LEVELS))[:, LEVELS.index(0.5)]
+    usual = np.where(np.isnan(median), known.fleet.lives.means[group], median)
+    return np.clip(np.fmin(usual, state.most), 1.0, 1e5)
