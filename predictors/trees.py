@@ -187,6 +187,12 @@ def _leaf_spans(trees: Trees, root: int) -> tuple[list[int], dict[int, tuple[int
     return leaves, spans
 
 
+def learnable_columns(columns: Floats) -> Floats:
+    """(n, f) columns as scikit-learn takes them: it refuses infinities and columns of NaN alone."""
+    bounded = np.where(np.isinf(columns), np.sign(columns) * 1e300, columns)
+    return np.where(np.isnan(bounded).all(axis=0), 0.0, bounded)
+
+
 def from_boosting(model: Any) -> Trees:
     """The trees of a fitted HistGradientBoostingRegressor without categorical splits."""
     found = [stage[0].nodes for stage in model._predictors]

@@ -36,6 +36,8 @@ Z90 = 1.2816
 _HALVINGS = 11
 _MOST_TOKENS = 32_768.0
 _SEGMENTS = 8
+# The mean over fewer requests says little about the next.
+_FEW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,14 @@ class Fleet:
     Attributes:
         logs: (g, 6) natural logarithms of `NAMES`.
         slots: (g,) where no row says.
+        capacities: (g,) tokens that the cache holds where no row says; infinite unknown.
         prompts: (g,) mean prompt tokens.
         lives: survival of output lengths.
     """
 
     logs: Floats
     slots: Floats
+    capacities: Floats
     prompts: Floats
     lives: Lives
 
@@ -82,13 +86,20 @@ def completed(state: State, fleet: Fleet, group: Groups) -> State:
     ages = fleet.lives.ages(group, REPRESENTATIVES)
     generated = np.where(np.isnan(state.generated), ages, state.generated)
     used = state.usage * state.capacity
-    usual = state.running * (prompts + generated.mean(axis=1))
+    each = prompts + generated.mean(axis=1)
+    context = _known(state.context, _known(used, state.running * each))
+    capacity = _known(state.capacity, fleet.capacities[group])
+    slots = _known(state.slots, fleet.slots[group])
+    # A cache that is full before the slots are is the tighter limit.
+    mean = np.where(state.running > _FEW, context / np.maximum(state.running, 1.0), each)
+    slots = np.minimum(slots, capacity / np.maximum(mean, 1.0))
     return replace(
         state,
         generated=generated,
-        slots=_slots(state, fleet.slots[group]),
+        # The limit of an engine that has more in its batch is not that limit.
+        slots=np.maximum(slots, np.maximum(state.running, 1.0)),
         ahead=np.where(np.isnan(state.ahead), state.waiting * prompts, state.ahead),
-        context=_known(state.context, _known(used, usual)),
+        context=context,
     )
 
 
@@ -257,16 +268,6 @@ def _slot_steps(
     for answer, steps in zip(answers, (middle, *np.split(edges, 2)), strict=True):
         answer[bound] = steps + beyond
     return answers
-
-
-def _slots(state: State, usual: Floats) -> Floats:
-    slots = _known(state.slots, usual)
-    # A cache that is full before the slots are is the tighter limit.
-    is_tight = (state.usage > 0.5) & (state.running > 0)
-    fitting = state.running / np.where(is_tight, state.usage, 1.0)
-    slots = np.where(is_tight, np.minimum(slots, fitting), slots)
-    # The limit of an engine that has more in its batch is not that limit.
-    return np.maximum(slots, state.running)
 
 
 def _known(one: Floats, other: Floats) -> Floats:

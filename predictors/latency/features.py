@@ -14,7 +14,7 @@ import polars as pl
 from predictors.base import Feature, Spec
 from predictors.distribution import Floats
 
-KEYS = ("gpu_type", "engine", "model", "instance")
+KEYS = ("model", "engine", "gpu_type", "instance")
 # Physics is a matter of these three; instances differ only in how they are calibrated.
 PHYSICS_KEYS = KEYS[:3]
 GENERATED, LEFT, LENGTHS = "running_generated_tokens", "running_left_tokens", "length_quantiles"

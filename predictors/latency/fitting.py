@@ -28,6 +28,8 @@ MOST_PACES = 400
 LEAST_TOKENS = 8.0
 # A batch is held back by the budget rather than by the slots when this far below them.
 _UNBOUND_RATIO = 0.97
+# Fewer may wait for a moment only; a limit shows in many rows.
+_BUSY_WAITING, _LEAST_BUSY = 2, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +100,29 @@ def slots_of(state: State) -> float:
     told = state.slots[np.isfinite(state.slots)]
     if len(told):
         return float(np.median(told))
-    busy = (state.scraped_waiting > 2) & (state.scraped_running > 0)
-    if busy.sum() < 20:
+    return _plateau(state, _known(state.scraped_running, state.running), 0.99, 0.2)
+
+
+def capacity_of(state: State) -> float:
+    """Tokens of the cache that rows show: told, or where it stops growing; infinite unknown."""
+    told = state.capacity[np.isfinite(state.capacity)]
+    if len(told):
+        return float(np.median(told))
+    shown = _plateau(state, state.context, 0.88, 0.6)
+    return shown if np.isfinite(shown) else float("inf")
+
+
+def _plateau(state: State, level: Floats, near: float, share: float) -> float:
+    """Where `level` stops while requests wait: a limit, if it is often near; NaN otherwise."""
+    busy = (_known(state.scraped_waiting, state.waiting) > _BUSY_WAITING) & (level > 0)
+    if busy.sum() < _LEAST_BUSY:
         return float("nan")
-    most = float(state.scraped_running[busy].max())
-    # A batch that always grows was never stopped by a limit.
-    at_most = (state.scraped_running[busy] >= 0.99 * most).mean()
-    return most if at_most > 0.2 else float("nan")
+    most = float(np.quantile(level[busy], 0.98))
+    return most if (level[busy] >= near * most).mean() > share else float("nan")
+
+
+def _known(one: Floats, other: Floats) -> Floats:
+    return np.where(np.isnan(one), other, one)
 
 
 def _measured(state: State) -> tuple[Floats, Floats]:
@@ -115,7 +133,7 @@ def _measured(state: State) -> tuple[Floats, Floats]:
     used = state.usage * state.capacity
     context = np.where(np.isfinite(used), used, state.context)
     steps = np.stack([state.scraped_running, prefill, context, state.step], axis=1)[seen]
-    busy = seen & (state.scraped_waiting > 2) & (prefill > 0)
+    busy = seen & (state.scraped_waiting > _BUSY_WAITING) & (prefill > 0)
     busy &= state.scraped_running < _UNBOUND_RATIO * state.slots
     return steps, (state.scraped_running + prefill)[busy]
 

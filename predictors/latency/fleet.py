@@ -1,6 +1,6 @@
 """All engines that rows were seen of: one set of numbers each, around one shared prior.
 
-A group is (GPU type, engine, model). The prior of a group is what its card, engine and model
+A group is (model, engine, GPU type). The prior of a group is what its card, engine and model
 suggest, moved by how far the groups that were seen are from their own suggestion, so that an
 engine never seen starts from what all others taught.
 """
@@ -8,7 +8,7 @@ engine never seen starts from what all others taught.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import polars as pl
 from predictors.distribution import Floats
 from predictors.latency.engine import DEFAULT_SLOTS, Fleet, Groups, completed
 from predictors.latency.features import OUTPUT_TOKENS, PHYSICS_KEYS, State
-from predictors.latency.fitting import LEAST, MOST, Evidence, engine_of, slots_of
+from predictors.latency.fitting import LEAST, MOST, Evidence, capacity_of, engine_of, slots_of
 from predictors.latency.life import Lives, curve_of
 from predictors.latency.priors import prior_of
 
@@ -68,6 +68,7 @@ class Known:
         return {
             "fleet.logs": fleet.logs,
             "fleet.slots": fleet.slots,
+            "fleet.capacities": fleet.capacities,
             "fleet.prompts": fleet.prompts,
             "fleet.survival": fleet.lives.survival,
             "fleet.means": fleet.lives.means,
@@ -80,6 +81,7 @@ class Known:
         fleet = Fleet(
             arrays["fleet.logs"],
             arrays["fleet.slots"],
+            arrays["fleet.capacities"],
             arrays["fleet.prompts"],
             Lives(arrays["fleet.survival"], arrays["fleet.means"]),
         )
@@ -87,7 +89,7 @@ class Known:
 
 
 def physics_keys(rows: pl.DataFrame) -> list[Key]:
-    """(GPU type, engine, model) of each row; "" unknown."""
+    """(model, engine, GPU type) of each row; "" unknown."""
     columns = [rows[name].cast(pl.String).fill_null("").to_list() for name in PHYSICS_KEYS]
     return list(zip(*columns, strict=True))
 
@@ -102,17 +104,20 @@ def known_of(rows: pl.DataFrame, state: State) -> Known:
     cut = lengths >= _AT_LIMIT * np.where(np.isnan(state.most), np.inf, state.most)
     is_known = lengths > 0
     curves = [curve_of(lengths[is_known], cut[is_known])]
-    slots, prompts = [DEFAULT_SLOTS], [_mean(state.own, USUAL_PROMPT)]
+    slots, capacities = [DEFAULT_SLOTS], [float("inf")]
+    prompts = [_mean(state.own, USUAL_PROMPT)]
     for number in range(1, len(names) + 1):
         mine = groups == number
         taught = mine & is_known
         curves.append(curve_of(lengths[taught], cut[taught], curves[0][0]))
         shown = slots_of(state.take(mine))
         slots.append(shown if np.isfinite(shown) else DEFAULT_SLOTS)
+        capacities.append(capacity_of(state.take(mine)))
         prompts.append(_mean(state.own[mine], prompts[0]))
     lives = Lives(np.stack([curve for curve, _ in curves]), np.array([mean for _, mean in curves]))
     logs = np.stack([np.zeros(6), *[found.suggested(name) for name in names]])
-    return Known(names, Fleet(logs, np.array(slots), np.array(prompts), lives), np.zeros(6))
+    sizes = np.array(slots), np.array(capacities), np.array(prompts)
+    return Known(names, Fleet(logs, *sizes, lives), np.zeros(6))
 
 
 def engines_of(known: Known, rows: pl.DataFrame, state: State, ttft: Floats, tpot: Floats) -> Known:
@@ -135,9 +140,7 @@ def engines_of(known: Known, rows: pl.DataFrame, state: State, ttft: Floats, tpo
         logs[number] = engine_of(every.take(groups == number), known.fleet, prior)
     away = [logs[number] - prior_of(*known.keys[number - 1]) for number in present]
     deviation = np.sum(away, axis=0) / (len(present) + _SHRINK_GROUPS)
-    fleet = known.fleet
-    moved = Fleet(logs, fleet.slots, fleet.prompts, fleet.lives)
-    return Known(known.keys, moved, deviation)
+    return Known(known.keys, replace(known.fleet, logs=logs), deviation)
 
 
 def numbers_of(rows: pl.DataFrame, name: str) -> Floats:
@@ -149,7 +152,9 @@ def numbers_of(rows: pl.DataFrame, name: str) -> Floats:
 
 def _no_fleet(groups: int) -> Fleet:
     nothing = np.zeros(0)
-    return Fleet(np.zeros((groups + 1, 6)), nothing, nothing, Lives(np.zeros((0, 0)), nothing))
+    return Fleet(
+        np.zeros((groups + 1, 6)), nothing, nothing, nothing, Lives(np.zeros((0, 0)), nothing)
+    )
 
 
 def _mean(values: Floats, otherwise: float) -> float:

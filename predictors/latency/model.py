@@ -1,6 +1,6 @@
 """Time to first token and time per token: the engine model and what it leaves over.
 
-The engine model is fitted per (GPU type, engine, model); the residual is learnt over all of them
+The engine model is fitted per (model, engine, GPU type); the residual is learnt over all of them
 on rows whose block of time took no part in the fit of the physics.
 """
 
@@ -94,7 +94,9 @@ class LatencyModel:
             told = self._unseen(groups, known_rows, state, np.where(cut, np.nan, real), blocks)
         misses = np.clip(np.log(real / told.seconds), -8.0, 8.0)
         if self._with_residual and judged:
-            self._residual, misses = fitted(told.design, misses, told.regime, blocks, self._seed)
+            self._residual, misses = fitted(
+                told.design, misses, told.regime, blocks, real, self._seed
+            )
         else:
             self._residual = Residual.of_spread(misses, told.regime)
         self._model_id = self._digest()

@@ -43,13 +43,13 @@ USUAL = np.log([0.02, 0.01, 3e-4, 5e-5, 5e-8, 2048.0])
 _BYTES_A_WEIGHT = 2.0
 
 
-def prior_of(gpu_type: str, engine: str, model: str) -> Floats:
+def prior_of(model: str, engine: str, gpu_type: str) -> Floats:
     """(6,) logs of `engine.NAMES`; unknown names leave what is usual.
 
     Args:
-        gpu_type: like "NVIDIA H100 80GB HBM3" or "h100".
-        engine: like "vllm".
         model: a name that holds its size, like "meta-llama/Llama-3.1-8B".
+        engine: like "vllm".
+        gpu_type: like "NVIDIA H100 80GB HBM3" or "h100".
     """
     logs = USUAL.copy()
     budget = BUDGETS.get(engine.lower().replace("-", "").replace("_", ""))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from predictors.distribution import LEVELS, Floats
 from predictors.latency.engine import Z90
-from predictors.trees import Trees, from_boosting
+from predictors.trees import Trees, from_boosting, learnable_columns
 
 # Below this a location would be learnt by heart.
 LEAST_ROWS = 100
@@ -28,6 +28,8 @@ _PRIOR_SPREAD = 0.35
 _NORMAL = np.array([-1.6449, -1.2816, -0.6745, 0.0, 0.6745, 1.2816, 1.6449, 2.3263])
 # The location mends physics; it does not replace it where nothing like it was seen.
 _MOST_SHIFT = 1.5
+# It may cost this much in seconds, where the longest waits decide, for what it gains in ratios.
+_MOST_WORSE = 1.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +89,19 @@ def fitted(
     misses: Floats,
     regime: npt.NDArray[np.int64],
     blocks: npt.NDArray[np.int64],
+    seconds: Floats,
     seed: int,
 ) -> tuple[Residual, Floats]:
     """A residual, and (n,) what its location leaves in rows of blocks it did not see.
+
+    A location that does not help in unseen blocks is left out.
 
     Args:
         design: (n, f) of rows whose physics was fitted without their block.
         misses: (n,) log of outcome over physics.
         regime: (n,) each row's.
         blocks: (n,) of time.
+        seconds: (n,) outcomes.
         seed: of the boosting.
     """
     unseen = misses.copy()
@@ -104,8 +110,17 @@ def fitted(
         if (~inside).sum() >= LEAST_ROWS:
             trees = _boosted(design[~inside], misses[~inside], seed)
             unseen[inside] -= Residual(trees, np.zeros((REGIMES, 0))).shift(design[inside])
-    trees = _boosted(design, misses, seed) if len(design) >= LEAST_ROWS else None
-    return Residual(trees, spread_of(unseen, regime)), unseen
+    if len(design) < LEAST_ROWS or not _helps(unseen, misses, seconds):
+        return Residual.of_spread(misses, regime), misses
+    return Residual(_boosted(design, misses, seed), spread_of(unseen, regime)), unseen
+
+
+def _helps(unseen: Floats, misses: Floats, seconds: Floats) -> bool:
+    """Whether the location was nearer in blocks it did not see, in ratio and in seconds."""
+    if np.abs(unseen).mean() >= np.abs(misses).mean():
+        return False
+    left, before = (np.abs(seconds * (1 - np.exp(-part))).mean() for part in (unseen, misses))
+    return bool(left <= before * _MOST_WORSE)
 
 
 def spread_of(misses: Floats, regime: npt.NDArray[np.int64]) -> Floats:
@@ -138,4 +153,4 @@ def _boosted(design: Floats, misses: Floats, seed: int) -> Trees | None:
         early_stopping=False,
         random_state=seed,
     )
-    return from_boosting(model.fit(design, misses))
+    return from_boosting(model.fit(learnable_columns(design), misses))
