@@ -98,15 +98,17 @@ class Spec:
 
     def _numbers_checked(self, rows: pl.DataFrame) -> pl.DataFrame:
         names = [feature.name for feature in self.features if feature.kind == "number"]
+        # The schema is made anew each time it is asked for.
+        schema = rows.schema
         wrong = [
             name
             for name in names
-            if not (rows.schema[name].is_numeric() or rows.schema[name] in (pl.Boolean, pl.Null))
+            if not (schema[name].is_numeric() or schema[name] in (pl.Boolean, pl.Null))
         ]
         if wrong:
             raise PredictorError(
                 f"{self.name}: {', '.join(wrong)} should hold numbers",
-                hint=f"got {', '.join(str(rows.schema[name]) for name in wrong)}",
+                hint=f"got {', '.join(str(schema[name]) for name in wrong)}",
             )
         # One row is asked about as often as many; an expression costs it a hundred microseconds.
         names = [name for name in names if not _is_plain(rows[name])]

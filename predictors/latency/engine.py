@@ -33,8 +33,9 @@ OVERHEAD, BASE, PER_SEQUENCE, PER_PREFILL, PER_CONTEXT, BUDGET = range(6)
 DEFAULT_SLOTS = 256.0
 # Normal quantile at 0.9: spreads of waits are told as those of the 0.1 and the 0.9 quantile.
 Z90 = 1.2816
-_HALVINGS = 11
-_MOST_TOKENS = 32_768.0
+# Logarithms of steps: first every octave up to 32 768, then around what was found.
+_COARSE = np.arange(16) * np.log(2)
+_FINE = np.linspace(-0.35, 0.35, 6)
 _SEGMENTS = 8
 # The mean over fewer requests says little about the next.
 _FEW = 4
@@ -178,7 +179,8 @@ def mean_step_seconds(
         took = steps * step_seconds(logs, running, np.zeros(len(state)), context)
         come = arrivals * took
         seconds = seconds + took + np.exp(logs[:, PER_PREFILL]) * come * prompts
-        share, _ = ended_within(lives, group, state.generated, state.left, tokens * end)
+        until = (tokens * end)[:, None]
+        share = ended_within(lives, group, state.generated, state.left, until)[0][:, 0]
         of_later = later * (1 - np.exp(-steps / lives.means[group]))
         gone = state.running * share - ended_before + of_later
         ended_before = state.running * share
@@ -215,25 +217,44 @@ class _Slots:
     entering: Floats
     entered: Floats
 
-    def freed(self, steps: Floats, rows: Groups) -> tuple[Floats, Floats]:
-        """(expected slots free within `steps`, variance) of the rows."""
-        group, count = self.group[rows], self.running[rows]
-        share, spread = ended_within(
-            self.lives, group, self.generated[rows], self.left[rows], steps
-        )
+    def freed(self, steps: Floats) -> tuple[Floats, Floats]:
+        """(expected slots free within `steps`, variance): (m, g) each."""
+        count, group = self.running[:, None], self.group[:, None]
+        share, spread = ended_within(self.lives, self.group, self.generated, self.left, steps)
         # Those who take a freed slot may end soon as well, and free it again.
         soon = np.minimum(1 - self.lives.reached(group, steps / 2), 0.8)
-        new = 1 - self.lives.reached(group, np.maximum(steps - self.entered[rows], 0.0))
-        return count * share / (1 - soon) + self.entering[rows] * new, count * spread
+        since = np.maximum(steps - self.entered[:, None], 0.0)
+        new = self.entering[:, None] * (1 - self.lives.reached(group, since))
+        return count * share / (1 - soon) + new, count * spread
 
-    def steps(self, wanted: Floats, rows: Groups) -> Floats:
-        """Steps until `wanted` slots are expected to be free, by halving in logarithms."""
-        low, high = np.zeros(len(rows)), np.full(len(rows), np.log(_MOST_TOKENS))
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            enough = self.freed(np.exp(middle), rows)[0] >= wanted
-            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-        return np.asarray(np.exp((low + high) / 2), dtype=np.float64)
+    def steps(self, wanted: Floats) -> tuple[Floats, Floats, Floats]:
+        """Steps until `wanted` slots are free: expected, 0.1 and 0.9 quantile."""
+        m = len(wanted)
+        coarse = np.tile(_COARSE, (m, 1))
+        freed, variance = self.freed(np.exp(coarse))
+        middle = _crossing(coarse, freed, wanted)
+        place = np.clip(np.searchsorted(_COARSE, middle), 0, len(_COARSE) - 1)
+        deviation = Z90 * np.sqrt(variance[np.arange(m), place])
+        # Within an octave the curve is looked at again, for all three at once.
+        edges = np.stack([wanted, wanted - deviation, wanted + deviation], axis=1)
+        edges = np.clip(edges, 0.5, np.maximum(self.running[:, None], 0.5))
+        roughly = np.stack([_crossing(coarse, freed, edge) for edge in edges.T], axis=1)
+        fine = roughly[:, :, None] + _FINE
+        freed = self.freed(np.exp(fine.reshape(m, -1)))[0].reshape(fine.shape)
+        middle, low, high = (
+            np.exp(_crossing(fine[:, at], freed[:, at], edges[:, at])) for at in range(3)
+        )
+        return middle, low, high
+
+
+def _crossing(at: Floats, level: Floats, wanted: Floats) -> Floats:
+    """(m,) where each row's rising `level`, known at `at` (m, g), reaches `wanted`."""
+    level = np.maximum.accumulate(level, axis=1)
+    above = np.clip((level < wanted[:, None]).sum(axis=1), 1, level.shape[1] - 1)
+    row = np.arange(len(wanted))
+    before, after = level[row, above - 1], level[row, above]
+    share = np.clip((wanted - before) / np.maximum(after - before, 1e-9), 0.0, 1.0)
+    return np.asarray(at[row, above - 1] * (1 - share) + at[row, above] * share, dtype=np.float64)
 
 
 def _slot_steps(
@@ -260,12 +281,7 @@ def _slot_steps(
     # Whole generations pass at the pace of the slots; the rest is solved for.
     within = np.minimum(missing, 0.9 * state.running)
     beyond = (missing - within) / np.maximum(state.running, 1.0) * lives.means[group]
-    every = np.arange(len(bound))
-    middle = slots.steps(within, every)
-    deviation = np.sqrt(slots.freed(middle, every)[1])
-    both = np.concatenate([within - Z90 * deviation, within + Z90 * deviation])
-    edges = slots.steps(np.clip(both, 0.5, np.tile(state.running, 2)), np.tile(every, 2))
-    for answer, steps in zip(answers, (middle, *np.split(edges, 2)), strict=True):
+    for answer, steps in zip(answers, slots.steps(within), strict=True):
         answer[bound] = steps + beyond
     return answers
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from predictors.base import Feature, Spec
@@ -141,10 +142,8 @@ class State:
 
 def state_of(rows: pl.DataFrame) -> State:
     """Rows as `Spec.frame` gives them, as arrays; what no engine can have is unknown."""
-    got = rows.select(
-        pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in NUMBERS
-    ).to_numpy()
-    column = {name: got[:, number] for number, name in enumerate(NUMBERS)}
+    # Columns one by one: a query costs more than a hundred rows are worth.
+    column = {name: np.asarray(rows[name].to_numpy(), dtype=np.float64) for name in NUMBERS}
     cached = np.nan_to_num(_within(column["cached_tokens"], _MOST_TOKENS))
     running = _first(column["requests_running"], column["scraped_running"])
     waiting = _first(column["requests_waiting"], column["scraped_waiting"])
@@ -186,30 +185,31 @@ def lists_of(rows: pl.DataFrame, name: str, width: int) -> Floats:
 
 def _ages(rows: pl.DataFrame) -> tuple[Floats, Floats]:
     """(generated, left) of `REPRESENTATIVES` of the running requests of each row."""
-    ages = rows[GENERATED].cast(pl.List(pl.Float64))
-    sizes = ages.list.len().fill_null(0).to_numpy().astype(np.int64)
     generated = np.full((rows.height, REPRESENTATIVES), np.nan)
     left = np.full((rows.height, REPRESENTATIVES), np.inf)
+    ends, ages = _flat(rows[GENERATED])
+    sizes = np.diff(ends)
     some = sizes > 0
-    if not some.any():
-        return generated, left
-    limits = rows[LEFT].cast(pl.List(pl.Float64))
-    paired = (limits.list.len().fill_null(0).to_numpy() == sizes) & some
-    ends = np.cumsum(sizes[some])
-    place = (ends - sizes[some])[:, None] + (_SHARES * sizes[some][:, None]).astype(np.int64)
-    flat = _flat(ages, some)
-    generated[some] = np.clip(np.nan_to_num(flat), 0.0, _MOST_TOKENS)[place]
+    if some.any():
+        place = ends[:-1][some, None] + (_SHARES * sizes[some, None]).astype(np.int64)
+        generated[some] = np.clip(np.nan_to_num(ages), 0.0, _MOST_TOKENS)[place]
+    other_ends, limits = _flat(rows[LEFT])
+    paired = some & (np.diff(other_ends) == sizes)
     if paired.any():
-        ends = np.cumsum(sizes[paired])
-        place = (ends - sizes[paired])[:, None] + (_SHARES * sizes[paired][:, None]).astype(int)
-        known = _flat(limits, paired)
-        left[paired] = np.where(np.isnan(known), np.inf, np.maximum(known, 0.0))[place]
+        place = other_ends[:-1][paired, None] + (_SHARES * sizes[paired, None]).astype(np.int64)
+        left[paired] = np.where(np.isnan(limits), np.inf, np.maximum(limits, 0.0))[place]
     return generated, left
 
 
-def _flat(column: pl.Series, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Floats:
-    flat = column.filter(pl.Series(rows)).explode().fill_null(float("nan")).to_numpy()
-    return np.asarray(flat, dtype=np.float64)
+def _flat(column: pl.Series) -> tuple[npt.NDArray[np.int64], Floats]:
+    """(n + 1) bounds of the rows of a list column, and all its numbers behind each other."""
+    wanted = pl.List(pl.Float64)
+    arrow = (column if column.dtype == wanted else column.cast(wanted)).to_arrow()
+    # Arrow's own way to numpy would import pandas.
+    bounds = np.frombuffer(arrow.offsets.buffers()[1], np.int64)
+    first = arrow.offsets.offset
+    values = np.asarray(pl.Series("", arrow.values, pl.Float64).to_numpy(), dtype=np.float64)
+    return bounds[first : first + len(arrow) + 1], values
 
 
 def _within(values: Floats, most: float, least: float = 0.0) -> Floats:

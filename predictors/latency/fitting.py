@@ -22,8 +22,10 @@ _PRIOR_WEIGHT = 0.5
 _WAIT_SCALE, _STEP_SCALE, _BUDGET_SCALE = 0.2, 0.1, 0.05
 _BUDGET_WEIGHT = 2.0
 # More rows cost time and move nothing.
-MOST_ROWS = 2000
-MOST_PACES = 400
+MOST_ROWS = 1000
+MOST_PACES = 150
+# Parameters need no more digits than the rows give them.
+_NEAR = 1e-4
 # The pace of a few tokens is mostly the clock's noise.
 LEAST_TOKENS = 8.0
 # A batch is held back by the budget rather than by the slots when this far below them.
@@ -57,13 +59,14 @@ class Evidence:
         return Evidence(self.state.take(at), *parts)
 
 
-def engine_of(evidence: Evidence, fleet: Fleet, prior: Floats) -> Floats:
+def engine_of(evidence: Evidence, fleet: Fleet, prior: Floats, start: Floats) -> Floats:
     """(6,) logs of the parameters of one engine.
 
     Args:
         evidence: finished requests.
         fleet: curves and usual sizes; its parameters are not read.
-        prior: (6,) logs to start from and to stay near.
+        prior: (6,) logs to stay near.
+        start: (6,) logs to start from; the same as the prior where nothing is known.
     """
     from scipy.optimize import least_squares
 
@@ -90,8 +93,10 @@ def engine_of(evidence: Evidence, fleet: Fleet, prior: Floats) -> Floats:
             parts.append(_BUDGET_WEIGHT * _soft(np.log(budgets) - logs[BUDGET], _BUDGET_SCALE))
         return np.concatenate(parts)
 
-    start = np.clip(prior, LEAST + 1e-6, MOST - 1e-6)
-    found = least_squares(misses, start, bounds=(LEAST, MOST), max_nfev=60)
+    start = np.clip(start, LEAST + 1e-6, MOST - 1e-6)
+    found = least_squares(
+        misses, start, bounds=(LEAST, MOST), max_nfev=30, ftol=_NEAR, xtol=_NEAR, gtol=_NEAR
+    )
     return np.asarray(found.x, dtype=np.float64)
 
 

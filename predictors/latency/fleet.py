@@ -62,6 +62,10 @@ class Known:
         """(6,) parameters of an engine that was never seen."""
         return np.asarray(np.clip(prior_of(*key) + self.deviation, LEAST, MOST))
 
+    def without_lesson(self) -> Known:
+        """The same, with suggestions as if nothing had been fitted; a fit starts where it was."""
+        return replace(self, deviation=np.zeros(6))
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For `artifact.write`."""
         fleet = self.fleet
@@ -90,8 +94,8 @@ class Known:
 
 def physics_keys(rows: pl.DataFrame) -> list[Key]:
     """(model, engine, GPU type) of each row; "" unknown."""
-    columns = [rows[name].cast(pl.String).fill_null("").to_list() for name in PHYSICS_KEYS]
-    return list(zip(*columns, strict=True))
+    columns = [rows[name].to_list() for name in PHYSICS_KEYS]
+    return [tuple(str(part or "") for part in key) for key in zip(*columns, strict=True)]
 
 
 def known_of(rows: pl.DataFrame, state: State) -> Known:
@@ -124,7 +128,7 @@ def engines_of(known: Known, rows: pl.DataFrame, state: State, ttft: Floats, tpo
     """`known` with the engines fitted to these rows.
 
     Args:
-        known: groups, lengths and slots.
+        known: groups, lengths and slots; its engines are where the search starts.
         rows: finished rows.
         state: the same as arrays, as they came.
         ttft: seconds; NaN unknown.
@@ -137,7 +141,9 @@ def engines_of(known: Known, rows: pl.DataFrame, state: State, ttft: Floats, tpo
     present = [number for number in range(1, len(known.keys) + 1) if (groups == number).any()]
     for number in present:
         prior = known.suggested(known.keys[number - 1])
-        logs[number] = engine_of(every.take(groups == number), known.fleet, prior)
+        logs[number] = engine_of(
+            every.take(groups == number), known.fleet, prior, known.fleet.logs[number]
+        )
     away = [logs[number] - prior_of(*known.keys[number - 1]) for number in present]
     deviation = np.sum(away, axis=0) / (len(present) + _SHRINK_GROUPS)
     return Known(known.keys, replace(known.fleet, logs=logs), deviation)

@@ -92,13 +92,15 @@ def ended_within(
         group: (n,) curve of each row.
         generated: (n, k) tokens that representatives have put out.
         left: (n, k) tokens to their limits, infinite without.
-        tokens: (n,) more tokens each.
+        tokens: (n, m) more tokens each.
 
     Returns:
-        (n,) mean share that ends, and (n,) mean of p (1 - p), both of one running request.
+        (n, m) mean share that ends, and (n, m) mean of p (1 - p), both of one running request.
     """
-    rows = group[:, None]
-    after = lives.reached(rows, generated + tokens[:, None])
-    chance = 1 - after / lives.reached(rows, generated)
-    chance = np.where(left <= tokens[:, None], 1.0, chance)
-    return chance.mean(axis=1), (chance * (1 - chance)).mean(axis=1)
+    more = tokens[:, :, None]
+    now = lives.reached(group[:, None], generated)[:, None, :]
+    after = lives.reached(group[:, None, None], generated[:, None, :] + more)
+    stays = np.where(left[:, None, :] <= more, 0.0, after / now)
+    count = generated.shape[1]
+    staying = stays.sum(axis=2) / count
+    return 1 - staying, staying - (stays * stays).sum(axis=2) / count

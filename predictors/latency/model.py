@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -22,9 +22,9 @@ from predictors.distribution import LEVELS, Floats, Quantiles
 from predictors.latency.design import Physics, tpot_physics, ttft_physics
 from predictors.latency.engine import completed
 from predictors.latency.features import LENGTHS, TPOT, TTFT, State, lists_of, state_of
-from predictors.latency.fleet import Known, engines_of, known_of, numbers_of, physics_keys
+from predictors.latency.fleet import Key, Known, engines_of, known_of, numbers_of, physics_keys
 from predictors.latency.reservoir import balanced
-from predictors.latency.residual import Residual, fitted
+from predictors.latency.residual import REGIMES, Residual, fitted
 from predictors.scoring import score
 from predictors.serving import limited, limits_of
 from store.errors import PredictorError
@@ -34,6 +34,7 @@ BLOCKS = 4
 LEAST_JUDGED = 80
 MOST_ROWS = 8000
 _LEAST_SECONDS = 1e-5
+_MOST_TOKENS = 1e5
 
 
 class LatencyModel:
@@ -91,7 +92,9 @@ class LatencyModel:
         blocks = np.arange(len(real)) * BLOCKS // len(real)
         judged = len(real) >= LEAST_JUDGED
         if judged:
-            told = self._unseen(groups, known_rows, state, np.where(cut, np.nan, real), blocks)
+            told = self._unseen(
+                self._known.without_lesson(), known_rows, state, np.where(cut, np.nan, real), blocks
+            )
         misses = np.clip(np.log(real / told.seconds), -8.0, 8.0)
         if self._with_residual and judged:
             self._residual, misses = fitted(
@@ -108,18 +111,32 @@ class LatencyModel:
         Raises:
             PredictorError: it was never fitted, or a needed column is missing.
         """
-        known, residual = self.known, self._residual
         asked = self.spec.frame(rows)
-        if residual is None or asked.is_empty():
-            return Prediction.raw(
-                Quantiles(np.array(LEVELS), np.empty((0, len(LEVELS)))), self.model_id
-            )
+        if self._known is not None and asked.is_empty():
+            nothing = Quantiles(np.array(LEVELS), np.empty((0, len(LEVELS))))
+            return Prediction.raw(nothing, self.model_id)
         state = state_of(asked)
-        told = self._physics(known, asked, state)
-        middle = np.log(told.seconds) + residual.shift(told.design)
-        values = residual.quantiles(middle, told.regime, told.low, told.high)
-        made = limited(Quantiles.of(LEVELS, values), *limits_of(self.spec, asked))
+        made = self.answers(state, physics_keys(asked), _medians(asked))
+        made = limited(made, *limits_of(self.spec, asked))
         return Prediction.raw(made, self.model_id, features_age_seconds=state.scraped_age)
+
+    def answers(
+        self, state: State, keys: Sequence[Key], lengths: Floats | None = None
+    ) -> Quantiles:
+        """Raw quantiles without a frame: for a router that asks about many instances at once.
+
+        Args:
+            state: n rows.
+            keys: (model, engine, GPU type) of each.
+            lengths: (n,) expected output tokens; NaN or None unknown.
+
+        Raises:
+            PredictorError: it was never fitted.
+        """
+        known, residual = self.known, self._residual or Residual(None, np.zeros((REGIMES, 0)))
+        told = self._told(known, state, keys, lengths)
+        middle = np.log(told.seconds) + residual.shift(told.design)
+        return Quantiles.of(LEVELS, residual.quantiles(middle, told.regime, told.low, told.high))
 
     def observe(self, rows: pl.DataFrame) -> None:
         """Nothing: what has ended is learnt at the next fit; calibration follows meanwhile."""
@@ -147,8 +164,13 @@ class LatencyModel:
     def _engines(self, known: Known, rows: pl.DataFrame, state: State, real: Floats) -> Known:
         raise NotImplementedError
 
-    def _physics(self, known: Known, rows: pl.DataFrame, state: State) -> Physics:
+    def _told(
+        self, known: Known, state: State, keys: Sequence[Key], lengths: Floats | None
+    ) -> Physics:
         raise NotImplementedError
+
+    def _physics(self, known: Known, rows: pl.DataFrame, state: State) -> Physics:
+        return self._told(known, state, physics_keys(rows), _medians(rows))
 
     def _unseen(
         self,
@@ -199,8 +221,9 @@ class TtftModel(LatencyModel):
     def _engines(self, known: Known, rows: pl.DataFrame, state: State, real: Floats) -> Known:
         return engines_of(known, rows, state, real, numbers_of(rows, "tpot_seconds"))
 
-    def _physics(self, known: Known, rows: pl.DataFrame, state: State) -> Physics:
-        keys = physics_keys(rows)
+    def _told(
+        self, known: Known, state: State, keys: Sequence[Key], lengths: Floats | None
+    ) -> Physics:
         group = known.groups(keys)
         whole = completed(state, known.fleet, group)
         return ttft_physics(known.logs(keys, group), whole, known.fleet, group)
@@ -214,18 +237,19 @@ class TpotModel(LatencyModel):
     def _engines(self, known: Known, rows: pl.DataFrame, state: State, real: Floats) -> Known:
         return engines_of(known, rows, state, numbers_of(rows, "ttft_seconds"), real)
 
-    def _physics(self, known: Known, rows: pl.DataFrame, state: State) -> Physics:
-        keys = physics_keys(rows)
+    def _told(
+        self, known: Known, state: State, keys: Sequence[Key], lengths: Floats | None
+    ) -> Physics:
         group = known.groups(keys)
         whole = completed(state, known.fleet, group)
-        tokens = expected_tokens(rows, state, known, group)
+        usual = known.fleet.lives.means[group]
+        tokens = usual if lengths is None else np.where(np.isnan(lengths), usual, lengths)
+        tokens = np.clip(np.fmin(tokens, state.most), 1.0, _MOST_TOKENS)
         return tpot_physics(known.logs(keys, group), whole, known.fleet, group, tokens)
 
 
-def expected_tokens(
-    rows: pl.DataFrame, state: State, known: Known, group: npt.NDArray[np.int64]
-) -> Floats:
-    """(n,) how long the answer will be: its median where it was predicted, else the usual mean."""
-    median = lists_of(rows, LENGTHS, len(LEVELS))[:, LEVELS.index(0.5)]
-    usual = np.where(np.isnan(median), known.fleet.lives.means[group], median)
-    return np.clip(np.fmin(usual, state.most), 1.0, 1e5)
+def _medians(rows: pl.DataFrame) -> Floats | None:
+    """(n,) median output tokens where they were predicted."""
+    if LENGTHS not in rows.columns or rows[LENGTHS].null_count() == rows.height:
+        return None
+    return lists_of(rows, LENGTHS, len(LEVELS))[:, LEVELS.index(0.5)]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from predictors.latency.features import PHYSICS_KEYS
+
 _WAITING_EDGES = (0.5, 3.0, 10.0, 50.0)
 _RUNNING_EDGES = (0.5, 4.0, 16.0, 64.0, 256.0)
 _PROMPT_EDGES = (128.0, 1024.0, 8192.0)
@@ -24,16 +26,17 @@ def balanced(rows: pl.DataFrame, most: int) -> pl.DataFrame:
     if rows.height <= most:
         return rows
     kinds = [
-        pl.coalesce("requests_waiting", "scraped_waiting").fill_null(0).cut(list(_WAITING_EDGES)),
-        pl.coalesce("requests_running", "scraped_running").fill_null(0).cut(list(_RUNNING_EDGES)),
-        pl.col("input_tokens").fill_null(0).cut(list(_PROMPT_EDGES)),
-        *[pl.col(name).fill_null("") for name in ("gpu_type", "engine", "model")],
+        _bin(pl.coalesce("requests_waiting", "scraped_waiting"), _WAITING_EDGES),
+        _bin(pl.coalesce("requests_running", "scraped_running"), _RUNNING_EDGES),
+        _bin(pl.col("input_tokens"), _PROMPT_EDGES),
+        *[pl.col(name).fill_null("") for name in PHYSICS_KEYS],
     ]
-    ages = rows.with_columns(
-        pl.int_range(pl.len(), 0, -1)
-        .over([kind.to_physical() if number < 3 else kind for number, kind in enumerate(kinds)])
-        .alias("_newest")
-    )
+    newest = pl.int_range(pl.len(), 0, -1).over(kinds)
+    ages = rows.with_columns(newest.alias("_newest"))
     # The newest of each kind first, until there are enough.
     cut = ages["_newest"].sort()[most - 1]
     return ages.filter(pl.col("_newest") <= cut).drop("_newest")
+
+
+def _bin(column: pl.Expr, edges: tuple[float, ...]) -> pl.Expr:
+    return pl.sum_horizontal((column.fill_null(0) > edge).cast(pl.Int8) for edge in edges)

@@ -124,11 +124,14 @@ def _helps(unseen: Floats, misses: Floats, seconds: Floats) -> bool:
 
 
 def spread_of(misses: Floats, regime: npt.NDArray[np.int64]) -> Floats:
-    """(REGIMES, k) quantiles of misses, each regime's shrunk to that of all."""
+    """(REGIMES, k) quantiles of misses, each regime's shrunk to that of all, or to a wide one."""
     usual = _NORMAL * _PRIOR_SPREAD
     every = _shrunk(misses, usual, _PRIOR_ROWS)
+    # Of a load that was never seen nobody knows how well it is understood.
+    wary = np.where(_NORMAL < 0, np.minimum(every, usual), np.maximum(every, usual))
+    wary = np.where(_NORMAL == 0, every, wary)
     parts = [misses[regime == number] for number in range(REGIMES)]
-    return np.sort(np.stack([_shrunk(part, every, _SHRINK_ROWS) for part in parts]), axis=1)
+    return np.sort(np.stack([_shrunk(part, wary, _SHRINK_ROWS) for part in parts]), axis=1)
 
 
 def _shrunk(misses: Floats, parent: Floats, rows: float) -> Floats:
@@ -140,6 +143,7 @@ def _shrunk(misses: Floats, parent: Floats, rows: float) -> Floats:
 
 def _boosted(design: Floats, misses: Floats, seed: int) -> Trees | None:
     from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
     if np.ptp(misses) < 1e-9:
         return None
@@ -153,4 +157,6 @@ def _boosted(design: Floats, misses: Floats, seed: int) -> Trees | None:
         early_stopping=False,
         random_state=seed,
     )
-    return from_boosting(model.fit(learnable_columns(design), misses))
+    # A few thousand rows are done sooner by one thread than by several that wait for each other.
+    with threadpool_limits(1):
+        return from_boosting(model.fit(learnable_columns(design), misses))

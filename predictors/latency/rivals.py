@@ -166,7 +166,12 @@ class Regressed:
     def _grow(self, columns: Floats, target: Floats, left: Floats) -> None:
         if np.ptp(target) < 1e-9:
             return
-        columns = learnable_columns(columns)
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):
+            self._planted(learnable_columns(columns), target, left)
+
+    def _planted(self, columns: Floats, target: Floats, left: Floats) -> None:
         if self._kind == "boosted":
             self._trees = {
                 f"level.{level}": from_boosting(_boosting(self._seed, level).fit(columns, target))

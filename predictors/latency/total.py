@@ -129,7 +129,7 @@ class E2eModel:
         model_id, arrays, settings = artifact.read(folder, cls.spec)
         made = cls(settings["seed"])
         made._ttft, made._tpot = TtftModel.load(folder / "ttft"), TpotModel.load(folder / "tpot")
-        if [made._ttft.model_id, made._tpot.model_id] != list(settings["parts"].values()):
+        if {"ttft": made._ttft.model_id, "tpot": made._tpot.model_id} != settings["parts"]:
             raise PredictorError(
                 "its parts are of another fit", where=str(folder), hint="train it again"
             )
