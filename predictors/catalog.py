@@ -162,6 +162,33 @@ PREDICTORS: Mapping[str, Entry] = {
         load="predictors.degradation.model:load_ahead",
         rows="predictors.degradation.live:rows_ahead",
     ),
+    "latency-ttft": Entry(
+        name="latency-ttft",
+        group="latency",
+        question="How long until the first token, on an instance in this state?",
+        make="predictors.latency.model:TtftModel",
+        rival="predictors.latency.rivals:LinearTtft",
+        load="predictors.latency.model:load_ttft",
+        rows="predictors.rows.requests:ttft_seconds",
+    ),
+    "latency-tpot": Entry(
+        name="latency-tpot",
+        group="latency",
+        question="How long between output tokens, on an instance in this state?",
+        make="predictors.latency.model:TpotModel",
+        rival="predictors.latency.rivals:LinearTpot",
+        load="predictors.latency.model:load_tpot",
+        rows="predictors.rows.requests:tpot_seconds",
+    ),
+    "latency-e2e": Entry(
+        name="latency-e2e",
+        group="latency",
+        question="How long until the last token, given state and length?",
+        make="predictors.latency.total:E2eModel",
+        rival="predictors.latency.rivals:LinearE2e",
+        load="predictors.latency.total:load",
+        rows="predictors.rows.requests:e2e_seconds",
+    ),
 }
 
 BACKTESTS: Mapping[str, str] = {

@@ -253,3 +253,13 @@ def _medians(rows: pl.DataFrame) -> Floats | None:
     if LENGTHS not in rows.columns or rows[LENGTHS].null_count() == rows.height:
         return None
     return lists_of(rows, LENGTHS, len(LEVELS))[:, LEVELS.index(0.5)]
+
+
+def load_ttft(folder: Path) -> TtftModel:
+    """A saved predictor of the time to the first token."""
+    return TtftModel.load(folder)
+
+
+def load_tpot(folder: Path) -> TpotModel:
+    """A saved predictor of the time per token."""
+    return TpotModel.load(folder)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -46,13 +45,7 @@ def constant(quantity: str) -> History:
 
 def rival_of(quantity: str, kind: Kind, seed: int = 0) -> Regressed:
     """A rival of the predictor of `quantity`."""
-    spec = replace(_SPECS[quantity], name=f"latency-{_short(quantity)}-{kind.replace('_', '-')}")
-    return Regressed(spec, kind, seed)
-
-
-def load_linear(quantity: str) -> Callable[[Path], Regressed]:
-    """Reads a saved naive rival."""
-    return lambda folder: Regressed.load(folder, rival_of(quantity, "linear").spec)
+    return Regressed(_spec_of(quantity, kind), kind, seed)
 
 
 class Regressed:
@@ -133,13 +126,16 @@ class Regressed:
         Raises:
             PredictorError: another predictor, another feature list, or changed bytes.
         """
-        model_id, arrays, settings = artifact.read(folder, spec)
-        made = cls(spec, settings["kind"], settings["seed"])
-        made._trees = {name: Trees.from_arrays(arrays, name) for name in settings["trees"]}
-        inside = tuple(f"{name}." for name in settings["trees"])
-        made._arrays = {n: a for n, a in arrays.items() if not (inside and n.startswith(inside))}
-        made._model_id = model_id
+        made = Regressed(spec, "linear")
+        made._read(folder)
         return made
+
+    def _read(self, folder: Path) -> None:
+        self._model_id, arrays, settings = artifact.read(folder, self.spec)
+        self._kind, self._seed = settings["kind"], settings["seed"]
+        self._trees = {name: Trees.from_arrays(arrays, name) for name in settings["trees"]}
+        inside = tuple(f"{name}." for name in settings["trees"])
+        self._arrays = {n: a for n, a in arrays.items() if not (inside and n.startswith(inside))}
 
     @property
     def _is_log(self) -> bool:
@@ -185,6 +181,49 @@ class Regressed:
     def _all(self) -> Arrays:
         grown = [trees.arrays(name) for name, trees in self._trees.items()]
         return {**self._arrays, **{key: one for kept in grown for key, one in kept.items()}}
+
+
+class Linear(Regressed):
+    """The naive rival in service: a line on the state."""
+
+    quantity: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__(_spec_of(self.quantity, "linear"), "linear")
+
+    @classmethod
+    def load(cls, folder: Path, spec: Spec | None = None) -> Linear:
+        """Read what `save` wrote; its spec is known.
+
+        Raises:
+            PredictorError: another predictor, another feature list, or changed bytes.
+        """
+        made = cls()
+        made._read(folder)
+        return made
+
+
+class LinearTtft(Linear):
+    """Of the time to the first token."""
+
+    quantity = TTFT.quantity
+
+
+class LinearTpot(Linear):
+    """Of the time per token."""
+
+    quantity = TPOT.quantity
+
+
+class LinearE2e(Linear):
+    """Of the time to the last token."""
+
+    quantity = E2E.quantity
+
+
+def _spec_of(quantity: str, kind: str) -> Spec:
+    name = f"latency-{_short(quantity)}-{kind.replace('_', '-')}"
+    return replace(_SPECS[quantity], name=name)
 
 
 def _columns(rows: pl.DataFrame) -> Floats:

@@ -212,3 +212,8 @@ def _lengths_of(rows: pl.DataFrame) -> Floats:
 
 def _unfitted(spec: Spec) -> PredictorError:
     return PredictorError(f"{spec.name} was never fitted", hint="train it: servescope train")
+
+
+def load(folder: Path) -> E2eModel:
+    """A saved predictor of the time to the last token."""
+    return E2eModel.load(folder)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from predictors import catalog
 from predictors.check import check_prediction, check_predictor
 from predictors.distribution import LEVELS
 from predictors.latency import rivals
@@ -110,6 +111,20 @@ def test_rivals_keep_every_promise(rows, kind):
     make = partial(rivals.rival_of, "ttft_seconds", kind)
     read = partial(rivals.Regressed.load, spec=make().spec)
     check_predictor(make, with_outcome(rows, "ttft_seconds").gather_every(9), read)
+
+
+@pytest.mark.parametrize("name", ["latency-ttft", "latency-tpot", "latency-e2e"])
+def test_the_catalogue_makes_and_reads_both_sides(rows, name, tmp_path):
+    """Champion and naive rival are made, kept and read back by their name alone."""
+    entry = catalog.entry(name)
+    learnt = with_outcome(rows, f"{name.removeprefix('latency-')}_seconds").gather_every(12)
+    for number, (fresh, read) in enumerate(
+        [(entry.made(), entry.loaded), (entry.made_rival(), entry.loaded_rival)]
+    ):
+        fresh.fit(learnt)
+        fresh.save(tmp_path / str(number))
+        assert read(tmp_path / str(number)).model_id == fresh.model_id
+    assert entry.made_rival().spec.name == entry.made().spec.rival
 
 
 def test_unseen_loads_are_predicted_better_than_by_any_regression(rows):
