@@ -37,7 +37,7 @@ def asked(reader: Reader, scope: Scope) -> pl.DataFrame:
         queries.prefixes(reader, wide), on=["source_id", "request_key", AT], how="left"
     )
     rows = with_load(_with_session(rows)).filter(pl.col(AT) >= scope.start.replace(tzinfo=None))
-    rows = _in_scope(rows, scope)
+    rows = in_scope(rows, scope)
     if LIVE_SOURCE_ID in scope.source_ids:
         start, end = (at.replace(tzinfo=None) for at in (scope.start, scope.end))
         return with_gauges(rows, queries.scrapes(reader, start, end), queries.targets(reader))
@@ -96,7 +96,8 @@ def _with_session(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _in_scope(rows: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+def in_scope(rows: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    """The rows with the labels that a scope names."""
     wanted = {
         "model": scope.models,
         "tenant": scope.tenants,

@@ -38,21 +38,30 @@ def with_gauges(
             *(pl.lit(None, pl.String).alias(name) for name in LABELS),
             *(pl.lit(None, pl.Float64).alias(name) for name in (*NAMES.values(), *DERIVED, AGE)),
         )
-    told = _told(scrapes)
-    found = _placed(rows, targets).join_asof(
-        told.sort("scraped_at"),
-        left_on=AT,
-        right_on="scraped_at",
-        by="place",
-        strategy="backward",
-        tolerance=f"{int(OLDEST_SECONDS)}s",
-        check_sortedness=False,
+    found = (
+        placed(rows, targets)
+        .drop(*LABELS)
+        .join_asof(
+            told(scrapes).sort("scraped_at"),
+            left_on=AT,
+            right_on="scraped_at",
+            by="place",
+            strategy="backward",
+            tolerance=f"{int(OLDEST_SECONDS)}s",
+            check_sortedness=False,
+        )
     )
     age = (pl.col(AT) - pl.col("scraped_at")).dt.total_microseconds() / 1e6
     return found.with_columns(age.alias(AGE)).drop("place", "scraped_at")
 
 
-def _placed(rows: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
+def placed(rows: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
+    """`rows` with `place` (the instance; else the only one of the model), `engine`, `gpu_type`.
+
+    Args:
+        rows: with `instance` and `model`.
+        targets: as `store.queries.predictor_rows.targets` gives them.
+    """
     alone = (
         targets.filter(pl.col("model").is_not_null())
         .group_by("model")
@@ -61,11 +70,26 @@ def _placed(rows: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
     )
     only = {model: instance_name(url) for model, url, _ in alone.iter_rows()}
     guess = pl.col("model").replace_strict(only, default=None, return_dtype=pl.String)
-    return rows.with_columns(place=pl.coalesce("instance", guess))
+    names = {
+        label: {
+            instance_name(url): text
+            for url, text in targets.select("url", label).iter_rows()
+            if text is not None
+        }
+        for label in LABELS
+    }
+    return rows.with_columns(place=pl.coalesce("instance", guess)).with_columns(
+        pl.col("place").replace_strict(known, default=None, return_dtype=pl.String).alias(label)
+        for label, known in names.items()
+    )
 
 
-def _told(scrapes: pl.DataFrame) -> pl.DataFrame:
-    """One row a scrape: place, scraped_at, labels, gauges; paces since the scrape before."""
+def told(scrapes: pl.DataFrame) -> pl.DataFrame:
+    """One row a scrape: place, scraped_at, labels, gauges; paces since the scrape before.
+
+    Args:
+        scrapes: as `store.queries.predictor_rows.scrapes` gives them.
+    """
     names = {url: instance_name(url) for url in scrapes["url"].unique()}
     passed = (pl.col(AT) - pl.col(AT).shift(1)).dt.total_microseconds().over("url") / 1e6
 

@@ -32,15 +32,16 @@ ORDER BY r.arrived_at DESC, r.request_key LIMIT {{most}}
 # Blocks are chained: one that was seen before implies all in front of it.
 _PREFIXES = """
 WITH block AS (
-  SELECT source_id, request_key, arrived_at, unnest(block_hashes) AS hash
+  SELECT source_id, request_key, arrived_at, unnest(block_hashes) AS hash,
+    generate_subscripts(block_hashes, 1) AS place
   FROM request_prefix AS r
   WHERE r.source_id IN ({sources}) AND r.arrived_at >= $start AND r.arrived_at < $end),
 known AS (
   SELECT *, min(arrived_at) OVER (PARTITION BY source_id, hash) < arrived_at AS was_seen
   FROM block)
-SELECT source_id, request_key, arrived_at AS at, count(*)::DOUBLE AS prefix_blocks,
+SELECT source_id, request_key, arrived_at AS at, list(hash ORDER BY place) AS prefix_blocks,
   count(*) FILTER (was_seen)::DOUBLE AS prefix_seen_blocks
-FROM known GROUP BY ALL
+FROM known GROUP BY source_id, request_key, arrived_at
 """
 _PENDING = f"""
 SELECT r.request_key, r.arrived_at AS at, {FINISHED} AS finished_at
@@ -100,7 +101,8 @@ def requests(reader: Reader, scope: Scope, most: int = MOST_REQUESTS) -> pl.Data
 def prefixes(reader: Reader, scope: Scope) -> pl.DataFrame:
     """How much of each prompt's beginning an earlier request of the scope had had.
 
-    Columns: source_id, request_key, at, prefix_blocks, prefix_seen_blocks.
+    Columns: source_id, request_key, at, prefix_blocks (hashes, in order), prefix_seen_blocks (how
+    many of them an earlier request had).
     """
     sources = ", ".join(str(int(number)) for number in scope.source_ids)
     return reader.frame(
