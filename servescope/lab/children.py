@@ -76,6 +76,11 @@ class Child:
         """Its process number."""
         return self._running().pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is there."""
+        return self._running().poll() is None
+
     def tell(self, message: Mapping[str, Any]) -> None:
         """Send a line.
 

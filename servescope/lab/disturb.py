@@ -21,7 +21,7 @@ from servescope.lab.aggressors import Aggressor, aggressor
 from servescope.lab.children import ERROR, bound
 from servescope.lab.stressors import Step
 from store.clock import Clock, WallClock
-from store.errors import ServescopeError
+from store.errors import CollectError, ServescopeError
 
 _SLICE_SECONDS = 0.02
 _PULSE_SECONDS = 0.1
@@ -54,10 +54,19 @@ def work(step: Step, duty: Sequence[float], clock: Clock, over: threading.Event)
             busy = 0.0
 
 
-def pulse(group: int, duty: Sequence[float], clock: Clock, over: threading.Event) -> None:
-    """Let a process group run for a share of each second, and stop it for the rest."""
+def pulse(
+    process: subprocess.Popen[bytes], duty: Sequence[float], clock: Clock, over: threading.Event
+) -> None:
+    """Let a process and its group run for a share of each second, and stop them for the rest.
+
+    Raises:
+        CollectError: it ended by itself.
+    """
+    group = process.pid
     start = clock.monotonic()
     while not over.is_set() and (second := int(clock.monotonic() - start)) < len(duty):
+        if process.poll() is not None:
+            raise CollectError(f"ended early with status {process.returncode}")
         running = duty[second] * _PULSE_SECONDS
         if running > _EVEN:
             os.killpg(group, signal.SIGCONT)
@@ -92,8 +101,8 @@ def main(arguments: list[str]) -> int:
 def _disturb(one: Aggressor, folder: Path, duty: Sequence[float], over: threading.Event) -> None:
     clock = WallClock()
     if one.steps is None:
-        with _foreign(one, folder, len(duty)) as group:
-            pulse(group, duty, clock, over)
+        with _foreign(one, folder, len(duty)) as process:
+            pulse(process, duty, clock, over)
         return
     with one.steps(folder) as step:
         _say({"working": one.name})
@@ -101,7 +110,7 @@ def _disturb(one: Aggressor, folder: Path, duty: Sequence[float], over: threadin
 
 
 @contextmanager
-def _foreign(one: Aggressor, folder: Path, seconds: int) -> Iterator[int]:
+def _foreign(one: Aggressor, folder: Path, seconds: int) -> Iterator[subprocess.Popen[bytes]]:
     # It ends by itself should we be killed while it is stopped.
     limit = ["--timeout", str(seconds + 5), "--temp-path", str(folder)]
     command = [*one.command, *limit]
@@ -110,7 +119,7 @@ def _foreign(one: Aggressor, folder: Path, seconds: int) -> Iterator[int]:
     )
     _say({"working": one.name})
     try:
-        yield process.pid
+        yield process
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGCONT)

@@ -123,16 +123,18 @@ class Bench:
         shape = self._duty(neighbour)
         with ExitStack() as stack:
             try:
-                pids = self._disturb(neighbour, shape, folder, stack)
+                children = self._disturb(neighbour, shape, folder, stack)
             except CollectError as error:
                 return Run(neighbour, shape, 0.0, np.empty((0, 5)), (), str(error))
+            pids = [child.pid for child in children]
             groups = Groups([victim.pid], pids, [os.getpid()], self._own)
             sampler = Sampler(self._clock, groups, self._probes)
             recorder = Recorder(sampler, self._clock, self._settings.period_seconds)
             start = self._clock.monotonic()
             with recorder:
                 events = self._work(victim, self._settings.run_seconds, think, block, folder)
-            return Run(neighbour, shape, start, events, recorder.rows)
+            failed = None if all(child.alive for child in children) else "it ended early"
+            return Run(neighbour, shape, start, events, recorder.rows, failed)
 
     def _duty(self, neighbour: Neighbour | None) -> list[float]:
         if neighbour is None:
@@ -145,7 +147,7 @@ class Bench:
         shape: Sequence[float],
         folder: Path,
         stack: ExitStack,
-    ) -> list[int]:
+    ) -> list[Child]:
         """Start the neighbours and wait until they work."""
         if neighbour is None:
             return []
@@ -161,7 +163,7 @@ class Bench:
             child.tell({"duty": [*shape, *([shape[-1]] * round(_LATE_SECONDS))]})
         for child in children:
             child.hear(_READY_SECONDS)
-        return [child.pid for child in children]
+        return children
 
     def _work(
         self, victim: Child, seconds: float, think: float, block: Block, folder: Path

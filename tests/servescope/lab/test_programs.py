@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -213,3 +214,31 @@ def test_check_says_what_is_there_and_what_is_not():
     assert not set(found.absent) & set(found.metrics)
     assert json.dumps(found.as_record())
     assert found.background_ratio >= 0
+
+
+def test_a_program_of_somebody_else_is_paused_and_let_go_on(tmp_path):
+    """A quarter of each second is about a quarter of a core at most; its end is noticed."""
+    from servescope.lab.disturb import pulse
+
+    clock, over = WallClock(), threading.Event()
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"], process_group=0)
+    try:
+        pulse(busy, [0.25], clock, over)
+        used = all_processes(KernelFiles())[busy.pid].cpu_seconds
+        assert used < 0.8
+    finally:
+        busy.kill()
+        busy.wait()
+    with pytest.raises(CollectError, match="ended early"):
+        pulse(busy, [0.25], clock, over)
+
+
+def test_a_neighbour_that_ends_early_spoils_its_run_only(tmp_path, monkeypatch):
+    """What was no disturbance must not be learnt as one."""
+    monkeypatch.setattr("servescope.lab.measure.Child.alive", False)
+    settings = LabSettings(run_seconds=0.4, period_seconds=0.1, settle_seconds=0.0)
+    neighbour = Neighbour("spin", "static", "any", 1, 1)
+    seen = Bench(settings, WallClock(), tmp_path).measure(
+        Block(1, "sort", "full", 3, (None, neighbour, None))
+    )
+    assert [run.failed for run in seen.runs] == [None, "it ended early", None]
