@@ -135,7 +135,7 @@ def _table(view: View, scene: Scene) -> Slot | Unshown:
     }
     columns = (
         "quantity", "verdict", "skill_ratio", "outcomes", "coverage_q90_ratio", "mae",
-        "rank_correlation", "calibrated_ratio", "fallback_ratio", "before_ratio", "model_id",
+        "rank_correlation", "fallback_ratio", "model_id",
     )  # fmt: skip
     heads = {
         "skill_ratio": "Skill (95 %)",
@@ -143,7 +143,6 @@ def _table(view: View, scene: Scene) -> Slot | Unshown:
         "coverage_q90_ratio": "Below q90",
         "mae": "Mean error",
         "fallback_ratio": "By the rival",
-        "before_ratio": "Said before",
         "model_id": "Model",
     }
     frame = view.frames["quantities"]
@@ -274,7 +273,8 @@ def _drift(view: View, scene: Scene) -> Slot | Unshown:
     if frame.is_empty():
         return Unshown(title, "No drift was noticed in this range.")
     heads = {"started_at": "Noticed", "text": "What"}
-    shown = table(frame, scene, heads=heads, caption=title)
+    columns = ("started_at", "subject", "text")
+    shown = table(frame, scene, columns=columns, heads=heads, caption=title)
     about = (
         "A test on how outcomes fall inside the predicted distributions notices when they no "
         "longer do as before. Intervals are widened at once; the model is trained again later."

@@ -143,7 +143,9 @@ def _judged(
         "skill_ratio": _skill,
         "coverage_90": _covered,
     }
-    columns = (by, "skill_ratio", "outcomes", "coverage_90", "wmape_ratio", "fallback_ratio")
+    columns = [by, "skill_ratio", "outcomes", "coverage_90", "wmape_ratio"]
+    if by != "key":
+        columns.append("fallback_ratio")
     heads = {
         "horizon_seconds": "Ahead",
         "skill_ratio": "Skill",

@@ -124,7 +124,8 @@ ahead AS (
   SELECT name, arg_min({_at(0.5)}, horizon_seconds) AS ahead_ratio,
     min(horizon_seconds) AS ahead_seconds
   FROM newest WHERE horizon_seconds > 0 GROUP BY 1)
-SELECT name AS instance, made_at, horizon_seconds, {_at(0.05)} AS q05_ratio,
+SELECT key[-1] AS instance, nullif(name, key[-1]) AS name, made_at, horizon_seconds,
+  {_at(0.05)} AS q05_ratio,
   {_at(0.25)} AS q25_ratio, {_at(0.5)} AS performance_ratio, {_at(0.75)} AS q75_ratio,
   {_at(0.95)} AS q95_ratio, {_at(0.5, "rival")} AS rival_ratio, a.ahead_ratio, a.ahead_seconds,
   was_fallback, calibration, features_age_seconds, model_id
@@ -136,7 +137,7 @@ _STATE_COURSE = f"""
 WITH k AS (
   {_CHOSEN} AND made_at >= $start AND made_at < $end
   QUALIFY horizon_seconds = min(horizon_seconds) OVER (PARTITION BY key))
-SELECT time_bucket(to_seconds($bin_seconds), made_at) AS at, name AS instance,
+SELECT time_bucket(to_seconds($bin_seconds), made_at) AS at, key[-1] AS instance,
   median({_at(0.5)}) AS performance_ratio, min({_at(0.05)}) AS low_ratio,
   max({_at(0.95)}) AS high_ratio, count(*) AS forecasts
 FROM k GROUP BY 1, 2 ORDER BY 2, 1
@@ -183,9 +184,10 @@ def ever(reader: Reader, scope: Scope, quantities: Sequence[str]) -> tuple[int, 
 def states(reader: Reader, scope: Scope) -> pl.DataFrame:
     """The newest word on each instance's performance, the slowest first.
 
-    Columns: instance, made_at, horizon_seconds (0: now), q05_ratio, q25_ratio, performance_ratio,
-    q75_ratio, q95_ratio, rival_ratio, ahead_ratio over the next ahead_seconds (null: nothing was
-    said), was_fallback, calibration, features_age_seconds, model_id.
+    Columns: instance, name (with what runs there), made_at, horizon_seconds (0: now), q05_ratio,
+    q25_ratio, performance_ratio, q75_ratio, q95_ratio, rival_ratio, ahead_ratio over the next
+    ahead_seconds (null: nothing was said), was_fallback, calibration, features_age_seconds,
+    model_id.
     """
     return reader.frame(_STATES, **_params(scope, (PERFORMANCE,)))
 

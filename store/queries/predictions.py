@@ -132,7 +132,9 @@ SELECT count(*) AS rows, max(arrived_at) AS last_at,
 FROM prediction WHERE source_id IN (SELECT unnest($sources))
 """
 _DRIFT = """
-SELECT started_at, subject, text FROM event
+SELECT started_at, subject, text,
+  coalesce(details ->> '$.quantity', regexp_extract(text, '^[a-z0-9_]+')) AS quantity
+FROM event
 WHERE kind = 'predictor_drift' AND started_at >= $start AND started_at < $end
 ORDER BY started_at DESC LIMIT 50
 """
@@ -218,7 +220,7 @@ def ever(reader: Reader, scope: Scope) -> Ever:
 
 
 def drift(reader: Reader, scope: Scope) -> pl.DataFrame:
-    """started_at, subject, text of drift events."""
+    """started_at, subject, text, quantity (the first word of the text) of drift events."""
     start, end = scope.start.replace(tzinfo=None), scope.end.replace(tzinfo=None)
     return reader.frame(_DRIFT, start=start, end=end)
 

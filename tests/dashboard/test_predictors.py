@@ -57,6 +57,14 @@ def test_the_address_chooses_the_quantity(fake):
     assert "do the intervals hold what they promise?" in drawn(fake, "?quantity=nonsense")
 
 
+def test_drift_is_marked_where_it_was(fake):
+    """The line of a drift stands on the charts of its quantity, the event in the table of all."""
+    assert drawn(fake, "?quantity=e2e_seconds").count('"yref": "paper", "y0": 0') == 2 + 1
+    other = drawn(fake, "?quantity=output_tokens")
+    assert other.count('"yref": "paper", "y0": 0') == 1
+    assert "outcomes lie lower than before" in other
+
+
 def test_a_miss_leads_to_its_request(fake):
     """The ten worst have an address on the latency page."""
     assert "/ui/latency?request=1:" in drawn(fake)

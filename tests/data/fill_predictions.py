@@ -223,7 +223,7 @@ def _states(rng, end: datetime) -> pl.DataFrame:
 
 
 def _drift(end: datetime) -> pl.DataFrame:
-    at = end.replace(tzinfo=None) - timedelta(hours=7)
+    at = end.replace(tzinfo=None) - timedelta(hours=3)
     return pl.DataFrame(
         {
             "event_id": ["drift-1"],
