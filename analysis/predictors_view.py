@@ -44,19 +44,22 @@ def predictors(reader: Reader, scope: Scope) -> View:
     interval, coverage of the 0.9 quantile and a verdict), `calibration`, `over_time`, `keys`,
     `misses`, `pairs`, `drift`; columns as in `store.queries.predictions`.
     """
-    calibration = _with_wilson(queries.calibration(reader, scope))
-    found = _judged(queries.summary(reader, scope), queries.blocks(reader, scope), calibration)
+    one_in = queries.one_in(reader, scope)
+    calibration = _with_wilson(queries.calibration(reader, scope, one_in))
+    blocks = queries.blocks(reader, scope, one_in)
+    found = _judged(queries.summary(reader, scope, one_in), blocks, calibration)
+    width = scope.bin_seconds(60)
     frames = {
         "quantities": found,
         "calibration": calibration,
-        "over_time": _with_skill(queries.over_time(reader, scope, scope.bin_seconds(60))),
-        "keys": _with_skill(queries.by_key(reader, scope)),
-        "misses": queries.misses(reader, scope),
-        "pairs": queries.pairs(reader, scope),
+        "over_time": _with_skill(queries.over_time(reader, scope, width, one_in)),
+        "keys": _with_skill(queries.by_key(reader, scope, one_in)),
+        "misses": queries.misses(reader, scope, one_in),
+        "pairs": queries.pairs(reader, scope, one_in),
         "drift": queries.drift(reader, scope),
     }
     empty = _why_empty(reader, scope) if found.is_empty() else None
-    measures = _measures(found, frames["drift"].height)
+    measures = _measures(found, frames["drift"].height, one_in)
     sql = {name: queries.TEXTS[name] for name in frames if name in queries.TEXTS}
     return View("predictors", scope, measures, frames, _sentences(found), empty, sql)
 
@@ -118,11 +121,11 @@ def _with_wilson(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _measures(found: pl.DataFrame, drifts: int) -> dict[str, Measure]:
+def _measures(found: pl.DataFrame, drifts: int, one_in: int) -> dict[str, Measure]:
     total = int(found["predictions"].sum())
     made = {
-        "predictions": Measure(float(total), "requests", why=_cut(total)),
-        "outcomes": Measure(float(found["outcomes"].sum()), "requests"),
+        "predictions": Measure(float(total * one_in), "", why=_cut(one_in)),
+        "outcomes": Measure(float(found["outcomes"].sum()), ""),
         "drift_events": Measure(float(drifts), ""),
     }
     for name in ("fallback_ratio", "calibrated_ratio", "before_ratio"):
@@ -134,8 +137,8 @@ def _measures(found: pl.DataFrame, drifts: int) -> dict[str, Measure]:
     return made
 
 
-def _cut(total: int) -> str | None:
-    return "the newest of the range" if total >= queries.MOST_PREDICTIONS else None
+def _cut(one_in: int) -> str | None:
+    return f"about; one request in {one_in} is judged" if one_in > 1 else None
 
 
 def _sentences(found: pl.DataFrame) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ QUANTITIES = {
 }
 TILES = (
     ("Predictions", "predictions"),
-    ("With outcome", "outcomes"),
+    ("Judged by their outcome", "outcomes"),
     ("Answered by the rival", "fallback_ratio"),
     ("Said before the outcome", "before_ratio"),
     ("Calibrated intervals", "calibrated_ratio"),

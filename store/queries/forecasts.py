@@ -44,7 +44,7 @@ minute AS (
     sum(r.input_tokens) + sum(r.output_tokens) AS tokens
   FROM request AS r JOIN request_labels AS l USING (labels_id)
   WHERE r.source_id IN (SELECT unnest($sources)) AND r.arrived_at < $end
-    AND r.arrived_at >= $start - to_seconds({2 * WINDOW_SECONDS})
+    AND r.arrived_at >= (SELECT min(due_at) FROM said) - to_seconds({2 * WINDOW_SECONDS})
   GROUP BY 1, 2, 3),
 wanted AS (
   SELECT DISTINCT coalesce(key[1], '') AS model, coalesce(key[2], '{EVERYBODY}') AS tenant,

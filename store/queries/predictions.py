@@ -11,8 +11,8 @@ import polars as pl
 from store.queries.scope import Scope
 from store.reader import Reader
 
-# Newest predictions that are looked at; more would take longer than a page may.
-MOST_PREDICTIONS = 100_000
+# About so many predictions are looked at; more would take longer than a page may.
+MOST_PREDICTIONS = 60_000
 SCORED_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Levels a loss is averaged over, the same as in back-tests."""
 
@@ -26,11 +26,12 @@ CASE WHEN r.status = 'ok' THEN
     WHEN 'e2e_seconds' THEN r.e2e_seconds
   END
 END"""
+# Keys are hashes, so that one in n of them is spread evenly over time and labels.
 SAID = f"""
-WITH newest AS (
+WITH taken AS (
   SELECT * FROM prediction
   WHERE source_id IN (SELECT unnest($sources)) AND arrived_at >= $start AND arrived_at < $end
-  ORDER BY arrived_at DESC LIMIT {MOST_PREDICTIONS}),
+    AND request_key % $one_in::UBIGINT = 0),
 asked AS (
   SELECT source_id, arrived_at, request_key, status, output_tokens, ttft_seconds, tpot_seconds,
     e2e_seconds, model, tenant, route, instance, finish_reason
@@ -39,7 +40,7 @@ asked AS (
 said AS (
   SELECT p.*, {_OUTCOME} AS outcome,
     p.quantity = 'output_tokens' AND coalesce(r.finish_reason, '') = 'length' AS is_cut
-  FROM newest AS p
+  FROM taken AS p
   LEFT JOIN asked AS r USING (source_id, arrived_at, request_key)
   WHERE (len($models) = 0 OR list_contains($models, r.model) OR list_has_any($models, p.key))
     AND (len($tenants) = 0 OR list_contains($tenants, r.tenant))
@@ -126,6 +127,10 @@ SELECT quantity, block, sum({_LOSS.format(q="ours")}) AS loss,
   sum({_LOSS.format(q="naive")}) AS rival_loss
 FROM each WHERE level IN {SCORED_LEVELS} GROUP BY 1, 2 ORDER BY 1, 2
 """
+_ONE_IN = f"""
+SELECT greatest(1, ceil(count(*) / {MOST_PREDICTIONS}))::BIGINT AS one_in FROM prediction
+WHERE source_id IN (SELECT unnest($sources)) AND arrived_at >= $start AND arrived_at < $end
+"""
 _EVER = """
 SELECT count(*) AS rows, max(arrived_at) AS last_at,
   coalesce(bool_or(arrived_at >= $start AND arrived_at < $end), FALSE) AS is_in_range
@@ -154,47 +159,53 @@ TEXTS = {
 """The query behind each frame of the view, for those who want to look."""
 
 
-def summary(reader: Reader, scope: Scope) -> pl.DataFrame:
+def one_in(reader: Reader, scope: Scope) -> int:
+    """Of how many requests one is looked at, so that no more than a page can count are."""
+    params = _params(scope, 1)
+    return int(reader.scalar(_ONE_IN, **{k: params[k] for k in ("sources", "start", "end")}))
+
+
+def summary(reader: Reader, scope: Scope, one_in: int = 1) -> pl.DataFrame:
     """One row a quantity.
 
     Columns: quantity, predictions, outcomes, cut, pinball, rival_pinball, mae, rank_correlation
     (Spearman), fallback_ratio, calibrated_ratio, before_ratio, last_at, model_id.
     """
-    return reader.frame(_SUMMARY, **_params(scope))
+    return reader.frame(_SUMMARY, **_params(scope, one_in))
 
 
-def calibration(reader: Reader, scope: Scope) -> pl.DataFrame:
+def calibration(reader: Reader, scope: Scope, one_in: int = 1) -> pl.DataFrame:
     """quantity, level, coverage_ratio, rival_coverage_ratio, outcomes."""
-    return reader.frame(_CALIBRATION, **_params(scope))
+    return reader.frame(_CALIBRATION, **_params(scope, one_in))
 
 
-def over_time(reader: Reader, scope: Scope, bin_seconds: int) -> pl.DataFrame:
+def over_time(reader: Reader, scope: Scope, bin_seconds: int, one_in: int = 1) -> pl.DataFrame:
     """quantity, at, pinball, rival_pinball, coverage_q90_ratio, outcomes."""
-    return reader.frame(_OVER_TIME, bin_seconds=bin_seconds, **_params(scope))
+    return reader.frame(_OVER_TIME, bin_seconds=bin_seconds, **_params(scope, one_in))
 
 
-def by_key(reader: Reader, scope: Scope) -> pl.DataFrame:
+def by_key(reader: Reader, scope: Scope, one_in: int = 1) -> pl.DataFrame:
     """quantity, key, outcomes, pinball, rival_pinball, coverage_q90_ratio; the hundred largest."""
-    return reader.frame(_BY_KEY, **_params(scope))
+    return reader.frame(_BY_KEY, **_params(scope, one_in))
 
 
-def misses(reader: Reader, scope: Scope) -> pl.DataFrame:
+def misses(reader: Reader, scope: Scope, one_in: int = 1) -> pl.DataFrame:
     """The ten of each quantity that were furthest off as a ratio.
 
     Columns: quantity, request (its identity, as the request pages take it), arrived_at, key,
     predicted_median, predicted_q90, outcome, off (|ln ratio|).
     """
-    return reader.frame(_MISSES, **_params(scope))
+    return reader.frame(_MISSES, **_params(scope, one_in))
 
 
-def pairs(reader: Reader, scope: Scope) -> pl.DataFrame:
+def pairs(reader: Reader, scope: Scope, one_in: int = 1) -> pl.DataFrame:
     """quantity, predicted_half_octave, real_half_octave (2 log2 of the value), requests."""
-    return reader.frame(_PAIRS, **_params(scope))
+    return reader.frame(_PAIRS, **_params(scope, one_in))
 
 
-def blocks(reader: Reader, scope: Scope) -> pl.DataFrame:
+def blocks(reader: Reader, scope: Scope, one_in: int = 1) -> pl.DataFrame:
     """Losses summed over runs of neighbours: quantity, block (from 1), loss, rival_loss."""
-    return reader.frame(_BLOCKS, **_params(scope))
+    return reader.frame(_BLOCKS, **_params(scope, one_in))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +244,12 @@ def scores(reader: Reader) -> pl.DataFrame:
     return reader.frame(_SCORES)
 
 
-def _params(scope: Scope) -> dict[str, Any]:
+def _params(scope: Scope, one_in: int) -> dict[str, Any]:
     return {
         "sources": list(scope.source_ids),
         "start": scope.start.replace(tzinfo=None),
         "end": scope.end.replace(tzinfo=None),
+        "one_in": one_in,
         "models": list(scope.models),
         "tenants": list(scope.tenants),
         "routes": list(scope.routes),

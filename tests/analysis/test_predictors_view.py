@@ -9,6 +9,7 @@ import pytest
 from analysis.predictors_view import LEAST_OUTCOMES, predictors
 from store.clock import WallClock
 from store.database import Database
+from store.queries import predictions as queries
 from store.queries.scope import Scope
 from store.settings import StoreSettings
 
@@ -182,6 +183,23 @@ def test_equal_losses_are_no_difference(database):
     view = filled(database, rows, spoken)
     assert view.frames["quantities"]["verdict"].to_list() == ["no difference seen"]
     assert any("no difference" in text for text in view.sentences)
+
+
+def test_of_too_many_some_are_judged_and_it_is_said(database, monkeypatch):
+    """Above the limit whole requests are left out, evenly; the total stays about right."""
+    monkeypatch.setattr(queries, "one_in", lambda reader, scope: 4)
+    rows = requests()
+    view = filled(database, rows, said(rows))
+    assert 20 < view.measures["outcomes"].value < 90
+    assert view.measures["predictions"].value == 4 * view.frames["quantities"]["predictions"][0]
+    assert "one request in 4" in view.measures["predictions"].why
+
+
+def test_a_few_are_all_judged(database):
+    """Below the limit nothing is left out."""
+    rows = requests()
+    filled(database, rows, said(rows))
+    assert queries.one_in(database.reader, scope()) == 1
 
 
 def test_history_alone_is_no_contest(database):
