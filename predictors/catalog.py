@@ -189,6 +189,24 @@ PREDICTORS: Mapping[str, Entry] = {
         load="predictors.latency.total:load",
         rows="predictors.rows.requests:e2e_seconds",
     ),
+    "demand-rate": Entry(
+        name="demand-rate",
+        group="demand",
+        question="How many requests a second will a model or tenant get in the next hour?",
+        make="predictors.demand.model:DemandForecast",
+        rival="predictors.demand.rivals:LastValue",
+        load="predictors.demand.model:load",
+        rows="predictors.demand.rows:rate_rows",
+    ),
+    "demand-tokens": Entry(
+        name="demand-tokens",
+        group="demand",
+        question="How many tokens a second, in and out, will that be?",
+        make="predictors.demand.model:TokenForecast",
+        rival="predictors.demand.rivals:LastTokens",
+        load="predictors.demand.model:load_tokens",
+        rows="predictors.demand.rows:token_rows",
+    ),
 }
 
 BACKTESTS: Mapping[str, str] = {

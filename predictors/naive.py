@@ -16,6 +16,7 @@ import polars as pl
 from predictors.base import FitReport, Prediction, Predictor, Spec
 from predictors.baselines import History
 from predictors.conformal import ConformalSettings
+from predictors.demand.serving import SERVING as DEMAND
 from predictors.serving import Served, ServingSettings
 from store.errors import PredictorError
 
@@ -140,6 +141,8 @@ class Alone:
 
 def settings_of(spec: Spec) -> ServingSettings:
     """How answers of `spec` are corrected: what is small beside the quantity, in its unit."""
+    if spec.unit.endswith("/s"):
+        return DEMAND
     floor = TOKENS_FLOOR if spec.unit == "tokens" else SECONDS_FLOOR
     return ServingSettings(conformal=ConformalSettings(log_floor=floor))
 
