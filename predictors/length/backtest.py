@@ -31,9 +31,9 @@ TARGETS = {"mae": 165.0, "kendall_tau": 0.56, "pinball": 64.0, "coverage_q90": 0
 HORIZON_TOKENS = 128
 AUC_TARGETS = {0: 0.90, 64: None, 256: 0.80}
 FOLDS = 5
-# Networks of the many fits of the drift case, where only coverage is judged.
-_DRIFT_NETWORKS = 2
-_QUICK_PROMPTS = 1200
+# Of the many fits of the drift case, where only coverage is judged.
+_DRIFT = Recipe(networks=1, passes=10)
+_QUICK, _QUICK_PROMPTS = Recipe(networks=2, passes=10), 1200
 
 
 def backtest(data: Path, seed: int, quick: bool, told: Told) -> Iterator[Cell]:
@@ -53,9 +53,8 @@ def backtest(data: Path, seed: int, quick: bool, told: Told) -> Iterator[Cell]:
     yield from metadata(data, seed, quick, told)
 
 
-def settings_of(seed: int, quick: bool, networks: int | None = None) -> TextSettings:
+def settings_of(seed: int, recipe: Recipe) -> TextSettings:
     """As judged: nothing is held out of the fold that is learnt."""
-    recipe = Recipe(networks=networks or (2 if quick else Recipe().networks))
     return TextSettings(recipe=recipe, held_out_ratio=0.0, seed=seed)
 
 
@@ -125,7 +124,7 @@ def _methods(
     trees = rivals.surface_trees(rows, judge, seed)
     yield "boosted trees on the surface", _Answer(trees, time.process_time() - start)
     start = time.process_time()
-    lengths = _fitted(learn, wider, settings_of(seed, quick)).lengths(judge)
+    lengths = _fitted(learn, wider, settings_of(seed, _QUICK if quick else Recipe())).lengths(judge)
     yield "ours", _Answer(lengths.quantiles(), time.process_time() - start, lengths)
 
 
@@ -175,7 +174,7 @@ def _left_out_sets(
     sets = list(splits.leave_one_out(found, KEYS[1]))
     for name, learn, judge in sets[: 1 if quick else len(sets)]:
         start = time.process_time()
-        model = _fitted(learn, wider, settings_of(seed, quick, _DRIFT_NETWORKS))
+        model = _fitted(learn, wider, settings_of(seed, _DRIFT))
         made = model.lengths(judge).quantiles()
         samples = castillo.samples_of(judge)
         keys = keys_of(model.spec, judge)

@@ -28,19 +28,19 @@ def data(tmp_path):
             is_story = prompt % 2 == 0
             ask = "Write a long story about" if is_story else "One word for"
             middle = 500 if is_story else 9
-            for model in ("m1", "m2"):
-                rows.append(
-                    {
-                        "prompt_text": f"{ask} thing {prompt} of file {number}",
-                        "model": model,
-                        "dataset": "stories" if is_story else "words",
-                        "input_size_tokens": 9,
-                        "output_sizes_tokens": np.maximum(
-                            random.lognormal(np.log(middle), 0.2, 10), 1
-                        ).astype(int),
-                        "longest_response": "some words of an answer",
-                    }
-                )
+            rows.extend(
+                {
+                    "prompt_text": f"{ask} thing {prompt} of file {number}",
+                    "model": model,
+                    "dataset": "stories" if is_story else "words",
+                    "input_size_tokens": 9,
+                    "output_sizes_tokens": np.maximum(
+                        random.lognormal(np.log(middle), 0.2, 10), 1
+                    ).astype(int),
+                    "longest_response": "some words of an answer",
+                }
+                for model in ("m1", "m2")
+            )
         pl.DataFrame(rows).write_parquet(path)
     azure = tmp_path / "azure_llm_2023"
     azure.mkdir()
