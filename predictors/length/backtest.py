@@ -54,8 +54,8 @@ def backtest(data: Path, seed: int, quick: bool, told: Told) -> Iterator[Cell]:
 
 
 def settings_of(seed: int, recipe: Recipe) -> TextSettings:
-    """As judged: nothing is held out of the fold that is learnt."""
-    return TextSettings(recipe=recipe, held_out_ratio=0.0, seed=seed)
+    """As an operator would train it: the temperature is chosen on prompts of the learnt folds."""
+    return TextSettings(recipe=recipe, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)

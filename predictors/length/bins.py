@@ -105,6 +105,13 @@ class Lengths:
         middle = tuple((np.arange(50) + 0.5) / 50)
         return np.asarray(self.remaining(given, middle).values.mean(axis=1), dtype=np.float64)
 
+    def tempered(self, temperature: float) -> Lengths:
+        """Flatter for a temperature above 1: what a model is too sure of is spread.
+
+        Source: Guo et al. (2017), On Calibration of Modern Neural Networks, arXiv 1706.04599.
+        """
+        return Lengths.of(np.maximum(self.shares, 1e-9) ** (1 / temperature), self.most)
+
     def take(self, rows: npt.ArrayLike) -> Lengths:
         """The rows that an index or a mask names."""
         chosen = np.asarray(rows)

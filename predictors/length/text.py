@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,9 +29,14 @@ from predictors.length.pairs import (
     pairs_of,
 )
 from predictors.length.spec import INPUT, KEYS, PROMPT, TEXT_SPEC
-from predictors.scoring import score
+from predictors.scoring import pinball, score
 from predictors.serving import keys_of, limits_of
 from store.errors import PredictorError
+
+# What networks are too sure of is flattened by one of these; by the single one where nothing was
+# held out to choose on.
+_TEMPERATURE = 1.15
+_TEMPERATURES = (1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class _Learnt:
     network: Network
     models: Mapping[str, int]
     routes: Mapping[str, int]
+    temperature: float
 
 
 class TextLength:
@@ -100,6 +106,7 @@ class TextLength:
         judged = held.filter(~pl.col(CENSORED))
         if judged.height:
             real = judged[OUTCOME].to_numpy()
+            self._calibrate(judged, real)
             ours = score(self.lengths(judged).quantiles(), real)
             rival = score(self._histogram.lengths(judged).quantiles(), real)
         seconds = time.process_time() - start
@@ -134,7 +141,8 @@ class TextLength:
         first = np.unique(of_row, return_index=True)[1] if of_row else np.zeros(0, np.int64)
         inputs = self._learnt.features.of([prompts[one] for one in first], sizes[first])
         shares = self._shares(self._learnt, inputs[of_row], keys)
-        return Lengths(shares, limits_of(TEXT_SPEC, rows)[1])
+        made = Lengths(shares, limits_of(TEXT_SPEC, rows)[1])
+        return made.tempered(self._learnt.temperature)
 
     def observe(self, rows: pl.DataFrame) -> None:
         """Keep the histogram fresh; the network learns at the next fit."""
@@ -147,6 +155,7 @@ class TextLength:
         if self._learnt is not None:
             arrays |= self._learnt.features.arrays() | self._learnt.network.arrays()
             names = {"models": dict(self._learnt.models), "routes": dict(self._learnt.routes)}
+            names["temperature"] = self._learnt.temperature
         artifact.write(folder, TEXT_SPEC, self.model_id, arrays, names)
         self._histogram.save(folder / "histogram")
 
@@ -162,7 +171,8 @@ class TextLength:
         made._histogram = LengthHistogram.load(folder / "histogram", TEXT_SPEC)
         if arrays["is_learnt"][0]:
             features, network = TextFeatures.from_arrays(arrays), Network.from_arrays(arrays)
-            made._learnt = _Learnt(features, network, names["models"], names["routes"])
+            numbers, temperature = (names["models"], names["routes"]), names["temperature"]
+            made._learnt = _Learnt(features, network, *numbers, temperature)
         made._model_id = model_id
         return made
 
@@ -189,7 +199,17 @@ class TextLength:
         recipe = self._settings.recipe
         network = train(examples, len(models) + 1, len(routes) + 1, recipe, seed)
         notes = () if pairs.answers else ("no answers to read words from: prompts alone",)
-        return _Learnt(features, network, models, routes), notes
+        return _Learnt(features, network, models, routes, _TEMPERATURE), notes
+
+    def _calibrate(self, judged: pl.DataFrame, real: Floats) -> None:
+        """Choose the temperature on prompts that the networks did not see."""
+        if self._learnt is None:
+            return
+        raw = self.lengths(judged).tempered(1 / self._learnt.temperature)
+        losses = [pinball(raw.tempered(one).quantiles(), real).mean() for one in _TEMPERATURES]
+        # One number: that the same prompts judge the fit flatters it by next to nothing.
+        best = float(_TEMPERATURES[int(np.argmin(losses))])
+        self._learnt = replace(self._learnt, temperature=best)
 
     def _shares(self, learnt: _Learnt, inputs: Any, keys: list[tuple[str, ...]]) -> Floats:
         if not keys:

@@ -58,6 +58,14 @@ def test_past_every_prediction_the_answer_should_have_ended():
     assert lengths.ends_within(EDGES[20], 1)[0] == 1
 
 
+def test_a_temperature_spreads_what_was_too_sure():
+    """Above 1 the outer quantiles move apart, and the median stays about where it was."""
+    plain, flat = lognormal(200), lognormal(200).tempered(1.3)
+    assert flat.quantiles().at(0.9)[0] > 1.05 * plain.quantiles().at(0.9)[0]
+    assert flat.quantiles().at(0.1)[0] < 0.95 * plain.quantiles().at(0.1)[0]
+    assert flat.quantiles().at(0.5)[0] == pytest.approx(plain.quantiles().at(0.5)[0], rel=0.05)
+
+
 def test_peak_is_the_published_formula():
     """With remainders 3 and 1 the peak is before the short one ends, or at the end of the long."""
     assert peak_tokens([3, 1], [10, 20]) == 32
