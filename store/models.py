@@ -158,6 +158,12 @@ def champions(reader: Reader) -> dict[str, str]:
     return dict(frame.iter_rows())
 
 
+def scored(reader: Reader, metric: str) -> set[str]:
+    """Models that have a score of that metric."""
+    frame = reader.frame("SELECT DISTINCT model_id FROM evaluation WHERE metric = $m", m=metric)
+    return set(frame["model_id"])
+
+
 def listed(reader: Reader, predictor: str | None = None) -> pl.DataFrame:
     """All models, newest first, with `is_champion` and their scores.
 

@@ -1,7 +1,7 @@
-"""A challenger in the champion's shadow: asked the same, judged by the same, heard by nobody.
+"""A challenger in the shadow of what answers: asked the same, judged by the same, never heard.
 
-When it has answered enough live requests clearly better, it takes the champion's place; when not,
-it goes on as a challenger that somebody may promote by hand.
+When it has answered enough live requests clearly better than the champion (or than the history,
+where there is none), it answers from then on; when not, somebody may still promote it by hand.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from predictors.catalog import Entry
 from predictors.distribution import Floats
 from predictors.scoring import pinball
 from predictors.serving import Answer, Served
@@ -27,9 +28,10 @@ METRIC = "pinball_beside_champion"
 
 @dataclass(slots=True)
 class Contest:
-    """One challenger beside one champion, on live requests.
+    """One challenger beside what answers, on live requests.
 
     Attributes:
+        entry: whose model it is.
         model_id: of the challenger.
         served: the challenger, with its own calibration.
         rows: requests judged.
@@ -37,6 +39,7 @@ class Contest:
         champion_loss: those of what was really answered, added up.
     """
 
+    entry: Entry
     model_id: str
     served: Served
     rows: int = 0
@@ -81,8 +84,8 @@ class Contest:
         models.evaluate(database.writer, self.model_id, aware(now), score).result()
         if self.is_won:
             reason = (
-                f"pinball loss {mine:.4g} against {theirs:.4g} of the champion on {self.rows:,}"
-                " live requests"
+                f"pinball loss {mine:.4g} against {theirs:.4g} of what answered before, on"
+                f" {self.rows:,} live requests"
             )
             models.promote(database.writer, self.model_id, aware(now), "shadow", reason).result()
         return self.is_won

@@ -15,7 +15,7 @@ from predictors.base import AT, OUTCOME, Spec
 from predictors.drift import Drift
 from predictors.rows import requests as request_rows
 from predictors.serving import Served
-from servescope.predicting.contest import Contest
+from servescope.predicting.contest import METRIC, Contest
 from store import models, predictions
 from store.database import Database
 from store.errors import PredictorError, ServescopeError
@@ -164,7 +164,7 @@ class Desks:
             if name in catalog.PREDICTORS and (known is None or known.model_id != model_id):
                 states = states or predictions.states(self._database.reader)
                 self._open(name, model_id, states, now, pending)
-        self._challenge(champions)
+        self._challenge()
         for quantity in naive.SPECS:
             answering = self.of_quantity(quantity)
             if answering is not None and not answering.is_naive:
@@ -205,37 +205,39 @@ class Desks:
         self.problems.pop(name, None)
         self._trained[name] = desk
 
-    def _challenge(self, champions: Mapping[str, str]) -> None:
-        """Open a contest for the newest model of each champion's predictor that came after it."""
-        known = models.listed(self._database.reader) if champions else None
+    def _challenge(self) -> None:
+        """Open a contest for the newest model of each predictor of requests that was not judged."""
         path = self._database.path
-        if known is None or path is None:
+        listed = models.listed(self._database.reader)
+        if path is None or listed.is_empty():
             return
-        for name, desk in self._trained.items():
-            if desk.entry is None or not desk.entry.rows:
-                continue
-            if desk.spec.quantity not in request_rows.QUANTITIES:
-                continue
-            mine = known.filter(pl.col("predictor") == name)
-            newest = mine.row(0, named=True)
-            running = self.contests.get(name)
-            if newest["is_champion"] or newest["model_id"] in self._judged:
-                self.contests.pop(name, None)
-            elif running is None or running.model_id != newest["model_id"]:
-                folder = models.models_folder(path) / newest["model_id"]
-                self._open_contest(name, desk.entry, newest["model_id"], folder)
+        judged = self._judged | models.scored(self._database.reader, METRIC)
+        wanted = {}
+        for row in listed.unique("predictor", keep="first").iter_rows(named=True):
+            entry = catalog.PREDICTORS.get(row["predictor"])
+            is_open = not row["is_champion"] and row["model_id"] not in judged
+            if entry is not None and entry.rows.startswith(SHARED_ROWS) and is_open:
+                wanted[entry.rows.removeprefix(SHARED_ROWS)] = (entry, row["model_id"])
+        for quantity in [q for q in self.contests if q not in wanted]:
+            del self.contests[quantity]
+        for quantity, (entry, model_id) in wanted.items():
+            running = self.contests.get(quantity)
+            if running is None or running.model_id != model_id:
+                folder = models.models_folder(path) / model_id
+                self._open_contest(quantity, entry, model_id, folder)
 
-    def _open_contest(self, name: str, entry: catalog.Entry, model_id: str, folder: Path) -> None:
+    def _open_contest(
+        self, quantity: str, entry: catalog.Entry, model_id: str, folder: Path
+    ) -> None:
         try:
             challenger = entry.loaded(folder)
-            served = Served(
-                challenger, entry.loaded_rival(folder / "rival"), naive.settings_of(challenger.spec)
-            )
+            rival = entry.loaded_rival(folder / "rival")
         except (ServescopeError, OSError) as error:
             self._judged.add(model_id)
             log.warning("model_unusable", extra={"model": model_id, "error": str(error)[:300]})
             return
-        self.contests[name] = Contest(model_id, served)
+        served = Served(challenger, rival, naive.settings_of(challenger.spec))
+        self.contests[quantity] = Contest(entry, model_id, served)
 
     def settle_contests(self, now: datetime) -> list[str]:
         """Close contests that are over; gives the models that won.
@@ -244,12 +246,13 @@ class Desks:
             now: naive UTC.
         """
         won = []
-        for name in [name for name, contest in self.contests.items() if contest.is_over]:
-            contest, desk = self.contests.pop(name), self._trained.get(name)
+        for quantity in [q for q, contest in self.contests.items() if contest.is_over]:
+            contest = self.contests.pop(quantity)
             self._judged.add(contest.model_id)
-            if contest.settle(self._database, now) and desk is not None:
+            if contest.settle(self._database, now):
                 # It goes on with the calibration that it earned.
-                self._trained[name] = Desk(name, contest.model_id, contest.served, desk.entry)
+                name = contest.entry.name
+                self._trained[name] = Desk(name, contest.model_id, contest.served, contest.entry)
                 won.append(contest.model_id)
         return won
 

@@ -165,7 +165,7 @@ class Ledger:
         if desk.drift.watch(answer.champion.quantiles, real):
             desk.served.widen(WIDEN_FACTOR)
             done.drifted.append(desk)
-        contest = self._desks.contests.get(desk.name)
+        contest = self._desks.contests.get(desk.spec.quantity)
         if contest is not None:
             contest.judge(rows, answer, real)
 
