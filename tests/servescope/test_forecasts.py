@@ -66,7 +66,7 @@ def test_the_state_of_each_instance_becomes_rows(database):
     view = degradation_now(
         database.reader, Scope((1,), NOW - timedelta(hours=1), NOW + timedelta(seconds=1))
     )
-    assert view.frames["instances"]["instance"].to_list() == ["m / node-1:8000"]
+    assert view.frames["instances"]["instance"].to_list() == ["node-1:8000"]
     # Asked again at once nothing is said twice.
     predicting.estimate_degradation()
     assert database.reader.scalar("SELECT count(*) FROM forecast") == 2
