@@ -49,6 +49,7 @@ def jobs_for(runtime: Runtime) -> list[Job]:
     predict = runtime.config.predict
     predicting = [
         Job("predictions", predict.ledger_seconds, runtime.predicting.settle),
+        Job("demand", predict.forecast_seconds, runtime.predicting.forecast_demand),
         Job("degradation", predict.degradation_seconds, runtime.predicting.estimate_degradation),
     ]
     if predict.retrain:

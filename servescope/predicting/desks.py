@@ -44,6 +44,7 @@ class Desk:
         entry: in the catalogue; None for a history.
         drift: watches the champion's errors.
         taught: requests that it began with and that are therefore not predicted by it.
+        learnt_until: outcomes of forecasts that were due by then have been learnt from; naive UTC.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Desk:
     entry: catalog.Entry | None
     drift: Drift = field(default_factory=Drift)
     taught: tuple[tuple[datetime, int], ...] = ()
+    learnt_until: datetime | None = None
 
     @property
     def spec(self) -> Spec:
@@ -70,7 +72,10 @@ class Desk:
 
     def state(self) -> predictions.State:
         """How it stands."""
-        return predictions.State(self.name, self.pair_id, self.served.state())
+        until = self.learnt_until.isoformat() if self.learnt_until else None
+        return predictions.State(
+            self.name, self.pair_id, {**self.served.state(), "learnt_until": until}
+        )
 
 
 class Desks:
@@ -301,6 +306,8 @@ class Desks:
             return
         try:
             desk.served.restore(dict(kept.content))
+            until = kept.content.get("learnt_until")
+            desk.learnt_until = datetime.fromisoformat(until) if until else None
         except (PredictorError, KeyError, TypeError, ValueError) as error:
             log.warning("calibration_lost", extra={"model": desk.name, "error": str(error)[:300]})
 

@@ -7,16 +7,16 @@ Outcomes come later: then what would have been said is compared with them, and l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from analysis.instances import instance_name
-from predictors import catalog
 from predictors.base import AT, OUTCOME, Spec
 from predictors.degradation import live
+from predictors.demand.rows import Quantity, questions
+from predictors.demand.windows import HISTORY, WINDOW_SECONDS
 from predictors.serving import Answer
 from servescope.predicting.desks import Desk, Desks, live_scope
 from servescope.predicting.ledger import drift_events, outcomes_of
@@ -29,16 +29,13 @@ from store.queries.scope import LIVE_SOURCE_ID
 LEARN_AFTER = timedelta(minutes=5)
 """How often outcomes of forecasts are looked for."""
 DEGRADATION = ("degradation", "degradation-ahead")
-LOOK_BACK = timedelta(hours=6)
-EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - as the store keeps it
-
-
-@dataclass(slots=True)
-class _Learnt:
-    """Up to when the outcomes of a predictor were learnt from, and when that was looked at."""
-
-    until: datetime
-    looked_at: datetime
+DEGRADATION_BACK = timedelta(hours=6)
+DEMAND: Mapping[str, Quantity] = {
+    "demand-rate": "requests_per_second",
+    "demand-tokens": "tokens_per_second",
+}
+DEMAND_BACK = timedelta(seconds=WINDOW_SECONDS * (HISTORY + 1))
+HORIZON = "horizon_seconds"
 
 
 class Forecasts:
@@ -52,7 +49,28 @@ class Forecasts:
     def __init__(self, database: Database, desks: Desks) -> None:
         self._database = database
         self._desks = desks
-        self._learnt: dict[str, _Learnt] = {}
+        self._looked_at: dict[str, datetime] = {}
+
+    def demand(self, now: datetime) -> Mapping[str, Any] | None:
+        """Requests and tokens a second of models and tenants over the next hour.
+
+        Args:
+            now: naive UTC.
+        """
+        told = {}
+        for name, quantity in DEMAND.items():
+            desk = self._desks.forecasting(name, now)
+            if desk is None:
+                continue
+            self._learn(desk, now, DEMAND_BACK)
+            scope = live_scope(now - DEMAND_BACK, now)
+            asked = questions(self._database.reader, scope, quantity)
+            if asked.is_empty():
+                continue
+            answer = desk.served.predict(asked)
+            self._keep(desk, forecast_frame(desk.spec, asked, answer, ("model", "tenant")), now)
+            told[name] = asked.height
+        return told or None
 
     def degradation(self, now: datetime) -> Mapping[str, Any] | None:
         """How much of its isolated performance each instance gets, now and soon.
@@ -67,34 +85,34 @@ class Forecasts:
         asked = asked.with_columns(pl.Series("place", places, pl.String))
         told = {}
         for name in DEGRADATION:
-            desk = self._desk(name, now)
+            desk = self._desks.forecasting(name, now)
             if desk is None:
                 continue
-            self._learn(desk, now)
+            self._learn(desk, now, DEGRADATION_BACK)
             answer = desk.served.predict(asked)
             frame = forecast_frame(desk.spec, asked, answer, ("application", "place"))
             self._keep(desk, frame, now)
             told[name] = asked.height
         return told or None
 
-    def _desk(self, name: str, now: datetime) -> Desk | None:
-        if name not in catalog.PREDICTORS:
-            return None
-        return self._desks.forecasting(name, now)
-
-    def _learn(self, desk: Desk, now: datetime) -> None:
+    def _learn(self, desk: Desk, now: datetime, back: timedelta) -> None:
         """Compare what would have been said with what has come since the last look."""
-        known = self._learnt.setdefault(desk.name, _Learnt(now - LEARN_AFTER, EPOCH))
-        if desk.entry is None or now - known.looked_at < LEARN_AFTER:
+        looked_at = self._looked_at.get(desk.name)
+        if desk.entry is None or (looked_at is not None and now - looked_at < LEARN_AFTER):
             return
-        scope = live_scope(now - LOOK_BACK, now)
-        rows = desk.entry.training_rows(self._database.reader, scope)
-        fresh = rows.filter(pl.col(OUTCOME).is_finite() & (pl.col(AT) > known.until))
-        known.looked_at = now
+        self._looked_at[desk.name] = now
+        rows = desk.entry.training_rows(self._database.reader, live_scope(now - back, now))
+        due = pl.col(AT)
+        if HORIZON in rows.columns:
+            due = due + pl.duration(microseconds=(pl.col(HORIZON) * 1e6).cast(pl.Int64))
+        since = desk.learnt_until or now - LEARN_AFTER
+        fresh = rows.with_columns(due=due).filter(
+            pl.col(OUTCOME).is_finite() & (pl.col("due") > since)
+        )
         if fresh.is_empty():
             return
-        known.until = fresh[AT].max()  # type: ignore[assignment]
-        observe(self._database, desk, fresh.sort(AT), now)
+        desk.learnt_until = fresh["due"].max()  # type: ignore[assignment]
+        observe(self._database, desk, fresh.sort("due", AT), now)
 
     def _keep(self, desk: Desk, frame: pl.DataFrame, now: datetime) -> None:
         states = [desk.state()]
@@ -126,8 +144,8 @@ def forecast_frame(
         key: columns that name what each is about.
     """
     horizon = (
-        rows["horizon_seconds"].to_list()
-        if "horizon_seconds" in rows.columns
+        rows[HORIZON].to_list()
+        if HORIZON in rows.columns
         else [spec.horizon_seconds or 0.0] * rows.height
     )
     names = [rows[name].cast(pl.String).fill_null("").to_list() for name in key]

@@ -68,6 +68,12 @@ class Predicting:
             self._refresh()
             return self._forecasts.degradation(self._now())
 
+    def forecast_demand(self) -> Mapping[str, Any] | None:
+        """Say what models and tenants will ask for in the next hour; details or None."""
+        with self._lock:
+            self._refresh()
+            return self._forecasts.demand(self._now())
+
     def retrain(self) -> Mapping[str, Any] | None:
         """Train what most needs it, if anything does; details or None."""
         now = self._now()

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from analysis.degradation_view import degradation_now
+from analysis.predictors_forecast import predictors_forecast
 from predictors.settings import PredictSettings
 from servescope.predicting.service import Predicting
 from store.clock import VirtualClock, WallClock
@@ -76,3 +77,54 @@ def test_without_engines_there_is_nothing_to_say(database):
     """No samples, no rows, no failure."""
     predicting = Predicting(database, VirtualClock(NOW), PredictSettings())
     assert predicting.estimate_degradation() is None
+
+
+def requests(database, first, n):
+    """Requests of two tenants, one every ten seconds."""
+    start = NOW.replace(tzinfo=None) + timedelta(seconds=10 * first)
+    frame = pl.DataFrame(
+        {
+            "request_id": [f"r{first + i}" for i in range(n)],
+            "arrived_at": [start + timedelta(seconds=10 * i) for i in range(n)],
+            "status": ["ok"] * n,
+            "model": ["m"] * n,
+            "tenant": ["a" if i % 4 else "b" for i in range(n)],
+            "input_tokens": [100] * n,
+            "output_tokens": [50] * n,
+        }
+    )
+    database.writer.append("request", frame).result()
+
+
+def test_demand_is_forecast_an_hour_ahead_and_judged_when_it_has_come(database):
+    """Six windows ahead, for the model and each tenant; later the page has outcomes for them."""
+    clock = VirtualClock(NOW)
+    predicting = Predicting(database, clock, PredictSettings())
+    assert predicting.forecast_demand() is None
+    requests(database, 0, 1080)
+    clock.advance(10_800)
+    told = predicting.forecast_demand()
+    assert told == {"demand-rate": 18, "demand-tokens": 18}
+    rows = database.reader.frame("SELECT * FROM forecast WHERE quantity = 'requests_per_second'")
+    assert sorted({tuple(key) for key in rows["key"].to_list()}) == [
+        ("m", "(all)"), ("m", "a"), ("m", "b"),
+    ]  # fmt: skip
+    assert sorted(rows["horizon_seconds"].unique()) == [600.0 * k for k in range(1, 7)]
+    total = rows.filter(pl.col("key").list.get(1) == "(all)")
+    medians = [
+        values[levels.index(0.5)]
+        for levels, values in total.select("levels", "predicted").iter_rows()
+    ]
+    assert medians == pytest.approx([0.1] * 6, rel=0.05)
+    requests(database, 1080, 720)
+    clock.advance(7200)
+    predicting.forecast_demand()
+    view = predictors_forecast(
+        database.reader, Scope((1,), NOW, clock.now()), quantity="requests_per_second"
+    )
+    horizons = view.frames["horizons"]
+    assert set(horizons["outcomes"]) == {3}
+    state = database.reader.scalar(
+        "SELECT state->>'$.learnt_until' FROM predictor_state WHERE predictor = 'demand-rate'"
+    )
+    assert state is not None
