@@ -137,8 +137,9 @@ def run_export(
     place = _folder(folder)
     rows = place.rows(noisy=noisy)
     found = report(place.records())
+    written = _windows(rows) if for_training else rows
     card = {
-        "rows": rows.height,
+        "rows": written.height,
         "runs": rows["run_id"].n_unique(),
         "victims": sorted(rows["victim"].unique()),
         "aggressors": sorted(rows["aggressor"].unique()),
@@ -150,11 +151,11 @@ def run_export(
         "session": place.session(),
     }
     try:
-        (_windows(rows) if for_training else rows).write_parquet(to, compression_level=9)
+        written.write_parquet(to, compression_level=9)
         to.with_suffix(".json").write_text(json.dumps(card, indent=1), "utf-8")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=str(to)) from error
-    out.line(f"{rows.height} rows of {card['runs']} runs in {to}, described by {to.stem}.json")
+    out.line(f"{written.height} rows of {card['runs']} runs in {to}, described by {to.stem}.json")
     out.document("lab_export", {"path": str(to), **card})
 
 

@@ -105,7 +105,9 @@ def test_the_export_is_rows_and_a_card(run, folder, tmp_path):
 def test_the_export_can_be_trained_on(run, folder, tmp_path):
     """Whole runs and stretches, as the degradation predictor takes them."""
     to = tmp_path / "train.parquet"
-    assert run("export", to, "--folder", folder, "--for-training")[0] == 0
+    code, out, _ = run("export", to, "--folder", folder, "--for-training")
+    assert code == 0
+    assert out.startswith("4 rows of 2 runs")
     rows = pl.read_parquet(to)
     assert {"metrics", "window", "step_seconds", "outcome", "group"} <= set(rows.columns)
     assert rows.height == 4
