@@ -24,8 +24,8 @@ from store.reader import Reader
 
 Quantity = Literal["requests_per_second", "tokens_per_second"]
 _WINDOW = timedelta(seconds=WINDOW_SECONDS)
-# Training reads every origin once; more rows than this would not be learnt from anyway.
-MOST_ROWS = 120_000
+# Each row holds two lists of fifty hours: this many take about 300 MB.
+MOST_ROWS = 60_000
 LEAST_WINDOWS = 3
 MOST_TENANTS = 200
 """Busiest tenants that are forecast; the rest counts in the total of its model."""
