@@ -16,7 +16,7 @@ from predictors.backtest import Cell, Told, cells_of
 from predictors.base import OUTCOME, Prediction, Predictor
 from predictors.distribution import Floats, Quantiles
 from predictors.latency import rivals, sets
-from predictors.latency.features import GENERATED, LEFT
+from predictors.latency.features import GENERATED, LEFT, PHYSICS_KEYS
 from predictors.latency.model import TpotModel, TtftModel
 from predictors.latency.replay import with_outcome
 from predictors.latency.serving import in_service
@@ -47,6 +47,7 @@ _QUANTITIES: dict[str, Callable[[int], Predictor]] = {
 }
 # Of answers of a few tokens the pace cannot be told from the clock's noise.
 _LEAST_PACED_TOKENS = 16
+FEW_REQUESTS = 20
 
 Split = tuple[pl.DataFrame, pl.DataFrame]
 
@@ -145,6 +146,25 @@ def _distserve(data: Path, seed: int, quick: bool) -> Iterator[Cell]:
         parts = [(judged.filter(mine), judged.filter(~mine)) for mine in _halves(judged)]
         methods = _methods(quantity, make, seed, quick)
         yield from _compared(f"DistServe, unseen rates, {quantity}", parts, methods, seed, {})
+    yield from _few(_judged(rows, "ttft_seconds"), seed)
+
+
+def _few(rows: pl.DataFrame, seed: int) -> Iterator[Cell]:
+    """A new engine: its first requests at its lowest rate, judged at all higher ones."""
+    slowest = pl.col("load") == rows["load"].min()
+    learnt, judged = rows.filter(slowest).head(FEW_REQUESTS), rows.filter(~slowest)
+    nameless = [pl.lit("").alias(name) for name in PHYSICS_KEYS]
+    for name, parts in (
+        ("card and model named", (learnt, judged)),
+        ("card and model unknown", (learnt.with_columns(nameless), judged.with_columns(nameless))),
+    ):
+        methods = [
+            _Method(f"{RAW}, {name}", partial(TtftModel, seed), is_rival=False),
+            _Method("linear", partial(rivals.rival_of, "ttft_seconds", "linear"), is_rival=True),
+            _Method("constant", partial(rivals.constant, "ttft_seconds"), is_rival=True),
+        ]
+        case = f"DistServe, first {FEW_REQUESTS} requests known, ttft_seconds"
+        yield from _compared(case, [parts], methods[: 3 if "named" in name else 1], seed, {})
 
 
 def _judged(rows: pl.DataFrame, quantity: str) -> pl.DataFrame:
