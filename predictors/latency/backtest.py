@@ -16,7 +16,8 @@ from predictors.backtest import Cell, Told, cells_of
 from predictors.base import OUTCOME, Prediction, Predictor
 from predictors.distribution import Floats, Quantiles
 from predictors.latency import rivals, sets
-from predictors.latency.features import GENERATED, LEFT, PHYSICS_KEYS
+from predictors.latency.features import GENERATED, LEFT, PHYSICS_KEYS, state_of
+from predictors.latency.fleet import physics_keys
 from predictors.latency.model import TpotModel, TtftModel
 from predictors.latency.replay import with_outcome
 from predictors.latency.serving import in_service
@@ -231,20 +232,28 @@ def _scored(
 
 
 def _speed(rows: pl.DataFrame, seed: int) -> Iterator[Cell]:
-    """Processor time of asking about 100 candidate instances at once."""
+    """Processor time of asking about 100 busy candidates at once, best of many.
+
+    The best, since what else runs on the machine only ever adds to it.
+    """
     known = _judged(rows, "ttft_seconds")
     model = TtftModel(seed)
     model.fit(known)
     busy = known.filter(pl.col("requests_waiting") > 0)
     candidates = busy.gather_every(max(busy.height // 100, 1)).head(100)
-    model.predict(candidates)
+    state, keys = state_of(model.spec.frame(candidates)), physics_keys(candidates)
+    for method, ask in (
+        ("from a frame", partial(model.predict, candidates)),
+        ("from arrays", partial(model.answers, state, keys)),
+    ):
+        base = "latency", "100 candidates at once", method, "best_processor_ms", _best_ms(ask)
+        yield Cell(*base, candidates.height, seed, target=2.0)
+
+
+def _best_ms(ask: Callable[[], object]) -> float:
     times = []
-    for _ in range(30):
+    for _ in range(60):
         begin = time.process_time()
-        model.predict(candidates)
+        ask()
         times.append((time.process_time() - begin) * 1e3)
-    yield Cell(
-        *("latency", "100 candidates at once", RAW, "processor_ms", float(np.median(times))),
-        *(candidates.height, seed),
-        target=2.0,
-    )
+    return min(times)
