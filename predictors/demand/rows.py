@@ -57,6 +57,25 @@ def questions(reader: Reader, scope: Scope, quantity: Quantity) -> pl.DataFrame:
     return rows_of(series, newest, start).drop(OUTCOME)
 
 
+def recent_rows(reader: Reader, scope: Scope, quantity: Quantity) -> pl.DataFrame:
+    """Rows whose outcomes came in the scope's last hour or so, with all the history they had then.
+
+    Args:
+        reader: the store.
+        scope: as in `questions`.
+        quantity: what was asked for.
+    """
+    series, start = _series(reader, scope, quantity)
+    origins = {
+        (one.model, one.tenant): range(
+            max(len(one.values) - 1 - 2 * STEPS, LEAST_WINDOWS - 1), len(one.values) - 1
+        )
+        for one in series
+    }
+    rows = rows_of(series, origins, start)
+    return rows.filter(pl.col(OUTCOME).is_finite()).sort(AT, maintain_order=True)
+
+
 def _learnable(reader: Reader, scope: Scope, quantity: Quantity) -> pl.DataFrame:
     series, start = _series(reader, scope, quantity)
     whole = sum(max(len(one.values) - LEAST_WINDOWS, 0) for one in series) * STEPS
