@@ -16,14 +16,13 @@ from predictors.base import AT, OUTCOME, Predictor
 from predictors.cold_start import gentd26, lambda_perf
 from predictors.cold_start.backtest_prewarm import prewarm
 from predictors.cold_start.boosted import Boosted
-from predictors.cold_start.duration import ColdStart
+from predictors.cold_start.duration import ColdStart, serving
 from predictors.cold_start.forest import ForestSettings
 from predictors.cold_start.history import misses
 from predictors.cold_start.judging import Result, as_made, as_served, fitted, pooled
 from predictors.cold_start.rivals import PreviousLoad
 from predictors.cold_start.spec import INSTANCE, MODEL
-from predictors.conformal import ConformalSettings
-from predictors.serving import ServingSettings
+from predictors.scoring import pinball, skill
 from store.errors import PredictorError
 
 LEARN_SHARE = 0.7
@@ -34,11 +33,8 @@ UNSEEN_TARGET = 2.6
 FOLDS = 5
 # Months between learning and judging, as long as a model may go without training.
 STALE_DAYS = 180
-
-
-def serving(least_seconds: float) -> ServingSettings:
-    """How durations are served: errors are ratios from `least_seconds` on."""
-    return ServingSettings(conformal=ConformalSettings(log_floor=least_seconds))
+# As good as the rival: no more than one per cent behind.
+MATCH_RATIO = 1.01
 
 
 def backtest(data: Path, seed: int, quick: bool, told: Told) -> Iterator[Cell]:
@@ -60,7 +56,7 @@ def backtest(data: Path, seed: int, quick: bool, told: Told) -> Iterator[Cell]:
 
 def ours(seed: int, quick: bool) -> ColdStart:
     """The predictor as it is judged."""
-    return ColdStart(seed, ForestSettings(trees=15 if quick else 60))
+    return ColdStart(seed, ForestSettings(trees=15 if quick else 30))
 
 
 def _last_part(data: Path, seed: int, quick: bool, kind: str) -> Iterator[Cell]:
@@ -69,13 +65,29 @@ def _last_part(data: Path, seed: int, quick: bool, kind: str) -> Iterator[Cell]:
     rows = gentd26.rows(data, kind)
     learn, judge = splits.by_time(rows, LEARN_SHARE)
     case = f"GenTD26 {kind}, last 30 % of time"
+    found: dict[str, Result] = {}
     for result, base in _duration(learn, judge, case, seed, quick):
+        found[base.method] = result
         targets = _targets(TARGETS[kind]) if base.method == "ours" else {}
         yield from cells_of(result.scores, base, METRICS, targets)
+    yield from _skills(found["ours"], found["previous load"], judge, case, seed)
     if kind == "base model":
         result = _knowing_the_cache(learn, judge, seed, quick)
         base = _cell(case, "floor: hit or miss known", seed, result, is_rival=True)
         yield from cells_of(result.scores, base, ("mae",))
+
+
+def _skills(
+    ours: Result, rival: Result, judge: pl.DataFrame, case: str, seed: int
+) -> Iterator[Cell]:
+    """1 - our pinball / the rival's; containers are drawn again as a whole."""
+    real, who = judge[OUTCOME].to_numpy(), judge[INSTANCE].to_list()
+    mine, theirs = (pinball(some.quantiles, real) for some in (ours, rival))
+    found = skill(mine, theirs, blocks=who, keys=who, seed=seed)
+    figures = (("skill", found.value), ("skill_low", found.low), ("skill_high", found.high),
+               ("skill_worst_container", found.worst_value))  # fmt: skip
+    for metric, value in figures:
+        yield Cell("cold_start", case, "ours", metric, value, found.n, seed, sense="higher")
 
 
 def _duration(
@@ -84,7 +96,7 @@ def _duration(
     rivals: list[tuple[str, Callable[[], Predictor]]] = [
         ("previous load", PreviousLoad),
         ("median of last ten", lambda: PreviousLoad("own_median_log")),
-        ("boosted trees", lambda: Boosted(seed, 60 if quick else 250)),
+        ("boosted trees", lambda: Boosted(seed, 40 if quick else 80)),
     ]
     for name, make in rivals:
         result = as_made(*_made(make, learn, judge))
@@ -119,6 +131,8 @@ def _was_miss(logs: pl.Series) -> pl.Series:
 
 def _same_stamp(data: Path, seed: int, quick: bool) -> Iterator[Cell]:
     """With samples of the load's own stamp: what looking into the load would seem to gain."""
+    if quick:
+        return
     learn, judge = splits.by_time(gentd26.rows(data, "base model", 0.0), LEARN_SHARE)
     champion, spent = fitted(lambda: ours(seed, quick), learn)
     result = as_made(champion, judge, spent)
@@ -159,7 +173,7 @@ def _functions(data: Path, seed: int, quick: bool) -> Iterator[Cell]:
     raw = as_made(champion, judge, spent)
     yield from cells_of(raw.scores, _cell(case, "ours, uncorrected", seed, raw), METRICS)
     result = as_served(champion, rival, judge, serving(0.01), spent)
-    targets = {"mae": _mae(month, judge), "coverage_q90": 0.9}
+    targets = {"mae": MATCH_RATIO * _mae(month, judge), "coverage_q90": 0.9}
     yield from cells_of(result.scores, _cell(case, "ours", seed, result), METRICS, targets)
 
 

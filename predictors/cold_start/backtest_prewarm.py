@@ -22,6 +22,7 @@ from predictors.cold_start.prewarm import (
     hybrid_histogram,
     judge,
     keep_alive,
+    should_be_warm,
     threshold_at_idle,
 )  # fmt: skip
 from predictors.distribution import Floats
@@ -29,6 +30,7 @@ from predictors.distribution import Floats
 CASE = "ServeGen pre-warm, last 4/14 of time"
 IDLE_RATIO = 0.24
 COLD_TARGET = 0.0095
+WORTHS = (9, 19, 49)
 KEPT_WINDOWS = (1, 3, 6, 12, 36)
 HISTOGRAM_ENDS = (0.75, 0.9, 0.99)
 
@@ -60,6 +62,10 @@ def prewarm(data: Path, seed: int, quick: bool) -> Iterator[Cell]:
     yield from _points(
         "ours, threshold chosen before", judge(likely >= chosen, busy), len(busy), seed
     )
+    for worth in WORTHS:
+        warm = should_be_warm(likely, worth, 1.0)
+        method = f"ours, a cold start worth {worth} idle windows"
+        yield from _points(method, judge(warm, busy), len(busy), seed)
     yield from _beside(likely, busy, kept, seed)
 
 
@@ -79,7 +85,8 @@ def _beside(
 
 def _threshold(learn: pl.DataFrame, seed: int, quick: bool) -> float:
     cut = learn[AT].min() + (learn[AT].max() - learn[AT].min()) * 0.8  # type: ignore[operator]
-    early, late = learn.filter(pl.col(AT) <= cut), learn.filter(pl.col(AT) > cut)
+    early = learn.filter(pl.col(AT) <= cut)
+    late = learn.filter((pl.col(AT) > cut) & pl.col(servegen.IS_ALIVE))
     other = _trained(early, seed, quick)
     return threshold_at_idle(other.probabilities(late), late[OUTCOME].to_numpy() > 0.5, IDLE_RATIO)
 

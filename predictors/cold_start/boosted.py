@@ -34,7 +34,7 @@ class Boosted:
 
     spec: ClassVar[Spec] = SPEC
 
-    def __init__(self, seed: int = 0, steps: int = 250) -> None:
+    def __init__(self, seed: int = 0, steps: int = 80) -> None:
         self._seed, self._steps = seed, steps
         self._trees: list[Trees] = []
         self._model_id = f"{SPEC.name}-unfitted"
@@ -99,7 +99,7 @@ class Boosted:
             loss="quantile",
             quantile=level,
             max_iter=self._steps,
-            learning_rate=0.05,
+            learning_rate=0.1,
             max_leaf_nodes=12,
             min_samples_leaf=20,
             l2_regularization=3.0,

@@ -16,13 +16,17 @@ from predictors.baselines import HELD_OUT_SHARE, LEAST_HELD_OUT
 from predictors.cold_start.forest import Forest, ForestSettings, grow
 from predictors.cold_start.rivals import PreviousLoad
 from predictors.cold_start.spec import FEATURES, SPEC
+from predictors.conformal import ConformalSettings
 from predictors.distribution import LEVELS, Floats, Quantiles
 from predictors.scoring import Scores, score
-from predictors.serving import limited, limits_of
+from predictors.serving import ServingSettings, limited, limits_of
 from store.errors import PredictorError
 
 # A load under this is a stamp without a duration.
 LEAST_SECONDS = 1e-3
+# With so many rows held out, what they say about levels counts as much as the levels themselves.
+SHRINK_ROWS = 100
+_FINE_LEVELS = np.linspace(0.005, 0.995, 199)
 
 
 class ColdStart:
@@ -43,6 +47,7 @@ class ColdStart:
         self._seed, self._settings = seed, settings or ForestSettings()
         self._forest: Forest | None = None
         self._usual_log = 0.0
+        self._asked: Floats = np.asarray(LEVELS)
         self._model_id = f"{SPEC.name}-unfitted"
 
     @property
@@ -66,6 +71,7 @@ class ColdStart:
             )
         held = int(known.height * HELD_OUT_SHARE)
         ours = rival = None
+        self._asked = np.asarray(LEVELS)
         if held >= LEAST_HELD_OUT:
             ours, rival = self._judged(known, held)
         self._grow(known)
@@ -85,7 +91,7 @@ class ColdStart:
             )
         frame = SPEC.frame(rows)
         logs = self._forest.quantiles(
-            columns_of(frame), anchors_of(frame, self._usual_log), np.asarray(LEVELS)
+            columns_of(frame), anchors_of(frame, self._usual_log), self._asked
         )
         made = Quantiles.of(LEVELS, np.exp(np.clip(logs, -20, 20)))
         return Prediction.raw(
@@ -105,7 +111,9 @@ class ColdStart:
         """
         if self._forest is None:
             raise PredictorError("cold-start has learnt nothing that could be saved")
-        settings = {"usual_log": self._usual_log, "seed": self._seed}
+        settings = {
+            "usual_log": self._usual_log, "seed": self._seed, "asked": self._asked.tolist(),
+        }  # fmt: skip
         artifact.write(folder, SPEC, self._model_id, self._forest.arrays(), settings)
 
     @classmethod
@@ -119,6 +127,7 @@ class ColdStart:
         made = cls(int(settings["seed"]))
         made._forest = Forest.from_arrays(arrays)
         made._usual_log = float(settings["usual_log"])
+        made._asked = np.asarray(settings["asked"], dtype=np.float64)
         made._model_id = model_id
         return made
 
@@ -128,10 +137,31 @@ class ColdStart:
         other, rival = ColdStart(self._seed, self._settings), PreviousLoad()
         other._grow(learn)
         rival.fit(learn)
+        self._asked = other._levels_met(judge)
         return (
             score(other.predict(judge).quantiles, real),
             score(rival.predict(judge).quantiles, real),
         )
+
+    def _levels_met(self, judge: pl.DataFrame) -> Floats:
+        """Levels at which to ask, so that on rows never seen the asked share lies below.
+
+        A shift of levels keeps two humps where they are; a shift of values would move both.
+        """
+        forest = self._forest
+        if forest is None:
+            return np.asarray(LEVELS)
+        logs = forest.quantiles(columns_of(judge), anchors_of(judge, self._usual_log), _FINE_LEVELS)
+        real = np.log(np.maximum(judge[OUTCOME].cast(pl.Float64).to_numpy(), LEAST_SECONDS))
+        places = np.array(
+            [np.interp(value, row, _FINE_LEVELS) for row, value in zip(logs, real, strict=True)]
+        )
+        # Only the spread is learnt: a shift of the middle is the trend of that day, gone tomorrow.
+        side = np.sign(np.asarray(LEVELS) - 0.5)
+        width = np.quantile(np.abs(2 * places - 1), np.abs(2 * np.asarray(LEVELS) - 1))
+        met = 0.5 + 0.5 * side * width
+        weight = len(places) / (len(places) + SHRINK_ROWS)
+        return np.asarray(weight * met + (1 - weight) * np.asarray(LEVELS), dtype=np.float64)
 
     def _grow(self, known: pl.DataFrame) -> None:
         logs = np.log(np.maximum(known[OUTCOME].cast(pl.Float64).to_numpy(), LEAST_SECONDS))
@@ -148,6 +178,20 @@ def _notes(censored: int) -> tuple[str, ...]:
         return ()
     # How long it would have taken is not a duration: most of them never would have ended.
     return (f"{censored} starts that never became ready were left out: they are failures",)
+
+
+def serving(least_seconds: float = 1.0) -> ServingSettings:
+    """How durations are served.
+
+    A container loads a few dozen times a day, so its offsets lean on everybody's: with the usual
+    weight of a key's own outcomes, offsets of neighbouring levels cross and widen the intervals.
+
+    Args:
+        least_seconds: below it errors are differences, above it ratios.
+    """
+    return ServingSettings(
+        conformal=ConformalSettings(rate=0.1, shrink_rows=1000, log_floor=least_seconds)
+    )
 
 
 def columns_of(frame: pl.DataFrame) -> Floats:

@@ -35,7 +35,7 @@ class ForestSettings:
         most_rows: rows a tree is grown from at most.
     """
 
-    trees: int = 60
+    trees: int = 30
     leaf_rows: int = 5
     features_ratio: float = 0.33
     most_rows: int = 20_000

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import polars as pl
 
-from predictors.base import AT, OUTCOME, Predictor
+from predictors.base import AT, OUTCOME, FitReport, Prediction, Predictor
 from predictors.distribution import Quantiles
 from predictors.scoring import Scores, score
 from predictors.serving import Served, ServingSettings
+
+_NUMBER = "judged_row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ def as_served(
         spent: processor time until now.
     """
     start = time.process_time()
-    served = Served(champion, rival, settings)
+    judge = judge.with_row_index(_NUMBER)
+    served = Served(_Answered(champion, judge), _Answered(rival, judge), settings)
     parts = []
     for together in _instants(judge):
         answer = served.predict(together)
@@ -72,6 +77,42 @@ def as_served(
     made = Quantiles(parts[0].levels, np.concatenate([part.values for part in parts]))
     seconds = spent + time.process_time() - start
     return Result(score(made, judge[OUTCOME].to_numpy()), made, seconds)
+
+
+class _Answered:
+    """A predictor whose rows bring their whole past: asked once, its answers handed out by row."""
+
+    def __init__(self, predictor: Predictor, judge: pl.DataFrame) -> None:
+        self.spec, self.model_id = predictor.spec, predictor.model_id
+        self._made = predictor.predict(judge)
+
+    def predict(self, rows: pl.DataFrame) -> Prediction:
+        """The answers to these rows of the judged ones."""
+        some = rows[_NUMBER].to_numpy()
+        made = self._made
+        return replace(
+            made,
+            quantiles=made.quantiles.take(some),
+            calibration=made.calibration[some],
+            was_fallback=made.was_fallback[some],
+            features_age_seconds=made.features_age_seconds[some],
+        )
+
+    def observe(self, rows: pl.DataFrame) -> None:
+        """Nothing, as with those it stands for."""
+
+    def fit(self, rows: pl.DataFrame) -> FitReport:
+        """It has answered already."""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """It is not kept."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """It is not kept."""
+        raise NotImplementedError
 
 
 def pooled(parts: Mapping[int, tuple[Result, pl.DataFrame]]) -> Result:

@@ -63,12 +63,17 @@ def frame_of(found: list[Start]) -> pl.DataFrame:
 
 
 def phase_rows(found: list[Start]) -> pl.DataFrame:
-    """One row a phase of a start that became ready: what `PhasedStart` learns from."""
+    """One row a phase and start that became ready: what `PhasedStart` learns from.
+
+    A phase that other starts had and this one did not took it no time: 0 s, not unknown.
+    """
+    ready = [start for start in found if start.ready_at is not None]
+    phases = sorted({segment.phase for start in ready for segment in start.segments})
     known = {"warm": True, "cold": False}
     rows = [
-        (segment.phase, segment.seconds, start.model, start.node or start.instance,
-         known.get(start.cache_state))
-        for start in found if start.ready_at is not None for segment in start.segments
+        (phase, sum(segment.seconds for segment in start.segments if segment.phase == phase),
+         start.model, start.node or start.instance, known.get(start.cache_state))
+        for start in ready for phase in phases
     ]  # fmt: skip
     schema = {PHASE: pl.String, OUTCOME: pl.Float64, MODEL: pl.String, INSTANCE: pl.String,
               "is_cached": pl.Boolean}  # fmt: skip

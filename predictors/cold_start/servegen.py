@@ -17,13 +17,15 @@ FILE = Path("servegen/windows.parquet")
 MODELS = ("m-small", "m-large")
 LEARN_SHARE = 10 / 14
 LEAST_BUSY_SHARE = 0.05
+IS_ALIVE = "is_alive"
 
 
 def rows(data: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(to learn from, to be judged on): the first 10/14 of each model's time, and the rest.
 
-    Clients that were busy in under 5 % of the windows to learn from, or in all of them, are left
-    out: the dead ones would flatter every policy, since it costs nothing to leave them cold.
+    Everybody is learnt from. Clients that were busy in under 5 % of the windows to learn from, or
+    in all of them, are not judged: the dead ones would flatter every policy, since it costs nothing
+    to leave them cold.
 
     Raises:
         PredictorError: the data set is missing.
@@ -42,6 +44,8 @@ def rows(data: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     is_first = (pl.col(AT) - begin) < (end - begin) * LEARN_SHARE
     known = known.with_columns(is_first.alias("is_first"))
     share = pl.col(OUTCOME).filter(pl.col("is_first")).mean().over(MODEL, CLIENT)
-    alive = known.filter((share >= LEAST_BUSY_SHARE) & (share < 1))
-    learn, judge = alive.filter("is_first"), alive.filter(~pl.col("is_first"))
+    is_judged = (share >= LEAST_BUSY_SHARE) & (share < 1)
+    known = known.with_columns(is_judged.alias(IS_ALIVE))
+    learn = known.filter("is_first")
+    judge = known.filter(pl.col(IS_ALIVE) & ~pl.col("is_first"))
     return learn.drop("is_first").sort(AT), judge.drop("is_first").sort(AT)

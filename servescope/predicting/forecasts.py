@@ -6,18 +6,16 @@ Outcomes come later: then what would have been said is compared with them, and l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import polars as pl
 
 from analysis.instances import instance_name
-from predictors import catalog
 from predictors.base import AT, OUTCOME, Spec
 from predictors.degradation import live
-from predictors.demand.rows import Quantity, questions, recent_rows
+from predictors.demand.rows import Quantity, questions
 from predictors.demand.windows import HISTORY, WINDOW_SECONDS
 from predictors.serving import Answer
 from servescope.predicting.desks import Desk, Desks, live_scope
@@ -28,7 +26,7 @@ from store.append_predictions import FORECAST_FRAME
 from store.database import Database
 from store.queries.scope import LIVE_SOURCE_ID
 
-DEGRADATION_AFTER, DEMAND_AFTER = timedelta(minutes=5), timedelta(seconds=WINDOW_SECONDS)
+LEARN_AFTER = timedelta(minutes=5)
 """How often outcomes of forecasts are looked for."""
 DEGRADATION = ("degradation", "degradation-ahead")
 DEGRADATION_BACK = timedelta(hours=6)
@@ -61,12 +59,11 @@ class Forecasts:
         """
         told = {}
         for name, quantity in DEMAND.items():
-            scope = live_scope(now - DEMAND_BACK, now)
-            recent = partial(recent_rows, self._database.reader, scope, quantity)
-            desk = self._desks.forecasting(name, now, recent)
+            desk = self._desks.forecasting(name, now)
             if desk is None:
                 continue
-            self._learn(desk, now, DEMAND_AFTER, recent)
+            self._learn(desk, now, DEMAND_BACK)
+            scope = live_scope(now - DEMAND_BACK, now)
             asked = questions(self._database.reader, scope, quantity)
             if asked.is_empty():
                 continue
@@ -88,32 +85,27 @@ class Forecasts:
         asked = asked.with_columns(pl.Series("place", places, pl.String))
         told = {}
         for name in DEGRADATION:
-            entry = catalog.entry(name)
-            scope = live_scope(now - DEGRADATION_BACK, now)
-            recent = partial(entry.training_rows, self._database.reader, scope)
-            desk = self._desks.forecasting(name, now, recent)
+            desk = self._desks.forecasting(name, now)
             if desk is None:
                 continue
-            self._learn(desk, now, DEGRADATION_AFTER, recent)
+            self._learn(desk, now, DEGRADATION_BACK)
             answer = desk.served.predict(asked)
             frame = forecast_frame(desk.spec, asked, answer, ("application", "place"))
             self._keep(desk, frame, now)
             told[name] = asked.height
         return told or None
 
-    def _learn(
-        self, desk: Desk, now: datetime, after: timedelta, recent: Callable[[], pl.DataFrame]
-    ) -> None:
+    def _learn(self, desk: Desk, now: datetime, back: timedelta) -> None:
         """Compare what would have been said with what has come since the last look."""
         looked_at = self._looked_at.get(desk.name)
-        if looked_at is not None and now - looked_at < after:
+        if desk.entry is None or (looked_at is not None and now - looked_at < LEARN_AFTER):
             return
         self._looked_at[desk.name] = now
-        rows = recent()
+        rows = desk.entry.training_rows(self._database.reader, live_scope(now - back, now))
         due = pl.col(AT)
         if HORIZON in rows.columns:
             due = due + pl.duration(microseconds=(pl.col(HORIZON) * 1e6).cast(pl.Int64))
-        since = desk.learnt_until or now - after
+        since = desk.learnt_until or now - LEARN_AFTER
         fresh = rows.with_columns(due=due).filter(
             pl.col(OUTCOME).is_finite() & (pl.col("due") > since)
         )

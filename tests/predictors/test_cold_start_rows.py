@@ -22,6 +22,9 @@ from store.queries.scope import Scope
 from store.settings import StoreSettings
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NAMES = [
+    "model", "node", "cache_state", "evidence", "instance", "phase", "started_at", "ended_at",
+]  # fmt: skip
 SCOPE = Scope((1,), NOW - timedelta(hours=12), NOW)
 
 
@@ -44,10 +47,8 @@ def observed(database, count=8):
         for phase, first, last in marks:
             at = [began + timedelta(seconds=s) for s in (first, last)]
             rows.append((*common, phase, *at))
-    names = ["model", "node", "cache_state", "evidence", "instance", "phase", "started_at",
-             "ended_at"]  # fmt: skip
     database.writer.append(
-        "instance_start", pl.DataFrame(rows, schema=names, orient="row")
+        "instance_start", pl.DataFrame(rows, schema=NAMES, orient="row")
     ).result()
 
 
@@ -72,6 +73,25 @@ def test_phases_of_the_store_are_learnt_and_added_up(database):
     phased.fit(phase_rows(found))
     asked = pl.DataFrame({"model": ["m", "m"], "is_cached_weights": [True, False]})
     assert phased.predict(asked)["total"].at(0.5) == pytest.approx([10, 60])
+
+
+def test_a_phase_that_a_start_did_not_have_took_it_no_time(database):
+    """One start of nine compiled: the sum of the others is not longer for it."""
+    observed(database)
+    began = (NOW - timedelta(hours=1)).replace(tzinfo=None)
+    spans = [("compile", 0, 30), ("weights", 30, 40), ("compile", 40, 50), ("ready", 50, 50)]
+    rows = [
+        ("m", "node", "warm", "log", "late", phase, *(began + timedelta(seconds=s) for s in span))
+        for phase, *span in spans
+    ]
+    database.writer.append(
+        "instance_start", pl.DataFrame(rows, schema=NAMES, orient="row")
+    ).result()
+    made = phase_rows(
+        starts(queries.observations(database.reader, SCOPE), NOW.replace(tzinfo=None))
+    )
+    compiled = made.filter(pl.col("phase") == "compile")["outcome"].to_list()
+    assert sorted(compiled) == [0.0] * 7 + [40.0]
 
 
 def test_an_empty_store_gives_no_rows(database):
