@@ -19,7 +19,7 @@ SLOWED_BELOW = 0.9
 _TRACE = "A trace records requests, not the state of the hosts that served them."
 _NEVER = (
     "No instance's performance was estimated yet. It needs a trained degradation model "
-    "(`servescope lab run` collects what it learns from, `servescope train degradation` trains "
+    "(servescope lab run collects what it learns from, servescope train degradation trains "
     "it) and signals of the instance: engine, card or host."
 )
 

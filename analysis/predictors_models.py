@@ -19,8 +19,8 @@ _NO_EXTRA = (
     "Install the rest with pip install 'servescope[predict]'."
 )
 _NO_MODEL = (
-    "No model is trained yet: the naive rivals answer. `servescope train NAME` trains one; "
-    "`servescope predictors list` has the names."
+    "No model is trained yet: the naive rivals answer. To train one: servescope train NAME "
+    "(the names: servescope predictors list)."
 )
 _STATES = ("champion", "challenger")
 

@@ -17,6 +17,7 @@ from predictors.base import FitReport, Prediction, Predictor, Spec
 from predictors.baselines import History
 from predictors.conformal import ConformalSettings
 from predictors.demand.serving import SERVING as DEMAND
+from predictors.latency.serving import settings as latency_settings
 from predictors.serving import Served, ServingSettings
 from store.errors import PredictorError
 
@@ -143,6 +144,8 @@ def settings_of(spec: Spec) -> ServingSettings:
     """How answers of `spec` are corrected: what is small beside the quantity, in its unit."""
     if spec.unit.endswith("/s"):
         return DEMAND
+    if spec.name.startswith("latency-"):
+        return latency_settings()
     floor = TOKENS_FLOOR if spec.unit == "tokens" else SECONDS_FLOOR
     return ServingSettings(conformal=ConformalSettings(log_floor=floor))
 

@@ -31,18 +31,15 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     """Champions and challengers, then their scores."""
     if view is None or view.empty is not None:
         return []
-    parts = [
-        verdict(view.sentences, key="models"),
-        grid(_models(view, scene), _scores(view, scene), key="models"),
-    ]
+    parts: list[Any] = [verdict(view.sentences, key="models")]
+    if view.frames["models"].height:
+        parts.append(grid(_models(view, scene), _scores(view, scene), key="models"))
     return [part for part in parts if part is not None]
 
 
-def _models(view: View, scene: Scene) -> Slot | Unshown:
+def _models(view: View, scene: Scene) -> Slot:
     title = "Which model answers, and until when did it learn?"
     frame = view.frames["models"]
-    if frame.is_empty():
-        return Unshown(title, "No model is trained yet: servescope train NAME trains one.")
     columns = (
         "state", "predictor", "model_id", "trained_at", "data_until", "rows", "pinball",
         "baseline_pinball", "skill_ratio", "coverage_q90", "n",

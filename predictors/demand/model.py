@@ -74,25 +74,28 @@ class Learnt:
     prior: Floats
     changes: Floats
 
-    def changes_of(self, features: Features, parts: str = "all") -> Floats:
-        """(n, `STEPS`, levels) changes against the last value, in scales.
+    def changes_of(
+        self, features: Features, steps: npt.NDArray[np.int64], parts: str = "all"
+    ) -> Floats:
+        """(n, levels) changes against the last value, in scales.
 
         Args:
-            features: of n origins.
+            features: of n questions.
+            steps: (n,) windows ahead.
             parts: "networks", "trees" or "all".
         """
-        n = len(features.table)
+        rows = np.arange(len(steps))
         if parts == "trees":
-            base = np.broadcast_to(self.changes, (n, *self.changes.shape)).copy()
+            base = self.changes[steps - 1].copy()
         else:
-            base = np.mean([one.predict(features.table) for one in self.networks], axis=0)
+            made = [one.predict(features.table)[rows, steps - 1] for one in self.networks]
+            base = np.mean(made, axis=0)
         if self.trees and parts != "networks":
             share = 1.0 if parts == "trees" else 0.5
+            asked = _with_steps(features.table, steps)
             for column, tree in zip(_TREE_COLUMNS, self.trees, strict=True):
-                for step in range(STEPS):
-                    said = tree.predict(_with_step(features.table, step + 1))
-                    base[:, step, column] += share * (said - base[:, step, column])
-        return np.sort(base, axis=2)
+                base[:, column] += share * (tree.predict(asked) - base[:, column])
+        return np.sort(base, axis=1)
 
 
 class DemandForecast:
@@ -176,7 +179,7 @@ class DemandForecast:
         if not kept.networks:
             return last_value(recent, steps, kept.changes)
         features = features_of(recent, fleet, seconds)
-        changes = kept.changes_of(features, parts)[np.arange(len(steps)), steps - 1]
+        changes = kept.changes_of(features, steps, parts)
         return np.asarray(features.last[:, None] + features.scale[:, None] * changes)
 
     def observe(self, rows: pl.DataFrame) -> None:
@@ -308,8 +311,8 @@ def _table(origins: Origins) -> tuple[npt.NDArray[np.float32], Floats]:
     return features.table[features.is_known], goal[features.is_known]
 
 
-def _with_step(table: npt.NDArray[np.float32], step: int) -> Floats:
-    return np.column_stack([table, np.full(len(table), step, np.float32)]).astype(np.float64)
+def _with_steps(table: npt.NDArray[np.float32], steps: npt.NDArray[np.int64]) -> Floats:
+    return np.column_stack([table, steps]).astype(np.float64)
 
 
 def _grown(
@@ -321,7 +324,12 @@ def _grown(
         return ()
     most = max(settings.most_tree_rows // STEPS, 1)
     chosen = np.random.default_rng(settings.seed).permutation(len(table))[:most]
-    columns = np.vstack([_with_step(table[chosen], step + 1) for step in range(STEPS)])
+    columns = np.vstack(
+        [
+            _with_steps(table[chosen], np.full(len(chosen), step, np.int64))
+            for step in range(1, STEPS + 1)
+        ]
+    )
     target = goal[chosen].T.ravel()
     known = np.isfinite(target)
     columns, target = columns[known], np.clip(target[known], -MOST_CHANGE, MOST_CHANGE)

@@ -24,8 +24,8 @@ from store.reader import Reader
 
 Quantity = Literal["requests_per_second", "tokens_per_second"]
 _WINDOW = timedelta(seconds=WINDOW_SECONDS)
-# Training reads every origin once; more rows than this would not be learnt from anyway.
-MOST_ROWS = 120_000
+# Each row holds two lists of fifty hours: this many take about 300 MB.
+MOST_ROWS = 60_000
 LEAST_WINDOWS = 3
 MOST_TENANTS = 200
 """Busiest tenants that are forecast; the rest counts in the total of its model."""
@@ -55,6 +55,25 @@ def questions(reader: Reader, scope: Scope, quantity: Quantity) -> pl.DataFrame:
     series, start = _series(reader, scope, quantity)
     newest = {(one.model, one.tenant): [len(one.values) - 1] for one in series}
     return rows_of(series, newest, start).drop(OUTCOME)
+
+
+def recent_rows(reader: Reader, scope: Scope, quantity: Quantity) -> pl.DataFrame:
+    """Rows whose outcomes came in the scope's last hour or so, with all the history they had then.
+
+    Args:
+        reader: the store.
+        scope: as in `questions`.
+        quantity: what was asked for.
+    """
+    series, start = _series(reader, scope, quantity)
+    origins = {
+        (one.model, one.tenant): range(
+            max(len(one.values) - 1 - 2 * STEPS, LEAST_WINDOWS - 1), len(one.values) - 1
+        )
+        for one in series
+    }
+    rows = rows_of(series, origins, start)
+    return rows.filter(pl.col(OUTCOME).is_finite()).sort(AT, maintain_order=True)
 
 
 def _learnable(reader: Reader, scope: Scope, quantity: Quantity) -> pl.DataFrame:

@@ -74,7 +74,9 @@ def curve_of(
     share = (ended + PRIOR_REQUESTS * usual * hazard) / (at_risk + PRIOR_REQUESTS * usual)
     curve = np.concatenate([[1.0], np.cumprod(1 - np.clip(share, 0.0, 0.999))[:-1]])
     curve = np.maximum(curve, 1e-9)
-    return curve, float(curve.sum() * STEP_TOKENS)
+    # Beyond the longest answer seen there are limits, not longer answers.
+    seen = int(places.max(initial=0)) + 1 if len(places) else TABLE
+    return curve, float(curve[:seen].sum() * STEP_TOKENS)
 
 
 def _exponential() -> Floats:

@@ -18,7 +18,7 @@ from predictors.length.backtest_metadata import metadata
 from predictors.length.backtest_speed import speed
 from predictors.length.bins import Lengths
 from predictors.length.histogram import LengthHistogram
-from predictors.length.judging import coverage_online, ends_within_auc, floor, judged
+from predictors.length.judging import coverage_online, ends_within_auc, floor, judged, rank_tau
 from predictors.length.network import Recipe
 from predictors.length.spec import KEYS, PROMPT
 from predictors.length.text import TextLength, TextSettings
@@ -154,6 +154,9 @@ def _scored(base: Cell, scores: Scores) -> Iterator[Cell]:
 
 
 def _ending(base: Cell, method: str, lengths: Lengths, samples: np.ndarray) -> Iterator[Cell]:
+    tau = rank_tau(lengths, samples, base.seed)
+    told = replace(base, method=method, is_rival=method != "ours", sense="higher")
+    yield replace(told, metric="kendall_tau_of_rank", value=tau, n=samples.size)
     for given, target in AUC_TARGETS.items():
         is_ours = method == "ours"
         yield replace(

@@ -21,6 +21,7 @@ LOG_EDGES: Floats = np.log(EDGES)
 COUNT = len(EDGES) - 1
 # Neighbouring bins share a label this far (in log tokens): ten samples say little about a bin.
 SMOOTHING = 0.08
+_RANK_POWER = 0.3
 
 
 def number_of(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -104,6 +105,14 @@ class Lengths:
         """Mean number of tokens still to come, knowing that more than `given` are out: (n,)."""
         middle = tuple((np.arange(50) + 0.5) / 50)
         return np.asarray(self.remaining(given, middle).values.mean(axis=1), dtype=np.float64)
+
+    def rank(self) -> Floats:
+        """(n,) what to sort requests by, shortest first: a mean between that of logs and of tokens.
+
+        It uses the whole distribution, so it ranks a little better than the median does.
+        """
+        middles = np.exp(_RANK_POWER * (LOG_EDGES[1:] + LOG_EDGES[:-1]) / 2)
+        return np.minimum((self.shares @ middles) ** (1 / _RANK_POWER), self.most)
 
     def tempered(self, temperature: float) -> Lengths:
         """Flatter for a temperature above 1: what a model is too sure of is spread.

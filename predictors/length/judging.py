@@ -27,6 +27,14 @@ def judged(quantiles: Quantiles, samples: Floats, seed: int = 0) -> Scores:
     return replace(found, kendall_tau=kendall_tau(quantiles.at(0.5)[rows], real))
 
 
+def rank_tau(lengths: Lengths, samples: Floats, seed: int = 0) -> float:
+    """Kendall's tau of the rank score against one sample of each pair."""
+    random = np.random.default_rng(seed)
+    rows = random.permutation(len(samples))[:_RANKED]
+    real = samples[rows, random.integers(0, samples.shape[1], len(rows))]
+    return kendall_tau(lengths.rank()[rows], real)
+
+
 def floor(samples: Floats, seed: int = 0) -> Scores:
     """Each sample predicted from the others of its prompt and model: the ceiling of all methods."""
     n, count = samples.shape

@@ -24,7 +24,6 @@ _PREDICTORS = {
     "models": [],
     "answering": {"output_tokens": "history-output-tokens"},
     "problems": {},
-    "is_drift_watched": True,
     "training": None,
 }
 _TRAINED = {

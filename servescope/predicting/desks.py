@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -123,7 +123,9 @@ class Desks:
         found = (self.of_quantity(quantity) for quantity in request_rows.QUANTITIES)
         return [desk for desk in found if desk is not None]
 
-    def forecasting(self, name: str, now: datetime) -> Desk | None:
+    def forecasting(
+        self, name: str, now: datetime, recent: Callable[[], pl.DataFrame]
+    ) -> Desk | None:
         """What answers for a predictor that is not about single requests: champion, else rival.
 
         None while there is too little to learn from, or what it needs is not installed.
@@ -131,6 +133,7 @@ class Desks:
         Args:
             name: in the catalogue.
             now: naive UTC.
+            recent: gives what the rival learns from where there is no champion.
         """
         known = self._trained.get(name) or self._stand_ins.get(name)
         looked_at = self._looked_at.get(name)
@@ -139,7 +142,7 @@ class Desks:
         self._looked_at[name] = now
         entry = catalog.entry(name)
         try:
-            rows = entry.training_rows(self._database.reader, live_scope(now - RECENT, now))
+            rows = recent()
             ended = rows.filter(pl.col(OUTCOME).is_finite())
             if ended.height < LEAST_ROWS:
                 return None

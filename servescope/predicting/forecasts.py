@@ -6,16 +6,18 @@ Outcomes come later: then what would have been said is compared with them, and l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from analysis.instances import instance_name
+from predictors import catalog
 from predictors.base import AT, OUTCOME, Spec
 from predictors.degradation import live
-from predictors.demand.rows import Quantity, questions
+from predictors.demand.rows import Quantity, questions, recent_rows
 from predictors.demand.windows import HISTORY, WINDOW_SECONDS
 from predictors.serving import Answer
 from servescope.predicting.desks import Desk, Desks, live_scope
@@ -26,7 +28,7 @@ from store.append_predictions import FORECAST_FRAME
 from store.database import Database
 from store.queries.scope import LIVE_SOURCE_ID
 
-LEARN_AFTER = timedelta(minutes=5)
+DEGRADATION_AFTER, DEMAND_AFTER = timedelta(minutes=5), timedelta(seconds=WINDOW_SECONDS)
 """How often outcomes of forecasts are looked for."""
 DEGRADATION = ("degradation", "degradation-ahead")
 DEGRADATION_BACK = timedelta(hours=6)
@@ -59,11 +61,12 @@ class Forecasts:
         """
         told = {}
         for name, quantity in DEMAND.items():
-            desk = self._desks.forecasting(name, now)
+            scope = live_scope(now - DEMAND_BACK, now)
+            recent = partial(recent_rows, self._database.reader, scope, quantity)
+            desk = self._desks.forecasting(name, now, recent)
             if desk is None:
                 continue
-            self._learn(desk, now, DEMAND_BACK)
-            scope = live_scope(now - DEMAND_BACK, now)
+            self._learn(desk, now, DEMAND_AFTER, recent)
             asked = questions(self._database.reader, scope, quantity)
             if asked.is_empty():
                 continue
@@ -85,27 +88,32 @@ class Forecasts:
         asked = asked.with_columns(pl.Series("place", places, pl.String))
         told = {}
         for name in DEGRADATION:
-            desk = self._desks.forecasting(name, now)
+            entry = catalog.entry(name)
+            scope = live_scope(now - DEGRADATION_BACK, now)
+            recent = partial(entry.training_rows, self._database.reader, scope)
+            desk = self._desks.forecasting(name, now, recent)
             if desk is None:
                 continue
-            self._learn(desk, now, DEGRADATION_BACK)
+            self._learn(desk, now, DEGRADATION_AFTER, recent)
             answer = desk.served.predict(asked)
             frame = forecast_frame(desk.spec, asked, answer, ("application", "place"))
             self._keep(desk, frame, now)
             told[name] = asked.height
         return told or None
 
-    def _learn(self, desk: Desk, now: datetime, back: timedelta) -> None:
+    def _learn(
+        self, desk: Desk, now: datetime, after: timedelta, recent: Callable[[], pl.DataFrame]
+    ) -> None:
         """Compare what would have been said with what has come since the last look."""
         looked_at = self._looked_at.get(desk.name)
-        if desk.entry is None or (looked_at is not None and now - looked_at < LEARN_AFTER):
+        if looked_at is not None and now - looked_at < after:
             return
         self._looked_at[desk.name] = now
-        rows = desk.entry.training_rows(self._database.reader, live_scope(now - back, now))
+        rows = recent()
         due = pl.col(AT)
         if HORIZON in rows.columns:
             due = due + pl.duration(microseconds=(pl.col(HORIZON) * 1e6).cast(pl.Int64))
-        since = desk.learnt_until or now - LEARN_AFTER
+        since = desk.learnt_until or now - after
         fresh = rows.with_columns(due=due).filter(
             pl.col(OUTCOME).is_finite() & (pl.col("due") > since)
         )

@@ -11,7 +11,6 @@ import polars as pl
 
 from predictors import catalog
 from predictors.base import AT
-from predictors.drift import is_watched
 from predictors.rows.requests import QUANTITIES
 from predictors.settings import PredictSettings
 from servescope.predicting import retraining
@@ -183,7 +182,6 @@ class Predicting:
             **predictors_document(self._database.reader),
             "answering": answering,
             "problems": problems,
-            "is_drift_watched": is_watched(),
             "training": None
             if training is None
             else {

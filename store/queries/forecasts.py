@@ -41,7 +41,8 @@ WITH said AS (
 minute AS (
   SELECT coalesce(l.model, '') AS model, coalesce(l.tenant, '') AS tenant,
     time_bucket(INTERVAL 1 MINUTE, r.arrived_at) AS minute, count(*) AS requests,
-    sum(r.input_tokens) + sum(r.output_tokens) AS tokens
+    CASE WHEN count(coalesce(r.input_tokens, r.output_tokens)) > 0 THEN
+      coalesce(sum(r.input_tokens), 0) + coalesce(sum(r.output_tokens), 0) END AS tokens
   FROM request AS r JOIN request_labels AS l USING (labels_id)
   WHERE r.source_id IN (SELECT unnest($sources)) AND r.arrived_at < $end
     AND r.arrived_at >= (SELECT min(due_at) FROM said) - to_seconds({2 * WINDOW_SECONDS})

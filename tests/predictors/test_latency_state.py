@@ -161,6 +161,7 @@ def test_priors_know_cards_and_sizes():
     assert card_of("NVIDIA A100-SXM4-80GB") == card_of("a100")
     assert card_of("NVIDIA A10G") == card_of("a10")
     assert card_of("abacus") is None
+    assert card_of("8x H100")[0] == 8 * card_of("h100")[0]
     assert weights_of("meta-llama/Llama-3.1-8B-Instruct") == 8e9
     assert weights_of("mixtral-8x7b") == 56e9
     assert weights_of("gpt") is None

@@ -66,6 +66,13 @@ def test_a_temperature_spreads_what_was_too_sure():
     assert flat.quantiles().at(0.5)[0] == pytest.approx(plain.quantiles().at(0.5)[0], rel=0.05)
 
 
+def test_shorter_requests_rank_first():
+    """The rank score orders requests like their medians where these are far apart."""
+    ranks = [lognormal(median).rank()[0] for median in (20, 200, 2000)]
+    assert ranks == sorted(ranks)
+    assert ranks[1] == pytest.approx(200, rel=0.15)
+
+
 def test_peak_is_the_published_formula():
     """With remainders 3 and 1 the peak is before the short one ends, or at the end of the long."""
     assert peak_tokens([3, 1], [10, 20]) == 32

@@ -166,7 +166,6 @@ def test_cut_and_failed_requests_judge_nobody(fleet):
 
 def test_a_world_that_moves_is_told_and_intervals_widen(fleet):
     """Four times slower first tokens: an event names it, and later coverage recovers."""
-    pytest.importorskip("river")
     for _ in range(4):
         fleet.ends(200)
         fleet.settled()
