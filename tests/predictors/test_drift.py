@@ -69,4 +69,12 @@ def test_outcomes_that_are_unknown_say_nothing():
     made = Quantiles.of(LEVELS, np.tile(np.arange(8.0), (300, 1)))
     assert not drift.watch(made, np.full(300, np.nan))
     assert not drift.watch(made, np.full(300, 100.0))
+    assert not drift.watch(made, np.full(300, 100.0))
     assert drift.watch(made, np.full(300, -1.0))
+
+
+def test_a_young_predictor_may_find_its_feet():
+    """What its first outcomes show is no drift: a history of twenty rows changes by itself."""
+    drift = Drift()
+    made = Quantiles.of(LEVELS, np.tile(np.arange(8.0), (100, 1)))
+    assert not any(drift.watch(made, np.full(100, value)) for value in (100.0, -1.0, 100.0))
