@@ -42,6 +42,9 @@ JUDGED_DAYS, BUSIEST, REFITS = 4, 30, 2
 LAST, OURS = "last value", "servescope"
 
 TARGETS = {"pinball_ratio": 0.075, "wmape_ratio": 0.185, "coverage_q90": 0.90}
+# The level of both figures hangs on the days that are judged. This is what was asked for, over what
+# the last value reached where it was asked for: .075 / .095 and .185 / .203.
+OVER_LAST = {"pinball": 0.79, "wmape": 0.91}
 _CLASSICAL = ("AutoETS", "AutoTheta", "MSTL")
 _CLASSICAL_WINDOWS = 4 * DAY
 
@@ -103,7 +106,8 @@ def _servegen(series: Sequence[Series], seed: int, quick: bool, told: Told) -> I
     told("demand: ServeGen's last days are done")
     if not quick:
         few = _Case(f"servegen, last {JUDGED_DAYS} days, 12 origins", _rows(judged, 12), seed)
-        yield from _against_classical(few, judged, models[-1:])
+        # The first fit saw nothing of the days that are judged.
+        yield from _against_classical(few, judged, models[:1])
     yield from _warnings(_Case(case, rows, seed), models)
     if short:
         unseen = [one for one in short if one.mean > 0]
@@ -198,6 +202,7 @@ def _judged(
         base = Cell("demand", case.name, method, "", math.nan, 0, case.seed, is_rival=not ours)
         base = replace(base, seconds=seconds if ours else math.nan)
         yield from _cells(rows, quantiles, base, targets if ours else None)
+    yield from _over_last(case, answers[OURS], naive, asked=targets is not None)
     yield from _skill(case, answers[OURS], naive)
 
 
@@ -280,6 +285,17 @@ def _by_series(rows: pl.DataFrame, quantiles: Quantiles) -> tuple[float, float]:
     return float(np.mean(pinballs)), float(np.mean(errors))
 
 
+def _over_last(case: _Case, ours: Quantiles, naive: Quantiles, *, asked: bool) -> Iterator[Cell]:
+    real = case.rows[OUTCOME].to_numpy()
+    one, other = score(ours, real, with_tau=False), score(naive, real, with_tau=False)
+    for name, target in OVER_LAST.items():
+        yield Cell(
+            *("demand", case.name, OURS, f"{name} over that of last value"),
+            *(getattr(one, name) / getattr(other, name), one.n, case.seed),
+            target=target if asked else None,
+        )
+
+
 def _skill(case: _Case, ours: Quantiles, naive: Quantiles) -> Iterator[Cell]:
     rows = case.rows
     real = rows[OUTCOME].to_numpy()
@@ -331,14 +347,17 @@ def _by_classical(name: str, rows: pl.DataFrame, known: dict[tuple[str, str], Fl
 
 
 def _warnings(case: _Case, models: Sequence[DemandForecast]) -> Iterator[Cell]:
-    """Early warning of an hour above the 90th percentile of the two days before, from below it."""
+    """Early warning of an hour a tenth above the 90th percentile of the two days before.
+
+    Asked from below it, of series that get that far: above a twentieth of a request a second.
+    """
     rows = case.rows
     quantiles = _kept(_by_model(rows, models, "all"))
     steps = steps_of(rows)
     recent = matrix(rows["recent"])
     first = steps == 1
-    limit = np.nanquantile(recent[first], 0.9, axis=1)
-    below = filled(recent[first])[:, -1] <= limit
+    limit = 1.1 * np.nanquantile(recent[first], 0.9, axis=1)
+    below = (filled(recent[first])[:, -1] <= limit) & (limit > 0.05)
     by_step = [quantiles.take(steps == step).take(below) for step in range(1, STEPS + 1)]
     real = np.stack([rows[OUTCOME].to_numpy()[steps == step] for step in range(1, STEPS + 1)], 1)
     probability = probability_above(by_step, limit[below])

@@ -67,7 +67,7 @@ def first_above(outcomes: Floats, threshold: npt.ArrayLike) -> Floats:
 
 
 def trades(
-    probability: Floats, lead_seconds: Floats, at: Sequence[float] = (0.2, 0.35, 0.5, 0.65, 0.8)
+    probability: Floats, lead_seconds: Floats, at: Sequence[float] = (0.1, 0.2, 0.35, 0.5, 0.65)
 ) -> list[Trade]:
     """What warning would have brought at each probability in `at`.
 
