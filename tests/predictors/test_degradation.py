@@ -273,7 +273,7 @@ def test_without_its_data_the_back_test_says_what_is_missing(tmp_path: Path) -> 
     """An empty folder gives no figures and one line a data set."""
     told: list[str] = []
     assert not list(backtest(tmp_path, 0, True, told.append))
-    assert len(told) == 2
+    assert len(told) == 3
     assert "interference.parquet" in told[0]
 
 
