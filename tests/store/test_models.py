@@ -57,14 +57,14 @@ def test_a_model_nobody_registered_is_not_promoted(database):
         models.promote(database.writer, "x", AT, "me", "").result()
 
 
-def prediction(request_id, quantity="output_tokens", value=10.0):
+def prediction(request_id, value=10.0, late_seconds=0):
     return pl.DataFrame(
         {
             "source_id": [1],
             "arrived_at": [AT.replace(tzinfo=None)],
             "request_id": [request_id],
-            "quantity": [quantity],
-            "predicted_at": [AT.replace(tzinfo=None)],
+            "quantity": ["output_tokens"],
+            "predicted_at": [AT.replace(tzinfo=None) + timedelta(seconds=late_seconds)],
             "was_before": [True],
             "key": [["m"]],
             "levels": [LEVELS],
@@ -79,8 +79,8 @@ def prediction(request_id, quantity="output_tokens", value=10.0):
 
 
 def test_a_prediction_finds_the_request_it_was_about(database):
-    """Sent twice it is there once, and its outcome is the request with the same id."""
-    twice = pl.concat([prediction("r1"), prediction("r1", value=11.0), prediction("r2")])
+    """Of two in one batch the first counts, and its outcome is the request with the same id."""
+    twice = pl.concat([prediction("r1", 11.0, 1), prediction("r1"), prediction("r2")])
     assert database.writer.append("prediction", twice).result() == 2
     assert database.writer.append("prediction", prediction("r1")).result() == 0
     request = pl.DataFrame(
