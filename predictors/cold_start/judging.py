@@ -15,6 +15,7 @@ from predictors.base import AT, OUTCOME, FitReport, Prediction, Predictor
 from predictors.distribution import Quantiles
 from predictors.scoring import Scores, score
 from predictors.serving import Served, ServingSettings
+from store.errors import PredictorError
 
 _NUMBER = "judged_row"
 
@@ -102,17 +103,21 @@ class _Answered:
         """Nothing, as with those it stands for."""
 
     def fit(self, rows: pl.DataFrame) -> FitReport:
-        """It has answered already."""
-        raise NotImplementedError
+        """Refused: it has answered already."""
+        raise self._refusal()
 
     def save(self, folder: Path) -> None:
-        """It is not kept."""
-        raise NotImplementedError
+        """Refused: it is not kept."""
+        raise self._refusal()
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """It is not kept."""
-        raise NotImplementedError
+        """Refused: it is not kept."""
+        raise cls._refusal()
+
+    @staticmethod
+    def _refusal() -> PredictorError:
+        return PredictorError("answers of a back-test are handed out once, not fitted or kept")
 
 
 def pooled(parts: Mapping[int, tuple[Result, pl.DataFrame]]) -> Result:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -37,7 +38,7 @@ _LEAST_SECONDS = 1e-5
 _MOST_TOKENS = 1e5
 
 
-class LatencyModel:
+class LatencyModel(ABC):
     """One of the two; make `TtftModel` or `TpotModel`.
 
     Args:
@@ -138,7 +139,7 @@ class LatencyModel:
         middle = np.log(told.seconds) + residual.shift(told.design)
         return Quantiles.of(LEVELS, residual.quantiles(middle, told.regime, told.low, told.high))
 
-    def observe(self, rows: pl.DataFrame) -> None:
+    def observe(self, rows: pl.DataFrame) -> None:  # noqa: B027 - it really does nothing
         """Nothing: what has ended is learnt at the next fit; calibration follows meanwhile."""
 
     def save(self, folder: Path) -> None:
@@ -161,13 +162,15 @@ class LatencyModel:
         made._model_id = model_id
         return made
 
+    @abstractmethod
     def _engines(self, known: Known, rows: pl.DataFrame, state: State, real: Floats) -> Known:
-        raise NotImplementedError
+        """The engines with their numbers learnt from these rows."""
 
+    @abstractmethod
     def _told(
         self, known: Known, state: State, keys: Sequence[Key], lengths: Floats | None
     ) -> Physics:
-        raise NotImplementedError
+        """What physics says of requests on engines in this state."""
 
     def _physics(self, known: Known, rows: pl.DataFrame, state: State) -> Physics:
         return self._told(known, state, physics_keys(rows), _medians(rows))

@@ -47,9 +47,7 @@ def run_train(
             timeout=config.predict.train_limit_seconds + 60,
         )  # fmt: skip
     else:
-        out.note(f"training {name}")
-        with ExitStack() as stack:
-            told = _train(_file(config, stack), name, rows_file, params)
+        told = _train(out, config, name, rows_file, params)
     out.document("train", told)
     out.line(
         f"{told['model_id']}: learnt from {told['rows']:,} rows in {told['seconds']:.1f} CPU s."
@@ -60,13 +58,31 @@ def run_train(
 
 
 def _train(
-    runtime: Runtime, name: str, rows_file: Path | None, params: Mapping[str, str]
+    out: Output, config: Config, name: str, rows_file: Path | None, params: Mapping[str, str]
 ) -> dict[str, Any]:
+    from predictors import catalog
     from servescope.training import train, trained_document
 
+    # What can be refused is refused before a store is opened: opening makes one.
+    catalog.entry(name)
     rows = None if rows_file is None else _read(rows_file)
-    scope = None if rows_file is not None else runtime.scope(params)
-    return trained_document(train(runtime.database, runtime.clock, name, scope, rows=rows))
+    if rows is None:
+        _must_exist(config)
+    out.note(f"training {name}")
+    with ExitStack() as stack:
+        runtime = _file(config, stack)
+        scope = None if rows is not None else runtime.scope(params)
+        return trained_document(train(runtime.database, runtime.clock, name, scope, rows=rows))
+
+
+def _must_exist(config: Config) -> None:
+    path = store_path(config)
+    if not path.exists():
+        raise InputError(
+            "there is no store yet",
+            where=str(path),
+            hint="`servescope import FILE` or `servescope up` makes one; --store names another",
+        )
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -117,6 +133,7 @@ def run_promote(
     else:
         from servescope.training import promote
 
+        _must_exist(config)
         with ExitStack() as stack:
             runtime = _file(config, stack)
             told = promote(runtime.database, runtime.clock, model_id, "cli", reason)

@@ -189,6 +189,11 @@ def test_lint_finds_mistakes_and_the_example_has_none(run, home):
         (("up", "--listen", "nowhere"), 2, "HOST:PORT"),
         (("up", "--target", "ftp://gpu"), 2, "cannot scrape ftp://"),
         (("up", "--listen", "127.0.0.1:0", "--slo", "absent.toml"), 2, "absent.toml"),
+        (("train", "nope"), 2, "no predictor 'nope'"),
+        (("train", "latency-ttft"), 2, "there is no store yet"),
+        (("train", "length-text", "--rows", "absent.parquet"), 2, "no Parquet file"),
+        (("predictors", "promote", "nope"), 2, "there is no store yet"),
+        (("backtest", "nope"), 2, "no back-test 'nope'"),
     ],
 )
 def test_what_goes_wrong_is_one_line_with_what_to_do(run, home, arguments, code, said):
