@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -249,8 +250,20 @@ def _hint(name: str, known: Mapping[str, Any]) -> str:
 
 def _found(place: str) -> Callable[..., Any]:
     module, name = place.split(":")
-    try:
+    with extra_needed():
         found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+@contextmanager
+def extra_needed() -> Iterator[None]:
+    """Turn a missing library of the extra into one line that says what to install.
+
+    Raises:
+        PredictorError: what was imported inside is not installed.
+    """
+    try:
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in _EXTRA_MODULES:
             raise PredictorError(
@@ -258,7 +271,8 @@ def _found(place: str) -> Callable[..., Any]:
                 hint=f"pip install '{EXTRA}'; the histograms answer without it",
             ) from error
         raise
-    return found
 
 
-_EXTRA_MODULES = frozenset({"torch", "sklearn", "statsforecast", "crepes", "river"})
+_EXTRA_MODULES = frozenset(
+    {"torch", "sklearn", "statsforecast", "crepes", "river", "threadpoolctl"}
+)

@@ -58,7 +58,8 @@ def main(arguments: list[str]) -> int:
     # Whoever waits for an answer comes first.
     os.nice(NICENESS)
     try:
-        run(folder)
+        with catalog.extra_needed():
+            run(folder)
     except ServescopeError as error:
         told = {"code": error.code, "message": error.message, "hint": error.hint}
         (folder / ERROR).write_text(json.dumps(told), "utf-8")

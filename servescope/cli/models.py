@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,7 +180,8 @@ def run_backtest(
     cells: list[Cell] = []
     for name, judge in judges.items():
         out.note(f"{name}: judging")
-        found = list(judge(data, seed, quick, lambda text, name=name: out.note(f"{name}: {text}")))  # type: ignore[misc]
+        with catalog.extra_needed():
+            found = list(judge(data, seed, quick, partial(_tell, out, name)))
         cells += found
         _print_cells(out, name, found)
     frame = table(cells)
@@ -187,6 +189,10 @@ def run_backtest(
         frame.write_csv(to)
     out.document("backtest", {"seed": seed, "quick": quick, "cells": frame.to_dicts()})
     _conclude(out, cells)
+
+
+def _tell(out: Output, name: str, text: str) -> None:
+    out.note(f"{name}: {text}")
 
 
 def _print_cells(out: Output, name: str, cells: Sequence[Cell]) -> None:

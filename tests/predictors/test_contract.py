@@ -379,3 +379,13 @@ def test_a_back_tests_table_says_what_was_met():
     ]
     assert table(cells)["is_met"].to_list() == [True, False, False, None]
     assert table(cells)["value"].to_list()[-1] is None
+
+
+def test_a_missing_library_of_the_extra_is_one_line_with_the_command():
+    """Whoever lacks torch is told what to install; another missing module stays a fault."""
+    from predictors.catalog import extra_needed
+
+    with pytest.raises(PredictorError, match="not installed"), extra_needed():
+        raise ModuleNotFoundError("no torch", name="torch.nn")
+    with pytest.raises(ModuleNotFoundError), extra_needed():
+        raise ModuleNotFoundError("no such", name="store.nothing")
