@@ -10,8 +10,9 @@ import polars as pl
 
 from analysis.cold_start_frames import day_frame, group_frame, segment_frame, start_frame
 from analysis.cold_start_starts import Start, starts
+from analysis.cold_start_worth import worth_frame, worths
 from analysis.measure import Empty, Measure, View
-from store.queries import choices
+from store.queries import choices, start_times
 from store.queries import cold_start as queries
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
@@ -19,6 +20,8 @@ from store.units import seconds_text
 
 MOST_STARTS = 60
 """How many of the newest starts are drawn and costed one by one."""
+MOST_WORTHS = 500
+"""How many of the newest are asked what became of them."""
 _NEVER = (
     "No start of an instance was observed yet: it needs an engine that restarts while it is "
     "scraped, its start-up spans or log, or the times of its pod."
@@ -30,20 +33,21 @@ def cold_starts(reader: Reader, scope: Scope) -> View:
 
     Measures: starts, never_ready, in_progress, waited_request_seconds, slowest_ready_p95_seconds
     (of the slowest group; nothing is pooled over groups). Frames: `starts`, `segments`, `groups`
-    (model x node x cache state), `per_day`; columns in the schemas of this module.
+    (model x node x cache state), `per_day`, `ahead` (what a start would take now, see
+    `store.queries.start_times`), `worth` (see `cold_start_utility`); columns in the schemas of `cold_start_frames`.
     """
     if LIVE_SOURCE_ID not in scope.source_ids:
         text = "A trace records requests, not starts of instances."
-        return _view(scope, [], [], Empty("metric_absent", text), None)
+        return _view(reader, scope, [], [], Empty("metric_absent", text), None)
     everything = starts(queries.observations(reader, scope), scope.end.replace(tzinfo=None))
     begin, end = scope.start.replace(tzinfo=None), scope.end.replace(tzinfo=None)
     in_range = [start for start in everything if begin <= start.began_at < end]
     meant = [start for start in in_range if _is_meant(start, scope)]
     if not meant:
-        return _view(scope, [], [], _why_empty(reader, bool(in_range)), None)
+        return _view(reader, scope, [], [], _why_empty(reader, bool(in_range)), None)
     newest = meant[-MOST_STARTS:]
     costs, total = _costs(reader, newest, end)
-    return _view(scope, meant, costs, None, total)
+    return _view(reader, scope, meant, costs, None, total)
 
 
 def _is_meant(start: Start, scope: Scope) -> bool:
@@ -101,6 +105,7 @@ def _merged(
 
 
 def _view(
+    reader: Reader,
     scope: Scope,
     found: Sequence[Start],
     costs: Sequence[float | None],
@@ -109,8 +114,15 @@ def _view(
 ) -> View:
     newest = found[-MOST_STARTS:]
     groups = group_frame(found)
+    expected = start_times.said_before(
+        reader, scope, [start.place for start in newest], [start.began_at for start in newest]
+    )
+    worth = worths(reader, scope, found[-MOST_WORTHS:])
+    warm = {(one.start.instance, one.start.began_at): one.warmth for one in worth}
     frames = {
-        "starts": start_frame(newest, costs),
+        "worth": worth_frame(worth),
+        "ahead": start_times.newest(reader, scope),
+        "starts": start_frame(newest, costs, expected, warm),
         "segments": segment_frame(newest),
         "groups": groups,
         "per_day": day_frame(found),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from analysis.cold_start_phases import SHOWN, UNATTRIBUTED
 from analysis.cold_start_starts import Start
+from analysis.cold_start_warmth import Warmth
 
 STARTS_SCHEMA: dict[str, Any] = {
     "instance": pl.String,
@@ -23,6 +24,10 @@ STARTS_SCHEMA: dict[str, Any] = {
     "outcome": pl.String,
     "ready_seconds": pl.Float64,
     "warm_seconds": pl.Float64,
+    "expected_p50_seconds": pl.Float64,
+    "expected_p90_seconds": pl.Float64,
+    "full_speed_seconds": pl.Float64,
+    "slow_requests": pl.Int64,
     **{f"{name}_seconds": pl.Float64 for name in SHOWN},
     "first_token_seconds": pl.Float64,
     "waited_request_seconds": pl.Float64,
@@ -60,18 +65,43 @@ DAYS_SCHEMA: dict[str, Any] = {
 }
 
 
-def start_frame(found: Sequence[Start], costs: Sequence[float | None]) -> pl.DataFrame:
+_EXPECTED = ("place", "began_at", "expected_p50_seconds", "expected_p90_seconds")
+
+
+def start_frame(
+    found: Sequence[Start],
+    costs: Sequence[float | None],
+    expected: pl.DataFrame,
+    warmths: Mapping[tuple[str, datetime], Warmth | None],
+) -> pl.DataFrame:
     """One row a start, the newest first.
 
     Args:
         found: starts, oldest first.
         costs: request-seconds that waited during each.
+        expected: place, began_at, expected_p50_seconds, expected_p90_seconds as said before it.
+        warmths: by instance and beginning.
     """
-    rows = [start_row(start, cost) for start, cost in zip(found, costs, strict=True)]
+    said = {(place, at): rest for place, at, *rest in expected.select(_EXPECTED).iter_rows()}
+    rows = [
+        start_row(
+            start,
+            cost,
+            *said.get((start.place, start.began_at), (None, None)),
+            warmths.get((start.instance, start.began_at)),
+        )
+        for start, cost in zip(found, costs, strict=True)
+    ]
     return pl.DataFrame(rows[::-1], schema=STARTS_SCHEMA)
 
 
-def start_row(start: Start, waited: float | None) -> dict[str, Any]:
+def start_row(
+    start: Start,
+    waited: float | None,
+    expected_p50: float | None,
+    expected_p90: float | None,
+    warm_up: Warmth | None,
+) -> dict[str, Any]:
     """One start with its times, phases and who told them."""
     lengths = phase_seconds(start)
     told = sorted({f"{s.phase}: {s.source}" for s in start.segments if s.source})
@@ -87,6 +117,10 @@ def start_row(start: Start, waited: float | None) -> dict[str, Any]:
         "outcome": start.outcome,
         "ready_seconds": start.ready_seconds,
         "warm_seconds": warm,
+        "expected_p50_seconds": expected_p50,
+        "expected_p90_seconds": expected_p90,
+        "full_speed_seconds": warm_up.warm_seconds if warm_up else None,
+        "slow_requests": warm_up.requests if warm_up else None,
         **{f"{name}_seconds": lengths.get(name) for name in SHOWN},
         "first_token_seconds": start.first_token_seconds,
         "waited_request_seconds": waited,

@@ -62,6 +62,11 @@ class Start:
     ready_evidence: str = ""
 
     @property
+    def place(self) -> str:
+        """What shares its caches: the model on its node, or on the instance of an unknown node."""
+        return f"{self.model or ''}@{self.node or self.instance}"
+
+    @property
     def ready_seconds(self) -> float | None:
         """From the beginning to ready; None when it never was."""
         return (self.ready_at - self.began_at).total_seconds() if self.ready_at else None

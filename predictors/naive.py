@@ -15,6 +15,8 @@ import polars as pl
 
 from predictors.base import FitReport, Prediction, Predictor, Spec
 from predictors.baselines import History
+from predictors.cold_start.serving import serving as cold_start_settings
+from predictors.cold_start.spec import SPEC as COLD_START
 from predictors.conformal import ConformalSettings
 from predictors.demand.serving import SERVING as DEMAND
 from predictors.latency.serving import settings as latency_settings
@@ -146,6 +148,8 @@ def settings_of(spec: Spec) -> ServingSettings:
         return DEMAND
     if spec.name.startswith("latency-"):
         return latency_settings()
+    if spec.quantity == COLD_START.quantity:
+        return cold_start_settings()
     floor = TOKENS_FLOOR if spec.unit == "tokens" else SECONDS_FLOOR
     return ServingSettings(conformal=ConformalSettings(log_floor=floor))
 

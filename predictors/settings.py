@@ -24,7 +24,7 @@ class PredictSettings:
         ledger_seconds: how often finished live requests are predicted and learnt from.
         most_requests_per_second: finished requests that are predicted, spread evenly; the others
             are learnt from and counted as left out.
-        forecast_seconds: how often demand is forecast.
+        forecast_seconds: how often demand and the time of a start are forecast.
         degradation_seconds: how often the degradation of each instance is estimated.
         retrain: whether models are trained again on their own, in a process of low priority.
         retrain_hours: age of the newest model of a predictor from which it is trained again.

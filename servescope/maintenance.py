@@ -50,6 +50,7 @@ def jobs_for(runtime: Runtime) -> list[Job]:
     predicting = [
         Job("predictions", predict.ledger_seconds, runtime.predicting.settle),
         Job("demand", predict.forecast_seconds, runtime.predicting.forecast_demand),
+        Job("start_times", predict.forecast_seconds, runtime.predicting.forecast_starts),
         Job("degradation", predict.degradation_seconds, runtime.predicting.estimate_degradation),
     ]
     if predict.retrain:

@@ -47,6 +47,7 @@ FORECAST_FRAME: _Types = {
 Demand (`requests_per_second`, `tokens_per_second`; key (model, tenant or "(all)")): the mean over
 the ten minutes that end at made_at + horizon_seconds. `performance_ratio` (key: what runs, the
 instance): over the seconds from made_at on that the horizon names; horizon 0 is now.
+`load_seconds` (key: model, place): until a start that begins at made_at is ready; horizon 0.
 """
 
 

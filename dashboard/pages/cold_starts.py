@@ -62,9 +62,25 @@ _GROUPS_ABOUT = (
     "pooled in one percentile. Quantiles are by nearest rank: of fewer than twenty starts the p95 "
     "is the slowest one. The p95 is the lead time that scaling up has to allow for."
 )
+_AHEAD_ABOUT = (
+    "The newest prediction of the range, every few minutes, for each model on each node that was "
+    "seen to start in the last 14 days: a share of so many starts is ready by then. Where the "
+    "cache decides, the middle says little and the 90 % is what scaling up has to allow for. Until "
+    "a model is trained (servescope train cold-start) and has shown itself better, the previous "
+    "start of the same place answers."
+)
+_WORTH_ABOUT = (
+    "Utility: seconds from ready until somebody last used the replica, over the seconds of its "
+    "start (pod utility ratio, EuroSys 2025). The time it was merely kept alive at the end does "
+    "not count. Replicas that are still there, and those of which no request and no gauge tells, "
+    "are left out."
+)
 _STARTS_ABOUT = (
     "Ready: traffic could come. Warm: the first token was served; the time until somebody asked "
-    "is in it. Request-seconds: how long requests of the model queued while it started."
+    "is in it. Full speed: from ready until five requests in a row had a median time to first "
+    "token within 25 % of the model's usual one; slow requests were answered before. "
+    "Expected: what was said last before it began. Request-seconds: how long requests of the model "
+    "queued while it started."
 )
 
 
@@ -82,6 +98,8 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         grid(
             chart_card(view, chart, scene),
             _groups_card(view, scene),
+            _ahead_card(view, scene),
+            _worth_card(view, scene),
             chart_card(view, PER_DAY, scene),
             _starts_card(view, scene),
         ),
@@ -105,6 +123,58 @@ def _groups_card(view: View, scene: Scene) -> Slot | Unshown:
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "groups", title, _GROUPS_ABOUT, scene)
     return card(title, shown, tools=tools, key="groups")
+
+
+def _ahead_card(view: View, scene: Scene) -> Slot | Unshown | None:
+    """What a start would take now; nothing where the server has not said anything yet."""
+    frame = view.frames["ahead"]
+    if frame.is_empty():
+        return None
+    title = "If one began now, when would it be ready?"
+    cells = {
+        "place": lambda row: html.Strong(row["place"].removeprefix("@")),
+        "was_fallback": lambda row: "rival" if row["was_fallback"] else "model",
+    }
+    columns = (
+        "place", "expected_p10_seconds", "expected_p50_seconds", "expected_p90_seconds",
+        "expected_p99_seconds", "rival_seconds", "was_fallback", "calibration", "made_at",
+    )  # fmt: skip
+    heads = {
+        "place": "Model @ node",
+        "expected_p10_seconds": "10 %",
+        "expected_p50_seconds": "Middle",
+        "expected_p90_seconds": "90 %",
+        "expected_p99_seconds": "99 %",
+        "rival_seconds": "Previous start",
+        "was_fallback": "Answered by",
+    }
+    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    tools = frame_tools(view, "ahead", title, _AHEAD_ABOUT, scene)
+    return card(title, shown, tools=tools, key="ahead")
+
+
+def _worth_card(view: View, scene: Scene) -> Slot | Unshown | None:
+    """How long replicas were useful for each second of their start."""
+    frame = view.frames["worth"]
+    if frame.is_empty() or not frame["replicas"].sum():
+        return None
+    title = "Was it worth the start?"
+    cells = {"model": lambda row: html.Strong(row["model"] or "not told")}
+    columns = (
+        "model", "replicas", "utility_p10", "utility_p50", "utility_p90", "below_one_share",
+        "start_share", "still_running",
+    )  # fmt: skip
+    heads = {
+        "utility_p10": "Utility, 10 %",
+        "utility_p50": "Middle",
+        "utility_p90": "90 %",
+        "below_one_share": "Used less than started",
+        "start_share": "Time in starts",
+        "still_running": "Still there",
+    }
+    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    tools = frame_tools(view, "worth", title, _WORTH_ABOUT, scene)
+    return card(title, shown, tools=tools, key="worth")
 
 
 def _slowest(row: Mapping[str, Any]) -> Any:
@@ -136,11 +206,14 @@ def _starts_card(view: View, scene: Scene) -> Slot | Unshown:
     heads = {
         "cache_state": "Cache",
         "kv_cache_seconds": "KV cache",
+        "expected_p50_seconds": "Expected",
+        "expected_p90_seconds": "Expected, 90 %",
         "waited_request_seconds": "Request-seconds",
         "sources": "Told by",
     }
+    slow = ["slow_requests"] if "full_speed_seconds" in rest else []
     shown = table(
-        frame, scene, columns=[*always, *rest, "sources"], cells=cells, heads=heads, caption=title
+        frame, scene, columns=[*always, *rest, *slow, "sources"], cells=cells, heads=heads, caption=title
     )
     tools = frame_tools(view, "starts", title, _STARTS_ABOUT, scene)
     return card(title, shown, tools=tools, key="starts")

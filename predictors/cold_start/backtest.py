@@ -16,7 +16,7 @@ from predictors.base import AT, OUTCOME, Predictor
 from predictors.cold_start import gentd26, lambda_perf
 from predictors.cold_start.backtest_prewarm import prewarm
 from predictors.cold_start.boosted import Boosted
-from predictors.cold_start.duration import ColdStart, serving
+from predictors.cold_start.duration import ColdStart
 from predictors.cold_start.forest import ForestSettings
 from predictors.cold_start.history import misses
 from predictors.cold_start.judging import Result, as_made, as_served, fitted, pooled

@@ -16,10 +16,9 @@ from predictors.baselines import HELD_OUT_SHARE, LEAST_HELD_OUT
 from predictors.cold_start.forest import Forest, ForestSettings, grow
 from predictors.cold_start.rivals import PreviousLoad
 from predictors.cold_start.spec import FEATURES, SPEC
-from predictors.conformal import ConformalSettings
 from predictors.distribution import LEVELS, Floats, Quantiles
 from predictors.scoring import Scores, score
-from predictors.serving import ServingSettings, limited, limits_of
+from predictors.serving import limited, limits_of
 from store.errors import PredictorError
 
 # A load under this is a stamp without a duration.
@@ -178,20 +177,6 @@ def _notes(censored: int) -> tuple[str, ...]:
         return ()
     # How long it would have taken is not a duration: most of them never would have ended.
     return (f"{censored} starts that never became ready were left out: they are failures",)
-
-
-def serving(least_seconds: float = 1.0) -> ServingSettings:
-    """How durations are served.
-
-    A container loads a few dozen times a day, so its offsets lean on everybody's: with the usual
-    weight of a key's own outcomes, offsets of neighbouring levels cross and widen the intervals.
-
-    Args:
-        least_seconds: below it errors are differences, above it ratios.
-    """
-    return ServingSettings(
-        conformal=ConformalSettings(rate=0.1, shrink_rows=1000, log_floor=least_seconds)
-    )
 
 
 def columns_of(frame: pl.DataFrame) -> Floats:

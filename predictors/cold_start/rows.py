@@ -17,6 +17,8 @@ from store.queries.scope import Scope
 from store.reader import Reader
 
 PLACE = "place"
+MOST_PLACES = 500
+"""Places that are asked about, those that started last."""
 _NO_CACHE_KNOWN = {"warm": 1.0, "cold": 0.0}
 _WINDOWS = f"""
 SELECT coalesce(l.model, '') AS model, coalesce(l.tenant, '') AS client,
@@ -38,6 +40,27 @@ def start_rows(reader: Reader, scope: Scope) -> pl.DataFrame:
     return with_history(frame_of(starts(queries.observations(reader, scope), end)), key=PLACE)
 
 
+def questions(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """What is asked of every place that a start was seen of: if it began at the scope's end.
+
+    Args:
+        reader: the store.
+        scope: ends now; its range is where starts are looked for.
+
+    Returns:
+        A row a place, those that started last first; without outcome.
+    """
+    now = scope.end.replace(tzinfo=None)
+    known = frame_of(starts(queries.observations(reader, scope), now)).filter(pl.col(AT) < now)
+    newest = known.group_by(PLACE, maintain_order=True).last().sort(AT, descending=True)
+    asked = newest.head(MOST_PLACES).with_columns(
+        pl.lit(now).cast(pl.Datetime("us")).alias(AT),
+        *(pl.lit(None).alias(name) for name in (OUTCOME, CENSORED, "is_weights_cached")),
+    )
+    told = with_history(pl.concat([known, asked], how="vertical_relaxed"), key=PLACE)
+    return told.filter(pl.col(AT) == now).drop(OUTCOME)
+
+
 def frame_of(found: list[Start]) -> pl.DataFrame:
     """One row a start that is over, oldest first."""
     over = [start for start in found if start.outcome != "in progress"]
@@ -47,7 +70,7 @@ def frame_of(found: list[Start]) -> pl.DataFrame:
             AT: [start.began_at for start in over],
             MODEL: [start.model for start in over],
             INSTANCE: [start.instance for start in over],
-            PLACE: [f"{start.model or ''}@{start.node or start.instance}" for start in over],
+            PLACE: [start.place for start in over],
             OUTCOME: [
                 (end - start.began_at).total_seconds()
                 for start, end in zip(over, watched, strict=True)

@@ -33,8 +33,8 @@ _RIVAL_NAMES = {
 }
 METRICS = ("mae", "median_ape", "pinball", "coverage_q90", "coverage_80", "kendall_tau")
 _NAMES = {"mae": "mae_seconds", "pinball": "pinball_seconds"}
-OURS = "physics + residual, in service"
-RAW = "physics + residual, raw"
+OURS = "ours, in service"
+RAW = "ours, raw"
 # What only a router knows that sends the requests itself.
 _ROUTER_ONLY = (
     *("requests_running", "requests_waiting", "tokens_waiting", "context_tokens"),

@@ -24,6 +24,7 @@ from predictors.latency.design import Physics, tpot_physics, ttft_physics
 from predictors.latency.engine import completed
 from predictors.latency.features import LENGTHS, TPOT, TTFT, State, lists_of, state_of
 from predictors.latency.fleet import Key, Known, engines_of, known_of, numbers_of, physics_keys
+from predictors.latency.learned import Learned, design_of, learned
 from predictors.latency.reservoir import balanced
 from predictors.latency.residual import REGIMES, Residual, fitted
 from predictors.scoring import score
@@ -47,11 +48,14 @@ class LatencyModel(ABC):
     """
 
     spec: ClassVar[Spec]
+    # Whether trees may answer beside physics: not where physics is far ahead of them.
+    mixes_trees: ClassVar[bool]
 
     def __init__(self, seed: int = 0, *, with_residual: bool = True) -> None:
         self._seed, self._with_residual = seed, with_residual
         self._known: Known | None = None
         self._residual: Residual | None = None
+        self._learned: Learned | None = None
         self._model_id = f"{self.spec.name}-unfitted"
 
     @property
@@ -103,8 +107,15 @@ class LatencyModel(ABC):
             )
         else:
             self._residual = Residual.of_spread(misses, told.regime)
+        middle = np.log(real) - misses
+        values = self._residual.quantiles(middle, told.regime, told.low, told.high)
+        self._learned = None
+        if judged and self._with_residual and self.mixes_trees:
+            tokens = self._tokens(self._known, state, physics_keys(known_rows), _medians(known_rows))
+            design = design_of(state, values, tokens)
+            self._learned, values = learned(design, real, values, blocks, self._seed)
         self._model_id = self._digest()
-        return self._report(known_rows, told, real, misses if judged else None, start)
+        return self._report(known_rows, values if judged else None, real, start)
 
     def predict(self, rows: pl.DataFrame) -> Prediction:
         """Answer every row.
@@ -137,14 +148,18 @@ class LatencyModel(ABC):
         known, residual = self.known, self._residual or Residual(None, np.zeros((REGIMES, 0)))
         told = self._told(known, state, keys, lengths)
         middle = np.log(told.seconds) + residual.shift(told.design)
-        return Quantiles.of(LEVELS, residual.quantiles(middle, told.regime, told.low, told.high))
+        values = residual.quantiles(middle, told.regime, told.low, told.high)
+        if self._learned is not None:
+            tokens = self._tokens(known, state, keys, lengths)
+            values = self._learned.mixed(design_of(state, values, tokens), values)
+        return Quantiles.of(LEVELS, values)
 
     def observe(self, rows: pl.DataFrame) -> None:  # noqa: B027 - it really does nothing
         """Nothing: what has ended is learnt at the next fit; calibration follows meanwhile."""
 
     def save(self, folder: Path) -> None:
         """Write `manifest.json` and `arrays.safetensors`."""
-        arrays = {**self.known.arrays(), **(self._residual.arrays() if self._residual else {})}
+        arrays = {**self.known.arrays(), **self._left_over()}
         settings = {"keys": [list(key) for key in self.known.keys], "seed": self._seed}
         artifact.write(folder, self.spec, self.model_id, arrays, settings)
 
@@ -159,6 +174,7 @@ class LatencyModel(ABC):
         made = cls(settings["seed"])
         made._known = Known.from_arrays(settings["keys"], arrays)
         made._residual = Residual.from_arrays(arrays)
+        made._learned = Learned.from_arrays(arrays)
         made._model_id = model_id
         return made
 
@@ -195,13 +211,24 @@ class LatencyModel(ABC):
         )
         return Physics(*[joined(n) for n in ("seconds", "low", "high", "regime", "design")])
 
+    def _tokens(
+        self, known: Known, state: State, keys: Sequence[Key], lengths: Floats | None
+    ) -> Floats:
+        """(n,) expected output tokens: as predicted, else as usual; at most what is allowed."""
+        usual = known.fleet.lives.means[known.groups(keys)]
+        tokens = usual if lengths is None else np.where(np.isnan(lengths), usual, lengths)
+        return np.clip(np.fmin(tokens, state.most), 1.0, _MOST_TOKENS)
+
+    def _left_over(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of what was learnt beside the engines."""
+        parts = (part for part in (self._residual, self._learned) if part is not None)
+        return {name: array for part in parts for name, array in part.arrays().items()}
+
     def _report(
-        self, rows: pl.DataFrame, told: Physics, real: Floats, misses: Floats | None, start: float
+        self, rows: pl.DataFrame, values: Floats | None, real: Floats, start: float
     ) -> FitReport:
-        if misses is None or self._residual is None:
+        if values is None:
             return FitReport(rows.height, 0, time.process_time() - start, None, None)
-        middle = np.log(real) - misses
-        values = self._residual.quantiles(middle, told.regime, told.low, told.high)
         ours = score(Quantiles.of(LEVELS, values), real)
         usual = np.tile(np.quantile(real, LEVELS), (len(real), 1))
         rival = score(Quantiles.of(LEVELS, usual), real)
@@ -210,8 +237,7 @@ class LatencyModel(ABC):
 
     def _digest(self) -> str:
         body = hashlib.sha256()
-        left_over = self._residual.arrays() if self._residual else {}
-        for array in (*self.known.arrays().values(), *left_over.values()):
+        for array in (*self.known.arrays().values(), *self._left_over().values()):
             body.update(np.ascontiguousarray(array).tobytes())
         return f"{self.spec.name}-{body.hexdigest()[:12]}"
 
@@ -220,6 +246,7 @@ class TtftModel(LatencyModel):
     """Seconds from arrival to the first token."""
 
     spec = TTFT
+    mixes_trees = False
 
     def _engines(self, known: Known, rows: pl.DataFrame, state: State, real: Floats) -> Known:
         return engines_of(known, rows, state, real, numbers_of(rows, "tpot_seconds"))
@@ -236,6 +263,7 @@ class TpotModel(LatencyModel):
     """Seconds between output tokens, on average over the answer."""
 
     spec = TPOT
+    mixes_trees = True
 
     def _engines(self, known: Known, rows: pl.DataFrame, state: State, real: Floats) -> Known:
         return engines_of(known, rows, state, numbers_of(rows, "ttft_seconds"), real)
@@ -245,9 +273,7 @@ class TpotModel(LatencyModel):
     ) -> Physics:
         group = known.groups(keys)
         whole = completed(state, known.fleet, group)
-        usual = known.fleet.lives.means[group]
-        tokens = usual if lengths is None else np.where(np.isnan(lengths), usual, lengths)
-        tokens = np.clip(np.fmin(tokens, state.most), 1.0, _MOST_TOKENS)
+        tokens = self._tokens(known, state, keys, lengths)
         return tpot_physics(known.logs(keys, group), whole, known.fleet, group, tokens)
 
 

@@ -124,7 +124,11 @@ class Desks:
         return [desk for desk in found if desk is not None]
 
     def forecasting(
-        self, name: str, now: datetime, recent: Callable[[], pl.DataFrame]
+        self,
+        name: str,
+        now: datetime,
+        recent: Callable[[], pl.DataFrame],
+        least: int = LEAST_ROWS,
     ) -> Desk | None:
         """What answers for a predictor that is not about single requests: champion, else rival.
 
@@ -134,6 +138,7 @@ class Desks:
             name: in the catalogue.
             now: naive UTC.
             recent: gives what the rival learns from where there is no champion.
+            least: rows with an outcome below which nothing is said.
         """
         known = self._trained.get(name) or self._stand_ins.get(name)
         looked_at = self._looked_at.get(name)
@@ -144,7 +149,7 @@ class Desks:
         try:
             rows = recent()
             ended = rows.filter(pl.col(OUTCOME).is_finite())
-            if ended.height < LEAST_ROWS:
+            if ended.height < least:
                 return None
             rival = entry.made_rival()
             desk = Desk(name, rival.model_id, naive.alone(rival, ended), entry)

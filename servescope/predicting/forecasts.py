@@ -1,4 +1,4 @@
-"""What is said about later times: demand of models and tenants, degradation of instances.
+"""What is said about later times: demand of models and tenants, starts, degradation of instances.
 
 Each is asked of its champion, or of its rival while there is none, and kept as rows of `forecast`.
 Outcomes come later: then what would have been said is compared with them, and learnt from.
@@ -16,6 +16,8 @@ import polars as pl
 from analysis.instances import instance_name
 from predictors import catalog
 from predictors.base import AT, OUTCOME, Spec
+from predictors.cold_start import rows as start_rows
+from predictors.cold_start.spec import MODEL
 from predictors.degradation import live
 from predictors.demand.rows import Quantity, questions, recent_rows
 from predictors.demand.windows import HISTORY, WINDOW_SECONDS
@@ -26,7 +28,8 @@ from servescope.predicting.said import said_columns
 from store import predictions
 from store.append_predictions import FORECAST_FRAME
 from store.database import Database
-from store.queries.scope import LIVE_SOURCE_ID
+from store.queries.scope import LIVE_SOURCE_ID, Scope
+from store.reader import Reader
 
 DEGRADATION_AFTER, DEMAND_AFTER = timedelta(minutes=5), timedelta(seconds=WINDOW_SECONDS)
 """How often outcomes of forecasts are looked for."""
@@ -36,6 +39,9 @@ DEMAND: Mapping[str, Quantity] = {
     "demand-rate": "requests_per_second",
     "demand-tokens": "tokens_per_second",
 }
+STARTS_BACK, STARTS_AFTER = timedelta(days=14), timedelta(minutes=5)
+LEAST_STARTS = 2
+"""Starts are rare: the previous load says more than nothing."""
 DEMAND_BACK = timedelta(seconds=WINDOW_SECONDS * (HISTORY + 1))
 HORIZON = "horizon_seconds"
 
@@ -74,6 +80,26 @@ class Forecasts:
             self._keep(desk, forecast_frame(desk.spec, asked, answer, ("model", "tenant")), now)
             told[name] = asked.height
         return told or None
+
+    def starts(self, now: datetime) -> Mapping[str, Any] | None:
+        """How long a start would take now, of every model and node that one was seen of.
+
+        Args:
+            now: naive UTC.
+        """
+        scope = live_scope(now - STARTS_BACK, now)
+        recent = partial(_ended_starts, self._database.reader, scope)
+        desk = self._desks.forecasting("cold-start", now, recent, LEAST_STARTS)
+        if desk is None:
+            return None
+        self._learn(desk, now, STARTS_AFTER, recent)
+        asked = start_rows.questions(self._database.reader, scope)
+        if asked.is_empty():
+            return None
+        answer = desk.served.predict(asked)
+        frame = forecast_frame(desk.spec, asked, answer, (MODEL, start_rows.PLACE))
+        self._keep(desk, frame, now)
+        return {"cold-start": asked.height}
 
     def degradation(self, now: datetime) -> Mapping[str, Any] | None:
         """How much of its isolated performance each instance gets, now and soon.
@@ -125,6 +151,12 @@ class Forecasts:
     def _keep(self, desk: Desk, frame: pl.DataFrame, now: datetime) -> None:
         states = [desk.state()]
         predictions.settle_forecasts(self._database.writer, frame, states, now).result()
+
+
+def _ended_starts(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """Starts by when they were ready: only then is known how long they took."""
+    rows = start_rows.start_rows(reader, scope)
+    return rows.with_columns(pl.col(OUTCOME).alias(HORIZON))
 
 
 def observe(database: Database, desk: Desk, rows: pl.DataFrame, now: datetime) -> None:

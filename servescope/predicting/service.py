@@ -73,6 +73,12 @@ class Predicting:
             self._refresh()
             return self._forecasts.demand(self._now())
 
+    def forecast_starts(self) -> Mapping[str, Any] | None:
+        """Say how long a start would take now, by model and node; details or None."""
+        with self._lock:
+            self._refresh()
+            return self._forecasts.starts(self._now())
+
     def retrain(self) -> Mapping[str, Any] | None:
         """Train what most needs it, if anything does; details or None."""
         now = self._now()

@@ -265,6 +265,33 @@ class TestView:
         assert measure.value == pytest.approx(30.0)
         assert "gauges" in measure.why
 
+    def test_a_replica_that_was_hardly_used_was_not_worth_its_start(
+        self, observe, ask, add_requests
+    ):
+        """A minute to start, half a minute of use, then kept alive: a utility of one half."""
+        observe(row("weights", 0, 60), row("ready", 60, 60),
+                row("weights", 3000, 3060), row("ready", 3060, 3060))  # fmt: skip
+        base = 2 * 3600.0
+        add_requests(
+            [base - 60, base - 80], model="m", instance="a:8000", e2e_seconds=10.0, ttft_seconds=0.5
+        )
+        worth = ask().frames["worth"].row(0, named=True)
+        assert (worth["replicas"], worth["still_running"]) == (1, 1)
+        assert worth["utility_p50"] == pytest.approx(0.5)
+        assert worth["below_one_share"] == 1.0
+
+    def test_ready_is_not_full_speed(self, observe, ask, add_requests):
+        """Three slow answers after ready; the fourth is as fast as usual."""
+        observe(row("weights", 0, 60), row("ready", 60, 60))
+        for number in range(40):
+            slow = 3.0 if number < 3 else 0.2
+            add_requests(
+                [2 * 3600.0 - 61 - number], model="m", instance="a:8000", ttft_seconds=slow
+            )
+        newest = ask().frames["starts"].row(0, named=True)
+        assert newest["full_speed_seconds"] == pytest.approx(4.0)
+        assert newest["slow_requests"] == 3
+
     def test_days_without_a_start_are_drawn(self, observe, ask, live_scope):
         """A gap of two days is two empty days."""
         observe(row("weights", 0, 9), row("ready", 9, 9),

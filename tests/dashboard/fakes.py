@@ -943,6 +943,34 @@ def latency_request(scope, rng, names) -> dict:
     return {"frames": frames, "sentences": ("60 s in all, 99 % of it decode",)}
 
 
+def start_times_ahead(scope) -> pl.DataFrame:
+    """What a start would take now; one place is answered by the rival."""
+    said = scope.end.replace(tzinfo=None) - timedelta(minutes=3)
+    columns = (
+        "model", "place", "made_at", "expected_p10_seconds", "expected_p50_seconds",
+        "expected_p90_seconds", "expected_p99_seconds", "rival_seconds", "was_fallback",
+        "calibration", "model_id",
+    )  # fmt: skip
+    model = "llama-3.3-70b"
+    rows = [
+        (model, f"{model}@node-0", said, 80.0, 84.0, 118.0, 131.0, 86.0, False, "warming", "c-1"),
+        (model, f"{model}@node-1", said, 70.0, 84.0, 98.0, 110.0, 84.0, True, "raw", "c-1"),
+    ]
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def start_times_before(found) -> pl.DataFrame:
+    """What was said before each start but the first."""
+    return pl.DataFrame(
+        {
+            "place": [start.place for start in found[1:]],
+            "began_at": [start.began_at for start in found[1:]],
+            "expected_p50_seconds": [84.0] * (len(found) - 1),
+            "expected_p90_seconds": [118.0] * (len(found) - 1),
+        }
+    )
+
+
 def cold_starts(scope, rng, names) -> dict:
     """Starts of two nodes; one never became ready, one goes on."""
     from analysis.cold_start_frames import day_frame, group_frame, segment_frame, start_frame
@@ -973,7 +1001,15 @@ def cold_starts(scope, rng, names) -> dict:
     seen = pl.DataFrame(rows, schema=columns, orient="row")
     found = starts(seen, scope.end.replace(tzinfo=None))
     frames = {
-        "starts": start_frame(found, [3.2] * len(found)),
+        "ahead": start_times_ahead(scope),
+        "worth": pl.DataFrame(
+            {
+                "model": ["llama-3.3-70b"], "replicas": [5], "utility_p10": [0.4],
+                "utility_p50": [12.0], "utility_p90": [40.0], "below_one_share": [0.2],
+                "start_share": [0.07], "still_running": [2],
+            }
+        ),  # fmt: skip
+        "starts": start_frame(found, [3.2] * len(found), start_times_before(found), {}),
         "segments": segment_frame(found),
         "groups": group_frame(found),
         "per_day": day_frame(found),

@@ -17,7 +17,7 @@ from predictors.cold_start.duration import ColdStart
 from predictors.cold_start.forest import ForestSettings
 from predictors.cold_start.history import with_history
 from predictors.cold_start.phases import PhasedStart, bandwidth
-from predictors.cold_start.readiness import warmth
+from analysis.cold_start_warmth import warmth
 from predictors.cold_start.rivals import PreviousLoad
 from predictors.cold_start.signals import with_signals
 from predictors.cold_start.spec import SPEC

@@ -23,7 +23,7 @@ from predictors.cold_start.prewarm import (
     keep_alive,
     should_be_warm,
 )
-from predictors.cold_start.utility import utility
+from analysis.cold_start_utility import utility
 from predictors.distribution import LEVELS, Quantiles
 from store.errors import InputError, PredictorError
 
@@ -159,7 +159,7 @@ def test_utility_says_which_starts_were_not_worth_it():
     assert found["below_one_share"] == 0.5
     assert found["start_share"] == pytest.approx(20 / 135)
     assert found["still_running"] == 1
-    with pytest.raises(PredictorError, match="start_seconds"):
+    with pytest.raises(InputError, match="start_seconds"):
         utility(pl.DataFrame({"started_at": [START], "stopped_at": [START]}))
 
 

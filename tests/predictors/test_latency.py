@@ -18,7 +18,8 @@ from predictors.latency.features import LENGTHS
 from predictors.latency.model import TpotModel, TtftModel
 from predictors.latency.replay import rows_of, with_outcome
 from predictors.latency.serving import in_service
-from predictors.latency.total import E2eModel, folded
+from predictors.latency.folding import folded
+from predictors.latency.total import E2eModel
 from predictors.scoring import score
 from store.errors import PredictorError
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analysis.cold_start import cold_starts
 from analysis.degradation_view import degradation_now
 from analysis.predictors_forecast import predictors_forecast
 from predictors.settings import PredictSettings
@@ -77,6 +78,53 @@ def test_without_engines_there_is_nothing_to_say(database):
     """No samples, no rows, no failure."""
     predicting = Predicting(database, VirtualClock(NOW), PredictSettings())
     assert predicting.estimate_degradation() is None
+
+
+def started(database, begin, seconds):
+    """One start of m on node-1 that was ready after so many seconds."""
+    rows = [
+        (phase, begin + timedelta(seconds=first), begin + timedelta(seconds=last))
+        for phase, first, last in (("container", 0, seconds), ("ready", seconds, seconds))
+    ]
+    database.writer.append(
+        "instance_start",
+        pl.DataFrame(rows, schema=("phase", "started_at", "ended_at"), orient="row").with_columns(
+            instance=pl.lit("10.0.0.7:8000"),
+            model=pl.lit("m"),
+            node=pl.lit("node-1"),
+            cache_state=pl.lit(None, pl.String),
+            evidence=pl.lit("log"),
+        ),
+    ).result()
+
+
+def test_a_start_is_expected_before_it_begins_and_stands_beside_what_it_took(database):
+    """The place's previous start answers; the next start is shown with what was said of it."""
+    clock = VirtualClock(NOW)
+    predicting = Predicting(database, clock, PredictSettings())
+    assert predicting.forecast_starts() is None
+    naive = NOW.replace(tzinfo=None)
+    for hours, seconds in ((6, 40.0), (4, 50.0), (2, 44.0)):
+        started(database, naive - timedelta(hours=hours), seconds)
+    clock.advance(700)
+    assert predicting.forecast_starts() == {"cold-start": 1}
+    row = database.reader.frame("SELECT * FROM forecast").row(0, named=True)
+    assert (row["quantity"], row["key"]) == ("load_seconds", ["m", "m@node-1"])
+    assert row["was_fallback"]
+    started(database, clock.now().replace(tzinfo=None) + timedelta(seconds=60), 46.0)
+    clock.advance(1200)
+    view = cold_starts(database.reader, Scope((1,), NOW - timedelta(days=1), clock.now()))
+    newest, before = view.frames["starts"].rows(named=True)[:2]
+    assert newest["ready_seconds"] == 46.0
+    assert newest["expected_p50_seconds"] == pytest.approx(44.0)
+    assert newest["expected_p90_seconds"] >= 44.0
+    assert before["expected_p50_seconds"] is None
+    assert view.frames["ahead"]["place"].to_list() == ["m@node-1"]
+    predicting.forecast_starts()
+    state = database.reader.scalar(
+        "SELECT state->>'$.learnt_until' FROM predictor_state WHERE predictor = 'cold-start'"
+    )
+    assert state is not None
 
 
 def requests(database, first, n):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from store.errors import PredictorError
+from store.errors import InputError
 
 STARTED, STOPPED, START, KEPT = (
     "started_at", "stopped_at", "start_seconds", "kept_alive_seconds",
@@ -31,11 +31,11 @@ def utility(replicas: pl.DataFrame, by: tuple[str, ...] = ()) -> pl.DataFrame:
         time, what went into starts), still_running (left out).
 
     Raises:
-        PredictorError: a column is missing.
+        InputError: a column is missing.
     """
     absent = [name for name in (STARTED, STOPPED, START, *by) if name not in replicas.columns]
     if absent:
-        raise PredictorError(f"replicas need the column {absent[0]!r} for their utility")
+        raise InputError(f"replicas need the column {absent[0]!r} for their utility")
     if KEPT not in replicas.columns:
         replicas = replicas.with_columns(pl.lit(0.0).alias(KEPT))
     life = (pl.col(STOPPED) - pl.col(STARTED)).dt.total_microseconds() / 1e6
