@@ -34,7 +34,8 @@ def cold_starts(reader: Reader, scope: Scope) -> View:
     Measures: starts, never_ready, in_progress, waited_request_seconds, slowest_ready_p95_seconds
     (of the slowest group; nothing is pooled over groups). Frames: `starts`, `segments`, `groups`
     (model x node x cache state), `per_day`, `ahead` (what a start would take now, see
-    `store.queries.start_times`), `worth` (see `cold_start_utility`); columns in the schemas of `cold_start_frames`.
+    `store.queries.start_times`), `worth` (see `cold_start_utility`); columns in the schemas of
+    `cold_start_frames`.
     """
     if LIVE_SOURCE_ID not in scope.source_ids:
         text = "A trace records requests, not starts of instances."

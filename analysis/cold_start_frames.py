@@ -82,16 +82,14 @@ def start_frame(
         expected: place, began_at, expected_p50_seconds, expected_p90_seconds as said before it.
         warmths: by instance and beginning.
     """
-    said = {(place, at): rest for place, at, *rest in expected.select(_EXPECTED).iter_rows()}
-    rows = [
-        start_row(
-            start,
-            cost,
-            *said.get((start.place, start.began_at), (None, None)),
-            warmths.get((start.instance, start.began_at)),
-        )
-        for start, cost in zip(found, costs, strict=True)
-    ]
+    said = {
+        (place, at): (middle, high) for place, at, middle, high in expected.select(_EXPECTED).rows()
+    }
+    rows = []
+    for start, cost in zip(found, costs, strict=True):
+        middle, high = said.get((start.place, start.began_at), (None, None))
+        warm_up = warmths.get((start.instance, start.began_at))
+        rows.append(start_row(start, cost, middle, high, warm_up))
     return pl.DataFrame(rows[::-1], schema=STARTS_SCHEMA)
 
 

@@ -62,7 +62,9 @@ def worth_frame(found: Sequence[Worth]) -> pl.DataFrame:
             one.start.began_at,
             one.stopped_at,
             one.start.ready_seconds,
-            (one.stopped_at - one.used_at).total_seconds() if one.stopped_at and one.used_at else None,
+            (one.stopped_at - one.used_at).total_seconds()
+            if one.stopped_at and one.used_at
+            else None,
         )
         for one in found
         # What nobody tells about was not idle all the time: it is unknown, and left out.
@@ -76,7 +78,9 @@ def worth_frame(found: Sequence[Worth]) -> pl.DataFrame:
 
 
 def _next(start: Start, found: Sequence[Start]) -> datetime | None:
-    later = [s.began_at for s in found if s.instance == start.instance and s.began_at > start.began_at]
+    later = [
+        s.began_at for s in found if s.instance == start.instance and s.began_at > start.began_at
+    ]
     return min(later, default=None)
 
 

@@ -98,8 +98,8 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         grid(
             chart_card(view, chart, scene),
             _groups_card(view, scene),
-            _ahead_card(view, scene),
-            _worth_card(view, scene),
+            *_ahead_card(view, scene),
+            *_worth_card(view, scene),
             chart_card(view, PER_DAY, scene),
             _starts_card(view, scene),
         ),
@@ -125,11 +125,11 @@ def _groups_card(view: View, scene: Scene) -> Slot | Unshown:
     return card(title, shown, tools=tools, key="groups")
 
 
-def _ahead_card(view: View, scene: Scene) -> Slot | Unshown | None:
+def _ahead_card(view: View, scene: Scene) -> list[Slot | Unshown]:
     """What a start would take now; nothing where the server has not said anything yet."""
     frame = view.frames["ahead"]
     if frame.is_empty():
-        return None
+        return []
     title = "If one began now, when would it be ready?"
     cells = {
         "place": lambda row: html.Strong(row["place"].removeprefix("@")),
@@ -150,14 +150,14 @@ def _ahead_card(view: View, scene: Scene) -> Slot | Unshown | None:
     }
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "ahead", title, _AHEAD_ABOUT, scene)
-    return card(title, shown, tools=tools, key="ahead")
+    return [card(title, shown, tools=tools, key="ahead")]
 
 
-def _worth_card(view: View, scene: Scene) -> Slot | Unshown | None:
+def _worth_card(view: View, scene: Scene) -> list[Slot | Unshown]:
     """How long replicas were useful for each second of their start."""
     frame = view.frames["worth"]
     if frame.is_empty() or not frame["replicas"].sum():
-        return None
+        return []
     title = "Was it worth the start?"
     cells = {"model": lambda row: html.Strong(row["model"] or "not told")}
     columns = (
@@ -174,7 +174,7 @@ def _worth_card(view: View, scene: Scene) -> Slot | Unshown | None:
     }
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "worth", title, _WORTH_ABOUT, scene)
-    return card(title, shown, tools=tools, key="worth")
+    return [card(title, shown, tools=tools, key="worth")]
 
 
 def _slowest(row: Mapping[str, Any]) -> Any:
@@ -213,7 +213,12 @@ def _starts_card(view: View, scene: Scene) -> Slot | Unshown:
     }
     slow = ["slow_requests"] if "full_speed_seconds" in rest else []
     shown = table(
-        frame, scene, columns=[*always, *rest, *slow, "sources"], cells=cells, heads=heads, caption=title
+        frame,
+        scene,
+        columns=[*always, *rest, *slow, "sources"],
+        cells=cells,
+        heads=heads,
+        caption=title,
     )
     tools = frame_tools(view, "starts", title, _STARTS_ABOUT, scene)
     return card(title, shown, tools=tools, key="starts")

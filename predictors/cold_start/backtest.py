@@ -21,6 +21,7 @@ from predictors.cold_start.forest import ForestSettings
 from predictors.cold_start.history import misses
 from predictors.cold_start.judging import Result, as_made, as_served, fitted, pooled
 from predictors.cold_start.rivals import PreviousLoad
+from predictors.cold_start.serving import serving
 from predictors.cold_start.spec import INSTANCE, MODEL
 from predictors.scoring import pinball, skill
 from store.errors import PredictorError

@@ -57,7 +57,8 @@ def questions(reader: Reader, scope: Scope) -> pl.DataFrame:
         pl.lit(now).cast(pl.Datetime("us")).alias(AT),
         *(pl.lit(None).alias(name) for name in (OUTCOME, CENSORED, "is_weights_cached")),
     )
-    told = with_history(pl.concat([known, asked], how="vertical_relaxed"), key=PLACE)
+    every = pl.concat([known, asked.select(known.columns)], how="vertical_relaxed")
+    told = with_history(every, key=PLACE)
     return told.filter(pl.col(AT) == now).drop(OUTCOME)
 
 

@@ -68,9 +68,7 @@ class Folding:
 
     def values(self, asked: pl.DataFrame) -> Floats:
         """(n, k) quantiles at LEVELS, seconds, rising, above 0."""
-        first, pace = (
-            model.predict(asked).quantiles.values for model in (self.ttft, self.tpot)
-        )
+        first, pace = (model.predict(asked).quantiles.values for model in (self.ttft, self.tpot))
         values = folded(first, pace, self.tokens(asked)) * np.exp(self.offsets)
         return np.sort(np.maximum(values, LEAST_SECONDS), axis=1)
 
@@ -100,9 +98,7 @@ class Folding:
         return {"lengths": self.lengths, "offsets": self.offsets}
 
     @classmethod
-    def load(
-        cls, folder: Path, arrays: dict[str, npt.NDArray[Any]], parts: dict[str, str]
-    ) -> Self:
+    def load(cls, folder: Path, arrays: dict[str, npt.NDArray[Any]], parts: dict[str, str]) -> Self:
         """Read what `save` wrote.
 
         Raises:

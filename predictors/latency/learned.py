@@ -125,9 +125,7 @@ def _mixed(alone: Floats, told: Floats, share: float) -> Floats:
 def _levelled(parts: Floats, spread: Floats) -> Floats:
     """(n, k) logarithms at LEVELS."""
     down, up = _widths(parts)
-    return np.clip(
-        parts[:, 1:2] + np.where(spread < 0, down, up) * spread, -_MOST_LOG, _MOST_LOG
-    )
+    return np.clip(parts[:, 1:2] + np.where(spread < 0, down, up) * spread, -_MOST_LOG, _MOST_LOG)
 
 
 def _widths(parts: Floats) -> tuple[Floats, Floats]:

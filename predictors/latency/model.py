@@ -111,7 +111,9 @@ class LatencyModel(ABC):
         values = self._residual.quantiles(middle, told.regime, told.low, told.high)
         self._learned = None
         if judged and self._with_residual and self.mixes_trees:
-            tokens = self._tokens(self._known, state, physics_keys(known_rows), _medians(known_rows))
+            tokens = self._tokens(
+                self._known, state, physics_keys(known_rows), _medians(known_rows)
+            )
             design = design_of(state, values, tokens)
             self._learned, values = learned(design, real, values, blocks, self._seed)
         self._model_id = self._digest()

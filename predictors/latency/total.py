@@ -16,7 +16,7 @@ import polars as pl
 from predictors import artifact
 from predictors.base import OUTCOME, FitReport, Prediction, Spec, learnable
 from predictors.distribution import LEVELS, Floats, Quantiles
-from predictors.latency.features import E2E, OUTPUT_TOKENS, state_of
+from predictors.latency.features import E2E, state_of
 from predictors.latency.fleet import numbers_of
 from predictors.latency.folding import LEAST_SECONDS, TTFT_SECONDS, Folding, paced
 from predictors.latency.learned import Learned, design_of, learned
@@ -60,7 +60,9 @@ class E2eModel:
         start = time.process_time()
         ended = balanced(self._ended(rows), MOST_ROWS)
         self._folding = Folding.fitted(ended, self._seed)
-        self._learned, judged = self._beside(ended) if ended.height >= LEAST_JUDGED else (None, None)
+        self._learned, judged = (
+            self._beside(ended) if ended.height >= LEAST_JUDGED else (None, None)
+        )
         body = hashlib.sha256(self._folding.digest().encode())
         for array in self._learned.arrays().values() if self._learned else ():
             body.update(np.ascontiguousarray(array).tobytes())
@@ -153,8 +155,8 @@ def _report(ended: pl.DataFrame, judged: Floats | None, seconds: float) -> FitRe
         return FitReport(ended.height, 0, seconds, None, None)
     real = _real(ended)
     usual = np.tile(np.quantile(real, LEVELS), (len(real), 1))
-    scores = (score(Quantiles.of(LEVELS, values), real) for values in (judged, usual))
-    return FitReport(ended.height, ended.height, seconds, *scores)
+    ours, rival = (score(Quantiles.of(LEVELS, values), real) for values in (judged, usual))
+    return FitReport(ended.height, ended.height, seconds, ours, rival)
 
 
 def load(folder: Path) -> E2eModel:

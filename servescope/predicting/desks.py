@@ -152,7 +152,8 @@ class Desks:
             if ended.height < least:
                 return None
             rival = entry.made_rival()
-            desk = Desk(name, rival.model_id, naive.alone(rival, ended), entry)
+            # What had come by now it was taught with.
+            desk = Desk(name, rival.model_id, naive.alone(rival, ended), entry, learnt_until=now)
         except PredictorError as error:
             self.problems[name] = str(error)
             return None

@@ -1,4 +1,4 @@
-"""What instances did after they were ready: their first answers, and until when anybody used them."""
+"""What instances did once they were ready: first answers, and until when anybody used them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def used_until(
 
 
 def first_answers(reader: Reader, scope: Scope, spans: Sequence[Span]) -> pl.DataFrame:
-    """number (place in `spans`), since_ready_seconds, ttft_seconds of the first answers of each."""
+    """Number (place in `spans`), since_ready_seconds, ttft_seconds of the first answers of each."""
     if not spans:
         schema: dict[str, Any] = {"number": pl.Int64, "since_ready_seconds": pl.Float64}
         return pl.DataFrame(schema=schema | {"ttft_seconds": pl.Float64})

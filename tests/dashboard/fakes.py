@@ -1004,11 +1004,16 @@ def cold_starts(scope, rng, names) -> dict:
         "ahead": start_times_ahead(scope),
         "worth": pl.DataFrame(
             {
-                "model": ["llama-3.3-70b"], "replicas": [5], "utility_p10": [0.4],
-                "utility_p50": [12.0], "utility_p90": [40.0], "below_one_share": [0.2],
-                "start_share": [0.07], "still_running": [2],
+                "model": ["llama-3.3-70b"],
+                "replicas": [5],
+                "utility_p10": [0.4],
+                "utility_p50": [12.0],
+                "utility_p90": [40.0],
+                "below_one_share": [0.2],
+                "start_share": [0.07],
+                "still_running": [2],
             }
-        ),  # fmt: skip
+        ),
         "starts": start_frame(found, [3.2] * len(found), start_times_before(found), {}),
         "segments": segment_frame(found),
         "groups": group_frame(found),

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analysis.cold_start_warmth import warmth
 from predictors import artifact
 from predictors.check import check_predictor
 from predictors.cold_start.boosted import Boosted
@@ -17,7 +18,6 @@ from predictors.cold_start.duration import ColdStart
 from predictors.cold_start.forest import ForestSettings
 from predictors.cold_start.history import with_history
 from predictors.cold_start.phases import PhasedStart, bandwidth
-from analysis.cold_start_warmth import warmth
 from predictors.cold_start.rivals import PreviousLoad
 from predictors.cold_start.signals import with_signals
 from predictors.cold_start.spec import SPEC

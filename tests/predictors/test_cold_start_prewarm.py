@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from analysis.cold_start_utility import utility
 from predictors.check import check_predictor
 from predictors.cold_start import huawei
 from predictors.cold_start.activity import FEATURES, with_activity
@@ -23,7 +24,6 @@ from predictors.cold_start.prewarm import (
     keep_alive,
     should_be_warm,
 )
-from analysis.cold_start_utility import utility
 from predictors.distribution import LEVELS, Quantiles
 from store.errors import InputError, PredictorError
 

@@ -15,10 +15,10 @@ from predictors.distribution import LEVELS
 from predictors.latency import rivals
 from predictors.latency.backtest import backtest, extrapolation, interpolation
 from predictors.latency.features import LENGTHS
+from predictors.latency.folding import folded
 from predictors.latency.model import TpotModel, TtftModel
 from predictors.latency.replay import rows_of, with_outcome
 from predictors.latency.serving import in_service
-from predictors.latency.folding import folded
 from predictors.latency.total import E2eModel
 from predictors.scoring import score
 from store.errors import PredictorError
