@@ -19,6 +19,7 @@ BEFORE = timedelta(minutes=15)
 QUANTITIES = ("output_tokens", "ttft_seconds", "tpot_seconds", "e2e_seconds")
 CUT = "length"
 _SESSION = ("source_id", "session_key")
+_NOBODY = (None, None)
 
 
 def asked(reader: Reader, scope: Scope) -> pl.DataFrame:
@@ -36,12 +37,12 @@ def asked(reader: Reader, scope: Scope) -> pl.DataFrame:
     rows = rows.join(
         queries.prefixes(reader, wide), on=["source_id", "request_key", AT], how="left"
     )
-    rows = with_load(_with_session(rows)).filter(pl.col(AT) >= scope.start.replace(tzinfo=None))
-    rows = in_scope(rows, scope)
-    if LIVE_SOURCE_ID in scope.source_ids:
-        start, end = (at.replace(tzinfo=None) for at in (scope.start, scope.end))
-        return with_gauges(rows, queries.scrapes(reader, start, end), queries.targets(reader))
-    return with_gauges(rows, None, None)
+    start, end = (at.replace(tzinfo=None) for at in (scope.start, scope.end))
+    is_live = LIVE_SOURCE_ID in scope.source_ids
+    told = (queries.scrapes(reader, start, end), queries.targets(reader)) if is_live else _NOBODY
+    # Gauges first: the pace that the engine tells says how far running requests are.
+    rows = with_load(with_gauges(_with_session(rows), *told))
+    return in_scope(rows.filter(pl.col(AT) >= start), scope)
 
 
 def with_outcome(rows: pl.DataFrame, quantity: str) -> pl.DataFrame:

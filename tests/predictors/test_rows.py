@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from predictors.rows import requests as rows
+from predictors.rows.ages import REPRESENTATIVES
 from store.clock import WallClock
 from store.database import Database
 from store.queries import predictor_rows
@@ -76,7 +77,50 @@ def test_load_is_what_one_would_count(database):
         assert row["requests_waiting"] == len(waits)
         assert row["requests_running"] == len(runs)
         assert row["tokens_waiting"] == sum(r["input_tokens"] for r in waits)
-        assert row["context_tokens"] == sum(r["input_tokens"] for r in runs)
+        oldest = min((r["at"] for r in waits), default=row["at"])
+        assert row["oldest_wait_seconds"] == (row["at"] - oldest).total_seconds()
+        ages = row["running_generated_tokens"]
+        if ages is not None:
+            assert len(ages) == min(len(runs), REPRESENTATIVES)
+            assert ages == sorted(ages)
+            context = sum(r["input_tokens"] for r in runs)
+            more = len(runs) * np.mean(ages) if ages else 0.0
+            assert row["context_tokens"] == pytest.approx(context + more)
+
+
+def test_running_requests_are_as_far_as_answers_before_them_were_fast(database):
+    """Ten tokens a second so far: who got the first token two seconds ago has put out twenty."""
+    seconds = [0.0, 5.0, 6.0, 8.0]
+    frame = requests(
+        4, arrived_at=[START + timedelta(seconds=s) for s in seconds], instance=["one"] * 4,
+        input_tokens=[100] * 4, output_tokens=[21, 50, 50, 50], ttft_seconds=[1.0] * 4,
+        e2e_seconds=[3.0, 9.0, 9.0, 9.0],
+    )  # fmt: skip
+    found = kept(database, frame)
+    ages = found["running_generated_tokens"].to_list()
+    assert ages == [[], [], [0.0], [pytest.approx(10.0), pytest.approx(20.0)]]
+    assert found["context_tokens"].to_list() == [0.0, 0.0, 100.0, pytest.approx(230.0)]
+    assert found["oldest_wait_seconds"].to_list() == [0.0, 0.0, 0.0, 0.0]
+
+
+def test_the_pace_that_the_engine_tells_comes_first(database):
+    """A step of 50 ms: three seconds after its first token a request has put out sixty tokens."""
+    url = "http://one:8000/metrics"
+    writer = database.writer
+    target = register(writer, url, START.replace(tzinfo=UTC)).result()
+    describe(writer, target, engine="vllm", engine_version="1", model="m").result()
+    frame = pl.DataFrame({"sampled_at": [START + timedelta(seconds=3)], "value": [0.05]})
+    named = frame.with_columns(
+        target_id=pl.lit(target, pl.Int32), signal=pl.lit("engine_step_seconds"),
+        kind=pl.lit("gauge"), unit=pl.lit("s"), labels=pl.lit("{}"),
+    )  # fmt: skip
+    writer.append("sample", named).result()
+    asked = requests(
+        2, arrived_at=[START, START + timedelta(seconds=4)], instance=["one:8000"] * 2,
+        ttft_seconds=[1.0, 1.0], e2e_seconds=[9.0, 9.0],
+    )  # fmt: skip
+    found = kept(database, asked)
+    assert found["running_generated_tokens"].to_list() == [[], [pytest.approx(60.0)]]
 
 
 def test_what_comes_later_changes_no_feature(database):
