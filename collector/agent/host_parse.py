@@ -29,6 +29,17 @@ def _told(signal: str, value: float, **labels: str) -> Told:
     return Told(signal, labels, value)
 
 
+_STAT = {
+    "btime": "node_boot_unix_seconds",
+    "procs_running": "node_processes_running",
+    "procs_blocked": "node_processes_blocked",
+    "ctxt": "node_context_switches_total",
+    # The line goes on with each source of its own; the first number is all of them.
+    "intr": "node_interrupts_total",
+    "processes": "node_forks_total",
+}
+
+
 def processors(stat: str, ticks_per_second: int) -> Iterator[Told]:
     """/proc/stat."""
     cpus = 0
@@ -39,10 +50,8 @@ def processors(stat: str, ticks_per_second: int) -> Iterator[Told]:
                 yield _told("node_cpu_seconds_total", int(ticks) / ticks_per_second, mode=mode)
         elif name.startswith("cpu"):
             cpus += 1
-        elif name == "btime":
-            yield _told("node_boot_unix_seconds", float(words[0]))
-        elif name == "procs_blocked":
-            yield _told("node_processes_blocked", float(words[0]))
+        elif name in _STAT:
+            yield _told(_STAT[name], float(words[0]))
     if cpus:
         yield _told("node_cpus", float(cpus))
 
@@ -69,7 +78,11 @@ def memory(meminfo: str) -> Iterator[Told]:
             yield _told(_MEMORY[name], float(rest.split()[0]) * 1024)
 
 
-_VMSTAT = {"pgmajfault": "node_major_page_faults_total", "oom_kill": "node_oom_kills_total"}
+_VMSTAT = {
+    "pgfault": "node_page_faults_total",
+    "pgmajfault": "node_major_page_faults_total",
+    "oom_kill": "node_oom_kills_total",
+}
 
 
 def page_faults(vmstat: str) -> Iterator[Told]:

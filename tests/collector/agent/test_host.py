@@ -15,11 +15,12 @@ from store.signals import SIGNALS
 
 FILES = {
     "proc/stat": "cpu  100 0 50 800 25 0 10 5 7 0\ncpu0 1 0 0 0 0 0 0 0 0 0\n"
-    "cpu1 1 0 0 0 0 0 0 0 0 0\nintr 5\nbtime 1769000000\nprocs_blocked 3\n",
+    "cpu1 1 0 0 0 0 0 0 0 0 0\nintr 5 3 2\nctxt 70\nbtime 1769000000\nprocesses 9\n"
+    "procs_running 2\nprocs_blocked 3\n",
     "proc/loadavg": "1.50 1.25 1.00 2/100 18877\n",
     "proc/meminfo": "MemTotal:  1000 kB\nMemFree: 5 kB\nMemAvailable: 400 kB\nCached: 10 kB\n"
     "SwapTotal: 0 kB\nSwapFree: 0 kB\nHugePages_Total: 0\n",
-    "proc/vmstat": "pgmajfault 12\noom_kill 1\nnr_free_pages 5\n",
+    "proc/vmstat": "pgfault 40\npgmajfault 12\noom_kill 1\nnr_free_pages 5\n",
     "proc/pressure/cpu": "some avg10=0.21 avg60=5 avg300=10 total=4456926\n"
     "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
     "proc/pressure/memory": "some avg10=0 avg60=0 avg300=0 total=1000000\n"
@@ -82,6 +83,11 @@ async def test_the_numbers_of_a_node(root):
         ("node_cpus",): 2.0,
         ("node_boot_unix_seconds",): 1769000000.0,
         ("node_processes_blocked",): 3.0,
+        ("node_processes_running",): 2.0,
+        ("node_context_switches_total",): 70.0,
+        ("node_interrupts_total",): 5.0,
+        ("node_forks_total",): 9.0,
+        ("node_page_faults_total",): 40.0,
         ("node_load_1m",): 1.5,
         ("node_memory_available_bytes",): 409600.0,
         ("node_oom_kills_total",): 1.0,
