@@ -1,15 +1,17 @@
 """Rows from a running fleet: samples of engines, cards and hosts, and what they did to the pace.
 
-The pace of an instance is the tokens it writes a second for each request it runs. P of a minute is
-its pace ÷ the best pace that the same instance showed at about as many running requests. That is no
-isolated run: where an instance never had the machine to itself, its best is already shared.
+The pace of an instance is the tokens it writes a second for each request that it decodes. P of a
+minute is its pace ÷ the best pace that the same instance showed at about as many requests. That is
+no isolated run: where an instance never had the machine to itself, its best is already shared.
 
-The engine's output is the answer, so it is no input: what is sampled is load, queue, cache, cards
-and the host's pressure. A signal that an instance's host does not tell is absent from its rows.
+The engine's output is the answer, so it is no input: what is sampled is load, queue, cache, cards,
+and what the host does (`host_signals`). A signal that an instance's host
+does not tell is absent from its rows.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -18,11 +20,11 @@ import numpy as np
 import polars as pl
 
 from predictors.base import AT, OUTCOME
-from predictors.degradation.channels import ACHIEVED, OFFERED
+from predictors.degradation.host_signals import ANSWERS, samples
 from predictors.degradation.model import Degradation
 from predictors.degradation.windows import METRICS, STEP, WINDOW, pack
 from predictors.distribution import Floats
-from store.queries import counters, telemetry
+from store.queries import telemetry
 from store.queries.scope import Scope
 from store.reader import Reader
 
@@ -34,29 +36,7 @@ MOST_SECONDS = 6 * 3600.0
 LEAST_IN_LOAD = 5
 BEST_SHARE = 0.9
 
-_OWN_GAUGES = {
-    "requests_running": "self.requests_running",
-    "requests_waiting": "self.requests_waiting",
-    "kv_cache_usage_ratio": "self.kv_cache_usage_ratio",
-}
-_OWN_COUNTERS = {
-    "prompt_tokens_total": "self.prompt_tokens_per_s",
-    "requests_arrived_total": OFFERED,
-    "requests_finished_total": ACHIEVED,
-}
-_HOST_GAUGES = {
-    "gpu_busy_ratio": "host.gpu_busy_ratio",
-    "gpu_memory_busy_ratio": "host.gpu_memory_busy_ratio",
-    "gpu_power_watts": "host.gpu_power_watts",
-    "gpu_sm_clock_hertz": "host.gpu_sm_clock_hertz",
-    "node_load_1m": "host.load_1m_processes",
-}
-_HOST_COUNTERS = {
-    "node_pressure_cpu_waiting_seconds_total": "host.cpu_waiting_ratio",
-    "node_pressure_memory_waiting_seconds_total": "host.memory_waiting_ratio",
-    "node_pressure_io_waiting_seconds_total": "host.io_waiting_ratio",
-}
-_OUTPUT = {"generation_tokens_total": "tokens_per_s"}
+_HERE = "127.0.0.1"
 
 
 def rows(reader: Reader, scope: Scope) -> pl.DataFrame:
@@ -92,11 +72,11 @@ def questions(reader: Reader, now: datetime) -> pl.DataFrame:
 def _windows(reader: Reader, start: datetime, end: datetime, ahead: int) -> pl.DataFrame:
     start = max(start, end - timedelta(seconds=MOST_SECONDS))
     watched = telemetry.targets(reader, end)
-    samples = _samples(reader, start, end)
+    told = samples(reader, start, end, STEP_SECONDS)
     bins = int((end - start).total_seconds() // STEP_SECONDS)
     parts = [_nothing()]
     for target in watched.iter_rows(named=True):
-        own = samples.filter(pl.col("target_id") == target["target_id"])
+        own = told.filter(pl.col("target_id") == target["target_id"])
         if own.filter(pl.col("name") == "self.requests_running").is_empty():
             continue
         near = [
@@ -104,7 +84,7 @@ def _windows(reader: Reader, start: datetime, end: datetime, ahead: int) -> pl.D
             for t, url in watched.select("target_id", "url").iter_rows()
             if _machine(url) == _machine(target["url"])
         ]
-        beside = samples.filter(
+        beside = told.filter(
             pl.col("target_id").is_in(near) & pl.col("name").str.starts_with("host.")
         )
         own = own.filter(~pl.col("name").str.starts_with("host."))
@@ -113,33 +93,10 @@ def _windows(reader: Reader, start: datetime, end: datetime, ahead: int) -> pl.D
     return pl.concat(parts)
 
 
-def _samples(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
-    """target_id, name (ours), bin, value; of several series of a name the mean, or the sum."""
-    gauges = {**_OWN_GAUGES, **_HOST_GAUGES}
-    counted = {**_OWN_COUNTERS, **_HOST_COUNTERS, **_OUTPUT}
-    asked = (start, end, STEP_SECONDS, end)
-    seen = telemetry.gauge_bins(reader, list(gauges), *asked, use="raw").select(
-        "target_id", pl.col("signal").replace_strict(gauges).alias("name"), "bin", value="mean"
-    )
-    grown = counters.counter_steps(reader, list(counted), *asked, use="raw").select(
-        "target_id",
-        pl.col("signal").replace_strict(counted).alias("name"),
-        "bin",
-        value=pl.col("increase") / pl.col("seconds"),
-    )
-    keys = ("target_id", "name", "bin")
-    return pl.concat(
-        [
-            seen.group_by(keys).agg(pl.col("value").mean()),
-            grown.group_by(keys).agg(pl.col("value").sum()),
-        ]
-    ).with_columns(pl.col("target_id").cast(pl.Int64), pl.col("bin").cast(pl.Int64))
-
-
-def _table(samples: pl.DataFrame, bins: int) -> Mapping[str, Floats]:
+def _table(told: pl.DataFrame, bins: int) -> Mapping[str, Floats]:
     """(b,) values of each name, oldest bin first; NaN where nothing was told."""
     made: dict[str, Floats] = {}
-    for (name,), part in samples.group_by("name"):
+    for (name,), part in told.group_by("name"):
         values = np.full(bins, np.nan)
         mean = part.group_by("bin").agg(pl.col("value").mean()).filter(pl.col("bin") < bins)
         values[bins - 1 - mean["bin"].to_numpy()] = mean["value"].to_numpy()
@@ -150,7 +107,7 @@ def _table(samples: pl.DataFrame, bins: int) -> Mapping[str, Floats]:
 def _of_one(
     target: Mapping[str, object], table: Mapping[str, Floats], end: datetime, bins: int, ahead: int
 ) -> pl.DataFrame:
-    names = sorted(name for name in table if name not in _OUTPUT.values())
+    names = sorted(name for name in table if name not in ANSWERS)
     values = np.column_stack([table[name] for name in names])
     ratio = _p(table)
     ends = range(bins - ahead, min(STEPS, bins) - 1, -EVERY_STEPS)
@@ -171,15 +128,22 @@ def _of_one(
 
 
 def _p(table: Mapping[str, Floats]) -> Floats:
-    """(b,) pace ÷ the best pace at about as many running requests; NaN where nothing ran."""
+    """(b,) pace ÷ the best pace at about as many running requests; NaN where nothing ran.
+
+    Where the engine adds up the time that its requests decoded, that is the divisor: samples of a
+    gauge hardly ever meet the short requests of an engine with little to do.
+    """
     running = table["self.requests_running"]
-    written = table.get("tokens_per_s", np.full(len(running), np.nan))
-    busy = (running >= 1) & (written > 0)
-    pace = np.where(busy, written / np.where(busy, running, 1.0), np.nan)
-    load = np.where(busy, np.floor(np.log2(np.where(busy, running, 1.0))), -1)
+    unknown = np.full(len(running), np.nan)
+    written, decoding = (table.get(name, unknown) for name in ANSWERS)
+    sampled = np.where(running >= 1, running, np.nan)
+    spent = np.where(np.isfinite(decoding), decoding, sampled)
+    busy = (spent > 0) & (written > 0)
+    pace = np.where(busy, written / np.where(busy, spent, 1.0), np.nan)
+    level = np.floor(np.log2(np.maximum(np.where(busy, spent, 1.0), 1.0)))
     made = np.full(len(pace), np.nan)
-    for level in np.unique(load[load >= 0]).tolist():
-        here = load == level
+    for one in np.unique(level[busy]).tolist():
+        here = busy & (level == one)
         if here.sum() >= LEAST_IN_LOAD:
             made[here] = np.clip(pace[here] / np.quantile(pace[here], BEST_SHARE), 0.0, 1.0)
     return made
@@ -191,8 +155,10 @@ def _mean(values: Floats) -> float | None:
 
 
 def _machine(url: str) -> str:
-    name = urlsplit(url).hostname or url
-    return "127.0.0.1" if name in {"localhost", "::1"} else name
+    """The same for all that is scraped of one machine; this one may also go by its name."""
+    name = (urlsplit(url).hostname or url).lower()
+    here = {"localhost", "::1", _HERE, socket.gethostname().lower()}
+    return _HERE if name in here else name
 
 
 def _nothing() -> pl.DataFrame:

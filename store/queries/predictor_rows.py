@@ -78,6 +78,9 @@ SELECT time_bucket(to_seconds($step), r.arrived_at) AS at, coalesce(l.model, '')
 FROM request AS r JOIN request_labels AS l USING (labels_id)
 WHERE {where} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
+_CPU_MODES = """
+SELECT series_id, labels->>'mode' AS mode FROM series WHERE signal = 'node_cpu_seconds_total'
+"""
 _SAMPLES = """
 SELECT t.url, s.signal, s.kind, s.unit, p.sampled_at AS at, sum(p.value) AS value
 FROM sample AS p JOIN series AS s USING (series_id) JOIN target AS t USING (target_id)
@@ -154,6 +157,11 @@ def scrapes(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
 def targets(reader: Reader) -> pl.DataFrame:
     """Targets: url, engine, model, gpu_type (null where nobody said)."""
     return reader.frame(_TARGETS)
+
+
+def cpu_modes(reader: Reader) -> dict[int, str]:
+    """Series of processor time -> what it was spent on."""
+    return dict(reader.frame(_CPU_MODES).drop_nulls("mode").iter_rows())
 
 
 def counts(reader: Reader, scope: Scope, step_seconds: int) -> pl.DataFrame:

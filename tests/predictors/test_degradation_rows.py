@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from collector.agent.files import KernelFiles
+from collector.lab import host as lab_host
 from predictors.base import OUTCOME
 from predictors.degradation import cloudperftrace, data, live, vllm_logs
 from predictors.degradation.model import Degradation
@@ -50,7 +54,9 @@ def add_target(database: Database, url: str) -> int:
     return number
 
 
-def add(database: Database, target: int, signal: str, values: np.ndarray) -> None:
+def add(
+    database: Database, target: int, signal: str, values: np.ndarray, labels: str = "{}"
+) -> None:
     """A point every ten seconds until now."""
     end = NOW.replace(tzinfo=None)
     times = [end - timedelta(seconds=10 * (SCRAPES - k) - 1) for k in range(SCRAPES)]
@@ -59,7 +65,7 @@ def add(database: Database, target: int, signal: str, values: np.ndarray) -> Non
         pl.DataFrame({"sampled_at": times, "value": values}).with_columns(
             target_id=pl.lit(target, pl.Int32),
             signal=pl.lit(signal),
-            labels=pl.lit("{}"),
+            labels=pl.lit(labels),
             unit=pl.lit(""),
             kind=pl.lit("counter" if signal.endswith("_total") else "gauge"),
         ),
@@ -81,6 +87,62 @@ def test_rows_of_a_fleet_know_host_pressure_and_what_it_did(database: Database) 
     assert np.nanmean(pressure[5]) == pytest.approx(0.05, abs=0.01)
     assert np.nanmean(pressure[-1]) == pytest.approx(0.8, abs=0.01)
     assert rows["application"].unique().to_list() == ["m"]
+
+
+def test_host_signals_carry_the_names_of_the_laboratory(database: Database) -> None:
+    """A model that learnt in the laboratory finds processor, memory, disks and switches live."""
+    machine = add_target(database, "http://node-1:9200/metrics")
+    steady = np.arange(SCRAPES, dtype=np.float64)
+    for mode, share in {"user": 4.0, "system": 2.0, "idle": 13.0, "iowait": 1.0}.items():
+        labels = json.dumps({"mode": mode})
+        add(database, machine, "node_cpu_seconds_total", share * steady, labels)
+    for device, share in {"sda": 2.0, "sdb": 1.0}.items():
+        labels = json.dumps({"device": device})
+        add(database, machine, "node_disk_busy_seconds_total", share * steady, labels)
+    add(database, machine, "node_context_switches_total", 1000.0 * steady)
+    add(database, machine, "node_memory_capacity_bytes", np.full(SCRAPES, 100.0))
+    add(database, machine, "node_memory_available_bytes", np.full(SCRAPES, 25.0))
+    rows = live.rows(database.reader, SCOPE)
+    windows = unpack(rows)
+    newest = dict(zip(windows.names, windows.values[-1, -1].tolist(), strict=True))
+    expected = {
+        "host.cpu_ratio": 0.3,
+        "host.user_ratio": 0.2,
+        "host.system_ratio": 0.1,
+        "host.iowait_ratio": 0.05,
+        "host.disk_busy_ratio": 0.3,
+        "host.switches_per_s": 100.0,
+        "host.memory_used_ratio": 0.75,
+    }
+    assert {name: pytest.approx(newest[name]) for name in expected} == expected
+    assert "host.steal_ratio" not in newest
+    assert not any("bytes" in name for name in newest)
+    known = {f"host.{name}" for name in _lab_names()}
+    assert expected.keys() <= known
+
+
+def _lab_names() -> set[str]:
+    """What the laboratory calls the metrics of this very host."""
+    files = KernelFiles()
+    before, after = (lab_host.look(files, 100) for _ in range(2))
+    busy = {core: {mode: s + 1 for mode, s in modes.items()} for core, modes in after.cores.items()}
+    told = lab_host.changed(before, replace(after, cores=busy), 1.0, [0])
+    return {*told, "disk_busy_ratio"}
+
+
+def test_an_engine_with_little_to_do_is_judged_by_its_decoding_time() -> None:
+    """Gauges hardly ever meet short requests; the time that they decoded is added up."""
+    with Database.open(None, StoreSettings(), VirtualClock(NOW)) as opened:
+        engine = add_target(opened, "http://node-1:8000/metrics")
+        slow = np.arange(SCRAPES) >= SLOW_FROM
+        add(opened, engine, "requests_running", np.zeros(SCRAPES))
+        add(opened, engine, "generation_tokens_total", np.full(SCRAPES, 100.0).cumsum())
+        add(opened, engine, "decode_busy_seconds_total", np.where(slow, 0.5, 0.2).cumsum())
+        known = live.rows(opened.reader, SCOPE).drop_nulls(OUTCOME)
+    assert known.height > 20
+    assert known[OUTCOME][5] == pytest.approx(1.0, abs=0.01)
+    assert known[OUTCOME][-1] == pytest.approx(0.4, abs=0.01)
+    assert "requests_decoding" not in known[METRICS][0]
 
 
 def test_the_answer_is_no_input(database: Database) -> None:
