@@ -28,6 +28,8 @@ class LlamaServer:
         slots: requests decoded together; more wait.
         context_tokens: of all slots together.
         log: file for what it prints.
+        port: where it listens; 0 takes a free one. A restart under the same port is the same
+            instance.
     """
 
     def __init__(
@@ -38,14 +40,16 @@ class LlamaServer:
         log: Path,
         slots: int = 4,
         context_tokens: int = 16_384,
+        port: int = 0,
     ) -> None:
         self._command = _command(binary, model, slots, context_tokens)
         self._log = log
+        self._port = port
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
     def __enter__(self) -> LlamaServer:
-        port = _free_port()
+        port = self._port or _free_port()
         self.url = f"http://{_LOOPBACK}:{port}"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - a path the user chose

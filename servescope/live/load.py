@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -33,12 +34,18 @@ class Client:
         requests_per_second: mean rate; gaps are exponential.
         input_words: about how long its prompts are.
         output_tokens: the most it asks for.
+        swing_ratio: how far the rate goes up and down around its mean, 0 to 1.
+        swing_seconds: from one high to the next.
+        fields: of the request body, in place of the usual ones.
     """
 
     tenant: str
     requests_per_second: float
     input_words: int
     output_tokens: int
+    swing_ratio: float = 0.0
+    swing_seconds: float = 1200.0
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 CLIENTS = (
@@ -183,11 +190,15 @@ class Load:
 
 
 def _moments(client: Client, dice: random.Random, seconds: float) -> Iterator[float]:
-    """Poisson arrivals: seconds from the start."""
-    due = dice.expovariate(client.requests_per_second)
+    """Poisson arrivals, thinned where the rate swings: seconds from the start."""
+    highest = client.requests_per_second * (1 + client.swing_ratio)
+    due = dice.expovariate(highest)
     while due < seconds:
-        yield due
-        due += dice.expovariate(client.requests_per_second)
+        turn = math.sin(2 * math.pi * due / client.swing_seconds)
+        share = (1 + client.swing_ratio * turn) / (1 + client.swing_ratio)
+        if share >= 1 or dice.random() < share:
+            yield due
+        due += dice.expovariate(highest)
 
 
 def _body(client: Client, dice: random.Random) -> dict[str, Any]:
@@ -200,6 +211,7 @@ def _body(client: Client, dice: random.Random) -> dict[str, Any]:
         "stream_options": {"include_usage": True},
         "ignore_eos": True,
         "cache_prompt": False,
+        **client.fields,
     }
 
 

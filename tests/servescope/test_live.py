@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 import json
+import random
 
 import pytest
 
 from servescope.live import obtain, tiny_model
-from servescope.live.load import Client, Load
+from servescope.live.load import Client, Load, _body, _moments
 from store.clock import WallClock
 from store.errors import ConfigError
 
@@ -36,6 +37,24 @@ def test_without_a_compiler_the_build_says_what_to_install(monkeypatch, tmp_path
         obtain.build(pytest.fail)
     assert "apt-get install cmake g++" in failure.value.hint
     assert not list(tmp_path.iterdir())
+
+
+def test_a_rate_swings_around_its_mean():
+    """Twice as many arrive in the high half of a period as in the low one; the mean stays."""
+    client = Client("chat", 2.0, 5, 4, swing_ratio=0.5, swing_seconds=1000.0)
+    moments = list(_moments(client, random.Random(3), 20_000))  # noqa: S311 - load, not secrets
+    assert len(moments) == pytest.approx(40_000, rel=0.03)
+    high = sum(due % 1000 < 500 for due in moments)
+    assert high / (len(moments) - high) == pytest.approx(1.93, rel=0.1)
+    even = list(_moments(Client("chat", 2.0, 5, 4), random.Random(3), 100))  # noqa: S311
+    assert even == sorted(even)
+
+
+def test_a_client_may_ask_in_its_own_way():
+    """Fields of a client take the place of the usual ones."""
+    client = Client("chat", 2.0, 5, 4, fields={"ignore_eos": False, "max_tokens": 9})
+    body = _body(client, random.Random(3))  # noqa: S311 - load, not secrets
+    assert (body["ignore_eos"], body["max_tokens"], body["stream"]) == (False, 9, True)
 
 
 async def answer(reader, writer):
