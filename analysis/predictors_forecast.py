@@ -21,8 +21,8 @@ from store.reader import Reader
 from store.units import percent_text, seconds_text, signed_percent_text
 
 _NEVER = (
-    "No demand was forecast yet. The server forecasts it every few minutes once it has seen an "
-    "hour of live requests."
+    "No demand was forecast yet. The server forecasts it every few minutes once it has seen half "
+    "an hour of live requests."
 )
 _TRACE = "Demand is forecast for the live fleet; a trace has none."
 _SHOWN: dict[str, Any] = {

@@ -60,6 +60,8 @@ def questions(reader: Reader, scope: Scope, quantity: Quantity) -> pl.DataFrame:
 def recent_rows(reader: Reader, scope: Scope, quantity: Quantity) -> pl.DataFrame:
     """Rows whose outcomes came in the scope's last hour or so, with all the history they had then.
 
+    The first window of a record began before it and is no value to go by.
+
     Args:
         reader: the store.
         scope: as in `questions`.
@@ -67,9 +69,7 @@ def recent_rows(reader: Reader, scope: Scope, quantity: Quantity) -> pl.DataFram
     """
     series, start = _series(reader, scope, quantity)
     origins = {
-        (one.model, one.tenant): range(
-            max(len(one.values) - 1 - 2 * STEPS, LEAST_WINDOWS - 1), len(one.values) - 1
-        )
+        (one.model, one.tenant): range(max(len(one.values) - 1 - 2 * STEPS, 1), len(one.values) - 1)
         for one in series
     }
     rows = rows_of(series, origins, start)

@@ -68,7 +68,19 @@ class Desk:
     @property
     def pair_id(self) -> str:
         """Of champion and rival together: what calibration and duels belong to."""
+        if self.entry is not None and self.is_naive:
+            # Its name changes whenever it learns afresh; how far it is off hardly does.
+            return f"{self.spec.rival or self.name} alone"
         return " ".join(self.served.model_ids)
+
+    def learn_afresh(self, rows: pl.DataFrame) -> None:
+        """Let a rival that answers by itself start again from newer rows; intervals stay.
+
+        Raises:
+            PredictorError: no row has an outcome.
+        """
+        self.served.champion.fit(rows)
+        self.model_id = self.served.champion.model_id
 
     def state(self) -> predictions.State:
         """How it stands."""
@@ -129,6 +141,7 @@ class Desks:
         now: datetime,
         recent: Callable[[], pl.DataFrame],
         least: int = LEAST_ROWS,
+        again: timedelta | None = None,
     ) -> Desk | None:
         """What answers for a predictor that is not about single requests: champion, else rival.
 
@@ -139,10 +152,13 @@ class Desks:
             now: naive UTC.
             recent: gives what the rival learns from where there is no champion.
             least: rows with an outcome below which nothing is said.
+            again: how often a rival that answers by itself learns afresh; None where it learns
+                from each outcome.
         """
         known = self._trained.get(name) or self._stand_ins.get(name)
-        looked_at = self._looked_at.get(name)
-        if known is not None or (looked_at is not None and now - looked_at < LOOK_AGAIN):
+        wait = LOOK_AGAIN if known is None else again
+        is_due = wait is not None and now - self._looked_at.get(name, now - wait) >= wait
+        if name in self._trained or not is_due:
             return known
         self._looked_at[name] = now
         entry = catalog.entry(name)
@@ -150,13 +166,16 @@ class Desks:
             rows = recent()
             ended = rows.filter(pl.col(OUTCOME).is_finite())
             if ended.height < least:
-                return None
+                return known
+            if known is not None:
+                known.learn_afresh(ended)
+                return known
             rival = entry.made_rival()
             # What had come by now it was taught with.
             desk = Desk(name, rival.model_id, naive.alone(rival, ended), entry, learnt_until=now)
         except PredictorError as error:
             self.problems[name] = str(error)
-            return None
+            return known
         desk.model_id = rival.model_id
         self._restore(desk, predictions.states(self._database.reader))
         self._stand_ins[name] = desk

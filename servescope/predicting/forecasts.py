@@ -42,6 +42,9 @@ DEMAND: Mapping[str, Quantity] = {
 STARTS_BACK, STARTS_AFTER = timedelta(days=14), timedelta(minutes=5)
 LEAST_STARTS = 2
 """Starts are rare: the previous load says more than nothing."""
+LEAST_DEMAND = 3
+"""Outcomes from which the last value is spread: with few tenants an hour has no twenty of them."""
+DEMAND_AGAIN = timedelta(hours=1)
 DEMAND_BACK = timedelta(seconds=WINDOW_SECONDS * (HISTORY + 1))
 HORIZON = "horizon_seconds"
 
@@ -69,7 +72,7 @@ class Forecasts:
         for name, quantity in DEMAND.items():
             scope = live_scope(now - DEMAND_BACK, now)
             recent = partial(recent_rows, self._database.reader, scope, quantity)
-            desk = self._desks.forecasting(name, now, recent)
+            desk = self._desks.forecasting(name, now, recent, LEAST_DEMAND, DEMAND_AGAIN)
             if desk is None:
                 continue
             self._learn(desk, now, DEMAND_AFTER, recent)

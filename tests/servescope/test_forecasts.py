@@ -176,3 +176,28 @@ def test_demand_is_forecast_an_hour_ahead_and_judged_when_it_has_come(database):
         "SELECT state->>'$.learnt_until' FROM predictor_state WHERE predictor = 'demand-rate'"
     )
     assert state is not None
+
+
+def test_demand_is_forecast_within_half_an_hour(database):
+    """Three windows are enough for the last value; an hour later it has learnt from newer ones."""
+    clock = VirtualClock(NOW)
+    predicting = Predicting(database, clock, PredictSettings())
+    requests(database, 0, 120)
+    clock.advance(1200)
+    assert predicting.forecast_demand() is None
+    requests(database, 120, 60)
+    clock.advance(601)
+    assert predicting.forecast_demand() == {"demand-rate": 18, "demand-tokens": 18}
+    names = "SELECT DISTINCT model_id FROM forecast WHERE quantity = 'requests_per_second'"
+    assert database.reader.frame(names).height == 1
+    requests(database, 180, 720)
+    clock.advance(7200)
+    predicting.forecast_demand()
+    assert database.reader.frame(names).height == 2
+    # A new process takes the intervals over, though its rival learnt from other rows.
+    pair = "SELECT model_id FROM predictor_state WHERE predictor = 'demand-rate'"
+    before = database.reader.scalar(pair)
+    again = Predicting(database, clock, PredictSettings())
+    clock.advance(600)
+    again.forecast_demand()
+    assert database.reader.scalar(pair) == before
