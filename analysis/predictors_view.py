@@ -30,6 +30,7 @@ _NEVER = (
     "Nothing was predicted for these requests yet. The server predicts finished live requests on "
     "its own; a gateway asks POST /api/v1/predictions/NAME."
 )
+_LEFT_OUT = "beyond predict.most_requests_per_second: learnt from, not predicted; of all labels"
 _TRACE = (
     "Nothing was predicted for the requests of this trace: live requests are predicted, and those "
     "of a gateway that asks. How models do on recorded data: servescope backtest."
@@ -39,7 +40,8 @@ _TRACE = (
 def predictors(reader: Reader, scope: Scope) -> View:
     """What was predicted, and what came true.
 
-    Measures: predictions, outcomes, fallback_ratio, calibrated_ratio, before_ratio, drift_events.
+    Measures: predictions, outcomes, left_out (live requests of any label that were learnt from and
+    not predicted, to bound the work), fallback_ratio, calibrated_ratio, before_ratio, drift_events.
     Frames: `quantities` (one row a quantity, with skill_ratio = 1 - loss / loss of the rival, its
     interval, coverage of the 0.9 quantile and a verdict), `calibration`, `over_time`, `keys`,
     `misses`, `pairs`, `drift`; columns as in `store.queries.predictions`.
@@ -60,6 +62,8 @@ def predictors(reader: Reader, scope: Scope) -> View:
     }
     empty = _why_empty(reader, scope) if found.is_empty() else None
     measures = _measures(found, frames["drift"].height, one_in)
+    if LIVE_SOURCE_ID in scope.source_ids:
+        measures["left_out"] = Measure(float(queries.left_out(reader, scope)), "", why=_LEFT_OUT)
     sql = {name: queries.TEXTS[name] for name in frames if name in queries.TEXTS}
     return View("predictors", scope, measures, frames, _sentences(found), empty, sql)
 

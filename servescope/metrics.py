@@ -38,6 +38,7 @@ class RuntimeCollector(Collector):
         yield from self._jobs()
         yield from self._scrapes()
         yield self._dropped()
+        yield self._predicted()
 
     def _build(self) -> Iterator[Metric]:
         yield InfoMetricFamily(
@@ -106,6 +107,16 @@ class RuntimeCollector(Collector):
         )
         for (door, reason), count in sorted(self._runtime.drops.totals().items()):
             family.add_metric([door, reason], count)
+        return family
+
+    def _predicted(self) -> Metric:
+        family = CounterMetricFamily(
+            "servescope_ledger_requests",
+            "Live requests that have ended: predicted, or left out to bound the work.",
+            labels=["outcome"],
+        )
+        for outcome, count in self._runtime.predicting.totals().items():
+            family.add_metric([outcome], count)
         return family
 
     def _scrapes(self) -> Iterator[Metric]:

@@ -83,7 +83,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     chosen = _chosen(view, scene)
     part = _only(view, chosen)
     names = {name: _words(name) for name in view.frames["quantities"]["quantity"]}
-    made = (tile(label, view.measures.get(key)) for label, key in TILES)
+    made = (tile(label, view.measures.get(key)) for label, key in _shown(view))
     parts = [
         verdict(view.sentences, tone=_tone(view)),
         tiles(*made),
@@ -97,6 +97,13 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         ),
     ]
     return [part for part in parts if part is not None]
+
+
+def _shown(view: View) -> Sequence[tuple[str, str]]:
+    """The tiles; that nothing was left out need not be said."""
+    left_out = view.measures.get("left_out")
+    more = (("Left out to bound the work", "left_out"),)
+    return TILES + (more if left_out is not None and left_out.value else ())
 
 
 def _chosen(view: View, scene: Scene) -> str:

@@ -71,6 +71,7 @@ class Ledger:
         self._desks = desks
         self._settings = settings
         self.drifted_at: dict[str, datetime] = {}
+        self.totals = {"predicted": 0, "left_out": 0}
         self._open: OrderedDict[Identity, tuple[str, pl.DataFrame, Answer]] = OrderedDict()
 
     def remember(self, desk: Desk, rows: pl.DataFrame, answer: Answer) -> None:
@@ -112,6 +113,8 @@ class Ledger:
             self._one(desk, rows.join(known, on=_IDENTITY, how="left"), now, done)
         self._judge_open(marked, shared)
         self._keep(done, waiting, now)
+        self.totals["predicted"] += done.predicted
+        self.totals["left_out"] += done.left_out
         return _told(done)
 
     def _chosen(self, waiting: int) -> Any:

@@ -198,6 +198,10 @@ class Predicting:
             },
         }
 
+    def totals(self) -> Mapping[str, int]:
+        """Finished live requests since the start, by whether they were predicted."""
+        return dict(self._ledger.totals)
+
     def close(self) -> None:
         """Stop a training that goes on."""
         self._stop.set()

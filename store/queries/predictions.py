@@ -147,6 +147,11 @@ _SCORES = """
 SELECT m.predictor, e.model_id, e.evaluated_at, e.split, e.metric, e.value, e.baseline_value, e.n
 FROM evaluation AS e JOIN model AS m USING (model_id) ORDER BY 1, 3 DESC, 2, 4, 5
 """
+# The ledger tells it run by run, without labels.
+_LEFT_OUT = """
+SELECT coalesce(sum((details ->> '$.left_out')::BIGINT), 0)::BIGINT AS left_out FROM job_run
+WHERE job = 'predictions' AND outcome = 'done' AND started_at >= $start AND started_at < $end
+"""
 TEXTS = {
     "quantities": _SUMMARY,
     "calibration": _CALIBRATION,
@@ -234,6 +239,12 @@ def drift(reader: Reader, scope: Scope) -> pl.DataFrame:
     """started_at, subject, text, quantity (the first word of the text) of drift events."""
     start, end = scope.start.replace(tzinfo=None), scope.end.replace(tzinfo=None)
     return reader.frame(_DRIFT, start=start, end=end)
+
+
+def left_out(reader: Reader, scope: Scope) -> int:
+    """Live requests that the ledger learnt from in this range without predicting them."""
+    start, end = scope.start.replace(tzinfo=None), scope.end.replace(tzinfo=None)
+    return int(reader.scalar(_LEFT_OUT, start=start, end=end))
 
 
 def scores(reader: Reader) -> pl.DataFrame:

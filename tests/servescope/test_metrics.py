@@ -18,3 +18,10 @@ def test_imports_are_counted_apart_from_scrapes(client, filled):
     assert "servescope_store_rows_added_total 60.0" in text
     assert "servescope_store_rows_duplicate_total 0.0" in text
     assert "imports are counted by servescope_import_rows" in text
+
+
+def test_requests_that_were_not_predicted_are_counted(client):
+    """Prometheus sees how many live requests the ledger predicted, and how many it left out."""
+    text = client.get("/metrics").text
+    assert 'servescope_ledger_requests_total{outcome="predicted"} 0.0' in text
+    assert 'servescope_ledger_requests_total{outcome="left_out"} 0.0' in text

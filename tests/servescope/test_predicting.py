@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -120,6 +121,26 @@ def test_nothing_is_predicted_twice(fleet):
     other.ends(50)
     other.settled()
     assert fleet.rows() == before + 3 * 50
+
+
+def test_what_is_left_out_to_bound_the_work_is_counted(database):
+    """Thirty of four hundred are predicted; the others teach, and the page says how many."""
+    fleet = Fleet(database, most_requests_per_second=1.0)
+    fleet.ends(400)
+    told = fleet.settled()
+    assert (told["requests"], told["left_out"]) == (30, 370)
+    assert fleet.predicting.totals() == {"predicted": 30, "left_out": 370}
+    run = pl.DataFrame(
+        {
+            "job": ["predictions"],
+            "started_at": [START + timedelta(minutes=5)],
+            "seconds": [0.1],
+            "outcome": ["done"],
+            "details": [json.dumps(told)],
+        }
+    )
+    database.writer.append("job_run", run).result()
+    assert fleet.view().measures["left_out"].value == 370
 
 
 def test_a_new_process_goes_on_with_the_same_intervals(fleet):
