@@ -14,15 +14,13 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from analysis.instances import STALE_INTERVALS, USUAL_INTERVAL_SECONDS, instance_name
+from analysis.instances import ANY_NODE, STALE_INTERVALS, USUAL_INTERVAL_SECONDS, instance_name
 from store.queries import telemetry
 from store.reader import Reader
 
 # Without news for longer, at least, a door does not tell any more.
 _FEWEST_SECONDS = 60.0
 _MOST_SECONDS = 300.0
-# Every node has these, so they name no instance of a fleet.
-_ANY_NODE = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})  # noqa: S104
 _AGENT = "agent"
 
 
@@ -79,7 +77,7 @@ def address(url: str) -> str | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return None
-    host = node if host in _ANY_NODE else host
+    host = node if host in ANY_NODE else host
     return f"{host.lower()}:{port}" if host and port else None
 
 

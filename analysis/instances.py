@@ -19,6 +19,9 @@ _PUSHED = ("remote-write", "otlp")
 # 1 / 0.6745: the MAD of a normal distribution is 0.6745 standard deviations.
 _MAD_SCALE = 1.4826
 
+# Every node has these, so they name no instance of a fleet.
+ANY_NODE = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})  # noqa: S104
+
 
 def instance_name(url: str) -> str:
     """What people call a target: its host and port, or the instance that a push names.
@@ -27,10 +30,23 @@ def instance_name(url: str) -> str:
     'gpu-3:8000'
     >>> instance_name("remote-write://vllm/gpu-3:8000")
     'gpu-3:8000'
+    >>> instance_name("agent://gpu-3/http://localhost:8000/metrics")
+    'gpu-3:8000'
     """
     parts = urlsplit(url)
+    if parts.scheme == "agent" and "://" in parts.path:
+        return _behind(parts.netloc, url.removeprefix(f"agent://{parts.netloc}/"))
     pushed = unquote(parts.path.strip("/")) if parts.scheme in _PUSHED else ""
     return pushed or parts.netloc or url
+
+
+def _behind(agent: str, url: str) -> str:
+    """What an agent reads on its own node goes by the name of the agent."""
+    name = instance_name(url)
+    host, colon, port = name.rpartition(":")
+    if (host or name).strip("[]") not in ANY_NODE:
+        return name
+    return f"{agent}{colon}{port}" if host else agent
 
 
 def state(
