@@ -1,9 +1,9 @@
-"""Prompts as rows of numbers for the network: surface, views and word vectors, side by side."""
+"""Prompts as rows of numbers for the network: surface, views, word vectors, what terms tell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,17 +33,19 @@ class TextFeatures:
         spread: their standard deviations.
         views: those that could be fitted.
         vectors: None where the texts held too few words.
+        told: (k,) what the weights of the terms of all views are added to; see `told.py`.
     """
 
     middle: Matrix
     spread: Matrix
     views: tuple[View, ...]
     vectors: WordVectors | None
+    told: Matrix = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @property
     def width(self) -> int:
         """Columns of `of`."""
-        parts = [view.table.shape[1] for view in self.views]
+        parts = [len(self.told), *(view.width for view in self.views)]
         parts += [2 * self.vectors.table.shape[1]] if self.vectors else []
         return int(len(self.middle) + sum(parts))
 
@@ -69,16 +71,21 @@ class TextFeatures:
         characters = [len(prompt or "") for prompt in prompts]
         seen = raw_surface(texts, found, characters, input_tokens)
         parts = [np.clip((seen - self.middle) / self.spread, -4, 4)]
-        parts += [view.project(found) for view in self.views]
+        told = np.repeat(self.told[None], len(texts), axis=0)
+        for view in self.views:
+            made = view.project(found)
+            parts.append(made[:, : view.width])
+            told += made[:, view.width :]
         if self.vectors is not None:
             parts.append(self.vectors.project(found))
-        return np.hstack(parts)
+        return np.hstack([*parts, told])
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For `artifact.write`."""
         arrays: dict[str, npt.NDArray[Any]] = {
             "surface.middle": self.middle,
             "surface.spread": self.spread,
+            "told": self.told,
         }
         for view in self.views:
             arrays |= view.arrays()
@@ -89,7 +96,10 @@ class TextFeatures:
         """What `arrays` gave."""
         views = [View.from_arrays(c, arrays) for c in CUTS if f"view.{c.name}.known" in arrays]
         vectors = WordVectors.from_arrays(arrays) if "words.known" in arrays else None
-        return cls(arrays["surface.middle"], arrays["surface.spread"], tuple(views), vectors)
+        surface_of = arrays["surface.middle"], arrays["surface.spread"]
+        # Models of before terms told anything lack the array.
+        told = arrays.get("told", np.zeros(0, np.float32))
+        return cls(*surface_of, tuple(views), vectors, told)
 
 
 def raw_surface(

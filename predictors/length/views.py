@@ -9,7 +9,7 @@ Source: Deerwester et al. (1990), Indexing by Latent Semantic Analysis, JASIS 41
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,7 @@ class View:
         rarity: (t,) inverse document frequency.
         table: (t, width) of the directions.
         scale: what makes the projections of the training texts spread by about 1.
+        told: columns at the end of the table that are no directions but weights of the terms.
     """
 
     cut: Cut
@@ -77,9 +78,22 @@ class View:
     rarity: Matrix
     table: Matrix
     scale: float
+    told: int = 0
+
+    @property
+    def width(self) -> int:
+        """Directions."""
+        return int(self.table.shape[1]) - self.told
+
+    def telling(self, weights: Matrix) -> View:
+        """The same view with (t, k) weights of its terms beside the directions."""
+        # Rounded as they will be kept, so that a model answers the same once it is read again.
+        columns = (weights / self.scale).astype(np.float16).astype(np.float32)
+        table = np.hstack([self.table[:, : self.width], columns])
+        return replace(self, table=table, told=columns.shape[1])
 
     def project(self, found: Words) -> Matrix:
-        """(n, width) of the texts of `found`; 0 where no term is known."""
+        """(n, width + told) of the texts of `found`; 0 where no term is known."""
         n = len(found.sizes)
         text, term, weight = weighed(*self.cut.grams(found), self.known, self.rarity, n)
         bounds = np.searchsorted(text, np.arange(n + 1))
@@ -93,6 +107,7 @@ class View:
             f"{name}.rarity": self.rarity,
             f"{name}.table": self.table.astype(np.float16),
             f"{name}.scale": np.array([self.scale]),
+            f"{name}.told": np.array([self.told]),
         }
 
     @classmethod
@@ -105,6 +120,7 @@ class View:
             arrays[f"{name}.rarity"],
             arrays[f"{name}.table"].astype(np.float32),
             float(arrays[f"{name}.scale"][0]),
+            int(arrays.get(f"{name}.told", [0])[0]),
         )
 
 
