@@ -50,7 +50,6 @@ class TextSettings:
         most_prompts: only the newest so many are learnt from.
         held_out_ratio: of the prompts, kept to judge the fit; at most `most_held_out`.
         most_held_out: prompts.
-        is_refitted: once the fit is judged, learn again from all prompts: twice the time.
         seed: of everything random.
     """
 
@@ -59,7 +58,6 @@ class TextSettings:
     most_prompts: int = 60_000
     held_out_ratio: float = 0.05
     most_held_out: int = 1000
-    is_refitted: bool = True
     seed: int = 0
 
 
@@ -100,9 +98,10 @@ class TextLength:
         start = time.process_time()
         known = learnable(TEXT_SPEC, TEXT_SPEC.frame(rows))
         settings = self._settings
-        self._learnt = None
         held, kept = held_out(known, settings.held_out_ratio, settings.most_held_out)
-        notes = self._learn(kept)
+        self._histogram = LengthHistogram(TEXT_SPEC)
+        self._histogram.fit(kept)
+        self._learnt, notes = self._learn(kept)
         self._model_id = f"{TEXT_SPEC.name}-{_digest(known, self._settings)}"
         ours = rival = None
         judged = held.filter(~pl.col(CENSORED))
@@ -111,8 +110,6 @@ class TextLength:
             self._calibrate(judged, real)
             ours = score(self.lengths(judged).quantiles(), real)
             rival = score(self._histogram.lengths(judged).quantiles(), real)
-        if self._learnt is not None and held.height and settings.is_refitted:
-            self._learn(known)
         seconds = time.process_time() - start
         return FitReport(kept.height, held.height, seconds, ours, rival, notes)
 
@@ -187,17 +184,7 @@ class TextLength:
                 hint="train it on recorded prompts: servescope train",
             )
 
-    def _learn(self, known: pl.DataFrame) -> tuple[str, ...]:
-        """Learn from these rows, keeping the temperature; notes for the report."""
-        temperature = self._learnt.temperature if self._learnt else _TEMPERATURE
-        self._histogram = LengthHistogram(TEXT_SPEC)
-        self._histogram.fit(known)
-        self._learnt, notes = self._networks(known, temperature)
-        return notes
-
-    def _networks(
-        self, known: pl.DataFrame, temperature: float
-    ) -> tuple[_Learnt | None, tuple[str, ...]]:
+    def _learn(self, known: pl.DataFrame) -> tuple[_Learnt | None, tuple[str, ...]]:
         pairs = pairs_of(known, self._settings.most_prompts)
         if len(pairs.prompts) < self._settings.least_prompts:
             return None, (
@@ -215,7 +202,7 @@ class TextLength:
         recipe = self._settings.recipe
         network = train(examples, len(models) + 1, len(routes) + 1, recipe, seed)
         notes = () if pairs.answers else ("no answers to read words from: prompts alone",)
-        return _Learnt(features, network, models, routes, temperature), notes
+        return _Learnt(features, network, models, routes, _TEMPERATURE), notes
 
     def _calibrate(self, judged: pl.DataFrame, real: Floats) -> None:
         """Choose the temperature on prompts that the networks did not see."""
