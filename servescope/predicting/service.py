@@ -82,19 +82,27 @@ class Predicting:
     def retrain(self) -> Mapping[str, Any] | None:
         """Train what most needs it, if anything does; details or None."""
         now = self._now()
-        drifted = self._ledger.drifted_at
-        name = retraining.due(self._database.reader, self.settings, now, self._tried, drifted)
-        if name is None:
-            return None
-        self._tried[name] = now
-        start = (now - retraining.LEARNT_FROM).replace(tzinfo=UTC)
-        scope = Scope((LIVE_SOURCE_ID,), start, now.replace(tzinfo=UTC))
-        try:
-            done = self.train(name, scope, by="schedule")
-        except PredictorError as error:
-            # Too few rows of this kind, or one was started by hand: the next time will do.
-            return {"predictor": name, "refused": str(error)}
-        return {"predictor": name, "model_id": done.row.model_id, "why": done.why}
+        refused: dict[str, str] = {}
+        while not self._stop.is_set() and (name := self._due(now)) is not None:
+            self._tried[name] = now
+            start = (now - retraining.LEARNT_FROM).replace(tzinfo=UTC)
+            scope = Scope((LIVE_SOURCE_ID,), start, now.replace(tzinfo=UTC))
+            try:
+                done = self.train(name, scope, by="schedule")
+            except NotReady as error:
+                # One was started by hand: the next time will do.
+                return {"predictor": name, "refused": str(error)}
+            except PredictorError as error:
+                # Too few rows of this kind: it costs little to ask the next one.
+                refused[name] = str(error)
+                continue
+            told = {"predictor": name, "model_id": done.row.model_id, "why": done.why}
+            return {**told, "refused": refused} if refused else told
+        return {"refused": refused} if refused else None
+
+    def _due(self, now: datetime) -> str | None:
+        reader, drifted = self._database.reader, self._ledger.drifted_at
+        return retraining.due(reader, self.settings, now, self._tried, drifted)
 
     def forget(self) -> Mapping[str, Any] | None:
         """Delete old predictions, forecasts and files of models; details or None."""
