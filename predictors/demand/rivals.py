@@ -23,6 +23,8 @@ from store.errors import PredictorError
 
 # With fewer known changes of its own a series borrows those of all series.
 LEAST_CHANGES = 24
+# The first outcomes of a record: neighbours in time that mostly went the same way.
+FEW_CHANGES, LEAST_OF_STEP = 100, 8
 _MIDDLE = LEVELS.index(0.5)
 
 
@@ -58,11 +60,14 @@ class LastValue:
         size = scale_of(series)
         self._prior = np.quantile(real, LEVELS)
         relative = (real - series[:, -1]) / size
+        if len(relative) < FEW_CHANGES:
+            # What only fell so far may rise: nothing is known of the direction yet.
+            relative, steps = np.concatenate([relative, -relative]), np.tile(steps, 2)
         everything = np.quantile(relative, LEVELS)
         self._changes = np.stack(
             [
                 np.quantile(relative[steps == step], LEVELS)
-                if (steps == step).any()
+                if (steps == step).sum() >= LEAST_OF_STEP
                 else everything
                 for step in range(1, STEPS + 1)
             ]

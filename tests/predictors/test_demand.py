@@ -117,6 +117,28 @@ def test_a_fit_on_rows_says_how_it_did_beside_its_rival(series):
     assert math.isfinite(report.ours.pinball)
 
 
+def test_the_first_outcomes_do_not_decide_where_it_goes():
+    """Four windows that fell: the next may rise as far, and no step has an interval of its own."""
+    rows = pl.DataFrame(
+        {
+            "model": ["m"] * 4,
+            "tenant": ["(all)"] * 4,
+            "steps_ahead": [1.0, 1.0, 1.0, 2.0],
+            "horizon_seconds": [600.0, 600.0, 600.0, 1200.0],
+            "recent": [[10.0, 10.0]] * 4,
+            "fleet": [[10.0, 10.0]] * 4,
+            "outcome": [9.0, 8.0, 9.5, 7.0],
+        }
+    )
+    rival = rivals.LastValue()
+    rival.fit(rows)
+    quantiles = rival.predict(rows.drop("outcome")).quantiles
+    low, high = quantiles.at(0.1), quantiles.at(0.9)
+    assert np.allclose(10.0 - low, high - 10.0)
+    assert (high > 11.5).all()
+    assert len(set(high.round(6))) == 1
+
+
 def test_windows_in_which_nobody_asked_anywhere_are_an_outage():
     """All tenants at zero at once is a gap in the record; one at zero is at rest."""
     windows = windows_of(days=1)
