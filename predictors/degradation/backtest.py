@@ -27,6 +27,7 @@ from store.errors import PredictorError
 
 OURS = "blend of transformer and extra trees"
 TREES = ("forest", "extra", "boosted")
+SHARED_TREES = ("shared extra", "shared boosted")
 NAMES = {
     "blend": OURS,
     "small": "transformer, ours",
@@ -35,6 +36,9 @@ NAMES = {
     "forest": "random forest",
     "extra": "extra trees",
     "boosted": "gradient boosting",
+    "sharing": "sharing of cores alone",
+    "shared extra": "extra trees on what sharing leaves",
+    "shared boosted": "gradient boosting on what sharing leaves",
 }
 # The published sizes cost most and are asked once a split; the others are averaged over members.
 SINGLE = ("paper", "wide")
@@ -165,7 +169,8 @@ def _laboratory(folder: Path, quick: bool) -> Iterator[Case]:
 
 
 def _laboratory_cases(rows: pl.DataFrame, quick: bool) -> Iterator[Case]:
-    methods = ("blend", "small", *(() if quick else ("lstm", "tcn")), *TREES, "ridge", "constant")
+    networks = ("small", *(() if quick else ("lstm", "tcn")))
+    methods = ("blend", *networks, "sharing", *SHARED_TREES, *TREES, "ridge", "constant")
     for name, made in (
         ("whole runs", laboratory.executions(rows)),
         ("windows of 8 s", laboratory.windows(rows, 8, 4)),
@@ -344,6 +349,15 @@ def _paired(case: Case, found: dict[str, list[Judged]], seed: int) -> Iterator[C
     yield cell(
         method=OURS, metric="splits_won_ratio", value=float((ours < best).mean()), sense="higher"
     )
+    shared = [method for method in SHARED_TREES if method in found]
+    if shared:
+        given = np.min([_points(found[method]) for method in shared], axis=0)
+        yield cell(
+            method="best tree of each split, on what sharing leaves",
+            metric="mae_points",
+            value=float(given.mean()),
+            is_rival=True,
+        )
     if len(ours) >= 6:
         from scipy.stats import wilcoxon
 

@@ -19,6 +19,7 @@ from predictors.base import OUTCOME, Feature, FitReport, Prediction, Spec, learn
 from predictors.degradation.bodies import Arrays, Body, Boosted, Ridge, extra
 from predictors.degradation.channels import Channels
 from predictors.degradation.forest import Forest
+from predictors.degradation.sharing import MOST_RATIO, is_told, share
 from predictors.degradation.windows import METRICS, STEP, WINDOW, Windows, unpack
 from predictors.distribution import LEVELS, Floats, Quantiles
 from predictors.scoring import score
@@ -33,7 +34,9 @@ FEATURES = (
 NETWORKS = ("small", "paper", "wide", "lstm", "tcn")
 # What the blend averages: networks extrapolate, trees do not get carried away.
 BLEND = ("small", "extra")
-METHODS = ("blend", *NETWORKS, "ridge", "forest", "extra", "boosted")
+# These learn what is left over by sharing the cores (`sharing`), where its counters are told.
+SHARED = {"blend": BLEND, "sharing": (), "shared extra": ("extra",), "shared boosted": ("boosted",)}
+METHODS = (*SHARED, *NETWORKS, "ridge", "forest", "extra", "boosted")
 HELD_OUT_SHARE, LEAST_ROWS, MOST_FOLDS = 0.2, 100, 4
 GROUP = "group"
 
@@ -83,6 +86,8 @@ class Degradation:
         self._bodies: dict[str, Body] = {}
         self._channels: Channels | None = None
         self._prior: Floats = np.zeros(len(LEVELS))
+        self._ratios: Floats = np.ones(len(LEVELS))
+        self._scale = 1.0
         self._widening: Floats = np.zeros(len(LEVELS))
         self._model_id = f"{self.spec.name}-unfitted"
 
@@ -159,7 +164,13 @@ class Degradation:
             PredictorError: it was never fitted.
         """
         channels = self._read()
-        arrays: Arrays = {**channels.arrays(), "prior": self._prior, "widening": self._widening}
+        arrays: Arrays = {
+            **channels.arrays(),
+            "prior": self._prior,
+            "widening": self._widening,
+            "ratios": self._ratios,
+            "scale": np.array([self._scale]),
+        }
         for name, body in self._bodies.items():
             arrays |= {f"{name}/{key}": array for key, array in body.arrays().items()}
         settings = {
@@ -180,6 +191,7 @@ class Degradation:
         made = cls(settings["method"], settings["seed"])
         made._channels = Channels(tuple(settings["metrics"]), arrays["channels.own_part"])
         made._prior, made._widening = arrays["prior"], arrays["widening"]
+        made._ratios, made._scale = arrays["ratios"], float(arrays["scale"][0])
         made._bodies = made._make()
         for name, body in made._bodies.items():
             start = f"{name}/"
@@ -207,8 +219,13 @@ class Degradation:
         # From one row, or without a single sample, there is nothing but its outcome to learn.
         self._bodies = self._make() if sampled.sum() > 1 and windows.names else {}
         inputs = self._channels.inputs(windows.take(sampled))
+        is_shared = self._method in SHARED and is_told(windows)
+        self._scale = MOST_RATIO if is_shared else 1.0
+        left = outcomes[sampled] / self._share(windows.take(sampled))
+        left = np.clip(left, 0.0, self._scale) / self._scale
+        self._ratios = np.quantile(left, LEVELS) if len(left) else np.ones(len(LEVELS))
         for body in self._bodies.values():
-            body.fit(inputs, outcomes[sampled], self._seed)
+            body.fit(inputs, left, self._seed)
         digest = hashlib.sha256(f"{self._method} {self._seed}".encode())
         digest.update(np.nan_to_num(windows.values, nan=-1.0).tobytes() + outcomes.tobytes())
         self._model_id = f"{self.spec.name}-{digest.hexdigest()[:12]}"
@@ -219,14 +236,25 @@ class Degradation:
         windows = unpack(rows, channels.metrics)
         known = windows.lengths > 0
         values = np.tile(self._prior, (rows.height, 1))
-        if known.any() and self._bodies:
-            inputs = channels.inputs(windows.take(known))
+        if known.any() and (self._bodies or self._is_sharing_alone):
+            some = windows.take(known)
+            inputs = channels.inputs(some)
             answers = [np.sort(body.predict(inputs), axis=1) for body in self._bodies.values()]
-            values[known] = np.clip(np.mean(answers, axis=0) + self._widening, 0.0, 1.0)
+            left = np.mean(answers, axis=0) if answers else np.tile(self._ratios, (len(some), 1))
+            made = left * self._scale * self._share(some)[:, None]
+            values[known] = np.clip(made + self._widening, 0.0, 1.0)
         return Quantiles.of(LEVELS, values), windows
 
+    @property
+    def _is_sharing_alone(self) -> bool:
+        return self._scale > 1.0 and not SHARED.get(self._method, BLEND)
+
+    def _share(self, windows: Windows) -> Floats:
+        """(n,) what sharing the cores leaves of P; 1 for methods that do not go by it."""
+        return share(windows) if self._scale > 1.0 else np.ones(len(windows))
+
     def _make(self) -> dict[str, Body]:
-        parts = BLEND if self._method == "blend" else (self._method,)
+        parts = SHARED.get(self._method, (self._method,))
         return {part: _body(part, self._training) for part in parts}
 
 

@@ -269,8 +269,13 @@ def test_a_network_needs_a_fit_before_it_answers() -> None:
         Network("small", FAST).predict(channels.inputs(windows))
 
 
-def test_without_its_data_the_back_test_says_what_is_missing(tmp_path: Path) -> None:
-    """An empty folder gives no figures and one line a data set."""
+def test_without_its_data_the_back_test_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the shipped sample an empty folder gives no figures and one line a data set."""
+    monkeypatch.setattr(
+        "predictors.degradation.backtest.LAB_SAMPLE", tmp_path / "interference.parquet"
+    )
     told: list[str] = []
     assert not list(backtest(tmp_path, 0, True, told.append))
     assert len(told) == 3
