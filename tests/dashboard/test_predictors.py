@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.measure import Empty
+from analysis.measure import Empty, Measure, View
 from dashboard.figures import predictors as figures
 from dashboard.figures.base import Look, Picture
-from dashboard.pages.predictors import skill_cell, verdict_cell
+from dashboard.pages.predictors import _shown, skill_cell, verdict_cell
 
 HERE = Path(__file__).parent
 
@@ -119,3 +119,10 @@ def test_skill_without_enough_outcomes_is_no_line():
         schema={"at": pl.Datetime("us"), "skill_ratio": pl.Float64, "outcomes": pl.Int64},
     )
     assert isinstance(figures.skill(frame, pl.DataFrame(), Look()), str)
+
+
+@pytest.mark.parametrize(("left_out", "is_said"), [(0.0, False), (370.0, True)])
+def test_what_was_left_out_is_said_where_something_was(left_out, is_said):
+    """Nothing left out needs no tile."""
+    view = View("predictors", None, {"left_out": Measure(left_out, "")}, {}, (), None)
+    assert (("Left out to bound the work", "left_out") in _shown(view)) == is_said
