@@ -204,9 +204,8 @@ def show(view: dict[str, Any]) -> None:
     for sentence in view.get("sentences", ()):
         print("  ", sentence)
     for name, frame in view.get("frames", {}).items():
-        columns = frame.get("columns", [])
-        for row in frame.get("rows", [])[:MOST_ROWS]:
-            print("  ", name, dict(zip(columns, row, strict=False)) if columns else row)
+        for row in frame["rows"][:MOST_ROWS]:
+            print("  ", name, row)
 
 
 def _clock() -> str:
