@@ -170,6 +170,11 @@ def _sentence(whole: dict[str, Any], horizons: pl.DataFrame) -> str:
             f"{name}: {whole['outcomes']:,} forecasts have an outcome, too few to judge "
             f"({LEAST_OUTCOMES} are needed)."
         )
+    if whole["fallback_ratio"] == 1:
+        return (
+            f"{name} are forecast by their last value: no trained model answers yet"
+            f" ({whole['outcomes']:,} outcomes)."
+        )
     side = "better" if whole["skill_ratio"] > 0 else "worse"
     percent = percent_text(abs(whole["skill_ratio"]), 0)
     said = f"{name} are forecast {percent} {side} than by the naive rival"

@@ -57,7 +57,9 @@ def traffic(database, silent=()):
     database.writer.append("request", rows).result()
 
 
-def forecasts(database, values, key=("m", "(all)"), quantity="requests_per_second", horizon=600.0):
+def forecasts(
+    database, values, key=("m", "(all)"), quantity="requests_per_second", horizon=600.0, **more
+):
     """`values[i]` was said for window i + 1, when window i began its successor."""
     n = len(values)
     rows = pl.DataFrame(
@@ -75,6 +77,7 @@ def forecasts(database, values, key=("m", "(all)"), quantity="requests_per_secon
             "calibration": ["calibrated"] * n,
             "was_fallback": [i == 0 for i in range(n)],
             "features_age_seconds": [3.0] * n,
+            **more,
         }
     )
     database.writer.append("forecast", rows).result()
@@ -96,6 +99,16 @@ def test_outcomes_are_the_requests_of_the_window(database):
     assert row["coverage_90_ratio"] == pytest.approx(sum(inside) / len(inside))
     assert row["skill_ratio"] is None
     assert "too few" in view.sentences[0]
+
+
+def test_a_rival_that_answers_by_itself_is_not_compared_with_itself(database):
+    """Without a trained model there is nothing to compare, and no 0 % worse."""
+    traffic(database)
+    for key in (("m", "(all)"), ("m", "a"), ("m", "b")):
+        n = WINDOWS - 1
+        forecasts(database, [0.02] * n, key=key, was_fallback=[True] * n)
+    view = predictors_forecast(database.reader, scope())
+    assert "no trained model answers yet" in view.sentences[0]
 
 
 def test_a_tenant_is_counted_alone_and_tokens_are_both_kinds(database):
