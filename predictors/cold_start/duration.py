@@ -25,6 +25,8 @@ from store.errors import PredictorError
 LEAST_SECONDS = 1e-3
 # With so many rows held out, what they say about levels counts as much as the levels themselves.
 SHRINK_ROWS = 100
+# How far the middle may lean on the key's own history; chosen on rows held out.
+LEANS = (0.0, 0.25, 0.5, 0.75)
 _FINE_LEVELS = np.linspace(0.005, 0.995, 199)
 
 
@@ -47,6 +49,7 @@ class ColdStart:
         self._forest: Forest | None = None
         self._usual_log = 0.0
         self._asked: Floats = np.asarray(LEVELS)
+        self._lean = 0.0
         self._model_id = f"{SPEC.name}-unfitted"
 
     @property
@@ -70,7 +73,7 @@ class ColdStart:
             )
         held = int(known.height * HELD_OUT_SHARE)
         ours = rival = None
-        self._asked = np.asarray(LEVELS)
+        self._asked, self._lean = np.asarray(LEVELS), 0.0
         if held >= LEAST_HELD_OUT:
             ours, rival = self._judged(known, held)
         self._grow(known)
@@ -89,9 +92,7 @@ class ColdStart:
                 "cold-start has learnt from no load yet", hint="train it: servescope train"
             )
         frame = SPEC.frame(rows)
-        logs = self._forest.quantiles(
-            columns_of(frame), anchors_of(frame, self._usual_log), self._asked
-        )
+        logs = self._logs(self._forest, frame, self._asked)
         made = Quantiles.of(LEVELS, np.exp(np.clip(logs, -20, 20)))
         return Prediction.raw(
             limited(made, *limits_of(SPEC, rows)),
@@ -112,6 +113,7 @@ class ColdStart:
             raise PredictorError("cold-start has learnt nothing that could be saved")
         settings = {
             "usual_log": self._usual_log, "seed": self._seed, "asked": self._asked.tolist(),
+            "lean": self._lean,
         }  # fmt: skip
         artifact.write(folder, SPEC, self._model_id, self._forest.arrays(), settings)
 
@@ -127,8 +129,16 @@ class ColdStart:
         made._forest = Forest.from_arrays(arrays)
         made._usual_log = float(settings["usual_log"])
         made._asked = np.asarray(settings["asked"], dtype=np.float64)
+        made._lean = float(settings["lean"])
         made._model_id = model_id
         return made
+
+    def _logs(self, forest: Forest, frame: pl.DataFrame, levels: Floats) -> Floats:
+        logs = forest.quantiles(columns_of(frame), anchors_of(frame, self._usual_log), levels)
+        usual = _history_of(frame)
+        middle = logs[:, int(np.argmin(np.abs(levels - 0.5)))]
+        shift = np.where(np.isfinite(usual), usual - middle, 0.0)
+        return np.asarray(logs + self._lean * shift[:, None], dtype=np.float64)
 
     def _judged(self, known: pl.DataFrame, held: int) -> tuple[Scores, Scores]:
         learn, judge = known.head(known.height - held), known.tail(held)
@@ -136,11 +146,28 @@ class ColdStart:
         other, rival = ColdStart(self._seed, self._settings), PreviousLoad()
         other._grow(learn)
         rival.fit(learn)
+        other._lean = self._lean = other._best_lean(judge)
         self._asked = other._levels_met(judge)
         return (
             score(other.predict(judge).quantiles, real),
             score(rival.predict(judge).quantiles, real),
         )
+
+    def _best_lean(self, judge: pl.DataFrame) -> float:
+        """How much of the key's own median makes the best middle.
+
+        Where loads of a key are alike, its median is hard to beat and the forest adds noise; where
+        caches decide, leaning on it lies between two humps, and 0 is found.
+        """
+        if self._forest is None:
+            return 0.0
+        real = judge[OUTCOME].cast(pl.Float64).to_numpy()
+        anchors = anchors_of(judge, self._usual_log)
+        middle = self._forest.quantiles(columns_of(judge), anchors, np.array([0.5]))[:, 0]
+        usual = _history_of(judge)
+        shift = np.where(np.isfinite(usual), usual - middle, 0.0)
+        losses = [np.abs(np.exp(middle + lean * shift) - real).mean() for lean in LEANS]
+        return LEANS[int(np.argmin(losses))]
 
     def _levels_met(self, judge: pl.DataFrame) -> Floats:
         """Levels at which to ask, so that on rows never seen the asked share lies below.
@@ -150,7 +177,7 @@ class ColdStart:
         forest = self._forest
         if forest is None:
             return np.asarray(LEVELS)
-        logs = forest.quantiles(columns_of(judge), anchors_of(judge, self._usual_log), _FINE_LEVELS)
+        logs = self._logs(forest, judge, _FINE_LEVELS)
         real = np.log(np.maximum(judge[OUTCOME].cast(pl.Float64).to_numpy(), LEAST_SECONDS))
         places = np.array(
             [np.interp(value, row, _FINE_LEVELS) for row, value in zip(logs, real, strict=True)]
@@ -187,13 +214,22 @@ def columns_of(frame: pl.DataFrame) -> Floats:
 def anchors_of(frame: pl.DataFrame, usual_log: float) -> Floats:
     """(n,) logarithm of what is expected at first sight: own history, then physics, then all.
 
+    Own history of loads of the same parts goes before that of all own loads.
     Physics: bytes / bandwidth, where loads at the same time share the bandwidth.
     """
     share = pl.col("concurrent_loads").fill_null(0).clip(0) + 1
     physics = (pl.col("weight_bytes") / pl.col("bandwidth_bytes_per_second") * share).log()
     known = pl.when(physics.is_finite()).then(physics)
-    found = frame.select(pl.coalesce("own_median_log", known, pl.lit(usual_log))).to_series()
+    found = frame.select(
+        pl.coalesce("alike_median_log", "own_median_log", known, pl.lit(usual_log))
+    ).to_series()
     return np.asarray(np.clip(found.fill_null(usual_log).to_numpy(), -20, 20), np.float64)
+
+
+def _history_of(frame: pl.DataFrame) -> Floats:
+    """(n,) logarithm of what loads of the key usually took: lately, and for longer."""
+    logs = frame.select(pl.mean_horizontal("own_median_log", "own_long_median_log")).to_series()
+    return np.asarray(logs.fill_null(np.nan).to_numpy(), dtype=np.float64)
 
 
 def load(folder: Path) -> ColdStart:

@@ -20,7 +20,8 @@ from store.errors import PredictorError
 
 # What stands for unknown: below every feature there is, so that a split can set it apart.
 UNKNOWN = -1e6
-_MOST = 1e6
+# Bytes of a large model fit; what is larger is absurd.
+_MOST = 1e12
 Ints = npt.NDArray[np.int64]
 
 
@@ -124,7 +125,7 @@ class Forest:
 
 def filled(columns: Floats) -> Floats:
     """Unknown and absurd values as numbers that a threshold can be compared with."""
-    return np.where(np.isnan(columns), UNKNOWN, np.clip(columns, -_MOST + 1, _MOST)).astype(
+    return np.where(np.isnan(columns), UNKNOWN, np.clip(columns, UNKNOWN + 1, _MOST)).astype(
         np.float32
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from predictors.base import AT, OUTCOME
-from predictors.cold_start.history import with_history
+from predictors.cold_start.history import with_alike, with_history
 from predictors.cold_start.signals import with_signals
 from predictors.cold_start.spec import INSTANCE
 from store.errors import PredictorError
@@ -28,6 +28,12 @@ LOADS = {
     "LoRA": ("lora_load", "load_duration_ms"),
     "ControlNet": ("controlnet_load", "load_duration_ms"),
     "pipeline": ("pipeline_switch", "switch_duration_ms"),
+}
+# Events of the same stamp tell what had to be loaded: that they were, never how long they took.
+_PARTS = {
+    "loads_weights": "basemodel_load",
+    "loads_adapters": "lora_load",
+    "loads_controls": "controlnet_load",
 }
 _SIGNALS = {
     "gpu_memory_bytes": ("gpu_memory_used", "gpu_memory_used_bytes", 1.0),
@@ -69,12 +75,35 @@ def rows(data: Path, kind: str, lag_seconds: float = HONEST_LAG_SECONDS) -> pl.D
     return with_signals(made, samples, lag_seconds)
 
 
+def with_parts(data: Path, rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows` told which parts had to be loaded, with the history of loads alike.
+
+    A host knows that when the request comes: it names its models, and the host knows which of them
+    it holds. The trace names none, so the presence of load events of the same stamp stands for it.
+
+    Args:
+        data: the folder that holds `alibaba_gentd26`.
+        rows: as `rows` made them.
+    """
+    for name, file in _PARTS.items():
+        events = pl.read_parquet(data / FOLDER / f"{file}.parquet")
+        marks = events.select(_stamp().alias(AT), pl.col("container_id").alias(INSTANCE)).unique()
+        rows = rows.join(
+            marks.with_columns(pl.lit(1.0).alias(name)),
+            on=[AT, INSTANCE], how="left", maintain_order="left",
+        ).with_columns(pl.col(name).fill_null(0.0))  # fmt: skip
+    return with_alike(rows)
+
+
+def _stamp() -> pl.Expr:
+    return pl.from_epoch((pl.col("ts_s") * 1_000_000).cast(pl.Int64), "us")
+
+
 def _events(path: Path, column: str, scale: float) -> pl.DataFrame:
-    seconds = pl.from_epoch((pl.col("ts_s") * 1_000_000).cast(pl.Int64), "us")
     return (
         pl.read_parquet(path)
         .select(
-            seconds.alias(AT),
+            _stamp().alias(AT),
             pl.col("container_id").alias(INSTANCE),
             (pl.col(column) * scale).alias("value"),
         )

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from predictors.base import AT, OUTCOME
-from predictors.cold_start.spec import FLEET, INSTANCE, OWN
+from predictors.cold_start.spec import ALIKE_OF, ASKED, FLEET, INSTANCE, OWN
 from predictors.distribution import Floats
 from store.errors import PredictorError
 
@@ -66,6 +66,30 @@ def with_history(
     found = _described(rows, key, known_after_seconds)
     kept = rows.drop([name for name in (*OWN, *FLEET) if name in rows.columns])
     return kept.hstack(pl.DataFrame(found, schema=dict.fromkeys((*OWN, *FLEET), pl.Float64)))
+
+
+def with_alike(loads: pl.DataFrame, key: str = INSTANCE) -> pl.DataFrame:
+    """`loads` by time, with the columns `ALIKE` of `spec`: null where `ASKED` is not known.
+
+    Args:
+        loads: `at`, `key`, `outcome` in seconds, and what had to be loaded (`ASKED`).
+        key: as in `with_history`.
+
+    Raises:
+        PredictorError: a column is missing.
+    """
+    absent = [name for name in ASKED if name not in loads.columns]
+    if absent:
+        raise PredictorError(f"loads need the column {absent[0]!r} to be compared with alike ones")
+    rows = loads.sort(AT, maintain_order=True)
+    parts = [pl.col(key), *(pl.col(name).cast(pl.Int8).cast(pl.String) for name in ASKED)]
+    alike = with_history(
+        rows.select(AT, OUTCOME, pl.concat_str(parts, separator="/").alias(key)), key
+    )
+    known = pl.all_horizontal(pl.col(name).is_not_null() for name in ASKED)
+    found = alike.select(pl.col(own).alias(name) for name, own in ALIKE_OF.items())
+    kept = rows.drop([name for name in ALIKE_OF if name in rows.columns]).hstack(found)
+    return kept.with_columns(pl.when(known).then(pl.col(name)).alias(name) for name in ALIKE_OF)
 
 
 def _described(rows: pl.DataFrame, key: str, known_after_seconds: float | None) -> Floats:

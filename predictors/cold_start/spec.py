@@ -18,6 +18,8 @@ PHYSICAL = (
     "tensor_parallel",
     "memory_bytes",
 )
+# What has to be loaded: named by the request and not there yet (1), or there already (0).
+ASKED = ("loads_weights", "loads_adapters", "loads_controls")
 # Earlier loads of the same key (a container, a model on a host, a function's configuration).
 OWN = (
     "own_loads", "own_last_log", "own_second_log", "own_third_log", "own_fourth_log",
@@ -28,6 +30,13 @@ OWN = (
     "own_same_run", "own_was_miss", "own_loads_3m", "own_loads_6m", "own_loads_12m",
     "own_loads_30m",
 )  # fmt: skip
+# The same of those earlier loads of the key that had to load the same parts.
+ALIKE_OF = {
+    name.replace("own_", "alike_"): name
+    for name in ("own_last_log", "own_second_log", "own_median_log", "own_gap_seconds",
+                 "own_hit_log", "own_miss_log", "own_miss_at_gap", "own_log_at_gap")
+}  # fmt: skip
+ALIKE = tuple(ALIKE_OF)
 # Loads of all others, as far as they were known by then.
 FLEET = tuple(
     f"fleet_{name}_{minutes}m"
@@ -47,7 +56,7 @@ SIGNALS = (
 )
 SIGNAL_SHAPES = ("last", "second", "mean", "least", "most", "count", "age_seconds", "since_load")
 TELEMETRY = tuple(f"{signal}_{shape}" for signal in SIGNALS for shape in SIGNAL_SHAPES)
-FEATURES = PHYSICAL + OWN + FLEET + TELEMETRY
+FEATURES = PHYSICAL + ASKED + OWN + ALIKE + FLEET + TELEMETRY
 
 SPEC = Spec(
     name="cold-start",

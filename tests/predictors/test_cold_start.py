@@ -16,7 +16,7 @@ from predictors.check import check_predictor
 from predictors.cold_start.boosted import Boosted
 from predictors.cold_start.duration import ColdStart
 from predictors.cold_start.forest import ForestSettings
-from predictors.cold_start.history import with_history
+from predictors.cold_start.history import with_alike, with_history
 from predictors.cold_start.phases import PhasedStart, bandwidth
 from predictors.cold_start.rivals import PreviousLoad
 from predictors.cold_start.signals import with_signals
@@ -149,6 +149,23 @@ def test_history_never_looks_ahead():
     plain = with_history(early).select(known)
     changed = with_history(rows.with_columns(outcome=wild)).head(early.height).select(known)
     assert plain.equals(changed, null_equal=True)
+
+
+def test_loads_that_had_to_load_the_same_parts_have_a_history_of_their_own():
+    """With adapters it took 9 s, without 3 s: each is told the last of its own kind."""
+    rows = with_history(loads(12, hosts=1)).with_columns(
+        pl.Series("loads_adapters", [0.0, 1.0] * 5 + [1.0, None]),
+        loads_weights=pl.lit(1.0),
+        loads_controls=pl.lit(0.0),
+        outcome=pl.Series([3.0, 9.0] * 6),
+    )
+    made = with_alike(rows)
+    last = np.exp(made["alike_last_log"].to_numpy())
+    assert last[2:11].tolist() == pytest.approx([3, 9] * 4 + [9])
+    assert np.isnan(last[:2]).all()
+    assert made["alike_last_log"][11] is None
+    with pytest.raises(PredictorError, match="loads_adapters"):
+        with_alike(rows.drop("loads_adapters"))
 
 
 def test_loads_of_others_count_only_once_they_have_ended():
