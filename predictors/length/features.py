@@ -49,6 +49,19 @@ class TextFeatures:
         parts += [2 * self.vectors.table.shape[1]] if self.vectors else []
         return int(len(self.middle) + sum(parts))
 
+    @property
+    def leading(self) -> list[int]:
+        """The columns that say most: the first directions of each view, and all that are none."""
+        known = len(self.middle)
+        chosen, start = list(range(known)), known
+        for view in self.views:
+            chosen += range(start, start + view.width // 3)
+            start += view.width
+        if self.vectors is not None:
+            chosen += range(start, start + self.vectors.table.shape[1] // 2)
+            start += 2 * self.vectors.table.shape[1]
+        return chosen + list(range(start, start + len(self.told)))
+
     def of(self, prompts: Sequence[str | None], input_tokens: Floats) -> Matrix:
         """(n, width) features.
 

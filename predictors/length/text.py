@@ -28,6 +28,7 @@ from predictors.length.pairs import (
     numbers_of,
     pairs_of,
 )
+from predictors.length.second import SecondOpinion, fit_second
 from predictors.length.spec import INPUT, KEYS, PROMPT, TEXT_SPEC
 from predictors.length.told import taught
 from predictors.scoring import pinball, score
@@ -65,6 +66,7 @@ class TextSettings:
 class _Learnt:
     features: TextFeatures
     network: Network
+    second: SecondOpinion | None
     models: Mapping[str, int]
     routes: Mapping[str, int]
     temperature: float
@@ -155,6 +157,7 @@ class TextLength:
         names: dict[str, Any] = {"models": {}, "routes": {}}
         if self._learnt is not None:
             arrays |= self._learnt.features.arrays() | self._learnt.network.arrays()
+            arrays |= self._learnt.second.arrays() if self._learnt.second else {}
             names = {"models": dict(self._learnt.models), "routes": dict(self._learnt.routes)}
             names["temperature"] = self._learnt.temperature
         artifact.write(folder, TEXT_SPEC, self.model_id, arrays, names)
@@ -173,7 +176,8 @@ class TextLength:
         if arrays["is_learnt"][0]:
             features, network = TextFeatures.from_arrays(arrays), Network.from_arrays(arrays)
             numbers, temperature = (names["models"], names["routes"]), names["temperature"]
-            made._learnt = _Learnt(features, network, *numbers, temperature)
+            second = SecondOpinion.from_arrays(arrays)
+            made._learnt = _Learnt(features, network, second, *numbers, temperature)
         made._model_id = model_id
         return made
 
@@ -201,8 +205,9 @@ class TextLength:
         examples = replace(examples, inputs=np.hstack([inputs, told]))
         recipe = self._settings.recipe
         network = train(examples, len(models) + 1, len(routes) + 1, recipe, seed)
+        second = fit_second(examples, features.leading, len(models) + 1, seed)
         notes = () if pairs.answers else ("no answers to read words from: prompts alone",)
-        return _Learnt(features, network, models, routes, _TEMPERATURE), notes
+        return _Learnt(features, network, second, models, routes, _TEMPERATURE), notes
 
     def _calibrate(self, judged: pl.DataFrame, real: Floats) -> None:
         """Choose the temperature on prompts that the networks did not see."""
@@ -219,7 +224,8 @@ class TextLength:
             return np.zeros((0, COUNT))
         models = numbers_of([key[0] for key in keys], learnt.models)
         routes = numbers_of([key[1] for key in keys], learnt.routes)
-        return learnt.network.shares(inputs, models, routes)
+        shares = learnt.network.shares(inputs, models, routes)
+        return learnt.second.moved(shares, inputs, models) if learnt.second else shares
 
 
 def load(folder: Path) -> TextLength:
