@@ -177,7 +177,7 @@ def _left_out_sets(
     sets = list(splits.leave_one_out(found, KEYS[1]))
     for name, learn, judge in sets[: 1 if quick else len(sets)]:
         start = time.process_time()
-        model = _fitted(learn, wider, settings_of(seed, _DRIFT))
+        model = _fitted(learn, wider, replace(settings_of(seed, _DRIFT), trees=0))
         made = model.lengths(judge).quantiles()
         samples = castillo.samples_of(judge)
         keys = keys_of(model.spec, judge)

@@ -24,7 +24,7 @@ from predictors.trees import Trees, from_boosting
 # Of the way between the two medians (in log tokens).
 _WEIGHT = 0.25
 # Small trees: a single row is answered level by level.
-_TREES, _RATE, _LEAVES, _DEPTH, _COLUMNS_RATIO = 120, 0.12, 31, 6, 0.2
+_RATE, _LEAVES, _DEPTH, _COLUMNS_RATIO = 0.12, 31, 6, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +76,22 @@ def shifted(shares: Floats, far: Floats) -> Floats:
 
 
 def fit_second(
-    examples: Examples, columns: Sequence[int], models: int, seed: int
+    examples: Examples, columns: Sequence[int], models: int, trees: int, seed: int
 ) -> SecondOpinion | None:
-    """Trees of these examples; None where nearly all answers were cut.
+    """Trees of these examples; None without any, or where nearly all answers were cut.
 
     Args:
         examples: as the networks learn from.
         columns: of the inputs, to ask.
         models: how many, "any" included.
+        trees: how many.
         seed: of the trees.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     # The median of a pair is unknown where half of its answers were cut.
     known = np.flatnonzero(examples.cut.sum(axis=1) < 0.5)
-    if len(known) < 2:
+    if len(known) < 2 or not trees:
         return None
     seen = (examples.ended + examples.cut)[known].astype(np.float64)
     middle = np.log(Lengths.of(seen).quantiles((0.5,)).values[:, 0])
@@ -100,10 +101,10 @@ def fit_second(
     means = np.where(count > 0, means, middle.mean())
     means[0] = middle.mean()
     chosen = np.asarray(columns, dtype=np.int64)
-    trees = HistGradientBoostingRegressor(
+    boosted = HistGradientBoostingRegressor(
         loss="absolute_error",
         learning_rate=_RATE,
-        max_iter=_TREES,
+        max_iter=trees,
         max_leaf_nodes=_LEAVES,
         max_depth=_DEPTH,
         max_features=_COLUMNS_RATIO,
@@ -112,8 +113,8 @@ def fit_second(
         random_state=seed,
     )
     asked = _columns(examples.inputs[examples.prompt[known]], chosen, model, models)
-    trees.fit(asked, middle - means[model], sample_weight=examples.weight[known])
-    return SecondOpinion(from_boosting(trees), chosen, means)
+    boosted.fit(asked, middle - means[model], sample_weight=examples.weight[known])
+    return SecondOpinion(from_boosting(boosted), chosen, means)
 
 
 def _columns(inputs: Matrix, columns: Ints, model: Ints, models: int) -> Floats:

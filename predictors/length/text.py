@@ -51,6 +51,7 @@ class TextSettings:
         most_prompts: only the newest so many are learnt from.
         held_out_ratio: of the prompts, kept to judge the fit; at most `most_held_out`.
         most_held_out: prompts.
+        trees: of the second opinion; 0 leaves the answer to the networks.
         seed: of everything random.
     """
 
@@ -59,6 +60,7 @@ class TextSettings:
     most_prompts: int = 60_000
     held_out_ratio: float = 0.05
     most_held_out: int = 1000
+    trees: int = 120
     seed: int = 0
 
 
@@ -205,7 +207,8 @@ class TextLength:
         examples = replace(examples, inputs=np.hstack([inputs, told]))
         recipe = self._settings.recipe
         network = train(examples, len(models) + 1, len(routes) + 1, recipe, seed)
-        second = fit_second(examples, features.leading, len(models) + 1, seed)
+        trees = self._settings.trees
+        second = fit_second(examples, features.leading, len(models) + 1, trees, seed)
         notes = () if pairs.answers else ("no answers to read words from: prompts alone",)
         return _Learnt(features, network, second, models, routes, _TEMPERATURE), notes
 

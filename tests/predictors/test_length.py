@@ -19,7 +19,9 @@ from predictors.scoring import score
 from store.errors import PredictorError
 
 START = datetime(2026, 1, 1)
-SMALL = TextSettings(recipe=Recipe(networks=1, width=32, least_steps=120), least_prompts=100)
+SMALL = TextSettings(
+    recipe=Recipe(networks=1, width=32, least_steps=120), least_prompts=100, trees=10
+)
 TOPICS = ("rivers", "engines", "poems", "taxes", "birds", "novels", "bridges", "clouds", "games")
 
 
