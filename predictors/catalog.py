@@ -68,9 +68,11 @@ class Entry:
         """A saved one.
 
         Raises:
-            PredictorError: the folder holds no model of it, or what it needs is not installed.
+            PredictorError: the folder holds no model of it that this version can read, or what it
+                needs is not installed.
         """
-        predictor: Predictor = _found(self.load)(folder)
+        with _of_this_version(folder):
+            predictor: Predictor = _found(self.load)(folder)
         return predictor
 
     def loaded_rival(self, folder: Path) -> Predictor:
@@ -82,9 +84,11 @@ class Entry:
         fresh = self.made_rival()
         if isinstance(fresh, History):
             # A history is of any quantity: whose it is has to be said.
-            history: Any = History.load(folder, fresh.spec)
+            with _of_this_version(folder):
+                history: Any = History.load(folder, fresh.spec)
             return cast("Predictor", history)
-        return type(fresh).load(folder)
+        with _of_this_version(folder):
+            return type(fresh).load(folder)
 
     def training_rows(self, reader: Reader, scope: Scope) -> pl.DataFrame:
         """Rows of the store to learn from.
@@ -276,3 +280,22 @@ def extra_needed() -> Iterator[None]:
 _EXTRA_MODULES = frozenset(
     {"torch", "sklearn", "statsforecast", "crepes", "river", "threadpoolctl"}
 )
+
+
+@contextmanager
+def _of_this_version(folder: Path) -> Iterator[None]:
+    """Turn the failure to understand a whole model file into one line.
+
+    Its bytes are as they were written: another version of servescope wrote other arrays.
+
+    Raises:
+        PredictorError: what was read inside is not what this version expects.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise PredictorError(
+            f"another version of servescope wrote this model: {type(error).__name__} {error}",
+            where=str(folder),
+            hint="train it again: servescope train NAME",
+        ) from error

@@ -145,6 +145,24 @@ def test_a_model_whose_files_changed_is_not_used_and_the_history_answers(
     assert "not the bytes" in predicting.document()["problems"]["length-metadata"]
 
 
+def test_a_model_of_another_version_is_not_used_and_the_history_answers(
+    database, clock, predicting, monkeypatch
+):
+    """Whole files without an array that this version wants stop nothing: the ledger goes on."""
+    pytest.importorskip("sklearn")
+    ends(database, clock, 0, 400)
+    predicting.train("length-metadata", everything())
+
+    def wants_more(folder):
+        raise KeyError("ratios")
+
+    monkeypatch.setattr("predictors.length.metadata.load", wants_more)
+    assert predicting.settle() is not None
+    told = predicting.document()["problems"]["length-metadata"]
+    assert "another version" in told
+    assert "ratios" in told
+
+
 def registered(database, name, at, predictor="length-metadata"):
     row = models.ModelRow(name, predictor, at, at, "0", {"rows": 1})
     models.add(database.writer, row).result()
