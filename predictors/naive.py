@@ -147,7 +147,7 @@ def settings_of(spec: Spec) -> ServingSettings:
     if spec.unit.endswith("/s"):
         return DEMAND
     if spec.name.startswith("latency-"):
-        return latency_settings()
+        return latency_settings(spec.quantity)
     if spec.quantity == COLD_START.quantity:
         return cold_start_settings()
     floor = TOKENS_FLOOR if spec.unit == "tokens" else SECONDS_FLOOR

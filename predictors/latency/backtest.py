@@ -122,9 +122,7 @@ def _vllm_logs(data: Path, seed: int, quick: bool) -> Iterator[Cell]:
             parts = list(split(judged))[: 2 if quick else None]
             methods = _methods(quantity, make, seed, quick)
             is_asked = quantity == "ttft_seconds"
-            yield from _compared(
-                f"{case}, {quantity}", parts, methods, seed, targets if is_asked else {}
-            )
+            yield from _compared(case, quantity, parts, methods, seed, targets if is_asked else {})
     blind = list(interpolation(_judged(sets.vllm_logs(data, with_slots=False), "ttft_seconds")))
     for name, parts, drop in (
         ("batch limit unknown", blind, ()),
@@ -132,7 +130,7 @@ def _vllm_logs(data: Path, seed: int, quick: bool) -> Iterator[Cell]:
     ):
         method = _Method(name, partial(TtftModel, seed), is_rival=False, drop=drop)
         yield from _compared(
-            f"{cases[0][0]}, ttft_seconds", parts[: 1 if quick else None], [method], seed, {}
+            cases[0][0], "ttft_seconds", parts[: 1 if quick else None], [method], seed, {}
         )
     yield from _speed(rows, seed)
 
@@ -146,7 +144,7 @@ def _distserve(data: Path, seed: int, quick: bool) -> Iterator[Cell]:
         # All runs replay the head of one list of requests: the runs are parted, not the rows.
         parts = [(judged.filter(mine), judged.filter(~mine)) for mine in _halves(judged)]
         methods = _methods(quantity, make, seed, quick)
-        yield from _compared(f"DistServe, unseen rates, {quantity}", parts, methods, seed, {})
+        yield from _compared("DistServe, unseen rates", quantity, parts, methods, seed, {})
     yield from _few(_judged(rows, "ttft_seconds"), seed)
 
 
@@ -164,8 +162,10 @@ def _few(rows: pl.DataFrame, seed: int) -> Iterator[Cell]:
             _Method("linear", partial(rivals.rival_of, "ttft_seconds", "linear"), is_rival=True),
             _Method("constant", partial(rivals.constant, "ttft_seconds"), is_rival=True),
         ]
-        case = f"DistServe, first {FEW_REQUESTS} requests known, ttft_seconds"
-        yield from _compared(case, [parts], methods[: 3 if "named" in name else 1], seed, {})
+        case = f"DistServe, first {FEW_REQUESTS} requests known"
+        yield from _compared(
+            case, "ttft_seconds", [parts], methods[: 3 if "named" in name else 1], seed, {}
+        )
 
 
 def _judged(rows: pl.DataFrame, quantity: str) -> pl.DataFrame:
@@ -189,9 +189,15 @@ def _methods(
 
 
 def _compared(
-    case: str, parts: list[Split], methods: list[_Method], seed: int, targets: dict[str, float]
+    case: str,
+    quantity: str,
+    parts: list[Split],
+    methods: list[_Method],
+    seed: int,
+    targets: dict[str, float],
 ) -> Iterator[Cell]:
     """Every method on the same rows, all splits of a case judged together."""
+    case = f"{case}, {quantity}"
     real = np.concatenate([judged[OUTCOME].to_numpy() for _, judged in parts])
     made: dict[str, list[Prediction]] = {}
     for method in methods:
@@ -203,7 +209,7 @@ def _compared(
     if RAW in made and "linear" in made:
         begin = time.process_time()
         served = [
-            in_service(judged, ours, rival)
+            in_service(judged, ours, rival, quantity)
             for (_, judged), ours, rival in zip(parts, made[RAW], made["linear"], strict=True)
         ]
         seconds = time.process_time() - begin

@@ -3,6 +3,9 @@
 How long an answer decodes hangs on who comes after it. Trees know what usually came, physics what
 cannot be otherwise; their quantiles are mixed, by a share that is chosen in blocks of time that
 neither had seen. Trees that do not help there are left out.
+
+Of the whole time they learn ratios to what physics says, so that what it alone knows of a request,
+the length that was predicted for it, counts in both.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ _PART_LEVELS = (0.1, 0.5, 0.9)
 _LEAST_WIDTH = 0.02
 # Shares of the trees that are tried.
 _SHARES = (0.25, 0.5, 0.75, 1.0)
+# Rows are judged in so many parts of time: longer ones than queues last, shorter ones than loads.
+PARTS = 12
 # What they must gain in unseen blocks to be worth their place.
 _LEAST_GAIN = 0.02
 _MOST_LOG = 25.0
@@ -35,14 +40,16 @@ class Learned:
     """Trees for three levels, the spread around them, and their share.
 
     Attributes:
-        trees: of the logarithm's 0.1, 0.5 and 0.9 quantile.
+        trees: 0.1, 0.5 and 0.9 quantile of the outcome's logarithm, or of its ratio to physics.
         spread: (k,) at LEVELS, in distances from the middle to the side.
         share: of the trees in the answer, in (0, 1].
+        is_ratio: whether they tell ratios to the median of physics.
     """
 
     trees: tuple[Trees, Trees, Trees]
     spread: Floats
     share: float
+    is_ratio: bool
 
     def mixed(self, design: Floats, told: Floats) -> Floats:
         """(n, k) quantiles at LEVELS.
@@ -52,11 +59,12 @@ class Learned:
             told: (n, k) quantiles by physics, above 0.
         """
         parts = np.stack([trees.predict(design) for trees in self.trees], axis=1)
-        return _mixed(_levelled(parts, self.spread), told, self.share)
+        alone = _levelled(parts, self.spread) + _base(told, self.is_ratio)
+        return _mixed(alone, told, self.share)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For `artifact.write`."""
-        kept = {"learned": np.append(self.spread, self.share)}
+        kept = {"learned": np.array([*self.spread, self.share, float(self.is_ratio)])}
         for name, trees in zip(_PARTS, self.trees, strict=True):
             kept |= trees.arrays(f"learned_{name}")
         return kept
@@ -67,8 +75,8 @@ class Learned:
         if "learned" not in arrays:
             return None
         low, middle, high = (Trees.from_arrays(arrays, f"learned_{name}") for name in _PARTS)
-        numbers = arrays["learned"]
-        return cls((low, middle, high), numbers[:-1], float(numbers[-1]))
+        *spread, share, is_ratio = arrays["learned"].tolist()
+        return cls((low, middle, high), np.array(spread), share, bool(is_ratio))
 
 
 def design_of(state: State, told: Floats, tokens: Floats) -> Floats:
@@ -89,18 +97,19 @@ def design_of(state: State, told: Floats, tokens: Floats) -> Floats:
 
 
 def learned(
-    design: Floats, real: Floats, told: Floats, blocks: npt.NDArray[np.int64], seed: int
+    design: Floats, real: Floats, told: Floats, seed: int, *, is_ratio: bool = False
 ) -> tuple[Learned | None, Floats]:
-    """Trees, None where they do not help, and (n, k) the answers to blocks that were not seen.
+    """Trees, None where they do not help, and (n, k) the answers to parts that were not seen.
 
     Args:
-        design: (n, f) as `design_of` makes it, of physics that had not seen the row's block.
+        design: (n, f) by time, as `design_of` makes it, of physics that had not seen the row.
         real: (n,) outcomes above 0.
         told: (n, k) quantiles by the same physics.
-        blocks: (n,) of time.
         seed: of the boosting.
+        is_ratio: whether ratios to the median of physics are learnt.
     """
-    target = np.log(real)
+    base = _base(told, is_ratio)
+    target, blocks = np.log(real) - base[:, 0], np.arange(len(real)) * PARTS // max(len(real), 1)
     parts = np.full((len(real), len(_PARTS)), np.nan)
     for block in np.unique(blocks):
         inside = blocks == block
@@ -109,17 +118,24 @@ def learned(
         trees = _grown(design[~inside], target[~inside], seed)
         parts[inside] = np.stack([part.predict(design[inside]) for part in trees], axis=1)
     spread = _spread(target, parts)
-    alone = _levelled(parts, spread)
+    alone = _levelled(parts, spread) + base
     losses = {share: _loss(_mixed(alone, told, share), told, real) for share in _SHARES}
     share = min(losses, key=losses.__getitem__)
     if losses[share] > 1 - _LEAST_GAIN:
         return None, told
-    return Learned(_grown(design, target, seed), spread, share), _mixed(alone, told, share)
+    trees = _grown(design, target, seed)
+    return Learned(trees, spread, share, is_ratio), _mixed(alone, told, share)
 
 
 def _mixed(alone: Floats, told: Floats, share: float) -> Floats:
-    """Quantiles of both in the middle between them, in ratios."""
-    return np.exp(share * alone + (1 - share) * np.log(np.maximum(told, 1e-9)))
+    """Quantiles between both, in ratios."""
+    return np.asarray(np.exp(share * alone + (1 - share) * np.log(np.maximum(told, 1e-9))))
+
+
+def _base(told: Floats, is_ratio: bool) -> Floats:
+    """(n, 1) logarithm of what the trees are relative to."""
+    middle = np.log(np.maximum(told[:, LEVELS.index(0.5)], 1e-9))
+    return (middle if is_ratio else np.zeros(len(told)))[:, None]
 
 
 def _levelled(parts: Floats, spread: Floats) -> Floats:

@@ -115,7 +115,7 @@ class LatencyModel(ABC):
                 self._known, state, physics_keys(known_rows), _medians(known_rows)
             )
             design = design_of(state, values, tokens)
-            self._learned, values = learned(design, real, values, blocks, self._seed)
+            self._learned, values = learned(design, real, values, self._seed)
         self._model_id = self._digest()
         return self._report(known_rows, values if judged else None, real, start)
 

@@ -16,31 +16,35 @@ from predictors.serving import Answer, Served, ServingSettings
 _ROW = "_row"
 
 
-def settings() -> ServingSettings:
-    """How latencies are calibrated.
-
-    A millisecond counts where the quantity is seconds. Steps are small, since what is told first
-    are the short waits: while a queue builds up, outcomes look better than they are.
-    """
-    return ServingSettings(conformal=ConformalSettings(0.02, 0.1, log_floor=0.001))
+# What is told first are the short waits: while a queue builds up, outcomes look better than they
+# are, the more so the longer the quantity takes to be known. A pace does not depend on it.
+_RATES = {"ttft_seconds": (0.02, 0.1), "tpot_seconds": (0.05, 0.1), "e2e_seconds": (0.005, 0.02)}
 
 
-def served(champion: Predictor, rival: Predictor) -> Served:
+def settings(quantity: str) -> ServingSettings:
+    """How a latency is calibrated: in small steps; a millisecond counts where seconds are meant."""
+    return ServingSettings(conformal=ConformalSettings(*_RATES[quantity], log_floor=0.001))
+
+
+def served(champion: Predictor, rival: Predictor, quantity: str = "ttft_seconds") -> Served:
     """A latency predictor in service."""
-    return Served(champion, rival, settings())
+    return Served(champion, rival, settings(quantity))
 
 
-def in_service(rows: pl.DataFrame, champion: Prediction, rival: Prediction) -> Prediction:
+def in_service(
+    rows: pl.DataFrame, champion: Prediction, rival: Prediction, quantity: str = "ttft_seconds"
+) -> Prediction:
     """What service would have answered, each outcome told only when it had come.
 
     Args:
         rows: with `at` and `outcome` in seconds, the time it took to be known.
         champion: raw answers to the rows.
         rival: the same of the rival.
+        quantity: what it is about.
     """
     numbered = rows.with_row_index(_ROW).sort(AT, maintain_order=True)
     spec = _spec_of(rows)
-    both = served(_replayed(spec, champion), _replayed(spec, rival))
+    both = served(_replayed(spec, champion), _replayed(spec, rival), quantity)
     coming: list[tuple[float, int]] = []
     asked: dict[int, tuple[pl.DataFrame, Answer]] = {}
     values = np.empty_like(champion.quantiles.values)

@@ -132,7 +132,7 @@ class E2eModel:
             folding = Folding.fitted(ended.filter(~inside), self._seed)
             values[blocks == block] = folding.values(judged)
             designs.append(_design(folding, judged, values[blocks == block]))
-        return learned(np.concatenate(designs), _real(ended), values, blocks, self._seed)
+        return learned(np.concatenate(designs), _real(ended), values, self._seed, is_ratio=True)
 
     def _fitted(self) -> Folding:
         if self._folding is None:
