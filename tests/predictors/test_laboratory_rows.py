@@ -112,8 +112,19 @@ def test_it_can_be_learnt_from():
     assert error < 0.5 * np.abs(real - np.median(learnt["outcome"].to_numpy())).mean()
 
 
-def test_a_back_test_without_measurements_says_so(tmp_path):
+def test_without_own_measurements_the_shipped_sample_is_judged(tmp_path):
+    """A machine without any data set has figures all the same."""
+    told = []
+    first = next(backtest(tmp_path, 0, True, told.append))
+    assert first.case.startswith("laboratory")
+    assert not any(LAB in line and "left out" in line for line in told)
+
+
+def test_a_back_test_without_measurements_says_so(tmp_path, monkeypatch):
     """Missing data is one line, not a crash."""
+    monkeypatch.setattr(
+        "predictors.degradation.backtest.LAB_SAMPLE", tmp_path / "interference.parquet"
+    )
     told = []
     assert list(backtest(tmp_path, 0, True, told.append)) == []
     assert any(LAB in line and "left out" in line for line in told)
