@@ -62,7 +62,7 @@ lint: setup-dev ## Style and the layers of the architecture
 types: setup-dev ## mypy --strict on all packages
 	@$(BIN)/mypy
 
-test: setup-dev browser ## Everything the project promises, in about five minutes
+test: setup-dev browser ## Everything the project promises, in about eight minutes
 	@$(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
 bench: setup-dev ## Measure, each beside its peer or its limit (see docs/performance.md)

@@ -26,8 +26,8 @@ def utility(replicas: pl.DataFrame, by: tuple[str, ...] = ()) -> pl.DataFrame:
         by: groups, like ("model",); () is everything.
 
     Returns:
-        `by`, replicas, utility_p10/p50/p90 (useful seconds / start seconds), below_one_share
-        (replicas that were useful for less time than they took to start), start_share (of all
+        `by`, replicas, utility_p10/p50/p90 (useful seconds / start seconds), below_one_ratio
+        (replicas that were useful for less time than they took to start), start_ratio (of all
         time, what went into starts), still_running (left out).
 
     Raises:
@@ -48,8 +48,8 @@ def utility(replicas: pl.DataFrame, by: tuple[str, ...] = ()) -> pl.DataFrame:
             ratio.filter(ended).quantile(level, "linear").alias(f"utility_p{level * 100:.0f}")
             for level in (0.1, 0.5, 0.9)
         ),
-        (ratio.filter(ended) < 1).mean().alias("below_one_share"),
-        (pl.col(START).filter(ended).sum() / life.filter(ended).sum()).alias("start_share"),
+        (ratio.filter(ended) < 1).mean().alias("below_one_ratio"),
+        (pl.col(START).filter(ended).sum() / life.filter(ended).sum()).alias("start_ratio"),
         pl.col(STOPPED).is_null().sum().alias("still_running"),
     )
     if not by:

@@ -55,7 +55,7 @@ def worths(reader: Reader, scope: Scope, found: Sequence[Start]) -> list[Worth]:
 
 
 def worth_frame(found: Sequence[Worth]) -> pl.DataFrame:
-    """By model: replicas, utility_p10/p50/p90, below_one_share, start_share, still_running."""
+    """By model: replicas, utility_p10/p50/p90, below_one_ratio, start_ratio, still_running."""
     rows = [
         (
             one.start.model,

@@ -161,15 +161,15 @@ def _worth_card(view: View, scene: Scene) -> list[Slot | Unshown]:
     title = "Was it worth the start?"
     cells = {"model": lambda row: html.Strong(row["model"] or "not told")}
     columns = (
-        "model", "replicas", "utility_p10", "utility_p50", "utility_p90", "below_one_share",
-        "start_share", "still_running",
+        "model", "replicas", "utility_p10", "utility_p50", "utility_p90", "below_one_ratio",
+        "start_ratio", "still_running",
     )  # fmt: skip
     heads = {
         "utility_p10": "Utility, 10 %",
         "utility_p50": "Middle",
         "utility_p90": "90 %",
-        "below_one_share": "Used less than started",
-        "start_share": "Time in starts",
+        "below_one_ratio": "Used less than started",
+        "start_ratio": "Time in starts",
         "still_running": "Still there",
     }
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)

@@ -40,6 +40,7 @@ DEMAND: Mapping[str, Quantity] = {
     "demand-tokens": "tokens_per_second",
 }
 STARTS_BACK, STARTS_AFTER = timedelta(days=14), timedelta(minutes=5)
+STARTS_AGAIN = timedelta(hours=1)
 LEAST_STARTS = 2
 """Starts are rare: the previous load says more than nothing."""
 LEAST_DEMAND = 3
@@ -92,7 +93,7 @@ class Forecasts:
         """
         scope = live_scope(now - STARTS_BACK, now)
         recent = partial(_ended_starts, self._database.reader, scope)
-        desk = self._desks.forecasting("cold-start", now, recent, LEAST_STARTS)
+        desk = self._desks.forecasting("cold-start", now, recent, LEAST_STARTS, STARTS_AGAIN)
         if desk is None:
             return None
         self._learn(desk, now, STARTS_AFTER, recent)

@@ -278,7 +278,7 @@ class TestView:
         worth = ask().frames["worth"].row(0, named=True)
         assert (worth["replicas"], worth["still_running"]) == (1, 1)
         assert worth["utility_p50"] == pytest.approx(0.5)
-        assert worth["below_one_share"] == 1.0
+        assert worth["below_one_ratio"] == 1.0
 
     def test_ready_is_not_full_speed(self, observe, ask, add_requests):
         """Three slow answers after ready; the fourth is as fast as usual."""

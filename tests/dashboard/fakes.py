@@ -1009,8 +1009,8 @@ def cold_starts(scope, rng, names) -> dict:
                 "utility_p10": [0.4],
                 "utility_p50": [12.0],
                 "utility_p90": [40.0],
-                "below_one_share": [0.2],
-                "start_share": [0.07],
+                "below_one_ratio": [0.2],
+                "start_ratio": [0.07],
                 "still_running": [2],
             }
         ),

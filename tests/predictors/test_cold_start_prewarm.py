@@ -156,8 +156,8 @@ def test_utility_says_which_starts_were_not_worth_it():
     ).row(0, named=True)
     assert found["replicas"] == 2
     assert found["utility_p50"] == pytest.approx(5.25)
-    assert found["below_one_share"] == 0.5
-    assert found["start_share"] == pytest.approx(20 / 135)
+    assert found["below_one_ratio"] == 0.5
+    assert found["start_ratio"] == pytest.approx(20 / 135)
     assert found["still_running"] == 1
     with pytest.raises(InputError, match="start_seconds"):
         utility(pl.DataFrame({"started_at": [START], "stopped_at": [START]}))

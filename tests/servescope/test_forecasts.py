@@ -117,7 +117,8 @@ def test_a_start_is_expected_before_it_begins_and_stands_beside_what_it_took(dat
     newest, before = view.frames["starts"].rows(named=True)[:2]
     assert newest["ready_seconds"] == 46.0
     assert newest["expected_p50_seconds"] == pytest.approx(44.0)
-    assert newest["expected_p90_seconds"] >= 44.0
+    # Three starts do not tell how far starts differ: the usual spread is there until more do.
+    assert newest["expected_p90_seconds"] > 1.25 * 44.0
     assert before["expected_p50_seconds"] is None
     assert view.frames["ahead"]["place"].to_list() == ["m@node-1"]
     predicting.forecast_starts()
