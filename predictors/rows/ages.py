@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from predictors.distribution import Floats
+from predictors.latency.features import REPRESENTATIVES
 
 Stamps = npt.NDArray[np.int64]
-REPRESENTATIVES = 11
-"""So many running requests stand for all of them, at equal shares of their ages."""
 _PACE_WEIGHT = 0.1
 # At one instant: what ended makes room, a first token counts, then comes the question. A request
 # that is answered as it comes does not meet itself.

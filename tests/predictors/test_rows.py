@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from predictors.latency.features import REPRESENTATIVES
 from predictors.rows import requests as rows
-from predictors.rows.ages import REPRESENTATIVES
 from store.clock import WallClock
 from store.database import Database
 from store.queries import predictor_rows
