@@ -86,7 +86,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def client(folder):
+def client(folder, commands):
+    """A server on the store; after the commands, which need it free, whatever test comes first."""
     config = load(None, {}, {"XDG_CONFIG_HOME": str(folder)})
     clock = WallClock()
     with Database.open(folder / "s.duckdb", config.store, clock) as database:
