@@ -5,6 +5,7 @@ ServescopeError
 ├── InputError             a file or a query value that somebody handed in is wrong
 ├── CollectError           a collector cannot be set up (a dead target is a value, not an error)
 ├── PredictorError         rows, a model file or a setting that a predictor cannot work with
+├── ControllerError        a profile, policy, limit or target that the controller cannot work with
 └── StoreError
     ├── StoreLocked        another process holds the database file
     ├── StoreDamaged       the file cannot be read
@@ -65,6 +66,12 @@ class PredictorError(ServescopeError):
     """Rows, a model file or a setting that a predictor cannot work with."""
 
     code = "predictor"
+
+
+class ControllerError(ServescopeError):
+    """A profile, a policy, a limit or a target that the controller cannot work with."""
+
+    code = "controller"
 
 
 class StoreError(ServescopeError):

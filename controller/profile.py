@@ -1,0 +1,138 @@
+"""What a replica can do: seconds of a step from what is in it, limits, price, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from controller.numbers import Floats
+from store.errors import ControllerError
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """Seconds of one step: a sum of what it costs anyway and what its contents cost.
+
+    Attributes:
+        fixed_seconds: scheduler, kernels, sampling.
+        prompt_token_seconds: each prompt token.
+        prompt_token_squared_seconds: attention inside a prompt; the square of the tokens of a step.
+        sequence_seconds: each sequence that decodes.
+        sequence_squared_seconds: the square of their number.
+        cached_token_seconds: each token in their caches.
+    """
+
+    fixed_seconds: float
+    prompt_token_seconds: float = 0.0
+    prompt_token_squared_seconds: float = 0.0
+    sequence_seconds: float = 0.0
+    sequence_squared_seconds: float = 0.0
+    cached_token_seconds: float = 0.0
+
+    def row(self) -> Floats:
+        """(TERMS,) in the order of `state`."""
+        return np.array(list(asdict(self).values()), dtype=np.float64)
+
+    def seconds(self, prompt_tokens: float, sequences: float, cached_tokens: float) -> float:
+        """Of a step with these contents."""
+        p, b = prompt_tokens, sequences
+        terms = np.array([1.0, p, p * p, b, b * b, cached_tokens])
+        return float(self.row() @ terms)
+
+
+@dataclass(frozen=True, slots=True)
+class FitError:
+    """How far a profile is from rows that its fit did not see.
+
+    Attributes:
+        median_ratio: median of |simulated - real| / real of the end-to-end time.
+        p99_ratio: its 99 % quantile.
+        rows: judged on.
+        source: where they come from.
+    """
+
+    median_ratio: float
+    p99_ratio: float
+    rows: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One kind of replica.
+
+    Attributes:
+        name: unique, like "llama-2-70b, 4 x h100".
+        step: seconds of its steps.
+        request_seconds: once a request (tokenizer, HTTP).
+        token_budget: tokens a step.
+        sequences: that decode at once.
+        cache_tokens: that the KV cache holds.
+        is_chunked: prompts share steps with decoding; else decoding waits for them.
+        gpus: cards of a replica.
+        gpu_type: of the cards.
+        price_per_hour: of a replica, in the currency of the settings; None unknown.
+        transfer_seconds: to send a cache to a decoding replica, once.
+        transfer_token_seconds: and for each token.
+        error: None where nothing was compared yet.
+    """
+
+    name: str
+    step: StepTimes
+    request_seconds: float = 0.0
+    token_budget: int = 2048
+    sequences: int = 256
+    cache_tokens: int = 1_000_000
+    is_chunked: bool = True
+    gpus: int = 1
+    gpu_type: str = ""
+    price_per_hour: float | None = None
+    transfer_seconds: float = 0.0
+    transfer_token_seconds: float = 0.0
+    error: FitError | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ControllerError: naming what.
+        """
+        numbers = {**asdict(self.step), "request_seconds": self.request_seconds}
+        for name, value in numbers.items():
+            if not math.isfinite(value) or value < 0:
+                raise ControllerError(f"profile {self.name}: {name} must be 0 or more, not {value}")
+        if self.step.fixed_seconds + self.step.sequence_seconds <= 0:
+            raise ControllerError(
+                f"profile {self.name}: a step of one sequence takes no time",
+                hint="give fixed_seconds or sequence_seconds",
+            )
+        for name in ("token_budget", "sequences", "cache_tokens", "gpus"):
+            if getattr(self, name) < 1:
+                raise ControllerError(f"profile {self.name}: {name} must be at least 1")
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Profile:
+        """Read what `save` wrote.
+
+        Raises:
+            ControllerError: it is no profile.
+        """
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            error = told.pop("error", None)
+            step = StepTimes(**told.pop("step"))
+            made = cls(step=step, **told)
+            return replace(made, error=FitError(**error)) if error else made
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
+            raise ControllerError(
+                f"{path} is no profile: {problem}",
+                hint="make one: servescope calibrate --out FILE",
+            ) from problem
