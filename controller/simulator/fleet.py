@@ -141,6 +141,14 @@ class FleetModel:
         ready, starting, draining = (int((state == of).sum()) for of in (READY, STARTING, DRAINING))
         return ready, starting, draining
 
+    def birth(self, slot: int) -> int:
+        """Number of the replica in a slot, counted from 1 over the whole run."""
+        return self._of_slot[slot][0]
+
+    def age(self, slot: int) -> float:
+        """Seconds since the replica in a slot was asked for."""
+        return self.now - self._of_slot[slot][1]
+
     def scale(self, pool: str, replicas: int, *, at_once: bool = False) -> None:
         """Ask for so many replicas: starts or drains what differs.
 
