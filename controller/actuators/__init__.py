@@ -1,0 +1,1 @@
+"""What carries a decision out, one target a file."""
