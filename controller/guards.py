@@ -137,7 +137,10 @@ def guarded(
 
 
 def _each(
-    name: str, observation: Observation, passed: Passed, rule: Callable[[PoolView, int], tuple[int, str]]
+    name: str,
+    observation: Observation,
+    passed: Passed,
+    rule: Callable[[PoolView, int], tuple[int, str]],
 ) -> Passed:
     targets, clips = dict(passed.targets), list(passed.clips)
     for pool in observation.pools:

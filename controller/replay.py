@@ -179,7 +179,9 @@ def _outcome(
         for life in fleet.lives
     ]
     prices = [profile.price_per_hour for _, profile in seconds]
-    cost = sum(spent / 3600 * (price or 0.0) for (spent, _), price in zip(seconds, prices, strict=True))
+    cost = sum(
+        spent / 3600 * (price or 0.0) for (spent, _), price in zip(seconds, prices, strict=True)
+    )
     n = len(who)
     return Outcome(
         policy=policy.spec.name,

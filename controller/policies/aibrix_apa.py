@@ -74,7 +74,10 @@ class AibrixApa:
         scaled_at = memory.get("scaled_at", -math.inf)
         is_cool = wanted >= pool.target or at - (scaled_at or 0.0) >= DOWN_COOLDOWN_SECONDS
         target = wanted if is_cool else pool.target
-        kept = {"values": history, "scaled_at": at if target != pool.target else memory.get("scaled_at")}
+        kept = {
+            "values": history,
+            "scaled_at": at if target != pool.target else memory.get("scaled_at"),
+        }
         text = f"{self.signal} {now:.3g} of {self.target:g}: {wanted}"
         code = "cooldown" if not is_cool else "panic" if is_panic else "ratio"
         return target, Reason(pool.name, code, text, {"value": now, "wanted": float(wanted)}), kept

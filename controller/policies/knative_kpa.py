@@ -92,7 +92,9 @@ class KnativeKpa:
         elif "busy_at" in memory:
             kept["busy_at"] = memory["busy_at"]
         code = "panic" if began is not None else "stable"
-        text = f"concurrency {stable:.1f} over 60 s, {panic:.1f} over 6 s, {self.target:g} a replica"
+        text = (
+            f"concurrency {stable:.1f} over 60 s, {panic:.1f} over 6 s, {self.target:g} a replica"
+        )
         return wanted, Reason(pool.name, code, text, {"stable": stable, "panic": panic}), kept
 
     def _at_least(self, wanted: int, at: float, stable: float, memory: Memory) -> int:

@@ -83,7 +83,9 @@ class Wva:
         elif n >= 2 and self._fits_without_one(calm):
             target, code = pool.target - 1, "room"
         target = min(max(target, pool.limits.least), pool.limits.most)
-        text = f"{n} of {len(told)} unsaturated, spare cache {spare_kv:.2f}, queue {spare_queue:.1f}"
+        text = (
+            f"{n} of {len(told)} unsaturated, spare cache {spare_kv:.2f}, queue {spare_queue:.1f}"
+        )
         numbers = {"spare_kv_ratio": spare_kv, "spare_queue": spare_queue}
         return target, Reason(pool.name, code, text, numbers), kept
 

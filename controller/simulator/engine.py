@@ -33,9 +33,7 @@ NEVER = math.inf
 
 
 @jit
-def step_seconds(
-    world: World, pool: int, prompt: float, sequences: float, cached: float
-) -> float:
+def step_seconds(world: World, pool: int, prompt: float, sequences: float, cached: float) -> float:
     """One step of a replica of a pool, as its profile says."""
     by = world.pools.step[pool]
     return (
@@ -110,7 +108,9 @@ def decode_seconds(world: World, i: int, steps: float) -> float:
 def steps_until_full(world: World, i: int) -> int:
     """Decoding steps for which the cache has room."""
     replicas = world.replicas
-    room = world.pools.cache_tokens[replicas.pool[i]] - replicas.context[i] - held_by_partial(world, i)
+    room = (
+        world.pools.cache_tokens[replicas.pool[i]] - replicas.context[i] - held_by_partial(world, i)
+    )
     return int(room // max(replicas.running[i], 1))
 
 
@@ -298,9 +298,7 @@ def moved(world: World, i: int, who: int) -> None:
 
 
 @jit
-def admitted_next(
-    world: World, i: int, now: float, entering: int, held: float, budget: int
-) -> int:
+def admitted_next(world: World, i: int, now: float, entering: int, held: float, budget: int) -> int:
     """Take the head of the queue if there are a slot, room in the cache and budget for it.
 
     Args:

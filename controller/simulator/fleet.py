@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from controller.profile import Profile
 from controller.simulator import events
 from controller.simulator.engine import has_work
-from controller.profile import Profile
-from controller.startup import StartupTimes
 from controller.simulator.state import (
     DECODE,
     DRAINING,
@@ -32,6 +31,7 @@ from controller.simulator.state import (
     requests_of,
 )
 from controller.simulator.workload import Workload
+from controller.startup import StartupTimes
 from store.errors import ControllerError
 
 # Slots beyond the most replicas of all pools, for those that drain.

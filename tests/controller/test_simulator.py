@@ -22,7 +22,9 @@ AT_ONCE = StartupTimes.about(0.0)
 
 
 def fleet(workload, profile=PROFILE, replicas=1, seed=0, **plan):
-    made = FleetModel(workload, [PoolPlan("a", profile, 50, plan.pop("startup", AT_ONCE), **plan)], seed)
+    made = FleetModel(
+        workload, [PoolPlan("a", profile, 50, plan.pop("startup", AT_ONCE), **plan)], seed
+    )
     made.scale("a", replicas, at_once=True)
     return made
 
@@ -86,7 +88,9 @@ def test_a_full_cache_throws_out_the_newest_and_loses_nothing():
 
 def test_requests_wait_for_a_replica_that_starts():
     """With none ready they are held, and go to the first that is."""
-    made = fleet(Workload.of([1.0, 2.0], [10, 10], [2, 2]), replicas=0, startup=StartupTimes.about(30, 0))
+    made = fleet(
+        Workload.of([1.0, 2.0], [10, 10], [2, 2]), replicas=0, startup=StartupTimes.about(30, 0)
+    )
     made.scale("a", 1)
     requests = ran(made)
     assert (requests.first > 30).all()
@@ -121,7 +125,9 @@ def test_a_failure_loses_what_is_on_the_replica():
 def test_prefill_and_decode_pools_hand_over():
     """The first token comes after both the prompt and the transfer."""
     work = crowd(200, 5.0)
-    prefill = Profile("p", STEP, cache_tokens=20_000, transfer_seconds=0.05, transfer_token_seconds=1e-5)
+    prefill = Profile(
+        "p", STEP, cache_tokens=20_000, transfer_seconds=0.05, transfer_token_seconds=1e-5
+    )
     plans = [
         PoolPlan("p", prefill, 4, AT_ONCE, role="prefill", sends_to="d"),
         PoolPlan("d", PROFILE, 4, AT_ONCE, role="decode"),
@@ -145,7 +151,9 @@ def test_prefill_and_decode_pools_hand_over():
 )
 def test_nothing_is_lost_and_time_goes_forward(replicas, rate, seed, cache, is_chunked):
     """Every request ends; its times are in order; counters agree with the requests."""
-    profile = Profile("any", STEP, token_budget=256, sequences=6, cache_tokens=cache, is_chunked=is_chunked)
+    profile = Profile(
+        "any", STEP, token_budget=256, sequences=6, cache_tokens=cache, is_chunked=is_chunked
+    )
     work = crowd(150, rate, seed, prompt=200, output=40)
     made = fleet(work, profile, replicas, seed)
     made.run_until(work.seconds)
@@ -176,7 +184,9 @@ def test_when_it_is_looked_at_changes_nothing(seed, looks):
 @pytest.mark.parametrize("is_chunked", [True, False])
 def test_fast_and_fine_agree(rate, is_chunked):
     """Median and 95 % quantiles of TTFT and TPOT within 5 %; room in the cache."""
-    profile = Profile("both", STEP, token_budget=512, sequences=32, cache_tokens=200_000, is_chunked=is_chunked)
+    profile = Profile(
+        "both", STEP, token_budget=512, sequences=32, cache_tokens=200_000, is_chunked=is_chunked
+    )
     work = crowd(1500, rate, prompt=300, output=60)
     requests = ran(fleet(work, profile, 2))
     slow = fine.simulate(work, profile, 2)
@@ -185,7 +195,9 @@ def test_fast_and_fine_agree(rate, is_chunked):
     tpot = np.where(requests.output > 1, (requests.end - requests.first) / more, math.nan)
     for level in (0.5, 0.95):
         assert np.quantile(ttft, level) == pytest.approx(np.quantile(slow.ttft, level), rel=0.05)
-        assert np.nanquantile(tpot, level) == pytest.approx(np.nanquantile(slow.tpot, level), rel=0.05)
+        assert np.nanquantile(tpot, level) == pytest.approx(
+            np.nanquantile(slow.tpot, level), rel=0.05
+        )
 
 
 def test_a_shared_beginning_is_computed_once():
