@@ -1,9 +1,9 @@
 """Requests a second that one replica serves inside the objective, from its profile.
 
-In a steady state every step carries the prompt tokens and the sequences that came meanwhile. Its seconds s
-solve s = step(p, b, k) with p = rate * input * s, b = rate * output * s and k = b * (input + output / 2).
-The pace of a sequence is s; the most that can be served is the largest rate with s inside the objective,
-and batch, budget and cache inside their limits.
+In a steady state every step carries the prompt tokens and the sequences that came meanwhile. Its
+seconds s solve s = step(p, b, k) with p = rate * input * s, b = rate * output * s and k = b *
+(input + output / 2). The pace of a sequence is s; the most that can be served is the largest rate
+with s inside the objective, and batch, budget and cache inside their limits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The three courses of load that every policy is compared on, and the replica they run on.
 
-Replica: Llama-2-70B on four H100, a step fitted to splitwise-sim's measurements (MIT): a prompt takes about
-12 ms and 0.108 ms a token, a decoding step 29.2 + 0.09 b + 0.0042 b^2 ms, up to 64 at once, prompts first.
+Replica: Llama-2-70B on four H100, a step fitted to splitwise-sim's measurements (MIT): a prompt
+takes about 12 ms and 0.108 ms a token, a decoding step 29.2 + 0.09 b + 0.0042 b^2 ms, up to 64 at
+once, prompts first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What stands between a proposal and the fleet: pure functions, one after the other.
 
-Each guard gets what was seen, what is to be and why, and gives what it lets through with a sentence. They only
-ever hold or clip; nothing here raises a target above what the policy wanted, except up to the pool's least.
-A scale-down needs trust: whatever is stale, partial or missing holds it, never the scale-up.
+Each guard gets what was seen, what is to be and why, and gives what it lets through with a
+sentence. They only ever hold or clip; nothing here raises a target above what the policy wanted,
+except up to the pool's least. A scale-down needs trust: whatever is stale, partial or missing holds
+it, never the scale-up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a policy is told: the fleet as it was last seen, with how far that can be trusted.
 
-Zero, missing, stale and partial are different things here: a `Reading` says which it is. A policy gets
-nothing else: no clock, no socket, no store. So what it decided can be decided again from the record.
+Zero, missing, stale and partial are different things here: a `Reading` says which it is. A policy
+gets nothing else: no clock, no socket, no store. So what it decided can be decided again from the
+record.
 """
 
 from __future__ import annotations

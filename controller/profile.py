@@ -1,4 +1,4 @@
-"""What a replica can do: seconds of a step from what is in it, limits, price, and how sure that is."""
+"""What a replica can do: seconds of a step by its contents, limits, price; and how sure that is."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """One policy over one workload: the fair protocol's loop, and what came of it.
 
-Everybody gets the same arrivals, scrapes, router, start-up distribution and limits, and decides at its own
-documented period. Refused and given-up requests are misses; replicas cost from when they were asked for.
+Everybody gets the same arrivals, scrapes, router, start-up distribution and limits, and decides at
+its own documented period. Refused and given-up requests are misses; replicas cost from when they
+were asked for.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from controller.simulator.state import DONE
 from controller.simulator.workload import Workload
 
 Told = Callable[[float], None]
+# (at, pool number, target, ready, starting, draining).
+Lane = tuple[float, int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Outcome:
     worst_minute_ratio: float
     scale_events: int
     most_replicas: int
-    lanes: tuple[tuple[float, int, int, int, int, int], ...] = field(default=(), repr=False)
+    lanes: tuple[Lane, ...] = field(default=(), repr=False)
     advice: tuple[str, ...] = ()
 
 
@@ -114,7 +117,8 @@ def replay(
     eyes.asked(settings.initial)
     fleet.scale_events = 0
     kept: Memory = memory or {}
-    lanes, advice = [], dict[str, None]()
+    lanes: list[Lane] = []
+    advice = dict[str, None]()
     end, period = workload.seconds, policy.spec.period_seconds
     next_scrape, next_tick = 0.0, 0.0
     while (at := min(next_scrape, next_tick)) <= end:
@@ -150,8 +154,8 @@ def _bounded(targets: Mapping[str, int], limits: Mapping[str, Limits]) -> dict[s
 def _lanes(
     fleet: FleetModel,
     targets: Mapping[str, int],
-    before: Sequence[tuple[float, int, int, int, int, int]],
-) -> list[tuple[float, int, int, int, int, int]]:
+    before: Sequence[Lane],
+) -> list[Lane]:
     last = {lane[1]: lane[2:] for lane in before[-2 * len(fleet.plans) :]}
     made = []
     for number, plan in enumerate(fleet.plans):
@@ -166,13 +170,13 @@ def _outcome(
     fleet: FleetModel,
     settings: ReplaySettings,
     seed: int,
-    lanes: tuple[tuple[float, int, int, int, int, int], ...],
+    lanes: tuple[Lane, ...],
     advice: tuple[str, ...],
 ) -> Outcome:
     requests, start = fleet.world.requests, settings.warm_up_seconds
-    who = np.flatnonzero(requests.arrived >= start)
+    who = np.flatnonzero(requests["arrived"] >= start)
     good = is_good(fleet, who, settings.objective)
-    done = who[requests.status[who] == DONE]
+    done = who[requests["status"][who] == DONE]
     ttft, tpot = latencies(fleet, done)
     seconds = [
         (max(life.stopped_at - max(life.asked_at, start), 0.0), fleet.plans[life.pool].profile)
@@ -195,7 +199,7 @@ def _outcome(
         ttft_p99_seconds=_quantile(ttft, 0.99),
         tpot_p50_seconds=_quantile(tpot, 0.5),
         tpot_p99_seconds=_quantile(tpot, 0.99),
-        worst_minute_ratio=_worst_minute(requests.arrived[who], good),
+        worst_minute_ratio=_worst_minute(requests["arrived"][who], good),
         scale_events=fleet.scale_events,
         most_replicas=max((sum(lane[3:5]) for lane in lanes), default=0),
         lanes=lanes,

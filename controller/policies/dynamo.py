@@ -1,8 +1,8 @@
 """NVIDIA Dynamo's planner: throughput by forecast, load by regression on what engines do.
 
 Sources: ai-dynamo/dynamo components/src/dynamo/planner/core/{throughput_scaling,load_scaling}.py,
-docs/components/planner/planner-guide.md. Not taken over: a reading that is not finite counts as 0 there
-(PR #14575); here the last good one stays.
+docs/components/planner/planner-guide.md. Not taken over: a reading that is not finite counts as 0
+there (PR #14575); here the last good one stays.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ class Dynamo:
 
 
 def _wait_seconds(pool: PoolView, tokens: float) -> float:
-    assert pool.profile is not None
+    if pool.profile is None:
+        return 0.0
     budget = pool.profile.token_budget
     steps = math.ceil(tokens / budget) if tokens else 0
     return steps * pool.profile.step.seconds(budget, 0, 0)

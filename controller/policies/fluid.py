@@ -1,9 +1,9 @@
 """What simple rules would have come to on a recorded course of rates: a fluid model.
 
-A rule keeps at least `floor` replicas and else enough for `gain` times the highest rate of the last `hold`
-seconds. Replicas that are wanted at j are ready at j + start-up, so at k as many are ready as were wanted
-all the time since k - start-up. Requests flow into one queue that all ready replicas empty; those that
-come while the queue takes longer than the bound miss it.
+A rule keeps at least `floor` replicas and else enough for `gain` times the highest rate of the last
+`hold` seconds. Replicas that are wanted at j are ready at j + start-up, so at k as many are ready
+as were wanted all the time since k - start-up. Requests flow into one queue that all ready replicas
+empty; those that come while the queue takes longer than the bound miss it.
 """
 
 from __future__ import annotations

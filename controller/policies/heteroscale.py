@@ -1,6 +1,7 @@
 """HeteroScale: decoding tokens a second drive both pools, in a fixed ratio.
 
-Source: arXiv 2508.19559. The paper's constants were not to be had: target, band and cooldown are ours.
+Source: arXiv 2508.19559. The paper's constants were not to be had: target, band and cooldown are
+ours.
 """
 
 from __future__ import annotations

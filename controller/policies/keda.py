@@ -1,6 +1,7 @@
 """KEDA: an ordinary HPA between 1 and N, and KEDA itself between 0 and 1.
 
-Source: kedacore/keda pkg/scaling/executor/scale_scaledobjects.go, keda-docs concepts/scaling-deployments.
+Source: kedacore/keda pkg/scaling/executor/scale_scaledobjects.go, keda-docs
+concepts/scaling-deployments.
 """
 
 from __future__ import annotations

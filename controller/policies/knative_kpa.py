@@ -1,6 +1,7 @@
 """Knative Pod Autoscaler: concurrency over a stable and a panic window.
 
-Source: knative/serving pkg/autoscaler/scaling/autoscaler.go, config/core/configmaps/autoscaler.yaml.
+Source: knative/serving pkg/autoscaler/scaling/autoscaler.go,
+config/core/configmaps/autoscaler.yaml.
 """
 
 from __future__ import annotations

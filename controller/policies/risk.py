@@ -1,10 +1,11 @@
 """Ours: the cheapest rule that would have kept the objective on the pool's own recent past.
 
-Every few minutes simple rules (a floor, a gain on the present rate, how long peaks are remembered) are tried
-on the rates of the last hours, with the start-up times that were learnt. Of those that would have missed no
-more than is allowed the cheapest is followed. Keeping the highest number that was ever needed is one
-of them, so it never costs more than doing nothing would have; when it is the cheapest, the policy says that
-scaling cannot help. Forecasts raise the present rate where they expect more within the start-up time.
+Every few minutes simple rules (a floor, a gain on the present rate, how long peaks are remembered)
+are tried on the rates of the last hours, with the start-up times that were learnt. Of those that
+would have missed no more than is allowed the cheapest is followed. Keeping the highest number that
+was ever needed is one of them, so it never costs more than doing nothing would have; when it is the
+cheapest, the policy says that scaling cannot help. Forecasts raise the present rate where they
+expect more within the start-up time.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ class Risk:
     def _capacity(self, observation: Observation, pool: PoolView) -> float:
         told = (pool.reading(seen.INPUT_TOKENS).value, pool.reading(seen.OUTPUT_TOKENS).value)
         input_tokens, output_tokens = told[0] or _USUAL_INPUT, told[1] or _USUAL_OUTPUT
-        assert pool.profile is not None
+        if pool.profile is None:
+            return 1e-3
         hit = pool.reading(seen.PREFIX_HIT_RATIO).value or 0.0
         return max(
             requests_per_second(
@@ -148,10 +150,9 @@ class Risk:
             key = (max(missed / total - allowed, 0.0), paid)
             if best is None or key < best[:2]:
                 best = (*key, rule)
-        assert best is not None
-        rule = best[2]
+        rule = best[2] if best else _first_rule(pool)
         fixed = peak * seconds * len(rates)
-        if rule.floor >= peak and best[1] >= 0.95 * fixed and peak > pool.limits.least:
+        if best and rule.floor >= peak and best[1] >= 0.95 * fixed and peak > pool.limits.least:
             return rule, [
                 f"autoscaling cannot help {pool.name} here: load grows faster than a replica starts"
                 f" ({startup:.0f} s); keep {peak} warm"

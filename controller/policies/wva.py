@@ -89,7 +89,7 @@ class Wva:
         numbers = {"spare_kv_ratio": spare_kv, "spare_queue": spare_queue}
         return target, Reason(pool.name, code, text, numbers), kept
 
-    def _fits_without_one(self, calm: list[tuple[float, ...]]) -> bool:
+    def _fits_without_one(self, calm: list[tuple[float, float]]) -> bool:
         n = len(calm)
         kv, queue = (sum(one[number] for one in calm) / (n - 1) for number in (0, 1))
         return self.kv_saturated - kv >= KV_SPARE and self.queue_saturated - queue >= QUEUE_SPARE

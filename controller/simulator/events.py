@@ -30,40 +30,40 @@ _OVERLOADED = 1.5
 def run_until(world: World, end: float) -> None:
     """Let everything happen that happens before `end`; all replicas have caught up then."""
     requests, course = world.requests, world.course
-    arrivals = len(requests.arrived)
+    arrivals = len(requests)
     while True:
         at, is_transfer = end, False
-        place = course.next_arrival[0]
-        if place < arrivals and requests.arrived[place] < at:
-            at = requests.arrived[place]
+        place = course[0].next_arrival
+        if place < arrivals and requests[place].arrived < at:
+            at = requests[place].arrived
         prefilled(world, at)
-        if course.transfers[0] > 0 and course.transfer_at[0] <= at:
-            at, is_transfer = course.transfer_at[0], True
+        if course[0].transfers > 0 and world.transfer_at[0] <= at:
+            at, is_transfer = world.transfer_at[0], True
         if is_transfer and at < end:
-            who = course.transfer_who[0]
-            pop(course.transfer_at, course.transfer_who, course.transfers[0])
-            course.transfers[0] -= 1
+            who = world.transfer_who[0]
+            pop(world.transfer_at, world.transfer_who, course[0].transfers)
+            course[0].transfers -= 1
             came(world, who, at)
-        elif place < arrivals and requests.arrived[place] < end:
-            course.next_arrival[0] = place + 1
-            world.pools.arrived_total[requests.pool[place]] += 1
+        elif place < arrivals and requests[place].arrived < end:
+            course[0].next_arrival = place + 1
+            world.pools[requests[place].pool].arrived_total += 1
             came(world, place, at)
         else:
             break
-    for i in range(len(world.replicas.pool)):
-        if world.replicas.pool[i] != NOBODY:
+    for i in range(len(world.replicas)):
+        if world.replicas[i].pool != NOBODY:
             advance(world, i, end)
-    course.now[0] = end
+    course[0].now = end
 
 
 @jit
 def prefilled(world: World, until: float) -> None:
     """Let prefill replicas catch up, so that what they send is on its way."""
-    for pool in range(len(world.pools.role)):
-        if world.pools.role[pool] != PREFILL:
+    for pool in range(len(world.pools)):
+        if world.pools[pool].role != PREFILL:
             continue
-        for i in range(len(world.replicas.pool)):
-            if world.replicas.pool[i] == pool and world.replicas.change[i] <= until:
+        for i in range(len(world.replicas)):
+            if world.replicas[i].pool == pool and world.replicas[i].change <= until:
                 advance(world, i, until)
 
 
@@ -71,15 +71,15 @@ def prefilled(world: World, until: float) -> None:
 def came(world: World, who: int, at: float) -> None:
     """A request stands before its pool: to a replica, into the pool's own queue, or refused."""
     requests, pools = world.requests, world.pools
-    pool = requests.pool[who]
-    whole = requests.prompt[who] + requests.output[who]
-    if whole > pools.cache_tokens[pool]:
+    pool = requests[who].pool
+    whole = requests[who].prompt + requests[who].output
+    if whole > pools[pool].cache_tokens:
         give_up(world, who, REFUSED, at)
-    elif pools.ready_count[pool] > 0:
+    elif pools[pool].ready_count > 0:
         i = chosen(world, pool, who, at)
         advance(world, i, at)
         enqueue(world, i, who, at)
-    elif pools.held[pool] < pools.most_waiting[pool]:
+    elif pools[pool].held < pools[pool].most_waiting:
         hold(world, pool, who)
     else:
         give_up(world, who, REFUSED, at)
@@ -89,38 +89,38 @@ def came(world: World, who: int, at: float) -> None:
 def hold(world: World, pool: int, who: int) -> None:
     """No replica is ready: the request waits for one."""
     requests, pools = world.requests, world.pools
-    requests.behind[who] = NOBODY
-    if pools.head[pool] == NOBODY:
-        pools.head[pool] = who
+    requests[who].behind = NOBODY
+    if pools[pool].head == NOBODY:
+        pools[pool].head = who
     else:
-        requests.behind[pools.tail[pool]] = who
-    pools.tail[pool] = who
-    pools.held[pool] += 1
+        requests[pools[pool].tail].behind = who
+    pools[pool].tail = who
+    pools[pool].held += 1
 
 
 @jit
 def release(world: World, pool: int, at: float) -> None:
     """A replica became ready: what waited for one is routed."""
     requests, pools = world.requests, world.pools
-    while pools.head[pool] != NOBODY and pools.ready_count[pool] > 0:
-        who = pools.head[pool]
-        pools.head[pool] = requests.behind[who]
-        pools.held[pool] -= 1
+    while pools[pool].head != NOBODY and pools[pool].ready_count > 0:
+        who = pools[pool].head
+        pools[pool].head = requests[who].behind
+        pools[pool].held -= 1
         came(world, who, at)
-    if pools.head[pool] == NOBODY:
-        pools.tail[pool] = NOBODY
+    if pools[pool].head == NOBODY:
+        pools[pool].tail = NOBODY
 
 
 @jit
 def chosen(world: World, pool: int, who: int, at: float) -> int:
     """The ready replica that the pool's router picks."""
     pools = world.pools
-    count, ready, rule = pools.ready_count[pool], pools.ready[pool], pools.router[pool]
+    count, ready, rule = pools[pool].ready_count, world.ready[pool], pools[pool].router
     if count == 1:
         return int(ready[0])
     if rule == ROUND_ROBIN:
-        pools.turn[pool] += 1
-        return int(ready[pools.turn[pool] % count])
+        pools[pool].turn += 1
+        return int(ready[pools[pool].turn % count])
     if rule == POWER_OF_TWO:
         one, other = ready[dice(world, count)], ready[dice(world, count)]
         return int(one if load(world, one, at, rule) <= load(world, other, at, rule) else other)
@@ -130,8 +130,8 @@ def chosen(world: World, pool: int, who: int, at: float) -> int:
         found = load(world, ready[place], at, rule)
         if found < fewest:
             least, fewest = ready[place], found
-    if rule == PREFIX_AFFINITY and world.requests.group[who] != NOBODY:
-        own = ready[hashed(world.requests.group[who]) % count]
+    if rule == PREFIX_AFFINITY and world.requests[who].group != NOBODY:
+        own = ready[hashed(world.requests[who].group) % count]
         if load(world, own, at, rule) <= max(_OVERLOADED * fewest, fewest + 2):
             return int(own)
     return int(least)
@@ -140,23 +140,28 @@ def chosen(world: World, pool: int, who: int, at: float) -> int:
 @jit
 def load(world: World, i: int, at: float, rule: int) -> float:
     """What a router counts of a replica: requests, or tokens."""
-    replicas = world.replicas
-    if replicas.change[i] <= at:
+    if world.replicas[i].change <= at or rule == LEAST_TOKENS:
         advance(world, i, at)
+    mine = world.replicas[i]
     if rule == LEAST_TOKENS:
-        return replicas.context[i] + replicas.pending_tokens[i]
-    partial = 1.0 if replicas.partial[i] != NOBODY else 0.0
-    return replicas.running[i] + replicas.waiting[i] + partial
+        return float(mine.context + mine.pending_tokens)
+    outstanding = mine.running + mine.waiting
+    if mine.partial != NOBODY:
+        outstanding += 1
+    # The step that goes on has ended them already here, but nobody knows it before its end.
+    if mine.clock > at:
+        outstanding += mine.leaving
+    return float(outstanding)
 
 
 @jit
 def dice(world: World, sides: int) -> int:
     """Evenly one of so many; xorshift64* of the course's own state."""
-    x = world.course.random[0]
+    x = world.course[0].random
     x ^= x >> 12
     x ^= x << 25
     x ^= x >> 27
-    world.course.random[0] = x
+    world.course[0].random = x
     return int((x >> 33) % sides)
 
 
@@ -173,22 +178,22 @@ def failed_all(world: World, i: int, at: float, status: int) -> int:
     """Replica i is gone: everything on it ends so; gives how many."""
     requests, replicas = world.requests, world.replicas
     count = 0
-    while replicas.running[i] > 0:
-        replicas.running[i] -= 1
-        give_up(world, replicas.who[i, replicas.running[i]], status, at)
+    while replicas[i].running > 0:
+        replicas[i].running -= 1
+        give_up(world, world.who[i, replicas[i].running], status, at)
         count += 1
-    if replicas.partial[i] != NOBODY:
-        give_up(world, replicas.partial[i], status, at)
-        replicas.partial[i] = NOBODY
+    if replicas[i].partial != NOBODY:
+        give_up(world, replicas[i].partial, status, at)
+        replicas[i].partial = NOBODY
         count += 1
-    while replicas.head[i] != NOBODY:
-        who = replicas.head[i]
-        replicas.head[i] = requests.behind[who]
+    while replicas[i].head != NOBODY:
+        who = replicas[i].head
+        replicas[i].head = requests[who].behind
         give_up(world, who, status, at)
         count += 1
-    replicas.tail[i] = NOBODY
-    replicas.waiting[i] = 0
-    replicas.pending_tokens[i] = 0
-    replicas.context[i] = 0.0
-    replicas.change[i] = math.inf
+    replicas[i].tail = NOBODY
+    replicas[i].waiting = 0
+    replicas[i].pending_tokens = 0
+    replicas[i].context = 0.0
+    replicas[i].change = math.inf
     return count

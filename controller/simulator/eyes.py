@@ -120,38 +120,42 @@ class Eyes:
 
     def _counters(self, number: int) -> _Before:
         world = self._fleet.world
-        slots = np.flatnonzero(world.replicas.pool == number)
+        slots = np.flatnonzero(world.replicas["pool"] == number)
         of_slot = {
             int(slot): (
                 self._fleet.birth(int(slot)),
-                tuple(float(getattr(world.replicas, name)[slot]) for name in _COUNTED),
+                tuple(float(world.replicas[name][slot]) for name in _COUNTED),
             )
             for slot in slots
         }
-        pools, course = world.pools, world.course
-        counts = (int(pools.arrived_total[number]), int(pools.refused_total[number]))
-        return _Before(self._fleet.now, *counts, int(course.done_count[0]), of_slot)
+        mine = world.pools[number]
+        return _Before(
+            self._fleet.now,
+            int(mine["arrived_total"]),
+            int(mine["refused_total"]),
+            int(world.course["done_count"][0]),
+            of_slot,
+        )
 
     def _replicas(self, number: int) -> tuple[ReplicaView, ...]:
         world, profile = self._fleet.world, self._fleet.plans[number].profile
-        part = world.replicas.partial >= 0
         found = []
-        for slot in np.flatnonzero(world.replicas.pool == number).tolist():
-            state, age = world.replicas.state[slot], self._fleet.age(slot)
-            if state == STARTING:
+        for slot in np.flatnonzero(world.replicas["pool"] == number).tolist():
+            mine, age = world.replicas[slot], self._fleet.age(slot)
+            if mine["state"] == STARTING:
                 found.append(ReplicaView(f"r{self._fleet.birth(slot)}", "starting", age))
                 continue
-            context = float(world.replicas.context[slot])
+            context = float(mine["context"])
             found.append(
                 ReplicaView(
                     f"r{self._fleet.birth(slot)}",
-                    "ready" if state == READY else "draining",
+                    "ready" if mine["state"] == READY else "draining",
                     age,
                     0.0,
-                    float(world.replicas.running[slot]),
-                    float(world.replicas.waiting[slot] + part[slot]),
+                    float(mine["running"]),
+                    float(mine["waiting"] + (mine["partial"] >= 0)),
                     min(context / profile.cache_tokens, 1.0),
-                    float(world.replicas.pending_tokens[slot]),
+                    float(mine["pending_tokens"]),
                     context,
                 )
             )
@@ -164,7 +168,7 @@ class Eyes:
         made = {
             seen.REQUESTS_RUNNING: sum(one.requests_running or 0.0 for one in told),
             seen.REQUESTS_WAITING: sum(one.requests_waiting or 0.0 for one in told),
-            seen.REQUESTS_HELD: float(self._fleet.world.pools.held[number]),
+            seen.REQUESTS_HELD: float(self._fleet.world.pools["held"][number]),
         }
         ready = [one.kv_cache_usage_ratio or 0.0 for one in told if one.state == "ready"]
         if ready:
@@ -196,18 +200,18 @@ class Eyes:
         self, number: int, before: _Before, now: _Before, seconds: float
     ) -> dict[str, float]:
         world = self._fleet.world
-        ended = world.course.done[before.done : now.done]
-        mine = ended[world.requests.pool[ended] == number]
+        ended = world.done[before.done : now.done]
+        mine = ended[world.requests["pool"][ended] == number]
         made: dict[str, float] = {}
-        low, high = np.searchsorted(world.requests.arrived, [before.at, now.at])
-        came = world.requests.prompt[low:high][world.requests.pool[low:high] == number]
+        low, high = np.searchsorted(world.requests["arrived"], [before.at, now.at])
+        came = world.requests["prompt"][low:high][world.requests["pool"][low:high] == number]
         made[seen.INPUT_TOKENS_PER_SECOND] = float(came.sum()) / seconds
         if len(came):
             made[seen.INPUT_TOKENS] = float(came.mean())
-        done = mine[world.requests.status[mine] == DONE]
+        done = mine[world.requests["status"][mine] == DONE]
         if len(done):
             ttft, tpot = latencies(self._fleet, done)
-            made[seen.OUTPUT_TOKENS] = float(world.requests.output[done].mean())
+            made[seen.OUTPUT_TOKENS] = float(world.requests["output"][done].mean())
             made[seen.TTFT_P95_SECONDS] = float(np.quantile(ttft, 0.95))
             if np.isfinite(tpot).any():
                 made[seen.TPOT_P95_SECONDS] = float(np.nanquantile(tpot, 0.95))
@@ -220,16 +224,16 @@ class Eyes:
 def latencies(fleet: FleetModel, who: np.ndarray) -> tuple[Floats, Floats]:
     """(TTFT, TPOT) of requests, seconds; NaN where there is none."""
     requests = fleet.world.requests
-    ttft = requests.first[who] - requests.arrived[who]
-    more = requests.output[who] - 1
-    decoding = requests.end[who] - requests.first[who]
+    ttft = requests["first"][who] - requests["arrived"][who]
+    more = requests["output"][who] - 1
+    decoding = requests["end"][who] - requests["first"][who]
     return ttft, np.where(more > 0, decoding / np.maximum(more, 1), np.nan)
 
 
 def is_good(fleet: FleetModel, who: np.ndarray, objective: Objective) -> np.ndarray:
     """Which of these met the objective; what was refused, given up or lost did not."""
     ttft, tpot = latencies(fleet, who)
-    good = fleet.world.requests.status[who] == DONE
+    good = fleet.world.requests["status"][who] == DONE
     if objective.ttft_seconds is not None:
         good &= ttft <= objective.ttft_seconds
     if objective.tpot_seconds is not None:

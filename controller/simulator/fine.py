@@ -1,9 +1,9 @@
 """The finer mode: every step of every replica taken one by one, with paged caches.
 
-Slow and plain, after vLLM's scheduler: first everything that runs gets its next token, a block at a time,
-and the newest is thrown out when no block is left; then what is left of the token budget goes to prompts
-in the order of their arrival. It checks the fast mode, and knows what that one rounds off: blocks, the
-prefix cache's true order, and every gap between tokens.
+Slow and plain, after vLLM's scheduler: first everything that runs gets its next token, a block at a
+time, and the newest is thrown out when no block is left; then what is left of the token budget goes
+to prompts in the order of their arrival. It checks the fast mode, and knows what that one rounds
+off: blocks, the prefix cache's true order, and every gap between tokens.
 
 Source: vllm-project/vllm, vllm/v1/core/sched/scheduler.py, as of 0.32.
 """
@@ -26,7 +26,7 @@ BLOCK_TOKENS = 16
 
 
 @dataclass(slots=True)
-class Sequence_:
+class Job:
     """One request on its way.
 
     Attributes:
@@ -63,15 +63,21 @@ class Replica:
 
     profile: Profile
     clock: float = 0.0
-    waiting: deque[Sequence_] = field(default_factory=deque)
-    running: list[Sequence_] = field(default_factory=list)
+    waiting: deque[Job] = field(default_factory=deque)
+    running: list[Job] = field(default_factory=list)
     prefixes: OrderedDict[int, int] = field(default_factory=OrderedDict)
     cached_blocks: int = 0
+    leaving: int = 0
 
     @property
-    def outstanding(self) -> int:
-        """Requests that wait or run."""
-        return len(self.waiting) + len(self.running)
+    def has_work(self) -> bool:
+        """Whether anything waits or runs."""
+        return bool(self.waiting or self.running)
+
+    def outstanding(self, at: float) -> int:
+        """Requests a router counts: what the step that goes on ends has not ended yet."""
+        leaving = self.leaving if self.clock > at else 0
+        return len(self.waiting) + len(self.running) + leaving
 
     @property
     def free_blocks(self) -> int:
@@ -79,7 +85,7 @@ class Replica:
         whole = self.profile.cache_tokens // BLOCK_TOKENS
         return whole - sum(one.blocks for one in self.running)
 
-    def step(self) -> list[Sequence_]:
+    def step(self) -> list[Job]:
         """Take one step; gives those that ended with it."""
         decoding = self._decoding()
         budget = self.profile.token_budget - len(decoding)
@@ -95,11 +101,13 @@ class Replica:
         )
         seconds = self.profile.step.seconds(tokens, len(decoding), cached)
         self.clock += seconds + self.profile.request_seconds * entering
-        return self._book(decoding, work)
+        ended = self._book(decoding, work)
+        self.leaving = len(ended)
+        return ended
 
-    def _decoding(self) -> list[Sequence_]:
+    def _decoding(self) -> list[Job]:
         """What decodes in this step, after the cache gave everybody a place for one more token."""
-        chosen: list[Sequence_] = []
+        chosen: list[Job] = []
         for one in list(self.running):
             if one not in self.running or one.computed < one.prompt + one.out - 1 or not one.out:
                 continue
@@ -145,7 +153,7 @@ class Replica:
             one.prompt + one.out - one.computed > 1 for one in self.running
         )
 
-    def _book(self, decoding: list[Sequence_], work: dict[int, int]) -> list[Sequence_]:
+    def _book(self, decoding: list[Job], work: dict[int, int]) -> list[Job]:
         ended = []
         for one in list(self.running):
             take = work.get(one.number, 0)
@@ -169,7 +177,7 @@ class Replica:
                 ended.append(one)
         return ended
 
-    def _placed(self, one: Sequence_, tokens: int) -> bool:
+    def _placed(self, one: Job, tokens: int) -> bool:
         """Whether the cache has blocks for so many tokens of a request; takes them."""
         more = -(-tokens // BLOCK_TOKENS) - one.blocks
         if more > self.free_blocks:
@@ -178,20 +186,20 @@ class Replica:
         self._shrink_prefixes()
         return True
 
-    def _throw_out(self, one: Sequence_) -> None:
+    def _throw_out(self, one: Job) -> None:
         self.running.remove(one)
         one.blocks, one.computed = 0, 0
         one.preempted += 1
         self.waiting.appendleft(one)
 
-    def _hit(self, one: Sequence_) -> int:
-        """Tokens of its beginning that are in the prefix cache: whole blocks, not the last token."""
+    def _hit(self, one: Job) -> int:
+        """Tokens of its beginning in the prefix cache: whole blocks, never the last token."""
         if one.group == NOBODY or one.group not in self.prefixes:
             return 0
         tokens = min(one.shared, self.prefixes[one.group] * BLOCK_TOKENS, one.prompt - 1)
         return tokens // BLOCK_TOKENS * BLOCK_TOKENS
 
-    def _remember(self, one: Sequence_) -> None:
+    def _remember(self, one: Job) -> None:
         if one.group == NOBODY:
             return
         blocks = one.prompt // BLOCK_TOKENS
@@ -230,7 +238,7 @@ def simulate(workload: Workload, profile: Profile, replicas: int) -> Fine:
     """A fixed fleet, each request to the replica with the fewest."""
     fleet = [Replica(profile) for _ in range(replicas)]
     sequences = [
-        Sequence_(number, float(at), int(prompt), int(output), int(group), int(shared))
+        Job(number, float(at), int(prompt), int(output), int(group), int(shared))
         for number, (at, prompt, output, group, shared) in enumerate(
             zip(
                 workload.arrived, workload.prompt, workload.output, workload.group,
@@ -241,8 +249,8 @@ def simulate(workload: Workload, profile: Profile, replicas: int) -> Fine:
     for one in sequences:
         for replica in fleet:
             _catch_up(replica, one.arrived)
-        least = min(fleet, key=lambda replica: replica.outstanding)
-        if not least.outstanding:
+        least = min(fleet, key=lambda replica: replica.outstanding(one.arrived))
+        if not least.has_work:
             least.clock = max(least.clock, one.arrived)
         least.waiting.append(one)
     for replica in fleet:
@@ -251,12 +259,14 @@ def simulate(workload: Workload, profile: Profile, replicas: int) -> Fine:
 
 
 def _catch_up(replica: Replica, until: float) -> None:
-    while replica.outstanding and replica.clock <= until:
+    while replica.has_work and replica.clock <= until:
         replica.step()
 
 
-def _told(sequences: Sequence[Sequence_]) -> Fine:
-    read = lambda name: np.array([getattr(one, name) for one in sequences], np.float64)  # noqa: E731
+def _told(sequences: Sequence[Job]) -> Fine:
+    def read(name: str) -> Floats:
+        return np.array([getattr(one, name) for one in sequences], np.float64)
+
     arrived, first, last, out = read("arrived"), read("first"), read("last"), read("out")
     return Fine(
         ttft=first - arrived,

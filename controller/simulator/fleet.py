@@ -16,15 +16,16 @@ from controller.simulator.state import (
     DECODE,
     DRAINING,
     FAILED,
-    FREE,
     LEAST_OUTSTANDING,
     NOBODY,
+    OPEN,
+    POOL,
     PREFILL,
     READY,
     STARTING,
-    TERMS,
+    STEP_TERMS,
     WHOLE,
-    Pools,
+    Table,
     World,
     course_of,
     replicas_of,
@@ -121,7 +122,7 @@ class FleetModel:
     @property
     def now(self) -> float:
         """Seconds since the start."""
-        return float(self.world.course.now[0])
+        return float(self.world.course["now"][0])
 
     def run_until(self, at: float) -> None:
         """Let time pass; replicas become ready when their start is over."""
@@ -136,8 +137,8 @@ class FleetModel:
 
     def counts(self, pool: str) -> tuple[int, int, int]:
         """(ready, starting, draining) replicas."""
-        mine = self.world.replicas.pool == self._numbers[pool]
-        state = self.world.replicas.state[mine]
+        replicas = self.world.replicas
+        state = replicas["state"][replicas["pool"] == self._numbers[pool]]
         ready, starting, draining = (int((state == of).sum()) for of in (READY, STARTING, DRAINING))
         return ready, starting, draining
 
@@ -172,10 +173,10 @@ class FleetModel:
     def fail(self, pool: str) -> int:
         """A ready replica dies with everything on it; gives how many requests, -1 without one."""
         number = self._numbers[pool]
-        count = int(self.world.pools.ready_count[number])
+        count = int(self.world.pools["ready_count"][number])
         if not count:
             return -1
-        slot = int(self.world.pools.ready[number, self._random.integers(count)])
+        slot = int(self.world.ready[number, self._random.integers(count)])
         lost = events.failed_all(self.world, slot, self.now, FAILED)
         self._leave_ready(number, slot)
         self._stop(slot, self.now)
@@ -185,7 +186,7 @@ class FleetModel:
         """Let what is under way end, at most so much later, and stop every replica."""
         end = self.now + most_seconds
         step = 1.0
-        while self.now < end and (self.world.requests.status == 0).any():
+        while self.now < end and (self.world.requests["status"] == OPEN).any():
             self.run_until(min(self.now + step, end))
             step *= 2
         for slot in list(self._of_slot):
@@ -206,9 +207,8 @@ class FleetModel:
         slot = self._free.pop()
         self._born += 1
         replicas = self.world.replicas
-        replicas.pool[slot] = number
-        replicas.state[slot] = STARTING
-        replicas.change[slot] = math.inf
+        replicas[slot] = replicas_of(1)[0]
+        replicas["pool"][slot], replicas["state"][slot] = number, STARTING
         seconds = 0.0 if at_once else self.plans[number].startup.draw(self._random)
         self._of_slot[slot] = (self._born, self.now, math.nan)
         if at_once:
@@ -218,11 +218,10 @@ class FleetModel:
 
     def _serve(self, slot: int, at: float) -> None:
         replicas, pools = self.world.replicas, self.world.pools
-        number = int(replicas.pool[slot])
-        replicas.state[slot] = READY
-        replicas.clock[slot] = at
-        pools.ready[number, pools.ready_count[number]] = slot
-        pools.ready_count[number] += 1
+        number = int(replicas["pool"][slot])
+        replicas["state"][slot], replicas["clock"][slot] = READY, at
+        self.world.ready[number, pools["ready_count"][number]] = slot
+        pools["ready_count"][number] += 1
         birth, asked_at, _ = self._of_slot[slot]
         self._of_slot[slot] = (birth, asked_at, at)
         events.release(self.world, number, at)
@@ -230,25 +229,24 @@ class FleetModel:
     def _shrink(self, number: int, count: int) -> None:
         """The youngest that start go first: they have no work; then those with the least."""
         replicas = self.world.replicas
-        mine = np.flatnonzero((replicas.pool == number) & (replicas.state == STARTING))
+        mine = np.flatnonzero((replicas["pool"] == number) & (replicas["state"] == STARTING))
         born = [self._of_slot[int(slot)][0] for slot in mine]
         for slot in mine[np.argsort(born)[::-1]][:count]:
             self._stop(int(slot), self.now)
             count -= 1
-        ready = np.flatnonzero((replicas.pool == number) & (replicas.state == READY))
-        work = replicas.running[ready] + replicas.waiting[ready]
+        ready = np.flatnonzero((replicas["pool"] == number) & (replicas["state"] == READY))
+        work = replicas["running"][ready] + replicas["waiting"][ready]
         for slot in ready[np.argsort(work, kind="stable")][:count]:
             self._leave_ready(number, int(slot))
-            replicas.state[slot] = DRAINING
+            replicas["state"][slot] = DRAINING
             self._draining.add(int(slot))
         self._sweep()
 
     def _leave_ready(self, number: int, slot: int) -> None:
-        pools = self.world.pools
-        count = int(pools.ready_count[number])
-        kept = [int(one) for one in pools.ready[number, :count] if one != slot]
-        pools.ready[number, : len(kept)] = kept
-        pools.ready_count[number] = len(kept)
+        count = int(self.world.pools["ready_count"][number])
+        kept = [int(one) for one in self.world.ready[number, :count] if one != slot]
+        self.world.ready[number, : len(kept)] = kept
+        self.world.pools["ready_count"][number] = len(kept)
 
     def _sweep(self) -> None:
         """Those that drained are gone."""
@@ -258,17 +256,15 @@ class FleetModel:
 
     def _idle_since(self, slot: int) -> float:
         _, asked_at, _ = self._of_slot[slot]
-        return min(max(float(self.world.replicas.clock[slot]), asked_at), self.now)
+        return min(max(float(self.world.replicas["clock"][slot]), asked_at), self.now)
 
     def _stop(self, slot: int, at: float) -> None:
         _, asked_at, ready_at = self._of_slot.pop(slot)
-        replicas = self.world.replicas
-        self.lives.append(Life(int(replicas.pool[slot]), asked_at, ready_at, max(at, asked_at)))
+        number = int(self.world.replicas["pool"][slot])
+        self.lives.append(Life(number, asked_at, ready_at, max(at, asked_at)))
         self._draining.discard(slot)
-        replicas.pool[slot], replicas.state[slot] = NOBODY, FREE
-        replicas.seen[slot] = NOBODY
-        for totals in (replicas.steps, replicas.prompt_total, replicas.output_total):
-            totals[slot] = 0
+        self.world.replicas[slot] = replicas_of(1)[0]
+        self.world.seen[slot] = NOBODY
         self._free.append(slot)
 
 
@@ -285,45 +281,37 @@ def _world(
     followed = groups if groups * slots <= MOST_CACHE_MARKS else 0
     pool = np.zeros(n, np.int32) if entry is None else entry.astype(np.int32)
     requests = requests_of(
-        workload.arrived, workload.prompt.copy(), workload.output, pool,
-        workload.group, workload.shared,
-    )  # fmt: skip
+        workload.arrived, workload.prompt, workload.output, pool, workload.group, workload.shared
+    )
+    sequences = max(plan.profile.sequences for plan in plans)
+    carried = n if any(plan.role == "prefill" for plan in plans) else 0
     return World(
         requests,
-        replicas_of(slots, max(plan.profile.sequences for plan in plans), followed),
-        _pools(plans, numbers, slots),
-        course_of(n, seed, has_transfers=any(plan.role == "prefill" for plan in plans)),
+        replicas_of(slots),
+        _pools(plans, numbers),
+        course_of(seed),
+        finish=np.zeros((slots, sequences), np.int64),
+        who=np.full((slots, sequences), NOBODY, np.int32),
+        seen=np.full((slots, followed), NOBODY, np.int64),
+        ready=np.full((len(plans), slots), NOBODY, np.int32),
+        transfer_at=np.zeros(carried),
+        transfer_who=np.zeros(carried, np.int32),
+        done=np.full(n, NOBODY, np.int32),
     )
 
 
-def _pools(plans: Sequence[PoolPlan], numbers: dict[str, int], slots: int) -> Pools:
-    count = len(plans)
-    profiles = [plan.profile for plan in plans]
-    small = lambda values: np.array(values, np.int32)  # noqa: E731
-    large = lambda values: np.array(values, np.int64)  # noqa: E731
-    marks = lambda values: np.array(values, np.int8)  # noqa: E731
-    step = np.stack([profile.step.row() for profile in profiles])
-    assert step.shape == (count, TERMS)
-    return Pools(
-        step=step,
-        request_seconds=np.array([profile.request_seconds for profile in profiles]),
-        token_budget=large([profile.token_budget for profile in profiles]),
-        sequences=small([profile.sequences for profile in profiles]),
-        cache_tokens=large([profile.cache_tokens for profile in profiles]),
-        is_chunked=marks([profile.is_chunked for profile in profiles]),
-        role=marks([ROLES[plan.role] for plan in plans]),
-        next_pool=small([numbers.get(plan.sends_to, NOBODY) for plan in plans]),
-        transfer_seconds=np.array([profile.transfer_seconds for profile in profiles]),
-        transfer_per_token=np.array([profile.transfer_token_seconds for profile in profiles]),
-        router=marks([plan.router for plan in plans]),
-        turn=large([0] * count),
-        patience=np.array([plan.patience_seconds for plan in plans]),
-        most_waiting=large([plan.most_waiting for plan in plans]),
-        ready=np.full((count, slots), NOBODY, np.int32),
-        ready_count=small([0] * count),
-        head=small([NOBODY] * count),
-        tail=small([NOBODY] * count),
-        held=small([0] * count),
-        arrived_total=large([0] * count),
-        refused_total=large([0] * count),
-    )
+def _pools(plans: Sequence[PoolPlan], numbers: dict[str, int]) -> Table:
+    made = np.zeros(len(plans), POOL)
+    for place, plan in enumerate(plans):
+        row, profile = made[place], plan.profile
+        for name, value in zip(STEP_TERMS, profile.step.row(), strict=True):
+            row[name] = value
+        for name in ("request_seconds", "token_budget", "sequences", "cache_tokens", "is_chunked"):
+            row[name] = getattr(profile, name)
+        row["transfer_seconds"] = profile.transfer_seconds
+        row["transfer_per_token"] = profile.transfer_token_seconds
+        row["patience"], row["most_waiting"] = plan.patience_seconds, plan.most_waiting
+        row["role"], row["router"] = ROLES[plan.role], plan.router
+        row["next_pool"] = numbers.get(plan.sends_to, NOBODY)
+        row["head"] = row["tail"] = NOBODY
+    return made

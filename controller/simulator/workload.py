@@ -69,9 +69,12 @@ class Workload:
         if any(len(some) and (some.min() < 1 or some.max() > _MOST_TOKENS) for some in sizes):
             raise ControllerError(f"prompts and outputs have 1 to {_MOST_TOKENS:,} tokens")
         order = np.argsort(at, kind="stable")
-        small = [np.asarray(some)[order].astype(np.int32) for some in (*sizes, who)]
+        prompts, outputs, tenants = (
+            np.asarray(some)[order].astype(np.int32) for some in (*sizes, who)
+        )
         nobody = np.full(len(at), NOBODY, np.int32)
-        return cls(at[order], *small, nobody, np.zeros(len(at), np.int32))
+        none = np.zeros(len(at), np.int32)
+        return cls(at[order], prompts, outputs, tenants, nobody, none)
 
     @classmethod
     def of_rows(cls, rows: pl.DataFrame) -> Self:
