@@ -18,10 +18,11 @@ from controller.simulator.workload import Workload
 LLAMA_70B = Profile(
     name="llama-2-70b, 4 x h100",
     step=StepTimes(
-        fixed_seconds=0.0292,
+        fixed_seconds=0.012,
         prompt_token_seconds=0.000108,
         sequence_seconds=0.00009,
         sequence_squared_seconds=0.0000042,
+        decoding_seconds=0.0172,
     ),
     token_budget=8192,
     sequences=64,

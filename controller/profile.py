@@ -24,6 +24,8 @@ class StepTimes:
         sequence_seconds: each sequence that decodes.
         sequence_squared_seconds: the square of their number.
         cached_token_seconds: each token in their caches.
+        decoding_seconds: once, if anything decodes: reading the weights for few tokens is slower
+            than what a step with a prompt takes at least.
     """
 
     fixed_seconds: float
@@ -32,6 +34,7 @@ class StepTimes:
     sequence_seconds: float = 0.0
     sequence_squared_seconds: float = 0.0
     cached_token_seconds: float = 0.0
+    decoding_seconds: float = 0.0
 
     def row(self) -> Floats:
         """(TERMS,) in the order of `state`."""
@@ -40,7 +43,7 @@ class StepTimes:
     def seconds(self, prompt_tokens: float, sequences: float, cached_tokens: float) -> float:
         """Of a step with these contents."""
         p, b = prompt_tokens, sequences
-        terms = np.array([1.0, p, p * p, b, b * b, cached_tokens])
+        terms = np.array([1.0, p, p * p, b, b * b, cached_tokens, float(b > 0)])
         return float(self.row() @ terms)
 
 
@@ -105,10 +108,10 @@ class Profile:
         for name, value in numbers.items():
             if not math.isfinite(value) or value < 0:
                 raise ControllerError(f"profile {self.name}: {name} must be 0 or more, not {value}")
-        if self.step.fixed_seconds + self.step.sequence_seconds <= 0:
+        if self.step.fixed_seconds + self.step.sequence_seconds + self.step.decoding_seconds <= 0:
             raise ControllerError(
                 f"profile {self.name}: a step of one sequence takes no time",
-                hint="give fixed_seconds or sequence_seconds",
+                hint="give fixed_seconds, decoding_seconds or sequence_seconds",
             )
         for name in ("token_budget", "sequences", "cache_tokens", "gpus"):
             if getattr(self, name) < 1:

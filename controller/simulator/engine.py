@@ -31,8 +31,9 @@ NEVER = math.inf
 def step_seconds(world: World, pool: int, prompt: float, sequences: float, cached: float) -> float:
     """One step of a replica of a pool, as its profile says."""
     by = world.pools[pool]
+    base = by.fixed + by.decoding if sequences > 0 else by.fixed
     return float(
-        by.fixed
+        base
         + (by.per_prompt + by.per_prompt_squared * prompt) * prompt
         + (by.per_sequence + by.per_sequence_squared * sequences) * sequences
         + by.per_cached * cached

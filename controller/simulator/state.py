@@ -78,13 +78,14 @@ POOL = np.dtype(
     [
         # Seconds of a step with p prompt tokens, b decoding sequences and k tokens in their caches:
         # fixed + (per_prompt + per_prompt_squared*p)*p + (per_sequence + per_sequence_squared*b)*b
-        # + per_cached*k.
+        # + per_cached*k + (decoding if b > 0).
         ("fixed", np.float64),
         ("per_prompt", np.float64),
         ("per_prompt_squared", np.float64),
         ("per_sequence", np.float64),
         ("per_sequence_squared", np.float64),
         ("per_cached", np.float64),
+        ("decoding", np.float64),
         ("request_seconds", np.float64),  # once a request, before its first step
         ("transfer_seconds", np.float64),  # once a request, of a PREFILL pool
         ("transfer_per_token", np.float64),  # seconds
@@ -106,7 +107,7 @@ POOL = np.dtype(
         ("held", np.int32),  # how many
     ]
 )
-STEP_TERMS = POOL.names[:6] if POOL.names else ()
+STEP_TERMS = POOL.names[:7] if POOL.names else ()
 COURSE = np.dtype(
     [
         ("now", np.float64),  # seconds
