@@ -1,0 +1,1 @@
+"""Named test doubles of platforms; each speaks what the real one speaks."""

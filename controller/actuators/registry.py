@@ -1,0 +1,127 @@
+"""Every kind of actuator, and how one is made from settings.
+
+create("kubernetes", {"namespace": "llm", "pools": {"chat": {"name": "chat"}}}, clock)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from controller.actuators import settings
+from controller.actuators.base import Actuator
+from controller.actuators.careful import Careful, Patience
+from controller.actuators.doubles.memory import MemoryPlatform, MemoryPool, MemorySettings
+from controller.actuators.platform import Platform
+from controller.actuators.settings import SettingText
+from store.clock import Clock
+from store.errors import ControllerError
+
+_PATIENCE = ("limit_seconds", "told_back_seconds", "pause_seconds")
+MOST_POOLS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of actuator.
+
+    Attributes:
+        about: one line for people.
+        settings: dataclass of what is set once; its field `pools` gets the pools.
+        pool: dataclass of what is set for each pool.
+        make: the platform of these settings.
+        patience: how long it is waited for, unless set otherwise.
+    """
+
+    about: str
+    settings: type[Any]
+    pool: type[Any]
+    make: Callable[[Any, Clock], Platform]
+    patience: Patience = field(default_factory=Patience)
+
+
+KINDS: Mapping[str, Kind] = {
+    "memory": Kind(
+        "numbers in memory, for rehearsals: nothing is started",
+        MemorySettings,
+        MemoryPool,
+        MemoryPlatform,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KindText:
+    """A kind of actuator, for the documentation.
+
+    Attributes:
+        kind: its name in a configuration.
+        about: one line.
+        settings: set once.
+        pool: set for each pool.
+    """
+
+    kind: str
+    about: str
+    settings: tuple[SettingText, ...]
+    pool: tuple[SettingText, ...]
+
+
+def create(kind: str, given: Mapping[str, Any], clock: Clock) -> Actuator:
+    """An actuator of a kind.
+
+    Args:
+        kind: a key of `KINDS`.
+        given: its settings; `pools` maps each pool's name to its own.
+        clock: the time.
+
+    Raises:
+        ControllerError: no such kind, or settings that cannot work; all of them at once.
+    """
+    found = KINDS.get(kind)
+    if found is None:
+        raise ControllerError(
+            f"there is no actuator '{kind}'", hint=f"there is {', '.join(sorted(KINDS))}"
+        )
+    where = f"actuator {kind}"
+    rest = {key: value for key, value in given.items() if key not in (*_PATIENCE, "pools")}
+    waits = {key: value for key, value in given.items() if key in _PATIENCE}
+    patience = settings.read(Patience, {**_asdict(found.patience), **waits}, where)
+    pools = _pools(found, given.get("pools", {}), where)
+    return Careful(
+        found.make(settings.read(found.settings, {**rest, "pools": pools}, where), clock),
+        clock,
+        patience,
+    )
+
+
+def describe() -> tuple[KindText, ...]:
+    """Every kind and what can be set, by name; for the documentation."""
+    waits = settings.described(Patience)
+    return tuple(
+        KindText(
+            name,
+            kind.about,
+            tuple(s for s in settings.described(kind.settings) if s.name != "pools") + waits,
+            settings.described(kind.pool),
+        )
+        for name, kind in sorted(KINDS.items())
+    )
+
+
+def _pools(kind: Kind, given: Any, where: str) -> dict[str, Any]:
+    if not isinstance(given, Mapping) or not given:
+        raise ControllerError(
+            "no pools", where=where, hint="name at least one under `pools`, with its settings"
+        )
+    if len(given) > MOST_POOLS:
+        raise ControllerError(f"more than {MOST_POOLS} pools", where=where)
+    return {
+        str(name): settings.read(kind.pool, one, f"{where}, pool '{name}'")
+        for name, one in given.items()
+    }
+
+
+def _asdict(patience: Patience) -> dict[str, float]:
+    return {name: getattr(patience, name) for name in _PATIENCE}

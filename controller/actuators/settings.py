@@ -1,0 +1,103 @@
+"""Settings of actuators: mappings (a table of the configuration) read into frozen dataclasses.
+
+Every mistake is told at once, each with where it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from store.errors import ControllerError
+
+T = TypeVar("T")
+_ENTRY = re.compile(r"^(\w+): (.+?)(?=^\w+: |\Z)", re.MULTILINE | re.DOTALL)
+MOST_TOLD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SettingText:
+    """One setting, for the documentation.
+
+    Attributes:
+        name: key.
+        kind: of the value.
+        default: as written in a configuration; None: it must be given.
+        about: what it is.
+    """
+
+    name: str
+    kind: str
+    default: str | None
+    about: str
+
+
+def read(cls: type[T], given: Mapping[str, Any], where: str) -> T:
+    """The dataclass `cls` from a mapping.
+
+    Args:
+        cls: a dataclass; its `__post_init__` may raise ValueError.
+        given: keys and values.
+        where: in front of what is wrong.
+
+    Raises:
+        ControllerError: unknown or missing keys, values of the wrong kind; all of them.
+    """
+    wrong = [*_strange(cls, given)]
+    try:
+        made = TypeAdapter(cls).validate_python(_known(cls, given))
+    except ValidationError as error:
+        for item in error.errors()[:MOST_TOLD]:
+            key = ".".join(str(part) for part in item["loc"])
+            text = item["msg"].removeprefix("Value error, ")
+            wrong.append(f"{key}: {text}" if key else text)
+        raise _error(wrong, where) from None
+    if wrong:
+        raise _error(wrong, where)
+    return made
+
+
+def described(cls: type[Any]) -> tuple[SettingText, ...]:
+    """What can be set, from the fields and the docstring of a dataclass."""
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    section = re.split(r"^Attributes:\n", doc, maxsplit=1, flags=re.MULTILINE)[-1]
+    texts = {
+        name: " ".join(text.split())
+        for name, text in _ENTRY.findall(inspect.cleandoc("\n" + section))
+    }
+    return tuple(
+        SettingText(field.name, str(field.type), _default(field), texts.get(field.name, ""))
+        for field in dataclasses.fields(cls)
+    )
+
+
+def _default(field: dataclasses.Field[Any]) -> str | None:
+    if field.default is not dataclasses.MISSING:
+        return repr(field.default)
+    if field.default_factory is not dataclasses.MISSING:
+        return repr(field.default_factory())
+    return None
+
+
+def _known(cls: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(cls)}
+    return {key: value for key, value in given.items() if key in names}
+
+
+def _strange(cls: type[Any], given: Mapping[str, Any]) -> Iterator[str]:
+    names = [field.name for field in dataclasses.fields(cls)]
+    for key in given:
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, 1)
+            yield f"{key}: unknown" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _error(wrong: list[str], where: str) -> ControllerError:
+    return ControllerError("; ".join(wrong), where=where, hint="see docs/actuators.md")
