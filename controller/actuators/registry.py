@@ -13,6 +13,7 @@ from controller.actuators import settings
 from controller.actuators.base import Actuator
 from controller.actuators.careful import Careful, Patience
 from controller.actuators.doubles.memory import MemoryPlatform, MemoryPool, MemorySettings
+from controller.actuators.local_fleet import LocalFleet, LocalPool, LocalSettings
 from controller.actuators.platform import Platform
 from controller.actuators.settings import SettingText
 from store.clock import Clock
@@ -42,6 +43,7 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
+    "local_fleet": Kind("engines as processes of this host", LocalSettings, LocalPool, LocalFleet),
     "memory": Kind(
         "numbers in memory, for rehearsals: nothing is started",
         MemorySettings,
