@@ -15,8 +15,13 @@ def added(history: History, at: float, value: float, seconds: float) -> list[lis
 
 
 def within(history: History, at: float, seconds: float) -> list[float]:
-    """Values of the last `seconds`."""
+    """Values of the last `seconds`, the edge with them."""
     return [float(value) for time, value in history if at - time <= seconds]
+
+
+def newer(history: History, at: float, seconds: float) -> list[float]:
+    """Values of the last `seconds`, the edge without them, and those of right now."""
+    return [float(value) for time, value in history if at - time < seconds or time == at]
 
 
 def mean(values: Sequence[float]) -> float | None:

@@ -1,106 +1,167 @@
-"""Workload Variant Autoscaler, saturation V1: spare cache and spare queue.
+"""Workload Variant Autoscaler: saturation V1 (spare cache and spare queue) and V2 (capacity in tokens).
 
 Source: llm-d/llm-d-workload-variant-autoscaler docs/saturation-scaling-config.md, internal/engines.
+Left out: the HPA that acts on its gauge, priorities, and the queueing-model analyser.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from controller.observation import Observation, PoolView, ReplicaView
+from controller import observation as seen
+from controller.observation import Observation, PoolView
+from controller.policies.parts import bounded, each_pool, in_range, of_replica, one_of, sizes, up
 from controller.policies.windows import added, within
 from controller.policy import Memory, PolicySpec, Proposal, Reason
 
-PERIOD_SECONDS, MAX_SECONDS, STALE_SECONDS = 60.0, 60.0, 300.0
+PERIOD_SECONDS, MAX_SECONDS = 60.0, 60.0
 KV_SATURATED, QUEUE_SATURATED = 0.80, 5.0
 KV_SPARE, QUEUE_SPARE = 0.10, 3.0
+# V2: demand over capacity at which it grows, and under which it shrinks.
+UP_SHARE, DOWN_SHARE, REMEMBERED = 0.85, 0.70, 10
+SPEC = PolicySpec(
+    "wva",
+    "WVA, saturation",
+    PERIOD_SECONDS,
+    "llm-d/llm-d-workload-variant-autoscaler internal/engines",
+    parameters={
+        "analyzer": "v1",
+        "kv_saturated": KV_SATURATED,
+        "queue_saturated": QUEUE_SATURATED,
+        "kv_spare": KV_SPARE,
+        "queue_spare": QUEUE_SPARE,
+        "up_share": UP_SHARE,
+        "down_share": DOWN_SHARE,
+    },
+    knob="kv_saturated",
+    knob_values=(0.15, 0.2, 0.3, 0.4, 0.6, 0.8),
+)
+
+Loads = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Wva:
-    """One up when the spare is small, one down when it stays large over one replica fewer.
+    """V1: one up when the spare is small, one down when it stays large over one replica fewer.
 
     Args:
-        queue_saturated: waiting requests from which a replica is saturated.
-        kv_saturated: cache usage from which it is.
+        analyzer: "v1", or "v2": demand and supply in tokens.
+        kv_saturated: cache usage from which a replica is saturated.
+        queue_saturated: waiting requests from which it is.
+        kv_spare: mean spare cache under which one more is wanted.
+        queue_spare: mean spare queue under which one more is wanted.
+        up_share: V2: of its capacity that a replica should bear.
+        down_share: V2: of the capacity that is kept when it shrinks.
     """
 
-    queue_saturated: float = QUEUE_SATURATED
+    analyzer: str = "v1"
     kv_saturated: float = KV_SATURATED
-    spec: PolicySpec = field(
-        default=PolicySpec(
-            "wva",
-            "WVA, saturation V1",
-            PERIOD_SECONDS,
-            "llm-d/llm-d-workload-variant-autoscaler internal/engines",
-            parameters={"kv_saturated": KV_SATURATED, "queue_saturated": QUEUE_SATURATED},
-            knob="kv_saturated",
-            knob_values=(0.2, 0.3, 0.4, 0.6, 0.8),
-        ),
-        init=False,
-    )
+    queue_saturated: float = QUEUE_SATURATED
+    kv_spare: float = KV_SPARE
+    queue_spare: float = QUEUE_SPARE
+    up_share: float = UP_SHARE
+    down_share: float = DOWN_SHARE
+    spec: PolicySpec = field(default=SPEC, init=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what the config map refuses."""
+        one_of(SPEC.name, "analyzer", self.analyzer, ("v1", "v2"))
+        in_range(SPEC.name, "kv_saturated", self.kv_saturated, 0.01, 1)
+        in_range(SPEC.name, "queue_saturated", self.queue_saturated, 0.01, 1e6)
+        in_range(SPEC.name, "kv_spare", self.kv_spare, 0, self.kv_saturated)
+        in_range(SPEC.name, "queue_spare", self.queue_spare, 0, self.queue_saturated)
+        in_range(SPEC.name, "up_share", self.up_share, 0.01, 1)
+        in_range(SPEC.name, "down_share", self.down_share, 0.01, self.up_share)
 
     def decide(self, observation: Observation, memory: Memory) -> tuple[Proposal, Memory]:
         """Every 60 s."""
-        targets, reasons, kept = {}, [], {}
-        for pool in observation.pools:
-            target, reason, mine = self._pool(observation.at, pool, memory.get(pool.name, {}))
-            targets[pool.name] = target
-            reasons.append(reason)
-            kept[pool.name] = mine
-        return Proposal(targets, tuple(reasons)), kept
+        return each_pool(observation, memory, self._pool)
 
-    def _pool(self, at: float, pool: PoolView, memory: Memory) -> tuple[int, Reason, Memory]:
-        told = [replica for replica in pool.replicas if _is_told(replica)]
-        kept = {
-            replica.name: [
-                added(memory.get(replica.name, [[], []])[number], at, value, MAX_SECONDS)
-                for number, value in enumerate(_pair(replica))
-            ]
-            for replica in told
-        }
+    def _pool(
+        self, observation: Observation, pool: PoolView, memory: Memory
+    ) -> tuple[int, Reason, Memory]:
+        at = observation.at
+        peaks, kept = _peaks(pool, at, memory)
+        if not peaks:
+            text = "no replica told anything within 5 minutes: held"
+            return pool.target, Reason(pool.name, "stale", text), kept
+        if self.analyzer == "v2":
+            return self._by_tokens(pool, peaks, memory, kept)
         if pool.starting:
             text = f"{pool.starting} replicas are starting: nothing changes"
             return pool.target, Reason(pool.name, "pending", text), kept
-        if not told:
-            return pool.target, Reason(pool.name, "stale", "no fresh metrics: held"), kept
-        peaks = [
-            tuple(max(within(part, at, MAX_SECONDS)) for part in kept[replica.name])
-            for replica in told
-        ]
+        return self._by_spare(pool, peaks, kept)
+
+    def _by_spare(self, pool: PoolView, peaks: Loads, kept: Memory) -> tuple[int, Reason, Memory]:
         calm = [
-            (kv, queue)
-            for kv, queue in peaks
-            if kv < self.kv_saturated and queue < self.queue_saturated
+            one for one in peaks if one[0] < self.kv_saturated and one[1] < self.queue_saturated
         ]
-        n = len(calm)
-        spare_kv = sum(self.kv_saturated - kv for kv, _ in calm) / n if n else 0.0
-        spare_queue = sum(self.queue_saturated - queue for _, queue in calm) / n if n else 0.0
+        kv, queue = self._spare(calm, len(calm))
         target, code = pool.target, "spare"
-        if spare_kv < KV_SPARE or spare_queue < QUEUE_SPARE:
+        if kv < self.kv_spare or queue < self.queue_spare:
             target, code = pool.target + 1, "saturated"
-        elif n >= 2 and self._fits_without_one(calm):
-            target, code = pool.target - 1, "room"
-        target = min(max(target, pool.limits.least), pool.limits.most)
-        text = (
-            f"{n} of {len(told)} unsaturated, spare cache {spare_kv:.2f}, queue {spare_queue:.1f}"
+        elif len(calm) >= 2:
+            fewer_kv, fewer_queue = self._spare(calm, len(calm) - 1)
+            if fewer_kv >= self.kv_spare and fewer_queue >= self.queue_spare:
+                target, code = pool.target - 1, "room"
+        text = f"{len(calm)} of {len(peaks)} unsaturated, spare cache {kv:.2f}, queue {queue:.1f}"
+        numbers = {"spare_kv_ratio": kv, "spare_queue": queue}
+        return bounded(pool, target), Reason(pool.name, code, text, numbers), kept
+
+    def _spare(self, calm: Loads, replicas: int) -> tuple[float, float]:
+        """Mean spare cache and queue when `replicas` bear what the calm ones have."""
+        if not replicas:
+            return 0.0, 0.0
+        kv, queue = (sum(one[part] for one in calm) / replicas for part in (0, 1))
+        return self.kv_saturated - kv, self.queue_saturated - queue
+
+    def _by_tokens(
+        self, pool: PoolView, peaks: Loads, memory: Memory, kept: dict[str, object]
+    ) -> tuple[int, Reason, Memory]:
+        if pool.profile is None:
+            text = "how much a replica's cache holds is not known: held"
+            return pool.target, Reason(pool.name, "no_profile", text), kept
+        cache, (prompt, output) = pool.profile.cache_tokens, sizes(pool)
+        bearing = list(memory.get("bearing", []))
+        bearing += [kv * cache for kv, queue in peaks if queue >= self.queue_saturated and kv > 0]
+        kept["bearing"] = bearing = bearing[-REMEMBERED:]
+        by_batch = pool.profile.sequences * (prompt + output / 2)
+        compute = sum(bearing) / len(bearing) if bearing else by_batch
+        capacity = max(min(cache * self.kv_saturated, compute), 1.0)
+        demand = sum(kv * cache + queue * prompt for kv, queue in peaks)
+        demand *= max(pool.ready, 1) / len(peaks)
+        supply = pool.supply * capacity
+        missing = demand / self.up_share - supply
+        spare = supply - demand / self.down_share
+        target, code = pool.target, "spare"
+        if missing > 0:
+            target, code = pool.supply + up(missing / capacity), "demand"
+        elif spare >= capacity and not pool.starting and len(peaks) == pool.ready:
+            target, code = pool.supply - math.floor(spare / capacity), "room"
+        text = f"{demand:.0f} tokens asked for, {capacity:.0f} a replica"
+        numbers = {"demand_tokens": demand, "capacity_tokens": capacity}
+        return bounded(pool, max(target, 1)), Reason(pool.name, code, text, numbers), kept
+
+
+def _peaks(pool: PoolView, at: float, memory: Memory) -> tuple[Loads, dict[str, object]]:
+    """Of each ready replica the highest (cache usage, queue) of the last minute; what to remember."""
+    kept: dict[str, list[list[list[float]]]] = {}
+    peaks: Loads = []
+    past = memory.get("replicas", {})
+    for replica in pool.replicas:
+        pair = (
+            of_replica(replica, seen.KV_CACHE_USAGE_RATIO),
+            of_replica(replica, seen.REQUESTS_WAITING),
         )
-        numbers = {"spare_kv_ratio": spare_kv, "spare_queue": spare_queue}
-        return target, Reason(pool.name, code, text, numbers), kept
-
-    def _fits_without_one(self, calm: list[tuple[float, float]]) -> bool:
-        n = len(calm)
-        kv, queue = (sum(one[number] for one in calm) / (n - 1) for number in (0, 1))
-        return self.kv_saturated - kv >= KV_SPARE and self.queue_saturated - queue >= QUEUE_SPARE
-
-
-def _is_told(replica: ReplicaView) -> bool:
-    age = replica.scrape_age_seconds
-    fresh = age is not None and age <= STALE_SECONDS
-    return replica.state == "ready" and fresh and all(math.isfinite(v) for v in _pair(replica))
-
-
-def _pair(replica: ReplicaView) -> tuple[float, float]:
-    kv, queue = replica.kv_cache_usage_ratio, replica.requests_waiting
-    return (math.nan if kv is None else kv), (math.nan if queue is None else queue)
+        if replica.state != "ready" or None in pair:
+            continue
+        before: Sequence[Sequence[Sequence[float]]] = past.get(replica.name, ([], []))
+        parts = [
+            added(before[part], at, value or 0.0, MAX_SECONDS) for part, value in enumerate(pair)
+        ]
+        kept[replica.name] = parts
+        kv, queue = (max(within(part, at, MAX_SECONDS)) for part in parts)
+        peaks.append((kv, queue))
+    return peaks, {"replicas": kept, "bearing": list(memory.get("bearing", []))}
