@@ -43,8 +43,13 @@ class StepTimes:
     def seconds(self, prompt_tokens: float, sequences: float, cached_tokens: float) -> float:
         """Of a step with these contents."""
         p, b = prompt_tokens, sequences
-        terms = np.array([1.0, p, p * p, b, b * b, cached_tokens, float(b > 0)])
-        return float(self.row() @ terms)
+        return (
+            self.fixed_seconds
+            + p * (self.prompt_token_seconds + p * self.prompt_token_squared_seconds)
+            + b * (self.sequence_seconds + b * self.sequence_squared_seconds)
+            + self.cached_token_seconds * cached_tokens
+            + (self.decoding_seconds if b > 0 else 0.0)
+        )
 
 
 @dataclass(frozen=True, slots=True)
