@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from controller import observation as seen
 from controller.observation import Observation, PoolView
@@ -99,7 +100,8 @@ class AibrixApa:
                 histories[signal] = added(histories.get(signal, []), at, value, WINDOW_SECONDS)
         found = {s: self._now(histories.get(s, []), at, t) for s, t in self._metrics().items()}
         ratios = [ratio for ratio in found.values() if ratio is not None]
-        kept = {"values": histories, "recommended": list(memory.get("recommended", []))}
+        past: list[list[float]] = list(memory.get("recommended", []))
+        kept: dict[str, Any] = {"values": histories, "recommended": past}
         if not ratios:
             text = f"{', '.join(found)} cannot be read: nothing changes"
             return pool.target, Reason(pool.name, "no_data", text), kept
@@ -109,8 +111,8 @@ class AibrixApa:
             text = "a metric cannot be read, and the others ask for less: nothing changes"
             return pool.target, Reason(pool.name, "metric_missing", text), kept
         most = max(self.up_seconds, self.down_seconds)
-        kept["recommended"] = added(kept["recommended"], at, wanted, most)
-        target = self._calm(kept["recommended"], at, wanted, pool.target)
+        kept["recommended"] = past = added(past, at, wanted, most)
+        target = self._calm(past, at, wanted, pool.target)
         code = "ratio" if target == wanted else "cooldown"
         text = f"{ratio:.3g} of the target: {wanted}"
         return (

@@ -114,7 +114,7 @@ def _bytes(proposal: Proposal, memory: Memory) -> str:
     return json.dumps(asdict(proposal), sort_keys=True) + remembered(memory)
 
 
-def _expect(is_kept: bool, text: str) -> None:  # noqa: FBT001 - it reads like an assertion
+def _expect(is_kept: bool, text: str) -> None:
     if not is_kept:
         raise AssertionError(text)
 

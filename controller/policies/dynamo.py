@@ -1,9 +1,10 @@
 """NVIDIA Dynamo's planner: throughput by forecast, load by what the engines do.
 
 Sources: ai-dynamo/dynamo components/src/dynamo/planner/core/{throughput_scaling,load_scaling}.py,
-docs/components/planner/planner-guide.md. Not taken over: a reading that is not finite counts as 0 there
-(PR #14575); here nothing is learnt from it. Left out: Prophet, plugins, the power budget. Its default bounds
-(TTFT 500 ms, ITL 50 ms) and its budget of 8 GPUs are the objective and the limits of the pool here.
+docs/components/planner/planner-guide.md. Not taken over: a reading that is not finite counts as 0
+there (PR #14575); here nothing is learnt from it. Left out: Prophet, plugins, the power budget. Its
+default bounds (TTFT 500 ms, ITL 50 ms) and its budget of 8 GPUs are the objective and the limits of
+the pool here.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from controller.policies.parts import (
     told,
     up,
 )
-from controller.policies.windows import added, mean
+from controller.policies.windows import added, mean, within
 from controller.policy import MOST_REPLICAS, Memory, PolicySpec, Proposal, Reason
 
 THROUGHPUT_SECONDS, LOAD_SECONDS = 180.0, 5.0
@@ -75,7 +76,8 @@ class Dynamo:
     Args:
         scaling: which of the two decide: "throughput", "load" or "both".
         forecast: of the request rate and sizes: "constant", "arima" or "kalman".
-        target: "sla" goes by the objective; "throughput" and "latency" are its easy modes of load scaling.
+        target: of load scaling: "sla" goes by the objective; "throughput" and "latency" are its
+            easy modes.
         load_factor: on the predicted load; 1 as documented.
         sensitivity: share of the objective that must hold after a replica went.
         throughput_seconds: between two plans.
@@ -127,7 +129,10 @@ class Dynamo:
         kept["seen"] = gathered
         last = kept.setdefault("planned_at", at)
         floor = int(kept.get("floor", pool.target))
-        means = {name: mean([value for _, value in gathered.get(name, [])]) for name in _SERIES}
+        means = {
+            name: mean(within(gathered.get(name, []), at, self.throughput_seconds))
+            for name in _SERIES
+        }
         if at - last < self.throughput_seconds:
             return floor, "interval", f"the next plan is due later; {floor} until then"
         kept["planned_at"] = at

@@ -1,7 +1,8 @@
 """What Dynamo's planner makes of the engines' present load: one more, one fewer, or neither.
 
-Source: ai-dynamo/dynamo components/src/dynamo/planner/core/load_scaling.py. There a regression for each engine
-is fitted to its forward passes while it runs; scrapes have no forward passes, so the profile answers here.
+Source: ai-dynamo/dynamo components/src/dynamo/planner/core/load_scaling.py. There a regression for
+each engine is fitted to its forward passes while it runs; scrapes have no forward passes, so the
+profile answers here.
 """
 
 from __future__ import annotations

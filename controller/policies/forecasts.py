@@ -1,8 +1,9 @@
 """One step ahead of a short series: the load predictors of Dynamo's planner, in numpy alone.
 
-`arima` is an autoregression on levels or differences, fitted by least squares: no moving average terms, no
-likelihood. The order is chosen once, when there are enough points, and kept; coefficients are fitted anew each
-time. Where nothing but differences is left, (0, d, 0), it is fitted to log(1 + x), as its source does.
+`arima` is an autoregression on levels or differences, fitted by least squares: no moving average
+terms, no likelihood. The order is chosen once, when there are enough points, and kept; coefficients
+are fitted anew each time. Where nothing but differences is left, (0, d, 0), it is fitted to log(1 +
+x), as its source does.
 """
 
 from __future__ import annotations

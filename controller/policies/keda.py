@@ -1,7 +1,8 @@
 """KEDA: an ordinary HPA between 1 and N, and KEDA itself between 0 and 1.
 
-Sources: kedacore/keda pkg/scaling/executor/scale_scaledobjects.go, pkg/fallback/fallback.go; keda-docs
-concepts/scaling-deployments. KEDA has no default trigger: requests in flight, 16 a replica, are ours.
+Sources: kedacore/keda pkg/scaling/executor/scale_scaledobjects.go, pkg/fallback/fallback.go;
+keda-docs concepts/scaling-deployments. KEDA has no default trigger: requests in flight, 16 a
+replica, are ours.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Keda:
         target: of it a replica.
         activation: above it the trigger is active.
         cooldown_seconds: after the last activity, before it goes to zero.
-        fallback_replicas: where the trigger failed more than `fallback_failures` times in a row; None holds.
-        fallback_failures: in a row.
+        fallback_replicas: where the trigger failed more often than that in a row; None holds.
+        fallback_failures: in a row, and still no fallback.
         fallback_behaviour: how the fallback and the current number are weighed.
     """
 

@@ -1,7 +1,8 @@
 """Knative Pod Autoscaler: concurrency over a stable and a panic window.
 
-Source: knative/serving pkg/autoscaler/scaling/autoscaler.go, config/core/configmaps/autoscaler.yaml.
-Left out: the activator in the path (excess burst capacity): a replay holds requests before an empty pool.
+Source: knative/serving pkg/autoscaler/scaling/autoscaler.go,
+config/core/configmaps/autoscaler.yaml. Left out: the activator in the path (excess burst capacity):
+a replay holds requests before an empty pool.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from controller import observation as seen
 from controller.observation import Observation, PoolView
@@ -89,7 +91,7 @@ class KnativeKpa:
         self, observation: Observation, pool: PoolView, memory: Memory
     ) -> tuple[int, Reason, Memory]:
         at, ready = observation.at, max(1, pool.ready)
-        kept = dict(memory) if "panic_at" in memory else _begun(at, pool.ready)
+        kept: dict[str, Any] = dict(memory) if "panic_at" in memory else _begun(at, pool.ready)
         history: Sequence[Sequence[float]] = kept.get("concurrency", [])
         now = _concurrency(pool)
         if now is not None:
@@ -119,27 +121,27 @@ class KnativeKpa:
         wanted = min(max(up(value / self.target), least), most)
         return max(wanted, self.activation_scale) if value > 0 else wanted
 
-    def _mode(self, kept: dict[str, object], at: float, ratio: float) -> None:
+    def _mode(self, kept: dict[str, Any], at: float, ratio: float) -> None:
         """Into panic, on in panic, or out of it."""
-        began: float | None = kept["panic_at"]  # type: ignore[assignment]
+        began: float | None = kept["panic_at"]
         if ratio >= self.panic_ratio:
             kept["panic_at"] = at
         elif began is not None and at - began > self.stable_seconds:
             kept["panic_at"], kept["panic_high"] = None, 0
 
     def _at_least(
-        self, wanted: int, at: float, stable: float, pool: PoolView, kept: dict[str, object]
+        self, wanted: int, at: float, stable: float, pool: PoolView, kept: dict[str, Any]
     ) -> int:
         """To zero only after a whole stable window without load, and the grace on top."""
         if stable > 0 or "busy_at" not in kept:
             kept["busy_at"] = at
-        idle = at - float(kept["busy_at"])  # type: ignore[arg-type]
+        idle = at - float(kept["busy_at"])
         if stable == 0 and pool.target == 0:
             return wanted
         return wanted if self.zero and idle >= ZERO_GRACE_SECONDS else max(wanted, 1)
 
 
-def _begun(at: float, ready: int) -> dict[str, object]:
+def _begun(at: float, ready: int) -> dict[str, Any]:
     """A new autoscaler of several pods begins in panic: an empty window must not shrink it."""
     return {"panic_at": at if ready > 1 else None, "panic_high": ready}
 

@@ -201,7 +201,7 @@ class KubernetesHpa:
 
 
 def _groups(pool: PoolView, signal: str) -> tuple[list[float], int, int]:
-    """(values of those that told, how many told nothing, how many start); draining ones left out."""
+    """(values of those that told, how many told nothing, how many start), without drained ones."""
     alive = [replica for replica in pool.replicas if replica.state != "draining"]
     unready = sum(replica.state == "starting" for replica in alive)
     found = [of_replica(replica, signal) for replica in alive if replica.state == "ready"]

@@ -1,7 +1,8 @@
-"""Which GPU types serve a load for the least money: buckets of request sizes, cut in slices, on pools.
+"""Which GPU types serve a load for the least money: buckets of request sizes, cut in slices.
 
-After Mélange (tyler-griggs/melange-release, arXiv 2404.14527): each slice goes to exactly one type, a type needs
-as many replicas as its slices fill, and the whole is solved as an integer programme, here by HiGHS.
+After Mélange (tyler-griggs/melange-release, arXiv 2404.14527): each slice goes to exactly one type,
+a type needs as many replicas as its slices fill, and the whole is solved as an integer programme,
+here by HiGHS.
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ def _solved(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(replicas of each kind, slices of each bucket on each kind).
 
-    Slices of a bucket are alike, so they are counted: n[b, k] of `slices`, and u[b] that nobody serves.
+    Slices of a bucket are alike, so they are counted: n[b, k] of `slices`, and u[b] that nobody
+    serves.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -193,7 +195,7 @@ class Melange:
         margin: on the rate.
         slices: parts that a size may be cut into.
         hold_seconds: the highest rate of so long counts.
-        mix: sizes as ((input tokens, output tokens, share), ...); None: all requests are average ones.
+        mix: sizes as ((input tokens, output tokens, share), ...); None: all are average ones.
         pools: that share the model; None: all whole ones with a profile.
     """
 

@@ -1,7 +1,7 @@
-"""Prefill and decoding pools that serve one stream of requests: who belongs together, and how large both are.
+"""Prefill and decoding pools of one stream of requests: who belongs together, how large both are.
 
-Every request passes both, so the smaller one decides what is served, and what one cannot pass on needs no
-room in the other.
+Every request passes both, so the smaller one decides what is served, and what one cannot pass on
+needs no room in the other.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def pairs_of(pools: Sequence[PoolView]) -> list[tuple[PoolView, PoolView]]:
 def shared(observation: Observation) -> Observation:
     """Both pools of a pair know the traffic of the pair.
 
-    Requests arrive at the prefill pool and end at the decoding one: the rate and the prompts are seen there,
-    the outputs here.
+    Requests arrive at the prefill pool and end at the decoding one: the rate and the prompts are
+    seen there, the outputs here.
     """
     partner: dict[str, PoolView] = {}
     for first, second in pairs_of(observation.pools):

@@ -1,6 +1,7 @@
 """What the policies share: how they read an observation, round, and go from pool to pool.
 
-None of this raises on what it is shown: a value that is missing, stale, not finite or below 0 is unknown.
+None of this raises on what it is shown: a value that is missing, stale, not finite or below 0 is
+unknown.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from store.errors import ControllerError
 
 # Prometheus, and what reads it, gives nothing for a series this old.
 STALE_SECONDS = 300.0
+# Nothing of a fleet is larger: what is, was misread.
+MOST_VALUE = 1e12
 # A request that is asked about and of whose kind nothing is known.
 USUAL_INPUT_TOKENS, USUAL_OUTPUT_TOKENS = 1024.0, 256.0
 ONGOING = "ongoing"
@@ -25,8 +28,8 @@ OnePool = Callable[[Observation, PoolView, Memory], tuple[int, Reason, Memory]]
 
 
 def known(value: float | None) -> float | None:
-    """The value where it is a finite number of at least 0."""
-    return value if value is not None and math.isfinite(value) and value >= 0 else None
+    """The value where it is a number from 0 to `MOST_VALUE`."""
+    return value if value is not None and 0 <= value <= MOST_VALUE else None
 
 
 def told(pool: PoolView, signal: str, stale_seconds: float = STALE_SECONDS) -> float | None:

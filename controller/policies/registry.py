@@ -1,7 +1,7 @@
 """All policies by name, and how one is made.
 
-`make("knative-kpa", target=12)` gives a policy; `check_mode(policy, mode)` says whether it may run there;
-`parameters_of(policy)` is what `make` needs to make the same again.
+`make("knative-kpa", target=12)` gives a policy; `check_mode(policy, mode)` says whether it may run
+there; `parameters_of(policy)` is what `make` needs to make the same again.
 """
 
 from __future__ import annotations

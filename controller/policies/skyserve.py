@@ -1,6 +1,7 @@
 """SkyServe's request-rate autoscaler.
 
-Source: skypilot-org/skypilot sky/serve/autoscalers.py. Left out: spot replicas and their on-demand fallback.
+Source: skypilot-org/skypilot sky/serve/autoscalers.py. Left out: spot replicas and their on-demand
+fallback.
 """
 
 from __future__ import annotations

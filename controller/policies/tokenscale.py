@@ -1,7 +1,7 @@
 """TokenScale: token arrival rates over token velocities.
 
-Source: arXiv 2512.03416. Convertible decoders are left out: a replica here has one role. How long the highest
-need counts before it shrinks is ours.
+Source: arXiv 2512.03416. Convertible decoders are left out: a replica here has one role. How long
+the highest need counts before it shrinks is ours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Workload Variant Autoscaler: saturation V1 (spare cache and spare queue) and V2 (capacity in tokens).
+"""Workload Variant Autoscaler: saturation V1 (spare cache and queue) and V2 (tokens).
 
 Source: llm-d/llm-d-workload-variant-autoscaler docs/saturation-scaling-config.md, internal/engines.
 Left out: the HPA that acts on its gauge, priorities, and the queueing-model analyser.
@@ -146,7 +146,7 @@ class Wva:
 
 
 def _peaks(pool: PoolView, at: float, memory: Memory) -> tuple[Loads, dict[str, object]]:
-    """Of each ready replica the highest (cache usage, queue) of the last minute; what to remember."""
+    """Of each ready replica the highest (cache usage, queue) of a minute; what to remember."""
     kept: dict[str, list[list[list[float]]]] = {}
     peaks: Loads = []
     past = memory.get("replicas", {})
