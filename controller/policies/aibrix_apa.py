@@ -142,7 +142,7 @@ class AibrixApa:
 
     def _calm(self, past: list[list[float]], at: float, wanted: int, current: int) -> int:
         if wanted < current:
-            return min(current, int(max(newer(past, at, self.down_seconds))))
+            return min(current, int(max([wanted, *newer(past, at, self.down_seconds)])))
         if wanted > current:
-            return max(current, int(min(newer(past, at, self.up_seconds))))
+            return max(current, int(min([wanted, *newer(past, at, self.up_seconds)])))
         return wanted

@@ -140,7 +140,7 @@ class KubernetesHpa:
         # A new HPA begins with what is there, so that it does not scale down at once.
         past = memory.get("recommended", [[at, current]])
         recommended = added(past, at, wanted, max(self.down_seconds, self.up_seconds))
-        calm = self._stabilised(recommended, at, current)
+        calm = self._stabilised(recommended, at, current, wanted)
         changes = memory.get("changes", [])
         limited = self._inside(pool, _rated(at, current, calm, changes))
         if limited != current:
@@ -194,9 +194,11 @@ class KubernetesHpa:
         is_turned = (again < 1 and wanted > current) or (again > 1 and wanted < current)
         return current if is_turned else wanted
 
-    def _stabilised(self, recommended: Sequence[Sequence[float]], at: float, current: int) -> int:
-        lowest = int(min(newer(recommended, at, self.up_seconds)))
-        highest = int(max(newer(recommended, at, self.down_seconds)))
+    def _stabilised(
+        self, recommended: Sequence[Sequence[float]], at: float, current: int, wanted: int
+    ) -> int:
+        lowest = int(min([wanted, *newer(recommended, at, self.up_seconds)]))
+        highest = int(max([wanted, *newer(recommended, at, self.down_seconds)]))
         return min(max(current, lowest), highest)
 
 

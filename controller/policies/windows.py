@@ -20,8 +20,8 @@ def within(history: History, at: float, seconds: float) -> list[float]:
 
 
 def newer(history: History, at: float, seconds: float) -> list[float]:
-    """Values of the last `seconds`, the edge without them, and those of right now."""
-    return [float(value) for time, value in history if at - time < seconds or time == at]
+    """Values of the last `seconds`, without the edge; of no seconds there are none."""
+    return [float(value) for time, value in history if at - time < seconds]
 
 
 def mean(values: Sequence[float]) -> float | None:
