@@ -33,12 +33,17 @@ PROFILE = Profile(
 _BAD = (0.0, -1.0, math.nan, math.inf, -math.inf, 1e300, 1e-300)
 
 
-def check_policy(policy: Policy, observations: Iterable[Observation] | None = None) -> None:
+def check_policy(
+    policy: Policy,
+    observations: Iterable[Observation] | None = None,
+    long_ticks: int = LONG_TICKS,
+) -> None:
     """Raise AssertionError at the first promise of `controller.policy` that is broken.
 
     Args:
         policy: any.
         observations: of a fleet, in the order of time; by default awkward ones of several.
+        long_ticks: decisions after which its memory must still be small.
     """
     _spec_is_whole(policy)
     memory: Memory = {}
@@ -46,7 +51,7 @@ def check_policy(policy: Policy, observations: Iterable[Observation] | None = No
         # Alone, and with what it remembers of a fleet that looked otherwise.
         check_step(policy, observation, {})
         memory = check_step(policy, observation, memory)
-    _stays_small(policy)
+    _stays_small(policy, long_ticks)
 
 
 def check_step(policy: Policy, observation: Observation, memory: Memory) -> Memory:
@@ -99,10 +104,10 @@ def _spec_is_whole(policy: Policy) -> None:
     _expect(spec.name == spec.name.lower(), f"{spec.name}: names are lower case")
 
 
-def _stays_small(policy: Policy) -> None:
+def _stays_small(policy: Policy, ticks: int) -> None:
     """However long it runs, and whatever comes and goes."""
     memory: Memory = {}
-    for tick in range(LONG_TICKS):
+    for tick in range(ticks):
         rate = 5 + 4 * math.sin(tick / 50)
         pool = full(f"p{tick % 3}", rate=rate, target=3 + tick % 2)
         observation = Observation(1000.0 + tick * policy.spec.period_seconds, (pool,))

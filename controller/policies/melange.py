@@ -28,6 +28,7 @@ MOST_BUCKETS, MOST_KINDS = 200, 32
 # Bounds the search by work, not by time: the same question has the same answer everywhere.
 _MOST_NODES = 20_000
 _GAP = 1e-6
+_MOST_WEIGHT = 1e6
 SPEC = PolicySpec(
     "melange",
     "Cheapest mix of GPU types (Mélange)",
@@ -102,6 +103,9 @@ def cheapest_mix(
     price = np.array([prices[name] for name in names], dtype=np.float64)
     bounds = np.array([[limits[n].least, max(limits[n].most, limits[n].least)] for n in names])
     counts, assigned = _solved(filled, price, bounds, slices)
+    if assigned.sum() < slices * len(buckets):
+        # Not all finds room: then slices are cut finer, to use all the room there is.
+        counts, assigned = _solved(filled, price, bounds, slices, is_cut=True)
     served = assigned.sum(axis=1)
     missing = sum(
         bucket.requests_per_second * (1 - served[at] / slices) for at, bucket in enumerate(buckets)
@@ -146,7 +150,7 @@ def _filled(bucket: Bucket, profile: Profile, objective: Objective, slices: int)
 
 
 def _solved(
-    filled: Floats, price: Floats, bounds: Floats, slices: int
+    filled: Floats, price: Floats, bounds: Floats, slices: int, *, is_cut: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """(replicas of each kind, slices of each bucket on each kind).
 
@@ -158,8 +162,9 @@ def _solved(
     b, k = filled.shape
     variables = b * k + b + k
     served = np.isfinite(filled)
-    # Whatever can be served is: a slice left out costs more than all replicas together.
-    left_out = 1.0 + float(price @ bounds[:, 1])
+    # Whatever can be served is: what one more replica takes costs more left out than all of them.
+    fullest = float(np.where(served, filled, 1.0).max(initial=1.0)) if is_cut else 1.0
+    left_out = (1.0 + float(price @ bounds[:, 1])) * min(fullest, _MOST_WEIGHT)
     cost = np.concatenate([np.zeros(b * k), np.full(b, left_out), price])
     every = np.zeros((b, variables))
     for at in range(b):
@@ -173,7 +178,7 @@ def _solved(
     high = np.concatenate([np.where(served, slices, 0).ravel(), np.full(b, slices), bounds[:, 1]])
     found = milp(
         cost,
-        integrality=np.ones(variables),
+        integrality=np.concatenate([np.full(b * k + b, int(not is_cut)), np.ones(k)]),
         bounds=Bounds(low, high),
         constraints=[
             LinearConstraint(every, slices, slices),
@@ -183,8 +188,9 @@ def _solved(
     )
     if found.x is None:
         raise ControllerError(f"no mix was found: {found.message}")
-    values = np.rint(found.x).astype(np.int64)
-    return values[b * k + b :], values[: b * k].reshape(b, k)
+    counts = np.rint(found.x[b * k + b :]).astype(np.int64)
+    assigned = found.x[: b * k] if is_cut else np.rint(found.x[: b * k])
+    return counts, assigned.reshape(b, k)
 
 
 @dataclass(frozen=True, slots=True)
