@@ -13,6 +13,11 @@ from controller.actuators import settings
 from controller.actuators.base import Actuator
 from controller.actuators.careful import Careful, Patience
 from controller.actuators.doubles.memory import MemoryPlatform, MemoryPool, MemorySettings
+from controller.actuators.kubernetes_scale import (
+    KubernetesPool,
+    KubernetesScales,
+    KubernetesSettings,
+)
 from controller.actuators.local_fleet import LocalFleet, LocalPool, LocalSettings
 from controller.actuators.platform import Platform
 from controller.actuators.settings import SettingText
@@ -43,6 +48,12 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
+    "kubernetes": Kind(
+        "the scale subresource of any kind of object",
+        KubernetesSettings,
+        KubernetesPool,
+        KubernetesScales,
+    ),
     "local_fleet": Kind("engines as processes of this host", LocalSettings, LocalPool, LocalFleet),
     "memory": Kind(
         "numbers in memory, for rehearsals: nothing is started",

@@ -58,6 +58,6 @@ class Engines:
         if self._client is None:
             limits = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
             self._client = httpx2.AsyncClient(
-                timeout=self._answer_seconds, limits=limits, trust_env=False
+                timeout=self._answer_seconds, limits=limits, trust_env=False, verify=False
             )
         return self._client

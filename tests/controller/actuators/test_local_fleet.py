@@ -103,6 +103,12 @@ def pids(fleet_settings):
     return {one.replica: one.identity.pid for one in processes.marked(fleet)}
 
 
+def written(fleet_settings, name):
+    """Addresses of a pool as routers read them."""
+    told = json.loads((fleet_settings.folder / "endpoints.json").read_text())
+    return {one["address"] for one in told["pools"][name]}
+
+
 async def test_it_keeps_the_contract(tmp_path):
     """Idempotent, seen conflicts, refusals, honest about what it has."""
     given = settings(tmp_path / "fleet", {"chat": pool(initial=1, most=6)})
@@ -136,8 +142,8 @@ async def test_replicas_come_and_go_with_the_number(tmp_path):
         assert made.scale.starting == 3
         await ready(fleet, "chat", 3)
         assert len(fleet.endpoints("chat")) == 3
-        written = json.loads((given.folder / "endpoints.json").read_text())["pools"]["chat"]
-        assert {one["address"] for one in written} == {e.address for e in fleet.endpoints()}
+        serving = {one.address for one in fleet.endpoints()}
+        await until(lambda: written(given, "chat") == serving)
         found = await targets.targets()
         assert len(found) == 3
         assert found[0].labels["zone"] == "a"
