@@ -71,9 +71,10 @@ bench: setup-dev ## Measure, each beside its peer or its limit (see docs/perform
 docs: setup-dev ## Write the generated reference pages
 	@$(BIN)/python -m servescope.reference
 
-proto: setup-dev ## Generate the messages of remote-write from their .proto files
+proto: setup-dev ## Generate messages (remote-write, KEDA) from their .proto files
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check grpcio-tools
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. collector/remote_write/proto/*.proto
+	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. controller/actuators/keda_proto/*.proto
 
 build: setup-dev ## Build wheel and sdist into dist/
 	@$(BIN)/python -m build --outdir dist .

@@ -12,7 +12,9 @@ from typing import Any
 from controller.actuators import settings
 from controller.actuators.base import Actuator
 from controller.actuators.careful import Careful, Patience
+from controller.actuators.desired_gauge import DesiredGauge, GaugePool, GaugeSettings
 from controller.actuators.doubles.memory import MemoryPlatform, MemoryPool, MemorySettings
+from controller.actuators.keda_external import KedaExternal, KedaPool, KedaSettings
 from controller.actuators.kubernetes_scale import (
     KubernetesPool,
     KubernetesScales,
@@ -48,6 +50,13 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
+    "desired_gauge": Kind(
+        "a gauge and a JSON document that an HPA or KEDA reads",
+        GaugeSettings,
+        GaugePool,
+        DesiredGauge,
+    ),
+    "keda_external": Kind("a gRPC server that KEDA asks", KedaSettings, KedaPool, KedaExternal),
     "kubernetes": Kind(
         "the scale subresource of any kind of object",
         KubernetesSettings,
