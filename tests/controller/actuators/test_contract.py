@@ -7,7 +7,7 @@ from controller.actuators.check import World, check_actuator
 from controller.actuators.doubles.memory import MemoryPlatform, MemoryPool, MemorySettings
 from store.clock import WallClock
 
-QUICK = Patience(limit_seconds=0.5, told_back_seconds=0.05, pause_seconds=0.01)
+QUICK = Patience(limit_seconds=1.0, told_back_seconds=0.05, pause_seconds=0.01)
 ALL = {
     "applies", "refuses_nonsense", "sees_others", "is_refused", "ends_in_time",
     "finds_out_lies", "cannot_read", "leaves_replicas",

@@ -21,7 +21,8 @@ from store.clock import WallClock
 from store.errors import ControllerError
 
 CHAT = "/apis/apps/v1/namespaces/llm/deployments/chat"
-QUICK = Patience(limit_seconds=5.0, told_back_seconds=0.05, pause_seconds=0.01)
+PATIENT = Patience(limit_seconds=30.0, told_back_seconds=0.3, pause_seconds=0.02)
+HASTY = Patience(limit_seconds=3.0, told_back_seconds=0.3, pause_seconds=0.02)
 TOKEN = "a token"
 
 
@@ -40,15 +41,15 @@ async def make(api, tmp_path):
     token = tmp_path / "token"
     token.write_text(TOKEN)
 
-    def made(**pool):
+    def made(patience=PATIENT, **pool):
         settings = KubernetesSettings(
             {"chat": KubernetesPool("chat", **pool)},
             server=api.url,
             token_file=str(token),
             namespace="llm",
-            answer_seconds=0.5,
+            answer_seconds=20.0,
         )
-        all_made.append(Careful(KubernetesScales(settings, WallClock()), WallClock(), QUICK))
+        all_made.append(Careful(KubernetesScales(settings, WallClock()), WallClock(), patience))
         return all_made[-1]
 
     yield made
@@ -72,7 +73,7 @@ async def test_it_keeps_the_contract(api, make):
         lies=lambda on: setattr(api, "lies", on),
         unreadable=lambda on: setattr(api, "status", 503 if on else 200),
     )
-    assert len(await check_actuator(make, world)) == 8
+    assert len(await check_actuator(lambda: make(HASTY), world)) == 8
 
 
 async def test_a_write_carries_the_version_and_the_right_type(api, make):
