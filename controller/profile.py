@@ -56,17 +56,48 @@ class StepTimes:
 class FitError:
     """How far a profile is from rows that its fit did not see.
 
+    A ratio is |simulated - real| / real of one request. None is unknown.
+
     Attributes:
-        median_ratio: median of |simulated - real| / real of the end-to-end time.
+        median_ratio: of the end-to-end time.
         p99_ratio: its 99 % quantile.
         rows: judged on.
         source: where they come from.
+        ttft_median_ratio: of the time to the first token.
+        ttft_p99_ratio: its 99 % quantile.
+        tpot_median_ratio: of the time per token after it.
+        tpot_p99_ratio: its 99 % quantile.
+        attainment_points: simulated less recorded attainment, in percentage points.
+        rival_median_ratio: E2E of the best rule without a simulator, on the same rows.
+        bound_ratio: that the median must not pass to be validated.
+        bound_points: that the attainment must not miss by more.
     """
 
     median_ratio: float
     p99_ratio: float
     rows: int
     source: str
+    ttft_median_ratio: float | None = None
+    ttft_p99_ratio: float | None = None
+    tpot_median_ratio: float | None = None
+    tpot_p99_ratio: float | None = None
+    attainment_points: float | None = None
+    rival_median_ratio: float | None = None
+    bound_ratio: float = 0.10
+    bound_points: float = 5.0
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether both bounds are kept, as far as they were measured."""
+        missed = abs(self.attainment_points) if self.attainment_points is not None else 0.0
+        return self.median_ratio <= self.bound_ratio and missed <= self.bound_points
+
+    def sentence(self) -> str:
+        """For people, beside every what-if."""
+        told = f"median E2E error {self.median_ratio:.1%} on {self.rows:,} rows of {self.source}"
+        if self.is_validated:
+            return f"validated: {told}"
+        return f"not validated: {told}, bound {self.bound_ratio:.0%}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +118,9 @@ class Profile:
         transfer_seconds: to send a cache to a decoding replica, once.
         transfer_token_seconds: and for each token.
         error: None where nothing was compared yet.
+        source: what it was fitted to.
+        licence: of that, where it is somebody else's.
+        notes: what was assumed, a sentence each.
     """
 
     name: str
@@ -102,6 +136,9 @@ class Profile:
     transfer_seconds: float = 0.0
     transfer_token_seconds: float = 0.0
     error: FitError | None = field(default=None)
+    source: str = ""
+    licence: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be.
@@ -137,7 +174,7 @@ class Profile:
             told = json.loads(path.read_text(encoding="utf-8"))
             error = told.pop("error", None)
             step = StepTimes(**told.pop("step"))
-            made = cls(step=step, **told)
+            made = cls(step=step, notes=tuple(told.pop("notes", ())), **told)
             return replace(made, error=FitError(**error)) if error else made
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
             raise ControllerError(

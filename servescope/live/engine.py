@@ -30,6 +30,7 @@ class LlamaServer:
         log: file for what it prints.
         port: where it listens; 0 takes a free one. A restart under the same port is the same
             instance.
+        before: words in front of the command, such as `taskset -c 0`.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class LlamaServer:
         slots: int = 4,
         context_tokens: int = 16_384,
         port: int = 0,
+        before: Sequence[str] = (),
     ) -> None:
-        self._command = _command(binary, model, slots, context_tokens)
+        self._command = [*before, *_command(binary, model, slots, context_tokens)]
         self._log = log
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None

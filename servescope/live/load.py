@@ -145,9 +145,9 @@ class Load:
                 await self._clock.sleep(wait)
             body = _body(client, dice)
             identity = f"{self._name}-{client.tenant}-{count}"
-            under.group.create_task(self._ask(under.asker, client, identity, body, began + due))
+            under.group.create_task(self.ask(under.asker, client, identity, body, began + due))
 
-    async def _ask(
+    async def ask(
         self,
         asker: httpx2.AsyncClient,
         client: Client,
@@ -155,6 +155,15 @@ class Load:
         body: dict[str, Any],
         due: float,
     ) -> None:
+        """Send one request and report it when it is over.
+
+        Args:
+            asker: a client of the engine.
+            client: who asks.
+            identity: of the request.
+            body: what is sent.
+            due: when it was meant to leave, seconds of the clock.
+        """
         heard = _Stream()
         status = "ok"
         async with self._slots:

@@ -1,0 +1,130 @@
+"""A recorded trace sent to real engines: its arrivals and sizes, meaningless tokens.
+
+Requests leave when they are due, each to the engine that has the fewest of ours under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from servescope.live.load import REQUEST_SECONDS, Client, Load, Sent
+from store.clock import Clock
+
+# Byte tokens; the rest of a vocabulary may hold control tokens.
+_TOKENS = 256
+# Half a character is not sent before the other half: bytes beyond ASCII would hide tokens.
+_PRINTABLE = [[token, False] for token in range(127, _TOKENS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One request to send.
+
+    Attributes:
+        at_seconds: after the start.
+        input_tokens: at least 1.
+        output_tokens: at least 1.
+    """
+
+    at_seconds: float
+    input_tokens: int
+    output_tokens: int
+
+
+class TraceLoad:
+    """Sends planned requests to engines behind one router.
+
+    Args:
+        urls: of the engines; loopback.
+        clock: the time.
+        report: takes each request when it has ended.
+        name: goes in front of request ids.
+        tenant: who asks.
+        seed: of the tokens that are sent.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        clock: Clock,
+        report: Callable[[Sent], None],
+        *,
+        name: str = "trace",
+        tenant: str = "trace",
+        seed: int = 7,
+    ) -> None:
+        self._clock = clock
+        self._loads = [Load(url, clock, report, name=name) for url in urls]
+        self._urls = list(urls)
+        self._under_way = [0] * len(urls)
+        self._who = Client(tenant, 0.0, 0, 0)
+        self._name = name
+        self._seed = seed
+
+    async def run(self, plan: Sequence[Planned], until: Callable[[], bool] = lambda: False) -> None:
+        """Send all of it and wait for the answers.
+
+        Args:
+            plan: by time.
+            until: asked before each request; True sends no more.
+        """
+        dice = random.Random(self._seed)  # noqa: S311 - load, not secrets
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+        askers = [
+            httpx2.AsyncClient(
+                base_url=url, timeout=REQUEST_SECONDS, limits=limits, trust_env=False
+            )
+            for url in self._urls
+        ]
+        began = self._clock.monotonic()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number, one in enumerate(plan):
+                    wait = began + one.at_seconds - self._clock.monotonic()
+                    if wait > 0:
+                        await self._clock.sleep(wait)
+                    if until():
+                        break
+                    engine = min(range(len(askers)), key=self._under_way.__getitem__)
+                    self._under_way[engine] += 1
+                    due = began + one.at_seconds
+                    group.create_task(
+                        self._ask(engine, askers[engine], number, body_of(one, dice), due)
+                    )
+        finally:
+            for asker in askers:
+                await asker.aclose()
+
+    async def _ask(
+        self,
+        engine: int,
+        asker: httpx2.AsyncClient,
+        number: int,
+        body: dict[str, Any],
+        due: float,
+    ) -> None:
+        try:
+            identity = f"{self._name}-{number}"
+            await self._loads[engine].ask(asker, self._who, identity, body, due)
+        finally:
+            self._under_way[engine] -= 1
+
+
+def body_of(planned: Planned, dice: random.Random) -> dict[str, Any]:
+    """A completion request of exactly these sizes."""
+    return {
+        "model": "tiny",
+        "prompt": [dice.randrange(_TOKENS) for _ in range(planned.input_tokens)],
+        "max_tokens": planned.output_tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "ignore_eos": True,
+        "cache_prompt": False,
+        "logit_bias": _PRINTABLE,
+    }
