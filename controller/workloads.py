@@ -39,20 +39,15 @@ class Cut:
 
 
 def workload_of(
-    rows: pl.DataFrame,
-    prefixes: pl.DataFrame | None = None,
-    *,
-    cut: Cut | None = None,
-    block_tokens: int = BLOCK_TOKENS,
+    rows: pl.DataFrame, cut: Cut | None = None, block_tokens: int = BLOCK_TOKENS
 ) -> Workload:
     """A workload of request rows; the first arrival, or the start of the cut, is second 0.
 
     Args:
-        rows: arrived_at (or at), input_tokens, output_tokens; with tenant, session_key, source_id
-            and request_key where there are any.
-        prefixes: source_id, request_key, at and prefix_blocks; see `predictor_rows.prefixes`.
+        rows: arrived_at (or at), input_tokens, output_tokens; with tenant, session_id (or
+            session_key) and block_hashes (or prefix_blocks) where there are any.
         cut: part and scale; all of it as it is where None.
-        block_tokens: of a block of `prefixes`.
+        block_tokens: of a block of the prompts.
 
     Raises:
         ControllerError: no row has both sizes, fewer than two are left, or the cut is empty.
@@ -66,7 +61,7 @@ def workload_of(
         known["output_tokens"].to_numpy(),
         None if tenants is None else tenants.rank("dense").to_numpy() - 1,
     )
-    group, shared = groups(known, prefixes, block_tokens)
+    group, shared = groups(known, block_tokens)
     made = replace(made, group=group, shared=shared, left_out=left_out)
     return _cut(made, cut) if cut is not None else made
 
@@ -105,28 +100,24 @@ def seconds_of(known: pl.DataFrame) -> np.ndarray:
     return np.asarray((at - at[0]) / 1e6, dtype=np.float64)
 
 
-def groups(
-    known: pl.DataFrame, prefixes: pl.DataFrame | None, block_tokens: int
-) -> tuple[Smalls, Smalls]:
+def groups(known: pl.DataFrame, block_tokens: int = BLOCK_TOKENS) -> tuple[Smalls, Smalls]:
     """(group, shared tokens) of each row; blocks where there are any, else sessions."""
-    if prefixes is not None and not prefixes.is_empty() and "request_key" in known.columns:
-        keys = ["source_id", "request_key"]
-        joined = known.select(keys).join(
-            prefixes.select(*keys, "prefix_blocks"), on=keys, how="left", maintain_order="left"
-        )
-        blocks = [list(some) if some is not None else [] for some in joined["prefix_blocks"]]
-        group, tokens = of_blocks(blocks, block_tokens)
-        prompt = known["input_tokens"].to_numpy()
-        return group, np.minimum(tokens, prompt).astype(np.int32)
-    column = next((name for name in ("session_key", "session_id") if name in known.columns), None)
-    if column is None or known[column].is_null().all():
-        nobody = np.full(known.height, NOBODY, np.int32)
-        return nobody, np.zeros(known.height, np.int32)
-    return of_sessions(
-        known[column].to_list(),
-        known["input_tokens"].to_list(),
-        known["output_tokens"].to_list(),
-    )
+    prompts = known["input_tokens"]
+    blocks = _column(known, "block_hashes", "prefix_blocks")
+    if blocks is not None:
+        chains = [list(some) if some is not None else [] for some in blocks]
+        group, tokens = of_blocks(chains, block_tokens)
+        return group, np.minimum(tokens, prompts.to_numpy()).astype(np.int32)
+    sessions = _column(known, "session_id", "session_key")
+    if sessions is not None:
+        return of_sessions(sessions.to_list(), prompts.to_list(), known["output_tokens"].to_list())
+    return np.full(known.height, NOBODY, np.int32), np.zeros(known.height, np.int32)
+
+
+def _column(rows: pl.DataFrame, *names: str) -> pl.Series | None:
+    """The first of these that says anything."""
+    found = (rows[name] for name in names if name in rows.columns)
+    return next((some for some in found if not some.is_null().all()), None)
 
 
 def of_sessions(

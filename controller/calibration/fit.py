@@ -17,6 +17,7 @@ from controller.calibration.recorded import Recorded, Times
 from controller.calibration.simulated import simulate
 from controller.calibration.start import (
     CACHED,
+    DECODING,
     FIXED,
     NAMES,
     PROMPT,
@@ -234,14 +235,14 @@ def _polished(search: _Search, start: _Found, scale: Floats, most: int) -> _Foun
 
 
 def _scales(rows: Recorded, start: Floats) -> Floats:
-    """(7,) what each parameter would be if it alone made up a tenth of a usual time."""
+    """(8,) what each parameter would be if it alone made up a tenth of a usual time."""
     work, times = rows.workload, rows.times
     known = times.tpot[np.isfinite(times.tpot)]
     step = 0.1 * float(np.median(known)) if len(known) else 1e-3
     first = 0.1 * float(np.median(times.ttft))
     prompt = max(float(np.median(work.prompt)), 1.0)
     typical = np.zeros(len(NAMES))
-    typical[REQUEST], typical[FIXED] = first, step
+    typical[REQUEST], typical[FIXED], typical[DECODING] = first, step, step
     typical[PROMPT], typical[PROMPT_SQUARED] = first / prompt, first / prompt**2
     typical[SEQUENCE], typical[SEQUENCE_SQUARED] = step / 4, step / 64
     typical[CACHED] = step / (4 * prompt)

@@ -84,19 +84,14 @@ class Recorded:
 
 
 def recorded(
-    rows: pl.DataFrame,
-    prefixes: pl.DataFrame | None = None,
-    *,
-    block_tokens: int = BLOCK_TOKENS,
-    least: int = LEAST_ROWS,
+    rows: pl.DataFrame, block_tokens: int = BLOCK_TOKENS, least: int = LEAST_ROWS
 ) -> Recorded:
     """Rows of the store as they are compared with a simulation.
 
     Args:
         rows: arrived_at (or at), input_tokens, output_tokens and two of ttft_seconds, tpot_seconds
             and e2e_seconds; with is_ok or status, instance and what `workload_of` takes.
-        prefixes: see `workload_of`.
-        block_tokens: of a block of `prefixes`.
+        block_tokens: of a block of the prompts.
         least: rows that are needed.
 
     Raises:
@@ -117,7 +112,7 @@ def recorded(
             hint=f"at least {least} are needed: widen the range or wait for traffic",
         )
     kept = known.filter(pl.Series(usable))
-    work = workload_of(kept, prefixes, block_tokens=block_tokens)
+    work = workload_of(kept, block_tokens=block_tokens)
     replica, instances = _instances(kept)
     first = kept["arrived_at"][0]
     assert isinstance(first, datetime)  # noqa: S101 - not null by with_sizes

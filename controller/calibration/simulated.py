@@ -46,8 +46,8 @@ def simulate(
     everyone = np.arange(len(work))
     ttft, tpot = latencies(fleet, everyone)
     requests = fleet.world.requests
-    done = requests.status == DONE
-    e2e = requests.end - requests.arrived
+    done = requests["status"] == DONE
+    e2e = requests["end"] - requests["arrived"]
     return Times(*(np.where(done, some, np.nan) for some in (ttft, tpot, e2e)))
 
 

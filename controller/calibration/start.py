@@ -3,7 +3,7 @@
 Seconds are sums of contents, and none of them is negative:
 
     a prompt that nobody else's met    TTFT = request + fixed + prompt + prompt^2
-    decoding                           n steps (fixed + sequences + sequences^2 + cached)
+    decoding                           n steps (fixed + once + sequences + sequences^2 + cached)
                                        + the prompts that were computed meanwhile
 
 Relative errors count, so each equation is divided by what was measured.
@@ -25,9 +25,9 @@ Index = npt.NDArray[np.int64]
 # Of a parameter vector: request_seconds, then the terms of a step.
 NAMES = (
     "request_seconds", "fixed_seconds", "prompt_token_seconds", "prompt_token_squared_seconds",
-    "sequence_seconds", "sequence_squared_seconds", "cached_token_seconds",
+    "sequence_seconds", "sequence_squared_seconds", "cached_token_seconds", "decoding_seconds",
 )  # fmt: skip
-REQUEST, FIXED, PROMPT, PROMPT_SQUARED, SEQUENCE, SEQUENCE_SQUARED, CACHED = range(7)
+REQUEST, FIXED, PROMPT, PROMPT_SQUARED, SEQUENCE, SEQUENCE_SQUARED, CACHED, DECODING = range(8)
 _LEAST_TOKENS = 4
 _LEAST_SECONDS = 1e-6
 
@@ -52,7 +52,7 @@ class Company:
 
 
 def first_guess(recorded: Recorded, replicas: int = 1) -> Floats:
-    """(7,) parameters by `NAMES`.
+    """(8,) parameters by `NAMES`.
 
     Args:
         recorded: rows to fit.
@@ -72,7 +72,8 @@ def first_guess(recorded: Recorded, replicas: int = 1) -> Floats:
     long = (steps >= _LEAST_TOKENS) & (times.e2e > times.ttft)
     after = np.zeros((int(long.sum()), len(NAMES)))
     n = steps[long]
-    after[:, FIXED], after[:, SEQUENCE] = n, n * met.sequences[long]
+    after[:, FIXED] = after[:, DECODING] = n
+    after[:, SEQUENCE] = n * met.sequences[long]
     after[:, SEQUENCE_SQUARED], after[:, CACHED] = n * met.squared[long], n * met.cached[long]
     after[:, PROMPT] = met.prompts[long]
     seconds = np.concatenate([times.ttft[alone], (times.e2e - times.ttft)[long]])
@@ -84,7 +85,7 @@ def first_guess(recorded: Recorded, replicas: int = 1) -> Floats:
 
 def _alive(values: Floats, tpot: Floats) -> Floats:
     """A step of one sequence takes time, whatever least squares say."""
-    if values[FIXED] + values[SEQUENCE] <= _LEAST_SECONDS:
+    if values[[FIXED, SEQUENCE, DECODING]].sum() <= _LEAST_SECONDS:
         known = tpot[np.isfinite(tpot) & (tpot > 0)]
         values[FIXED] = float(np.quantile(known, 0.1)) if len(known) else 0.01
     return np.asarray(values, dtype=np.float64)

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from servescope.cli import calibration
 from servescope.cli.lab import lab_app
 from servescope.cli.options import (
     ConfigFile,
@@ -403,6 +404,7 @@ def version(as_json: Json = False) -> None:
 
 
 register(app)
+calibration.register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
