@@ -10,8 +10,8 @@ handed to it as its client saw it, as a gateway would. Then:
     python benchmarks/calibration_live.py --store again.duckdb --minutes 10     # the same once more
     python benchmarks/calibration_live.py --compare run.duckdb again.duckdb     # the noise floor
 
-Needs a quiet machine: what else runs on it is in the figures. `--nice -15` (as root) keeps most of
-it out.
+Needs a quiet machine: what else runs on it is in the figures. `--realtime` (as root) lets engines
+and load go before everything else; what else runs gets what they leave.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ def record(options: argparse.Namespace) -> None:
         engines = []
         for number in range(options.replicas):
             core = str(cores[number % len(cores)])
-            before = ["nice", "-n", str(options.nice), "taskset", "-c", core]
+            before = ["taskset", "-c", core]
+            if options.realtime:
+                before += ["chrt", "-f", "10"]
             engine = LlamaServer(
                 binary, model, log=options.store.with_suffix(f".engine{number}.log"),
                 slots=options.slots, context_tokens=2048 * options.slots, before=before,
@@ -140,8 +142,8 @@ def record(options: argparse.Namespace) -> None:
         server, url = serve(options.store, urls)
         stack.callback(server.wait)
         stack.callback(server.terminate)
-        if options.nice:
-            os.nice(options.nice)
+        if options.realtime:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
         began = time.monotonic()
         failed = asyncio.run(send(urls, url, plan))
         print(f"sent in {time.monotonic() - began:.0f} s, {failed} failed", flush=True)
@@ -183,14 +185,14 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("calibration.duckdb"))
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--start", type=float, default=10.0, help="minute of the trace")
-    parser.add_argument("--share", type=float, default=0.5, help="of its requests")
+    parser.add_argument("--share", type=float, default=0.45, help="of its requests")
     parser.add_argument(
         "--shorter", type=float, default=6.0, help="prompts and outputs, by so much"
     )
     parser.add_argument("--replicas", type=int, default=2)
-    parser.add_argument("--slots", type=int, default=8, help="of an engine")
+    parser.add_argument("--slots", type=int, default=4, help="of an engine")
     parser.add_argument("--port", type=int, default=18451, help="of the first engine")
-    parser.add_argument("--nice", type=int, default=0, help="of the engines and the load")
+    parser.add_argument("--realtime", action="store_true", help="engines and load go first")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--compare", type=Path, nargs=2, metavar="STORE")
     options = parser.parse_args()

@@ -16,6 +16,7 @@ from store.errors import ControllerError
 
 LEAST_ROWS = 100
 """Fewer say little about half a dozen numbers."""
+_FEW_RATIO = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,10 @@ def recorded(
     known, _ = with_sizes(_ended_well(rows))
     ttft, tpot, e2e = _latencies(known)
     usable = np.isfinite(ttft) & np.isfinite(e2e) & (ttft > 0) & (e2e > 0) & (e2e >= ttft - 1e-6)
-    if not usable.any():
+    if usable.sum() < min(least, _FEW_RATIO * known.height):
+        few = f"{int(usable.sum()):,}" if usable.any() else "none"
         raise ControllerError(
-            f"none of {known.height:,} requests has the times that are simulated",
+            f"{few} of {known.height:,} requests have the times that are simulated",
             hint="two of ttft_seconds, tpot_seconds and e2e_seconds are needed; a trace of"
             " arrivals and sizes can be replayed, but nothing can be fitted to it",
         )
