@@ -21,57 +21,56 @@ def register(app: typer.Typer) -> None:
     app.add_typer(profiles_app, name="profiles")
 
 
+Pool = Annotated[str | None, typer.Option("--pool", help="Only targets with this label `pool`.")]
+Instance = Annotated[
+    str | None, typer.Option("--instance", help="Only these, HOST:PORT, with commas.")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Profile to write.", show_default="data folder")
+]
+FitShare = Annotated[
+    float, typer.Option("--fit-share", help="Of the time, 0.1 to 0.9; the rest is judged on.")
+]
+Replicas = Annotated[
+    int, typer.Option(min=1, help="That shared the work, where rows name no instance.")
+]
+Most = Annotated[float | None, typer.Option(help="Objective, seconds at most.")]
+Sequences = Annotated[
+    int | None, typer.Option(min=1, help="That a replica decodes at once; else told or shown.")
+]
+CacheTokens = Annotated[
+    int | None, typer.Option("--cache-tokens", min=1, help="That its KV cache holds; else told.")
+]
+TokenBudget = Annotated[
+    int | None, typer.Option("--token-budget", min=1, help="Tokens of a step; else fitted.")
+]
+Chunked = Annotated[
+    bool | None,
+    typer.Option("--chunked/--whole", help="Whether prompts share steps; else fitted."),
+]
+Bound = Annotated[float, typer.Option(help="Median E2E error above which it is not validated.")]
+BoundPoints = Annotated[
+    float, typer.Option("--bound-points", help="Likewise of the attainment, points.")
+]
+Gpus = Annotated[int, typer.Option(min=1, help="Cards of a replica.")]
+GpuType = Annotated[str, typer.Option("--gpu-type", help="Of the cards.")]
+Price = Annotated[float | None, typer.Option(help="Of a replica, an hour.")]
+
+
 def calibrate(
     source: Annotated[
         str | None, typer.Argument(metavar="[SOURCE]", help="Name of a source; live by default.")
     ] = None,
     *,
-    model: Model = None,
-    pool: Annotated[
-        str | None, typer.Option("--pool", help="Only targets with this label `pool`.")
-    ] = None,
-    instance: Annotated[
-        str | None, typer.Option("--instance", help="Only these, HOST:PORT, with commas.")
-    ] = None,
-    from_: From = None,
-    until: To = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Profile to write.", show_default="data folder")
-    ] = None,
+    model: Model = None, pool: Pool = None, instance: Instance = None, from_: From = None,
+    until: To = None, out: Out = None,
     name: Annotated[str | None, typer.Option(help="Of the profile.")] = None,
-    fit_share: Annotated[
-        float, typer.Option("--fit-share", help="Of the time, 0.1 to 0.9; the rest is judged on.")
-    ] = 0.5,
-    replicas: Annotated[
-        int, typer.Option(help="That shared the work, where rows name no instance.")
-    ] = 1,
-    ttft: Annotated[float | None, typer.Option(help="Objective, seconds at most.")] = None,
-    tpot: Annotated[float | None, typer.Option(help="Objective, seconds at most.")] = None,
-    sequences: Annotated[int | None, typer.Option(help="That a replica decodes at once.")] = None,
-    cache_tokens: Annotated[
-        int | None, typer.Option("--cache-tokens", help="That its KV cache holds.")
-    ] = None,
-    token_budget: Annotated[
-        int | None, typer.Option("--token-budget", help="Tokens of a step; else fitted.")
-    ] = None,
-    chunked: Annotated[
-        bool | None,
-        typer.Option("--chunked/--whole", help="Whether prompts share steps; else fitted."),
-    ] = None,
-    bound: Annotated[
-        float, typer.Option(help="Median E2E error above which it is not validated.")
-    ] = 0.1,
-    bound_points: Annotated[
-        float, typer.Option("--bound-points", help="Likewise of the attainment, points.")
-    ] = 5.0,
-    gpus: Annotated[int, typer.Option(help="Cards of a replica.")] = 1,
-    gpu_type: Annotated[str, typer.Option("--gpu-type", help="Of the cards.")] = "",
-    price: Annotated[float | None, typer.Option(help="Of a replica, an hour.")] = None,
-    store: Store = None,
-    config: ConfigFile = None,
-    plain: Plain = False,
-    as_json: Json = False,
-) -> None:
+    fit_share: FitShare = 0.5, replicas: Replicas = 1, ttft: Most = None, tpot: Most = None,
+    sequences: Sequences = None, cache_tokens: CacheTokens = None,
+    token_budget: TokenBudget = None, chunked: Chunked = None, bound: Bound = 0.1,
+    bound_points: BoundPoints = 5.0, gpus: Gpus = 1, gpu_type: GpuType = "", price: Price = None,
+    store: Store = None, config: ConfigFile = None, plain: Plain = False, as_json: Json = False,
+) -> None:  # fmt: skip
     """Fit a replica's profile to recorded requests, and say how far off it is on later ones."""
     from servescope.cli.calibrate import CalibrateWish, run_calibrate
 
