@@ -19,6 +19,9 @@ _FEW_WAITING = 0.5
 _LEAST_BUSY = 5
 _NEAR = 0.98
 _OFTEN = 0.3
+_LEAST_CROWDED = 20
+# Of the last token of one request and the first of the next, as their client saw them.
+_SAME_SECONDS = 2e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +105,19 @@ def _shown_sequences(gauges: pl.DataFrame | None, recorded: Recorded) -> int | N
 
 
 def _shown_by_overlaps(recorded: Recorded) -> int | None:
-    """The most that ever decoded together, if it was reached again and again."""
+    """The most that decoded together, if many came when more than that were there already."""
     if not recorded.is_placed:
         return None
-    counts: list[np.ndarray] = []
+    together, there = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for number in range(len(recorded.instances)):
         mine = recorded.replica == number
-        first = recorded.workload.arrived[mine] + recorded.times.ttft[mine]
-        end = recorded.workload.arrived[mine] + recorded.times.e2e[mine]
-        began, ended = np.sort(first), np.sort(end)
-        counts.append(
-            np.searchsorted(began, first, "right") - np.searchsorted(ended, first, "right")
-        )
-    together = np.concatenate(counts)
-    most = int(together.max(initial=0))
-    # A limit is met by many; the height of a single burst is not.
-    return most if most > 1 and (together == most).mean() > _OFTEN / 3 else None
+        arrived = recorded.workload.arrived[mine]
+        began = np.sort(arrived + recorded.times.ttft[mine])
+        ended = np.sort(arrived + recorded.times.e2e[mine])
+        # Who ends as another begins did not decode with it.
+        ranks = np.arange(1, len(began) + 1)
+        together.append(ranks - np.searchsorted(ended, began + _SAME_SECONDS, "right"))
+        there.append(np.arange(len(arrived)) - np.searchsorted(ended, arrived, "right"))
+    most = int(np.concatenate(together).max(initial=0))
+    crowded = int((np.concatenate(there) > most).sum())
+    return most if most > 1 and crowded >= _LEAST_CROWDED else None

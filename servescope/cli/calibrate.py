@@ -150,8 +150,14 @@ def _step(profile: Profile) -> str:
         (step.cached_token_seconds * 1000, "1,000 cached tokens"),
         (profile.request_seconds, "a request"),
     ]  # fmt: skip
-    told = [f"{seconds * 1000:.3g} ms {what}" for seconds, what in parts if seconds > 1e-9]
-    return f"A step takes {', '.join(told)}."
+    told = [f"{what} {_milliseconds(seconds)}" for seconds, what in parts if seconds > 5e-6]
+    return f"Milliseconds: {', '.join(told)}."
+
+
+def _milliseconds(seconds: float) -> str:
+    """Three digits that matter."""
+    value = seconds * 1000
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _batch(told: Calibration) -> str:
