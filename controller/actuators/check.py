@@ -18,6 +18,7 @@ from store.errors import ControllerError
 
 Switch = Callable[[bool], None]
 _GRACE_SECONDS = 2.0
+_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class World:
         pool: one that it has.
         told: replicas it was really told to have.
         numbers: two different numbers of replicas it can have, neither of them now's.
+        settle: the platform finishes what it was told.
         by_others: somebody else changes the number.
         refuses: on and off: it refuses to change.
         hangs: on and off: it says nothing.
@@ -38,6 +40,7 @@ class World:
     pool: str
     told: Callable[[], int | None]
     numbers: tuple[int, int] = (3, 2)
+    settle: Callable[[], None] | None = None
     by_others: Callable[[int], Awaitable[None] | None] | None = None
     refuses: Switch | None = None
     hangs: Switch | None = None
@@ -90,10 +93,17 @@ async def _apply(
     return made
 
 
-async def _other(world: World, actuator: Actuator) -> int:
-    """A number that the pool does not have now."""
-    now = (await actuator.read(world.pool)).wanted
-    return next(number for number in world.numbers if number != now)
+async def _low(actuator: Actuator, world: World, check: str) -> int:
+    """Bring the pool to the lower number, drained; gives the higher one, which is up from there."""
+    made = await _apply(actuator, world, min(world.numbers), f"{check}-low")
+    assert made.holds, made.text
+    if world.settle is not None:
+        world.settle()
+    clock = WallClock()
+    until = clock.monotonic() + actuator.limit_seconds
+    while (await actuator.read(world.pool)).draining and clock.monotonic() < until:
+        await clock.sleep(_PAUSE_SECONDS)
+    return max(world.numbers)
 
 
 async def _applies(actuator: Actuator, world: World) -> None:
@@ -133,11 +143,11 @@ async def _sees_others(actuator: Actuator, world: World) -> None:
     assert world.by_others is not None
     seen = await actuator.read(world.pool)
     assert seen.version, "where others can change it, a version tells"
-    theirs = await _other(world, actuator)
+    theirs = max(number for number in world.numbers if number != seen.wanted)
     waited = world.by_others(theirs)
     if waited is not None:
         await waited
-    ours = next(number for number in (*world.numbers, 0) if number not in (theirs, seen.wanted))
+    ours = next(number for number in world.numbers if number != theirs)
     made = await _apply(actuator, world, ours, "others-1", seen.version)
     assert made.outcome == "conflict", f"a change by others was {made.outcome}"
     assert world.told() == theirs, "it fought somebody else"
@@ -146,7 +156,8 @@ async def _sees_others(actuator: Actuator, world: World) -> None:
 
 async def _is_refused(actuator: Actuator, world: World) -> None:
     assert world.refuses is not None
-    before, number = world.told(), await _other(world, actuator)
+    number = await _low(actuator, world, "refused")
+    before = world.told()
     world.refuses(True)
     try:
         made = await _apply(actuator, world, number, "refused-1")
@@ -160,7 +171,7 @@ async def _is_refused(actuator: Actuator, world: World) -> None:
 
 async def _ends_in_time(actuator: Actuator, world: World) -> None:
     assert world.hangs is not None
-    number, clock = await _other(world, actuator), WallClock()
+    number, clock = await _low(actuator, world, "hangs"), WallClock()
     world.hangs(True)
     try:
         began = clock.monotonic()
@@ -176,7 +187,7 @@ async def _ends_in_time(actuator: Actuator, world: World) -> None:
 
 async def _finds_out_lies(actuator: Actuator, world: World) -> None:
     assert world.lies is not None
-    number = await _other(world, actuator)
+    number = await _low(actuator, world, "lies")
     world.lies(True)
     try:
         made = await _apply(actuator, world, number, "lies-1")
@@ -189,7 +200,8 @@ async def _finds_out_lies(actuator: Actuator, world: World) -> None:
 
 async def _cannot_read(actuator: Actuator, world: World) -> None:
     assert world.unreadable is not None
-    number, before = await _other(world, actuator), world.told()
+    number = await _low(actuator, world, "unreadable")
+    before = world.told()
     world.unreadable(True)
     try:
         await _must_not_read(actuator, world.pool)

@@ -20,9 +20,12 @@ from controller.actuators.kubernetes_scale import (
     KubernetesScales,
     KubernetesSettings,
 )
+from controller.actuators.llama_router import LlamaRouter, RouterPool, RouterSettings
 from controller.actuators.local_fleet import LocalFleet, LocalPool, LocalSettings
 from controller.actuators.platform import Platform
+from controller.actuators.ray_serve import RayPool, RayServe, RaySettings
 from controller.actuators.settings import SettingText
+from controller.actuators.vllm_sleep import VllmPool, VllmSettings, VllmSleep
 from store.clock import Clock
 from store.errors import ControllerError
 
@@ -69,6 +72,26 @@ KINDS: Mapping[str, Kind] = {
         MemorySettings,
         MemoryPool,
         MemoryPlatform,
+    ),
+    "llama_router": Kind(
+        "models of a llama.cpp router, loaded and unloaded",
+        RouterSettings,
+        RouterPool,
+        LlamaRouter,
+    ),
+    "vllm_sleep": Kind(
+        "vLLM instances that are woken and put to sleep",
+        VllmSettings,
+        VllmPool,
+        VllmSleep,
+        Patience(limit_seconds=60.0, told_back_seconds=10.0, pause_seconds=0.2),
+    ),
+    "ray_serve": Kind(
+        "deployments of Ray Serve, by its external scaling",
+        RaySettings,
+        RayPool,
+        RayServe,
+        Patience(limit_seconds=20.0, told_back_seconds=5.0, pause_seconds=0.2),
     ),
 }
 

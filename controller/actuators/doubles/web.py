@@ -15,7 +15,8 @@ class Web:
     """Answers on loopback while its context lasts.
 
     Args:
-        answer: method, path with query, headers and body -> status and what is sent as JSON.
+        answer: method, path with query, headers and body -> status and what is sent, bytes as
+            text and the rest as JSON.
     """
 
     def __init__(self, answer: Answering) -> None:
@@ -58,9 +59,10 @@ class Web:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 web._free.wait()
                 status, told = web._answer(self.command, self.path, dict(self.headers), body)
-                sent = json.dumps(told).encode()
+                text = isinstance(told, bytes)
+                sent = told if text else json.dumps(told).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", "text/plain" if text else "application/json")
                 self.send_header("Content-Length", str(len(sent)))
                 self.end_headers()
                 self.wfile.write(sent)

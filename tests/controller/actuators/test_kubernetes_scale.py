@@ -67,6 +67,7 @@ async def test_it_keeps_the_contract(api, make):
     world = World(
         "chat",
         lambda: api._objects[CHAT].replicas,
+        settle=lambda: api.settle(CHAT),
         by_others=lambda number: api.change(CHAT, number),
         refuses=refuses,
         hangs=api.web.hang,
