@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -162,3 +163,18 @@ def count(told: Any) -> int | None:
     """A number of replicas inside decoded JSON; None where it is none."""
     whole = isinstance(told, int) and not isinstance(told, bool)
     return told if whole and told >= 0 else None
+
+
+def bearer(token_file: str) -> Mapping[str, str]:
+    """The header of a token that stands in a file; none without a file.
+
+    Raises:
+        NoAnswer: the file cannot be read.
+    """
+    if not token_file:
+        return {}
+    try:
+        token = Path(token_file).expanduser().read_text("utf-8").strip()
+    except OSError as error:
+        raise NoAnswer(f"{token_file}: {error.strerror}") from None
+    return {"Authorization": f"Bearer {token}"}

@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 from controller.actuators.base import Scale
 from controller.actuators.draining import LLAMA_BUSY, Drains, DrainTimes, busy
-from controller.actuators.http import Answer, Http, member
+from controller.actuators.http import Answer, Http, bearer, member
 from controller.actuators.platform import NoAnswer, Refused
-from controller.actuators.ray_serve import bearer, check_positive, check_url
+from controller.actuators.settings import check_positive, check_url
 from store.clock import Clock
 
 _THERE = ("loading", "loaded", "sleeping", "downloading")

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from controller.actuators.base import Scale
-from controller.actuators.http import Answer, Http, count, member
+from controller.actuators.http import Answer, Http, bearer, count, member
 from controller.actuators.platform import NoAnswer, Refused
+from controller.actuators.settings import check_positive, check_url
 from store.clock import Clock
 
 _STATE = "/api/serve/applications/"
@@ -62,33 +62,6 @@ class RaySettings:
         """
         check_url("url", self.url)
         check_positive("answer_seconds", self.answer_seconds)
-
-
-def check_url(name: str, url: str) -> None:
-    """Raise ValueError for what is no URL of HTTP."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{name} is '{url}', it must begin with http:// or https://")
-
-
-def check_positive(name: str, seconds: float) -> None:
-    """Raise ValueError for what is no time to wait."""
-    if not seconds > 0:
-        raise ValueError(f"{name} must be above 0")
-
-
-def bearer(token_file: str) -> Mapping[str, str]:
-    """The header of a token that stands in a file; none without a file.
-
-    Raises:
-        NoAnswer: the file cannot be read.
-    """
-    if not token_file:
-        return {}
-    try:
-        token = Path(token_file).expanduser().read_text("utf-8").strip()
-    except OSError as error:
-        raise NoAnswer(f"{token_file}: {error.strerror}") from None
-    return {"Authorization": f"Bearer {token}"}
 
 
 class RayServe:

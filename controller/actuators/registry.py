@@ -14,6 +14,7 @@ from controller.actuators.base import Actuator
 from controller.actuators.careful import Careful, Patience
 from controller.actuators.desired_gauge import DesiredGauge, GaugePool, GaugeSettings
 from controller.actuators.doubles.memory import MemoryPlatform, MemoryPool, MemorySettings
+from controller.actuators.dynamo_virtual import DynamoPool, DynamoSettings, DynamoVirtual
 from controller.actuators.keda_external import KedaExternal, KedaPool, KedaSettings
 from controller.actuators.kubernetes_scale import (
     KubernetesPool,
@@ -26,6 +27,7 @@ from controller.actuators.platform import Platform
 from controller.actuators.ray_serve import RayPool, RayServe, RaySettings
 from controller.actuators.settings import SettingText
 from controller.actuators.vllm_sleep import VllmPool, VllmSettings, VllmSleep
+from controller.actuators.webhook import Webhook, WebhookPool, WebhookSettings
 from store.clock import Clock
 from store.errors import ControllerError
 
@@ -85,6 +87,15 @@ KINDS: Mapping[str, Kind] = {
         VllmPool,
         VllmSleep,
         Patience(limit_seconds=60.0, told_back_seconds=10.0, pause_seconds=0.2),
+    ),
+    "dynamo_virtual": Kind(
+        "numbers of workers in etcd, as Dynamo's planner writes them",
+        DynamoSettings,
+        DynamoPool,
+        DynamoVirtual,
+    ),
+    "webhook": Kind(
+        "a signed POST to a receiver of your own", WebhookSettings, WebhookPool, Webhook
     ),
     "ray_serve": Kind(
         "deployments of Ray Serve, by its external scaling",

@@ -101,3 +101,15 @@ def _strange(cls: type[Any], given: Mapping[str, Any]) -> Iterator[str]:
 
 def _error(wrong: list[str], where: str) -> ControllerError:
     return ControllerError("; ".join(wrong), where=where, hint="see docs/actuators.md")
+
+
+def check_url(name: str, url: str) -> None:
+    """Raise ValueError for what is no URL of HTTP."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{name} is '{url}', it must begin with http:// or https://")
+
+
+def check_positive(name: str, seconds: float) -> None:
+    """Raise ValueError for what is no time to wait."""
+    if not seconds > 0:
+        raise ValueError(f"{name} must be above 0")

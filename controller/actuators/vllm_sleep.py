@@ -23,7 +23,7 @@ from controller.actuators.base import Scale
 from controller.actuators.draining import VLLM_BUSY, Drains, DrainTimes, busy
 from controller.actuators.http import Http, member
 from controller.actuators.platform import NoAnswer, PlatformAnswer, Refused
-from controller.actuators.ray_serve import check_positive, check_url
+from controller.actuators.settings import check_positive, check_url
 from store.clock import Clock
 
 _LEVEL = 1
