@@ -213,12 +213,13 @@ class KedaExternal:
 
         pool, last = await self._pool(ref, context), None
         while True:
+            changed = self._board.next_change()
             desired = self._board.get(pool)
             active = None if desired is None else desired.replicas > 0
             if active is not None and active != last:
                 yield messages.IsActiveResponse(result=active)
                 last = active
-            await self._board.change()
+            await changed.wait()
 
     async def _get_metric_spec(
         self, ref: scaler_pb2.ScaledObjectRef, context: _Context

@@ -80,9 +80,9 @@ class Board:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def change(self) -> None:
-        """Wait for the next number of any pool."""
-        await self._changed.wait()
+    def next_change(self) -> asyncio.Event:
+        """Set by the next number of any pool; take it before reading, or one may be missed."""
+        return self._changed
 
     def scale(self, pool: str) -> Scale:
         """As the contract has it; how many serve is not known here."""

@@ -11,6 +11,7 @@ from controller.actuators.careful import Careful
 from controller.actuators.check import World, check_actuator
 from controller.actuators.desired_gauge import DesiredGauge, GaugePool, GaugeSettings
 from controller.actuators.keda_external import SERVICE, KedaExternal, KedaPool, KedaSettings
+from controller.actuators.published import Board
 from store.clock import WallClock
 from store.errors import ControllerError
 
@@ -34,6 +35,15 @@ async def test_the_gauge_keeps_the_contract(tmp_path):
         "refuses_nonsense",
         "leaves_replicas",
     }
+
+
+async def test_a_number_published_while_one_looks_is_not_missed():
+    """Whoever waits for the next change takes it before reading."""
+    board = Board(("chat",), WallClock(), None)
+    changed = board.next_change()
+    board.put("chat", 1, "d1")
+    assert changed.is_set()
+    assert not board.next_change().is_set()
 
 
 async def test_there_is_no_number_before_a_decision():
@@ -150,7 +160,7 @@ async def test_keda_is_woken_by_push():
         assert (await stream.read()).result is False
         waiting = asyncio.create_task(stream.read())
         await actuator.apply("code", 3, "d2")
-        assert (await asyncio.wait_for(waiting, 10)).result is True
+        assert (await asyncio.wait_for(waiting, 20)).result is True
         await actuator.apply("code", 5, "d3")  # still active: nothing to tell
         await actuator.apply("code", 0, "d4")
         assert (await stream.read()).result is False
