@@ -36,6 +36,7 @@ def pages() -> dict[str, str]:
         "api.md": api_page(described),
         "openapi.json": json.dumps(described, indent=1, ensure_ascii=False) + "\n",
         "signals.md": signals_page(),
+        "actuator-settings.md": actuators_page(),
     }
 
 
@@ -169,6 +170,13 @@ def signals_page() -> str:
         "out.",
     ]  # fmt: skip
     return "\n".join([*head, *lines()]) + "\n"
+
+
+def actuators_page() -> str:
+    """docs/actuator-settings.md."""
+    from controller.actuators.page import lines
+
+    return "\n".join([_MADE, *lines()]) + "\n"
 
 
 def main(folder: Path = Path("docs")) -> None:

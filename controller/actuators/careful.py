@@ -22,10 +22,10 @@ class Patience:
     """How long is waited.
 
     Attributes:
-        limit_seconds: for a whole call.
-        told_back_seconds: for the wanted number to be told back after the platform said yes;
+        limit_seconds: longest wait for a whole call.
+        told_back_seconds: longest wait for the wanted number to be told back after the platform said yes;
             part of the limit.
-        pause_seconds: between two questions meanwhile.
+        pause_seconds: time between two questions meanwhile.
     """
 
     limit_seconds: float = 10.0

@@ -28,7 +28,7 @@ class GaugePool:
     """One number.
 
     Attributes:
-        labels: of the gauge besides `pool`, such as a namespace and a deployment.
+        labels: labels of the gauge besides `pool`, such as a namespace and a deployment.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)

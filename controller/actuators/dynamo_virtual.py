@@ -50,9 +50,9 @@ class DynamoSettings:
 
     Attributes:
         pools: by name; at most one of each role.
-        namespace: of Dynamo.
-        url: of etcd, with its JSON gateway.
-        token_file: of etcd, read anew for every question; "" for none.
+        namespace: the Dynamo namespace.
+        url: URL of etcd, which must have its JSON gateway on.
+        token_file: token of etcd, read anew for every question; "" for none.
         prefix: of the keys; `{namespace}` is filled in.
         prefill_initial: written for prefill as long as nobody has decided on it; -1: not known,
             and then a first decision on decode alone is refused.

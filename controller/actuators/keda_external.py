@@ -55,7 +55,7 @@ class KedaSettings:
         pools: by name.
         listen: HOST:PORT; port 0 takes a free one.
         certificate_file: TLS certificate of this server, PEM; with `key_file`.
-        key_file: its key.
+        key_file: key of that certificate.
         client_ca_file: only clients with a certificate of this CA are answered; "" answers all.
         open_to_all: listen beyond loopback without TLS and client certificates.
         file: keeps the numbers over a restart; "" answers UNAVAILABLE until the next decision.

@@ -32,9 +32,9 @@ class KubernetesPool:
     """One object with a scale subresource.
 
     Attributes:
-        name: of the object.
-        resource: group/version/plural; v1/plural for the core group.
-        namespace: of the object; "" for that of the actuator.
+        name: name of the object.
+        resource: kind of the object as group/version/plural; v1/plural for the core group.
+        namespace: namespace of the object; "" for that of the actuator.
         ready_from: "object" reads status.readyReplicas of the object itself (needs the right to get
             it); "scale" takes status.replicas of the scale, which counts pods ready or not.
     """
@@ -73,7 +73,7 @@ class KubernetesSettings:
         ca_file: certificate that signs that of `server`; "" for those of the system.
         kubeconfig: file; "" for the pod we run in, else the usual one.
         context: entry of the kubeconfig; "" for its current one.
-        namespace: of the objects; "" for that of the kubeconfig or the pod.
+        namespace: namespace of the objects; "" for that of the kubeconfig or the pod.
         answer_seconds: longest wait for one answer.
     """
 

@@ -31,8 +31,8 @@ class RouterPool:
     """One model.
 
     Attributes:
-        model: as the router names it.
-        leave_seconds: before requests are counted.
+        model: name of the model as the router names it.
+        leave_seconds: time before requests are counted.
         drain_seconds: longest wait for running requests; then they are lost.
     """
 
@@ -47,7 +47,7 @@ class RouterSettings:
 
     Attributes:
         pools: by name.
-        url: of the router.
+        url: URL of the router.
         token_file: API key, read anew for every question; "" for none.
         answer_seconds: longest wait for one answer.
     """

@@ -30,8 +30,8 @@ class RayPool:
     """One deployment.
 
     Attributes:
-        deployment: its name.
-        application: it belongs to.
+        deployment: name of the deployment.
+        application: name of the application it belongs to.
     """
 
     deployment: str
@@ -44,7 +44,7 @@ class RaySettings:
 
     Attributes:
         pools: by name.
-        url: of the dashboard of the head node.
+        url: URL of the dashboard, on the head node.
         token_file: bearer token, read anew for every question; "" for none.
         answer_seconds: longest wait for one answer.
     """

@@ -55,7 +55,7 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "desired_gauge": Kind(
+    "desired": Kind(
         "a gauge and a JSON document that an HPA or KEDA reads",
         GaugeSettings,
         GaugePool,
@@ -154,12 +154,12 @@ def create(kind: str, given: Mapping[str, Any], clock: Clock) -> Actuator:
 
 def describe() -> tuple[KindText, ...]:
     """Every kind and what can be set, by name; for the documentation."""
-    waits = settings.described(Patience)
     return tuple(
         KindText(
             name,
             kind.about,
-            tuple(s for s in settings.described(kind.settings) if s.name != "pools") + waits,
+            tuple(s for s in settings.described(kind.settings) if s.name != "pools")
+            + settings.described(Patience, kind.patience),
             settings.described(kind.pool),
         )
         for name, kind in sorted(KINDS.items())

@@ -64,8 +64,13 @@ def read(cls: type[T], given: Mapping[str, Any], where: str) -> T:
     return made
 
 
-def described(cls: type[Any]) -> tuple[SettingText, ...]:
-    """What can be set, from the fields and the docstring of a dataclass."""
+def described(cls: type[Any], defaults: object | None = None) -> tuple[SettingText, ...]:
+    """What can be set, from the fields and the docstring of a dataclass.
+
+    Args:
+        cls: the dataclass.
+        defaults: one of them, whose values are the defaults; None takes those of the fields.
+    """
     doc = inspect.cleandoc(cls.__doc__ or "")
     section = re.split(r"^Attributes:\n", doc, maxsplit=1, flags=re.MULTILINE)[-1]
     texts = {
@@ -73,7 +78,12 @@ def described(cls: type[Any]) -> tuple[SettingText, ...]:
         for name, text in _ENTRY.findall(inspect.cleandoc("\n" + section))
     }
     return tuple(
-        SettingText(field.name, str(field.type), _default(field), texts.get(field.name, ""))
+        SettingText(
+            field.name,
+            str(field.type),
+            repr(getattr(defaults, field.name)) if defaults is not None else _default(field),
+            texts.get(field.name, ""),
+        )
         for field in dataclasses.fields(cls)
     )
 

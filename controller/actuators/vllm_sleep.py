@@ -35,7 +35,7 @@ class VllmPool:
 
     Attributes:
         instances: URLs, in the order in which they are woken; put to sleep in the reverse order.
-        leave_seconds: from leaving the endpoints until requests are counted.
+        leave_seconds: time from leaving the endpoints until requests are counted.
         drain_seconds: longest wait for running requests; then they are aborted.
     """
 
@@ -63,7 +63,7 @@ class VllmSettings:
 
     Attributes:
         pools: by name.
-        endpoints_file: where the instances that take requests are written, as JSON by pool, for
+        endpoints_file: file where the instances that take requests are written, as JSON by pool, for
             routers; "" for none, and then nothing stops new requests before sleep.
         answer_seconds: longest wait for one answer; waking must fit in.
     """

@@ -41,7 +41,7 @@ class WebhookPool:
     """One pool of the receiver.
 
     Attributes:
-        name: as the receiver knows it; "" for the name it has here.
+        name: name that the receiver knows; "" for the name it has here.
     """
 
     name: str = ""
@@ -52,8 +52,8 @@ class WebhookSettings:
     """A receiver of decisions.
 
     Attributes:
-        url: of the receiver; https, or http on loopback.
-        secret_file: at least 16 bytes that sign each question; read anew each time.
+        url: URL of the receiver; https, or http on loopback.
+        secret_file: file with at least 16 bytes that sign each question; read anew each time.
         pools: by name.
         answer_seconds: longest wait for one answer.
     """

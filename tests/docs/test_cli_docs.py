@@ -15,7 +15,17 @@ def pages():
     return reference.pages()
 
 
-@pytest.mark.parametrize("name", ["settings.md", "cli.md", "api.md", "openapi.json", "signals.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "settings.md",
+        "cli.md",
+        "api.md",
+        "openapi.json",
+        "signals.md",
+        "actuator-settings.md",
+    ],  # fmt: skip
+)
 def test_the_page_is_up_to_date(pages, name):
     """`make docs` was run after the last change."""
     written = (DOCS / name).read_text("utf-8") if (DOCS / name).exists() else ""

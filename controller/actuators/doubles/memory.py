@@ -16,7 +16,7 @@ class MemoryPool:
     """One pool in memory.
 
     Attributes:
-        replicas: at the beginning.
+        replicas: replicas at the beginning.
         most: more are refused, like a quota.
     """
 
@@ -30,7 +30,7 @@ class MemorySettings:
 
     Attributes:
         pools: by name.
-        start_seconds: until a new replica serves.
+        start_seconds: time until a new replica serves.
     """
 
     pools: Mapping[str, MemoryPool] = field(default_factory=dict)

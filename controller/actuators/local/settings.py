@@ -17,17 +17,17 @@ class LocalPool:
     Attributes:
         command: program and arguments; `{host}`, `{port}`, `{pool}` and `{replica}` are filled in.
         environment: variables besides those of this process.
-        initial: replicas when the fleet is used for the first time.
+        initial: replicas to begin with, when the fleet is used for the first time.
         most: more are refused.
         model: what it serves, for records; "" where that is not to be said.
-        labels: of the published targets.
+        labels: labels of the published targets.
         health_path: answers 200 when requests are taken.
         metrics_path: tells how many requests are under way.
         busy_metrics: their sum is the number of requests that are running or waiting.
         ready_seconds: longest start; then it is ended and tried again.
-        leave_seconds: from being unpublished until requests are counted, so that routers notice.
+        leave_seconds: time from being unpublished until requests are counted, so that routers notice.
         drain_seconds: longest wait for running requests; then it is ended all the same.
-        stop_seconds: from SIGTERM to SIGKILL.
+        stop_seconds: time from SIGTERM to SIGKILL.
     """
 
     command: tuple[str, ...]
@@ -70,11 +70,11 @@ class LocalSettings:
 
     Attributes:
         pools: by name.
-        folder: for its state, logs and published files; one controller at a time.
-        first_port: of the range that replicas listen on, on loopback.
-        last_port: of that range.
-        check_seconds: between two looks at replicas that serve.
-        start_check_seconds: between two looks while one starts or leaves.
+        folder: folder for its state, logs and published files; one controller at a time.
+        first_port: first port of the range that replicas listen on, on loopback.
+        last_port: last port of that range.
+        check_seconds: time between two looks at replicas that serve.
+        start_check_seconds: time between two looks while one starts or leaves.
         answer_seconds: longest wait for an engine to say how it is.
         log_bytes: largest log of a replica; then the older half goes.
     """
