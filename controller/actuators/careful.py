@@ -23,8 +23,8 @@ class Patience:
 
     Attributes:
         limit_seconds: longest wait for a whole call.
-        told_back_seconds: longest wait for the wanted number to be told back after the platform said yes;
-            part of the limit.
+        told_back_seconds: longest wait for the wanted number to be told back after the platform
+            said yes; part of the limit.
         pause_seconds: time between two questions meanwhile.
     """
 

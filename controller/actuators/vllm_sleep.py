@@ -63,8 +63,8 @@ class VllmSettings:
 
     Attributes:
         pools: by name.
-        endpoints_file: file where the instances that take requests are written, as JSON by pool, for
-            routers; "" for none, and then nothing stops new requests before sleep.
+        endpoints_file: file where the instances that take requests are written, as JSON by pool,
+            for routers; "" for none, and then nothing stops new requests before sleep.
         answer_seconds: longest wait for one answer; waking must fit in.
     """
 

@@ -17,14 +17,7 @@ def pages():
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "settings.md",
-        "cli.md",
-        "api.md",
-        "openapi.json",
-        "signals.md",
-        "actuator-settings.md",
-    ],  # fmt: skip
+    ["settings.md", "cli.md", "api.md", "openapi.json", "signals.md", "actuator-settings.md"],
 )
 def test_the_page_is_up_to_date(pages, name):
     """`make docs` was run after the last change."""

@@ -25,7 +25,8 @@ class LocalPool:
         metrics_path: tells how many requests are under way.
         busy_metrics: their sum is the number of requests that are running or waiting.
         ready_seconds: longest start; then it is ended and tried again.
-        leave_seconds: time from being unpublished until requests are counted, so that routers notice.
+        leave_seconds: time from being unpublished until requests are counted, for routers to
+            notice.
         drain_seconds: longest wait for running requests; then it is ended all the same.
         stop_seconds: time from SIGTERM to SIGKILL.
     """
