@@ -1,19 +1,21 @@
 """What stands between a proposal and the fleet: pure functions, one after the other.
 
-Each guard gets what was seen, what is to be and why, and gives what it lets through with a
-sentence. They only ever hold or clip; nothing here raises a target above what the policy wanted,
-except up to the pool's least. A scale-down needs trust: whatever is stale, partial or missing holds
-it, never the scale-up.
+Each guard gets what was seen and what is to be, and gives what it lets through with a sentence.
+They only ever hold or clip: a target never comes out above both what the policy wanted and what is
+there, except up to the pool's least. A scale-down needs trust: whatever is stale, partial or
+missing holds it, never the scale-up.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from controller import observation as seen
 from controller.observation import Grade, Observation, PoolView
+from controller.policy import MOST_REPLICAS
 
 HELD_SIGNALS = (seen.REQUESTS_PER_SECOND, seen.REQUESTS_RUNNING)
 
@@ -30,7 +32,7 @@ class PoolRules:
         up_cooldown_seconds: after any change, before more are asked for.
         down_cooldown_seconds: after any change, before fewer are asked for.
         stale_seconds: older readings count as stale.
-        least_share: of the replicas that must have told something.
+        least_share: of the replicas that must have told something, for a scale-down.
     """
 
     least: int = 1
@@ -40,7 +42,7 @@ class PoolRules:
     up_cooldown_seconds: float = 0.0
     down_cooldown_seconds: float = 300.0
     stale_seconds: float = 60.0
-    least_share: float = 0.7
+    least_share: float = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,21 @@ class Standing:
 
     Attributes:
         changed_at: unix seconds of the last change of each pool by this controller.
-        frozen_until: unix seconds by pool; infinite until resumed.
+        frozen_until: unix seconds by pool; None until resumed.
         foreign: pools that somebody else changed, and to what.
         leased: pools that this controller may act on; None: all.
+        blocked: pools that must stay as they are, and why.
+        other_gpus: cards of pools that are decided by themselves.
+        other_per_hour: what those cost an hour.
     """
 
     changed_at: Mapping[str, float] = field(default_factory=dict)
-    frozen_until: Mapping[str, float] = field(default_factory=dict)
+    frozen_until: Mapping[str, float | None] = field(default_factory=dict)
     foreign: Mapping[str, int] = field(default_factory=dict)
     leased: frozenset[str] | None = None
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    other_gpus: int = 0
+    other_per_hour: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +125,11 @@ class Passed:
 
 
 Guard = Callable[[Observation, FleetRules, Standing, Passed], Passed]
+Rule = Callable[[PoolView, int], tuple[int, str]]
 
 
 def guarded(
-    observation: Observation, rules: FleetRules, standing: Standing, targets: Mapping[str, int]
+    observation: Observation, rules: FleetRules, standing: Standing, targets: Mapping[str, Any]
 ) -> Passed:
     """What may be applied of `targets`.
 
@@ -128,21 +137,24 @@ def guarded(
         observation: what was seen.
         rules: what the operator allows.
         standing: what the controller knows besides.
-        targets: what the policy wants.
+        targets: what the policy wants; a pool that is not named, or with no number, stays.
     """
-    wanted = {pool.name: targets.get(pool.name, pool.target) for pool in observation.pools}
+    wanted = {pool.name: _wish(pool, targets) for pool in observation.pools}
     passed = Passed(wanted)
     for guard in GUARDS:
         passed = guard(observation, rules, standing, passed)
     return passed
 
 
-def _each(
-    name: str,
-    observation: Observation,
-    passed: Passed,
-    rule: Callable[[PoolView, int], tuple[int, str]],
-) -> Passed:
+def _wish(pool: PoolView, targets: Mapping[str, Any]) -> int:
+    """A second net under `policy.checked`: what is no number of replicas is no wish."""
+    wish = targets.get(pool.name, pool.target)
+    if isinstance(wish, bool) or not isinstance(wish, int | float) or not math.isfinite(wish):
+        return pool.target
+    return int(wish) if 0 <= wish <= MOST_REPLICAS else pool.target
+
+
+def _each(name: str, observation: Observation, passed: Passed, rule: Rule) -> Passed:
     targets, clips = dict(passed.targets), list(passed.clips)
     for pool in observation.pools:
         before = targets[pool.name]
@@ -153,60 +165,56 @@ def _each(
     return replace(passed, targets=targets, clips=tuple(clips))
 
 
+def most(o: Observation, rules: FleetRules, standing: Standing, passed: Passed) -> Passed:
+    """Not more than the pool may have."""
+
+    def rule(pool: PoolView, wanted: int) -> tuple[int, str]:
+        bound = min(rules.of(pool.name).most, pool.limits.most)
+        return (bound, f"at most {bound}") if wanted > bound else (wanted, "")
+
+    return _each("most", o, passed, rule)
+
+
 def trust(o: Observation, rules: FleetRules, standing: Standing, passed: Passed) -> Passed:
     """No scale-down on what is missing, stale or partial; no scale-up on nothing at all."""
 
     def rule(pool: PoolView, wanted: int) -> tuple[int, str]:
         if wanted == pool.target:
             return wanted, ""
-        doubt = _doubt(pool, rules.of(pool.name))
-        if doubt and wanted < pool.target:
+        if wanted > pool.target:
+            is_blind = all(pool.reading(name).value is None for name in HELD_SIGNALS)
+            return (pool.target, "nothing is known of the load: held") if is_blind else (wanted, "")
+        doubt = doubt_of(pool, rules.of(pool.name))
+        if doubt:
             return pool.target, f"{doubt}: held rather than scaled down"
-        if wanted > pool.target and all(
-            pool.reading(name).grade is Grade.MISSING for name in HELD_SIGNALS
-        ):
-            return pool.target, "nothing is known of the load: held"
-        return wanted, ""
+        return _as_if_all_told(pool, wanted)
 
     return _each("trust", o, passed, rule)
 
 
-def _doubt(pool: PoolView, rules: PoolRules) -> str:
+def _as_if_all_told(pool: PoolView, wanted: int) -> tuple[int, str]:
+    """Those that told nothing may be as busy as the others."""
+    share = min(pool.reading(name).share for name in HELD_SIGNALS)
+    needed = min(math.ceil(wanted / share - 1e-9), pool.target)
+    if needed > wanted:
+        return needed, f"only {share:.0%} of the replicas told something; the others count as busy"
+    return wanted, ""
+
+
+def doubt_of(pool: PoolView, rules: PoolRules) -> str:
+    """Why a scale-down of the pool cannot be trusted; "" when it can."""
     for name in HELD_SIGNALS:
         reading = pool.reading(name)
         if reading.value is None or not math.isfinite(reading.value):
             return f"{name} is missing"
-        if reading.grade is not Grade.FRESH:
-            return f"{name} is {reading.grade}"
-        if reading.age_seconds is None or reading.age_seconds > rules.stale_seconds:
-            return f"{name} is {reading.age_seconds or 0:.0f} s old"
-        if reading.share < rules.least_share:
+        if reading.grade not in (Grade.FRESH, Grade.PARTIAL):
+            return f"{name} is {reading.grade.value}"
+        age = reading.age_seconds
+        if age is None or not 0 <= age <= rules.stale_seconds:
+            return f"{name} is of unknown age" if age is None else f"{name} is {age:.0f} s old"
+        if not reading.share >= rules.least_share or reading.share <= 0:
             return f"{name} was told by {reading.share:.0%} of the replicas"
     return ""
-
-
-def ownership(o: Observation, rules: FleetRules, standing: Standing, passed: Passed) -> Passed:
-    """One controller a pool, and what somebody else did is not undone."""
-
-    def rule(pool: PoolView, wanted: int) -> tuple[int, str]:
-        if standing.leased is not None and pool.name not in standing.leased:
-            return pool.target, "another controller holds the lease"
-        if pool.name in standing.foreign:
-            to = standing.foreign[pool.name]
-            return pool.target, f"somebody else set {to}; held until resumed"
-        return wanted, ""
-
-    return _each("ownership", o, passed, rule)
-
-
-def freeze(o: Observation, rules: FleetRules, standing: Standing, passed: Passed) -> Passed:
-    """A frozen pool stays as it is."""
-
-    def rule(pool: PoolView, wanted: int) -> tuple[int, str]:
-        until = standing.frozen_until.get(pool.name, -math.inf)
-        return (pool.target, "frozen") if o.at < until else (wanted, "")
-
-    return _each("freeze", o, passed, rule)
 
 
 def cooldown(o: Observation, rules: FleetRules, standing: Standing, passed: Passed) -> Passed:
@@ -237,61 +245,89 @@ def step(o: Observation, rules: FleetRules, standing: Standing, passed: Passed) 
     return _each("step", o, passed, rule)
 
 
-def bounds(o: Observation, rules: FleetRules, standing: Standing, passed: Passed) -> Passed:
-    """Between the pool's least and most."""
+def least(o: Observation, rules: FleetRules, standing: Standing, passed: Passed) -> Passed:
+    """Not fewer than the pool must have; the one guard that may ask for more than was wanted."""
 
     def rule(pool: PoolView, wanted: int) -> tuple[int, str]:
-        mine = rules.of(pool.name)
-        least, most = max(mine.least, pool.limits.least), min(mine.most, pool.limits.most)
-        if wanted < least:
-            return least, f"at least {least}"
-        return (most, f"at most {most}") if wanted > most else (wanted, "")
+        bound = max(rules.of(pool.name).least, pool.limits.least)
+        return (bound, f"at least {bound}") if wanted < bound else (wanted, "")
 
-    return _each("bounds", o, passed, rule)
+    return _each("least", o, passed, rule)
 
 
 def budget(o: Observation, rules: FleetRules, standing: Standing, passed: Passed) -> Passed:
     """What is asked for beside what is there must be affordable; nothing is scaled down for it."""
+    for bound, spent, unit, text in _budgets(rules, standing):
+        if bound is not None:
+            passed = _afforded(o, passed, bound - spent, unit, text.format(bound))
+    return passed
+
+
+_Unit = Callable[[PoolView], float]
+
+
+def _budgets(
+    rules: FleetRules, standing: Standing
+) -> tuple[tuple[float | None, float, _Unit, str], ...]:
+    return (
+        (rules.most_gpus, standing.other_gpus, _gpus, "at most {:g} GPUs in all"),
+        (rules.most_per_hour, standing.other_per_hour, _price, "at most {:g} an hour in all"),
+    )
+
+
+def _gpus(pool: PoolView) -> float:
+    return float(pool.profile.gpus) if pool.profile else 1.0
+
+
+def _price(pool: PoolView) -> float:
+    return (pool.profile.price_per_hour or 0.0) if pool.profile else 0.0
+
+
+def _afforded(o: Observation, passed: Passed, room: float, unit: _Unit, text: str) -> Passed:
+    """Growth of the dearest pools is cut first."""
     targets, clips = dict(passed.targets), list(passed.clips)
-    while (over := _over(o, rules, targets)) and (pool := _dearest_growth(o, targets)) is not None:
-        before = targets[pool.name]
-        targets[pool.name] = before - 1
-        clips.append(Clip("budget", pool.name, before, before - 1, over))
-    return Passed(targets, _folded(clips))
+    over = sum(targets[pool.name] * unit(pool) for pool in o.pools) - room
+    for pool in sorted(o.pools, key=lambda one: (-unit(one), one.name)):
+        before, price = targets[pool.name], unit(pool)
+        growth = max(before - pool.target, 0)
+        if over <= 1e-9 or not growth or not price:
+            continue
+        cut = min(growth, math.ceil(over / price - 1e-9))
+        over -= cut * price
+        targets[pool.name] = before - cut
+        clips.append(Clip("budget", pool.name, before, before - cut, text))
+    return Passed(targets, tuple(clips))
 
 
-def _over(o: Observation, rules: FleetRules, targets: Mapping[str, int]) -> str:
-    gpus = sum(targets[p.name] * (p.profile.gpus if p.profile else 1) for p in o.pools)
-    if rules.most_gpus is not None and gpus > rules.most_gpus:
-        return f"at most {rules.most_gpus} GPUs in all"
-    prices = [
-        targets[p.name] * p.profile.price_per_hour
-        for p in o.pools
-        if p.profile and p.profile.price_per_hour is not None
-    ]
-    if rules.most_per_hour is not None and sum(prices) > rules.most_per_hour:
-        return f"at most {rules.most_per_hour:g} an hour in all"
-    return ""
+def ownership(o: Observation, rules: FleetRules, standing: Standing, passed: Passed) -> Passed:
+    """One controller a pool, and what somebody else did is not undone."""
+
+    def rule(pool: PoolView, wanted: int) -> tuple[int, str]:
+        if pool.name in standing.blocked:
+            return pool.target, standing.blocked[pool.name]
+        if standing.leased is not None and pool.name not in standing.leased:
+            return pool.target, "another controller holds the lease"
+        if pool.name in standing.foreign:
+            to = standing.foreign[pool.name]
+            return pool.target, f"somebody else set {to}; held until resumed"
+        return wanted, ""
+
+    return _each("ownership", o, passed, rule)
 
 
-def _dearest_growth(o: Observation, targets: Mapping[str, int]) -> PoolView | None:
-    growing = [pool for pool in o.pools if targets[pool.name] > pool.target]
-    return max(growing, key=lambda p: (p.profile.gpus if p.profile else 1, p.name), default=None)
+def freeze(o: Observation, rules: FleetRules, standing: Standing, passed: Passed) -> Passed:
+    """A frozen pool stays as it is."""
+
+    def rule(pool: PoolView, wanted: int) -> tuple[int, str]:
+        if pool.name not in standing.frozen_until:
+            return wanted, ""
+        until = standing.frozen_until[pool.name]
+        if until is None:
+            return pool.target, "frozen until resumed"
+        return (pool.target, f"frozen for {until - o.at:.0f} s") if o.at < until else (wanted, "")
+
+    return _each("freeze", o, passed, rule)
 
 
-def _folded(clips: Sequence[Clip]) -> tuple[Clip, ...]:
-    """Steps of one guard on one pool as one clip."""
-    made: list[Clip] = []
-    for clip in clips:
-        same = [
-            at for at, one in enumerate(made) if (one.guard, one.pool) == (clip.guard, clip.pool)
-        ]
-        if same:
-            made[same[0]] = replace(made[same[0]], after=clip.after)
-        else:
-            made.append(clip)
-    return tuple(made)
-
-
-GUARDS: tuple[Guard, ...] = (trust, cooldown, step, bounds, budget, ownership, freeze)
+GUARDS: tuple[Guard, ...] = (most, trust, cooldown, step, least, budget, ownership, freeze)
 """In this order: what holds a pool altogether comes last, so that nothing moves it again."""

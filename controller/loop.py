@@ -1,0 +1,406 @@
+"""The control loop: look, decide, write down, act. The same code in simulation and live.
+
+    read platforms -> look -> policy (own thread, time limit) -> guards -> decision, durable -> act
+
+Whatever fails on the way holds the pools as they are, is recorded, and is tried again at the next
+step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Protocol
+
+from controller import codec
+from controller.actuators.base import Scale
+from controller.book import Book, Thread, clips_json, numbers_json
+from controller.calling import Busy, Caller, Hung
+from controller.codec import Given
+from controller.guards import Standing, doubt_of
+from controller.hands import Hands, Read
+from controller.lease import Leases
+from controller.modes import ACTING, ACTIVE, APPROVE, OFF
+from controller.observation import Observation, PoolView
+from controller.observe import Seen, blind
+from controller.outcomes import Outcomes
+from controller.outlook import outlook
+from controller.pools import Fleet
+from controller.settings import ControllerSettings
+from controller.step import HOLD, Proposed, Step, concluded, kind_of, propose
+from store.clock import Clock
+from store.decisions import DecisionRow, ObservationRow, Row, VerdictRow
+from store.errors import ServescopeError
+
+log = logging.getLogger("servescope.controller")
+MOST_NOTES = 50
+
+
+class Eyes(Protocol):
+    """What looks at a fleet: rows of the store, or a simulator."""
+
+    def observe(self, fleet: Fleet, scales: Mapping[str, Scale]) -> Seen:
+        """How the pools stand now; called in another thread."""
+        ...
+
+
+@dataclass(slots=True)
+class Counts:
+    """Totals since the start.
+
+    Attributes:
+        ticks: steps, by fleet.
+        holds: pools that were kept as they are, by what bound them.
+        actions: by outcome.
+        failures: steps that could not be made, by what failed.
+        seconds: of the newest step, by fleet.
+    """
+
+    ticks: dict[str, int] = field(default_factory=dict)
+    holds: dict[str, int] = field(default_factory=dict)
+    actions: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def counted(into: dict[str, int], name: str) -> None:
+    """One more of it."""
+    into[name] = into.get(name, 0) + 1
+
+
+class Loop:
+    """Belongs to one event loop.
+
+    Args:
+        fleets: what is decided together.
+        eyes: looks.
+        hands: reads platforms and acts.
+        book: remembers and writes down.
+        leases: which pools are ours.
+        settings: limits.
+        clock: the time.
+        outcomes: judges decisions afterwards; None leaves that out.
+    """
+
+    def __init__(
+        self,
+        fleets: Sequence[Fleet],
+        eyes: Eyes,
+        hands: Hands,
+        book: Book,
+        leases: Leases,
+        settings: ControllerSettings,
+        clock: Clock,
+        outcomes: Outcomes | None = None,
+    ) -> None:
+        self.fleets = tuple(fleets)
+        self.book, self.hands, self.leases = book, hands, leases
+        self.counts = Counts()
+        self.views: dict[str, PoolView] = {}
+        self.desired: dict[str, int] = {}
+        self.notes: dict[str, tuple[str, ...]] = {}
+        self._eyes, self._settings, self._clock = eyes, settings, clock
+        self._outcomes = outcomes
+        self._lookers = {fleet.name: Caller(f"look at {fleet.name}") for fleet in fleets}
+        self._policies = {
+            fleet.name: Caller(f"policy {fleet.policy.spec.name}") for fleet in fleets
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def load(self) -> None:
+        """Read how things stood; before the first step, in any thread."""
+        self.book.load()
+        for fleet in self.fleets:
+            self.book.resume_memory(fleet.name, fleet.policy, fleet.parameters)
+
+    def start(self) -> None:
+        """Decide again and again, each fleet at its policy's period."""
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._repeat(fleet)) for fleet in self.fleets]
+
+    async def aclose(self) -> None:
+        """Stop, and let the leases go. Safe twice and without start."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.leases.release_all()
+        await self.hands.aclose()
+
+    async def _repeat(self, fleet: Fleet) -> None:
+        while True:
+            await self.tick_safely(fleet)
+            await self._clock.sleep(fleet.policy.spec.period_seconds)
+
+    async def tick_safely(self, fleet: Fleet) -> None:
+        """A step; whatever it raises is counted and logged, and nothing is done."""
+        try:
+            await self.tick(fleet)
+        except Exception as error:  # noqa: BLE001 - one of the loops that record and go on
+            counted(self.counts.failures, type(error).__name__)
+            log.warning("control_step_failed", extra={"fleet": fleet.name, "error": str(error)})
+
+    async def tick(self, fleet: Fleet) -> None:
+        """One step of one fleet.
+
+        Raises:
+            StoreError: it could not be written down; nothing was done.
+        """
+        fleet = self._watched(fleet)
+        if not fleet.pools:
+            return
+        began = self._clock.monotonic()
+        read = await self.hands.read([pool.name for pool in fleet.pools])
+        leased = self._leased(fleet)
+        for pool, scale in read.scales.items():
+            if pool in leased:
+                await self.hands.settle(pool, scale)
+        seen = await self._look(fleet, read)
+        given = self._given(fleet, seen, read, leased)
+        given, step = await self._decide(fleet, given)
+        rows = self._rows(fleet, given.observation, step, read)
+        await self._written(fleet, given, step, seen, rows, began)
+        self._remember(fleet, given, step, seen)
+        await self._act(rows, read)
+        if self._outcomes is not None:
+            await self._outcomes.settle(fleet)
+        counted(self.counts.ticks, fleet.name)
+        self.counts.seconds[fleet.name] = self._clock.monotonic() - began
+
+    def _watched(self, fleet: Fleet) -> Fleet:
+        states = self.book.states
+        pools = tuple(pool for pool in fleet.pools if states[pool.name].mode != OFF)
+        return fleet if len(pools) == len(fleet.pools) else replace(fleet, pools=pools)
+
+    async def _look(self, fleet: Fleet, read: Read) -> Seen:
+        """What is seen; nothing but the platforms' word when that fails."""
+        limit = self._settings.policy_limit_seconds
+        try:
+            seen = await self._lookers[fleet.name].call(
+                lambda: self._eyes.observe(fleet, read.scales), limit
+            )
+            return replace(seen, observation=codec.sanitised(seen.observation))
+        except Exception as error:  # noqa: BLE001 - seeing nothing holds the fleet as it is
+            counted(self.counts.failures, "look")
+            text = f"nothing could be seen: {type(error).__name__}: {error}"
+            at = self._clock.now().timestamp()
+            unseen = blind(fleet, read.scales, at, self._settings.window_seconds)
+            return Seen(codec.sanitised(unseen), (text[:500],))
+
+    def _leased(self, fleet: Fleet) -> frozenset[str]:
+        """Pools that are ours to act on, and those that nothing is done about anyway."""
+        found = set()
+        for pool in fleet.pools:
+            state = self.book.states[pool.name]
+            if state.mode not in ACTING or self._taken(pool.name):
+                found.add(pool.name)
+            else:
+                # What its owner does meanwhile is no meddling, once the pool is ours.
+                self.book.states[pool.name] = replace(state, baseline=None, baseline_at=None)
+        return frozenset(found)
+
+    def _given(self, fleet: Fleet, seen: Seen, read: Read, leased: frozenset[str]) -> Given:
+        names = [pool.name for pool in fleet.pools]
+        states = {name: self.book.states[name] for name in names}
+        now = self.book.now()
+        frozen = {
+            name: None
+            if state.frozen_until is None
+            else (state.frozen_until - now).total_seconds() + seen.observation.at
+            for name, state in states.items()
+            if state.frozen(now)
+        }
+        foreign = {
+            name: state.foreign for name, state in states.items() if state.foreign is not None
+        }
+        changed = {name: at for name, at in self.book.changed_at.items() if name in names}
+        other_gpus, other_cost = self._others(names)
+        standing = Standing(
+            changed, frozen, foreign, leased, dict(read.problems), other_gpus, other_cost
+        )
+        return Given(seen.observation, fleet.rules, standing)
+
+    def _taken(self, pool: str) -> bool:
+        try:
+            return self.leases.take(pool)
+        except ServescopeError as error:
+            log.warning("lease_failed", extra={"pool": pool, "error": str(error)})
+            return False
+
+    def _others(self, names: Sequence[str]) -> tuple[int, float]:
+        """Cards and cost of the pools that are decided elsewhere."""
+        gpus, cost = 0, 0.0
+        for fleet in self.fleets:
+            for pool in fleet.pools:
+                if pool.name in names or self.book.states[pool.name].mode == OFF:
+                    continue
+                view = self.views.get(pool.name)
+                replicas = pool.settings.least if view is None else view.target
+                gpus += replicas * pool.gpus
+                cost += replicas * (pool.price_per_hour or 0.0)
+        return gpus, cost
+
+    async def _decide(self, fleet: Fleet, given: Given) -> tuple[Given, Step]:
+        memory = self.book.threads.setdefault(fleet.name, Thread()).memory
+        limit = self._settings.policy_limit_seconds
+        try:
+            proposed = await self._policies[fleet.name].call(
+                lambda: propose(fleet.policy, given.observation, memory), limit
+            )
+        except (Hung, Busy) as error:
+            given = replace(given, failure=error.message)
+            proposed = Proposed(None, memory, error.message)
+        return given, concluded(given, proposed)
+
+    def _rows(
+        self, fleet: Fleet, observation: Observation, step: Step, read: Read
+    ) -> list[DecisionRow]:
+        number = self.book.next_observation()
+        return [
+            self._row(fleet, view, observation, step, read.scales.get(view.name), number)
+            for view in observation.pools
+        ]
+
+    def _row(
+        self,
+        fleet: Fleet,
+        view: PoolView,
+        observation: Observation,
+        step: Step,
+        scale: Scale | None,
+        number: int,
+    ) -> DecisionRow:
+        pool, mode = view.name, self.book.states[view.name].mode
+        final, reason = step.passed.targets[pool], step.reason(pool)
+        kind = kind_of(view, final)
+        clips = [clip for clip in step.passed.clips if clip.pool == pool]
+        proposed = None if step.proposal is None else step.proposal.targets.get(pool, view.target)
+        expected = outlook(view, observation.objective, final, self._settings.settle_seconds)
+        decided_at = self.book.now()
+        return DecisionRow(
+            self.book.next_decision(), number, decided_at, pool, fleet.policy.spec.name, mode,
+            kind, view.target, proposed, final, view.ready, view.starting, view.draining,
+            step.passed.binding(pool), reason.code,
+            clips[-1].text if clips and kind == HOLD else reason.text,
+            clips_json(clips), numbers_json(reason.numbers, expected),
+            scale.version if scale else "", self._repeated(pool, kind, view.target, final, mode),
+            decided_at + timedelta(seconds=self._settings.approve_seconds)
+            if mode == APPROVE and kind != HOLD else None,
+        )  # fmt: skip
+
+    def _repeated(self, pool: str, kind: str, before: int, final: int, mode: str) -> int | None:
+        """The decision that this one only says again: it waits for a person, or failed before."""
+        if kind == HOLD:
+            return None
+        waiting, tried = self.book.pending.get(pool), self.book.open.get(pool)
+        if mode == APPROVE and waiting is not None and not self._is_over(waiting):
+            is_same = (waiting.before_replicas, waiting.final_replicas) == (before, final)
+            return waiting.decision_id if is_same else None
+        if mode == ACTIVE and tried is not None and tried.replicas == final:
+            return tried.decision_id
+        return None
+
+    def _is_over(self, waiting: DecisionRow) -> bool:
+        return waiting.expires_at is not None and waiting.expires_at <= self.book.now()
+
+    async def _written(
+        self,
+        fleet: Fleet,
+        given: Given,
+        step: Step,
+        seen: Seen,
+        rows: Sequence[DecisionRow],
+        began: float,
+    ) -> None:
+        """Durable, or nothing is done."""
+        thread = self.book.threads[fleet.name]
+        is_kept = thread.previous_id is None or (
+            thread.since_snapshot >= self._settings.snapshot_steps
+        )
+        number = rows[0].observation_id
+        assert number is not None  # noqa: S101 - rows of a step have one
+        row = ObservationRow(
+            number, self.book.now(), fleet.name, fleet.policy.spec.name, fleet.parameters,
+            codec.code_version(), thread.previous_id, thread.memory if is_kept else None,
+            codec.given_bytes(given).decode(), step.result().decode(),
+            list(seen.notes[:MOST_NOTES]), self._clock.monotonic() - began,
+        )  # fmt: skip
+        verdicts = self._verdicts(rows)
+        kept: list[Row] = [row, *rows, *verdicts]
+        await self.book.keep(kept)
+        thread.memory, thread.previous_id = step.memory, number
+        thread.since_snapshot = 1 if is_kept else thread.since_snapshot + 1
+        for verdict in verdicts:
+            self._forget_pending(verdict.decision_id)
+        for one in rows:
+            if one.mode == APPROVE and one.kind != HOLD and one.repeats is None:
+                self.book.pending[one.pool] = one
+
+    def _verdicts(self, rows: Sequence[DecisionRow]) -> list[VerdictRow]:
+        """What becomes of decisions that waited: too late, or something else is wanted now."""
+        found = []
+        for row in rows:
+            waiting = self.book.pending.get(row.pool)
+            if waiting is None or row.repeats == waiting.decision_id:
+                continue
+            is_late = self._is_over(waiting)
+            text = None if is_late else f"decision {row.decision_id} took its place"
+            verdict = "expired" if is_late else "replaced"
+            found.append(
+                VerdictRow(waiting.decision_id, self.book.now(), verdict, "controller", text)
+            )
+        return found
+
+    def _forget_pending(self, decision_id: int) -> None:
+        for pool, waiting in list(self.book.pending.items()):
+            if waiting.decision_id == decision_id:
+                del self.book.pending[pool]
+
+    def _remember(self, fleet: Fleet, given: Given, step: Step, seen: Seen) -> None:
+        for view in given.observation.pools:
+            self.views[view.name] = view
+            self.desired[view.name] = step.passed.targets[view.name]
+            if kind_of(view, step.passed.targets[view.name]) == HOLD:
+                counted(self.counts.holds, step.passed.binding(view.name) or "steady")
+        self.notes[fleet.name] = seen.notes
+
+    async def _act(self, rows: Sequence[DecisionRow], read: Read) -> None:
+        for row in rows:
+            scale = read.scales.get(row.pool)
+            if row.kind == HOLD or row.mode != ACTIVE or scale is None:
+                continue
+            state = self.book.states[row.pool]
+            if state.mode != ACTIVE or state.frozen(self.book.now()):
+                continue  # meanwhile somebody said stop
+            tried = self.book.open.get(row.pool)
+            if row.repeats is not None and tried is not None and tried.next_at > self.book.now():
+                continue
+            if row.final_replicas is not None:
+                await self.do(row.pool, row.repeats or row.decision_id, row.final_replicas, scale)
+
+    async def do(self, pool: str, decision_id: int, replicas: int, scale: Scale) -> str:
+        """Act on a decision that is written down; gives the outcome."""
+        applied = await self.hands.act(pool, decision_id, replicas, scale)
+        counted(self.counts.actions, applied.outcome)
+        log.info(
+            "scaled",
+            extra={"pool": pool, "replicas": replicas, "outcome": applied.outcome},
+        )
+        return applied.outcome
+
+    def doubt(self, pool: str) -> str:
+        """Why what is seen of a pool cannot be trusted now; "" when it can."""
+        view = self.views.get(pool)
+        if view is None:
+            return "nothing was seen of it yet"
+        fleet = next(one for one in self.fleets if pool in {mine.name for mine in one.pools})
+        return doubt_of(view, fleet.rules.of(pool))
+
+
+async def ran(loop: Loop) -> None:
+    """One step of every fleet; for tests, simulations and `--once`."""
+    for fleet in loop.fleets:
+        await loop.tick_safely(fleet)
