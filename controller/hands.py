@@ -113,12 +113,12 @@ class Hands:
         is_ours = scale.decision_id == str(tried.decision_id) or tried.is_from_before
         if scale.wanted == tried.replicas and (is_ours or tried.attempts):
             text = "it is so: found when the platform was read again"
-            await self._note(pool, tried, Applied("applied", text, scale), None)
+            await self._note(pool, tried, "applied", text, scale)
             self._book.done(pool, tried.replicas, has_changed=True)
             return True
         if tried.is_from_before:
             text = "it was not done before the restart; it is decided anew"
-            await self._note(pool, tried, Applied("abandoned", text, scale), None)
+            await self._note(pool, tried, "abandoned", text, scale)
             self._book.open.pop(pool, None)
         return False
 
@@ -139,7 +139,8 @@ class Hands:
             applied = await self._applied(pool, tried, scale.version)
             await self._book_in(pool, tried, applied)
             seconds = self._book.clock.monotonic() - began
-            await self._note(pool, tried, applied, seconds)
+            told = (applied.outcome, applied.text, applied.scale)
+            await self._note(pool, tried, *told, seconds=seconds)
             return applied
 
     async def _book_in(self, pool: str, tried: Open, applied: Applied) -> None:
@@ -183,14 +184,23 @@ class Hands:
             return Applied("failed", text, scale)
         return replace(applied, scale=scale)
 
-    async def _note(self, pool: str, tried: Open, applied: Applied, seconds: float | None) -> None:
+    async def _note(
+        self,
+        pool: str,
+        tried: Open,
+        outcome: str,
+        text: str,
+        scale: Scale | None,
+        *,
+        seconds: float | None = None,
+    ) -> None:
+        """Write down an attempt, or (without seconds) what was found out about one."""
         attempt = max(tried.attempts, 1) if seconds is not None else tried.attempts + 1
-        version = applied.scale.version if applied.scale else ""
         await self._book.keep(
             [
                 ActionRow(
                     tried.decision_id, attempt, self._book.now(), pool, self.name(pool),
-                    tried.replicas, applied.outcome, applied.text, seconds, version,
+                    tried.replicas, outcome, text, seconds, scale.version if scale else "",
                 )
             ]
         )  # fmt: skip

@@ -15,14 +15,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
 from analysis.instances import instance_name
 from controller.actuators.base import Scale
 from controller.expected import Expected, Expecting
-from controller.observation import Grade, Observation, PoolView, Reading, ReplicaView
+from controller.observation import Grade, Observation, PoolView, Reading, ReplicaView, Role
 from controller.pools import Fleet, Pool
 from controller.readings import (
     LEFT_OUT_AFTER,
@@ -131,7 +131,7 @@ class StoreEyes:
         tried = {int(one): last for one, _, last in scraped.iter_rows()}
         fresh = max(3 * self._scrape, self._window) + 1.0
         fresh = min(fresh, float(pool.settings.stale_seconds))
-        told = told_by_target(points, now, fresh, self._scrape)
+        told = told_by_target(points, now, fresh, self._scrape, self._window)
         alive = [one for one in targets if one.target_id in told or one.target_id in tried]
         rows = self._requests(pool, targets, now)
         reads = Reads(told, _expected_replicas(scale, alive), now, fresh)
@@ -246,16 +246,18 @@ def _view(
     told = sum(1 for one in replicas if one.state == "ready")
     ready = told if scale is None or scale.ready is None else scale.ready
     wanted = ready if scale is None or scale.wanted is None else scale.wanted
+    starting = None if scale is None else scale.starting
+    draining = None if scale is None else scale.draining
     return PoolView(
         pool.name,
         wanted,
         ready,
-        max(wanted - ready, 0),
-        max(ready - wanted, 0),
+        max(wanted - ready, 0) if starting is None else starting,
+        max(ready - wanted, 0) if draining is None else draining,
         pool.limits,
         signals,
         replicas,
-        pool.settings.role,
+        cast("Role", pool.settings.role),
         pool.profile,
         pool.startup or known.startup,
         known.forecasts,

@@ -18,9 +18,9 @@ from store.queries.control import COUNTERS
 LEFT_OUT_AFTER = timedelta(minutes=10)
 # Points from further ahead than this are of a clock that goes wrong.
 SKEW_SECONDS = 5.0
-FROZEN_SECONDS, FROZEN_SCRAPES = 45.0, 4
+# Two scrapes that are the same to the last digit, while requests run, leave more than this between.
+FROZEN_SCRAPES = 0.75
 _WORK = frozenset(COUNTERS)
-_WORST = (Grade.FRESH, Grade.PARTIAL, Grade.STALE, Grade.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,11 @@ class Reads:
 
 
 def told_by_target(
-    points: pl.DataFrame, now: datetime, fresh_seconds: float, scrape_seconds: float
+    points: pl.DataFrame,
+    now: datetime,
+    fresh_seconds: float,
+    scrape_seconds: float,
+    window_seconds: float,
 ) -> dict[int, Told]:
     """What each target told, with what is wrong with it.
 
@@ -75,16 +79,20 @@ def told_by_target(
         now: naive UTC.
         fresh_seconds: older points are not fresh.
         scrape_seconds: how often it is scraped.
+        window_seconds: over which changes were counted.
     """
-    rows: dict[int, list[dict[str, Any]]] = {}
+    rows: dict[int, list[Mapping[str, Any]]] = {}
     for row in points.iter_rows(named=True):
         rows.setdefault(row["target_id"], []).append(row)
-    still = max(FROZEN_SECONDS, FROZEN_SCRAPES * scrape_seconds)
-    return {number: _told(mine, now, fresh_seconds, still) for number, mine in rows.items()}
+    still = FROZEN_SCRAPES * scrape_seconds
+    return {
+        number: _told(mine, now, fresh_seconds, (still, window_seconds))
+        for number, mine in rows.items()
+    }
 
 
 def _told(
-    rows: Sequence[Mapping[str, Any]], now: datetime, fresh: float, still_seconds: float
+    rows: Sequence[Mapping[str, Any]], now: datetime, fresh: float, spans: tuple[float, float]
 ) -> Told:
     values: dict[str, float] = {}
     seconds: dict[str, float] = {}
@@ -106,7 +114,7 @@ def _told(
             values[f"+{name}"] = float(row["change"])
             seconds[name] = float(row["seconds"])
     age = math.inf if last is None else (now - last).total_seconds()
-    problem = problem or _frozen(rows, values, last, still_seconds)
+    problem = problem or _frozen(rows, values, last, spans[0]) or _fell(rows, spans[1])
     return Told(values, seconds, age, problem)
 
 
@@ -127,6 +135,16 @@ def _frozen(
     if stood < still_seconds:
         return ""
     return f"it has shown the same numbers for {stood:.0f} s while requests run"
+
+
+def _fell(rows: Sequence[Mapping[str, Any]], window_seconds: float) -> str:
+    """A counter fell: what was counted in the window before that is not known."""
+    for row in rows:
+        if row["signal"] not in _WORK or row["fell_at"] is None:
+            continue
+        if (row["at"] - row["fell_at"]).total_seconds() < window_seconds:
+            return "its counters began again from zero"
+    return ""
 
 
 def readings_of(
@@ -230,7 +248,10 @@ def _arrivals(reads: Reads, rows: Mapping[str, Any], window_seconds: float) -> R
     if ended:
         rate = _per_second(ended, "requests_finished_total") + _growth(ended)
         return graded(max(rate, 0.0), ended, reads)
-    if not rows.get("known"):
+    is_counted = any("requests_finished_total" in one.values for one in reads.sound())
+    if is_counted or not rows.get("known"):
+        # Of one point nothing is known to have grown; what rows tell of a pool's first seconds
+        # would be less than what there is.
         return Reading.missing()
     sound = [one for one in reads.sound() if "requests_running" in one.values]
     rate = rows["ended"] / window_seconds + _growth(sound)
@@ -284,6 +305,8 @@ def _of_rows(rows: Mapping[str, Any], window_seconds: float) -> dict[str, Readin
 def _contradiction(made: Mapping[str, Reading], reads: Reads, rows: Mapping[str, Any]) -> str:
     """Zero where others saw traffic is no zero."""
     running, rate = made[seen.REQUESTS_RUNNING], made[seen.REQUESTS_PER_SECOND]
+    if running.value and rate.value == 0:
+        return f"{running.value:g} requests run, but none came or ended lately"
     if running.value != 0 or (rate.value or 0) > 0:
         return ""
     if rows.get("ended") or rows.get("arrived"):
@@ -293,8 +316,3 @@ def _contradiction(made: Mapping[str, Reading], reads: Reads, rows: Mapping[str,
         "generation_tokens_total",
     )
     return f"no request runs, but {worked:.0f} tokens/s were generated" if worked > 0 else ""
-
-
-def worst(*grades: Grade) -> Grade:
-    """The least trustworthy of them."""
-    return max(grades, key=_WORST.index)

@@ -23,6 +23,7 @@ from collector.agent.settings import AgentSettings
 from collector.discovery.settings import DiscoverySettings
 from collector.otlp.settings import OtlpSettings
 from collector.settings import ScrapeSettings
+from controller.settings import ControllerSettings
 from predictors.settings import PredictSettings
 from servescope.settings import ServerSettings
 from store.errors import ConfigError
@@ -39,6 +40,7 @@ SECTIONS: dict[str, type[Any]] = {
     "otlp": OtlpSettings,
     "agent": AgentSettings,
     "predict": PredictSettings,
+    "controller": ControllerSettings,
 }
 _SECRET_WORDS = ("token", "secret", "password", "api_key", "credential")
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
@@ -60,6 +62,7 @@ class Config:
         origins: "section.key" -> "default", "flag", a file or an environment variable.
         discovery: where targets are found.
         predict: what the server predicts on its own.
+        controller: what the server scales.
     """
 
     server: ServerSettings
@@ -71,6 +74,7 @@ class Config:
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
     agent: AgentSettings = field(default_factory=AgentSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
+    controller: ControllerSettings = field(default_factory=ControllerSettings)
 
 
 class _Environment(BaseSettings):
@@ -86,6 +90,7 @@ class _Environment(BaseSettings):
     store: StoreSettings = StoreSettings()
     otlp: OtlpSettings = OtlpSettings()
     predict: PredictSettings = PredictSettings()
+    controller: ControllerSettings = ControllerSettings()
 
 
 def load(
@@ -175,6 +180,8 @@ def masked(name: str, value: Any) -> Any:
         return "***"
     if isinstance(value, list | tuple):
         return [masked(name, item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: masked(str(key), item) for key, item in value.items()}
     return _URL_LOGIN.sub(r"\1***@", value) if isinstance(value, str) else value
 
 

@@ -62,6 +62,7 @@ def jobs_for(runtime: Runtime) -> list[Job]:
         Job("retention", RETENTION_SECONDS, forget),
         Job("checkpoint", CHECKPOINT_SECONDS, checkpoint),
         Job("prediction_retention", RETENTION_SECONDS, runtime.predicting.forget),
+        Job("decision_retention", RETENTION_SECONDS, runtime.controlling.forget),
         Job("drops", DROPS_SECONDS, lambda: keep_drops(runtime)),
         Job("starts", STARTS_SECONDS, lambda: keep_starts(runtime)),
     ]

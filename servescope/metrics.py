@@ -39,6 +39,7 @@ class RuntimeCollector(Collector):
         yield from self._scrapes()
         yield self._dropped()
         yield self._predicted()
+        yield from self._controlled()
 
     def _build(self) -> Iterator[Metric]:
         yield InfoMetricFamily(
@@ -118,6 +119,36 @@ class RuntimeCollector(Collector):
         for outcome, count in self._runtime.predicting.totals().items():
             family.add_metric([outcome], count)
         return family
+
+    def _controlled(self) -> Iterator[Metric]:
+        counts = self._runtime.controlling.counts()
+        if counts is None:
+            return
+        desired = GaugeMetricFamily(
+            "servescope_desired_replicas",
+            "Replicas that the controller wants of a pool; in dry-run, too.",
+            labels=["pool"],
+        )
+        for pool, replicas in self._runtime.controlling.desired().items():
+            desired.add_metric([pool], replicas)
+        yield desired
+        families = (
+            ("servescope_control_steps", "Steps of the control loop.", "fleet", counts.ticks),
+            ("servescope_control_holds", "Pools kept as they are.", "reason", counts.holds),
+            ("servescope_control_actions", "Attempts to scale.", "outcome", counts.actions),
+            ("servescope_control_failures", "What failed in steps.", "kind", counts.failures),
+        )
+        for name, text, label, values in families:
+            counter = CounterMetricFamily(name, text, labels=[label])
+            for key, count in dict(values).items():
+                counter.add_metric([key], count)
+            yield counter
+        seconds = GaugeMetricFamily(
+            "servescope_control_step_seconds", "Length of the last step.", labels=["fleet"]
+        )
+        for fleet, value in dict(counts.seconds).items():
+            seconds.add_metric([fleet], value)
+        yield seconds
 
     def _scrapes(self) -> Iterator[Metric]:
         beside = self._runtime.beside

@@ -101,9 +101,11 @@ def run(
         on_ready: called once requests are answered.
 
     Raises:
-        ConfigError: the second address, for OTLP, cannot be listened on.
+        ConfigError: the second address, for OTLP, cannot be listened on; or a pool of the
+            controller is configured in a way that cannot work.
         ServescopeError: it could not start; the log says why.
     """
+    runtime.controlling.prepare(runtime.slos.definitions())
     second = runtime.config.otlp.listen
     sockets = [sock, bind(second, "otlp.listen")] if second else [sock]
     app = create_app(runtime, wsgi_ui=dashboard_server(runtime), lifespan=serving(runtime))
@@ -214,9 +216,11 @@ def serving(runtime: Runtime) -> Lifespan:
         try:
             await collecting.start()
             jobs.start()
+            await runtime.controlling.start()
             yield
         finally:
             await warming
+            await runtime.controlling.aclose()
             runtime.predicting.close()
             await jobs.aclose()
             await collecting.aclose()

@@ -27,6 +27,7 @@ from collector.scheduler import SchedulerCounts
 from dashboard.services import DataAge
 from servescope.adapters import signal_sources
 from servescope.config import Config
+from servescope.controlling.service import Controlling
 from servescope.grading import AgentGrades
 from servescope.importing import ImportedRows
 from servescope.jobs import JobRunner
@@ -176,6 +177,7 @@ class Runtime:
         self.drops = Drops()
         self.agent_grades = AgentGrades(database, clock)
         self.predicting = Predicting(database, clock, config.predict)
+        self.controlling = Controlling(database, clock, config)
         self.beside: Beside | None = None
 
     def collecting(self) -> Collecting:

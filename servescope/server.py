@@ -17,6 +17,7 @@ from fastapi.responses import RedirectResponse, Response
 from servescope.agent_intake import AgentIntake
 from servescope.api import (
     agents,
+    controller,
     discovery,
     ingest,
     operations,
@@ -125,6 +126,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         trust.router,
         starts.router,
         predictors.router,
+        controller.router,
     ):
         api.include_router(router)
     app.include_router(api)

@@ -158,8 +158,8 @@ def keep(
 def delete_old(writer: Writer, before: datetime) -> Future[int]:
     """Delete steps older than `before` (naive UTC); changes of modes stay.
 
-    The newest step and decision stay whatever their age: numbers are counted on from them. The first
-    kept step of a fleet may hang on one that goes; it cannot be made again.
+    The newest step and decision stay whatever their age: numbers are counted on from them. The
+    first kept step of a fleet may hang on one that goes; it cannot be made again.
     """
 
     def work(connection: duckdb.DuckDBPyConnection) -> int:
@@ -186,12 +186,11 @@ def delete_old(writer: Writer, before: datetime) -> Future[int]:
 
 def _insert(connection: duckdb.DuckDBPyConnection, row: Row) -> int:
     values = asdict(row)
-    marks = ", ".join("?" for _ in values)
+    names, marks = ", ".join(values), ", ".join("?" for _ in values)
     # A number that was given twice must not pass for a step that was kept.
     ignore = "OR IGNORE " if isinstance(row, OutcomeRow | VerdictRow) else ""
     (added,) = connection.execute(
-        f"""INSERT {ignore}INTO {_TABLES[type(row)]} ({", ".join(values)})
-        VALUES ({marks})""",
+        f"INSERT {ignore}INTO {_TABLES[type(row)]} ({names}) VALUES ({marks})",
         list(values.values()),
     ).fetchall()[0]
     return int(added)

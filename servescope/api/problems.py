@@ -23,6 +23,7 @@ STATUS_BY_CODE = {
     "input": 400,
     "collect": 400,
     "predictor": 400,
+    "controller": 400,
     "query_refused": 403,
     "query_timeout": 504,
     "writer_overloaded": 503,

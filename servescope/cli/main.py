@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from servescope.cli import calibration
+from servescope.cli.controller import controller_app
 from servescope.cli.lab import lab_app
 from servescope.cli.options import (
     ConfigFile,
@@ -49,6 +50,7 @@ app.add_typer(starts_app, name="starts")
 app.add_typer(config_app, name="config")
 app.add_typer(predictors_app, name="predictors")
 app.add_typer(lab_app, name="lab")
+app.add_typer(controller_app, name="controller")
 
 
 @app.command()

@@ -22,6 +22,8 @@ COUNTERS = (
     "generation_tokens_total",
     "prefix_cache_queried_tokens_total",
     "prefix_cache_hit_tokens_total",
+    # Tells nothing but that something goes on: some engines count tokens at the end of a request.
+    "engine_steps_total",
 )
 
 _TARGETS = """
@@ -34,34 +36,37 @@ _NEWEST = """
 WITH chosen AS (
   SELECT series_id, target_id, signal, kind FROM series
   WHERE list_contains($signals, signal) AND list_contains($targets, target_id)),
-points AS (
+stepped AS (
   SELECT series_id, sampled_at, value, lag(value) OVER w AS before,
-    lag(sampled_at) OVER w AS before_at,
-    max(sampled_at) FILTER (sampled_at <= $now + INTERVAL 5 SECOND) OVER (PARTITION BY series_id)
-      AS last_at
+    lag(sampled_at) OVER w AS before_at
   FROM sample SEMI JOIN chosen USING (series_id)
   WHERE sampled_at > $since AND sampled_at <= $now + INTERVAL 1 DAY
   WINDOW w AS (PARTITION BY series_id ORDER BY sampled_at)),
+points AS (
+  SELECT *, max(sampled_at) FILTER (sampled_at <= $now + INTERVAL 5 SECOND)
+    OVER (PARTITION BY series_id) AS last_at
+  FROM stepped),
 each AS (
-  SELECT series_id, max(last_at) AS at, max_by(value, sampled_at) FILTER (sampled_at <= last_at)
-      AS value,
-    max(sampled_at) FILTER (value IS DISTINCT FROM before) AS moved_at,
-    min(sampled_at) AS first_at,
+  SELECT series_id, max(last_at) AS at,
+    max_by(p.value, sampled_at) FILTER (sampled_at <= last_at) AS last_value,
+    max(sampled_at) FILTER (p.value IS DISTINCT FROM before) AS moved_at,
     max(sampled_at) AS newest_at,
-    sum(CASE WHEN value < before THEN value ELSE value - before END) FILTER (
+    sum(CASE WHEN p.value < before THEN p.value ELSE p.value - before END) FILTER (
       before_at >= last_at - to_seconds($window) AND sampled_at <= last_at) AS increase,
-    sum(value - before) FILTER (
-      before_at >= last_at - to_seconds($window) AND sampled_at <= last_at) AS change,
+    max(sampled_at) FILTER (p.value < before AND sampled_at <= last_at) AS fell_at,
+    sum(p.value - before) FILTER (
+      before_at >= last_at - to_seconds($window) AND sampled_at <= last_at) AS growth,
     sum(epoch_us(sampled_at) - epoch_us(before_at)) FILTER (
-      before_at >= last_at - to_seconds($window) AND sampled_at <= last_at) / 1e6 AS seconds
-  FROM points GROUP BY series_id)
+      before_at >= last_at - to_seconds($window) AND sampled_at <= last_at) / 1e6 AS covered
+  FROM points AS p GROUP BY series_id)
 SELECT c.target_id, c.signal, max(e.at) AS at, max(e.newest_at) AS newest_at,
-  CASE WHEN c.signal = 'kv_cache_usage_ratio' THEN avg(e.value) ELSE sum(e.value) END AS value,
-  max(e.moved_at) AS moved_at, min(e.first_at) AS first_at,
-  CASE WHEN any_value(c.kind) = 'counter' THEN sum(e.increase) ELSE sum(e.change) END AS change,
-  max(e.seconds) AS seconds
+  CASE WHEN c.signal = 'kv_cache_usage_ratio' THEN avg(e.last_value) ELSE sum(e.last_value) END
+    AS value,
+  max(e.moved_at) AS moved_at, max(e.fell_at) AS fell_at,
+  CASE WHEN any_value(c.kind) = 'counter' THEN sum(e.increase) ELSE sum(e.growth) END AS change,
+  max(e.covered) AS seconds
 FROM each AS e JOIN chosen AS c USING (series_id)
-GROUP BY ALL ORDER BY c.target_id, c.signal
+GROUP BY c.target_id, c.signal ORDER BY c.target_id, c.signal
 """
 _SCRAPED = """
 SELECT target_id, max(scraped_at) FILTER (outcome = 'ok') AS ok_at, max(scraped_at) AS last_at
@@ -89,10 +94,11 @@ SELECT count(*) AS known,
   count(*) FILTER (ended_at > $since) AS ended,
   count(*) FILTER (arrived_at > $since) AS arrived,
   count(*) FILTER (ended_at > $since AND status = 'refused') AS refused,
-  sum(input_tokens) FILTER (arrived_at > $since) AS input_tokens,
-  sum(output_tokens) FILTER (ended_at > $since) AS output_tokens,
+  (sum(input_tokens) FILTER (arrived_at > $since))::DOUBLE AS input_tokens,
+  (sum(output_tokens) FILTER (ended_at > $since))::DOUBLE AS output_tokens,
   avg(input_tokens) AS input_mean, avg(output_tokens) FILTER (status = 'ok') AS output_mean,
-  sum(cached_tokens) / nullif(sum(input_tokens) FILTER (cached_tokens IS NOT NULL), 0) AS hit_ratio,
+  sum(cached_tokens)::DOUBLE
+    / nullif(sum(input_tokens) FILTER (cached_tokens IS NOT NULL), 0)::DOUBLE AS hit_ratio,
   quantile_cont(ttft_seconds, 0.95) FILTER (status = 'ok' AND ended_at > $recent) AS ttft_p95,
   quantile_cont(tpot_seconds, 0.95) FILTER (status = 'ok' AND ended_at > $recent) AS tpot_p95,
   avg(is_good::INTEGER) FILTER (ended_at > $recent) AS attainment,
@@ -145,8 +151,9 @@ def newest(
         window_seconds: over which changes are counted, back from the newest point.
 
     Returns:
-        target_id, signal, at, newest_at, value, moved_at (when it last changed), first_at, change
-        (of a counter its increase), seconds (what the change covers).
+        target_id, signal, at, newest_at, value, moved_at (when it last changed), fell_at (when it
+        was last less than before), change (of a counter its increase), seconds (what the change
+        covers).
     """
     return reader.frame(
         _NEWEST,

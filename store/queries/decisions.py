@@ -136,6 +136,10 @@ _REPLICA_SECONDS = """
 SELECT avg(coalesce(ready, 0) + coalesce(starting, 0) + coalesce(draining, 0)) AS replicas
 FROM decision WHERE pool = $pool AND decided_at >= $start AND decided_at < $end
 """
+_NEWEST_OF_POOLS = """
+SELECT * FROM decision QUALIFY row_number() OVER (PARTITION BY pool ORDER BY decision_id DESC) = 1
+ORDER BY pool
+"""
 _AUDIT = """
 SELECT happened_at, actor, action, subject, before::VARCHAR AS before, after::VARCHAR AS after,
   origin, comment
@@ -236,6 +240,11 @@ def newest_steps(reader: Reader, most: int, fleets: Sequence[str] = ()) -> list[
     """(observation_id, fleet), the newest first."""
     frame = reader.frame(_NEWEST_STEPS, most=most, fleets=list(fleets))
     return [(int(number), str(fleet)) for number, fleet in frame.iter_rows()]
+
+
+def newest_of_pools(reader: Reader) -> pl.DataFrame:
+    """The newest decision of each pool."""
+    return reader.frame(_NEWEST_OF_POOLS)
 
 
 def audited(reader: Reader, most: int = 200) -> pl.DataFrame:

@@ -212,15 +212,13 @@ async def test_a_restart_in_the_middle_of_an_action_does_it_at_most_once(world, 
     """Written down, then killed: before or after the platform was asked."""
     w = world(wish({"a": 6}), actuator_limit_seconds=0.05)
     w.actuator.fault = "half"
-    note = w.hands._note
 
-    async def killed(*args):
+    async def killed(*args, **more):
         raise KeyboardInterrupt
 
     w.hands._note = killed
     with pytest.raises(KeyboardInterrupt):
         await w.tick()
-    del note
     w.actuator.fault = ""
     w.restart()
     assert w.book.open["a"].decision_id == 1

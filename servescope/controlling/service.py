@@ -1,0 +1,253 @@
+"""The control loop of a server: started with it, asked from any thread, told what people want.
+
+Policies bring compilers: what needs them is imported when something is controlled or asked about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from controller.modes import PoolState
+from controller.refusals import Missing, NotAllowed
+from servescope.config import Config
+from store import decisions
+from store.clock import Clock
+from store.database import Database
+from store.queries import decisions as queries
+from store.reader import Reader
+
+if TYPE_CHECKING:
+    from analysis.slo_model import Slo
+    from controller.loop import Counts, Loop
+    from controller.orders import Orders
+    from servescope.controlling.assembly import Plan
+
+T = TypeVar("T")
+FLIP_SECONDS = 3.0
+ORDER_SECONDS = 60.0
+MOST_LISTED = 1_000
+MOST_VERIFIED = 100_000
+
+
+class Controlling:
+    """One process's control loop. Reading is safe from any thread; orders run on the loop's.
+
+    Args:
+        database: the store.
+        clock: the time.
+        config: the whole configuration.
+    """
+
+    def __init__(self, database: Database, clock: Clock, config: Config) -> None:
+        self._database, self._clock, self._config = database, clock, config
+        self.settings = config.controller
+        self.loop: Loop | None = None
+        self.orders: Orders | None = None
+        self._planned: Plan | None = None
+        self._events: asyncio.AbstractEventLoop | None = None
+
+    def prepare(self, slos: Sequence[Slo]) -> None:
+        """Check what is configured, before anything starts.
+
+        Args:
+            slos: objectives in force.
+
+        Raises:
+            ConfigError: a pool is configured in a way that cannot work.
+        """
+        if not self.settings.pool:
+            return
+        from servescope.controlling import assembly
+
+        self._planned = assembly.plan(self.settings, slos, self._clock)
+
+    async def start(self) -> None:
+        """Take up where the last process stopped, and go on deciding what was prepared."""
+        planned = self._planned
+        if planned is None:
+            return
+        from controller.orders import Orders
+        from servescope.controlling import assembly
+
+        scrape = self._config.collector.scrape_interval_seconds
+        loop = assembly.loop_of(planned, self._database, self._clock, scrape)
+        await asyncio.to_thread(loop.load)
+        self.orders = Orders(loop, planned.settings)
+        self.loop, self._events = loop, asyncio.get_running_loop()
+        loop.start()
+
+    async def aclose(self) -> None:
+        """Stop deciding; replicas go on. Safe without start."""
+        if self.loop is not None:
+            await self.loop.aclose()
+
+    def forget(self) -> Mapping[str, Any] | None:
+        """Delete steps older than the settings allow; details or None."""
+        days = self.settings.retention_days
+        if days is None:
+            return None
+        before = self._clock.now() - timedelta(days=days)
+        gone = decisions.delete_old(self._database.writer, before.replace(tzinfo=None)).result()
+        return {"steps": gone} if gone else None
+
+    async def told(self, order: Coroutine[Any, Any, T]) -> T:
+        """Let an order run on the loop's own event loop."""
+        if self._events is None:
+            order.close()
+            raise NotAllowed("nothing is controlled here", hint=_NO_POOLS)
+        if self._events is asyncio.get_running_loop():
+            return await order
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(order, self._events))
+
+    def running(self) -> Orders:
+        """What takes orders.
+
+        Raises:
+            NotAllowed: no pool is configured, or this process does not control any.
+        """
+        if self.orders is None:
+            raise NotAllowed("nothing is controlled here", hint=_NO_POOLS)
+        return self.orders
+
+    def status(self) -> dict[str, Any]:
+        """Modes, freezes, targets, what is open, counters."""
+        return status_document(self._database.reader, self._clock, self.loop)
+
+    def decision(self, decision_id: int) -> dict[str, Any]:
+        """Why a decision is what it is.
+
+        Raises:
+            Missing: there is none.
+        """
+        return decision_document(self._database.reader, self._clock, decision_id, self.settings)
+
+    def desired(self) -> dict[str, int]:
+        """Replicas that the controller wants of each pool, as far as it decided."""
+        return {} if self.loop is None else dict(self.loop.desired)
+
+    def counts(self) -> Counts | None:
+        """Totals since the start; None where nothing is controlled."""
+        return None if self.loop is None else self.loop.counts
+
+
+_NO_POOLS = "configure [[controller.pool]] and start `servescope up`; see docs/controller.md"
+
+
+def state_document(state: PoolState, at: datetime) -> dict[str, Any]:
+    """One pool's treatment."""
+    return {**asdict(state), "is_frozen": state.frozen(at)}
+
+
+def status_document(reader: Reader, clock: Clock, loop: Loop | None) -> dict[str, Any]:
+    """How things stand: live from a loop, else as the ledger left them.
+
+    Returns:
+        running, pools (state, live numbers, open action), pending, version, counters, code.
+    """
+    from controller import codec
+
+    at = clock.now().replace(tzinfo=None)
+    if loop is None:
+        return {
+            "running": False,
+            "pools": _recorded(reader),
+            "pending": queries.pending(reader, at).drop("clips", "numbers").to_dicts(),
+            "version": queries.numbers(reader)[2],
+            "code": codec.code_version(),
+        }
+    book = loop.book
+    return {
+        "running": True,
+        "pools": [_live(loop, name, at) for name in book.pools],
+        "pending": [asdict(row) for row in book.pending.values()],
+        "version": book.version,
+        "counters": asdict(loop.counts),
+        "code": codec.code_version(),
+    }
+
+
+def _live(loop: Loop, name: str, at: datetime) -> dict[str, Any]:
+    view, tried = loop.views.get(name), loop.book.open.get(name)
+    fleet = next(one for one in loop.fleets if name in {pool.name for pool in one.pools})
+    rules = fleet.rules.of(name)
+    return {
+        **state_document(loop.book.states[name], at),
+        "policy": fleet.policy.spec.name,
+        "fleet": fleet.name,
+        "actuator": loop.hands.name(name),
+        "least": rules.least,
+        "most": rules.most,
+        "wanted": view.target if view else None,
+        "ready": view.ready if view else None,
+        "starting": view.starting if view else None,
+        "draining": view.draining if view else None,
+        "desired": loop.desired.get(name),
+        "doubt": loop.doubt(name),
+        "lease": loop.leases.owner(name) if loop.leases.holds(name) else "",
+        "open": None if tried is None else asdict(tried),
+        "notes": [note for note in loop.notes.get(fleet.name, ()) if note.startswith(name)],
+        "step_seconds": loop.counts.seconds.get(fleet.name),
+    }
+
+
+def _recorded(reader: Reader) -> list[dict[str, Any]]:
+    """Pools as their newest decisions show them."""
+    found = queries.newest_of_pools(reader)
+    return [
+        {
+            "pool": row["pool"], "mode": row["mode"], "policy": row["policy"],
+            "wanted": row["before_replicas"], "desired": row["final_replicas"],
+            "ready": row["ready"], "starting": row["starting"], "draining": row["draining"],
+            "decided_at": row["decided_at"],
+        }
+        for row in found.iter_rows(named=True)
+    ]  # fmt: skip
+
+
+def decision_document(
+    reader: Reader, clock: Clock, decision_id: int, settings: Any
+) -> dict[str, Any]:
+    """Why a decision is what it is.
+
+    Raises:
+        Missing: there is none.
+    """
+    from controller.explain import explained
+    from servescope.controlling import assembly
+
+    until = clock.monotonic() + FLIP_SECONDS
+    found = explained(
+        reader, decision_id, assembly.made_again, settings.settle_seconds,
+        lambda: clock.monotonic() < until,
+    )  # fmt: skip
+    if found is None:
+        raise Missing(
+            f"there is no decision {decision_id}", hint="`servescope controller decisions` has them"
+        )
+    return found
+
+
+def verify_document(reader: Reader, last: int) -> dict[str, Any]:
+    """Newest steps made again, compared to the byte.
+
+    Returns:
+        checked, same, differs, other_code, not_there, problems (the first hundred).
+    """
+    from controller import ledger
+    from servescope.controlling import assembly
+
+    counts = {"same": 0, "differs": 0, "other code": 0, "not there": 0}
+    problems: list[dict[str, Any]] = []
+    for one in ledger.verified(reader, assembly.made_again, min(last, MOST_VERIFIED)):
+        counts[one.verdict] += 1
+        if one.verdict != "same" and len(problems) < 100:
+            problems.append(asdict(one))
+    return {
+        "checked": sum(counts.values()),
+        **{name.replace(" ", "_"): count for name, count in counts.items()},
+        "problems": problems,
+    }
