@@ -1,0 +1,312 @@
+"""The controller through API and command line: seen, asked why, told to stop."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import polars as pl
+import pytest
+from starlette.testclient import TestClient
+
+from servescope.cli.controlling import explain_lines, seconds_of
+from servescope.cli.main import main
+from servescope.config import load
+from servescope.controlling import assembly
+from servescope.runtime import Runtime, SloBook
+from servescope.server import create_app
+from store import targets
+from store.database import Database
+from store.errors import ConfigError, InputError
+
+CONFIG = """
+[controller]
+mode = "dry-run"
+rehearse_hours = 0.01
+[[controller.pool]]
+name = "chat"
+match = {model = "m"}
+actuator = {kind = "memory", replicas = 3, most = 50}
+policy = "queue-length-hpa"
+most = 20
+down_cooldown_seconds = 0
+"""
+SIGNALS = {"requests_running": 2.0, "requests_waiting": 20.0, "requests_finished_total": 50.0}
+API = "/api/v1/controller"
+
+
+class Rig:
+    """A server with a pool of three engines, and a client."""
+
+    def __init__(self, runtime, client):
+        self.runtime, self.client = runtime, client
+        self.counters = {}
+
+    def scrape(self, times=4):
+        writer, clock = self.runtime.database.writer, self.runtime.clock
+        urls = {f"http://r{n}:8000/metrics": targets.Noted(clock.now(), "vllm", "m")
+                for n in range(3)}  # fmt: skip
+        ids = targets.note(writer, urls).result()
+        for _ in range(times):
+            clock.advance(5)
+            rows = []
+            for target in ids.values():
+                for signal, value in SIGNALS.items():
+                    kind = "counter" if signal.endswith("_total") else "gauge"
+                    if kind == "counter":
+                        self.counters[target] = value = self.counters.get(target, 0) + value
+                    at = clock.now().replace(tzinfo=None)
+                    rows.append((target, signal, kind, "requests", "{}", at, value))
+            names = ("target_id", "signal", "kind", "unit", "labels", "sampled_at", "value")
+            writer.append("sample", pl.DataFrame(rows, schema=names, orient="row")).result()
+
+    def tick(self, times=1):
+        controlling = self.runtime.controlling
+        loop = controlling.loop
+        for _ in range(times):
+            self.scrape()
+            step = loop.tick(loop.fleets[0])
+            asyncio.run_coroutine_threadsafe(step, controlling._events).result(60)
+
+    def get(self, path, status=200, **params):
+        answer = self.client.get(f"{API}{path}", params=params)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def post(self, path, status=200, **body):
+        answer = self.client.post(f"{API}{path}", json=body)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+@pytest.fixture
+def rig(tmp_path, clock):
+    file = tmp_path / "servescope.toml"
+    file.write_text(CONFIG, "utf-8")
+    config = load(file, {}, {})
+
+    @asynccontextmanager
+    async def lifespan(app):
+        await runtime.controlling.start()
+        # Steps are made by the test alone.
+        for task in runtime.controlling.loop._tasks:
+            task.cancel()
+        yield
+        await runtime.controlling.aclose()
+
+    with Database.open(tmp_path / "store.duckdb", config.store, clock) as database:
+        runtime = Runtime(config, database, clock, SloBook(None, clock), "http://127.0.0.1:8787")
+        runtime.controlling.prepare(())
+        app = create_app(runtime, lifespan=lifespan)
+        with TestClient(app, base_url="http://127.0.0.1:8787") as client:
+            yield Rig(runtime, client)
+
+
+def test_status_says_how_each_pool_stands(rig):
+    """Before the first step nothing is known of it; then everything."""
+    (pool,) = rig.get("/status")["pools"]
+    assert (pool["mode"], pool["doubt"]) == ("dry-run", "nothing was seen of it yet")
+    rig.tick(2)
+    told = rig.get("/status")
+    (pool,) = told["pools"]
+    assert told["running"]
+    assert (pool["wanted"], pool["desired"], pool["doubt"]) == (3, 7, "")
+    assert rig.get("/desired") == {"pools": {"chat": 7}}
+    text = rig.client.get("/metrics").text
+    assert 'servescope_desired_replicas{pool="chat"} 7.0' in text
+    assert 'servescope_control_steps_total{fleet="chat"} 2.0' in text
+
+
+def test_a_decision_is_explained(rig):
+    """Inputs with grade and age, what would flip it, and that it comes out the same again."""
+    rig.tick(2)
+    row = rig.get("/decisions")["rows"][0]
+    told = rig.get(f"/decisions/{row['decision_id']}")
+    assert told["decision"]["kind"] == "up"
+    inputs = {one["signal"]: one for one in told["inputs"]}
+    assert inputs["requests_waiting"]["value"] == 60
+    assert inputs["requests_waiting"]["grade"] == "fresh"
+    flip = next(one for one in told["flips"] if one["signal"] == "requests_waiting")
+    assert flip["kind"] in ("hold", "down")
+    assert flip["text"].startswith("would ")
+    assert "requests waiting <=" in flip["text"]
+    assert told["replays"]
+    lines = dict(explain_lines(told))
+    assert "pool chat  3 -> 7   DRY-RUN" in lines["#2"]
+    assert lines["done"] == "not applied (dry-run)"
+    assert lines["again"].endswith("the same to the byte")
+    assert rig.get("/decisions/77", 404)["code"] == "not_found"
+
+
+def test_decisions_come_as_tables_too(rig):
+    """Steps that say the same again are one row."""
+    rig.tick(4)
+    answer = rig.client.get(f"{API}/decisions?format=csv")
+    assert answer.text.startswith("decision_id,decided_at,pool")
+    row, first = rig.get("/decisions", pool="chat")["rows"]
+    assert (first["kind"], first["ticks"]) == ("hold", 1)
+    assert (row["ticks"], row["final_replicas"]) == (3, 7)
+    assert rig.get("/decisions", pool="other")["rows"] == []
+
+
+def test_a_pool_is_set_to_act_and_stopped(rig):
+    """Refused at first; then with a rehearsal, or the pool's name."""
+    told = rig.post("/mode", 403, mode="active")
+    assert "h are asked for" in told["detail"]
+    rig.tick(3)
+    (state,) = rig.post("/mode", mode="active", by="ana", comment="go")["pools"]
+    assert (state["mode"], state["mode_by"]) == ("active", "ana")
+    rig.tick()
+    (pool,) = rig.get("/status")["pools"]
+    assert pool["wanted"] == 3
+    newest = rig.get("/decisions")["rows"][0]
+    assert newest["action_outcome"] == "applied"
+    (state,) = rig.post("/freeze", seconds=600, by="ana")["pools"]
+    assert state["is_frozen"]
+    told = rig.post(f"/decisions/{newest['decision_id']}/rollback", by="ana")
+    assert (told["to_replicas"], told["outcome"]) == (3, "applied")
+    rig.post("/resume", 422)
+    (state,) = rig.post("/resume", comment="done")["pools"]
+    assert not state["is_frozen"]
+
+
+def test_who_has_not_seen_the_newest_state_gets_it(rig):
+    """409 with how it stands now."""
+    rig.post("/freeze", by="ana")
+    told = rig.post("/mode", 409, mode="off", expected_version=0)
+    assert told["state"]["chat"]["frozen_by"] == "ana"
+    assert told["code"] == "conflict"
+    rig.post("/mode", mode="off", expected_version=1)
+
+
+def test_a_waiting_decision_is_approved_or_rejected(rig):
+    """By its number, once."""
+    rig.tick()
+    rig.post("/mode", mode="approve", override="chat")
+    rig.tick()
+    (waiting,) = rig.get("/status")["pending"]
+    number = waiting["decision_id"]
+    assert rig.post(f"/decisions/{number}/approve")["outcome"] == "applied"
+    assert rig.post(f"/decisions/{number}/approve", 409)["code"] == "conflict"
+    assert rig.post("/decisions/999/reject", 404)["code"] == "not_found"
+
+
+def test_nothing_is_done_by_a_get(rig):
+    """Looking at a rollback changes nothing."""
+    rig.tick()
+    assert rig.get("/rollback/1")["to_replicas"] == 3
+    for path in ("/mode", "/freeze", "/resume", "/decisions/1/approve", "/decisions/1/rollback"):
+        assert rig.client.get(f"{API}{path}").status_code in (404, 405, 422)
+    assert rig.get("/status")["version"] == 0
+
+
+def test_steps_are_verified(rig):
+    """All of them come out the same."""
+    rig.tick(3)
+    assert rig.get("/verify")["same"] == 3
+
+
+def test_a_server_without_pools_says_so(client):
+    """Status is empty; orders are refused."""
+    assert client.get(f"{API}/status").json()["pools"] == []
+    answer = client.post(f"{API}/freeze", json={})
+    assert answer.status_code == 403
+    assert "controller.pool" in answer.json()["hint"]
+
+
+def test_the_commands_read_a_store_that_nobody_serves(rig, tmp_path, capsys):
+    """What was decided can be looked at, explained and verified offline."""
+    rig.tick(2)
+    rig.runtime.database.close()
+    store = ["--store", str(tmp_path / "store.duckdb"), "--json"]
+
+    def said(*words):
+        assert main(["controller", *words, *store]) == 0
+        return json.loads(capsys.readouterr().out)["data"]
+
+    told = said("status")
+    assert (told["running"], told["pools"][0]["desired"]) == (False, 7)
+    assert said("decisions")["decisions"][0]["kind"] == "up"
+    assert said("explain", "2")["replays"]
+    assert said("verify")["same"] == 2
+    assert main(["controller", "freeze", *store]) == 4
+    assert "servescope up" in capsys.readouterr().out + capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("", None)]
+)
+def test_durations(text, seconds):
+    """As people write them."""
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["30", "soon", "-5m"])
+def test_bad_durations(text):
+    """One clear line."""
+    with pytest.raises(InputError, match="no duration"):
+        seconds_of(text)
+
+
+POOL = '[[controller.pool]]\nname = "a"\nmatch = {model = "m"}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[controller]\nmode = "on"', "controller.mode must be one of off, dry-run"),
+        (POOL + "leest = 3", "no setting 'leest'; did you mean least"),
+        (POOL + "least = 5\nmost = 3", "least 5 and most 3 contradict each other"),
+        (POOL + 'most = "many"', "most must be a whole number, not 'many'"),
+        (POOL + POOL, "two pools are called 'a'"),
+        ('[[controller.pool]]\nname = "A b"\nmatch = {model = "m"}', "name must be lower-case"),
+        ('[[controller.pool]]\nname = "a"', "match is missing"),
+        (POOL + 'startup = "soon"', 'startup must be seconds, or "learned"'),
+        (POOL + 'profile = "/nowhere.json"', "there is no profile /nowhere.json"),
+        (POOL + 'role = "both"', "role must be one of whole, prefill, decode"),
+        ("[controller]\nmost_gpus = 2\n" + POOL + "least = 3", "but the pools must have 3"),
+    ],
+)
+def test_settings_that_cannot_work(tmp_path, text, told):
+    """One clear line, with the pool."""
+    file = tmp_path / "servescope.toml"
+    file.write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(file, {}, {})
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ('policy = "risky"', "there is no policy 'risky'"),
+        ('policy = "clairvoyant"', "needs the future"),
+        ('policy = "static"\nparameters = {replica = 3}', "no parameter 'replica'"),
+        ('actuator = {kind = "magic"}', "there is no actuator 'magic'"),
+        ('actuator = {kind = "memory", speed = 3}', "speed: unknown"),
+        ('slo = "chat"', "there is no objective 'chat'"),
+    ],
+)
+def test_pools_that_cannot_work(tmp_path, clock, more, told):
+    """Found before anything starts."""
+    file = tmp_path / "servescope.toml"
+    text = more if "actuator" in more else f'{more}\nactuator = {{kind = "memory"}}'
+    file.write_text(POOL + text, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        assembly.plan(load(file, {}, {}).controller, (), clock)
+    assert told in str(caught.value)
+    assert "pool a" in str(caught.value)
+
+
+def test_pools_of_one_platform_share_an_actuator(tmp_path, clock):
+    """And each keeps its own settings."""
+    file = tmp_path / "servescope.toml"
+    file.write_text(
+        POOL + 'actuator = {kind = "memory", replicas = 2}\n'
+        '[[controller.pool]]\nname = "b"\nmatch = {model = "n"}\n'
+        'actuator = {kind = "memory", replicas = 5}',
+        "utf-8",
+    )
+    planned = assembly.plan(load(file, {}, {}).controller, (), clock)
+    assert planned.actuators["a"] is planned.actuators["b"]
+    scales = [asyncio.run(planned.actuators[name].read(name)).wanted for name in "ab"]
+    assert scales == [2, 5]
