@@ -38,13 +38,13 @@ class Watch:
 
     Attributes:
         since: seconds of the monotonic clock; when its phase began.
-        silent: looks in a row without an answer.
+        heard: monotonic seconds; when it last said that it takes requests.
         quiet: looks in a row without requests, while it drains.
         sent: signals sent, 1 SIGTERM, 2 SIGKILL as well.
     """
 
     since: float
-    silent: int = 0
+    heard: float
     quiet: int = 0
     sent: int = 0
 
@@ -94,7 +94,8 @@ class Books:
 
     def watch(self, replica: Replica) -> Watch:
         """What is known of it besides its record."""
-        return self._watches.setdefault(replica.name, Watch(self.clock.monotonic()))
+        now = self.clock.monotonic()
+        return self._watches.setdefault(replica.name, Watch(now, now))
 
     def settled(self, pool: str) -> None:
         """A start of a pool went well."""
@@ -208,8 +209,8 @@ class Books:
     def enter(self, replica: Replica, phase: str, since: float | None = None) -> None:
         """Begin a phase, now or (monotonic seconds) earlier."""
         replica.phase = phase
-        begun = self.clock.monotonic() if since is None else since
-        self._watches[replica.name] = Watch(begun)
+        now = self.clock.monotonic()
+        self._watches[replica.name] = Watch(now if since is None else since, now)
 
 
 def _to_leave(here: list[Replica], count: int) -> list[Replica]:

@@ -29,7 +29,6 @@ from controller.actuators.local.state import (
     State,
 )
 
-_SILENT_LOOKS = 3
 _QUIET_LOOKS = 2
 _LOG_LOOKS = 20
 _PROBES = 16
@@ -140,8 +139,9 @@ class Fleet:
             health = await self._engines.health(replica.port, pool.health_path)
         if replica.phase != phase:
             return  # somebody decided otherwise meanwhile
+        now = self.books.clock.monotonic()
         if health == "ready":
-            watch.silent = 0
+            watch.heard = now
             if phase != READY:
                 self._is_ready(replica, pool)
             return
@@ -149,10 +149,9 @@ class Fleet:
             replica.open_at = self.books.clock.now()
             self.books.enter(replica, OPEN, since=watch.since)
         if phase == READY:
-            watch.silent += 1
-            if watch.silent >= _SILENT_LOOKS:
+            if now - watch.heard > self.books.settings.silent_seconds:
                 self.books.enter(replica, OPEN)
-        elif self.books.clock.monotonic() - watch.since > pool.ready_seconds:
+        elif now - watch.since > pool.ready_seconds:
             self.books.fail(
                 replica.pool, f"{replica.name} was not ready in {pool.ready_seconds:g} s"
             )

@@ -77,6 +77,8 @@ class LocalSettings:
         check_seconds: time between two looks at replicas that serve.
         start_check_seconds: time between two looks while one starts or leaves.
         answer_seconds: longest wait for an engine to say how it is.
+        silent_seconds: time without an answer after which a replica that served is no longer
+            published; a busy engine may be slow to say how it is.
         log_bytes: largest log of a replica; then the older half goes.
     """
 
@@ -87,6 +89,7 @@ class LocalSettings:
     check_seconds: float = 1.0
     start_check_seconds: float = 0.1
     answer_seconds: float = 2.0
+    silent_seconds: float = 10.0
     log_bytes: int = 10_000_000
 
     def __post_init__(self) -> None:
@@ -99,8 +102,9 @@ class LocalSettings:
             raise ValueError("first_port and last_port must be a range within 1024 to 65535")
         if not 0 < self.start_check_seconds <= self.check_seconds:
             raise ValueError("start_check_seconds must be above 0, and not above check_seconds")
-        if not self.answer_seconds > 0:
-            raise ValueError("answer_seconds must be above 0")
+        for name in ("answer_seconds", "silent_seconds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0")
         if self.log_bytes < 4096:
             raise ValueError("log_bytes must be at least 4096")
         for name in self.pools:

@@ -57,6 +57,7 @@ def settings(folder, pools, ports=8):
         check_seconds=0.1,
         start_check_seconds=0.02,
         answer_seconds=0.5,
+        silent_seconds=0.8,
     )
 
 
@@ -239,6 +240,44 @@ async def test_a_restarted_controller_adopts_its_own(tmp_path):
             assert same.outcome == "unchanged", "the decision was applied before the restart"
         finally:
             await again.aclose()
+
+
+CONTROLLER = """
+import asyncio, sys
+from pathlib import Path
+from controller.actuators.careful import Careful
+from controller.actuators.local_fleet import LocalFleet, LocalPool, LocalSettings
+from store.clock import WallClock
+
+async def main(folder, first, engine):
+    pool = LocalPool((sys.executable, "-S", engine, "{port}", "--loads", "0.2"))
+    given = LocalSettings(Path(folder), {"chat": pool}, int(first), int(first) + 7)
+    await Careful(LocalFleet(given, WallClock()), WallClock()).apply("chat", 3, "d1")
+    print("asked", flush=True)
+    await WallClock().sleep(60)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("lives", [0.0, 0.03, 0.3])
+async def test_a_controller_that_was_killed_leaves_nothing_to_chance(tmp_path, lives):
+    """Whenever it dies: its processes are taken on by the next, none is doubled, none is lost."""
+    given = settings(tmp_path / "fleet", {"chat": pool("--loads", "0.2")})
+    arguments = (str(given.folder), str(given.first_port), ENGINE)
+    async with fleet_of(given) as fleet:
+        first = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", CONTROLLER, *arguments, stdout=subprocess.PIPE
+        )
+        assert await first.stdout.readline() == b"asked\n"
+        await WallClock().sleep(lives)
+        first.kill()
+        await first.wait()
+        before = pids(given)
+        await ready(fleet, "chat", 3)
+        after = pids(given)
+        assert len(after) == 3
+        assert before.items() <= after.items(), "a process was ended or started twice"
 
 
 async def test_lost_books_are_written_anew_from_what_runs(tmp_path):

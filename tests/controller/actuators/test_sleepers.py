@@ -26,12 +26,12 @@ AT_ONCE = {"leave_seconds": 0.0, "drain_seconds": 0.0}
 LIMIT = 30.0
 
 
-async def until(true):
+async def until(true, limit_seconds=LIMIT):
     """Wait until it is true."""
     clock = WallClock()
     begun = clock.monotonic()
     while not await true():
-        assert clock.monotonic() - begun < LIMIT, "it did not happen in time"
+        assert clock.monotonic() - begun < limit_seconds, "it did not happen in time"
         await clock.sleep(0.05)
 
 
@@ -293,4 +293,56 @@ async def test_the_real_router_loads_and_unloads(real_router):
         await drained(actuator)
         assert (await actuator.read("chat")).wanted == 0
         assert (await client.post("/v1/completions", json=body)).status_code >= 400
+    await actuator.aclose()
+
+
+@pytest.fixture
+def real_vllm():
+    """A vLLM that can sleep; skips unless both variables are set."""
+    program, model = (os.environ.get(f"SERVESCOPE_{n}") for n in ("VLLM", "MODEL_FOLDER"))
+    if not program or not model:
+        pytest.skip("set SERVESCOPE_VLLM to the vllm command, SERVESCOPE_MODEL_FOLDER to a model")
+    port = free_port()
+    started = subprocess.Popen(
+        [program, "serve", model, "--served-model-name", "tiny", "--host", "127.0.0.1",
+         "--port", str(port), "--max-model-len", "1024", "--enforce-eager", "--max-num-seqs", "4",
+         "--enable-sleep-mode"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        env={**os.environ, "VLLM_SERVER_DEV_MODE": "1", "HF_HUB_OFFLINE": "1",
+             "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"},
+    )  # fmt: skip
+    try:
+        yield f"http://127.0.0.1:{port}", started
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+async def test_the_real_vllm_sleeps_and_wakes(real_vllm):
+    """It tells itself that it sleeps, and answers again after waking."""
+    url, process = real_vllm
+    settings = VllmSettings({"chat": VllmPool((url,), **AT_ONCE)})
+    actuator = Careful(VllmSleep(settings, WallClock()), WallClock(), Patience(60.0, 20.0, 0.2))
+
+    async def awake():
+        assert process.poll() is None, "vLLM ended while starting"
+        try:
+            return (await actuator.read("chat")).ready == 1
+        except ControllerError:
+            return False
+
+    await until(awake, 400.0)
+    made = await actuator.apply("chat", 0, "down")
+    assert made.outcome == "applied", made.text
+    await drained(actuator)
+    assert (await actuator.read("chat")).wanted == 0
+    made = await actuator.apply("chat", 1, "up")
+    assert made.outcome == "applied", made.text
+    body = {"model": "tiny", "prompt": "a queue", "max_tokens": 8, "ignore_eos": True}
+    async with httpx2.AsyncClient(base_url=url, timeout=60.0, trust_env=False) as client:
+        answer = await client.post("/v1/completions", json=body)
+    assert answer.json()["usage"]["completion_tokens"] == 8
     await actuator.aclose()
