@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,7 +41,19 @@ class Web:
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_address[1])
+
+    def encrypt(self, trust: ssl.SSLContext) -> None:
+        """Speak TLS; before it answers anything."""
+        # A handshake in the accepting thread would let one silent client stop all others.
+        self._server.socket = trust.wrap_socket(
+            self._server.socket, server_side=True, do_handshake_on_connect=False
+        )
 
     def hang(self, on: bool) -> None:
         """Say nothing from now on; or answer again, also what was asked meanwhile."""

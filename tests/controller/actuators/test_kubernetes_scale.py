@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 
 import pytest
 from hypothesis import given as drawn
@@ -231,6 +232,46 @@ def test_a_kubeconfig_is_read(tmp_path):
     (tmp_path / "t").write_text("secret\n")
     assert (found.url, found.namespace) == ("https://api:6443", "llm")
     assert found._headers() == {"Authorization": "Bearer secret"}
+
+
+def in_base64(file):
+    """As a kubeconfig carries files."""
+    return base64.b64encode(file.read_bytes()).decode()
+
+
+async def test_a_cluster_with_certificates_is_scaled(certificate, tmp_path):
+    """The server's CA and the client's certificate come from the kubeconfig; both are needed."""
+    (key, server), (client_key, client) = certificate("server"), certificate("client")
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trust.load_cert_chain(server, key)
+    trust.verify_mode = ssl.CERT_REQUIRED
+    trust.load_verify_locations(client)
+    user = {
+        "client-certificate-data": in_base64(client),
+        "client-key-data": in_base64(client_key),
+    }
+    api = FakeScaleApi()
+    api.web.encrypt(trust)
+    with api:
+        api.add(CHAT, 1)
+        place = {"server": f"https://localhost:{api.web.port}"}
+        trusted = {**place, "certificate-authority-data": in_base64(server)}
+
+        def made(user, cluster):
+            file = kubeconfig(tmp_path, user, **cluster)
+            given = KubernetesSettings({"chat": KubernetesPool("chat")}, kubeconfig=str(file))
+            return Careful(KubernetesScales(given, WallClock()), WallClock(), PATIENT)
+
+        known = made(user, trusted)
+        assert (await known.apply("chat", 2, "d1")).outcome == "applied"
+        unverified = made(user, {**place, "insecure-skip-tls-verify": True})
+        assert (await unverified.read("chat")).wanted == 2
+        stranger, misled = made({}, trusted), made(user, place)
+        for actuator in (stranger, misled):
+            with pytest.raises(ControllerError, match="cannot be read"):
+                await actuator.read("chat")
+        for actuator in (known, unverified, stranger, misled):
+            await actuator.aclose()
 
 
 @pytest.mark.parametrize(

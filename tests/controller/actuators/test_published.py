@@ -207,6 +207,38 @@ async def test_the_scaler_keeps_the_contract(tmp_path):
 
 
 @needs_grpc
+async def test_with_tls_only_known_clients_are_answered(certificate):
+    """A client without a certificate of the CA gets nothing."""
+    import grpc
+
+    from controller.actuators.keda_proto import scaler_pb2 as messages
+
+    (key, server), (client_key, client) = (certificate(n) for n in ("server", "keda"))
+    settings = KedaSettings(
+        {"chat": KedaPool()}, "0.0.0.0:0", str(server), str(key), client_ca_file=str(client)
+    )
+    scaler = KedaExternal(settings, WallClock())
+    await Careful(scaler, WallClock()).apply("chat", 2, "d1")
+    ref = messages.ScaledObjectRef(scaler_metadata={"pool": "chat"})
+
+    async def ask(*pair):
+        trust = grpc.ssl_channel_credentials(server.read_bytes(), *pair)
+        place = f"localhost:{scaler.port}"
+        async with grpc.aio.secure_channel(place, trust) as channel:
+            call = channel.unary_unary(
+                f"/{SERVICE}/IsActive",
+                request_serializer=lambda sent: sent.SerializeToString(),
+                response_deserializer=messages.IsActiveResponse.FromString,
+            )
+            return (await call(ref, timeout=20)).result
+
+    assert await ask(client_key.read_bytes(), client.read_bytes()) is True
+    with pytest.raises(grpc.aio.AioRpcError):
+        await ask()
+    await scaler.aclose()
+
+
+@needs_grpc
 async def test_a_taken_port_is_told():
     """Two controllers on one port would answer in turns."""
     with socket.socket() as taken:
