@@ -85,9 +85,9 @@ def up(value: float) -> int:
     return math.ceil(min(value, float(MOST_REPLICAS)) - 1e-9)
 
 
-def bounded(pool: PoolView, wanted: int) -> int:
+def bounded(pool: PoolView, wanted: float) -> int:
     """Within the limits of the pool."""
-    return min(max(wanted, pool.limits.least, 0), pool.limits.most)
+    return int(min(max(wanted, pool.limits.least, 0), pool.limits.most))
 
 
 def each_pool(

@@ -20,6 +20,7 @@ from controller.policies.dynamo import Dynamo
 from controller.policies.heteroscale import HeteroScale
 from controller.policies.keda import Keda
 from controller.policies.knative_kpa import KnativeKpa
+from controller.policies.learned import Learned
 from controller.policies.melange import Melange
 from controller.policies.ray_serve import RayServe
 from controller.policies.risk import Risk
@@ -50,10 +51,11 @@ POLICIES: dict[str, Factory] = {
     "heteroscale": HeteroScale,
     "tokenscale": TokenScale,
     "melange": Melange,
+    "learned": Learned,
 }
 REPLAY = "replay"
 # Not asked of people: what makes two entries of one class, and what a replay hands over.
-_HIDDEN = ("spec", "workload")
+_HIDDEN = ("spec", "workload", "network")
 
 
 def make(name: str, /, **parameters: Any) -> Policy:

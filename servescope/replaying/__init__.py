@@ -1,0 +1,1 @@
+"""Replays as jobs, and what is learnt from them."""
