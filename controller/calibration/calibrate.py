@@ -11,7 +11,8 @@ import polars as pl
 from controller.calibration.fit import Fit, FitSettings, fit
 from controller.calibration.judge import Judged, judge, usual_objective
 from controller.calibration.limits import Limits, limits_of
-from controller.calibration.recorded import LEAST_ROWS, Recorded
+from controller.calibration.placing import placed, unequal
+from controller.calibration.recorded import LEAST_ROWS, Recorded, Times
 from controller.calibration.rivals import RIVALS
 from controller.calibration.simulated import simulate
 from controller.observation import Objective
@@ -33,7 +34,8 @@ class Wish:
         name: of the profile.
         source: where the rows are from, for people.
         fit_ratio: share of the time that is fitted to; the rest is judged on.
-        replicas: behind one router, where nobody said who served whom.
+        replicas: behind one router, where nobody said who served whom; None: as many as are
+            known of.
         objective: when a request is good; None: what nine of ten requests kept.
         bound_ratio: median E2E error above which it is not validated.
         bound_points: miss of the attainment above which it is not validated.
@@ -47,7 +49,7 @@ class Wish:
     name: str
     source: str
     fit_ratio: float = 0.5
-    replicas: int = 1
+    replicas: int | None = None
     objective: Objective | None = None
     bound_ratio: float = BOUND_RATIO
     bound_points: float = BOUND_POINTS
@@ -99,12 +101,14 @@ def calibrate(
     Raises:
         ControllerError: too few rows on either side, or nothing ever overlapped.
     """
+    where = placed(recorded, wish.replicas, gauges)
+    recorded = where.recorded
     at = _split(recorded, wish)
     seen = recorded.before(at)
     _overlapping(seen)
     limits = limits_of(gauges, seen, wish.given)
-    found = fit(seen, limits, wish.replicas, wish.settings, told)
-    simulated = simulate(recorded, found.profile, wish.replicas)
+    found = fit(seen, limits, where.replicas, wish.settings, told)
+    simulated = simulate(recorded, found.profile, where.replicas)
     later = recorded.workload.arrived >= at
     objective = wish.objective or usual_objective(seen)
     judged = judge("simulator", simulated.take(later), recorded.times.take(later), objective)
@@ -114,7 +118,7 @@ def calibrate(
     profile = replace(
         found.profile, name=wish.name, error=error, source=wish.source, gpus=wish.gpus,
         gpu_type=wish.gpu_type, price_per_hour=wish.price_per_hour,
-        notes=tuple(_notes(recorded, limits, wish)),
+        notes=(*where.notes, *_notes(recorded, limits, simulated)),
     )  # fmt: skip
     counts = int((~later).sum()), int(later.sum())
     return Calibration(profile, judged, on_fitted, rivals, objective, *counts, found, limits)
@@ -182,17 +186,15 @@ def _error(judged: Judged, rivals: tuple[Judged, ...], wish: Wish) -> FitError:
     )
 
 
-def _notes(recorded: Recorded, limits: Limits, wish: Wish) -> list[str]:
+def _notes(recorded: Recorded, limits: Limits, simulated: Times) -> list[str]:
     notes = [
         f"{name} is assumed: nothing told it or showed it"
         for name, origin in (limits.origins or {}).items()
         if origin == "assumed"
     ]
-    if not recorded.is_placed:
-        notes.append(
-            f"who served whom is unknown: {wish.replicas} replicas behind a router that picks the"
-            " one with the fewest requests"
-        )
+    differing = unequal(recorded, simulated)
+    if differing is not None:
+        notes.append(differing)
     everything = len(recorded) + recorded.left_out
     if recorded.left_out > _MOST_LEFT_OUT * everything:
         notes.append(

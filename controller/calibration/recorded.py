@@ -69,14 +69,15 @@ class Recorded:
 
     def before(self, seconds: float) -> Recorded:
         """Those that arrived before."""
-        return self._part(0, int(np.searchsorted(self.workload.arrived, seconds)))
+        return self.where(slice(0, int(np.searchsorted(self.workload.arrived, seconds))))
 
     def last(self, most: int) -> Recorded:
-        """At most so many, the latest; times still count from the same second."""
-        return self if len(self) <= most else self._part(len(self) - most, len(self))
+        """At most so many, the latest."""
+        return self if len(self) <= most else self.where(slice(len(self) - most, None))
 
-    def _part(self, low: int, high: int) -> Recorded:
-        cut, work = slice(low, high), self.workload
+    def where(self, rows: object) -> Recorded:
+        """The rows that a slice, an index or a mask names; times count from the same second."""
+        cut, work = rows if isinstance(rows, slice) else np.asarray(rows), self.workload
         part = Workload(
             work.arrived[cut], work.prompt[cut], work.output[cut], work.tenant[cut],
             work.group[cut], work.shared[cut], work.left_out,

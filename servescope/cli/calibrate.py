@@ -32,7 +32,7 @@ class CalibrateWish:
     out: Path | None
     name: str | None
     fit_share: float
-    replicas: int
+    replicas: int | None
     ttft: float | None
     tpot: float | None
     given: Mapping[str, int | bool | None]

@@ -32,7 +32,8 @@ FitShare = Annotated[
     float, typer.Option("--fit-share", help="Of the time, 0.1 to 0.9; the rest is judged on.")
 ]
 Replicas = Annotated[
-    int, typer.Option(min=1, help="That shared the work, where rows name no instance.")
+    int | None,
+    typer.Option(min=1, help="That shared the work, where rows name no instance; else scraped."),
 ]
 Most = Annotated[float | None, typer.Option(help="Objective, seconds at most.")]
 Sequences = Annotated[
@@ -65,7 +66,7 @@ def calibrate(
     model: Model = None, pool: Pool = None, instance: Instance = None, from_: From = None,
     until: To = None, out: Out = None,
     name: Annotated[str | None, typer.Option(help="Of the profile.")] = None,
-    fit_share: FitShare = 0.5, replicas: Replicas = 1, ttft: Most = None, tpot: Most = None,
+    fit_share: FitShare = 0.5, replicas: Replicas = None, ttft: Most = None, tpot: Most = None,
     sequences: Sequences = None, cache_tokens: CacheTokens = None,
     token_budget: TokenBudget = None, chunked: Chunked = None, bound: Bound = 0.1,
     bound_points: BoundPoints = 5.0, gpus: Gpus = 1, gpu_type: GpuType = "", price: Price = None,

@@ -11,7 +11,9 @@ import pytest
 from controller.profile import Profile
 from servescope.cli.main import main
 
-SAMPLE = Path(__file__).parents[1] / "data" / "calibration" / "two_llama_servers.parquet"
+SAMPLES = Path(__file__).parents[1] / "data" / "calibration"
+SAMPLE = SAMPLES / "two_llama_servers.parquet"
+BUSY = SAMPLES / "two_busy_llama_servers.parquet"
 KNOWN = ("--chunked", "--token-budget", 2048, "--sequences", 4, "--cache-tokens", 8192)
 
 
@@ -55,6 +57,23 @@ def test_a_recorded_run_gives_a_validated_profile(imported, home):
     profile = Profile.load(home / "mine.json")
     assert profile.error.median_ratio == error
     assert profile.notes == ()
+
+
+def test_queues_are_what_rules_without_a_simulator_do_not_know(run):
+    """Under load the simulator stays within its bound, and the rules are four times as far off."""
+    assert run("import", BUSY, "--name", "busy")[0] == 0
+    code, out, err = run(
+        "calibrate", "busy", "--chunked", "--token-budget", 2048, "--out", "p.json", "--json"
+    )
+    assert code == 0, err
+    told = json.loads(out)["data"]
+    simulator, *rivals = told["judged"]
+    error = simulator["misses"]["e2e"]["median_ratio"]
+    assert error < 0.10
+    assert min(rival["misses"]["e2e"]["median_ratio"] for rival in rivals) > 4 * error
+    assert abs(simulator["attainment_points"]) <= 5
+    assert min(abs(rival["attainment_points"]) for rival in rivals) > 10
+    assert (told["limits"]["sequences"], told["profile"]["sequences"]) == ("shown", 4)
 
 
 def test_beyond_the_bound_it_says_so_and_keeps_the_profile_in_the_data_folder(imported, home):

@@ -13,6 +13,7 @@ from controller.calibration.calibrate import Wish, calibrate
 from controller.calibration.fit import FitSettings
 from controller.calibration.judge import judge
 from controller.calibration.limits import limits_of
+from controller.calibration.placing import placed, unequal
 from controller.calibration.recorded import Times, recorded
 from controller.calibration.simulated import simulate
 from controller.calibration.start import NAMES, company, first_guess
@@ -215,3 +216,43 @@ def test_a_cache_holds_what_it_has_held(rows):
     """A limit below a recorded request is a wrong limit."""
     limits = limits_of(None, recorded(rows), {"cache_tokens": 1})
     assert limits.cache_tokens >= int(rows["input_tokens"].max())
+
+
+def test_rows_without_an_instance_are_left_out_if_few(rows):
+    """Many: the router stands in for all of them, with as many replicas as are known of."""
+    some = rows.with_row_index().with_columns(
+        instance=pl.when(pl.col("index") % 50 == 0).then(None).otherwise(pl.col("instance"))
+    )
+    found = placed(recorded(some), None, None)
+    assert found.recorded.is_placed
+    assert len(found.recorded) == 392
+    assert "8 requests name no instance" in found.notes[0]
+    most = some.with_columns(
+        instance=pl.when(pl.col("index") % 3 == 0).then(pl.col("instance")).otherwise(None)
+    )
+    found = placed(recorded(most), None, None)
+    assert (found.recorded.is_placed, found.replicas) == (False, 2)
+    assert "2 replicas behind a router" in found.notes[0]
+    assert placed(recorded(rows.drop("instance")), None, gauges([1.0], [0.0])).replicas == 1
+    assert placed(recorded(most), 5, None).replicas == 5
+
+
+def test_the_busiest_of_many_instances_are_looked_at(rows):
+    """Each is a replica of the same kind."""
+    many = rows.with_row_index().with_columns(
+        instance=pl.format("h:{}", pl.min_horizontal(pl.col("index"), pl.lit(90)))
+    )
+    found = placed(recorded(many), None, None)
+    assert len(found.recorded.instances) == 64
+    assert "64 busiest of 91" in found.notes[0]
+    assert "h:90" in found.recorded.instances
+    assert set(found.recorded.replica.tolist()) == set(range(64))
+
+
+def test_a_slow_instance_is_named(rows):
+    """One profile cannot stand for two kinds of replicas without saying so."""
+    here = recorded(rows)
+    simulated = simulate(here, TRUE)
+    assert unequal(here, simulated) is None
+    slow = replace(here.times, e2e=np.where(here.replica == 1, 1.5, 1.0) * here.times.e2e)
+    assert "h:1 takes" in unequal(replace(here, times=slow), simulated)
