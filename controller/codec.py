@@ -205,7 +205,12 @@ def _profile(told: Mapping[str, Any] | None) -> Profile | None:
         return None
     error = told["error"]
     return Profile(
-        **{**told, "step": StepTimes(**told["step"]), "error": error and FitError(**error)}
+        **{
+            **told,
+            "step": StepTimes(**told["step"]),
+            "error": error and FitError(**error),
+            "notes": tuple(told.get("notes", ())),
+        }
     )
 
 

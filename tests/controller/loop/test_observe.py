@@ -12,7 +12,7 @@ from controller.actuators.base import Scale
 from controller.observation import Grade, Objective
 from controller.observe import StoreEyes
 from controller.pools import Pool, fleets_of
-from controller.profile import Profile, StepTimes
+from controller.profile import FitError, Profile, StepTimes
 from controller.settings import ControllerSettings
 from store import targets
 
@@ -278,7 +278,10 @@ def test_an_observation_comes_back_from_its_record(engines):
     e.scraped(BUSY)
     found = e.eyes.observe(e.fleet, {"a": Scale("a", 4, 4)}).observation
     standing = Standing({"a": 5.0}, {"a": None}, {"a": 3}, frozenset({"a"}), {"a": "x"}, 3, 1.5)
-    profile = Profile("p", StepTimes(0.01, 1e-4), price_per_hour=2.5)
+    profile = Profile(
+        "p", StepTimes(0.01, 1e-4), price_per_hour=2.5, notes=("assumed",),
+        error=FitError(0.05, 0.2, 100, "here", attainment_points=-1.0),
+    )  # fmt: skip
     found = type(found)(
         found.at,
         tuple(type(one)(**{**{f: getattr(one, f) for f in one.__slots__}, "profile": profile})
