@@ -34,6 +34,8 @@ class Scale:
         ready: replicas that serve; None where it cannot tell.
         version: changes with every change of `wanted`, by whomever; "" where there is none.
         decision_id: of the decision that was applied last, where the platform keeps it.
+        decision_replicas: what that decision asked for; None: what is wanted now. Decisions of
+            another store may have the same id, but hardly the same number as well.
         starting: replicas that were asked for and do not serve yet; None where unknown.
         draining: replicas that finish their requests and then leave; None where unknown.
         lock: what the platform wants back with a write (a resourceVersion); "" for none.
@@ -47,6 +49,7 @@ class Scale:
     starting: int | None = None
     draining: int | None = None
     lock: str = ""
+    decision_replicas: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Careful:
         self.platform = platform
         self._clock = clock
         self._patience = patience or Patience()
-        self._applied: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._applied: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
 
     @property
@@ -125,9 +125,9 @@ class Careful:
             return f"{replicas} replicas: must be from 0 to {MOST_REPLICAS}"
         if not decision_id:
             return "a decision without an id cannot be applied once only"
-        before = self._applied.get(decision_id)
-        if before is not None and before != (pool, replicas):
-            return f"decision {decision_id} asked for {before[1]} of '{before[0]}' before"
+        before = self._applied.get((pool, decision_id))
+        if before is not None and before != replicas:
+            return f"decision {decision_id} asked for {before} of '{pool}' before"
         return ""
 
     def _known(self) -> str:
@@ -153,7 +153,7 @@ class Careful:
         self, seen: Scale, replicas: int, decision_id: str, version: str
     ) -> Applied | None:
         """The outcome where nothing is to be written."""
-        if decision_id in self._applied or seen.decision_id == decision_id:
+        if (seen.pool, decision_id) in self._applied or _kept(seen) == (decision_id, replicas):
             return Applied("unchanged", f"decision {decision_id} was applied before", seen)
         if version and seen.version and seen.version != version:
             now = "an unknown number" if seen.wanted is None else str(seen.wanted)
@@ -185,9 +185,15 @@ class Careful:
         return Applied("failed", text, now, _details(before, now))
 
     def _remember(self, decision_id: str, pool: str, replicas: int) -> None:
-        self._applied[decision_id] = (pool, replicas)
+        self._applied[(pool, decision_id)] = replicas
         while len(self._applied) > MOST_DECISIONS:
             self._applied.popitem(last=False)
+
+
+def _kept(seen: Scale) -> tuple[str, int | None]:
+    """The decision that the platform remembers, with its number."""
+    told = seen.decision_replicas
+    return seen.decision_id, seen.wanted if told is None else told
 
 
 def _outcome(answer: PlatformAnswer) -> Outcome:

@@ -92,14 +92,14 @@ class _Seen:
         numbers: of each role that was decided on.
         decision: of the newest decision; -1: none.
         scaled: of the newest one that was carried out; -1: none.
-        ours: id of our decision that was applied last, by role.
+        ours: id and number of our decision that was applied last, by role; "" where there is none.
         revisions: of the keys that a decision changes; 0: not there.
     """
 
     numbers: Mapping[Role, int]
     decision: int
     scaled: int
-    ours: Mapping[Role, str]
+    ours: Mapping[Role, tuple[str, int | None]]
     revisions: Mapping[str, int]
 
 
@@ -139,7 +139,8 @@ class DynamoVirtual:
             wanted,
             wanted if done else None,
             version="" if wanted is None else f"{role} {wanted}",
-            decision_id=seen.ours.get(role, ""),
+            decision_id=seen.ours[role][0],
+            decision_replicas=seen.ours[role][1],
             starting=0 if done else None,
             lock=json.dumps(dict(seen.revisions)),
         )
@@ -178,7 +179,7 @@ class DynamoVirtual:
         puts = {
             _RECORD: json.dumps(record),
             _DECISION: str(number),
-            f"{_OURS}_{role}": decision_id,
+            f"{_OURS}_{role}": json.dumps([decision_id, numbers[role]]),
             **{_NUMBERS[one]: str(count) for one, count in numbers.items()},
         }
         body = {
@@ -224,7 +225,7 @@ def _understood(values: Mapping[str, str], revisions: Mapping[str, int]) -> _See
         told = {name: _whole(values[name]) for name in names if name in values}
     numbers = {role: count(member(told, name)) for role, name in _NUMBERS.items()}
     decision = member(told, _DECISION)
-    ours = {role: values.get(f"{_OURS}_{role}", "") for role in _ROLES}
+    ours = {role: _remembered(values.get(f"{_OURS}_{role}", "")) for role in _ROLES}
     return _Seen(
         {role: number for role, number in numbers.items() if number is not None},
         decision if isinstance(decision, int) else _UNSET,
@@ -232,6 +233,15 @@ def _understood(values: Mapping[str, str], revisions: Mapping[str, int]) -> _See
         ours,
         revisions,
     )
+
+
+def _remembered(text: str) -> tuple[str, int | None]:
+    """A decision of ours; what is not understood is none."""
+    try:
+        name, number = json.loads(text)
+    except (ValueError, TypeError):
+        return "", None
+    return str(name), count(number)
 
 
 def _whole(text: str) -> int:

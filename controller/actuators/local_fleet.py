@@ -26,6 +26,8 @@ from store.errors import ControllerError
 
 __all__ = ["LocalFleet", "LocalPool", "LocalSettings"]
 
+_HOLD_SECONDS = 2.0
+
 log = logging.getLogger("servescope.local_fleet")
 
 
@@ -44,6 +46,7 @@ class LocalFleet:
         self._fleet: Fleet | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._starting = asyncio.Lock()
 
     @property
     def name(self) -> str:
@@ -61,11 +64,14 @@ class LocalFleet:
         Raises:
             ControllerError: another controller has it, or this system has no /proc.
         """
-        if self._fleet is not None:
-            return
+        async with self._starting:
+            if self._fleet is None:
+                await self._start()
+
+    async def _start(self) -> None:
         if not processes.supported():
             raise ControllerError("a local fleet needs /proc", where=self.name, hint="use Linux")
-        self._folder.hold()
+        await self._hold()
         try:
             boot = processes.boot_id()
             state = self._folder.load(boot) or State(boot)
@@ -77,6 +83,19 @@ class LocalFleet:
             raise ControllerError(f"the folder cannot be used: {error}", where=self.name) from error
         self._fleet = fleet = Fleet(books, Engines(self._settings.answer_seconds))
         self._task = asyncio.create_task(self._watch(fleet), name="local-fleet")
+
+    async def _hold(self) -> None:
+        """Take the folder; a controller that was killed while it spawned lets go a moment later."""
+        until = self._clock.monotonic() + _HOLD_SECONDS
+        while True:
+            try:
+                self._folder.hold()
+            except ControllerError:
+                if self._clock.monotonic() >= until:
+                    raise
+                await self._clock.sleep(self._settings.start_check_seconds)
+            else:
+                return
 
     async def read(self, pool: str) -> Scale:
         """What was asked for, and what really runs now."""

@@ -1,5 +1,7 @@
 """Every actuator keeps the promises of `controller.actuators.base`."""
 
+from dataclasses import replace
+
 import pytest
 
 from controller.actuators.careful import Careful, Patience
@@ -30,6 +32,23 @@ async def test_numbers_in_memory():
     )
     done = await check_actuator(lambda: Careful(platform, WallClock(), QUICK), world)
     assert set(done) == ALL
+
+
+async def test_a_decision_of_another_store_may_have_the_same_id():
+    """Numbers of decisions begin anew with a new store; the platform may remember the old ones."""
+    platform = MemoryPlatform(MemorySettings({"chat": MemoryPool(3, 10)}), WallClock())
+    read = platform.read
+
+    async def remembering(pool):
+        return replace(await read(pool), decision_id="7", decision_replicas=3)
+
+    platform.read = remembering
+    actuator = Careful(platform, WallClock(), QUICK)
+    assert (await actuator.apply("chat", 3, "7")).outcome == "unchanged"
+    assert (await Careful(platform, WallClock(), QUICK).apply("chat", 5, "7")).outcome == "applied"
+    wrong = await actuator.apply("chat", 4, "7")
+    assert wrong.outcome == "applied", "it was never applied by this one"
+    assert (await actuator.apply("chat", 6, "7")).outcome == "refused"
 
 
 class Believes:

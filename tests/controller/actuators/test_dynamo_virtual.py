@@ -71,6 +71,8 @@ async def test_a_decision_is_whole(etcd, make):
     }
     again = await make().apply("d", 6, "ours")
     assert again.outcome == "unchanged", "etcd remembers the decision over our restart"
+    other = await make().apply("d", 9, "ours")
+    assert other.outcome == "applied", "the same id with another number is of another store"
 
 
 async def test_ready_is_what_the_other_side_says(etcd, make):

@@ -236,7 +236,7 @@ async def test_a_restarted_controller_adopts_its_own(tmp_path):
             await ready(again, "chat", 2)
             assert pids(given) == before
             assert again.take_starts() == (), "an adopted replica did not start now"
-            same = await Careful(again, WallClock()).apply("chat", 1, "d1")
+            same = await Careful(again, WallClock()).apply("chat", 2, "d1")
             assert same.outcome == "unchanged", "the decision was applied before the restart"
         finally:
             await again.aclose()
