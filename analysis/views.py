@@ -139,6 +139,17 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.workload.compare:workload_compare",
         options=("against",),
     ),
+    "replays": ViewSpec(
+        "Which comparisons of policies were run?",
+        "analysis.replay_view:replays",
+        needs_scope=False,
+    ),
+    "replay": ViewSpec(
+        "What would another policy have given?",
+        "analysis.replay_view:replay",
+        options=("replay", "a", "b", "startup", "case"),
+        needs_scope=False,
+    ),
     "trust": ViewSpec(
         "Which signals can be trusted now, and what is wrong with the others?",
         "analysis.trust:trust",

@@ -214,6 +214,7 @@ def serving(runtime: Runtime) -> Lifespan:
         runtime.beside = Beside(jobs, collecting)
         warming = asyncio.create_task(asyncio.to_thread(_warm))
         try:
+            await asyncio.to_thread(runtime.replaying.start)
             await collecting.start()
             jobs.start()
             await runtime.controlling.start()
@@ -222,6 +223,7 @@ def serving(runtime: Runtime) -> Lifespan:
             await warming
             await runtime.controlling.aclose()
             runtime.predicting.close()
+            await asyncio.to_thread(runtime.replaying.close)
             await jobs.aclose()
             await collecting.aclose()
             with suppress(ServescopeError):

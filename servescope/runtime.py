@@ -32,6 +32,7 @@ from servescope.grading import AgentGrades
 from servescope.importing import ImportedRows
 from servescope.jobs import JobRunner
 from servescope.predicting.service import Predicting
+from servescope.replaying.service import Replaying
 from store.cache import ViewCache
 from store.clock import Clock
 from store.database import Database
@@ -178,6 +179,7 @@ class Runtime:
         self.agent_grades = AgentGrades(database, clock)
         self.predicting = Predicting(database, clock, config.predict)
         self.controlling = Controlling(database, clock, config)
+        self.replaying = Replaying(database, clock)
         self.beside: Beside | None = None
 
     def collecting(self) -> Collecting:

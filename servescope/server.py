@@ -25,6 +25,7 @@ from servescope.api import (
     predictors,
     problems,
     remote_write,
+    replays,
     rows,
     starts,
     status,
@@ -127,6 +128,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         starts.router,
         predictors.router,
         controller.router,
+        replays.router,
     ):
         api.include_router(router)
     app.include_router(api)

@@ -31,6 +31,7 @@ from servescope.cli.options import (
     scope_of,
 )
 from servescope.cli.predicting import predictors_app, register
+from servescope.cli.replay import register as register_replay
 
 app = typer.Typer(
     name="servescope",
@@ -407,6 +408,7 @@ def version(as_json: Json = False) -> None:
 
 register(app)
 calibration.register(app)
+register_replay(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -61,6 +61,7 @@ _EXIT_BY_CODE = {
     "input": ExitCode.USAGE,
     "collect": ExitCode.USAGE,
     "predictor": ExitCode.USAGE,
+    "controller": ExitCode.USAGE,
     "store_locked": ExitCode.USAGE,
     "store_damaged": ExitCode.USAGE,
     "schema": ExitCode.USAGE,
@@ -152,8 +153,8 @@ class Progress:
         self._started = self._last = self._clock.monotonic()
         self._drawn = False
 
-    def __call__(self, ratio: float) -> None:
-        """Report progress, 0..1."""
+    def __call__(self, ratio: float, more: str = "") -> None:
+        """Report progress, 0..1, with what else is to be said in the same line."""
         now = self._clock.monotonic()
         every = BAR_SECONDS if self._out.is_terminal else LOG_LINE_SECONDS
         if now - self._last < every:
@@ -163,10 +164,10 @@ class Progress:
         text = f"{self._label}  {ratio * 100:3.0f} %  {seconds:.0f} s"
         if self._out.is_terminal:
             full = round(min(max(ratio, 0.0), 1.0) * BAR_CELLS)
-            self._stream.write(f"\r{text}  [{'#' * full}{'.' * (BAR_CELLS - full)}]")
+            self._stream.write(f"\r\033[K{text}  [{'#' * full}{'.' * (BAR_CELLS - full)}]{more}")
             self._drawn = True
         else:
-            self._stream.write(f"{text}\n")
+            self._stream.write(f"{text}{more}\n")
         self._stream.flush()
 
     def done(self) -> None:

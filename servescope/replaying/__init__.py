@@ -1,1 +1,1 @@
-"""Replays as jobs, and what is learnt from them."""
+"""Comparisons of policies as jobs, how they are kept, and what is learnt from replays."""

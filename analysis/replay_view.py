@@ -1,0 +1,195 @@
+"""What would another policy have given? Comparisons by replay as views, the model's error first."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+
+from analysis import replay_frames
+from analysis.measure import Empty, Measure, View
+from store.errors import InputError
+from store.queries import replays as queries
+from store.queries.scope import Scope
+from store.reader import Reader
+
+_NONE = (
+    "Nothing was replayed yet. `servescope replay azure-2023-conv` compares policies on a built-in"
+    " trace; POST /api/v1/replays does it here."
+)
+_NEVER = "the profile was never compared with rows of this fleet"
+
+
+def replays(reader: Reader, scope: Scope) -> View:
+    """Comparisons, newest first.
+
+    Measures: replays, open. Frames: `replays` (as `store.queries.replays.listed`), `candidates`.
+    """
+    found = queries.listed(reader)
+    still = found.filter(pl.col("state").is_in(["queued", "running"])).height
+    measures = {
+        "replays": Measure(float(found.height), ""),
+        "open": Measure(float(still), ""),
+    }
+    frames = {"replays": found, "candidates": queries.candidates(reader)}
+    empty = Empty("nothing_connected", _NONE) if found.is_empty() else None
+    return View("replays", scope, measures, frames, (), empty, {"replays": queries.LISTED})
+
+
+def replay(
+    reader: Reader,
+    scope: Scope,
+    *,
+    replay: str = "",
+    a: str = "",
+    b: str = "",
+    startup: str = "",
+    case: str = "",
+) -> View:
+    """One comparison: how wrong the model is, what policies came to, and two side by side.
+
+    Options: `replay` (its id; else the newest), `a` and `b` ("policy" or "policy/row"; else the
+    fixed fleet and the best), `startup` (seconds) and `case`: what a and b are shown for.
+
+    Measures: fit_error_median_ratio, fit_error_p99_ratio, is_validated (1 or 0), goal_ratio,
+        policies.
+    Frames: `validity`, `results` (medians with ranges over seeds, see `replay_frames.summary`;
+        curves left out),
+    `frontier` (GPU-hours against attainment, curves too), `outcomes` (one row a replay), `lanes`
+    (of a and b, with `side`), `decisions` (where they asked for different numbers), `chosen` (a and
+    b).
+
+    Raises:
+        InputError: no such replay, policy, start-up time or case.
+    """
+    run = _run(reader, replay)
+    if run is None:
+        return View("replay", scope, empty=Empty("nothing_connected", _NONE))
+    outcomes = queries.outcomes(reader, run["replay_id"])
+    found = replay_frames.summary(outcomes, run["goal_ratio"])
+    lanes = queries.lanes(reader, run["replay_id"])
+    sides = _sides(found, a, b, startup, case)
+    frames = {
+        "validity": _validity(run),
+        "results": found.filter(pl.col("row") != "curve"),
+        "frontier": _frontier(found),
+        "outcomes": outcomes,
+        **_beside(lanes, sides),
+    }
+    sentences = (run["validity"], *replay_frames.verdict(found, run["goal_ratio"]))
+    sql = {"outcomes": queries.OUTCOMES, "lanes": queries.LANES}
+    return View("replay", scope, _measures(run, found), frames, sentences, None, sql)
+
+
+def _run(reader: Reader, replay_id: str) -> dict[str, Any] | None:
+    found = queries.listed(reader, replay_id or None, 1)
+    if found.is_empty():
+        if not replay_id:
+            return None
+        raise InputError(f"there is no replay '{replay_id}'", hint="GET /api/v1/replays has them")
+    return found.row(0, named=True)
+
+
+def _measures(run: dict[str, Any], found: pl.DataFrame) -> dict[str, Measure]:
+    rows = run["fit_error_rows"]
+    why = None if rows else _NEVER
+    return {
+        "fit_error_median_ratio": Measure(run["fit_error_median_ratio"], "ratio", n=rows, why=why),
+        "fit_error_p99_ratio": Measure(run["fit_error_p99_ratio"], "ratio", n=rows, why=why),
+        "is_validated": Measure(float(run["is_validated"]), "", why=run["validity"]),
+        "goal_ratio": Measure(run["goal_ratio"], "ratio"),
+        "policies": Measure(float(found["policy"].n_unique()), ""),
+    }
+
+
+def _validity(run: dict[str, Any]) -> pl.DataFrame:
+    asked = json.loads(run["asked"])
+    rows = [
+        ("replay", run["replay_id"]),
+        ("state", run["state"] + (f": {run['text']}" if run["text"] else "")),
+        ("trace", run["trace"]),
+        ("profile", run["profile"]),
+        ("validity", run["validity"]),
+        *((name, _told(value)) for name, value in sorted(asked.items())),
+    ]
+    return pl.DataFrame(rows, schema={"what": pl.String, "value": pl.String}, orient="row")
+
+
+def _told(value: Any) -> str | None:
+    if isinstance(value, list):
+        return ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+    return None if value is None else str(value)
+
+
+def _frontier(found: pl.DataFrame) -> pl.DataFrame:
+    numbers = [f"{name}{end}" for name in ("gpu_hours", "attainment_ratio")
+               for end in ("", "_low", "_high")]  # fmt: skip
+    return found.filter(pl.col("gpu_hours").is_not_null()).select(
+        *replay_frames.ROW_KEY, "title", *numbers, "is_met", "is_on_front"
+    )
+
+
+def _sides(
+    found: pl.DataFrame, a: str, b: str, startup: str, case: str
+) -> dict[str, tuple[str, float, str, str]]:
+    """Side -> (case, start-up time, policy, row) of what is set side by side."""
+    rows = found.filter((pl.col("row") != "curve") & pl.col("case").is_not_null())
+    if rows.is_empty():
+        return {}
+    chosen_case = _one_of(rows["case"].unique(maintain_order=True).to_list(), case, "case")
+    rows = rows.filter(pl.col("case") == chosen_case)
+    times = [f"{value:g}" for value in rows["startup_seconds"].unique(maintain_order=True)]
+    seconds = float(_one_of(times, startup, "start-up time"))
+    rows = rows.filter(pl.col("startup_seconds") == seconds)
+    names = [f"{policy}/{row}" for policy, row in rows.select("policy", "row").iter_rows()]
+    best = rows.filter(pl.col("is_met") & pl.col("row").is_in(["default", "tuned"]))
+    usual = {
+        "a": "static/static-peak",
+        "b": "/".join(best.sort("gpu_hours").select("policy", "row").row(0)) if best.height else "",
+    }
+    made = {}
+    for side, given in (("a", a), ("b", b)):
+        wanted = given or (usual[side] if usual[side] in names else "")
+        name = _one_of(names, wanted, "policy") if wanted else names[-1]
+        policy, _, row = name.rpartition("/")
+        made[side] = (chosen_case, seconds, policy, row)
+    return made
+
+
+def _one_of(names: list[str], wanted: str, what: str) -> str:
+    if not wanted:
+        return names[0]
+    for name in names:
+        if wanted in (name, name.rpartition("/")[0]):
+            return name
+    raise InputError(f"this replay has no {what} '{wanted}'", hint=f"it has: {', '.join(names)}")
+
+
+def _beside(
+    lanes: pl.DataFrame, sides: dict[str, tuple[str, float, str, str]]
+) -> dict[str, pl.DataFrame]:
+    shown, parts = pl.DataFrame(schema={"side": pl.String, **lanes.schema}), []
+    for side, (case, seconds, policy, row) in sides.items():
+        is_it = (
+            (pl.col("case") == case)
+            & (pl.col("startup_seconds") == seconds)
+            & (pl.col("policy") == policy)
+            & (pl.col("row") == row)
+        )
+        parts.append(lanes.filter(is_it).select(pl.lit(side).alias("side"), pl.all()))
+    if parts:
+        shown = pl.concat(parts)
+    chosen = pl.DataFrame(
+        [(side, *rest) for side, rest in sides.items()],
+        schema={"side": pl.String, "case": pl.String, "startup_seconds": pl.Float64,
+                "policy": pl.String, "row": pl.String},
+        orient="row",
+    )  # fmt: skip
+    both = [part[2:] for part in sides.values()]
+    gap = (
+        replay_frames.differences(shown, *both)
+        if len(both) == 2 and both[0] != both[1]
+        else replay_frames.NO_DIFFERENCE
+    )
+    return {"lanes": shown, "decisions": gap, "chosen": chosen}

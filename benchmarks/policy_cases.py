@@ -1,0 +1,232 @@
+"""All policies on three courses of load, by the fair protocol, as tables in docs/policies.md.
+
+    bursty    8 requests/s with bursts of x2 to 3.5 for 4 to 8 minutes, ramps of a minute; each seed
+              draws its own two hours. Tuned on two other hours.
+    azure     the Azure conversation trace of 2023, four times as many requests: tuned on the first
+              half hour, judged on the second.
+    servegen  a day of Alibaba's m-large rates (ServeGen), 8 requests/s on average, sizes of the
+              Azure trace: tuned on day 3, judged on day 4. Needs SERVESCOPE_DATA.
+
+Whatever is judged has a part before it that is replayed and not judged. Every policy has the same
+number of trials; ours has a row without any. Cases are kept as JSON beside each other, so that they
+can be run one after the other; the tables are made of all that are there.
+
+    python benchmarks/policy_cases.py [--cases bursty,azure,servegen] [--tune 16] [--workers 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from analysis import replay_frames
+from controller import cases
+from controller.comparison import building
+from controller.comparison.campaign import Standing, compare
+from controller.comparison.protocol import Case, Comparison, Segment, split
+from controller.comparison.validity import validity_text
+from controller.observation import Objective
+from controller.simulator.workload import Workload
+from servescope.replaying import markdown, traces
+from store.errors import ServescopeError
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "policies.md"
+KEPT = ROOT / "benchmarks" / "results"
+HISTORY_SECONDS = {"bursty": 3600.0, "azure": 1800.0, "servegen": 7200.0}
+STARTUPS = {"bursty": (60.0, 120.0, 300.0), "azure": (60.0,), "servegen": (120.0,)}
+GOALS = {"bursty": 0.99, "azure": 0.99, "servegen": 0.995}
+TITLES = {
+    "bursty": "Bursts: 8 requests/s, x2 to 3.5 for minutes",
+    "azure": "Azure conversation trace, x4",
+    "servegen": "A smooth day of ServeGen, 8 requests/s",
+}
+WINDOW_SECONDS, DAY = 600.0, 144
+DAY_RATE, TUNED_DAY, JUDGED_DAY = 8.0, 2, 3
+TUNING_SEEDS = {"bursty": 2, "azure": 2, "servegen": 1}
+MOST = {"bursty": 40, "azure": 40, "servegen": 60}
+OTHER_SEEDS = 1000
+
+
+def main() -> int:
+    """Run what is asked for, then write the page."""
+    given = arguments()
+    given.kept.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in given.cases.split(",") if not given.table else ():
+            run_case(name, given)
+        return written(given)
+    except ServescopeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", default="bursty,azure,servegen")
+    parser.add_argument("--policies", default=",".join(building.names()))
+    parser.add_argument("--startup", help="seconds, with commas; else those of the case")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--tune", type=int, default=16, help="trials of each policy")
+    parser.add_argument("--curve", type=int, default=0, help="seeds of the curves")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--hours", type=float, help="of each judged part; else as it is")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="folder of the results")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--table", action="store_true", help="run nothing, write the page")
+    return parser.parse_args()
+
+
+def run_case(name: str, given: argparse.Namespace) -> None:
+    """One case, kept as JSON."""
+    wanted = building.checked_names(tuple(given.policies.split(",")), may_import=True)
+    made = built(name, given)
+    startups = tuple(map(float, given.startup.split(","))) if given.startup else STARTUPS[name]
+    comparison = Comparison(
+        wanted, cases.LLAMA_70B, Objective(2.0, 0.1, GOALS[name]), startups,
+        tuple(range(given.seeds)), 1, MOST[name], trials=given.tune, curve_seeds=given.curve, tuning_seeds=TUNING_SEEDS[name],
+        run_seconds=900.0,
+    )  # fmt: skip
+    print(f"{name}: {made.tests[0].judged:,} requests a seed", file=sys.stderr)
+    began, last = time.monotonic(), [0.0]
+
+    def told(at: Standing) -> None:
+        now = time.monotonic()
+        if now - last[0] > 10:
+            last[0] = now
+            left = "" if at.left_seconds is None else f", {at.left_seconds / 60:.0f} min left"
+            print(f"{name}: {at.share:.0%}, {at.done}/{at.expected}{left}", file=sys.stderr)
+
+    found = compare(comparison, [made], given.workers, told)
+    told_so = {
+        "case": name,
+        "title": TITLES[name],
+        "goal": GOALS[name],
+        "seeds": given.seeds,
+        "trials": given.tune,
+        "requests": [segment.judged for segment in made.tests],
+        "is_complete": found.is_complete,
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "validity": validity_text(comparison.profile),
+        "rows": [{**row, "lanes": None} for row in found.rows],
+    }
+    (given.kept / f"policy-cases-{name}.json").write_text(json.dumps(told_so), "utf-8")
+
+
+def built(name: str, given: argparse.Namespace) -> Case:
+    """The arrivals of a case."""
+    sizes = conversation()
+    history, hours = HISTORY_SECONDS[name], given.hours
+    if name == "azure":
+        whole = sizes.faster(4)
+        return split(name, whole if hours is None else whole.between(0, hours * 7200), 0.5, history)
+    if name == "bursty":
+        seconds = cases.BURSTY_SECONDS if hours is None else hours * 3600
+
+        def part(seed: int, before: float) -> Segment:
+            return Segment(cases.bursty(sizes, seed, seconds + before), before)
+
+        return Case(
+            name,
+            tuple(part(seed, history) for seed in range(given.seeds)),
+            tuple(part(OTHER_SEEDS + seed, 0.0) for seed in range(2)),
+        )
+    if name == "servegen":
+        return smooth_days(name, sizes, history, hours, given.seeds)
+    raise SystemExit(f"there is no case '{name}'; there are: {', '.join(TITLES)}")
+
+
+def smooth_days(
+    name: str, sizes: Workload, history: float, hours: float | None, seeds: int
+) -> Case:
+    """Two days on end: the first tunes, the second is judged."""
+    rates = servegen_rates()
+    before = int(history / WINDOW_SECONDS)
+    windows = DAY if hours is None else max(int(hours * 6), 1)
+
+    def part(day: int, seed: int, early: int) -> Segment:
+        start = day * DAY - early
+        mine = rates[start : day * DAY + windows]
+        mean = DAY_RATE * float(mine.mean() / rates[day * DAY : (day + 1) * DAY].mean())
+        course = cases.day_of(mine, WINDOW_SECONDS, mean)
+        random = np.random.default_rng(seed)
+        return Segment(cases.arrivals(course, 1.0, sizes, random), early * WINDOW_SECONDS)
+
+    return Case(
+        name,
+        tuple(part(JUDGED_DAY, seed, before) for seed in range(seeds)),
+        (part(TUNED_DAY, OTHER_SEEDS, 0),),
+    )
+
+
+def conversation() -> Workload:
+    """The packaged trace."""
+    path = traces.example("azure-2023-conv")
+    assert path is not None
+    return traces.of_file(path, {})[1]
+
+
+def servegen_rates() -> np.ndarray:
+    """(windows,) requests a second of all clients of m-large together.
+
+    Source: alibaba/ServeGen, Apache-2.0.
+    """
+    folder = os.environ.get("SERVESCOPE_DATA")
+    path = Path(folder or ".") / "servegen" / "language_m-large.tar.gz"
+    if folder is None or not path.is_file():
+        raise SystemExit(f"servegen: no {path}; set SERVESCOPE_DATA to the folder of the data sets")
+    rates = np.zeros(14 * DAY)
+    with tarfile.open(path) as archive:
+        for member in archive:
+            file = archive.extractfile(member) if member.name.endswith("-trace.csv") else None
+            for line in file or ():
+                start, rate = line.decode().split(",")[:2]
+                rates[int(float(start) / WINDOW_SECONDS)] += float(rate)
+    return rates
+
+
+def written(given: argparse.Namespace) -> int:
+    """The tables of all cases that are there."""
+    lines, missing = [], []
+    for name, title in TITLES.items():
+        file = given.kept / f"policy-cases-{name}.json"
+        if not file.is_file():
+            missing.append(name)
+            continue
+        told = json.loads(file.read_text("utf-8"))
+        found = replay_frames.summary(replay_frames.outcomes(told["rows"]), told["goal"])
+        lines += ["", f"### {title}", "", about(told), ""]
+        for (startup,), part in found.group_by("startup_seconds", maintain_order=True):
+            lines += ["", f"**Start-up {startup:g} s**", "", *markdown.table(part), ""]
+        lines += [f"- {text}" for text in replay_frames.verdict(found, told["goal"])]
+    if not lines:
+        print("nothing was run yet", file=sys.stderr)
+        return 1
+    markdown.replaced(given.page, lines[1:])
+    if missing:
+        print(f"not in the page: {', '.join(missing)}", file=sys.stderr)
+    return 0
+
+
+def about(told: dict) -> str:
+    """What a table stands on."""
+    low, high = min(told["requests"]), max(told["requests"])
+    many = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    stopped = "" if told["is_complete"] else " **Stopped before the end.**"
+    return (
+        f"{many} requests judged a seed, {told['seeds']} seeds, median and range; {told['trials']}"
+        f" trials a policy; {told['goal']:.1%} of all requests with TTFT <= 2 s and TPOT <= 0.1 s."
+        f" {told['validity'][:1].upper()}{told['validity'][1:]}.{stopped}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

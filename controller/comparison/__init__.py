@@ -1,0 +1,1 @@
+"""Policies beside each other: one protocol, one tuning budget, and what they came to."""

@@ -1,0 +1,55 @@
+"""A comparison handed to worker processes: a folder with its settings and arrays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from controller.comparison.protocol import Case, Comparison, Segment
+from controller.simulator.workload import Workload
+
+JOB = "job.json"
+_ARRAYS = ("arrived", "prompt", "output", "tenant", "group", "shared")
+
+
+def save(folder: Path, comparison: Comparison, cases: Sequence[Case]) -> None:
+    """Leave everything that worker processes need in a folder."""
+    named = []
+    for number, case in enumerate(cases):
+        parts = {"test": case.tests, "tuning": case.tuning}
+        for part, segments in parts.items():
+            for at, segment in enumerate(segments):
+                arrays = {name: getattr(segment.workload, name) for name in _ARRAYS}
+                np.savez(
+                    folder / f"{number}-{part}-{at}.npz",
+                    left_out=segment.workload.left_out,
+                    warm_up=segment.warm_up_seconds,
+                    **arrays,
+                )
+        named.append({"name": case.name, **{part: len(some) for part, some in parts.items()}})
+    job = {"comparison": comparison.document(), "cases": named}
+    (folder / JOB).write_text(json.dumps(job), "utf-8")
+
+
+def load(folder: Path) -> tuple[Comparison, list[Case]]:
+    """What `save` left."""
+    job = json.loads((folder / JOB).read_text("utf-8"))
+    cases = []
+    for number, told in enumerate(job["cases"]):
+        tests, tuning = (
+            tuple(_segment(folder / f"{number}-{part}-{at}.npz") for at in range(told[part]))
+            for part in ("test", "tuning")
+        )
+        cases.append(Case(told["name"], tests, tuning))
+    return Comparison.of_document(job["comparison"]), cases
+
+
+def _segment(path: Path) -> Segment:
+    with np.load(path) as kept:
+        arrived, prompt, output, tenant, group, shared = (kept[name] for name in _ARRAYS)
+        left_out = int(kept["left_out"])
+        workload = Workload(arrived, prompt, output, tenant, group, shared, left_out)
+        return Segment(workload, float(kept["warm_up"]))

@@ -1,0 +1,112 @@
+"""One replay as a row: what was asked, what came of it, or why it failed."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from controller.comparison.building import STATIC, built
+from controller.comparison.protocol import POOL, Case, Comparison
+from controller.replay import Outcome, replay
+
+Told = Callable[[float], None]
+MOST_LANES = 1000
+MOST_REASON = 300
+NUMBERS = (
+    "attainment_ratio", "refused_ratio", "gpu_hours", "cost", "ttft_p50_seconds",
+    "ttft_p99_seconds", "tpot_p50_seconds", "tpot_p99_seconds", "worst_minute_ratio",
+    "scale_events", "most_replicas", "requests",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One replay that is wanted.
+
+    Attributes:
+        case: number of the case.
+        part: "test" or "tuning".
+        policy: name.
+        row: which row of the results it belongs to: "default", "tuned", "hindsight", "curve",
+            "static-peak" or "clairvoyant".
+        startup_seconds: of a replica.
+        seed_number: place of the seed among the comparison's.
+        parameters: in place of the policy's own.
+        has_lanes: whether the course of replicas is kept.
+    """
+
+    case: int
+    part: str
+    policy: str
+    row: str
+    startup_seconds: float
+    seed_number: int = 0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    has_lanes: bool = False
+
+
+def row_of(
+    run: Run, comparison: Comparison, cases: Sequence[Case], told: Told | None = None
+) -> dict[str, Any]:
+    """Replay, and tell what came of it; nothing that a policy does gets out of here.
+
+    Args:
+        run: what is wanted.
+        comparison: shared by all.
+        cases: shared by all.
+        told: called with the share that is done.
+    """
+    case, began = cases[run.case], time.monotonic()
+    seed = comparison.seeds[run.seed_number]
+    row: dict[str, Any] = {
+        "case": case.name,
+        "startup_seconds": run.startup_seconds,
+        "policy": run.policy,
+        "title": run.policy,
+        "row": run.row,
+        "parameters": json.dumps(dict(run.parameters), sort_keys=True),
+        "seed": seed,
+    }
+    try:
+        segment = case.segment(run.part, run.seed_number)
+        policy = built(run.policy, run.parameters, segment.workload)
+        row["title"] = policy.spec.title
+        plans = comparison.plans(run.startup_seconds)
+        settings = comparison.settings(segment)
+        if run.policy == STATIC and run.parameters.get("replicas"):
+            # A fixed fleet is there from the beginning.
+            settings = replace(settings, initial={POOL: int(run.parameters["replicas"])})
+        outcome = replay(policy, segment.workload, plans, settings, seed, told=told)
+    except Exception as error:  # noqa: BLE001 - a policy may do anything; its row says what
+        return row | failed(f"{type(error).__name__}: {error}") | _spent(began)
+    return row | _told(outcome) | _spent(began) | _lanes(outcome, has_lanes=run.has_lanes)
+
+
+def failed(reason: str) -> dict[str, Any]:
+    """The end of a row that came to nothing."""
+    return {"state": "failed", "reason": reason[:MOST_REASON], **dict.fromkeys(NUMBERS)}
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    numbers = {name: _known(getattr(outcome, name)) for name in NUMBERS}
+    advice = list(outcome.advice)[-3:]
+    return {"state": "done", "reason": None, **numbers, "advice": advice}
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _spent(began: float) -> dict[str, Any]:
+    return {"run_seconds": time.monotonic() - began}
+
+
+def _lanes(outcome: Outcome, *, has_lanes: bool) -> dict[str, Any]:
+    if not has_lanes:
+        return {}
+    step = math.ceil(len(outcome.lanes) / MOST_LANES) or 1
+    return {"lanes": [list(lane) for lane in outcome.lanes[::step]]}

@@ -1,0 +1,136 @@
+"""What a worker is asked for: one replay, a search, or the cheapest of rising settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from controller.comparison.building import built
+from controller.comparison.pareto import first_that
+from controller.comparison.protocol import Case, Comparison
+from controller.comparison.runs import Run, row_of
+from controller.comparison.spaces import space_of
+from controller.comparison.tuning import searched
+
+Kind = Literal["run", "search", "cheapest"]
+# Called before each replay, and with its share while it goes on.
+Told = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One piece of work.
+
+    Attributes:
+        kind: "run" replays `run` once; "search" tunes its policy on its segment; "cheapest" finds
+            the smallest of `values` for one parameter that keeps the objective, and gives its rows.
+        run: what is replayed; a search changes its parameters, "cheapest" its seeds, too.
+        known: settings that a search tries first.
+        parameter: that "cheapest" changes.
+        values: rising from cheap to dear.
+    """
+
+    kind: Kind
+    run: Run
+    known: tuple[Mapping[str, Any], ...] = ()
+    parameter: str = ""
+    values: tuple[float, ...] = field(default=())
+
+    def replays(self, comparison: Comparison) -> int:
+        """How many replays it is, about."""
+        if self.kind == "run":
+            return 1
+        if self.kind == "search":
+            return comparison.trials * min(comparison.tuning_seeds, len(comparison.seeds))
+        # A search by halves, all seeds, and sometimes a step up.
+        return len(self.values).bit_length() + len(comparison.seeds) + 2
+
+    def document(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def of_document(cls, told: Mapping[str, Any]) -> Task:
+        """What `document` made."""
+        return cls(
+            told["kind"],
+            Run(**told["run"]),
+            tuple(told["known"]),
+            told["parameter"],
+            tuple(told["values"]),
+        )
+
+
+def work(
+    task: Task, comparison: Comparison, cases: Sequence[Case], told: Told
+) -> Mapping[str, Any]:
+    """Do it: {"rows": …}, or of a search {"points": …}."""
+    if task.kind == "run":
+        told(0.0)
+        return {"rows": [row_of(task.run, comparison, cases, told)]}
+    if task.kind == "search":
+        return {"points": _search(task, comparison, cases, told)}
+    return {"rows": _cheapest(task, comparison, cases, told)}
+
+
+def _search(
+    task: Task, comparison: Comparison, cases: Sequence[Case], told: Told
+) -> list[dict[str, Any]]:
+    run = task.run
+    count = min(comparison.tuning_seeds, len(comparison.seeds))
+
+    def judge(parameters: Mapping[str, Any]) -> list[tuple[float, float]]:
+        found = []
+        for number in range(count):
+            told(0.0)
+            one = replace(run, parameters=dict(parameters), seed_number=number)
+            row = row_of(one, comparison, cases, told)
+            if row["state"] != "done" or row["attainment_ratio"] is None:
+                return []
+            found.append((row["gpu_hours"], row["attainment_ratio"]))
+        return found
+
+    spec = built(run.policy, {}, None).spec
+    points = searched(
+        space_of(spec, run.policy),
+        task.known,
+        judge,
+        comparison.trials,
+        comparison.objective.attainment_ratio,
+    )
+    return [asdict(point) for point in points]
+
+
+def _cheapest(
+    task: Task, comparison: Comparison, cases: Sequence[Case], told: Told
+) -> list[dict[str, Any]]:
+    """By the first seed alone at first; then up until the median of all keeps the objective."""
+    goal = comparison.objective.attainment_ratio
+
+    def rows_at(value: float, numbers: range) -> list[dict[str, Any]]:
+        found = []
+        for number in numbers:
+            told(0.0)
+            # Replicas are counted; a margin is not.
+            given = int(value) if task.parameter == "replicas" else value
+            one = replace(
+                task.run,
+                parameters={task.parameter: given},
+                seed_number=number,
+                has_lanes=number == 0,
+            )
+            found.append(row_of(one, comparison, cases, told))
+        return found
+
+    def is_kept(rows: Sequence[Mapping[str, Any]]) -> bool:
+        ratios = sorted(row["attainment_ratio"] or 0.0 for row in rows)
+        return ratios[(len(ratios) - 1) // 2] >= goal
+
+    first = first_that(task.values, lambda value: is_kept(rows_at(value, range(1))))
+    rows: list[dict[str, Any]] = []
+    for value in task.values[task.values.index(first) :]:
+        rows = rows_at(value, range(len(comparison.seeds)))
+        if is_kept(rows) or any(row["state"] != "done" for row in rows):
+            break
+    return rows

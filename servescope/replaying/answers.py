@@ -1,0 +1,150 @@
+"""Comparisons as the API tells them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from analysis import replay_frames
+from servescope.replaying.rows import plain_rows
+from store import replays
+from store.errors import InputError
+from store.queries import replays as queries
+
+if TYPE_CHECKING:
+    from servescope.runtime import Runtime
+
+_SCOPE = ("source", "from", "to", "model", "tenant", "route", "instance")
+
+
+def submit(runtime: Runtime, body: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """Check what is asked and queue it.
+
+    Args:
+        runtime: the server's state.
+        body: a scope and the parameters of `Asked`.
+        by: who asks.
+
+    Raises:
+        InputError: an unknown parameter, or one out of range.
+        ControllerError: parameters that contradict each other, or too many wait.
+    """
+    # The simulator is loaded by whoever needs it.
+    from servescope.replaying import results, traces
+    from servescope.replaying.asked import Asked
+
+    about = {name: str(body[name]) for name in _SCOPE if body.get(name)}
+    asked = Asked.of({name: value for name, value in body.items() if name not in _SCOPE})
+    scope = runtime.scope(about, shared=False)
+    workload = traces.of_scope(runtime.database.reader, scope)
+    names = [s.name for s in runtime.catalog() if s.source_id in scope.source_ids]
+    trace = about.get("source") or ", ".join(names)
+    at = runtime.clock.now()
+    what = results.planned(trace, workload, asked, at, by, may_import=False)
+    replay_id = runtime.replaying.submit(what)
+    return {"replay_id": replay_id, "validity": what.row.validity, "requests": len(what.workload)}
+
+
+def listed(runtime: Runtime) -> dict[str, Any]:
+    """All of them, newest first, without what came of them."""
+    rows = queries.listed(runtime.database.reader).to_dicts()
+    return {"replays": [_run(runtime, row) for row in rows]}
+
+
+def document(runtime: Runtime, replay_id: str) -> dict[str, Any]:
+    """One of them with everything that came of it.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = queries.listed(runtime.database.reader, replay_id)
+    if found.is_empty():
+        raise InputError(f"there is no replay '{replay_id}'", hint="GET /api/v1/replays has them")
+    row = found.row(0, named=True)
+    reader = runtime.database.reader
+    outcomes = queries.outcomes(reader, replay_id)
+    summary = replay_frames.summary(outcomes, row["goal_ratio"])
+    return {
+        **_run(runtime, row),
+        "results": plain_rows(summary),
+        "sentences": replay_frames.verdict(summary, row["goal_ratio"]),
+        "outcomes": plain_rows(outcomes),
+        "lanes": queries.lanes(reader, replay_id).to_dicts(),
+    }
+
+
+def propose(runtime: Runtime, replay_id: str, body: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """Record one row of a comparison as a candidate for dry-run: watched, never acted on.
+
+    Args:
+        runtime: the server's state.
+        replay_id: the comparison.
+        body: policy, row ("default", "tuned", "hindsight"), pool, startup_seconds.
+        by: who asks.
+
+    Raises:
+        InputError: no such row.
+    """
+    outcomes = queries.outcomes(runtime.database.reader, replay_id)
+    policy, row = str(body.get("policy", "")), str(body.get("row", "default"))
+    startup = body.get("startup_seconds")
+    found = [
+        one
+        for one in outcomes.to_dicts()
+        if (one["policy"], one["row"]) == (policy, row)
+        and (startup is None or one["startup_seconds"] == float(startup))
+    ]
+    if not found or row not in ("default", "tuned", "hindsight") or ":" in policy:
+        kept = outcomes.select("policy", "row").unique(maintain_order=True).rows()
+        raise InputError(
+            f"replay '{replay_id}' has no row {policy}/{row} that a controller could run",
+            hint=f"it has: {', '.join('/'.join(one) for one in kept) or 'nothing'}",
+        )
+    settings = {one["parameters"] for one in found}
+    if len(settings) > 1:
+        raise InputError(
+            f"{policy}/{row} has other settings for each start-up time", hint="give startup_seconds"
+        )
+    candidate = replays.Candidate(
+        str(body.get("pool", "")), policy, json.loads(settings.pop()), replay_id, by
+    )
+    number = replays.propose(runtime.database.writer, runtime.clock.now(), candidate).result()
+    return {
+        "candidate_id": number,
+        "pool": candidate.pool,
+        "policy": policy,
+        "parameters": candidate.parameters,
+        "replay_id": replay_id,
+        "state": "proposed",
+    }
+
+
+def _run(runtime: Runtime, row: Mapping[str, Any]) -> dict[str, Any]:
+    asked = json.loads(row["asked"])
+    has_error = row["fit_error_rows"] is not None
+    error = {
+        "median_ratio": row["fit_error_median_ratio"],
+        "p99_ratio": row["fit_error_p99_ratio"],
+        "rows": row["fit_error_rows"],
+    }
+    return {
+        "replay_id": row["replay_id"],
+        "state": row["state"],
+        "text": row["text"],
+        "created_at": row["created_at"],
+        "created_by": row["created_by"],
+        "seconds": row["seconds"],
+        "progress": runtime.replaying.progress(row["replay_id"])
+        or {"share": 0.0 if row["state"] == "queued" else 1.0, "left_seconds": None},
+        "validity": {
+            "is_validated": row["is_validated"],
+            "text": row["validity"],
+            "mark": None if row["is_validated"] else "not validated",
+            "fit_error": error if has_error else None,
+        },
+        "trace": row["trace"],
+        "profile": row["profile"],
+        "goal_ratio": row["goal_ratio"],
+        "asked": asked,
+    }

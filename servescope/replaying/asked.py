@@ -1,0 +1,250 @@
+"""What somebody wants replayed, from the command line or the API, checked."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from controller.cases import LLAMA_70B
+from controller.comparison.building import checked_names
+from controller.comparison.protocol import Case, Comparison, split
+from controller.observation import Objective
+from controller.profile import Profile
+from controller.simulator.workload import Workload
+from store.errors import InputError
+
+USUAL_POLICIES = ("risk", "kubernetes-hpa", "knative-kpa", "ray-serve", "queue-length-hpa")
+USUAL_PROFILE = "llama-2-70b-4xh100"
+MOST_REQUESTS = 5_000_000
+MOST_SEEDS, MOST_STARTUPS, MOST_POLICIES, MOST_TRIALS = 50, 10, 32, 500
+_BOUNDS = {"ttft": "ttft_seconds", "tpot": "tpot_seconds", "attainment": "attainment_ratio"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is replayed and how; docs/replay.md says more.
+
+    Attributes:
+        policies: names; documented settings, and tuned ones with `tune`.
+        startups: seconds that a replica takes to start; each is compared on its own.
+        seeds: how many; medians and ranges are over them.
+        scale: times as many requests in the same time.
+        profile: of a replica: a name, or a file.
+        objective: such as "ttft=2,tpot=0.1,attainment=0.99".
+        tune: trials of each policy; 0 tunes nothing.
+        least: replicas.
+        most: replicas; unset: four times what the busiest minute needs, at least 10.
+        initial: replicas at the start; unset: enough for the first five minutes.
+        gpus: at most, in all; unset is no bound.
+        history: seconds before the judged part that are replayed unjudged.
+        curve: seeds of the curve of each main knob; 0 draws none.
+        run_limit: seconds after which one replay is ended.
+        patience: seconds after which a waiting client gives up; unset never.
+    """
+
+    policies: tuple[str, ...] = USUAL_POLICIES
+    startups: tuple[float, ...] = (60.0,)
+    seeds: int = 5
+    scale: float = 1.0
+    profile: str = USUAL_PROFILE
+    objective: str = "ttft=2,tpot=0.1,attainment=0.99"
+    tune: int = 0
+    least: int = 1
+    most: int | None = None
+    initial: int | None = None
+    gpus: int | None = None
+    history: float = 600.0
+    curve: int = 0
+    run_limit: float = 300.0
+    patience: float | None = None
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Asked:
+        """From JSON values.
+
+        Raises:
+            InputError: an unknown name, or a value of the wrong kind.
+        """
+        known = [one.name for one in fields(cls)]
+        for name in told:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+                raise InputError(f"there is no parameter '{name}'", hint=hint)
+        try:
+            return cls(**{name: _as(name, value) for name, value in told.items()})
+        except (TypeError, ValueError) as error:
+            raise InputError(f"a parameter cannot be read: {error}") from error
+
+    def document(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    def comparison(self, workload: Workload, *, may_import: bool = False) -> Comparison:
+        """The protocol for a workload that is scaled already.
+
+        Args:
+            workload: what is replayed.
+            may_import: whether policies may be loaded from one's own modules.
+
+        Raises:
+            InputError: a parameter is out of range.
+            ControllerError: parameters that contradict each other.
+        """
+        _bounded(self, len(workload))
+        profile = profile_named(self.profile, may_read=may_import)
+        objective = parse_objective(self.objective)
+        checked_names(self.policies, may_import=may_import)
+        made = Comparison(
+            policies=self.policies,
+            profile=profile,
+            objective=objective,
+            startups_seconds=self.startups,
+            seeds=tuple(range(self.seeds)),
+            least=self.least,
+            most=self._most(profile, objective, workload),
+            initial=self.initial,
+            trials=self.tune,
+            curve_seeds=self.curve,
+            run_seconds=self.run_limit,
+            patience_seconds=self.patience,
+        )
+        made.capacity(workload)
+        return made
+
+    def case(self, name: str, workload: Workload) -> Case:
+        """The workload cut into what is tuned on and what is judged."""
+        return split(name, workload, 0.5 if self.tune else 0.0, self.history)
+
+    def _most(self, profile: Profile, objective: Objective, workload: Workload) -> int:
+        most = self.most
+        if most is None:
+            probe = Comparison(("risk",), profile, objective)
+            peak = busiest_minute(workload) / probe.capacity(workload)
+            most = max(10, min(4 * math.ceil(peak), 1000), self.least)
+        if self.gpus is None:
+            return most
+        affordable = self.gpus // profile.gpus
+        if affordable < max(self.least, 1):
+            raise InputError(
+                f"{self.gpus} GPUs are fewer than the {max(self.least, 1) * profile.gpus} that the"
+                f" least fleet of {max(self.least, 1)} x {profile.gpus} needs",
+                hint="raise --gpus, or lower --least",
+            )
+        return min(most, affordable)
+
+
+def busiest_minute(workload: Workload) -> float:
+    """Requests a second of the busiest minute."""
+    _, counts = np.unique(workload.arrived // 60, return_counts=True)
+    return float(counts.max(initial=0)) / 60
+
+
+def _as(name: str, value: Any) -> Any:
+    """JSON and command-line values as the fields want them."""
+    if name == "policies":
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(str(part).strip() for part in parts if str(part).strip())
+    if name == "startups":
+        if isinstance(value, int | float):
+            value = [value]
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(float(part) for part in parts)
+    if name in ("seeds", "tune", "least", "most", "initial", "gpus", "curve"):
+        if value is None and name in ("most", "initial", "gpus"):
+            return None
+        if isinstance(value, bool) or value != int(value):
+            raise ValueError(f"{name} must be a whole number, not {value!r}")
+        return int(value)
+    if name in ("scale", "history", "run_limit", "patience"):
+        return None if value is None and name == "patience" else float(value)
+    return str(value)
+
+
+def _bounded(asked: Asked, requests: int) -> None:
+    checks: Sequence[tuple[str, float, float, float]] = (
+        ("seeds", asked.seeds, 2, MOST_SEEDS),
+        ("startups", len(asked.startups), 1, MOST_STARTUPS),
+        ("policies", len(asked.policies), 1, MOST_POLICIES),
+        ("tune", asked.tune, 0, MOST_TRIALS),
+        ("curve", asked.curve, 0, MOST_SEEDS),
+        ("history", asked.history, 0, 7 * 86_400),
+        ("run_limit", asked.run_limit, 1, 86_400),
+    )
+    for name, value, low, high in checks:
+        if not (math.isfinite(value) and low <= value <= high):
+            many = "the number of " if name in ("startups", "policies") else ""
+            raise InputError(f"{many}{name}: {value:g} is outside {low:g} to {high:g}")
+    if requests > MOST_REQUESTS:
+        raise InputError(
+            f"{requests:,} requests are more than the {MOST_REQUESTS:,} of one replay",
+            hint="take a shorter range, or a smaller scale",
+        )
+
+
+def scaled(workload: Workload, scale: float) -> Workload:
+    """`scale` times as many requests in the same time.
+
+    Raises:
+        InputError: out of range.
+    """
+    if not (math.isfinite(scale) and 0.001 <= scale <= 1000):
+        raise InputError(f"a scale of {scale:g} is outside 0.001 to 1,000")
+    return workload if scale == 1 else workload.faster(scale)
+
+
+def parse_objective(text: str) -> Objective:
+    """Read "ttft=2,tpot=0.1,attainment=0.99"; a bound that is left out does not hold.
+
+    Raises:
+        InputError: anything else.
+    """
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            given[_BOUNDS[name.strip()]] = float(value)
+        except (KeyError, ValueError):
+            raise InputError(
+                f"'{part}' is no part of an objective",
+                hint="write ttft=2,tpot=0.1,attainment=0.99, in seconds and as a share",
+            ) from None
+    bounds = {name: given.get(name) for name in ("ttft_seconds", "tpot_seconds")}
+    return Objective(**bounds, attainment_ratio=given.get("attainment_ratio", 0.99))
+
+
+def profiles() -> dict[str, Path | Profile]:
+    """Profiles by name: those that are shipped."""
+    folder = Path(str(resources.files("controller"))) / "profiles"
+    shipped: dict[str, Path | Profile] = {
+        path.stem: path for path in sorted(folder.glob("*.json")) if folder.is_dir()
+    }
+    return {USUAL_PROFILE: LLAMA_70B, **shipped}
+
+
+def profile_named(name: str, *, may_read: bool) -> Profile:
+    """A profile by its name, or from a file that `servescope calibrate` wrote.
+
+    Raises:
+        InputError: there is none.
+        ControllerError: the file is no profile.
+    """
+    known = profiles()
+    found = known.get(name)
+    if isinstance(found, Profile):
+        return found
+    if found is None and may_read and Path(name).is_file():
+        found = Path(name)
+    if found is None:
+        near = difflib.get_close_matches(name, known, n=1)
+        there = f"there are: {', '.join(known)}; or a file from servescope calibrate"
+        hint = f"did you mean {near[0]}? {there}" if near else there
+        raise InputError(f"there is no profile '{name}'", hint=hint)
+    return Profile.load(found)

@@ -1,0 +1,172 @@
+"""A comparison from beginning to end: run in worker processes, summed up, kept."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from threading import Event
+from typing import Any
+
+import polars as pl
+
+from analysis import replay_frames
+from controller.comparison.campaign import Compared, Standing, compare
+from controller.comparison.protocol import FAIR_SEEDS, Comparison
+from controller.comparison.validity import validity_text
+from controller.simulator.workload import Workload
+from servescope.replaying.asked import Asked, scaled
+from servescope.replaying.rows import plain_rows
+from store import replays
+from store.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A comparison that can be run.
+
+    Attributes:
+        replay_id: for good.
+        trace: name.
+        asked: every parameter.
+        comparison: the protocol.
+        workload: scaled.
+        row: as it is kept.
+    """
+
+    replay_id: str
+    trace: str
+    asked: Asked
+    comparison: Comparison
+    workload: Workload
+    row: replays.ReplayRow
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of it.
+
+    Attributes:
+        planned: what was asked.
+        state: "done" or "cancelled".
+        seconds: it took.
+        outcomes: one row a replay.
+        lanes: courses of replicas.
+        notes: what people should know.
+    """
+
+    planned: Planned
+    state: str
+    seconds: float
+    outcomes: pl.DataFrame
+    lanes: pl.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def summary(self) -> pl.DataFrame:
+        """Medians and ranges."""
+        return replay_frames.summary(self.outcomes, self.planned.row.goal_ratio)
+
+    def document(self) -> dict[str, Any]:
+        """All of it as plain values, for `--json`, `--to` and others to read."""
+        row, found = self.planned.row, self.summary
+        return {
+            "replay_id": row.replay_id,
+            "state": self.state,
+            "created_at": row.created_at,
+            "seconds": round(self.seconds, 3),
+            "validity": {
+                "is_validated": row.is_validated,
+                "text": row.validity,
+                "mark": None if row.is_validated else "not validated",
+                "fit_error": row.error,
+            },
+            "trace": row.trace,
+            "requests": len(self.planned.workload),
+            "asked": row.asked,
+            "profile": row.profile,
+            "objective": asdict(self.planned.comparison.objective),
+            "results": plain_rows(found),
+            "sentences": replay_frames.verdict(found, row.goal_ratio),
+            "outcomes": plain_rows(self.outcomes),
+            "lanes": self.lanes.to_dicts(),
+            "notes": list(self.notes),
+        }
+
+
+def planned(
+    trace: str, workload: Workload, asked: Asked, at: datetime, by: str, *, may_import: bool
+) -> Planned:
+    """Check everything that can be checked before anything is run.
+
+    Args:
+        trace: name of what is replayed.
+        workload: not scaled yet.
+        asked: parameters.
+        at: now, aware UTC.
+        by: who asks.
+        may_import: whether policies and profiles may be read from this machine's files.
+
+    Raises:
+        InputError: a parameter is out of range.
+        ControllerError: parameters that contradict each other, or a profile that cannot serve this.
+    """
+    faster = scaled(workload, asked.scale)
+    comparison = asked.comparison(faster, may_import=may_import)
+    asked.case(trace, faster)
+    profile = comparison.profile
+    replay_id = f"{at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    row = replays.ReplayRow(
+        replay_id=replay_id,
+        created_at=at,
+        created_by=by,
+        trace=trace,
+        asked={**asked.document(), "most": comparison.most, "least": comparison.least},
+        goal_ratio=comparison.objective.attainment_ratio,
+        profile={**asdict(profile), "error": None},
+        validity=validity_text(profile),
+        is_validated=comparison.is_validated,
+        error=None if profile.error is None else asdict(profile.error),
+    )
+    return Planned(replay_id, trace, asked, comparison, faster, row)
+
+
+def run(
+    what: Planned, workers: int, told: Callable[[Standing], None], stop: Event | None = None
+) -> Result:
+    """Replay all of it; what is done when it is stopped is given back.
+
+    Raises:
+        ControllerError: it cannot be run.
+    """
+    case = what.asked.case(what.trace, what.workload)
+    made = compare(what.comparison, [case], workers, told, stop)
+    return Result(
+        what,
+        "done" if made.is_complete else "cancelled",
+        made.seconds,
+        replay_frames.outcomes(made.rows),
+        replay_frames.lanes(made.rows),
+        (*made.notes, *_warnings(what, made)),
+    )
+
+
+def keep(writer: Writer, result: Result, at: datetime) -> None:
+    """Keep outcomes and lanes of a comparison whose run is in the store, and say that it ended."""
+    replay_id = result.planned.replay_id
+    replays.keep(writer, replay_id, result.outcomes, result.lanes).result()
+    text = "; ".join(result.notes) or None
+    replays.stand(writer, replay_id, at, result.state, text, result.seconds).result()
+
+
+def _warnings(what: Planned, made: Compared) -> list[str]:
+    found = []
+    if len(what.comparison.seeds) < FAIR_SEEDS:
+        found.append(
+            f"{len(what.comparison.seeds)} seeds: ranges are narrower than they should be;"
+            f" {FAIR_SEEDS} are the protocol's"
+        )
+    if not made.is_complete:
+        found.append("stopped before the end: rows with fewer than two seeds show no numbers")
+    return found

@@ -1,0 +1,74 @@
+"""Where requests come from: a source of a store, a trace file, or a packaged example."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from controller.simulator.workload import Workload
+from servescope import importing
+from servescope.replaying.asked import MOST_REQUESTS
+from store.clock import WallClock
+from store.database import Database
+from store.errors import InputError
+from store.queries import catalog
+from store.queries import replays as queries
+from store.queries.scope import Scope, resolve
+from store.reader import Reader
+from store.settings import StoreSettings
+
+EXAMPLES: Mapping[str, str] = {
+    "azure-2023-conv": importing.EXAMPLE_FILES[0],
+    "azure-2023-code": importing.EXAMPLE_FILES[1],
+}
+
+
+def of_scope(reader: Reader, scope: Scope) -> Workload:
+    """The requests of a scope.
+
+    Raises:
+        InputError: there are none, or too many.
+        ControllerError: none has a prompt and an output size.
+    """
+    rows = queries.requests(reader, scope, MOST_REQUESTS)
+    if rows.is_empty():
+        raise InputError(
+            "no request lies in this range", hint="servescope sources shows what there is, and when"
+        )
+    if rows.height > MOST_REQUESTS:
+        raise InputError(
+            f"more than {MOST_REQUESTS:,} requests lie in this range", hint="take a shorter one"
+        )
+    return Workload.of_rows(rows)
+
+
+def of_file(path: Path, params: Mapping[str, str]) -> tuple[str, Workload]:
+    """(name, requests) of a trace file in any format that can be imported.
+
+    Args:
+        path: the file.
+        params: from, to, model, tenant.
+
+    Raises:
+        InputError: it cannot be read.
+        ControllerError: no request has a prompt and an output size.
+    """
+    clock = WallClock()
+    with tempfile.TemporaryDirectory(prefix="servescope-replay-") as folder:
+        options = importing.Options((path,), rejects=Path(folder) / "rejects.csv")
+        loads = importing.planned(options)
+        file = Path(folder) / "replay.duckdb"
+        with Database.open(file, StoreSettings(), clock, allow_files=True) as database:
+            reports = importing.load_files(database, loads)
+            known = catalog.sources(database.reader)
+            name = reports[0].source
+            scope = resolve({**params, "source": name}, known, clock.now())
+            return name, of_scope(database.reader, scope)
+
+
+def example(name: str) -> Path | None:
+    """The packaged file of that name; None when there is none."""
+    file = EXAMPLES.get(name)
+    found = [path for path in importing.example_files() if path.name == file]
+    return found[0] if found else None

@@ -1,0 +1,81 @@
+"""What is asked of kept comparisons, and the requests that a comparison replays."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from store.queries.scope import Scope
+from store.queries.workload import where
+from store.reader import Reader
+
+LISTED = """
+WITH now AS (
+  SELECT replay_id, arg_max(state, changed_at) AS state, arg_max(text, changed_at) AS text,
+         arg_max(seconds, changed_at) AS seconds
+  FROM replay_state GROUP BY 1)
+SELECT r.replay_id, r.created_at, r.created_by, r.trace, n.state, n.text, n.seconds, r.goal_ratio,
+       r.profile ->> '$.name' AS profile, r.validity, r.is_validated, r.fit_error_median_ratio,
+       r.fit_error_p99_ratio, r.fit_error_rows, r.asked::VARCHAR AS asked
+FROM replay_run AS r JOIN now AS n USING (replay_id)
+WHERE $replay IS NULL OR r.replay_id = $replay
+ORDER BY r.created_at DESC, r.replay_id LIMIT $limit"""
+OUTCOMES = (
+    "SELECT * EXCLUDE (replay_id) FROM replay_outcome WHERE replay_id = $replay"
+    ' ORDER BY "case", startup_seconds, policy, "row", parameters, seed'
+)
+LANES = (
+    "SELECT * EXCLUDE (replay_id) FROM replay_lane WHERE replay_id = $replay"
+    ' ORDER BY "case", startup_seconds, policy, "row", at_seconds, pool'
+)
+CANDIDATES = (
+    "SELECT candidate_id, pool, policy, parameters::VARCHAR AS parameters, replay_id, created_at,"
+    " created_by, state FROM policy_candidate ORDER BY candidate_id DESC LIMIT $limit"
+)
+
+
+def listed(reader: Reader, replay_id: str | None = None, limit: int = 200) -> pl.DataFrame:
+    """Comparisons, newest first, with how they stand."""
+    return reader.frame(LISTED, replay=replay_id, limit=limit)
+
+
+def outcomes(reader: Reader, replay_id: str) -> pl.DataFrame:
+    """One row a replay."""
+    return reader.frame(OUTCOMES, replay=replay_id)
+
+
+def lanes(reader: Reader, replay_id: str) -> pl.DataFrame:
+    """Courses of replicas."""
+    return reader.frame(LANES, replay=replay_id)
+
+
+def candidates(reader: Reader, limit: int = 200) -> pl.DataFrame:
+    """Policies that somebody wants watched, newest first."""
+    return reader.frame(CANDIDATES, limit=limit)
+
+
+def requests(reader: Reader, scope: Scope, most: int) -> pl.DataFrame:
+    """Requests by arrival, at most `most` and one.
+
+    Columns: arrived_at, input_tokens, output_tokens, tenant, session_key, block_hashes.
+    """
+    condition, params = where(scope)
+    return reader.frame(
+        f"""SELECT r.arrived_at, r.input_tokens, r.output_tokens, l.tenant, r.session_key,
+               p.block_hashes
+        FROM request AS r JOIN request_labels AS l USING (labels_id)
+        LEFT JOIN request_prefix AS p ON p.source_id = r.source_id
+          AND p.arrived_at = r.arrived_at AND p.request_key = r.request_key
+        WHERE {condition} ORDER BY r.arrived_at, r.request_key LIMIT $most""",
+        most=most + 1,
+        **params,
+    )
+
+
+def block_tokens(reader: Reader, scope: Scope) -> int | None:
+    """Tokens of a block of `block_hashes`; None where the sources do not say, or differ."""
+    found = reader.frame(
+        "SELECT DISTINCT prefix_block_tokens FROM source WHERE source_id IN $sources"
+        " AND prefix_block_tokens IS NOT NULL",
+        sources=list(scope.source_ids),
+    )
+    return int(found.item()) if found.height == 1 else None

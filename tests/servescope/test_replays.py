@@ -1,0 +1,245 @@
+"""Replays from the command line and over the API: checked, run in processes, kept, ended."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from threading import Event
+
+import numpy as np
+import polars as pl
+import pytest
+from starlette.testclient import TestClient
+
+from servescope.cli.main import main
+from servescope.server import create_app
+from store.queries import replays as queries
+
+SMALL = ("--policies", "ray-serve", "--seeds", "2", "--startup", "30", "--most", "4")
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Run a command in a home of its own."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def trace(tmp_path):
+    """Ten minutes in the form of the Azure traces."""
+    random = np.random.default_rng(0)
+    lines = ["TIMESTAMP,ContextTokens,GeneratedTokens"]
+    for at in np.sort(random.uniform(0, 600, 400)):
+        stamp = f"2023-11-16 18:{int(at // 60):02d}:{at % 60:010.7f}"
+        lines.append(f"{stamp},{random.integers(10, 900)},{random.integers(1, 90)}")
+    path = tmp_path / "small.csv"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--policies", "kubernets-hpa"), "did you mean kubernetes-hpa"),
+        (("--policies", "no.module:Policy"), "no policy can be loaded"),
+        (("--most", "0"), "zero replicas"),
+        (("--least", "5", "--most", "2"), "contradict"),
+        (("--gpus", "3"), "fewer than the 4"),
+        (("--seeds", "1"), "seeds: 1 is outside 2"),
+        (("--startup", "a"), "cannot be read"),
+        (("--startup", "-5"), "start-up times"),
+        (("--scale", "0"), "scale"),
+        (("--objective", "ttft=2,speed=3"), "'speed=3' is no part"),
+        (("--objective", "tpot=0.0001"), "cannot serve"),
+        (("--objective", "attainment=0.9"), "bound above 0"),
+        (("--profile", "nothing"), "there is no profile 'nothing'"),
+        (("--out", "/nowhere/at/all.json"), "no such folder"),
+    ],
+)
+def test_a_mistake_ends_in_one_line_before_anything_is_run(run, trace, more, words):
+    """It says what is wrong and what to do."""
+    code, out, err = run("replay", trace, *more)
+    assert code == 2
+    assert words in err
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_a_trace_that_is_not_there_is_told_with_those_that_are(run):
+    """The packaged ones are always there."""
+    code, _, err = run("replay", "nothing")
+    assert code == 2
+    assert "azure-2023-conv" in err
+
+
+def test_a_trace_without_tokens_cannot_be_replayed(run, tmp_path):
+    """Times alone do not say how long a request takes."""
+    path = tmp_path / "times.csv"
+    path.write_text("ts\n" + "\n".join(f"{n}.0" for n in range(50)) + "\n", "utf-8")
+    store = tmp_path / "s.duckdb"
+    code, _, err = run("import", path, "--map", "arrived_at=ts:s", "--store", store)
+    assert code == 0, err
+    code, _, err = run("replay", "times", "--store", store)
+    assert code == 2
+    assert "prompt and an output size" in err
+
+
+def test_the_error_of_the_model_comes_first_and_the_result_is_kept(run, trace, tmp_path):
+    """Text, JSON, file and store tell the same."""
+    store, told = tmp_path / "s.duckdb", tmp_path / "told.json"
+    code, out, err = run("replay", trace, *SMALL, "--store", store, "--out", told)
+    assert code == 0, err
+    assert out.startswith("Not validated: the profile")
+    assert "[not validated]" in out
+    assert "Ray Serve" in out
+    assert "fixed for the peak" in out
+    document = json.loads(told.read_text("utf-8"))
+    assert document["validity"]["mark"] == "not validated"
+    assert document["replay_id"] in out
+    assert len([row for row in document["outcomes"] if row["policy"] == "ray-serve"]) == 2
+    code, out, _ = run(
+        "query", "SELECT replay_id, is_validated FROM replay_run", "--store", store, "--json"
+    )
+    assert code == 0
+    (kept,) = json.loads(out)["data"]["rows"]
+    assert kept == {"replay_id": document["replay_id"], "is_validated": False}
+
+
+def live_requests(runtime, count=300):
+    start = runtime.clock.now().replace(tzinfo=None) - timedelta(seconds=count + 1)
+    frame = pl.DataFrame(
+        {
+            "source_id": [1] * count,
+            "arrived_at": [start + timedelta(seconds=second) for second in range(count)],
+            "status": ["ok"] * count,
+            "model": ["llama"] * count,
+            "input_tokens": [200] * count,
+            "output_tokens": [20] * count,
+        }
+    )
+    runtime.database.writer.append("request", frame).result()
+
+
+@pytest.fixture
+def served(runtime):
+    live_requests(runtime)
+    with TestClient(create_app(runtime), base_url="http://127.0.0.1:8787") as client:
+        yield client
+    runtime.replaying.close()
+
+
+BODY = {
+    "source": "live", "from": "now-10m", "policies": ["ray-serve"], "startups": [30], "seeds": 2,
+    "most": 4, "history": 30,
+}  # fmt: skip
+
+
+def ended(runtime, client, replay_id, wait=Event()):  # noqa: B008 - it is never set
+    for _ in range(1200):
+        told = client.get(f"/api/v1/replays/{replay_id}").json()
+        if told["state"] not in ("queued", "running"):
+            return told
+        wait.wait(0.1)
+    raise AssertionError("it never ended")
+
+
+def test_a_replay_over_the_api_runs_beside_the_server_and_keeps_its_address(runtime, served):
+    """Results, tables, view, candidate."""
+    answer = served.post("/api/v1/replays", json=BODY)
+    assert answer.status_code == 202, answer.text
+    replay_id = answer.json()["replay_id"]
+    assert answer.json()["validity"].startswith("not validated")
+    told = ended(runtime, served, replay_id)
+    assert told["state"] == "done", told
+    assert told["progress"]["share"] == 1.0
+    rows = {row["policy"] for row in told["results"]}
+    assert rows == {"ray-serve", "static", "clairvoyant"}
+    csv = served.get(f"/api/v1/replays/{replay_id}/results?format=csv")
+    assert csv.headers["content-type"].startswith("text/csv")
+    assert "ray-serve" in csv.text
+    view = served.get(f"/api/v1/views/replay?replay={replay_id}&b=ray-serve").json()
+    assert next(iter(view["frames"])) == "validity"
+    assert view["measures"]["is_validated"]["value"] == 0.0
+    assert view["frames"]["lanes"]["row_count"] > 0
+    assert served.get("/api/v1/replays").json()["replays"][0]["replay_id"] == replay_id
+    made = served.post(
+        f"/api/v1/replays/{replay_id}/candidate", json={"policy": "ray-serve", "pool": "chat"}
+    )
+    assert made.status_code == 200, made.text
+    (row,) = queries.candidates(runtime.database.reader).to_dicts()
+    assert (row["policy"], row["pool"], row["state"]) == ("ray-serve", "chat", "proposed")
+    refused = served.post(
+        f"/api/v1/replays/{replay_id}/candidate", json={"policy": "clairvoyant", "pool": "chat"}
+    )
+    assert refused.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"policies": ["os:system"]}, "no policy"),
+        ({"polices": ["risk"]}, "did you mean policies"),
+        ({"profile": "/etc/passwd"}, "no profile"),
+        ({"seeds": 1000}, "seeds"),
+        ({"scale": 1e9}, "scale"),
+        ({"source": "nothing"}, "nothing"),
+        ({"from": "now-1s"}, "no request"),
+        ({"least": 9}, "contradict"),
+    ],
+)
+def test_what_cannot_be_replayed_is_a_problem_document(served, more, words):
+    """Nothing of it is queued, and no file of the server is read."""
+    answer = served.post("/api/v1/replays", json={**BODY, **more})
+    assert answer.status_code == 400
+    assert words in json.dumps(answer.json())
+    assert served.get("/api/v1/replays").json()["replays"] == []
+
+
+def test_what_waits_can_be_ended_and_too_many_are_refused(runtime, served):
+    """The queue is bounded; what was ended says so for good."""
+    slow = {**BODY, "seeds": 50, "startups": [1, 2, 3, 4, 5, 6, 7, 8]}
+    ids = [served.post("/api/v1/replays", json=slow).json()["replay_id"] for _ in range(3)]
+    last = served.delete(f"/api/v1/replays/{ids[-1]}").json()
+    assert last["state"] == "cancelled"
+    told = served.get(f"/api/v1/replays/{ids[-1]}").json()
+    assert (told["state"], told["text"]) == ("cancelled", "before it began")
+    answers = [served.post("/api/v1/replays", json=slow) for _ in range(9)]
+    assert {answer.status_code for answer in answers} == {202, 429}
+    listed = served.get("/api/v1/replays").json()["replays"]
+    for one in listed:
+        served.delete(f"/api/v1/replays/{one['replay_id']}")
+    assert ended(runtime, served, ids[0])["state"] == "cancelled"
+
+
+def test_what_another_process_left_open_is_told_as_interrupted(runtime, served):
+    """After a restart nobody waits for it."""
+    runtime.replaying.close()
+    slow = {**BODY, "seeds": 50}
+    from servescope.replaying import answers
+    from servescope.replaying.service import Replaying
+
+    runtime.replaying = Replaying(runtime.database, runtime.clock)
+    runtime.replaying._work = lambda: None
+    made = answers.submit(runtime, slow, "api")
+    Replaying(runtime.database, runtime.clock).start()
+    state = queries.listed(runtime.database.reader, made["replay_id"])["state"][0]
+    assert state == "interrupted"
+
+
+def test_a_replay_that_is_not_there_says_where_they_are(served):
+    """By every door."""
+    for path in ("/api/v1/replays/none", "/api/v1/views/replay?replay=none"):
+        answer = served.get(path)
+        assert answer.status_code == 400
+        assert "there is no replay 'none'" in answer.text
+    assert served.get("/api/v1/views/replay").json()["empty"]["kind"] == "nothing_connected"
+    assert served.get("/api/v1/views/replays").json()["empty"]["kind"] == "nothing_connected"
