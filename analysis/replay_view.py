@@ -18,6 +18,15 @@ _NONE = (
     "Nothing was replayed yet. `servescope replay azure-2023-conv` compares policies on a built-in"
     " trace; POST /api/v1/replays does it here."
 )
+_ERRORS = {
+    "fit_error_median_ratio": ("median_ratio", "ratio"),
+    "fit_error_p99_ratio": ("p99_ratio", "ratio"),
+    "ttft_error_median_ratio": ("ttft_median_ratio", "ratio"),
+    "ttft_error_p99_ratio": ("ttft_p99_ratio", "ratio"),
+    "tpot_error_median_ratio": ("tpot_median_ratio", "ratio"),
+    "tpot_error_p99_ratio": ("tpot_p99_ratio", "ratio"),
+    "attainment_error_points": ("attainment_points", ""),
+}
 _NEVER = "the profile was never compared with rows of this fleet"
 
 
@@ -52,8 +61,9 @@ def replay(
     Options: `replay` (its id; else the newest), `a` and `b` ("policy" or "policy/row"; else the
     fixed fleet and the best), `startup` (seconds) and `case`: what a and b are shown for.
 
-    Measures: fit_error_median_ratio, fit_error_p99_ratio, is_validated (1 or 0), goal_ratio,
-        policies.
+    Measures: the model's error on rows that its fit did not see (fit_error_median_ratio and _p99_,
+    of the end-to-end time; ttft_error_…, tpot_error_…; attainment_error_points), is_validated (1
+    or 0), goal_ratio, policies.
     Frames: `validity`, `results` (medians with ranges over seeds, see `replay_frames.summary`;
         curves left out),
     `frontier` (GPU-hours against attainment, curves too), `outcomes` (one row a replay), `lanes`
@@ -92,15 +102,23 @@ def _run(reader: Reader, replay_id: str) -> dict[str, Any] | None:
 
 
 def _measures(run: dict[str, Any], found: pl.DataFrame) -> dict[str, Measure]:
-    rows = run["fit_error_rows"]
-    why = None if rows else _NEVER
+    error = json.loads(run["fit_error"]) if run["fit_error"] else {}
+    errors = {
+        name: Measure(error.get(key), unit, n=error.get("rows"), why=_why(error, error.get(key)))
+        for name, (key, unit) in _ERRORS.items()
+    }
     return {
-        "fit_error_median_ratio": Measure(run["fit_error_median_ratio"], "ratio", n=rows, why=why),
-        "fit_error_p99_ratio": Measure(run["fit_error_p99_ratio"], "ratio", n=rows, why=why),
+        **errors,
         "is_validated": Measure(float(run["is_validated"]), "", why=run["validity"]),
         "goal_ratio": Measure(run["goal_ratio"], "ratio"),
         "policies": Measure(float(found["policy"].n_unique()), ""),
     }
+
+
+def _why(error: dict[str, Any], value: float | None) -> str | None:
+    if value is not None:
+        return None
+    return "this was not compared" if error else _NEVER
 
 
 def _validity(run: dict[str, Any]) -> pl.DataFrame:

@@ -91,10 +91,17 @@ def run_case(name: str, given: argparse.Namespace) -> None:
     made = built(name, given)
     startups = tuple(map(float, given.startup.split(","))) if given.startup else STARTUPS[name]
     comparison = Comparison(
-        wanted, cases.LLAMA_70B, Objective(2.0, 0.1, GOALS[name]), startups,
-        tuple(range(given.seeds)), 1, MOST[name], trials=given.tune, curve_seeds=given.curve, tuning_seeds=TUNING_SEEDS[name],
+        wanted,
+        cases.LLAMA_70B,
+        Objective(2.0, 0.1, GOALS[name]),
+        startups,
+        tuple(range(given.seeds)),
+        most=MOST[name],
+        trials=given.tune,
+        tuning_seeds=TUNING_SEEDS[name],
+        curve_seeds=given.curve,
         run_seconds=900.0,
-    )  # fmt: skip
+    )
     print(f"{name}: {made.tests[0].judged:,} requests a seed", file=sys.stderr)
     began, last = time.monotonic(), [0.0]
 

@@ -235,7 +235,9 @@ def profile_of(told: Mapping[str, Any]) -> Profile:
     """A profile from what `asdict` made of it."""
     given = dict(told)
     step, error = StepTimes(**given.pop("step")), given.pop("error", None)
-    return Profile(step=step, error=FitError(**error) if error else None, **given)
+    notes = tuple(given.pop("notes", ()))
+    judged = FitError(**error) if error else None
+    return Profile(step=step, error=judged, notes=notes, **given)
 
 
 def split(name: str, workload: Workload, share: float, history_seconds: float) -> Case:

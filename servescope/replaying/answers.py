@@ -122,12 +122,7 @@ def propose(runtime: Runtime, replay_id: str, body: Mapping[str, Any], by: str) 
 
 def _run(runtime: Runtime, row: Mapping[str, Any]) -> dict[str, Any]:
     asked = json.loads(row["asked"])
-    has_error = row["fit_error_rows"] is not None
-    error = {
-        "median_ratio": row["fit_error_median_ratio"],
-        "p99_ratio": row["fit_error_p99_ratio"],
-        "rows": row["fit_error_rows"],
-    }
+    error = json.loads(row["fit_error"]) if row["fit_error"] else None
     return {
         "replay_id": row["replay_id"],
         "state": row["state"],
@@ -141,7 +136,7 @@ def _run(runtime: Runtime, row: Mapping[str, Any]) -> dict[str, Any]:
             "is_validated": row["is_validated"],
             "text": row["validity"],
             "mark": None if row["is_validated"] else "not validated",
-            "fit_error": error if has_error else None,
+            "fit_error": error,
         },
         "trace": row["trace"],
         "profile": row["profile"],

@@ -6,22 +6,21 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from controller.cases import LLAMA_70B
+from controller import profiles
 from controller.comparison.building import checked_names
 from controller.comparison.protocol import Case, Comparison, split
 from controller.observation import Objective
 from controller.profile import Profile
 from controller.simulator.workload import Workload
+from servescope.calibrating import profiles_folder
 from store.errors import InputError
 
 USUAL_POLICIES = ("risk", "kubernetes-hpa", "knative-kpa", "ray-serve", "queue-length-hpa")
-USUAL_PROFILE = "llama-2-70b-4xh100"
+USUAL_PROFILE = "llama2-70b-4-x-h100"
 MOST_REQUESTS = 5_000_000
 MOST_SEEDS, MOST_STARTUPS, MOST_POLICIES, MOST_TRIALS = 50, 10, 32, 500
 _BOUNDS = {"ttft": "ttft_seconds", "tpot": "tpot_seconds", "attainment": "attainment_ratio"}
@@ -220,31 +219,20 @@ def parse_objective(text: str) -> Objective:
     return Objective(**bounds, attainment_ratio=given.get("attainment_ratio", 0.99))
 
 
-def profiles() -> dict[str, Path | Profile]:
-    """Profiles by name: those that are shipped."""
-    folder = Path(str(resources.files("controller"))) / "profiles"
-    shipped: dict[str, Path | Profile] = {
-        path.stem: path for path in sorted(folder.glob("*.json")) if folder.is_dir()
-    }
-    return {USUAL_PROFILE: LLAMA_70B, **shipped}
-
-
 def profile_named(name: str, *, may_read: bool) -> Profile:
     """A profile by its name, or from a file that `servescope calibrate` wrote.
 
+    Args:
+        name: of one's own or of a shipped one; or a path.
+        may_read: whether it may be a path.
+
     Raises:
-        InputError: there is none.
-        ControllerError: the file is no profile.
+        InputError: a path where none may be given.
+        ControllerError: there is none, or the file is no profile.
     """
-    known = profiles()
-    found = known.get(name)
-    if isinstance(found, Profile):
-        return found
-    if found is None and may_read and Path(name).is_file():
-        found = Path(name)
-    if found is None:
-        near = difflib.get_close_matches(name, known, n=1)
-        there = f"there are: {', '.join(known)}; or a file from servescope calibrate"
-        hint = f"did you mean {near[0]}? {there}" if near else there
-        raise InputError(f"there is no profile '{name}'", hint=hint)
-    return Profile.load(found)
+    if not may_read and (name.endswith(profiles.SUFFIX) or "/" in name):
+        raise InputError(
+            f"'{name}' is a file; the server takes profiles by name",
+            hint=f"put it into {profiles_folder()} and give its name",
+        )
+    return profiles.find(name, profiles_folder())

@@ -124,7 +124,7 @@ def planned(
         trace=trace,
         asked={**asked.document(), "most": comparison.most, "least": comparison.least},
         goal_ratio=comparison.objective.attainment_ratio,
-        profile={**asdict(profile), "error": None},
+        profile=asdict(profile),
         validity=validity_text(profile),
         is_validated=comparison.is_validated,
         error=None if profile.error is None else asdict(profile.error),

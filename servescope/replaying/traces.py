@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from controller.simulator.workload import Workload
+from controller.workloads import BLOCK_TOKENS, workload_of
 from servescope import importing
 from servescope.replaying.asked import MOST_REQUESTS
 from store.clock import WallClock
@@ -40,7 +41,8 @@ def of_scope(reader: Reader, scope: Scope) -> Workload:
         raise InputError(
             f"more than {MOST_REQUESTS:,} requests lie in this range", hint="take a shorter one"
         )
-    return Workload.of_rows(rows)
+    tokens = queries.block_tokens(reader, scope)
+    return workload_of(rows, block_tokens=tokens or BLOCK_TOKENS)
 
 
 def of_file(path: Path, params: Mapping[str, str]) -> tuple[str, Workload]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
+from controller import profiles
 from servescope.cli.main import main
 from servescope.server import create_app
 from store.queries import replays as queries
@@ -31,6 +33,14 @@ def run(capsys, tmp_path, monkeypatch):
         return code, out, err
 
     return call
+
+
+@pytest.fixture
+def unjudged(tmp_path):
+    """A profile that was never compared with anything."""
+    path = tmp_path / "unjudged.json"
+    replace(profiles.find("llama2-70b-4-x-h100"), error=None, price_per_hour=10.0).save(path)
+    return path
 
 
 @pytest.fixture
@@ -93,15 +103,17 @@ def test_a_trace_without_tokens_cannot_be_replayed(run, tmp_path):
     assert "prompt and an output size" in err
 
 
-def test_the_error_of_the_model_comes_first_and_the_result_is_kept(run, trace, tmp_path):
+def test_the_error_of_the_model_comes_first_and_the_result_is_kept(run, trace, unjudged, tmp_path):
     """Text, JSON, file and store tell the same."""
     store, told = tmp_path / "s.duckdb", tmp_path / "told.json"
-    code, out, err = run("replay", trace, *SMALL, "--store", store, "--out", told)
+    more = ("--profile", unjudged, "--store", store, "--out", told)
+    code, out, err = run("replay", trace, *SMALL, *more)
     assert code == 0, err
     assert out.startswith("Not validated: the profile")
     assert "[not validated]" in out
     assert "Ray Serve" in out
     assert "fixed for the peak" in out
+    assert "cost" in out
     document = json.loads(told.read_text("utf-8"))
     assert document["validity"]["mark"] == "not validated"
     assert document["replay_id"] in out
@@ -157,7 +169,7 @@ def test_a_replay_over_the_api_runs_beside_the_server_and_keeps_its_address(runt
     answer = served.post("/api/v1/replays", json=BODY)
     assert answer.status_code == 202, answer.text
     replay_id = answer.json()["replay_id"]
-    assert answer.json()["validity"].startswith("not validated")
+    assert answer.json()["validity"].startswith("validated: median E2E error")
     told = ended(runtime, served, replay_id)
     assert told["state"] == "done", told
     assert told["progress"]["share"] == 1.0
@@ -168,7 +180,9 @@ def test_a_replay_over_the_api_runs_beside_the_server_and_keeps_its_address(runt
     assert "ray-serve" in csv.text
     view = served.get(f"/api/v1/views/replay?replay={replay_id}&b=ray-serve").json()
     assert next(iter(view["frames"])) == "validity"
-    assert view["measures"]["is_validated"]["value"] == 0.0
+    assert view["measures"]["is_validated"]["value"] == 1.0
+    assert view["measures"]["ttft_error_median_ratio"]["value"] > 0
+    assert view["measures"]["attainment_error_points"]["why"] == "this was not compared"
     assert view["frames"]["lanes"]["row_count"] > 0
     assert served.get("/api/v1/replays").json()["replays"][0]["replay_id"] == replay_id
     made = served.post(
@@ -188,7 +202,8 @@ def test_a_replay_over_the_api_runs_beside_the_server_and_keeps_its_address(runt
     [
         ({"policies": ["os:system"]}, "no policy"),
         ({"polices": ["risk"]}, "did you mean policies"),
-        ({"profile": "/etc/passwd"}, "no profile"),
+        ({"profile": "/etc/passwd"}, "is a file"),
+        ({"profile": "nothing"}, "no profile"),
         ({"seeds": 1000}, "seeds"),
         ({"scale": 1e9}, "scale"),
         ({"source": "nothing"}, "nothing"),

@@ -99,8 +99,8 @@ def test_nothing_to_judge_is_refused():
     ("error", "is_valid", "words"),
     [
         (None, False, "never compared"),
-        (FitError(0.05, 0.2, 100, "rows"), True, "validated: simulated"),
-        (FitError(0.4, 0.9, 100, "rows"), False, "the bound is 10%"),
+        (FitError(0.05, 0.2, 100, "rows"), True, "validated: median E2E error 5.0%"),
+        (FitError(0.4, 0.9, 100, "rows"), False, "bound 10%"),
     ],
 )
 def test_every_what_if_says_how_wrong_the_model_is(error, is_valid, words):
