@@ -123,6 +123,18 @@ VIEWS: Mapping[str, ViewSpec] = {
         "Which instance is slowed down by its neighbours?",
         "analysis.degradation_view:degradation_now",
     ),
+    "controller": ViewSpec(
+        "What did the controller do, why, what would it do, and what is not as it should be?",
+        "analysis.controller_view:controller",
+        options=("pool",),
+        needs_now=True,
+    ),
+    "controller_decision": ViewSpec(
+        "What was seen, wanted, limited and done in one decision?",
+        "analysis.controller_view:controller_decision",
+        options=("decision",),
+        needs_scope=False,
+    ),
     "gpus": ViewSpec("What do the cards do, and which has a fault?", "analysis.gpus:gpus"),
     "workload_arrivals": ViewSpec("What is arriving, and when?", f"{_WORKLOAD}:workload_arrivals"),
     "workload_burstiness": ViewSpec("How bursty is it?", f"{_WORKLOAD}:workload_burstiness"),

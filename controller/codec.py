@@ -138,7 +138,24 @@ def _number(value: Any) -> float | None:
 
 def given_bytes(given: Given) -> bytes:
     """`given_of` gives it back."""
-    return canonical(given)
+    observation = _shallow(given.observation)
+    observation["pools"] = [
+        # A thousand replicas with the name of every field would be most of the record.
+        {**_shallow(pool), "replicas": [_row(one) for one in pool.replicas]}
+        for pool in given.observation.pools
+    ]
+    return canonical({**_shallow(given), "observation": observation})
+
+
+def _shallow(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _row(one: ReplicaView) -> tuple[Any, ...]:
+    return (
+        one.name, one.state, one.age_seconds, one.scrape_age_seconds, one.requests_running,
+        one.requests_waiting, one.kv_cache_usage_ratio, one.waiting_tokens, one.context_tokens,
+    )  # fmt: skip
 
 
 def given_of(text: str | bytes) -> Given:
@@ -182,7 +199,7 @@ def _pool(told: Mapping[str, Any]) -> PoolView:
             **told,
             "limits": Limits(**told["limits"]),
             "signals": {name: _reading(one) for name, one in told["signals"].items()},
-            "replicas": tuple(ReplicaView(**one) for one in told["replicas"]),
+            "replicas": tuple(ReplicaView(*one) for one in told["replicas"]),
             "profile": _profile(told["profile"]),
             "startup": startup
             and StartupTimes(tuple(startup["levels"]), tuple(startup["seconds"])),

@@ -127,11 +127,10 @@ class StoreEyes:
         ids = [one.target_id for one in targets]
         back = max(LOOK_BACK_WINDOWS * self._window, LEAST_LOOK_BACK_SECONDS)
         points = control.newest(self._reader, ids, now - timedelta(seconds=back), now, self._window)
-        scraped = control.scraped(self._reader, ids, now - LEFT_OUT_AFTER, now)
-        tried = {int(one): last for one, _, last in scraped.iter_rows()}
         fresh = max(3 * self._scrape, self._window) + 1.0
         fresh = min(fresh, float(pool.settings.stale_seconds))
         told = told_by_target(points, now, fresh, self._scrape, self._window)
+        tried = self._tried([one for one in ids if one not in told], now)
         alive = [one for one in targets if one.target_id in told or one.target_id in tried]
         rows = self._requests(pool, targets, now)
         reads = Reads(told, _expected_replicas(scale, alive), now, fresh)
@@ -140,6 +139,13 @@ class StoreEyes:
         known = self._expecting.of(pool, _models(pool, targets), now)
         replicas = _replicas(alive, told, now)
         return _view(pool, scale, signals, replicas, known), notes
+
+    def _tried(self, target_ids: Sequence[int], now: datetime) -> frozenset[int]:
+        """Those of some targets that were asked lately, whatever they answered."""
+        if not target_ids:
+            return frozenset()
+        rows = control.scraped(self._reader, target_ids, now - LEFT_OUT_AFTER, now)
+        return frozenset(int(number) for number in rows["target_id"])
 
     def _requests(self, pool: Pool, targets: Sequence[Watched], now: datetime) -> dict[str, Any]:
         until = now - timedelta(seconds=self._lag)

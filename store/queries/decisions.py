@@ -140,6 +140,77 @@ _NEWEST_OF_POOLS = """
 SELECT * FROM decision QUALIFY row_number() OVER (PARTITION BY pool ORDER BY decision_id DESC) = 1
 ORDER BY pool
 """
+_TREATED = """
+WITH newest AS (
+  SELECT pool, mode, decided_at, policy, before_replicas, final_replicas, ready, starting, draining
+  FROM decision
+  QUALIFY row_number() OVER (PARTITION BY pool ORDER BY decision_id DESC) = 1),
+told AS (
+  SELECT pool, max(version) AS version,
+    arg_max(value, version) FILTER (kind = 'mode') AS mode,
+    arg_max(changed_by, version) FILTER (kind = 'mode') AS mode_by,
+    max(changed_at) FILTER (kind = 'mode') AS mode_at,
+    arg_max(comment, version) FILTER (kind = 'mode') AS mode_comment,
+    coalesce(max(version) FILTER (kind = 'freeze'), 0)
+      > coalesce(max(version) FILTER (kind = 'resume'), 0) AS is_held,
+    arg_max_null(until_at, version) FILTER (kind = 'freeze') AS until_at,
+    arg_max(changed_by, version) FILTER (kind = 'freeze') AS frozen_by,
+    max(changed_at) FILTER (kind = 'freeze') AS frozen_at,
+    arg_max_null(comment, version) FILTER (kind = 'freeze') AS frozen_comment,
+    coalesce(max(version) FILTER (kind = 'foreign'), 0)
+      > coalesce(max(version) FILTER (kind IN ('resume', 'mode')), 0) AS is_foreign,
+    arg_max(replicas, version) FILTER (kind = 'foreign') AS foreign_replicas
+  FROM control_change GROUP BY pool)
+SELECT coalesce(n.pool, t.pool) AS pool, coalesce(t.mode, n.mode) AS mode,
+  coalesce(t.mode_by, 'default') AS mode_by, t.mode_at, t.mode_comment,
+  coalesce(t.is_held AND (t.until_at IS NULL OR t.until_at > $at), FALSE) AS is_frozen,
+  t.until_at AS frozen_until, t.frozen_by, t.frozen_at, t.frozen_comment,
+  CASE WHEN t.is_foreign THEN t.foreign_replicas END AS foreign_replicas,
+  coalesce(t.version, 0) AS version, n.policy, n.decided_at, n.before_replicas AS wanted,
+  n.final_replicas AS desired, n.ready, n.starting, n.draining
+FROM newest AS n FULL JOIN told AS t USING (pool) ORDER BY 1
+"""
+_FREEZES = """
+SELECT pool, changed_at AS from_at, changed_by, comment,
+  least(coalesce(until_at, $end), coalesce((
+    SELECT min(r.changed_at) FROM control_change AS r
+    WHERE r.pool = f.pool AND r.kind = 'resume' AND r.version > f.version), $end), $end) AS until_at
+FROM control_change AS f
+WHERE kind = 'freeze' AND changed_at < $end AND (until_at IS NULL OR until_at >= $start)
+ORDER BY changed_at
+"""
+_UNSETTLED = """
+WITH newest AS (
+  SELECT decision_id, arg_max(outcome, attempt) AS outcome, arg_max(text, attempt) AS text,
+    min(acted_at) AS since, max(acted_at) AS last_at, count(*) AS attempts,
+    any_value(pool) AS pool, any_value(replicas) AS replicas
+  FROM action GROUP BY 1)
+SELECT a.pool, a.decision_id, a.replicas AS desired, d.before_replicas AS actual, a.outcome,
+  a.text AS reason, a.since, a.last_at, a.attempts
+FROM newest AS a JOIN (
+  SELECT * FROM decision
+  QUALIFY row_number() OVER (PARTITION BY pool ORDER BY decision_id DESC) = 1) AS d USING (pool)
+WHERE a.outcome IN ('failed', 'refused', 'conflict') AND d.before_replicas <> a.replicas
+  AND d.mode IN ('active', 'approve')
+QUALIFY row_number() OVER (PARTITION BY a.pool ORDER BY a.decision_id DESC) = 1
+ORDER BY a.pool
+"""
+_COUNTED = """
+SELECT count(*) AS decisions, count(*) FILTER (kind <> 'hold' AND repeats IS NULL) AS changes,
+  count(*) FILTER (kind = 'hold' AND binding <> '') AS blocked,
+  count(DISTINCT pool) AS pools, max(decided_at) AS last_at
+FROM decision WHERE decided_at >= $start AND decided_at < $end
+"""
+_RECORD = """
+SELECT content::VARCHAR AS content, result::VARCHAR AS result, notes, seconds
+FROM observation WHERE observation_id = $observation_id
+"""
+_OUTCOMES_BETWEEN = """
+SELECT o.decision_id, d.pool, d.decided_at, d.mode, o.quantity, o.predicted, o.observed
+FROM outcome AS o JOIN decision AS d USING (decision_id)
+WHERE d.decided_at >= $start AND d.decided_at < $end
+ORDER BY o.decision_id DESC, o.quantity LIMIT 2000
+"""
 _AUDIT = """
 SELECT happened_at, actor, action, subject, before::VARCHAR AS before, after::VARCHAR AS after,
   origin, comment
@@ -245,6 +316,45 @@ def newest_steps(reader: Reader, most: int, fleets: Sequence[str] = ()) -> list[
 def newest_of_pools(reader: Reader) -> pl.DataFrame:
     """The newest decision of each pool."""
     return reader.frame(_NEWEST_OF_POOLS)
+
+
+def treated(reader: Reader, at: datetime) -> pl.DataFrame:
+    """How each pool is treated at a time (naive UTC), as the ledger says, and how it stood last.
+
+    Columns: pool, mode, mode_by, mode_at, mode_comment, is_frozen, frozen_until, frozen_by,
+    frozen_at, frozen_comment, foreign_replicas, version, policy, decided_at, wanted, desired,
+    ready, starting, draining.
+    """
+    return reader.frame(_TREATED, at=at)
+
+
+def freezes(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
+    """pool, from_at, until_at (at most `end`), changed_by, comment of freezes in a range."""
+    return reader.frame(_FREEZES, start=start, end=end)
+
+
+def unsettled(reader: Reader) -> pl.DataFrame:
+    """What was asked for and is not so.
+
+    Columns: pool, decision_id, desired, actual, outcome, reason, since, last_at, attempts.
+    """
+    return reader.frame(_UNSETTLED)
+
+
+def counted(reader: Reader, start: datetime, end: datetime) -> dict[str, Any]:
+    """decisions, changes, blocked (holds by a guard), pools, last_at of a range."""
+    return reader.frame(_COUNTED, start=start, end=end).to_dicts()[0]
+
+
+def record(reader: Reader, observation_id: int) -> dict[str, Any] | None:
+    """content, result (JSON texts), notes, seconds of a step; None when it was deleted."""
+    rows = reader.frame(_RECORD, observation_id=observation_id).to_dicts()
+    return rows[0] if rows else None
+
+
+def outcomes_between(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
+    """decision_id, pool, decided_at, mode, quantity, predicted, observed."""
+    return reader.frame(_OUTCOMES_BETWEEN, start=start, end=end)
 
 
 def audited(reader: Reader, most: int = 200) -> pl.DataFrame:
