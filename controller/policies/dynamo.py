@@ -18,6 +18,7 @@ from controller.capacity import requests_per_second
 from controller.observation import Observation, PoolView
 from controller.policies.dynamo_load import by_objective, by_thresholds, engines_of
 from controller.policies.forecasts import PREDICTORS, expected
+from controller.policies.pairing import shared
 from controller.policies.parts import (
     USUAL_INPUT_TOKENS,
     USUAL_OUTPUT_TOKENS,
@@ -107,7 +108,7 @@ class Dynamo:
 
     def decide(self, observation: Observation, memory: Memory) -> tuple[Proposal, Memory]:
         """Every 5 s; a plan every 180 s."""
-        return each_pool(observation, memory, self._pool)
+        return each_pool(shared(observation), memory, self._pool)
 
     def _pool(
         self, observation: Observation, pool: PoolView, memory: Memory

@@ -131,7 +131,7 @@ class HeteroScale:
             return self.prefill_ratio
         if "ratio" in mine:
             return float(mine["ratio"])
-        known = told(prefill, seen.INPUT_TOKENS), told(decode, seen.OUTPUT_TOKENS)
+        known = told(decode, seen.INPUT_TOKENS), told(decode, seen.OUTPUT_TOKENS)
         if prefill.profile is None or decode.profile is None or None in known:
             return None
         made = paired(

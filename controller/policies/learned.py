@@ -21,6 +21,7 @@ from controller.observation import Observation, PoolView
 from controller.policies.kubernetes_hpa import kubernetes_hpa
 from controller.policies.learned_features import features, present_rate, remembered_rates
 from controller.policies.learned_network import Network, load_network
+from controller.policies.pairing import shared
 from controller.policies.parts import bounded, each_pool, in_range, one_of, sizes, up
 from controller.policies.windows import added, within
 from controller.policy import Memory, Policy, PolicySpec, Proposal, Reason
@@ -111,7 +112,7 @@ class Learned:
 
     def decide(self, observation: Observation, memory: Memory) -> tuple[Proposal, Memory]:
         """Every 15 s."""
-        return each_pool(observation, memory, self._pool)
+        return each_pool(shared(observation), memory, self._pool)
 
     def _pool(
         self, observation: Observation, pool: PoolView, memory: Memory

@@ -116,11 +116,14 @@ def pairs_of(pools: Sequence[PoolView]) -> list[tuple[PoolView, PoolView]]:
 def shared(observation: Observation) -> Observation:
     """Both pools of a pair know the traffic of the pair.
 
-    Requests arrive at the prefill pool and end at the decoding one: the rate and the prompts are
-    seen there, the outputs here.
+    Requests arrive at the prefill pool and end at the decoding one: the rate is seen there, the
+    outputs here, and the size of prompts at either.
     """
+    pairs = pairs_of(observation.pools)
+    if not pairs:
+        return observation
     partner: dict[str, PoolView] = {}
-    for first, second in pairs_of(observation.pools):
+    for first, second in pairs:
         partner |= {first.name: second, second.name: first}
     pools = tuple(_with_traffic(pool, partner.get(pool.name)) for pool in observation.pools)
     return replace(observation, pools=pools)
@@ -129,7 +132,9 @@ def shared(observation: Observation) -> Observation:
 def _with_traffic(pool: PoolView, partner: PoolView | None) -> PoolView:
     if partner is None:
         return pool
-    of_arrivals = (seen.REQUESTS_PER_SECOND, seen.INPUT_TOKENS, seen.PREFIX_HIT_RATIO)
-    names = of_arrivals if pool.role == "decode" else (seen.OUTPUT_TOKENS,)
-    taken = {name: partner.signals[name] for name in names if told(partner, name) is not None}
+    is_first = pool.role == "prefill"
+    theirs = [seen.OUTPUT_TOKENS] if is_first else [seen.REQUESTS_PER_SECOND, seen.PREFIX_HIT_RATIO]
+    if told(pool, seen.INPUT_TOKENS) is None:
+        theirs.append(seen.INPUT_TOKENS)
+    taken = {name: partner.signals[name] for name in theirs if told(partner, name) is not None}
     return replace(pool, signals={**pool.signals, **taken}) if taken else pool

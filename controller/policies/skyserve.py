@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from controller import observation as seen
 from controller.observation import Observation, PoolView
+from controller.policies.pairing import shared
 from controller.policies.parts import bounded, each_pool, in_range, told, up
 from controller.policies.windows import added, mean, within
 from controller.policy import Memory, PolicySpec, Proposal, Reason
@@ -51,7 +52,7 @@ class SkyServe:
 
     def decide(self, observation: Observation, memory: Memory) -> tuple[Proposal, Memory]:
         """Every 20 s."""
-        return each_pool(observation, memory, self._pool)
+        return each_pool(shared(observation), memory, self._pool)
 
     def _pool(
         self, observation: Observation, pool: PoolView, memory: Memory

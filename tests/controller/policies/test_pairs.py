@@ -79,6 +79,7 @@ def test_both_pools_know_the_traffic_of_the_pair(pool_of):
     """The rate is seen at the first, outputs at the second."""
     pools = shared(Observation(0.0, pair(pool_of))).pools
     assert pools[1].reading("requests_per_second").value == 10.0
+    assert pools[1].reading("mean_input_tokens").value == 1000.0
     assert pools[0].reading("mean_output_tokens").value == 200.0
     assert [(a.name, b.name) for a, b in pairs_of(pools)] == [("p", "d")]
 
@@ -155,3 +156,17 @@ def test_the_highest_need_of_a_minute_counts(pool_of, decide):
     for at, is_held in ((15.0, True), (60.0, True), (75.0, False)):
         target, memory = decide(policy, pool_of(most, signals=low), at, memory)
         assert (target == most) is is_held
+
+
+@pytest.mark.parametrize("name", ["dynamo-throughput", "skyserve", "tokenscale"])
+def test_policies_on_rates_size_both_pools(pool_of, name):
+    """The decoding pool sees no arrivals of its own."""
+    policy, memory, targets = make(name), {}, {}
+    first, second = pair(pool_of, requests_per_second=0.0)
+    for tick in range(40):
+        at = tick * policy.spec.period_seconds
+        proposal, memory = policy.decide(Observation(at, (first, second)), memory)
+        targets = proposal.targets
+    assert targets["d"] > 1
+    if name != "skyserve":
+        assert targets == {"p": -(-10 // PREFILL), "d": -(-10 // DECODE)}
