@@ -34,6 +34,7 @@ SPEC = PolicySpec(
         "queue_spare": QUEUE_SPARE,
         "up_share": UP_SHARE,
         "down_share": DOWN_SHARE,
+        "variants": "each",
     },
     knob="kv_saturated",
     knob_values=(0.15, 0.2, 0.3, 0.4, 0.6, 0.8),
@@ -54,6 +55,8 @@ class Wva:
         queue_spare: mean spare queue under which one more is wanted.
         up_share: V2: of its capacity that a replica should bear.
         down_share: V2: of the capacity that is kept when it shrinks.
+        variants: "each" pool is a model of its own, or "all" whole ones are variants of one (V1):
+            then the cheapest grows and the dearest shrinks.
     """
 
     analyzer: str = "v1"
@@ -63,11 +66,13 @@ class Wva:
     queue_spare: float = QUEUE_SPARE
     up_share: float = UP_SHARE
     down_share: float = DOWN_SHARE
+    variants: str = "each"
     spec: PolicySpec = field(default=SPEC, init=False)
 
     def __post_init__(self) -> None:
         """Refuse what the config map refuses."""
         one_of(SPEC.name, "analyzer", self.analyzer, ("v1", "v2"))
+        one_of(SPEC.name, "variants", self.variants, ("each", "all"))
         in_range(SPEC.name, "kv_saturated", self.kv_saturated, 0.01, 1)
         in_range(SPEC.name, "queue_saturated", self.queue_saturated, 0.01, 1e6)
         in_range(SPEC.name, "kv_spare", self.kv_spare, 0, self.kv_saturated)
@@ -77,7 +82,29 @@ class Wva:
 
     def decide(self, observation: Observation, memory: Memory) -> tuple[Proposal, Memory]:
         """Every 60 s."""
-        return each_pool(observation, memory, self._pool)
+        if self.variants == "each":
+            return each_pool(observation, memory, self._pool)
+        return self._together(observation, memory)
+
+    def _together(self, observation: Observation, memory: Memory) -> tuple[Proposal, Memory]:
+        """All whole pools serve one model: the cheapest grows, the dearest shrinks."""
+        proposal, kept = each_pool(observation, memory, self._pool)
+        mine = [pool for pool in observation.pools if pool.role == "whole"]
+        if self.analyzer != "v1" or len(mine) < 2:
+            return proposal, kept
+        found = [_peaks(pool, observation.at, memory.get(pool.name, {}))[0] for pool in mine]
+        peaks = [one for part in found for one in part]
+        step, code, text, numbers = self._step(peaks)
+        if any(pool.starting for pool in mine):
+            step, code, text = 0, "pending", "replicas are starting: nothing changes"
+        targets = {**proposal.targets, **{pool.name: pool.target for pool in mine}}
+        chosen = _chosen(mine, step)
+        if chosen is not None:
+            targets[chosen.name] = chosen.target + step
+        names = {pool.name for pool in mine}
+        reasons = [reason for reason in proposal.reasons if reason.pool not in names]
+        reasons += [Reason(pool.name, code, text, numbers) for pool in mine]
+        return Proposal(targets, tuple(reasons)), kept
 
     def _pool(
         self, observation: Observation, pool: PoolView, memory: Memory
@@ -92,23 +119,27 @@ class Wva:
         if pool.starting:
             text = f"{pool.starting} replicas are starting: nothing changes"
             return pool.target, Reason(pool.name, "pending", text), kept
-        return self._by_spare(pool, peaks, kept)
+        step, code, text, numbers = self._step(peaks)
+        target = bounded(pool, pool.target + step)
+        return target, Reason(pool.name, code, text, numbers), kept
 
-    def _by_spare(self, pool: PoolView, peaks: Loads, kept: Memory) -> tuple[int, Reason, Memory]:
+    def _step(self, peaks: Loads) -> tuple[int, str, str, dict[str, float]]:
+        """(+1, -1 or 0; why) of replicas that bear these loads."""
+        if not peaks:
+            return 0, "stale", "no replica told anything within 5 minutes: held", {}
         calm = [
             one for one in peaks if one[0] < self.kv_saturated and one[1] < self.queue_saturated
         ]
         kv, queue = self._spare(calm, len(calm))
-        target, code = pool.target, "spare"
+        step, code = 0, "spare"
         if kv < self.kv_spare or queue < self.queue_spare:
-            target, code = pool.target + 1, "saturated"
+            step, code = 1, "saturated"
         elif len(calm) >= 2:
             fewer_kv, fewer_queue = self._spare(calm, len(calm) - 1)
             if fewer_kv >= self.kv_spare and fewer_queue >= self.queue_spare:
-                target, code = pool.target - 1, "room"
+                step, code = -1, "room"
         text = f"{len(calm)} of {len(peaks)} unsaturated, spare cache {kv:.2f}, queue {queue:.1f}"
-        numbers = {"spare_kv_ratio": kv, "spare_queue": queue}
-        return bounded(pool, target), Reason(pool.name, code, text, numbers), kept
+        return step, code, text, {"spare_kv_ratio": kv, "spare_queue": queue}
 
     def _spare(self, calm: Loads, replicas: int) -> tuple[float, float]:
         """Mean spare cache and queue when `replicas` bear what the calm ones have."""
@@ -143,6 +174,23 @@ class Wva:
         text = f"{demand:.0f} tokens asked for, {capacity:.0f} a replica"
         numbers = {"demand_tokens": demand, "capacity_tokens": capacity}
         return bounded(pool, max(target, 1)), Reason(pool.name, code, text, numbers), kept
+
+
+def _chosen(pools: Sequence[PoolView], step: int) -> PoolView | None:
+    """Which variant takes a step: the cheapest up, the dearest down, inside its limits."""
+    if step > 0:
+        able = [pool for pool in pools if pool.target < pool.limits.most]
+        return min(able, key=lambda pool: (_price(pool), pool.name), default=None)
+    able = [pool for pool in pools if step < 0 and pool.target > max(pool.limits.least, 0)]
+    return max(able, key=lambda pool: (_price(pool), pool.name), default=None)
+
+
+def _price(pool: PoolView) -> float:
+    """Of a replica; a card costs a card where no price is given."""
+    if pool.profile is None:
+        return 1.0
+    price = pool.profile.price_per_hour
+    return float(pool.profile.gpus) if price is None else price
 
 
 def _peaks(pool: PoolView, at: float, memory: Memory) -> tuple[Loads, dict[str, object]]:

@@ -110,6 +110,7 @@ def test_a_policy_bears_any_course(name, course):
     ("name", "parameters"),
     [
         ("wva", {"analyzer": "v2"}),
+        ("wva", {"variants": "all"}),
         ("dynamo", {"forecast": "kalman"}),
         ("dynamo", {"forecast": "constant", "target": "latency"}),
         ("dynamo-load", {"target": "throughput"}),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.observation import ReplicaView
+from controller.observation import Limits, Observation, ReplicaView
 from controller.policies.registry import make
 
 
@@ -87,3 +87,29 @@ def test_v2_counts_those_that_start_as_supply(decide, pool_of):
     """What is on its way is not asked for twice."""
     pool = loaded(pool_of, [(0.70, 0)] * 2, target=3)
     assert decide(make("wva", analyzer="v2"), pool)[0] == 3
+
+
+def variants(pool_of, pairs, **limits):
+    """A dear and a cheap pool with these loads each."""
+    pools = []
+    for name, price in (("dear", 9.0), ("cheap", 2.0)):
+        pool = loaded(pool_of, pairs)
+        profile = replace(pool.profile, price_per_hour=price)
+        pools.append(replace(pool, name=name, profile=profile, **limits.get(name, {})))
+    return Observation(0.0, tuple(pools))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "limits", "wanted"),
+    [
+        ([(0.75, 0)] * 2, {}, {"dear": 2, "cheap": 3}),
+        ([(0.75, 0)] * 2, {"cheap": {"limits": Limits(1, 2)}}, {"dear": 3, "cheap": 2}),
+        ([(0.1, 0)] * 2, {}, {"dear": 1, "cheap": 2}),
+        ([(0.1, 0)] * 2, {"dear": {"limits": Limits(2, 9)}}, {"dear": 2, "cheap": 1}),
+        ([(0.6, 0)] * 2, {}, {"dear": 2, "cheap": 2}),
+    ],
+)
+def test_of_variants_the_cheapest_grows_and_the_dearest_shrinks(pool_of, pairs, limits, wanted):
+    """One step for all of them, inside the limits of each."""
+    proposal, _ = make("wva", variants="all").decide(variants(pool_of, pairs, **limits), {})
+    assert proposal.targets == wanted
