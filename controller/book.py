@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import polars as pl
 
 from controller import codec, ledger
 from controller.modes import PoolState, changed, folded
 from controller.policy import Policy
 from store import decisions
+from store.append import EVENT_FRAME
 from store.audit import Change
 from store.clock import Clock
 from store.database import Database
 from store.decisions import ChangeRow, DecisionRow, Row
+from store.errors import ServescopeError
 from store.queries import decisions as queries
+from store.queries.scope import LIVE_SOURCE_ID
 
 EMPTY_MEMORY = "{}"
 MOST_WAIT_SECONDS = 600.0
@@ -145,7 +151,21 @@ class Book:
         Raises:
             StoreError: they are not.
         """
-        await asyncio.wrap_future(decisions.keep(self.database.writer, rows, audits))
+        # Whoever stops waiting must not take the writer's answer away from it.
+        await asyncio.shield(
+            asyncio.wrap_future(decisions.keep(self.database.writer, rows, audits))
+        )
+
+    def tell(self, event_id: str, kind: str, subject: str, text: str) -> None:
+        """Show it on all charts; one that cannot be written is not worth stopping for."""
+        at = self.now()
+        row = {
+            "event_id": f"controller:{event_id}", "source_id": LIVE_SOURCE_ID, "started_at": at,
+            "ended_at": at, "kind": kind, "subject": subject, "text": text, "details": None,
+        }  # fmt: skip
+        with suppress(ServescopeError):
+            frame = pl.DataFrame([row], schema=dict(EVENT_FRAME))
+            self.database.writer.append("event", frame)
 
     async def change(self, rows: Sequence[ChangeRow], audit: Change | None = None) -> None:
         """Write changes of pools, then let them hold."""

@@ -141,6 +141,9 @@ class Hands:
             seconds = self._book.clock.monotonic() - began
             told = (applied.outcome, applied.text, applied.scale)
             await self._note(pool, tried, *told, seconds=seconds)
+            if applied.outcome == "applied":
+                text = f"{pool}: {tried.before} -> {replicas} replicas (decision {decision_id})"
+                self._book.tell(f"scale:{pool}:{decision_id}", "scale", pool, text)
             return applied
 
     async def _book_in(self, pool: str, tried: Open, applied: Applied) -> None:
@@ -204,6 +207,14 @@ class Hands:
                 )
             ]
         )  # fmt: skip
+
+    def asked(self) -> dict[str, int]:
+        """What was last asked for, of pools that may be acted upon; absent before a decision."""
+        return {
+            pool: state.baseline
+            for pool, state in self._book.states.items()
+            if state.mode in ACTING and state.baseline is not None
+        }
 
     async def aclose(self) -> None:
         """Let go of the platforms; replicas go on."""

@@ -12,31 +12,29 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Protocol
 
 from controller import codec
 from controller.actuators.base import Scale
-from controller.book import Book, Thread, clips_json, numbers_json
+from controller.book import Book, Thread
 from controller.calling import Busy, Caller, Hung
 from controller.codec import Given
 from controller.guards import Standing, doubt_of
 from controller.hands import Hands, Read
 from controller.lease import Leases
-from controller.modes import ACTING, ACTIVE, APPROVE, OFF
-from controller.observation import Observation, PoolView
+from controller.modes import ACTING, ACTIVE, OFF
+from controller.observation import PoolView
 from controller.observe import Seen, blind
 from controller.outcomes import Outcomes
-from controller.outlook import outlook
-from controller.pools import Fleet
+from controller.pools import Fleet, Pool
+from controller.scribe import Scribe
 from controller.settings import ControllerSettings
 from controller.step import HOLD, Proposed, Step, concluded, kind_of, propose
 from store.clock import Clock
-from store.decisions import DecisionRow, ObservationRow, Row, VerdictRow
+from store.decisions import DecisionRow
 from store.errors import ServescopeError
 
 log = logging.getLogger("servescope.controller")
-MOST_NOTES = 50
 
 
 class Eyes(Protocol):
@@ -100,10 +98,11 @@ class Loop:
         self.book, self.hands, self.leases = book, hands, leases
         self.counts = Counts()
         self.views: dict[str, PoolView] = {}
-        self.desired: dict[str, int] = {}
+        self.targets: dict[str, int] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
         self._eyes, self._settings, self._clock = eyes, settings, clock
         self._outcomes = outcomes
+        self.scribe = Scribe(book, settings, clock)
         self._lookers = {fleet.name: Caller(f"look at {fleet.name}") for fleet in fleets}
         self._policies = {
             fleet.name: Caller(f"policy {fleet.policy.spec.name}") for fleet in fleets
@@ -159,10 +158,9 @@ class Loop:
             if pool in leased:
                 await self.hands.settle(pool, scale)
         seen = await self._look(fleet, read)
-        given = self._given(fleet, seen, read, leased)
-        given, step = await self._decide(fleet, given)
-        rows = self._rows(fleet, given.observation, step, read)
-        await self._written(fleet, given, step, seen, rows, began)
+        given, step = await self._decide(fleet, seen, read, leased)
+        rows = self.scribe.rows(fleet, given.observation, step, read)
+        await self.scribe.write(fleet, given, step, seen, rows, began)
         self._remember(fleet, given, step, seen)
         await self._act(rows, read)
         if self._outcomes is not None:
@@ -237,132 +235,41 @@ class Loop:
             for pool in fleet.pools:
                 if pool.name in names or self.book.states[pool.name].mode == OFF:
                     continue
-                view = self.views.get(pool.name)
-                replicas = pool.settings.least if view is None else view.target
+                replicas = self._reckoned(pool)
                 gpus += replicas * pool.gpus
                 cost += replicas * (pool.price_per_hour or 0.0)
         return gpus, cost
 
-    async def _decide(self, fleet: Fleet, given: Given) -> tuple[Given, Step]:
+    def _reckoned(self, pool: Pool) -> int:
+        """Replicas that a pool has or may get; all it may have, while nothing is known of it."""
+        view, state = self.views.get(pool.name), self.book.states[pool.name]
+        decided = self.targets.get(pool.name, 0) if state.mode in ACTING else 0
+        if view is None:
+            return max(state.baseline or pool.settings.most, decided)
+        return max(view.target, decided)
+
+    async def _decide(
+        self, fleet: Fleet, seen: Seen, read: Read, leased: frozenset[str]
+    ) -> tuple[Given, Step]:
+        failure, observation = "", seen.observation
         memory = self.book.threads.setdefault(fleet.name, Thread()).memory
         limit = self._settings.policy_limit_seconds
         try:
             proposed = await self._policies[fleet.name].call(
-                lambda: propose(fleet.policy, given.observation, memory), limit
+                lambda: propose(fleet.policy, observation, memory), limit
             )
         except (Hung, Busy) as error:
-            given = replace(given, failure=error.message)
-            proposed = Proposed(None, memory, error.message)
-        return given, concluded(given, proposed)
-
-    def _rows(
-        self, fleet: Fleet, observation: Observation, step: Step, read: Read
-    ) -> list[DecisionRow]:
-        number = self.book.next_observation()
-        return [
-            self._row(fleet, view, observation, step, read.scales.get(view.name), number)
-            for view in observation.pools
-        ]
-
-    def _row(
-        self,
-        fleet: Fleet,
-        view: PoolView,
-        observation: Observation,
-        step: Step,
-        scale: Scale | None,
-        number: int,
-    ) -> DecisionRow:
-        pool, mode = view.name, self.book.states[view.name].mode
-        final, reason = step.passed.targets[pool], step.reason(pool)
-        kind = kind_of(view, final)
-        clips = [clip for clip in step.passed.clips if clip.pool == pool]
-        proposed = None if step.proposal is None else step.proposal.targets.get(pool, view.target)
-        expected = outlook(view, observation.objective, final, self._settings.settle_seconds)
-        decided_at = self.book.now()
-        return DecisionRow(
-            self.book.next_decision(), number, decided_at, pool, fleet.policy.spec.name, mode,
-            kind, view.target, proposed, final, view.ready, view.starting, view.draining,
-            step.passed.binding(pool), reason.code,
-            clips[-1].text if clips and kind == HOLD else reason.text,
-            clips_json(clips), numbers_json(reason.numbers, expected),
-            scale.version if scale else "", self._repeated(pool, kind, view.target, final, mode),
-            decided_at + timedelta(seconds=self._settings.approve_seconds)
-            if mode == APPROVE and kind != HOLD else None,
-        )  # fmt: skip
-
-    def _repeated(self, pool: str, kind: str, before: int, final: int, mode: str) -> int | None:
-        """The decision that this one only says again: it waits for a person, or failed before."""
-        if kind == HOLD:
-            return None
-        waiting, tried = self.book.pending.get(pool), self.book.open.get(pool)
-        if mode == APPROVE and waiting is not None and not self._is_over(waiting):
-            is_same = (waiting.before_replicas, waiting.final_replicas) == (before, final)
-            return waiting.decision_id if is_same else None
-        if mode == ACTIVE and tried is not None and tried.replicas == final:
-            return tried.decision_id
-        return None
-
-    def _is_over(self, waiting: DecisionRow) -> bool:
-        return waiting.expires_at is not None and waiting.expires_at <= self.book.now()
-
-    async def _written(
-        self,
-        fleet: Fleet,
-        given: Given,
-        step: Step,
-        seen: Seen,
-        rows: Sequence[DecisionRow],
-        began: float,
-    ) -> None:
-        """Durable, or nothing is done."""
-        thread = self.book.threads[fleet.name]
-        is_kept = thread.previous_id is None or (
-            thread.since_snapshot >= self._settings.snapshot_steps
-        )
-        number = rows[0].observation_id
-        assert number is not None  # noqa: S101 - rows of a step have one
-        row = ObservationRow(
-            number, self.book.now(), fleet.name, fleet.policy.spec.name, fleet.parameters,
-            codec.code_version(), thread.previous_id, thread.memory if is_kept else None,
-            codec.given_bytes(given).decode(), step.result().decode(),
-            list(seen.notes[:MOST_NOTES]), self._clock.monotonic() - began,
-        )  # fmt: skip
-        verdicts = self._verdicts(rows)
-        kept: list[Row] = [row, *rows, *verdicts]
-        await self.book.keep(kept)
-        thread.memory, thread.previous_id = step.memory, number
-        thread.since_snapshot = 1 if is_kept else thread.since_snapshot + 1
-        for verdict in verdicts:
-            self._forget_pending(verdict.decision_id)
-        for one in rows:
-            if one.mode == APPROVE and one.kind != HOLD and one.repeats is None:
-                self.book.pending[one.pool] = one
-
-    def _verdicts(self, rows: Sequence[DecisionRow]) -> list[VerdictRow]:
-        """What becomes of decisions that waited: too late, or something else is wanted now."""
-        found = []
-        for row in rows:
-            waiting = self.book.pending.get(row.pool)
-            if waiting is None or row.repeats == waiting.decision_id:
-                continue
-            is_late = self._is_over(waiting)
-            text = None if is_late else f"decision {row.decision_id} took its place"
-            verdict = "expired" if is_late else "replaced"
-            found.append(
-                VerdictRow(waiting.decision_id, self.book.now(), verdict, "controller", text)
-            )
-        return found
-
-    def _forget_pending(self, decision_id: int) -> None:
-        for pool, waiting in list(self.book.pending.items()):
-            if waiting.decision_id == decision_id:
-                del self.book.pending[pool]
+            failure = error.message
+            proposed = Proposed(None, memory, failure)
+        # From here to the targets nothing waits: two fleets cannot spend the same budget.
+        given = replace(self._given(fleet, seen, read, leased), failure=failure)
+        step = concluded(given, proposed)
+        self.targets |= step.passed.targets
+        return given, step
 
     def _remember(self, fleet: Fleet, given: Given, step: Step, seen: Seen) -> None:
         for view in given.observation.pools:
             self.views[view.name] = view
-            self.desired[view.name] = step.passed.targets[view.name]
             if kind_of(view, step.passed.targets[view.name]) == HOLD:
                 counted(self.counts.holds, step.passed.binding(view.name) or "steady")
         self.notes[fleet.name] = seen.notes

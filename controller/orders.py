@@ -9,7 +9,7 @@ from typing import Any
 
 from controller.actuators.base import Scale
 from controller.loop import Loop
-from controller.modes import ACTING, ACTIVE, APPROVE, DRY_RUN, OFF, PoolState, known_mode
+from controller.modes import ACTING, ACTIVE, APPROVE, DRY_RUN, PoolState, known_mode
 from controller.policies.registry import check_mode
 from controller.refusals import Conflict, Missing, NotAllowed, Who
 from controller.settings import ControllerSettings
@@ -123,7 +123,11 @@ class Orders:
             self._book.row(name, "freeze", who.name, until_at=until, comment=who.comment)
             for name in self._named(pools, expected)
         ]
-        return await self._changed(rows, "freeze", who)
+        found = await self._changed(rows, "freeze", who)
+        for row in rows:
+            text = f"{row.pool}: frozen by {who.name} until {until or 'resumed'}"
+            self._book.tell(f"freeze:{row.version}", "freeze", row.pool, text)
+        return found
 
     async def resume(
         self, pools: Sequence[str], who: Who, expected: int | None = None
@@ -163,7 +167,7 @@ class Orders:
         scale = read.scales.get(pool)
         if scale is None:
             raise NotAllowed(f"{pool} cannot be read: {read.problems[pool]}")
-        if scale.wanted != waiting.before_replicas:
+        if scale.wanted is not None and scale.wanted != waiting.before_replicas:
             raise Conflict(
                 f"decision {decision_id} starts at {waiting.before_replicas} replicas, but"
                 f" {scale.wanted} are wanted now",
@@ -311,7 +315,7 @@ class Orders:
         )  # fmt: skip
         await self._book.change(rows, change)
         for name in names:
-            if self._book.states[name].mode == OFF:
+            if self._book.states[name].mode not in ACTING:
                 self._loop.leases.release(name)
         return [self._book.states[name] for name in names]
 

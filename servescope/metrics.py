@@ -124,14 +124,24 @@ class RuntimeCollector(Collector):
         counts = self._runtime.controlling.counts()
         if counts is None:
             return
-        desired = GaugeMetricFamily(
-            "servescope_desired_replicas",
-            "Replicas that the controller wants of a pool; in dry-run, too.",
-            labels=["pool"],
+        controlling = self._runtime.controlling
+        gauges = (
+            (
+                "servescope_desired_replicas",
+                "Replicas that a scaler should give a pool; absent in dry-run.",
+                controlling.desired(),
+            ),
+            (
+                "servescope_control_target_replicas",
+                "Replicas that were decided last, done or not.",
+                controlling.targets(),
+            ),
         )
-        for pool, replicas in self._runtime.controlling.desired().items():
-            desired.add_metric([pool], replicas)
-        yield desired
+        for name, text, values in gauges:
+            gauge = GaugeMetricFamily(name, text, labels=["pool"])
+            for pool, replicas in values.items():
+                gauge.add_metric([pool], replicas)
+            yield gauge
         families = (
             ("servescope_control_steps", "Steps of the control loop.", "fleet", counts.ticks),
             ("servescope_control_holds", "Pools kept as they are.", "reason", counts.holds),

@@ -56,10 +56,16 @@ def get_status(runtime: RuntimeDep) -> Response:
     return negotiate.document(plain(runtime.controlling.status()))
 
 
-@router.get("/desired", responses=answers({"pools": {"llama-70b": 10}}))
+@router.get("/desired", responses=answers({"pools": {"llama-70b": {"desired_replicas": 10}}}))
 def get_desired(runtime: RuntimeDep) -> Response:
-    """Replicas that the controller wants of each pool: for scalers that ask by HTTP."""
-    return negotiate.document({"pools": runtime.controlling.desired()})
+    """Replicas that scalers which ask by HTTP should give each pool that may be acted upon.
+
+    For KEDA's metrics-api: `valueLocation: pools.NAME.desired_replicas`.
+    """
+    asked = runtime.controlling.desired()
+    return negotiate.document(
+        {"pools": {pool: {"desired_replicas": count} for pool, count in asked.items()}}
+    )
 
 
 @router.get("/decisions", responses=answers({"columns": ["decision_id"], "rows": []}, tables=True))

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from servescope.cli.output import Output
-from servescope.config import SECTIONS, load, rows
+from servescope.config import SECTIONS, Config, load, rows, slo_path
 from servescope.reference import attribute_texts
+from store.clock import WallClock
 from store.errors import ConfigError
 
 _PACKAGES = ("servescope", "duckdb", "polars", "dash", "plotly", "fastapi", "uvicorn", "a2wsgi")
@@ -64,9 +65,25 @@ def write_new(path: Path, text: str) -> None:
 def run_validate(file: Path | None, *, as_json: bool) -> None:
     """Check file and environment."""
     config = load(file)
+    check_pools(config)
     out = Output(as_json=as_json)
     out.document("config.validate", {"file": config.file, "ok": True})
     out.line(f"ok  {config.file or 'no configuration file; defaults and environment'}")
+
+
+def check_pools(config: Config) -> None:
+    """Policies, objectives and actuators of the controller's pools, where there are any.
+
+    Raises:
+        ConfigError: naming the pool and what is wrong with it.
+    """
+    if not config.controller.pool:
+        return
+    from analysis.slo_file import load_slo_file
+    from servescope.controlling.assembly import plan
+
+    path = slo_path(config)
+    plan(config.controller, load_slo_file(path) if path else (), WallClock())
 
 
 def run_version(*, as_json: bool) -> None:

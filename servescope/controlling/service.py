@@ -126,8 +126,24 @@ class Controlling:
         return decision_document(self._database.reader, self._clock, decision_id, self.settings)
 
     def desired(self) -> dict[str, int]:
-        """Replicas that the controller wants of each pool, as far as it decided."""
-        return {} if self.loop is None else dict(self.loop.desired)
+        """Replicas that others should give each pool: nothing of pools in dry-run."""
+        return {} if self.loop is None else self.loop.hands.asked()
+
+    def targets(self) -> dict[str, int]:
+        """Replicas that were decided last of each pool, done or not."""
+        return {} if self.loop is None else dict(self.loop.targets)
+
+    def tell(self, order: Coroutine[Any, Any, T]) -> T:
+        """Let an order run, from any thread but the event loop's own; waits for it.
+
+        Raises:
+            NotAllowed: nothing is controlled here.
+        """
+        if self._events is None:
+            order.close()
+            raise NotAllowed("nothing is controlled here", hint=_NO_POOLS)
+        told = asyncio.run_coroutine_threadsafe(order, self._events)
+        return told.result(ORDER_SECONDS)
 
     def counts(self) -> Counts | None:
         """Totals since the start; None where nothing is controlled."""
@@ -163,9 +179,10 @@ def status_document(reader: Reader, clock: Clock, loop: Loop | None) -> dict[str
     return {
         "running": True,
         "pools": [_live(loop, name, at) for name in book.pools],
-        "pending": [asdict(row) for row in book.pending.values()],
+        "pending": [asdict(row) for row in list(book.pending.values())],
         "version": book.version,
-        "counters": asdict(loop.counts),
+        # Copied at once: the loop goes on meanwhile.
+        "counters": {name: dict(getattr(loop.counts, name)) for name in loop.counts.__slots__},
         "code": codec.code_version(),
     }
 
@@ -185,7 +202,7 @@ def _live(loop: Loop, name: str, at: datetime) -> dict[str, Any]:
         "ready": view.ready if view else None,
         "starting": view.starting if view else None,
         "draining": view.draining if view else None,
-        "desired": loop.desired.get(name),
+        "desired": loop.targets.get(name),
         "doubt": loop.doubt(name),
         "lease": loop.leases.owner(name) if loop.leases.holds(name) else "",
         "open": None if tried is None else asdict(tried),

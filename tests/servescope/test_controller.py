@@ -110,9 +110,11 @@ def test_status_says_how_each_pool_stands(rig):
     (pool,) = told["pools"]
     assert told["running"]
     assert (pool["wanted"], pool["desired"], pool["doubt"]) == (3, 7, "")
-    assert rig.get("/desired") == {"pools": {"chat": 7}}
+    # Nobody follows what is only rehearsed.
+    assert rig.get("/desired") == {"pools": {}}
     text = rig.client.get("/metrics").text
-    assert 'servescope_desired_replicas{pool="chat"} 7.0' in text
+    assert "servescope_desired_replicas{" not in text
+    assert 'servescope_control_target_replicas{pool="chat"} 7.0' in text
     assert 'servescope_control_steps_total{fleet="chat"} 2.0' in text
 
 
@@ -158,6 +160,8 @@ def test_a_pool_is_set_to_act_and_stopped(rig):
     rig.tick()
     (pool,) = rig.get("/status")["pools"]
     assert pool["wanted"] == 3
+    assert rig.get("/desired") == {"pools": {"chat": {"desired_replicas": 7}}}
+    assert 'servescope_desired_replicas{pool="chat"} 7.0' in rig.client.get("/metrics").text
     newest = rig.get("/decisions")["rows"][0]
     assert newest["action_outcome"] == "applied"
     (state,) = rig.post("/freeze", seconds=600, by="ana")["pools"]

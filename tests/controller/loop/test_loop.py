@@ -1,12 +1,17 @@
 """The control loop: what is written down, what is done, and what is not when something is wrong."""
 
+import asyncio
 import threading
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from controller import ledger
 from controller.lease import Leases
+from controller.outcomes import Outcomes
 from controller.policy import Proposal
+from store import decisions
 from store.errors import StoreError
 
 
@@ -325,3 +330,70 @@ async def test_an_unreadable_platform_holds_its_pool(world, wish):
     row = w.last()
     assert row["kind"] == "hold"
     assert row["reason"] == "memory: the platform cannot be read"
+
+
+async def test_pools_of_other_policies_count_in_the_budget(world, wish):
+    """What is decided apart is paid for from one purse."""
+    w = world(wish({"a": 9}), pools=("a", "b"), most_gpus=10)
+    apart = replace(w.fleets[0], name="b", pools=w.fleets[0].pools[1:], policy=wish({"b": 9}))
+    w.fleets = (replace(w.fleets[0], name="a", pools=w.fleets[0].pools[:1]), apart)
+    w.restart()
+    await w.ticks(3)
+    assert sum(w.actuator.wanted.values()) == 10
+
+
+async def test_what_came_true_is_written_beside_what_was_expected(world, wish):
+    """After the settling time: attainment, load, replicas; once."""
+    w = world(wish({"a": 6}), settle_seconds=60)
+
+    class Realised:
+        def realised(self, pool, start, end):
+            return 100, 0.952, 43.0
+
+    w.loop._outcomes = Outcomes(w.book, Realised(), 60)
+    await w.ticks(9)
+    rows = {row["quantity"]: row for row in w.rows("outcome", "quantity")}
+    assert set(rows) == {"attainment_ratio", "peak_requests_per_second", "replica_hours", "cost"}
+    assert rows["attainment_ratio"]["observed"] == 0.952
+    assert rows["peak_requests_per_second"]["predicted"] == 5.0
+    assert rows["replica_hours"]["predicted"] == pytest.approx(6 / 60)
+    assert rows["cost"]["observed"] is None
+
+
+async def test_a_change_is_an_event_on_all_charts(world, wish):
+    """With the number of its decision."""
+    w = world(wish({"a": 6}))
+    await w.tick()
+    w.database.writer.flush()
+    (event,) = w.rows("event", "event_id")
+    assert (event["kind"], event["text"]) == ("scale", "a: 4 -> 6 replicas (decision 1)")
+
+
+async def test_a_loop_that_is_stopped_leaves_the_writer_alive(world, wish):
+    """Whoever waits for a row may be cancelled; the row is written all the same."""
+    w = world(wish({"a": 6}))
+    task = asyncio.create_task(w.tick())
+    for _ in range(200):
+        await asyncio.sleep(0)  # noqa: TID251 - no time passes
+        if w.book._decision_id:
+            break
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await w.loop.aclose()
+    w.database.writer.flush()
+    w.restart()
+    await w.ticks(2)
+    assert w.actuator.wanted == {"a": 6}
+
+
+async def test_old_steps_are_deleted_and_numbers_go_on(world, wish):
+    """The newest step stays, whatever its age."""
+    w = world(wish(), mode="dry-run")
+    await w.ticks(3)
+    gone = decisions.delete_old(w.database.writer, w.book.now() + timedelta(days=1)).result()
+    assert gone == 2
+    w.restart()
+    await w.tick()
+    assert [row["decision_id"] for row in w.rows("decision")] == [3, 4]
+    found = list(ledger.verified(w.database.reader, lambda name, parameters: wish(), 10))
+    assert [one.verdict for one in found] == ["same", "not there"]

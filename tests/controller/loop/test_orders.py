@@ -34,13 +34,13 @@ async def test_a_freeze_holds_and_survives_a_restart(world, wish):
 async def test_a_freeze_in_the_middle_of_a_step_stops_it(world, wish):
     """Nobody waits for the step to end."""
     w = world(wish({"a": 6}))
-    keep = w.loop._written
+    keep = w.loop.scribe.write
 
     async def meanwhile(*args):
         await keep(*args)
         await orders(w).freeze(["a"], None, ANA)
 
-    w.loop._written = meanwhile
+    w.loop.scribe.write = meanwhile
     await w.tick()
     assert w.actuator.changes == []
 
