@@ -6,7 +6,7 @@ before two seeds are done. Regret compares the same seed with the same seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
@@ -179,25 +179,22 @@ def _against(regret: float | None) -> str:
     return f", {abs(regret):.0%} {'more' if regret > 0 else 'less'} than a fixed fleet for the peak"
 
 
-def differences(frame: pl.DataFrame, a: Sequence[str], b: Sequence[str]) -> pl.DataFrame:
-    """When two rows asked for different numbers: at_seconds, a_target, b_target, difference.
+def differences(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
+    """When two courses asked for other numbers: at_seconds, a_target, b_target, difference.
 
     Args:
-        frame: lanes of one case and start-up time.
-        a: (policy, row).
-        b: (policy, row).
+        a: lanes of one row.
+        b: lanes of another.
     """
     sides = [
-        frame.filter((pl.col("policy") == policy) & (pl.col("row") == row))
-        .group_by("at_seconds", maintain_order=True)
+        lanes.group_by("at_seconds", maintain_order=True)
         .agg(pl.col("target").sum().alias(name))
         .sort("at_seconds")
-        for (policy, row), name in ((a, "a_target"), (b, "b_target"))
+        for lanes, name in ((a, "a_target"), (b, "b_target"))
     ]
-    times = pl.concat([side.select("at_seconds") for side in sides]).unique().sort("at_seconds")
-    both = times
+    both = pl.concat([side.select("at_seconds") for side in sides]).unique().sort("at_seconds")
     for side in sides:
         both = both.join_asof(side, on="at_seconds", strategy="backward")
-    gap = both.with_columns(difference=pl.col("b_target") - pl.col("a_target"))
+    gap = both.with_columns(difference=pl.col("b_target") - pl.col("a_target")).drop_nulls()
     is_news = pl.col("difference") != pl.col("difference").shift(1)
-    return gap.drop_nulls().filter(is_news.fill_null(value=True))
+    return gap.filter(is_news.fill_null(value=True))

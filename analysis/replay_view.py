@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis import replay_frames
+from analysis import replay_beside, replay_frames
 from analysis.measure import Empty, Measure, View
 from store.errors import InputError
 from store.queries import replays as queries
@@ -55,20 +55,21 @@ def replay(
     b: str = "",
     startup: str = "",
     case: str = "",
+    against: str = "",
 ) -> View:
     """One comparison: how wrong the model is, what policies came to, and two side by side.
 
     Options: `replay` (its id; else the newest), `a` and `b` ("policy" or "policy/row"; else the
-    fixed fleet and the best), `startup` (seconds) and `case`: what a and b are shown for.
+    fixed fleet and the best), `startup` (seconds) and `case`: what a and b are shown for;
+    `against`: another replay that b is taken from, such as one with another profile.
 
     Measures: the model's error on rows that its fit did not see (fit_error_median_ratio and _p99_,
     of the end-to-end time; ttft_error_…, tpot_error_…; attainment_error_points), is_validated (1
     or 0), goal_ratio, policies.
     Frames: `validity`, `results` (medians with ranges over seeds, see `replay_frames.summary`;
-        curves left out),
-    `frontier` (GPU-hours against attainment, curves too), `outcomes` (one row a replay), `lanes`
-    (of a and b, with `side`), `decisions` (where they asked for different numbers), `chosen` (a and
-    b).
+    curves left out), `frontier` (GPU-hours against attainment, curves too), `outcomes` (one row a
+    replay); of a and b: `chosen`, `beside` (their numbers), `lanes` (courses of replicas, with
+    `side`), `decisions` (where they asked for other numbers).
 
     Raises:
         InputError: no such replay, policy, start-up time or case.
@@ -79,13 +80,15 @@ def replay(
     outcomes = queries.outcomes(reader, run["replay_id"])
     found = replay_frames.summary(outcomes, run["goal_ratio"])
     lanes = queries.lanes(reader, run["replay_id"])
-    sides = _sides(found, a, b, startup, case)
+    sides = [replay_beside.side("a", found, lanes, a, startup, case)]
+    other = _other(reader, against) if against else (found, lanes)
+    sides.append(replay_beside.side("b", *other, b, startup, case if not against else ""))
     frames = {
         "validity": _validity(run),
         "results": found.filter(pl.col("row") != "curve"),
         "frontier": _frontier(found),
         "outcomes": outcomes,
-        **_beside(lanes, sides),
+        **replay_beside.frames([one for one in sides if one is not None]),
     }
     sentences = (run["validity"], *replay_frames.verdict(found, run["goal_ratio"]))
     sql = {"outcomes": queries.OUTCOMES, "lanes": queries.LANES}
@@ -99,6 +102,15 @@ def _run(reader: Reader, replay_id: str) -> dict[str, Any] | None:
             return None
         raise InputError(f"there is no replay '{replay_id}'", hint="GET /api/v1/replays has them")
     return found.row(0, named=True)
+
+
+def _other(reader: Reader, replay_id: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    run = _run(reader, replay_id)
+    if run is None:
+        raise InputError(f"there is no replay '{replay_id}'")
+    outcomes = queries.outcomes(reader, replay_id)
+    found = replay_frames.summary(outcomes, run["goal_ratio"])
+    return found, queries.lanes(reader, replay_id)
 
 
 def _measures(run: dict[str, Any], found: pl.DataFrame) -> dict[str, Measure]:
@@ -146,68 +158,3 @@ def _frontier(found: pl.DataFrame) -> pl.DataFrame:
     return found.filter(pl.col("gpu_hours").is_not_null()).select(
         *replay_frames.ROW_KEY, "title", *numbers, "is_met", "is_on_front"
     )
-
-
-def _sides(
-    found: pl.DataFrame, a: str, b: str, startup: str, case: str
-) -> dict[str, tuple[str, float, str, str]]:
-    """Side -> (case, start-up time, policy, row) of what is set side by side."""
-    rows = found.filter((pl.col("row") != "curve") & pl.col("case").is_not_null())
-    if rows.is_empty():
-        return {}
-    chosen_case = _one_of(rows["case"].unique(maintain_order=True).to_list(), case, "case")
-    rows = rows.filter(pl.col("case") == chosen_case)
-    times = [f"{value:g}" for value in rows["startup_seconds"].unique(maintain_order=True)]
-    seconds = float(_one_of(times, startup, "start-up time"))
-    rows = rows.filter(pl.col("startup_seconds") == seconds)
-    names = [f"{policy}/{row}" for policy, row in rows.select("policy", "row").iter_rows()]
-    best = rows.filter(pl.col("is_met") & pl.col("row").is_in(["default", "tuned"]))
-    usual = {
-        "a": "static/static-peak",
-        "b": "/".join(best.sort("gpu_hours").select("policy", "row").row(0)) if best.height else "",
-    }
-    made = {}
-    for side, given in (("a", a), ("b", b)):
-        wanted = given or (usual[side] if usual[side] in names else "")
-        name = _one_of(names, wanted, "policy") if wanted else names[-1]
-        policy, _, row = name.rpartition("/")
-        made[side] = (chosen_case, seconds, policy, row)
-    return made
-
-
-def _one_of(names: list[str], wanted: str, what: str) -> str:
-    if not wanted:
-        return names[0]
-    for name in names:
-        if wanted in (name, name.rpartition("/")[0]):
-            return name
-    raise InputError(f"this replay has no {what} '{wanted}'", hint=f"it has: {', '.join(names)}")
-
-
-def _beside(
-    lanes: pl.DataFrame, sides: dict[str, tuple[str, float, str, str]]
-) -> dict[str, pl.DataFrame]:
-    shown, parts = pl.DataFrame(schema={"side": pl.String, **lanes.schema}), []
-    for side, (case, seconds, policy, row) in sides.items():
-        is_it = (
-            (pl.col("case") == case)
-            & (pl.col("startup_seconds") == seconds)
-            & (pl.col("policy") == policy)
-            & (pl.col("row") == row)
-        )
-        parts.append(lanes.filter(is_it).select(pl.lit(side).alias("side"), pl.all()))
-    if parts:
-        shown = pl.concat(parts)
-    chosen = pl.DataFrame(
-        [(side, *rest) for side, rest in sides.items()],
-        schema={"side": pl.String, "case": pl.String, "startup_seconds": pl.Float64,
-                "policy": pl.String, "row": pl.String},
-        orient="row",
-    )  # fmt: skip
-    both = [part[2:] for part in sides.values()]
-    gap = (
-        replay_frames.differences(shown, *both)
-        if len(both) == 2 and both[0] != both[1]
-        else replay_frames.NO_DIFFERENCE
-    )
-    return {"lanes": shown, "decisions": gap, "chosen": chosen}

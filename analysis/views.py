@@ -159,7 +159,7 @@ VIEWS: Mapping[str, ViewSpec] = {
     "replay": ViewSpec(
         "What would another policy have given?",
         "analysis.replay_view:replay",
-        options=("replay", "a", "b", "startup", "case"),
+        options=("replay", "a", "b", "startup", "case", "against"),
         needs_scope=False,
     ),
     "trust": ViewSpec(

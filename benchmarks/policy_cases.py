@@ -28,7 +28,7 @@ import numpy as np
 
 from analysis import replay_frames
 from controller import cases
-from controller.comparison import building
+from controller.comparison import building, naming
 from controller.comparison.campaign import Standing, compare
 from controller.comparison.protocol import Case, Comparison, Segment, split
 from controller.comparison.validity import validity_text
@@ -87,7 +87,7 @@ def arguments() -> argparse.Namespace:
 
 def run_case(name: str, given: argparse.Namespace) -> None:
     """One case, kept as JSON."""
-    wanted = building.checked_names(tuple(given.policies.split(",")), may_import=True)
+    wanted = building.checked_names(naming.listed(given.policies), may_import=True)
     made = built(name, given)
     startups = tuple(map(float, given.startup.split(","))) if given.startup else STARTUPS[name]
     comparison = Comparison(

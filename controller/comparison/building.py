@@ -7,13 +7,11 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from controller.comparison.naming import CLAIRVOYANT, STATIC, parsed
 from controller.policies import registry
 from controller.policy import Policy
 from controller.simulator.workload import Workload
 from store.errors import ControllerError
-
-CLAIRVOYANT, STATIC = "clairvoyant", "static"
-OURS = "risk"
 
 
 def names() -> tuple[str, ...]:
@@ -31,14 +29,18 @@ def checked_names(wanted: tuple[str, ...], *, may_import: bool) -> tuple[str, ..
     Raises:
         ControllerError: one is not; the hint names the nearest.
     """
-    for name in wanted:
+    for one in wanted:
+        name, settings = parsed(one)
         if ":" in name and may_import:
             _own(name)
-        elif name in (CLAIRVOYANT, STATIC):
+        elif name == CLAIRVOYANT or (name == STATIC and not settings):
+            more = "; static(replicas=5) is a fleet of your own" if name == STATIC else ""
             raise ControllerError(
-                f"{name} is always there", hint=f"name others: {', '.join(names())}"
+                f"{name} is always there", hint=f"name others: {', '.join(names())}{more}"
             )
-        elif name not in names():
+        elif name == STATIC or name in names():
+            built(one, {}, None)
+        else:
             near = difflib.get_close_matches(name, names(), n=1)
             known = f"there are: {', '.join(names())}"
             hint = f"did you mean {near[0]}? {known}" if near else known
@@ -50,25 +52,28 @@ def built(name: str, parameters: Mapping[str, Any], workload: Workload | None) -
     """A policy.
 
     Args:
-        name: of the policy.
-        parameters: in place of its own.
+        name: of the policy, with settings or without.
+        parameters: in place of those.
         workload: that is replayed, for those that look ahead.
 
     Raises:
         ControllerError: no such policy, or it has no such parameter.
     """
-    if ":" in name:
-        try:
-            return _own(name)(**parameters)
-        except TypeError as error:
-            raise ControllerError(f"policy {name}: {error}") from error
-    ahead = {"workload": workload} if name == CLAIRVOYANT else {}
-    return registry.make(name, **parameters, **ahead)
+    base, given = parsed(name)
+    settings = {**given, **parameters}
+    try:
+        if ":" in base:
+            return _own(base)(**settings)
+        ahead = {"workload": workload} if base == CLAIRVOYANT else {}
+        return registry.make(base, **settings, **ahead)
+    except (TypeError, ValueError) as error:
+        raise ControllerError(f"policy {name}: {error}") from error
 
 
 def defaults(name: str) -> Mapping[str, Any]:
-    """The documented settings of a policy; of one's own, nothing is known."""
-    return {} if ":" in name else registry.defaults(name)
+    """The documented settings of a policy, or those that were given; of one's own, the latter."""
+    base, given = parsed(name)
+    return given if ":" in base else {**registry.defaults(base), **given}
 
 
 def _own(name: str) -> Callable[..., Policy]:

@@ -13,7 +13,8 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from controller.comparison.building import CLAIRVOYANT, STATIC, built, defaults
+from controller.comparison.building import built, defaults
+from controller.comparison.naming import CLAIRVOYANT, STATIC
 from controller.comparison.pareto import Point, chosen
 from controller.comparison.protocol import MOST_RUNS, Case, Comparison
 from controller.comparison.runs import Run
@@ -45,7 +46,7 @@ def expected_runs(comparison: Comparison, cases: Sequence[Case]) -> int:
             spec = built(name, {}, None).spec
             space = space_of(spec, name)
             search = comparison.trials * min(comparison.tuning_seeds, seeds) if space else 0
-            curve = len(spec.knob_values) * min(comparison.curve_seeds, seeds)
+            curve = len(spec.knob_values) * min(comparison.curve_seeds, seeds) if space else 0
             total += (seeds * (4 if search else 1) + 2 * search + curve) * len(
                 comparison.startups_seconds
             )
@@ -90,7 +91,7 @@ def _policy(comparison: Comparison, case: int, name: str, startup_seconds: float
     if comparison.trials and space:
         own = inside(space, {**spec.parameters, **defaults(name)})
         yield from _tuned(comparison, run, (own,) if own else (), _medians(default, {}))
-    if comparison.curve_seeds and spec.knob:
+    if comparison.curve_seeds and spec.knob and space:
         for value in spec.knob_values:
             one = replace(run, row="curve", parameters={spec.knob: value})
             yield _each_seed(one, comparison, comparison.curve_seeds)

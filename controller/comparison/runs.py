@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from controller.comparison.building import STATIC, built
+from controller.comparison.building import built
+from controller.comparison.naming import STATIC, parsed
 from controller.comparison.protocol import POOL, Case, Comparison
 from controller.replay import Outcome, replay
 
@@ -77,13 +78,21 @@ def row_of(
         row["title"] = policy.spec.title
         plans = comparison.plans(run.startup_seconds)
         settings = comparison.settings(segment)
-        if run.policy == STATIC and run.parameters.get("replicas"):
+        fixed = fixed_replicas(run)
+        if fixed is not None:
             # A fixed fleet is there from the beginning.
-            settings = replace(settings, initial={POOL: int(run.parameters["replicas"])})
+            settings = replace(settings, initial={POOL: min(fixed, comparison.most)})
         outcome = replay(policy, segment.workload, plans, settings, seed, told=told)
     except Exception as error:  # noqa: BLE001 - a policy may do anything; its row says what
         return row | failed(f"{type(error).__name__}: {error}") | _spent(began)
     return row | _told(outcome) | _spent(began) | _lanes(outcome, has_lanes=run.has_lanes)
+
+
+def fixed_replicas(run: Run) -> int | None:
+    """Of a fixed fleet how many; None of any other policy."""
+    name, given = parsed(run.policy)
+    replicas = {**given, **run.parameters}.get("replicas")
+    return int(replicas) if name == STATIC and replicas else None
 
 
 def failed(reason: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from controller.comparison.naming import STATIC, parsed
 from controller.policy import PolicySpec
 
 
@@ -100,8 +101,12 @@ def space_of(spec: PolicySpec, name: str) -> Mapping[str, Dimension]:
         spec: of the policy.
         name: that it was asked for by.
     """
-    if name in SPACES:
-        return SPACES[name]
+    base, _ = parsed(name)
+    if base == STATIC:
+        # A fleet that somebody names is that fleet.
+        return {}
+    if base in SPACES:
+        return SPACES[base]
     if spec.knob and len(spec.knob_values) > 1:
         low, high = min(spec.knob_values), max(spec.knob_values)
         return {spec.knob: Range(low, high, is_log=low > 0)}

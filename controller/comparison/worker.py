@@ -19,8 +19,9 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from controller.comparison.building import OURS, built
+from controller.comparison.building import built
 from controller.comparison.handing import load
+from controller.comparison.naming import OURS
 from controller.comparison.protocol import Case, Comparison
 from controller.comparison.runs import failed
 from controller.comparison.tasks import Task, work

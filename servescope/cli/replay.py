@@ -22,7 +22,9 @@ from servescope.cli.options import (
 _Policies = Annotated[
     str | None,
     typer.Option(
-        "--policies", help="Names with commas; module:factory is one's own. all: every one."
+        "--policies",
+        help="Names with commas, or all; NAME(parameter=value) sets something, static(replicas=5)"
+        " is a fixed fleet, module:factory is one's own.",
     ),
 ]
 _Startup = Annotated[

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from analysis import replay_frames
+from controller.comparison.naming import parsed
 from servescope.replaying.rows import plain_rows
 from store import replays
 from store.errors import InputError
@@ -106,14 +107,14 @@ def propose(runtime: Runtime, replay_id: str, body: Mapping[str, Any], by: str) 
         raise InputError(
             f"{policy}/{row} has other settings for each start-up time", hint="give startup_seconds"
         )
-    candidate = replays.Candidate(
-        str(body.get("pool", "")), policy, json.loads(settings.pop()), replay_id, by
-    )
+    name, given = parsed(policy)
+    parameters = {**given, **json.loads(settings.pop())}
+    candidate = replays.Candidate(str(body.get("pool", "")), name, parameters, replay_id, by)
     number = replays.propose(runtime.database.writer, runtime.clock.now(), candidate).result()
     return {
         "candidate_id": number,
         "pool": candidate.pool,
-        "policy": policy,
+        "policy": name,
         "parameters": candidate.parameters,
         "replay_id": replay_id,
         "state": "proposed",

@@ -12,6 +12,7 @@ import numpy as np
 
 from controller import profiles
 from controller.comparison.building import checked_names
+from controller.comparison.naming import listed
 from controller.comparison.protocol import Case, Comparison, split
 from controller.observation import Objective
 from controller.profile import Profile
@@ -149,7 +150,7 @@ def busiest_minute(workload: Workload) -> float:
 def _as(name: str, value: Any) -> Any:
     """JSON and command-line values as the fields want them."""
     if name == "policies":
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = listed(value) if isinstance(value, str) else value
         return tuple(str(part).strip() for part in parts if str(part).strip())
     if name == "startups":
         if isinstance(value, int | float):

@@ -13,6 +13,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from controller.comparison.naming import parsed
+
 WIDTH = 156
 _ROW_WORDS = {
     "static-peak": "fixed for the peak",
@@ -85,12 +87,14 @@ def _kept(row: Mapping[str, Any]) -> str:
 
 def settings(row: Mapping[str, Any]) -> str:
     """Which row of a policy it is, with what was changed."""
-    told = json.loads(row["parameters"])
+    told = {**parsed(row["policy"])[1], **json.loads(row["parameters"])}
     values = ", ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in told.items()
     )
     word = _ROW_WORDS.get(row["row"], row["row"])
+    if row["row"] == "default" and told:
+        word = "as given"
     return f"{word}: {values}" if values else word
 
 

@@ -94,7 +94,7 @@ def test_two_rows_differ_where_they_asked_for_other_numbers():
         {**row("a", "curve", 0, 1, 1), "lanes": [[0, 0, 9, 9, 0, 0]]},
     ]
     lanes = replay_frames.lanes(made)
-    found = replay_frames.differences(lanes, ("a", "default"), ("b", "default"))
+    found = replay_frames.differences(lanes.filter(policy="a"), lanes.filter(policy="b"))
     assert found.rows() == [(0.0, 2, 2, 0), (30.0, 2, 3, 1)]
 
 

@@ -17,7 +17,16 @@ from servescope.cli.main import main
 from servescope.server import create_app
 from store.queries import replays as queries
 
-SMALL = ("--policies", "ray-serve", "--seeds", "2", "--startup", "30", "--most", "4")
+SMALL = (
+    "--policies",
+    "ray-serve,static(replicas=1)",
+    "--seeds",
+    "2",
+    "--startup",
+    "30",
+    "--most",
+    "4",
+)
 
 
 @pytest.fixture
@@ -114,6 +123,7 @@ def test_the_error_of_the_model_comes_first_and_the_result_is_kept(run, trace, u
     assert "Ray Serve" in out
     assert "fixed for the peak" in out
     assert "cost" in out
+    assert "as given: replicas=1" in out
     document = json.loads(told.read_text("utf-8"))
     assert document["validity"]["mark"] == "not validated"
     assert document["replay_id"] in out
@@ -184,6 +194,12 @@ def test_a_replay_over_the_api_runs_beside_the_server_and_keeps_its_address(runt
     assert view["measures"]["ttft_error_median_ratio"]["value"] > 0
     assert view["measures"]["attainment_error_points"]["why"] == "this was not compared"
     assert view["frames"]["lanes"]["row_count"] > 0
+    both = {row["number"]: row for row in view["frames"]["beside"]["rows"]}
+    assert both["gpu_hours"]["a_low"] <= both["gpu_hours"]["a"] <= both["gpu_hours"]["a_high"]
+    assert both["gpu_hours"]["b"] > 0
+    other = served.get(f"/api/v1/views/replay?replay={replay_id}&against={replay_id}&b=clairvoyant")
+    sides = other.json()["frames"]["chosen"]["rows"]
+    assert [one["policy"] for one in sides] == ["static", "clairvoyant"]
     assert served.get("/api/v1/replays").json()["replays"][0]["replay_id"] == replay_id
     made = served.post(
         f"/api/v1/replays/{replay_id}/candidate", json={"policy": "ray-serve", "pool": "chat"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.comparison import building, tuning
+from controller.comparison import building, naming, tuning
 from controller.comparison.pareto import Point, chosen, first_that, front
 from controller.comparison.spaces import SPACES, Choice, Range, inside, space_of
 from controller.policies import registry
@@ -126,6 +126,9 @@ def test_settings_that_fail_are_passed_over():
         (("kubernets-hpa",), "no policy 'kubernets-hpa'", "kubernetes-hpa"),
         (("static",), "always there", "risk"),
         (("os:getcwd",), "no policy", "risk"),
+        (("keda(speed=3)",), "no parameter 'speed'", "target"),
+        (("keda(speed)",), "cannot be read at 'speed'", "parameter=value"),
+        (("clairvoyant(margin=2)",), "always there", "risk"),
     ],
 )
 def test_a_policy_that_is_not_there_is_named_with_the_nearest(names, words, hint):
@@ -139,3 +142,15 @@ def test_an_own_policy_that_cannot_be_loaded_says_why():
     """The module or the name in it is missing."""
     with pytest.raises(ControllerError, match="no policy can be loaded"):
         building.checked_names(("nowhere_at_all:Policy",), may_import=True)
+
+
+def test_settings_of_ones_own_stand_beside_the_name():
+    """Commas inside of the brackets belong to the policy."""
+    text = "risk, kubernetes-hpa(target_ongoing=8,down_seconds=60) ,static(replicas=5)"
+    names = naming.listed(text)
+    assert len(names) == 3
+    assert naming.parsed(names[1]) == ("kubernetes-hpa", {"target_ongoing": 8, "down_seconds": 60})
+    assert building.checked_names(names, may_import=False) == names
+    assert building.defaults(names[1])["target_ongoing"] == 8
+    assert building.built(names[1], {"down_seconds": 5}, None).down_seconds == 5
+    assert not space_of(building.built(names[2], {}, None).spec, names[2])

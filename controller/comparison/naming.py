@@ -1,0 +1,44 @@
+"""How policies are named: "risk", "kubernetes-hpa(target_ongoing=8)", "module:factory"."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from store.errors import ControllerError
+
+CLAIRVOYANT, STATIC = "clairvoyant", "static"
+OURS = "risk"
+_CALL = re.compile(r"^([^()]+)\((.*)\)$")
+_COMMAS = re.compile(r",(?![^()]*\))")
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Read "risk,static(replicas=5),kubernetes-hpa(target_ongoing=8,down_seconds=60)"."""
+    parts = (part.strip() for part in _COMMAS.split(text))
+    return tuple(part for part in parts if part)
+
+
+def parsed(wanted: str) -> tuple[str, dict[str, Any]]:
+    """The name and the settings of "kubernetes-hpa(target_ongoing=8)".
+
+    Raises:
+        ControllerError: it cannot be read.
+    """
+    found = _CALL.match(wanted)
+    if found is None:
+        return wanted, {}
+    settings = {}
+    for part in filter(None, found[2].split(",")):
+        name, is_given, value = part.partition("=")
+        if not is_given or not name.strip().isidentifier():
+            raise ControllerError(
+                f"the settings of '{wanted}' cannot be read at '{part}'",
+                hint="write name(parameter=value,parameter=value)",
+            )
+        try:
+            settings[name.strip()] = json.loads(value)
+        except ValueError:
+            settings[name.strip()] = value.strip()
+    return found[1].strip(), settings
