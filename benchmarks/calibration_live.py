@@ -36,7 +36,7 @@ from servescope.importing import example_files
 from servescope.live import obtain, tiny_model
 from servescope.live.engine import LlamaServer
 from servescope.live.load import Sent
-from servescope.live.trace_load import Planned, TraceLoad
+from servescope.live.trace_load import LLAMA_FIELDS, Planned, TraceLoad
 from store.clock import WallClock
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def row_of(sent: Sent) -> dict[str, Any]:
     return {**row, "arrived_at": sent.arrived_at.isoformat() + "Z"}
 
 
-async def send(urls: list[str], server: str, plan: list[Planned]) -> int:
+async def send(urls: list[str], server: str, plan: list[Planned], fields: dict[str, Any]) -> int:
     """Send the plan; rows go to the server meanwhile. Gives how many were not answered well."""
     waiting: list[dict[str, Any]] = []
     failed = 0
@@ -100,7 +100,8 @@ async def send(urls: list[str], server: str, plan: list[Planned]) -> int:
         waiting.append(row_of(sent))
 
     clock = WallClock()
-    load = TraceLoad(urls, clock, keep, name=f"azure-{clock.now():%Y%m%dT%H%M%S}")
+    name = f"azure-{clock.now():%Y%m%dT%H%M%S}"
+    load = TraceLoad(urls, clock, keep, name=name, fields=fields)
     work = asyncio.create_task(load.run(plan))
     async with httpx2.AsyncClient(base_url=server, timeout=30.0, trust_env=False) as client:
         while not work.done() or waiting:
@@ -113,39 +114,44 @@ async def send(urls: list[str], server: str, plan: list[Planned]) -> int:
     return failed
 
 
-def record(options: argparse.Namespace) -> None:
-    """One run into a store."""
+def started(options: argparse.Namespace, stack: ExitStack) -> list[str]:
+    """llama-servers, each on a core of its own; gives where they answer."""
     binary = obtain.find()
     if binary is None:
         raise SystemExit("no llama-server: `make engine` builds one")
     model = tiny_model.write(obtain.cache_folder() / "model" / "servescope-slow.gguf", SLOW)
+    cores = sorted(os.sched_getaffinity(0))
+    urls = []
+    for number in range(options.replicas):
+        before = ["taskset", "-c", str(cores[number % len(cores)])]
+        if options.realtime:
+            before += ["chrt", "-f", "10"]
+        engine = LlamaServer(
+            binary, model, log=options.store.with_suffix(f".engine{number}.log"),
+            slots=options.slots, context_tokens=2048 * options.slots, before=before,
+            port=options.port + number,
+        )  # fmt: skip
+        urls.append(stack.enter_context(engine).url)
+    return urls
+
+
+def record(options: argparse.Namespace) -> None:
+    """One run into a store."""
     plan = slice_of_azure(options)
     prompt = np.mean([one.input_tokens for one in plan])
     output = np.mean([one.output_tokens for one in plan])
     text = f"{len(plan)} requests in {options.minutes:g} minutes, on average {prompt:.0f} prompt"
     print(f"{text} and {output:.0f} output tokens", flush=True)
-    cores = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
-        engines = []
-        for number in range(options.replicas):
-            core = str(cores[number % len(cores)])
-            before = ["taskset", "-c", core]
-            if options.realtime:
-                before += ["chrt", "-f", "10"]
-            engine = LlamaServer(
-                binary, model, log=options.store.with_suffix(f".engine{number}.log"),
-                slots=options.slots, context_tokens=2048 * options.slots, before=before,
-                port=options.port + number,
-            )  # fmt: skip
-            engines.append(stack.enter_context(engine))
-        urls = [engine.url for engine in engines]
+        urls = options.url or started(options, stack)
         server, url = serve(options.store, urls)
         stack.callback(server.wait)
         stack.callback(server.terminate)
         if options.realtime:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
         began = time.monotonic()
-        failed = asyncio.run(send(urls, url, plan))
+        fields = {} if options.url else dict(LLAMA_FIELDS)
+        failed = asyncio.run(send(urls, url, plan, fields))
         print(f"sent in {time.monotonic() - began:.0f} s, {failed} failed", flush=True)
 
 
@@ -190,6 +196,7 @@ def main() -> None:
         "--shorter", type=float, default=6.0, help="prompts and outputs, by so much"
     )
     parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--url", action="append", help="an engine that runs already, such as vLLM")
     parser.add_argument("--slots", type=int, default=4, help="of an engine")
     parser.add_argument("--port", type=int, default=18451, help="of the first engine")
     parser.add_argument("--realtime", action="store_true", help="engines and load go first")

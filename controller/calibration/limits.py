@@ -19,7 +19,8 @@ _FEW_WAITING = 0.5
 _LEAST_BUSY = 5
 _NEAR = 0.98
 _OFTEN = 0.3
-_LEAST_CROWDED = 20
+_LEAST_CROWDED = 5
+_SELDOM, _OFTEN_THERE = 0.01, 0.04
 # Of the last token of one request and the first of the next, as their client saw them.
 _SAME_SECONDS = 2e-3
 
@@ -105,7 +106,7 @@ def _shown_sequences(gauges: pl.DataFrame | None, recorded: Recorded) -> int | N
 
 
 def _shown_by_overlaps(recorded: Recorded) -> int | None:
-    """The most that decoded together, if many came when more than that were there already."""
+    """The most that decoded together, if it was often so and some came when more were there."""
     if not recorded.is_placed:
         return None
     together, there = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -118,6 +119,11 @@ def _shown_by_overlaps(recorded: Recorded) -> int | None:
         ranks = np.arange(1, len(began) + 1)
         together.append(ranks - np.searchsorted(ended, began + _SAME_SECONDS, "right"))
         there.append(np.arange(len(arrived)) - np.searchsorted(ended, arrived, "right"))
-    most = int(np.concatenate(together).max(initial=0))
+    counts = np.bincount(np.concatenate(together).clip(0))
+    # A handful beyond the limit are clients' clocks.
+    often = np.flatnonzero(counts >= max(2, _SELDOM * len(recorded)))
+    most = int(often[-1]) if len(often) else 0
     crowded = int((np.concatenate(there) > most).sum())
-    return most if most > 1 and crowded >= _LEAST_CROWDED else None
+    # Before a limit they pile up; without one, more together are rarer.
+    piles_up = most > 1 and counts[most] >= max(counts[most - 1], _OFTEN_THERE * len(recorded))
+    return most if piles_up and crowded >= _LEAST_CROWDED else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,12 @@ from store.clock import Clock
 
 # Byte tokens; the rest of a vocabulary may hold control tokens.
 _TOKENS = 256
-# Half a character is not sent before the other half: bytes beyond ASCII would hide tokens.
-_PRINTABLE = [[token, False] for token in range(127, _TOKENS)]
+LLAMA_FIELDS: Mapping[str, Any] = {
+    "cache_prompt": False,
+    # Half a character is not sent before the other half: bytes beyond ASCII would hide tokens.
+    "logit_bias": [[token, False] for token in range(127, _TOKENS)],
+}
+"""What llama-server is asked besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class TraceLoad:
         name: goes in front of request ids.
         tenant: who asks.
         seed: of the tokens that are sent.
+        fields: of each request besides, as the engine understands them.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class TraceLoad:
         name: str = "trace",
         tenant: str = "trace",
         seed: int = 7,
+        fields: Mapping[str, Any] = LLAMA_FIELDS,
     ) -> None:
         self._clock = clock
         self._loads = [Load(url, clock, report, name=name) for url in urls]
@@ -66,6 +72,7 @@ class TraceLoad:
         self._who = Client(tenant, 0.0, 0, 0)
         self._name = name
         self._seed = seed
+        self._fields = fields
 
     async def run(self, plan: Sequence[Planned], until: Callable[[], bool] = lambda: False) -> None:
         """Send all of it and wait for the answers.
@@ -95,7 +102,9 @@ class TraceLoad:
                     self._under_way[engine] += 1
                     due = began + one.at_seconds
                     group.create_task(
-                        self._ask(engine, askers[engine], number, body_of(one, dice), due)
+                        self._ask(
+                            engine, askers[engine], number, body_of(one, dice, self._fields), due
+                        )
                     )
         finally:
             for asker in askers:
@@ -116,7 +125,9 @@ class TraceLoad:
             self._under_way[engine] -= 1
 
 
-def body_of(planned: Planned, dice: random.Random) -> dict[str, Any]:
+def body_of(
+    planned: Planned, dice: random.Random, fields: Mapping[str, Any] = LLAMA_FIELDS
+) -> dict[str, Any]:
     """A completion request of exactly these sizes."""
     return {
         "model": "tiny",
@@ -125,6 +136,5 @@ def body_of(planned: Planned, dice: random.Random) -> dict[str, Any]:
         "stream": True,
         "stream_options": {"include_usage": True},
         "ignore_eos": True,
-        "cache_prompt": False,
-        "logit_bias": _PRINTABLE,
+        **fields,
     }

@@ -256,3 +256,14 @@ def test_a_slow_instance_is_named(rows):
     assert unequal(here, simulated) is None
     slow = replace(here.times, e2e=np.where(here.replica == 1, 1.5, 1.0) * here.times.e2e)
     assert "h:1 takes" in unequal(replace(here, times=slow), simulated)
+
+
+def test_a_limit_shows_in_who_waits_before_it():
+    """Eight slots under load are seen without a gauge; at a light load nothing shows them."""
+    busy = measured(arrivals(rate=3.6, instances=1), noise=0.0)
+    limits = limits_of(None, recorded(busy), {})
+    assert (limits.sequences, limits.origins["sequences"]) == (8, "shown")
+    light = measured(arrivals(rate=0.5, instances=1), noise=0.0)
+    assert limits_of(None, recorded(light), {}).origins["sequences"] == "assumed"
+    boundless = measured(arrivals(rate=3.6, instances=1), replace(TRUE, sequences=256), 0.0)
+    assert limits_of(None, recorded(boundless), {}).origins["sequences"] == "assumed"
