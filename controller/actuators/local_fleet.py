@@ -130,6 +130,7 @@ class LocalFleet:
         wanted = fleet.books.state.pools[pool]
         wanted.replicas, wanted.decision_id = replicas, decision_id
         wanted.revision += 1
+        fleet.books.keep()
         try:
             fleet.books.write()
         except OSError as error:
@@ -202,6 +203,8 @@ class LocalFleet:
                 if fleet.restless
                 else self._settings.check_seconds
             )
+            # Not wait_for: in Python 3.11 it can lose a cancellation, and this would never end.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
             self._wake.clear()

@@ -180,8 +180,9 @@ async def test_running_requests_end_before_their_replica_does(tmp_path):
         actuator = Careful(fleet, WallClock())
         await actuator.apply("chat", 1, "d1")
         await ready(fleet, "chat", 1)
-        await actuator.apply("chat", 0, "d2")
-        await until(lambda: not fleet.endpoints())
+        made = await actuator.apply("chat", 0, "d2")
+        assert (made.scale.ready, made.scale.draining) == (0, 1)
+        assert fleet.endpoints() == ()
         await WallClock().sleep(0.3)
         assert len(pids(given)) == 1, "it was ended with requests running"
         assert (await fleet.read("chat")).draining == 1
@@ -240,6 +241,17 @@ async def test_a_restarted_controller_adopts_its_own(tmp_path):
             assert same.outcome == "unchanged", "the decision was applied before the restart"
         finally:
             await again.aclose()
+
+
+async def test_closing_right_after_a_decision_ends(tmp_path):
+    """The one who watches is told to look and to end at the same moment: it ends."""
+    given = settings(tmp_path / "fleet", {"chat": pool()})
+    async with fleet_of(given) as fleet, asyncio.timeout(LIMIT):
+        for number in range(1, 4):
+            seen = await fleet.read("chat")
+            await WallClock().sleep(0.05)
+            await fleet.write("chat", number % 2, seen, f"d{number}")
+            await fleet.aclose()
 
 
 CONTROLLER = """

@@ -298,15 +298,17 @@ async def test_the_real_router_loads_and_unloads(real_router):
 
 @pytest.fixture
 def real_vllm():
-    """A vLLM that can sleep; skips unless both variables are set."""
+    """A vLLM that can sleep; skips unless both variables are set.
+
+    On a processor it refuses `--enable-sleep-mode`, and sleeps and wakes without it.
+    """
     program, model = (os.environ.get(f"SERVESCOPE_{n}") for n in ("VLLM", "MODEL_FOLDER"))
     if not program or not model:
         pytest.skip("set SERVESCOPE_VLLM to the vllm command, SERVESCOPE_MODEL_FOLDER to a model")
     port = free_port()
     started = subprocess.Popen(
         [program, "serve", model, "--served-model-name", "tiny", "--host", "127.0.0.1",
-         "--port", str(port), "--max-model-len", "1024", "--enforce-eager", "--max-num-seqs", "4",
-         "--enable-sleep-mode"],
+         "--port", str(port), "--max-model-len", "1024", "--enforce-eager", "--max-num-seqs", "4"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         env={**os.environ, "VLLM_SERVER_DEV_MODE": "1", "HF_HUB_OFFLINE": "1",
              "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"},
