@@ -46,6 +46,7 @@ def keep_starts(runtime: Runtime) -> Mapping[str, Any] | None:
     now = runtime.clock.now().replace(tzinfo=None)
     processes = observed_processes(reader, now)
     found = [*processes, *observed_pods(reader, now), *_asked(runtime, _names(reader))]
+    found += runtime.controlling.take_starts()
     added = add_observations(runtime, found)
     events = pl.concat([start_events(processes), fault_events(reader, now - LONGEST_START)])
     told = runtime.database.writer.append("event", events).result() if events.height else 0

@@ -22,6 +22,7 @@ from store.reader import Reader
 
 if TYPE_CHECKING:
     from analysis.slo_model import Slo
+    from collector.starts.observation import StartObservation
     from controller.loop import Counts, Loop
     from controller.orders import Orders
     from servescope.controlling.assembly import Plan
@@ -124,6 +125,14 @@ class Controlling:
             Missing: there is none.
         """
         return decision_document(self._database.reader, self._clock, decision_id, self.settings)
+
+    def take_starts(self) -> tuple[StartObservation, ...]:
+        """How starts of processes of ours went since the last time; from any thread."""
+        if self._planned is None:
+            return ()
+        from controller.actuators import extras
+
+        return extras.take_starts(self._planned.actuators.values())
 
     def desired(self) -> dict[str, int]:
         """Replicas that others should give each pool: nothing of pools in dry-run."""

@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from controller.actuators.local.state import Replica
+from controller.actuators.local.told import Starts
 from servescope.cli.main import main
 from servescope.starts import keep_starts
 from store.targets import describe, register
@@ -135,6 +137,28 @@ def test_pods_of_kube_state_metrics_are_joined_to_their_target(runtime, scraped)
     keep_starts(runtime)
     rows = [row for row in kept(runtime) if row["instance"] == "10.0.0.8:8000"]
     assert {row["phase"] for row in rows} == {"schedule", "init", "container", "probe", "ready"}
+
+
+def test_starts_of_our_own_fleet_are_kept(runtime, clock, monkeypatch):
+    """What the controller's processes went through becomes rows, once."""
+    replica = Replica("r000001", "chat", 8700)
+    replica.asked_at = clock.now()
+    replica.spawned_at = replica.asked_at + timedelta(seconds=1)
+    replica.open_at = replica.spawned_at + timedelta(seconds=5)
+    replica.ready_at = replica.open_at + timedelta(seconds=20)
+    starts = Starts()
+    starts.ready(replica, "m")
+    monkeypatch.setattr(runtime.controlling, "take_starts", starts.take)
+    assert keep_starts(runtime) == {"rows": 4, "events": 0}
+    assert keep_starts(runtime) is None
+    rows = kept(runtime)
+    assert {row["phase"]: row["ended"] - row["began"] for row in rows} == {
+        "schedule": 1.0,
+        "process": 5.0,
+        "engine": 20.0,
+        "ready": 0.0,
+    }
+    assert {(row["instance"], row["model"]) for row in rows} == {("127.0.0.1:8700", "m")}
 
 
 def observation(**more):

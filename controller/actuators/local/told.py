@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -129,9 +130,12 @@ class Starts:
 
     def take(self) -> tuple[StartObservation, ...]:
         """What is new since the last time."""
-        taken = tuple(self._told)
-        self._told.clear()
-        return taken
+        # One by one: whoever takes them may be another thread.
+        taken = []
+        with suppress(IndexError):
+            while True:
+                taken.append(self._told.popleft())
+        return tuple(taken)
 
     def _add(
         self,
