@@ -46,11 +46,20 @@ def keep_starts(runtime: Runtime) -> Mapping[str, Any] | None:
     now = runtime.clock.now().replace(tzinfo=None)
     processes = observed_processes(reader, now)
     found = [*processes, *observed_pods(reader, now), *_asked(runtime, _names(reader))]
-    found += runtime.controlling.take_starts()
+    found += _our_own(runtime)
     added = add_observations(runtime, found)
     events = pl.concat([start_events(processes), fault_events(reader, now - LONGEST_START)])
     told = runtime.database.writer.append("event", events).result() if events.height else 0
     return {"rows": added, "events": told} if added or told else None
+
+
+def _our_own(runtime: Runtime) -> Sequence[StartObservation]:
+    """Starts of processes that the controller started."""
+    if not runtime.controlling.actuators:
+        return ()
+    from controller.actuators import extras
+
+    return extras.take_starts(runtime.controlling.actuators.values())
 
 
 def start_events(found: Sequence[StartObservation]) -> pl.DataFrame:

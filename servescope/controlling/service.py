@@ -22,7 +22,7 @@ from store.reader import Reader
 
 if TYPE_CHECKING:
     from analysis.slo_model import Slo
-    from collector.starts.observation import StartObservation
+    from controller.actuators.base import Actuator
     from controller.loop import Counts, Loop
     from controller.orders import Orders
     from servescope.controlling.assembly import Plan
@@ -48,6 +48,7 @@ class Controlling:
         self.settings = config.controller
         self.loop: Loop | None = None
         self.orders: Orders | None = None
+        self.actuators: Mapping[str, Actuator] = {}
         self._planned: Plan | None = None
         self._events: asyncio.AbstractEventLoop | None = None
 
@@ -65,6 +66,7 @@ class Controlling:
         from servescope.controlling import assembly
 
         self._planned = assembly.plan(self.settings, slos, self._clock)
+        self.actuators = self._planned.actuators
 
     async def start(self) -> None:
         """Take up where the last process stopped, and go on deciding what was prepared."""
@@ -125,14 +127,6 @@ class Controlling:
             Missing: there is none.
         """
         return decision_document(self._database.reader, self._clock, decision_id, self.settings)
-
-    def take_starts(self) -> tuple[StartObservation, ...]:
-        """How starts of processes of ours went since the last time; from any thread."""
-        if self._planned is None:
-            return ()
-        from controller.actuators import extras
-
-        return extras.take_starts(self._planned.actuators.values())
 
     def desired(self) -> dict[str, int]:
         """Replicas that others should give each pool: nothing of pools in dry-run."""

@@ -8,8 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from controller.actuators.careful import Careful
 from controller.actuators.local.state import Replica
 from controller.actuators.local.told import Starts
+from controller.actuators.local_fleet import LocalFleet, LocalPool, LocalSettings
 from servescope.cli.main import main
 from servescope.starts import keep_starts
 from store.targets import describe, register
@@ -139,7 +141,7 @@ def test_pods_of_kube_state_metrics_are_joined_to_their_target(runtime, scraped)
     assert {row["phase"] for row in rows} == {"schedule", "init", "container", "probe", "ready"}
 
 
-def test_starts_of_our_own_fleet_are_kept(runtime, clock, monkeypatch):
+def test_starts_of_our_own_fleet_are_kept(runtime, clock, monkeypatch, tmp_path):
     """What the controller's processes went through becomes rows, once."""
     replica = Replica("r000001", "chat", 8700)
     replica.asked_at = clock.now()
@@ -148,7 +150,9 @@ def test_starts_of_our_own_fleet_are_kept(runtime, clock, monkeypatch):
     replica.ready_at = replica.open_at + timedelta(seconds=20)
     starts = Starts()
     starts.ready(replica, "m")
-    monkeypatch.setattr(runtime.controlling, "take_starts", starts.take)
+    fleet = LocalFleet(LocalSettings(tmp_path, {"chat": LocalPool(("{port}",))}), clock)
+    monkeypatch.setattr(fleet, "take_starts", starts.take)
+    runtime.controlling.actuators = {"chat": Careful(fleet, clock)}
     assert keep_starts(runtime) == {"rows": 4, "events": 0}
     assert keep_starts(runtime) is None
     rows = kept(runtime)
