@@ -164,6 +164,8 @@ class PoolView:
         profile: what one replica can do; None unknown.
         startup: how long a start takes; None unknown.
         forecasts: what is expected.
+        history: requests a second of each scrape interval before this, oldest first; only told
+            to a policy that remembers nothing yet.
     """
 
     name: str
@@ -178,6 +180,7 @@ class PoolView:
     profile: Profile | None = None
     startup: StartupTimes | None = None
     forecasts: tuple[ForecastView, ...] = ()
+    history: tuple[float, ...] = ()
 
     def reading(self, signal: str) -> Reading:
         """A signal, missing where nobody told it."""

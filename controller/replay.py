@@ -93,6 +93,7 @@ def replay(
     seed: int = 0,
     foresight: Foresight | None = None,
     memory: Memory | None = None,
+    history: Mapping[str, tuple[float, ...]] | None = None,
     told: Told | None = None,
 ) -> Outcome:
     """Run it.
@@ -105,6 +106,8 @@ def replay(
         seed: of start-up times and dice.
         foresight: forecasts that the policy is given.
         memory: what it remembers from before.
+        history: rates of each pool before the start, by scrape interval: what a controller that
+            runs for longer has seen.
         told: called with the share of the time that has passed.
 
     Raises:
@@ -131,7 +134,7 @@ def replay(
         if at < next_tick:
             continue
         next_tick += period
-        observation = eyes.observation()
+        observation = eyes.observation() if kept else eyes.observation(history)
         proposal, kept = policy.decide(observation, kept)
         targets = _bounded(checked(proposal, observation).targets, settings.limits)
         advice |= dict.fromkeys(proposal.advice)

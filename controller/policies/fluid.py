@@ -1,80 +1,206 @@
-"""What simple rules would have come to on a recorded course of rates: a fluid model.
+"""What a course of replicas would have come to on a recorded course of rates: a fluid model.
 
-A rule keeps at least `floor` replicas and else enough for `gain` times the highest rate of the last
-`hold` seconds. Replicas that are wanted at j are ready at j + start-up, so at k as many are ready
-as were wanted all the time since k - start-up. Requests flow into one queue that all ready replicas
-empty; those that come while the queue takes longer than the bound miss it.
+Requests are a fluid. Prompts take a share of each replica's time, what is left of it goes to the steps
+of the batch, and the batch grows where requests come faster than they end. So a fleet that is
+too small is not late at once: its batches fill first, and that is time in which replicas can start.
+
+    share left     1 - busy,  busy = (rate / n) * prompt seconds
+    pace           s = (base + b * each + b^2 * each_squared) / (1 - busy)   seconds between tokens
+    ends           n * b / (output * s)                                      requests a second
+    b              sequences of a replica; those beyond `most` wait
+
+A request misses where its wait is longer than the TTFT bound, or the mean pace over its life slower than
+the TPOT bound. Chance: single requests scatter around the mean by 0.2 / sqrt(n) of it, measured with the
+simulator on steady loads of 1 to 16 replicas and on bursts (mean error of the share that misses: 1.6
+points on bursts, 0.6 where fewer than five in a hundred miss).
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from controller.numbers import Floats
+from controller.observation import Objective
+from controller.profile import Profile
 from controller.simulator.jit import jit
 
+# One miss in a hundred under a steady load: replicas needed beyond rate / capacity, by their square root.
+SPREAD = 0.15
+SUBSTEPS = 5
+# Paces of single requests scatter around the mean one, less the more replicas share the load.
+_SCATTER = 0.2
+_MOST_BUSY = 0.98
 
-@jit
-def tried(
-    rates: Floats,
-    bin_seconds: float,
-    capacity: float,
-    startup_bins: int,
-    bound_seconds: float,
-    floor: float,
-    gain: float,
-    hold_bins: int,
-    least: float,
-    most: float,
-) -> tuple[float, float]:
-    """(replica-seconds, requests that miss the bound) of one rule.
+
+class Replica(NamedTuple):
+    """One replica as a fluid sees it.
+
+    Attributes:
+        prompt_seconds: of its time that a request's prompt takes.
+        base_seconds: a step that decodes.
+        each_seconds: and each sequence of it.
+        each_squared_seconds: and their square.
+        output_tokens: of a request.
+        most: sequences at once.
+        ttft_seconds: bound; infinite without.
+        tpot_seconds: bound; infinite without.
+    """
+
+    prompt_seconds: float
+    base_seconds: float
+    each_seconds: float
+    each_squared_seconds: float
+    output_tokens: float
+    most: float
+    ttft_seconds: float
+    tpot_seconds: float
+
+
+def replica(
+    profile: Profile, objective: Objective, input_tokens: float, output_tokens: float, role: str
+) -> Replica:
+    """What a profile comes to for requests of a mean size.
 
     Args:
-        rates: (n,) requests a second in each bin.
-        bin_seconds: length of a bin.
-        capacity: requests a second of a ready replica.
-        startup_bins: bins until a replica is ready.
-        bound_seconds: a request that would wait longer misses.
-        floor: replicas at least.
-        gain: on the highest rate seen.
-        hold_bins: how long the highest rate is remembered.
-        least: replicas the pool must have.
-        most: replicas it may have.
+        profile: of the replica.
+        objective: bounds.
+        input_tokens: prompt tokens that have to be computed, a request.
+        output_tokens: of a request.
+        role: "prefill" computes prompts alone, "decode" decodes alone.
     """
-    n = len(rates)
-    wanted = np.empty(n)
-    for k in range(n):
-        high = 0.0
-        # The bin that goes on is not known yet.
-        for j in range(max(0, k - max(hold_bins, 1)), k):
-            high = max(high, rates[j])
-        if k == 0:
-            high = rates[0]
-        need = math.ceil(gain * high / capacity - 1e-9)
-        wanted[k] = min(max(max(floor, need), least), most)
-    paid, missed, queue = 0.0, 0.0, 0.0
-    for k in range(n):
-        ready = wanted[k]
-        for j in range(max(0, k - startup_bins), k):
-            ready = min(ready, wanted[j])
-        paid += wanted[k] * bin_seconds
-        came, served = rates[k] * bin_seconds, ready * capacity * bin_seconds
-        before = queue
-        queue = max(queue + came - served, 0.0)
-        allowed = bound_seconds * ready * capacity
-        if max(before, queue) > allowed and came > 0:
-            missed += came * late_share(before, queue, allowed)
-    return paid, missed
+    step, context = profile.step, input_tokens + output_tokens / 2
+    prompt = step.prompt_token_seconds * input_tokens
+    prompt += step.prompt_token_squared_seconds * input_tokens**2
+    # Prompts that share steps with decoding do not pay for the step itself.
+    alone = 0.0 if profile.is_chunked else step.fixed_seconds
+    return Replica(
+        0.0 if role == "decode" else prompt + alone + profile.request_seconds,
+        step.fixed_seconds + step.decoding_seconds,
+        step.sequence_seconds + step.cached_token_seconds * context,
+        step.sequence_squared_seconds,
+        0.0 if role == "prefill" else max(output_tokens, 1.0),
+        max(min(float(profile.sequences), profile.cache_tokens / max(context, 1.0)), 1.0),
+        math.inf if objective.ttft_seconds is None else objective.ttft_seconds,
+        math.inf if objective.tpot_seconds is None else objective.tpot_seconds,
+    )
+
+
+def most_per_second(one: Replica) -> float:
+    """Requests a second that one replica serves at most inside the objective, without chance."""
+    most = _MOST_BUSY / one.prompt_seconds if one.prompt_seconds > 0 else math.inf
+    if one.output_tokens <= 0:
+        return most
+    low, high = 1e-9, one.most
+    if _pace(one, one.most, 0.0) * 1.0 <= one.tpot_seconds:
+        low = one.most
+    for _ in range(0 if low == high else 50):
+        middle = (low + high) / 2
+        rate = _rate_of(one, middle)
+        low, high = (middle, high) if rate[1] <= one.tpot_seconds else (low, middle)
+    return min(most, _rate_of(one, low)[0])
+
+
+def _pace(one: Replica, b: float, busy: float) -> float:
+    step = one.base_seconds + (one.each_seconds + one.each_squared_seconds * b) * b
+    return step / max(1 - busy, 1e-6)
+
+
+def _rate_of(one: Replica, b: float) -> tuple[float, float]:
+    """(requests a second, pace) in balance with b sequences: rate = b (1 - rate a) / (out step)."""
+    step = _pace(one, b, 0.0)
+    rate = b / (one.output_tokens * step + b * one.prompt_seconds)
+    return rate, step / max(1 - rate * one.prompt_seconds, 1e-6)
+
+
+def staffed(rate: float, capacity: float) -> float:
+    """Replicas for a rate, chance allowed for: the n with n - 0.2 sqrt(n) = rate / capacity."""
+    need = max(rate, 0.0) / capacity
+    root = (SPREAD + math.sqrt(SPREAD * SPREAD + 4 * need)) / 2
+    return root * root if need > 0 else 0.0
 
 
 @jit
-def late_share(before: float, after: float, allowed: float) -> float:
-    """Share of a bin in which a queue that goes evenly from one length to another is too long."""
-    if before > allowed and after > allowed:
-        return 1.0
-    if abs(after - before) < 1e-12:
+def ready_of(wanted: Floats, startup_substeps: int) -> Floats:
+    """(n * SUBSTEPS,) replicas that serve: those wanted all the time since a start-up ago.
+
+    Args:
+        wanted: (n,) in each bin.
+        startup_substeps: from being asked for until ready.
+    """
+    made = np.empty(len(wanted) * SUBSTEPS)
+    for at in range(len(made)):
+        ready = wanted[at // SUBSTEPS]
+        for k in range(max(at - startup_substeps, 0) // SUBSTEPS, at // SUBSTEPS):
+            ready = min(ready, wanted[k])
+        made[at] = ready
+    return made
+
+
+@jit
+def missed(one: Replica, rates: Floats, ready: Floats, bin_seconds: float, enough: float) -> float:
+    """Requests that miss the objective.
+
+    Args:
+        one: a replica.
+        rates: (n,) requests a second in each bin.
+        ready: (n * SUBSTEPS,) replicas that serve.
+        bin_seconds: length of a bin.
+        enough: so many tell all there is to know; the rest is not counted.
+    """
+    count, dt = len(ready), bin_seconds / SUBSTEPS
+    pace, waits = np.empty(count), np.empty(count)
+    inside, prompts = 0.0, 0.0
+    for at in range(count):
+        inside, prompts, pace[at], waits[at] = flowed(
+            one, rates[at // SUBSTEPS], ready[at], inside, prompts, dt
+        )
+    total, late = np.cumsum(pace), 0.0
+    for at in range(count):
+        end = int(min(at + one.output_tokens * pace[at] / dt, count - 1.0))
+        mean = pace[at] if end == at else (total[end] - total[at]) / (end - at)
+        share = chance_late(mean / one.tpot_seconds, ready[at])
+        if waits[at] > one.ttft_seconds:
+            share = 1.0
+        late += share * rates[at // SUBSTEPS] * dt
+        if late > 5 * enough:
+            break
+    return late
+
+
+@jit
+def chance_late(ratio: float, ready: float) -> float:
+    """Share of the requests slower than their bound where the mean one takes `ratio` of it."""
+    if ratio < 0.2:
         return 0.0
-    share = (max(before, after) - allowed) / abs(after - before)
-    return min(max(share, 0.0), 1.0)
+    return 0.5 + 0.5 * math.erf(
+        (ratio - 1) / (_SCATTER / math.sqrt(max(ready, 1.0))) / math.sqrt(2)
+    )
+
+
+@jit
+def flowed(
+    one: Replica, rate: float, ready: float, inside: float, prompts: float, dt: float
+) -> tuple[float, float, float, float]:
+    """(sequences inside, prompts that wait, pace, wait) after `dt` seconds of a rate."""
+    if ready < 0.5:
+        return inside + rate * dt, prompts, math.inf, math.inf
+    busy = rate / ready * one.prompt_seconds
+    through = rate
+    if busy > _MOST_BUSY or prompts > 0:
+        through = ready * _MOST_BUSY / one.prompt_seconds
+        prompts = max(prompts + (rate - through) * dt, 0.0)
+        busy = _MOST_BUSY if prompts > 0 else min(busy, _MOST_BUSY)
+    wait = prompts * one.prompt_seconds / ready
+    if one.output_tokens <= 0:
+        return 0.0, prompts, 0.0, wait
+    b = min(inside / ready, one.most)
+    step = one.base_seconds + (one.each_seconds + one.each_squared_seconds * b) * b
+    pace = step / (1 - busy)
+    ends = ready * b / (one.output_tokens * pace)
+    if inside > ready * one.most:
+        wait += (inside - ready * one.most) / ends
+    inside = max(inside + (min(through, rate + prompts / dt) - ends) * dt, 0.0)
+    return inside, prompts, pace, wait

@@ -1,49 +1,39 @@
 """Ours: the cheapest rule that would have kept the objective on the pool's own recent past.
 
-Every few minutes simple rules (a floor, a gain on the present rate, how long peaks are remembered)
-are tried on the rates of the last hours, with the start-up times that were learnt. Of those that
-would have missed no more than is allowed the cheapest is followed. Keeping the highest number that
-was ever needed is one of them, so it never costs more than doing nothing would have; when it is the
-cheapest, the policy says that scaling cannot help. Forecasts raise the present rate where they
-expect more within the start-up time.
+Every few minutes rules (a floor; a forecast from moments that looked like now; a gain on the present
+rate) are tried on the rates of the last hours, with the start-up times that were learnt and the pace
+that a replica's profile gives. Of those that would have missed no more than is planned the cheapest
+is followed. Keeping a fixed number is one of them: when it is the cheapest, the policy says
+that scaling cannot help. Nothing is tuned: rules compete anew for each pool, and again all the time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from controller import observation as seen
-from controller.capacity import requests_per_second
 from controller.numbers import Floats
 from controller.observation import Observation, PoolView
-from controller.policies.fluid import tried
-from controller.policies.windows import added
+from controller.policies import fluid
+from controller.policies.rules import Judged, Past, Rule, ahead_now, cheapest, needed
 from controller.policy import Memory, PolicySpec, Proposal, Reason
 
 PERIOD_SECONDS = 15.0
 PAST_SECONDS = 6 * 3600.0
-# A rule is chosen anew this often, and not before there is this much past.
+# A rule is chosen anew when the past grew by this, and not before there is so much of it.
 CHOOSE_SECONDS, LEAST_SECONDS = 300.0, 900.0
-GAINS = (1.0, 1.15, 1.3, 1.6, 2.0, 2.5, 3.0)
-HOLDS = (60.0, 180.0, 600.0)
-FLOOR_SHARES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 # Of what may be missed, only this share is planned for: the past is not the future.
-PLANNED_SHARE = 0.5
+PLANNED_SHARE = 0.6
+# Starts that take longer than planned.
+_STARTUP_LEVEL = 0.9
 _USUAL_INPUT, _USUAL_OUTPUT = 1024.0, 256.0
-_LEVEL = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """See `fluid`."""
-
-    floor: float
-    gain: float
-    hold_seconds: float
+# Sizes that differ by less are the same.
+_SIZE_STEP = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +62,8 @@ class Risk:
         """Every 15 s."""
         targets, reasons, advice, kept = {}, [], [], {}
         for pool in observation.pools:
-            target, reason, words, mine = self._pool(observation, pool, memory.get(pool.name, {}))
+            known = dict(memory.get(pool.name, {}))
+            target, reason, words, mine = self._pool(observation, pool, known)
             targets[pool.name] = target
             reasons.append(reason)
             advice += words
@@ -80,117 +71,138 @@ class Risk:
         return Proposal(targets, tuple(reasons), tuple(advice)), kept
 
     def _pool(
-        self, observation: Observation, pool: PoolView, memory: Memory
+        self, observation: Observation, pool: PoolView, memory: dict[str, Any]
     ) -> tuple[int, Reason, list[str], Memory]:
-        at, rate = observation.at, pool.reading(seen.REQUESTS_PER_SECOND)
-        if rate.fresh is None or pool.profile is None:
+        rate = pool.reading(seen.REQUESTS_PER_SECOND)
+        if rate.fresh is None or not math.isfinite(rate.fresh) or pool.profile is None:
             what = "the request rate" if pool.profile else "what a replica can do"
             text = f"{what} is not known: held"
-            return pool.target, Reason(pool.name, "unknown", text), [], dict(memory)
-        past = memory.get("past", [])
-        if not past or at - rate.age_seconds > past[-1][0] + 1e-6:  # type: ignore[operator]
-            past = added(past, at - (rate.age_seconds or 0.0), _short(rate.fresh), PAST_SECONDS)
-        capacity = self._capacity(observation, pool)
-        chosen_at, rule = memory.get("chosen_at"), _rule(memory.get("rule"))
-        words: list[str] = list(memory.get("advice", []))
-        seconds = past[-1][0] - past[0][0]
-        if seconds >= LEAST_SECONDS and (chosen_at is None or at - chosen_at >= CHOOSE_SECONDS):
-            rule, words = self._chosen(observation, pool, past, capacity)
-            chosen_at = at
-        rule = rule or _first_rule(pool)
-        target, numbers = _followed(pool, rule, past, capacity, at)
-        kept = {
-            "past": past,
-            "chosen_at": chosen_at,
-            "rule": [rule.floor, rule.gain, rule.hold_seconds],
-            "advice": words,
-        }
-        text = (
-            f"{numbers['highest']:.2f} requests/s at most lately, times {rule.gain:g}, over "
-            f"{capacity:.2f} a replica; floor {rule.floor:g}"
+            return pool.target, Reason(pool.name, "unknown", text), [], memory
+        memory = _grown(observation, pool, memory, observation.at - (rate.age_seconds or 0.0))
+        memory["sizes"] = _sizes(pool, memory.get("sizes"))
+        past = _past(observation, pool, memory)
+        grown = len(past.rates) * past.bin_seconds
+        is_due = grown - memory.get("chosen_at", -math.inf) >= max(CHOOSE_SECONDS, 0.02 * grown)
+        if is_due and grown >= LEAST_SECONDS:
+            allowed = (1 - observation.objective.attainment_ratio) * self.planned_share
+            best = cheapest(past, allowed)
+            memory |= {
+                "rule": best.rule.told(),
+                "chosen_at": grown,
+                "advice": _advice(pool, past, best),
+            }
+        rule = Rule.of(memory["rule"]) if "rule" in memory else _first_rule(pool)
+        wanted, reason = _followed(pool, past, rule)
+        # Kept for two decisions, as when it was judged.
+        target = int(min(max(wanted, memory.get("last", 0), pool.limits.least), pool.limits.most))
+        memory["last"] = wanted
+        return target, reason, list(memory.get("advice", [])), memory
+
+
+def _grown(
+    observation: Observation, pool: PoolView, memory: dict[str, Any], read_at: float
+) -> dict[str, Any]:
+    """The memory with the newest rate; the first time with the history that the pool came with."""
+    width = observation.scrape_seconds
+    rates: list[float] = list(memory.get("rates", []))
+    until = memory.get("until", -math.inf)
+    if "rates" not in memory:
+        rates = [_short(one) for one in pool.history]
+        until = read_at - width if rates else -math.inf
+    if read_at >= until + width / 2:
+        value = _short(pool.reading(seen.REQUESTS_PER_SECOND).value or 0.0)
+        # Scrapes that were missed are filled, so that bins stay as wide as they are.
+        gap = 1 if not rates else min(max(round((read_at - until) / width), 1), 240)
+        rates += [value] * gap
+        until = read_at
+    most = round(PAST_SECONDS / width)
+    dropped = max(len(rates) - most, 0)
+    made = {**memory, "rates": rates[dropped:], "until": until}
+    if dropped and "chosen_at" in made:
+        made["chosen_at"] -= dropped * width
+    return made
+
+
+def _sizes(pool: PoolView, before: Sequence[float] | None) -> list[float]:
+    """[prompt tokens to compute, output tokens]; new ones only when they differ by a tenth."""
+    hit = pool.reading(seen.PREFIX_HIT_RATIO).value or 0.0
+    told = pool.reading(seen.INPUT_TOKENS).value, pool.reading(seen.OUTPUT_TOKENS).value
+    if before is None:
+        sizes = (told[0] or _USUAL_INPUT) * (1 - hit), told[1] or _USUAL_OUTPUT
+        return [_short(one) for one in sizes]
+    # Means of one scrape are noisy: a slow average of them.
+    now = [was if one is None else 0.97 * was + 0.03 * one for was, one in zip(
+        before, ((told[0] * (1 - hit)) if told[0] is not None else None, told[1]), strict=True
+    )]  # fmt: skip
+    return [float(f"{one:.6g}") for one in now]
+
+
+def _past(observation: Observation, pool: PoolView, memory: Mapping[str, Any]) -> Past:
+    profile = pool.profile
+    if profile is None:
+        raise ValueError("asked without a profile")
+    role = pool.role
+    return Past(
+        np.array(memory["rates"], dtype=np.float64),
+        observation.scrape_seconds,
+        pool.startup.quantile(_STARTUP_LEVEL) if pool.startup else 0.0,
+        fluid.replica(profile, observation.objective, *memory["sizes"], role),
+        float(pool.limits.least),
+        float(pool.limits.most),
+    )
+
+
+def _followed(pool: PoolView, past: Past, rule: Rule) -> tuple[int, Reason]:
+    """What the rule asks for now."""
+    capacity = past.capacity
+    rate = max(float(past.rates[-1]), _expected(pool, past))
+    by_rate = float(needed(np.array([rule.rate_gain * rate]), capacity)[0])
+    ahead = high = 0.0
+    if rule.neighbours:
+        found = ahead_now(past, rule.neighbours)
+        known: Floats = found[np.isfinite(found)]
+        high = float(np.quantile(known, rule.level)) if len(known) else float(past.rates.max())
+        ahead = min(float(needed(np.array([rule.gain * high]), capacity)[0]), rule.most_ahead)
+    wanted = max(rule.floor, ahead, by_rate)
+    code = "floor" if wanted == rule.floor else "forecast" if wanted == ahead else "rate"
+    numbers = {"rate": rate, "ahead": high, "capacity": capacity, "floor": rule.floor}
+    return int(wanted), Reason(pool.name, code, _sentence(code, numbers, past), numbers)
+
+
+def _sentence(code: str, numbers: Mapping[str, float], past: Past) -> str:
+    each = f"a replica serves {numbers['capacity']:.2f} requests/s inside the objective"
+    if code == "floor":
+        return f"{numbers['floor']:.0f} are kept whatever comes: {each}"
+    if code == "forecast":
+        return (
+            f"moments like this were followed by up to {numbers['ahead']:.2f} requests/s within "
+            f"{past.ahead_bins * past.bin_seconds:.0f} s; {each}"
         )
-        code = "floor" if target == rule.floor else "rate"
-        return target, Reason(pool.name, code, text, numbers), words, kept
-
-    def _capacity(self, observation: Observation, pool: PoolView) -> float:
-        told = (pool.reading(seen.INPUT_TOKENS).value, pool.reading(seen.OUTPUT_TOKENS).value)
-        input_tokens, output_tokens = told[0] or _USUAL_INPUT, told[1] or _USUAL_OUTPUT
-        if pool.profile is None:
-            return 1e-3
-        hit = pool.reading(seen.PREFIX_HIT_RATIO).value or 0.0
-        return max(
-            requests_per_second(
-                pool.profile, observation.objective, input_tokens * (1 - hit), output_tokens,
-                pool.role,
-            ),
-            1e-3,
-        )  # fmt: skip
-
-    def _chosen(
-        self,
-        observation: Observation,
-        pool: PoolView,
-        past: Sequence[Sequence[float]],
-        capacity: float,
-    ) -> tuple[Rule, list[str]]:
-        rates, seconds = np.array([value for _, value in past]), observation.scrape_seconds
-        startup = pool.startup.quantile(_LEVEL) if pool.startup else 0.0
-        bound = observation.objective.ttft_seconds or math.inf
-        allowed = (1 - observation.objective.attainment_ratio) * self.planned_share
-        peak = math.ceil(float(rates.max()) / capacity)
-        total = max(float(rates.sum()) * seconds, 1e-9)
-        best: tuple[float, float, Rule] | None = None
-        for rule in _rules(peak):
-            paid, missed = tried(
-                rates, seconds, capacity, math.ceil(startup / seconds), bound, rule.floor,
-                rule.gain, int(rule.hold_seconds / seconds), float(pool.limits.least),
-                float(pool.limits.most),
-            )  # fmt: skip
-            # The cheapest of those that keep the objective; else the one that misses least.
-            key = (max(missed / total - allowed, 0.0), paid)
-            if best is None or key < best[:2]:
-                best = (*key, rule)
-        rule = best[2] if best else _first_rule(pool)
-        fixed = peak * seconds * len(rates)
-        if best and rule.floor >= peak and best[1] >= 0.95 * fixed and peak > pool.limits.least:
-            return rule, [
-                f"autoscaling cannot help {pool.name} here: load grows faster than a replica starts"
-                f" ({startup:.0f} s); keep {peak} warm"
-            ]
-        return rule, []
+    return f"{numbers['rate']:.2f} requests/s come now; {each}"
 
 
-def _rules(peak: int) -> list[Rule]:
-    floors = sorted({math.ceil(share * peak) for share in FLOOR_SHARES})
-    return [Rule(float(f), gain, hold) for f in floors for gain in GAINS for hold in HOLDS]
+def _advice(pool: PoolView, past: Past, best: Judged) -> list[str]:
+    rule = best.rule
+    if rule.rate_gain or rule.neighbours or rule.floor <= pool.limits.least:
+        return []
+    return [
+        f"autoscaling cannot help {pool.name} here: load grows faster than a replica starts"
+        f" ({past.startup_seconds:.0f} s); keep {rule.floor:.0f} warm"
+    ]
 
 
 def _first_rule(pool: PoolView) -> Rule:
-    """Before anything is known of the pool: what is there stays, and rates may double."""
-    return Rule(float(pool.target), 2.0, 600.0)
+    """Before anything is known of the pool: what is there stays, and a rate may grow by half."""
+    return Rule(float(pool.target), rate_gain=1.5)
 
 
-def _rule(kept: Sequence[float] | None) -> Rule | None:
-    return Rule(*kept) if kept else None
-
-
-def _followed(
-    pool: PoolView, rule: Rule, past: Sequence[Sequence[float]], capacity: float, at: float
-) -> tuple[int, dict[str, float]]:
-    rates: Floats = np.array([v for t, v in past if at - t <= rule.hold_seconds] or [past[-1][1]])
-    highest = max(float(rates.max()), _expected(pool))
-    need = math.ceil(rule.gain * highest / capacity - 1e-9)
-    target = int(min(max(rule.floor, need, pool.limits.least), pool.limits.most))
-    return target, {"highest": highest, "capacity": capacity, "needed": float(need)}
-
-
-def _expected(pool: PoolView) -> float:
+def _expected(pool: PoolView, past: Past) -> float:
     """The rate expected within the start-up time, by the forecast's middle; 0 without one."""
-    lead = pool.startup.quantile(_LEVEL) if pool.startup else 0.0
     found = [
         float(np.interp(0.5, one.levels, one.values))
         for one in pool.forecasts
-        if one.signal == seen.REQUESTS_PER_SECOND and one.horizon_seconds <= max(lead, 600.0)
+        if one.signal == seen.REQUESTS_PER_SECOND
+        and one.horizon_seconds <= max(past.startup_seconds, 600.0)
     ]
     return max(found, default=0.0)
 

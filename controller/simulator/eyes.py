@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -86,10 +86,15 @@ class Eyes:
             self._seen[plan.name] = _Seen(now.at, replicas, signals)
             self._before[plan.name] = now
 
-    def observation(self) -> Observation:
-        """What is known now: the last scrape, and the replicas that the platform counts."""
+    def observation(self, history: Mapping[str, tuple[float, ...]] | None = None) -> Observation:
+        """What is known now: the last scrape, and the replicas that the platform counts.
+
+        Args:
+            history: rates of each pool before the start, for a policy that remembers nothing.
+        """
         at = self._fleet.now
         pools = tuple(self._pool(number, at) for number in range(len(self._fleet.plans)))
+        pools = tuple(replace(one, history=(history or {}).get(one.name, ())) for one in pools)
         return Observation(at, pools, self._objective, self.scrape_seconds)
 
     def _pool(self, number: int, at: float) -> PoolView:

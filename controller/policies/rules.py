@@ -1,0 +1,173 @@
+"""Rules that a pool could follow, what each would have come to on its past, and the cheapest that does.
+
+A rule asks for the larger of two numbers: what its forecast says (a quantile of what followed moments
+like this one, never more than `most_ahead`), and what the present rate needs. A fixed number is the rule
+whose floor is that number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.numbers import Floats
+from controller.policies import analogs
+from controller.policies.fluid import SUBSTEPS, Replica, missed, most_per_second, ready_of, staffed
+
+NEIGHBOURS = (24, 60, 120)
+LEVELS = (0.9, 0.95, 0.98, 1.0)
+GAINS = (0.9, 1.0)
+RATE_GAINS = (1.0, 1.15, 1.4)
+# A target is kept for two decisions, so that chance does not start and stop replicas.
+SETTLE_BINS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        floor: replicas at least.
+        neighbours: moments that the forecast goes by; 0 does not forecast.
+        level: quantile of what followed them.
+        gain: on that quantile.
+        most_ahead: replicas that the forecast may ask for.
+        rate_gain: on the present rate.
+    """
+
+    floor: float
+    neighbours: int = 0
+    level: float = 1.0
+    gain: float = 1.0
+    most_ahead: float = 0.0
+    rate_gain: float = 1.0
+
+    def told(self) -> list[float]:
+        """As it is remembered."""
+        return [self.floor, self.neighbours, self.level, self.gain, self.most_ahead, self.rate_gain]
+
+    @classmethod
+    def of(cls, told: Sequence[float]) -> Rule:
+        """What `told` gave."""
+        floor, neighbours, *rest = told
+        return cls(floor, int(neighbours), *rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What rules are judged on.
+
+    Attributes:
+        rates: (n,) requests a second in each bin.
+        bin_seconds: length of a bin.
+        startup_seconds: until a replica that is asked for serves.
+        replica: what one can do.
+        least: replicas the pool must have.
+        most: replicas it may have.
+    """
+
+    rates: Floats
+    bin_seconds: float
+    startup_seconds: float
+    replica: Replica
+    least: float
+    most: float
+
+    @property
+    def capacity(self) -> float:
+        """Requests a second of a replica."""
+        return most_per_second(self.replica)
+
+    @property
+    def ahead_bins(self) -> int:
+        """Bins that a decision must look ahead: a start-up, and the bin that goes on."""
+        return math.ceil(self.startup_seconds / self.bin_seconds) + 2
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A rule and what it would have come to.
+
+    Attributes:
+        rule: that was tried.
+        replicas: it would have had, on average.
+        missed_ratio: share of the requests that would have missed the objective.
+    """
+
+    rule: Rule
+    replicas: float
+    missed_ratio: float
+
+
+def needed(rates: Floats, capacity: float) -> Floats:
+    """Whole replicas for each rate, chance allowed for."""
+    return np.array([math.ceil(staffed(float(rate), capacity) - 1e-9) for rate in rates])
+
+
+def ahead_of(past: Past, neighbours: int) -> Floats:
+    """(n, neighbours) what followed the moments like each, itself and its surroundings left out."""
+    moments = analogs.described(past.rates, past.bin_seconds)
+    ahead = analogs.highest_ahead(past.rates, past.ahead_bins)
+    apart = round(analogs.APART_SECONDS / past.bin_seconds)
+    return np.asarray(analogs.foreseen(moments, ahead, moments[:-1], 0, neighbours, apart))
+
+
+def ahead_now(past: Past, neighbours: int) -> Floats:
+    """(neighbours,) what followed the moments like now; NaN where there are fewer."""
+    moments = analogs.described(past.rates, past.bin_seconds)
+    ahead = analogs.highest_ahead(past.rates, past.ahead_bins)
+    found = analogs.foreseen(moments, ahead, moments[-1:], len(past.rates), neighbours, 0)
+    return np.asarray(found[0])
+
+
+def cheapest(past: Past, allowed_ratio: float) -> Judged:
+    """The cheapest rule that misses no more than is allowed; else the one that misses least."""
+    limit = allowed_ratio * float(past.rates.sum()) * past.bin_seconds
+    total = max(float(past.rates.sum()) * past.bin_seconds, 1e-9)
+    startup = max(round(past.startup_seconds / past.bin_seconds * SUBSTEPS), 0)
+    best: Judged | None = None
+    courses = sorted(_courses(past), key=lambda pair: float(pair[1].sum()))
+    for rule, wanted in courses:
+        late = missed(past.replica, past.rates, ready_of(wanted, startup), past.bin_seconds, limit)
+        found = Judged(rule, float(wanted.mean()), late / total)
+        if late <= limit:
+            return found
+        if best is None or found.missed_ratio < best.missed_ratio:
+            best = found
+    return best or Judged(Rule(past.least), past.least, 1.0)
+
+
+def _courses(past: Past) -> Iterator[tuple[Rule, Floats]]:
+    """Every rule with the replicas that it would have wanted in each bin."""
+    peak = float(needed(np.array([past.rates.max()]), past.capacity)[0])
+    floors = sorted(
+        {float(math.ceil(peak * share)) for share in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
+    )
+    seen = np.concatenate([past.rates[:1], past.rates[:-1]])
+    by_rate = {gain: needed(gain * seen, past.capacity) for gain in RATE_GAINS}
+    for floor in [*floors, peak + 1]:
+        yield Rule(floor, rate_gain=0.0), _within(past, np.full(len(seen), floor))
+        for gain, now in by_rate.items():
+            yield Rule(floor, rate_gain=gain), _within(past, np.maximum(now, floor))
+    every = ahead_of(past, max(NEIGHBOURS))
+    for neighbours in NEIGHBOURS:
+        known = every[:, :neighbours]
+        if np.isnan(known).any():
+            continue
+        for level, high in zip(LEVELS, np.quantile(known, LEVELS, axis=1), strict=True):
+            for gain in GAINS:
+                ahead = needed(gain * high, past.capacity)
+                for most in (peak - 2, peak - 1, peak):
+                    for rate_gain, now in by_rate.items():
+                        rule = Rule(past.least, neighbours, level, gain, most, rate_gain)
+                        yield rule, _within(past, np.maximum(np.minimum(ahead, most), now))
+
+
+def _within(past: Past, wanted: Floats) -> Floats:
+    settled = wanted.copy()
+    for back in range(1, SETTLE_BINS):
+        settled[back:] = np.maximum(settled[back:], wanted[:-back])
+    return np.clip(settled, past.least, past.most)
