@@ -1,22 +1,110 @@
-"""Requests a second that one replica serves inside the objective, from its profile.
+"""What one replica serves inside the objective, from its profile: a fluid in balance.
 
-In a steady state every step carries the prompt tokens and the sequences that came meanwhile. Its
-seconds s solve s = step(p, b, k) with p = rate * input * s, b = rate * output * s and k = b *
-(input + output / 2). The pace of a sequence is s; the most that can be served is the largest rate
-with s inside the objective, and batch, budget and cache inside their limits.
+Prompts take a share of a replica's time; what is left goes to the steps of its batch of b
+sequences:
+
+    share left     1 - busy,  busy = rate * prompt seconds
+    pace           s = (base + b each + b^2 each_squared) / (1 - busy)      seconds between tokens
+    balance        rate = b / (output * s)
+
+The most that is served is the rate at which the pace, the batch or the prompts reach their limit.
+In the simulator the share of requests that miss jumps at just this rate, for 1 to 16 replicas.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from controller.observation import Objective
 from controller.profile import Profile
 
-# A queue of random arrivals grows long before the limit is reached.
+# A queue of random arrivals grows long before the limit is reached; one replica alone.
 USABLE_SHARE = 0.85
-_HALVINGS = 40
-_MOST_RATE = 1e5
+# One miss in a hundred under a steady load takes this more, by the square root of the replicas.
+SPREAD = 0.15
+MOST_BUSY = 0.98
+_HALVINGS = 50
+
+
+class Replica(NamedTuple):
+    """One replica as a fluid sees it.
+
+    Attributes:
+        prompt_seconds: of its time that a request's prompt takes.
+        base_seconds: a step that decodes.
+        each_seconds: and each sequence of it.
+        each_squared_seconds: and their square.
+        output_tokens: of a request.
+        most: sequences at once.
+        ttft_seconds: bound; infinite without.
+        tpot_seconds: bound; infinite without.
+    """
+
+    prompt_seconds: float
+    base_seconds: float
+    each_seconds: float
+    each_squared_seconds: float
+    output_tokens: float
+    most: float
+    ttft_seconds: float
+    tpot_seconds: float
+
+
+def replica(
+    profile: Profile, objective: Objective, input_tokens: float, output_tokens: float, role: str
+) -> Replica:
+    """What a profile comes to for requests of a mean size.
+
+    Args:
+        profile: of the replica.
+        objective: bounds.
+        input_tokens: prompt tokens that have to be computed, a request.
+        output_tokens: of a request.
+        role: "prefill" computes prompts alone, "decode" decodes alone.
+    """
+    step, context = profile.step, input_tokens + output_tokens / 2
+    prompt = step.prompt_token_seconds * input_tokens
+    prompt += step.prompt_token_squared_seconds * input_tokens**2
+    # Prompts that share steps with decoding do not pay for the step itself.
+    alone = 0.0 if profile.is_chunked else step.fixed_seconds
+    return Replica(
+        0.0 if role == "decode" else prompt + alone + profile.request_seconds,
+        step.fixed_seconds + step.decoding_seconds,
+        step.sequence_seconds + step.cached_token_seconds * context,
+        step.sequence_squared_seconds,
+        0.0 if role == "prefill" else max(output_tokens, 1.0),
+        max(min(float(profile.sequences), profile.cache_tokens / max(context, 1.0)), 1.0),
+        math.inf if objective.ttft_seconds is None else objective.ttft_seconds,
+        math.inf if objective.tpot_seconds is None else objective.tpot_seconds,
+    )
+
+
+def most_per_second(one: Replica) -> float:
+    """Requests a second that one replica serves at most inside the objective, without chance."""
+    most = MOST_BUSY / one.prompt_seconds if one.prompt_seconds > 0 else math.inf
+    if one.output_tokens <= 0:
+        return most
+    low, high = 1e-9, one.most
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        is_inside = _balanced(one, middle)[1] <= one.tpot_seconds
+        low, high = (middle, high) if is_inside else (low, middle)
+    return min(most, _balanced(one, low)[0])
+
+
+def _balanced(one: Replica, b: float) -> tuple[float, float]:
+    """(requests a second, pace) with b sequences: rate = b (1 - rate a) / (output step)."""
+    step = one.base_seconds + (one.each_seconds + one.each_squared_seconds * b) * b
+    rate = b / (one.output_tokens * step + b * one.prompt_seconds)
+    return rate, step / max(1 - rate * one.prompt_seconds, 1e-6)
+
+
+def staffed(rate: float, capacity: float) -> float:
+    """Replicas for a rate, chance allowed for: the n with n - 0.2 sqrt(n) = rate / capacity."""
+    need = max(rate, 0.0) / capacity
+    root = (SPREAD + math.sqrt(SPREAD * SPREAD + 4 * need)) / 2
+    return root * root if need > 0 else 0.0
 
 
 def requests_per_second(
@@ -26,7 +114,7 @@ def requests_per_second(
     output_tokens: float,
     role: str = "whole",
 ) -> float:
-    """What one replica serves.
+    """What one replica serves with room for chance.
 
     Args:
         profile: of the replica.
@@ -35,56 +123,5 @@ def requests_per_second(
         output_tokens: of a request.
         role: "prefill" computes prompts alone, "decode" decodes alone.
     """
-    prompt = 0.0 if role == "decode" else max(input_tokens, 0.0)
-    output = 0.0 if role == "prefill" else max(output_tokens, 1.0)
-    low, high = 0.0, _MOST_RATE
-    for _ in range(_HALVINGS):
-        middle = math.sqrt(max(low, 1e-6) * high)
-        if _is_served(profile, objective, middle, prompt, output, max(input_tokens, 0.0)):
-            low = middle
-        else:
-            high = middle
-    return low * USABLE_SHARE
-
-
-def _is_served(
-    profile: Profile,
-    objective: Objective,
-    rate: float,
-    prompt: float,
-    output: float,
-    context: float,
-) -> bool:
-    bound = objective.tpot_seconds or math.inf
-    seconds = profile.step.seconds(0, 1, context) if output else profile.step.seconds(prompt, 0, 0)
-    for _ in range(200):
-        batch = rate * output * seconds
-        tokens = rate * prompt * seconds
-        if batch > profile.sequences or batch * (context + output / 2) > profile.cache_tokens:
-            return False
-        if tokens + batch > profile.token_budget and profile.is_chunked:
-            return False
-        again = _pace(profile, rate, prompt, batch, tokens, context + output / 2)
-        if not math.isfinite(again) or (output and again > bound):
-            return False
-        if abs(again - seconds) <= 1e-9 + 1e-6 * seconds:
-            return True
-        seconds = again
-    return False
-
-
-def _pace(
-    profile: Profile, rate: float, prompt: float, batch: float, tokens: float, context: float
-) -> float:
-    """Seconds between two tokens of a sequence (or of a step, where nothing decodes)."""
-    if profile.is_chunked and batch > 0:
-        shared = profile.step.seconds(tokens, batch, batch * context)
-        return shared + profile.request_seconds * tokens / max(prompt, 1.0)
-    alone = profile.step.seconds(prompt, 0, 0) + profile.request_seconds if prompt else 0.0
-    busy = rate * alone
-    if batch == 0:
-        # Prompts alone: what comes must be computed as fast as it comes.
-        return alone if busy < 1 else math.inf
-    if busy >= 1:
-        return math.inf
-    return profile.step.seconds(0, batch, batch * context) / (1 - busy)
+    one = replica(profile, objective, input_tokens, output_tokens, role)
+    return most_per_second(one) * USABLE_SHARE

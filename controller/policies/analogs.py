@@ -1,9 +1,9 @@
 """What came after moments like this one: quantiles of the rate ahead, from a pool's own past.
 
 A moment is described by its rate and by the highest rates of the last minutes: so "just after a
-burst" and "long after one" are told apart, and a ramp from a plateau. Its neighbours in the past are
-the moments that looked most alike; what followed them is the forecast. Nothing is assumed of the
-load's shape (Lorenz 1969 called them analogues; Yakowitz 1987 for the method on series).
+burst" and "long after one" are told apart, and a ramp from a plateau. Its neighbours in the past
+are the moments that looked most alike; what followed them is the forecast. Nothing is assumed of
+the load's shape (Lorenz 1969 called them analogues; Yakowitz 1987 for the method on series).
 """
 
 from __future__ import annotations

@@ -1,25 +1,26 @@
 """Ours: the cheapest rule that would have kept the objective on the pool's own recent past.
 
-Every few minutes rules (a floor; a forecast from moments that looked like now; a gain on the present
-rate) are tried on the rates of the last hours, with the start-up times that were learnt and the pace
-that a replica's profile gives. Of those that would have missed no more than is planned the cheapest
-is followed. Keeping a fixed number is one of them: when it is the cheapest, the policy says
-that scaling cannot help. Nothing is tuned: rules compete anew for each pool, and again all the time.
+Every few minutes rules (a floor; a forecast from moments that looked like now; a gain on the
+present rate) are tried on the rates of the last hours, with the start-up times that were learnt and
+the pace that a replica's profile gives. Of those that would have missed no more than is planned the
+cheapest is followed. Keeping a fixed number is one of them: when it is the cheapest, the policy
+says that scaling cannot help. Nothing is tuned: rules compete anew for each pool, and again all the
+time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from controller import observation as seen
+from controller.capacity import replica
 from controller.numbers import Floats
 from controller.observation import Observation, PoolView
-from controller.policies import fluid
 from controller.policies.rules import Judged, Past, Rule, ahead_now, cheapest, needed
 from controller.policy import Memory, PolicySpec, Proposal, Reason
 
@@ -27,8 +28,10 @@ PERIOD_SECONDS = 15.0
 PAST_SECONDS = 6 * 3600.0
 # A rule is chosen anew when the past grew by this, and not before there is so much of it.
 CHOOSE_SECONDS, LEAST_SECONDS = 300.0, 900.0
-# Of what may be missed, only this share is planned for: the past is not the future.
-PLANNED_SHARE = 0.6
+# Before so much is known, what was there at the start stays: somebody chose it for a reason.
+TRUST_SECONDS = 7200.0
+# Standard errors of the misses on the past that are added to them: the past is not the future.
+DOUBT = 1.0
 # Starts that take longer than planned.
 _STARTUP_LEVEL = 0.9
 _USUAL_INPUT, _USUAL_OUTPUT = 1024.0, 256.0
@@ -41,19 +44,19 @@ class Risk:
     """Nothing to tune.
 
     Args:
-        planned_share: of the misses that the objective allows.
+        doubt: standard errors of what a rule missed on the past, added before it may be followed.
     """
 
-    planned_share: float = PLANNED_SHARE
+    doubt: float = DOUBT
     spec: PolicySpec = field(
         default=PolicySpec(
             "risk",
             "servescope, risk",
             PERIOD_SECONDS,
             "ours",
-            parameters={"planned_share": PLANNED_SHARE},
-            knob="planned_share",
-            knob_values=(0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0),
+            parameters={"doubt": DOUBT},
+            knob="doubt",
+            knob_values=(-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 4.0),
         ),
         init=False,
     )
@@ -74,6 +77,9 @@ class Risk:
         self, observation: Observation, pool: PoolView, memory: dict[str, Any]
     ) -> tuple[int, Reason, list[str], Memory]:
         rate = pool.reading(seen.REQUESTS_PER_SECOND)
+        if "rates" not in memory and pool.history:
+            # What came before this controller began.
+            memory |= {"rates": [_short(one) for one in pool.history], "until": observation.at}
         if rate.fresh is None or not math.isfinite(rate.fresh) or pool.profile is None:
             what = "the request rate" if pool.profile else "what a replica can do"
             text = f"{what} is not known: held"
@@ -84,8 +90,7 @@ class Risk:
         grown = len(past.rates) * past.bin_seconds
         is_due = grown - memory.get("chosen_at", -math.inf) >= max(CHOOSE_SECONDS, 0.02 * grown)
         if is_due and grown >= LEAST_SECONDS:
-            allowed = (1 - observation.objective.attainment_ratio) * self.planned_share
-            best = cheapest(past, allowed)
+            best = cheapest(past, 1 - observation.objective.attainment_ratio, self.doubt)
             memory |= {
                 "rule": best.rule.told(),
                 "chosen_at": grown,
@@ -93,6 +98,11 @@ class Risk:
             }
         rule = Rule.of(memory["rule"]) if "rule" in memory else _first_rule(pool)
         wanted, reason = _followed(pool, past, rule)
+        memory.setdefault("first", pool.target)
+        if grown < TRUST_SECONDS and wanted < memory["first"]:
+            wanted = memory["first"]
+            text = f"only {grown / 60:.0f} minutes of load are known: what was there at first stays"
+            reason = replace(reason, code="learning", text=text)
         # Kept for two decisions, as when it was judged.
         target = int(min(max(wanted, memory.get("last", 0), pool.limits.least), pool.limits.most))
         memory["last"] = wanted
@@ -102,13 +112,10 @@ class Risk:
 def _grown(
     observation: Observation, pool: PoolView, memory: dict[str, Any], read_at: float
 ) -> dict[str, Any]:
-    """The memory with the newest rate; the first time with the history that the pool came with."""
+    """The memory with the newest rate."""
     width = observation.scrape_seconds
     rates: list[float] = list(memory.get("rates", []))
     until = memory.get("until", -math.inf)
-    if "rates" not in memory:
-        rates = [_short(one) for one in pool.history]
-        until = read_at - width if rates else -math.inf
     if read_at >= until + width / 2:
         value = _short(pool.reading(seen.REQUESTS_PER_SECOND).value or 0.0)
         # Scrapes that were missed are filled, so that bins stay as wide as they are.
@@ -146,7 +153,7 @@ def _past(observation: Observation, pool: PoolView, memory: Mapping[str, Any]) -
         np.array(memory["rates"], dtype=np.float64),
         observation.scrape_seconds,
         pool.startup.quantile(_STARTUP_LEVEL) if pool.startup else 0.0,
-        fluid.replica(profile, observation.objective, *memory["sizes"], role),
+        replica(profile, observation.objective, *memory["sizes"], role),
         float(pool.limits.least),
         float(pool.limits.most),
     )
@@ -183,7 +190,7 @@ def _sentence(code: str, numbers: Mapping[str, float], past: Past) -> str:
 
 def _advice(pool: PoolView, past: Past, best: Judged) -> list[str]:
     rule = best.rule
-    if rule.rate_gain or rule.neighbours or rule.floor <= pool.limits.least:
+    if not rule.is_fixed or rule.floor <= pool.limits.least:
         return []
     return [
         f"autoscaling cannot help {pool.name} here: load grows faster than a replica starts"

@@ -1,8 +1,8 @@
-"""Rules that a pool could follow, what each would have come to on its past, and the cheapest that does.
+"""Rules that a pool could follow, what each would have come to on its past; the cheapest that does.
 
-A rule asks for the larger of two numbers: what its forecast says (a quantile of what followed moments
-like this one, never more than `most_ahead`), and what the present rate needs. A fixed number is the rule
-whose floor is that number.
+A rule asks for the larger of two numbers: what its forecast says (a quantile of what followed
+moments like this one, never more than `most_ahead`), and what the present rate needs. A fixed
+number is the rule whose floor is that number.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from controller.capacity import Replica, most_per_second, staffed
 from controller.numbers import Floats
 from controller.policies import analogs
-from controller.policies.fluid import SUBSTEPS, Replica, missed, most_per_second, ready_of, staffed
+from controller.policies.fluid import SUBSTEPS, missed, ready_of
 
 NEIGHBOURS = (24, 60, 120)
 LEVELS = (0.9, 0.95, 0.98, 1.0)
@@ -23,6 +24,10 @@ GAINS = (0.9, 1.0)
 RATE_GAINS = (1.0, 1.15, 1.4)
 # A target is kept for two decisions, so that chance does not start and stop replicas.
 SETTLE_BINS = 2
+# A rule that moves must save this share of what a fixed number costs.
+WORTH_MOVING = 0.05
+# Parts of the past over which misses are compared.
+BLOCK_SECONDS, LEAST_BLOCKS = 1800.0, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,11 @@ class Rule:
     gain: float = 1.0
     most_ahead: float = 0.0
     rate_gain: float = 1.0
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it keeps one number, whatever comes."""
+        return not self.neighbours and not self.rate_gain
 
     def told(self) -> list[float]:
         """As it is remembered."""
@@ -94,7 +104,7 @@ class Judged:
     Attributes:
         rule: that was tried.
         replicas: it would have had, on average.
-        missed_ratio: share of the requests that would have missed the objective.
+        missed_ratio: share of the requests that would have missed, doubt included.
     """
 
     rule: Rule
@@ -123,21 +133,45 @@ def ahead_now(past: Past, neighbours: int) -> Floats:
     return np.asarray(found[0])
 
 
-def cheapest(past: Past, allowed_ratio: float) -> Judged:
-    """The cheapest rule that misses no more than is allowed; else the one that misses least."""
-    limit = allowed_ratio * float(past.rates.sum()) * past.bin_seconds
-    total = max(float(past.rates.sum()) * past.bin_seconds, 1e-9)
-    startup = max(round(past.startup_seconds / past.bin_seconds * SUBSTEPS), 0)
+def cheapest(past: Past, allowed_ratio: float, doubt: float) -> Judged:
+    """The cheapest rule that misses no more than is allowed; else the one that misses least.
+
+    What a rule missed on one past is chance in part: the more so, the fewer bursts it was missed in.
+    So the mean over parts of the past counts with `doubt` times its standard error.
+
+    Args:
+        past: what it is judged on.
+        allowed_ratio: share of the requests that may miss.
+        doubt: standard errors.
+    """
     best: Judged | None = None
-    courses = sorted(_courses(past), key=lambda pair: float(pair[1].sum()))
-    for rule, wanted in courses:
-        late = missed(past.replica, past.rates, ready_of(wanted, startup), past.bin_seconds, limit)
-        found = Judged(rule, float(wanted.mean()), late / total)
-        if late <= limit:
+    for rule, wanted in sorted(_courses(past), key=_price):
+        ratio = _missed_ratio(past, wanted, allowed_ratio, doubt)
+        found = Judged(rule, float(wanted.mean()), ratio)
+        if ratio <= allowed_ratio:
             return found
-        if best is None or found.missed_ratio < best.missed_ratio:
+        if best is None or ratio < best.missed_ratio:
             best = found
     return best or Judged(Rule(past.least), past.least, 1.0)
+
+
+def _price(course: tuple[Rule, Floats]) -> float:
+    """What a course costs; one that moves must save something to be worth its risk."""
+    rule, wanted = course
+    cost = float(wanted.sum())
+    return cost if rule.is_fixed else cost * (1 + WORTH_MOVING)
+
+
+def _missed_ratio(past: Past, wanted: Floats, allowed_ratio: float, doubt: float) -> float:
+    total = max(float(past.rates.sum()) * past.bin_seconds, 1e-9)
+    blocks = max(round(len(past.rates) * past.bin_seconds / BLOCK_SECONDS), LEAST_BLOCKS)
+    startup = max(round(past.startup_seconds / past.bin_seconds * SUBSTEPS), 0)
+    late = missed(
+        past.replica, past.rates, ready_of(wanted, startup), past.bin_seconds, blocks,
+        2 * allowed_ratio * total,
+    )  # fmt: skip
+    error = float(late.std(ddof=1)) * math.sqrt(blocks)
+    return (float(late.sum()) + doubt * error) / total
 
 
 def _courses(past: Past) -> Iterator[tuple[Rule, Floats]]:
