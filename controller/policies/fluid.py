@@ -18,10 +18,11 @@ share that misses: 1.6 points on bursts, 0.6 where fewer than five in a hundred 
 from __future__ import annotations
 
 import math
+
 import numpy as np
 
-from controller.numbers import Floats
 from controller.capacity import MOST_BUSY, Replica
+from controller.numbers import Floats
 from controller.simulator.jit import jit
 
 SUBSTEPS = 5

@@ -87,26 +87,34 @@ class Risk:
         memory = _grown(observation, pool, memory, observation.at - (rate.age_seconds or 0.0))
         memory["sizes"] = _sizes(pool, memory.get("sizes"))
         past = _past(observation, pool, memory)
-        grown = len(past.rates) * past.bin_seconds
-        is_due = grown - memory.get("chosen_at", -math.inf) >= max(CHOOSE_SECONDS, 0.02 * grown)
-        if is_due and grown >= LEAST_SECONDS:
-            best = cheapest(past, 1 - observation.objective.attainment_ratio, self.doubt)
-            memory |= {
-                "rule": best.rule.told(),
-                "chosen_at": grown,
-                "advice": _advice(pool, past, best),
-            }
+        memory |= self._chosen(observation, pool, past, memory.get("chosen_at", -math.inf))
         rule = Rule.of(memory["rule"]) if "rule" in memory else _first_rule(pool)
-        wanted, reason = _followed(pool, past, rule)
-        memory.setdefault("first", pool.target)
-        if grown < TRUST_SECONDS and wanted < memory["first"]:
-            wanted = memory["first"]
-            text = f"only {grown / 60:.0f} minutes of load are known: what was there at first stays"
-            reason = replace(reason, code="learning", text=text)
+        wanted, reason = _careful(pool, past, *_followed(pool, past, rule), memory)
         # Kept for two decisions, as when it was judged.
         target = int(min(max(wanted, memory.get("last", 0), pool.limits.least), pool.limits.most))
         memory["last"] = wanted
         return target, reason, list(memory.get("advice", [])), memory
+
+    def _chosen(
+        self, observation: Observation, pool: PoolView, past: Past, chosen_at: float
+    ) -> dict[str, Any]:
+        """A rule chosen anew, when it is time for it."""
+        grown = past.seconds
+        if grown < LEAST_SECONDS or grown - chosen_at < max(CHOOSE_SECONDS, 0.02 * grown):
+            return {}
+        best = cheapest(past, 1 - observation.objective.attainment_ratio, self.doubt)
+        return {"rule": best.rule.told(), "chosen_at": grown, "advice": _advice(pool, past, best)}
+
+
+def _careful(
+    pool: PoolView, past: Past, wanted: int, reason: Reason, memory: dict[str, Any]
+) -> tuple[int, Reason]:
+    """Not below what was there at the start, before enough is known."""
+    first = memory.setdefault("first", pool.target)
+    if past.seconds >= TRUST_SECONDS or wanted >= first:
+        return wanted, reason
+    text = f"only {past.seconds / 60:.0f} minutes of load are known: what was there at first stays"
+    return first, replace(reason, code="learning", text=text)
 
 
 def _grown(
@@ -148,12 +156,13 @@ def _past(observation: Observation, pool: PoolView, memory: Mapping[str, Any]) -
     profile = pool.profile
     if profile is None:
         raise ValueError("asked without a profile")
-    role = pool.role
+    input_tokens, output_tokens = memory["sizes"]
+    one = replica(profile, observation.objective, input_tokens, output_tokens, pool.role)
     return Past(
         np.array(memory["rates"], dtype=np.float64),
         observation.scrape_seconds,
         pool.startup.quantile(_STARTUP_LEVEL) if pool.startup else 0.0,
-        replica(profile, observation.objective, *memory["sizes"], role),
+        one,
         float(pool.limits.least),
         float(pool.limits.most),
     )

@@ -8,8 +8,9 @@ number is the rule whose floor is that number.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -22,6 +23,7 @@ NEIGHBOURS = (24, 60, 120)
 LEVELS = (0.9, 0.95, 0.98, 1.0)
 GAINS = (0.9, 1.0)
 RATE_GAINS = (1.0, 1.15, 1.4)
+FLOOR_SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 # A target is kept for two decisions, so that chance does not start and stop replicas.
 SETTLE_BINS = 2
 # A rule that moves must save this share of what a fixed number costs.
@@ -87,6 +89,11 @@ class Past:
     most: float
 
     @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return len(self.rates) * self.bin_seconds
+
+    @property
     def capacity(self) -> float:
         """Requests a second of a replica."""
         return most_per_second(self.replica)
@@ -136,8 +143,8 @@ def ahead_now(past: Past, neighbours: int) -> Floats:
 def cheapest(past: Past, allowed_ratio: float, doubt: float) -> Judged:
     """The cheapest rule that misses no more than is allowed; else the one that misses least.
 
-    What a rule missed on one past is chance in part: the more so, the fewer bursts it was missed in.
-    So the mean over parts of the past counts with `doubt` times its standard error.
+    What a rule missed on one past is chance in part: the more so, the fewer bursts it was missed
+    in. So the mean over parts of the past counts with `doubt` times its standard error.
 
     Args:
         past: what it is judged on.
@@ -164,7 +171,7 @@ def _price(course: tuple[Rule, Floats]) -> float:
 
 def _missed_ratio(past: Past, wanted: Floats, allowed_ratio: float, doubt: float) -> float:
     total = max(float(past.rates.sum()) * past.bin_seconds, 1e-9)
-    blocks = max(round(len(past.rates) * past.bin_seconds / BLOCK_SECONDS), LEAST_BLOCKS)
+    blocks = max(round(past.seconds / BLOCK_SECONDS), LEAST_BLOCKS)
     startup = max(round(past.startup_seconds / past.bin_seconds * SUBSTEPS), 0)
     late = missed(
         past.replica, past.rates, ready_of(wanted, startup), past.bin_seconds, blocks,
@@ -176,28 +183,33 @@ def _missed_ratio(past: Past, wanted: Floats, allowed_ratio: float, doubt: float
 
 def _courses(past: Past) -> Iterator[tuple[Rule, Floats]]:
     """Every rule with the replicas that it would have wanted in each bin."""
-    peak = float(needed(np.array([past.rates.max()]), past.capacity)[0])
-    floors = sorted(
-        {float(math.ceil(peak * share)) for share in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
-    )
     seen = np.concatenate([past.rates[:1], past.rates[:-1]])
     by_rate = {gain: needed(gain * seen, past.capacity) for gain in RATE_GAINS}
-    for floor in [*floors, peak + 1]:
-        yield Rule(floor, rate_gain=0.0), _within(past, np.full(len(seen), floor))
+    peak = float(needed(np.array([past.rates.max()]), past.capacity)[0])
+    yield from _by_floor(past, peak, by_rate)
+    yield from _by_forecast(past, peak, by_rate)
+
+
+def _by_floor(
+    past: Past, peak: float, by_rate: Mapping[float, Floats]
+) -> Iterator[tuple[Rule, Floats]]:
+    for floor in [*sorted({float(math.ceil(peak * share)) for share in FLOOR_SHARES}), peak + 1]:
+        yield Rule(floor, rate_gain=0.0), _within(past, np.full(len(past.rates), floor))
         for gain, now in by_rate.items():
             yield Rule(floor, rate_gain=gain), _within(past, np.maximum(now, floor))
+
+
+def _by_forecast(
+    past: Past, peak: float, by_rate: Mapping[float, Floats]
+) -> Iterator[tuple[Rule, Floats]]:
     every = ahead_of(past, max(NEIGHBOURS))
-    for neighbours in NEIGHBOURS:
-        known = every[:, :neighbours]
-        if np.isnan(known).any():
-            continue
-        for level, high in zip(LEVELS, np.quantile(known, LEVELS, axis=1), strict=True):
-            for gain in GAINS:
-                ahead = needed(gain * high, past.capacity)
-                for most in (peak - 2, peak - 1, peak):
-                    for rate_gain, now in by_rate.items():
-                        rule = Rule(past.least, neighbours, level, gain, most, rate_gain)
-                        yield rule, _within(past, np.maximum(np.minimum(ahead, most), now))
+    known = [n for n in NEIGHBOURS if not np.isnan(every[:, :n]).any()]
+    for neighbours, (level, gain) in product(known, product(LEVELS, GAINS)):
+        high = np.quantile(every[:, :neighbours], level, axis=1)
+        ahead = needed(gain * high, past.capacity)
+        for most, (rate_gain, now) in product((peak - 2, peak - 1, peak), by_rate.items()):
+            rule = Rule(past.least, neighbours, level, gain, most, rate_gain)
+            yield rule, _within(past, np.maximum(np.minimum(ahead, most), now))
 
 
 def _within(past: Past, wanted: Floats) -> Floats:
