@@ -78,7 +78,7 @@ def test_the_fluid_misses_what_the_simulator_misses(replicas):
 
 def test_a_batch_that_fills_is_time():
     """A short overload is served, a long one is not."""
-    over = 1.3 * CAPACITY * 4
+    over = 1.15 * CAPACITY * 4
     for bins, is_late in ((2, False), (40, True)):
         rates = np.concatenate([np.full(40, 4.0), np.full(bins, over), np.full(40, 4.0)])
         late = missed(ONE, rates, ready_of(np.full(len(rates), 4.0), 0), BIN, 1, math.inf)[0]
