@@ -8,8 +8,8 @@
               Azure trace: tuned on day 3, judged on day 4. Needs SERVESCOPE_DATA.
 
 Whatever is judged has a part before it that is replayed and not judged. Every policy has the same
-number of trials; ours has a row without any. Cases are kept as JSON beside each other, so that they
-can be run one after the other; the tables are made of all that are there.
+number of trials; ours has a row without any. What is done is kept as JSON after every few policies,
+and a second call goes on from there; the tables are made of all that is kept.
 
     python benchmarks/policy_cases.py [--cases bursty,azure,servegen] [--tune 16] [--workers 2]
 """
@@ -21,7 +21,9 @@ import json
 import os
 import sys
 import tarfile
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +41,7 @@ from store.errors import ServescopeError
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "policies.md"
-KEPT = ROOT / "benchmarks" / "results"
+KEPT = Path(tempfile.gettempdir()) / "servescope-policy-cases"
 HISTORY_SECONDS = {"bursty": 3600.0, "azure": 1800.0, "servegen": 7200.0}
 STARTUPS = {"bursty": (60.0, 120.0, 300.0), "azure": (60.0,), "servegen": (120.0,)}
 GOALS = {"bursty": 0.99, "azure": 0.99, "servegen": 0.995}
@@ -80,17 +82,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--hours", type=float, help="of each judged part; else as it is")
     parser.add_argument("--kept", type=Path, default=KEPT, help="folder of the results")
+    parser.add_argument("--chunk", type=int, default=4, help="policies between two savings")
+    parser.add_argument("--again", action="store_true", help="also what is kept already")
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--table", action="store_true", help="run nothing, write the page")
     return parser.parse_args()
 
 
 def run_case(name: str, given: argparse.Namespace) -> None:
-    """One case, kept as JSON."""
+    """One case, some policies at a time; what is done is kept after each."""
     wanted = building.checked_names(naming.listed(given.policies), may_import=True)
-    made = built(name, given)
     startups = tuple(map(float, given.startup.split(","))) if given.startup else STARTUPS[name]
-    comparison = Comparison(
+    made = built(name, given)
+    whole = Comparison(
         wanted,
         cases.LLAMA_70B,
         Objective(2.0, 0.1, GOALS[name]),
@@ -102,30 +106,72 @@ def run_case(name: str, given: argparse.Namespace) -> None:
         curve_seeds=given.curve,
         run_seconds=900.0,
     )
-    print(f"{name}: {made.tests[0].judged:,} requests a seed", file=sys.stderr)
-    began, last = time.monotonic(), [0.0]
-
-    def told(at: Standing) -> None:
-        now = time.monotonic()
-        if now - last[0] > 10:
-            last[0] = now
-            left = "" if at.left_seconds is None else f", {at.left_seconds / 60:.0f} min left"
-            print(f"{name}: {at.share:.0%}, {at.done}/{at.expected}{left}", file=sys.stderr)
-
-    found = compare(comparison, [made], given.workers, told)
-    told_so = {
+    about_it = {
         "case": name,
         "title": TITLES[name],
         "goal": GOALS[name],
         "seeds": given.seeds,
         "trials": given.tune,
+        "startups": list(startups),
         "requests": [segment.judged for segment in made.tests],
-        "is_complete": found.is_complete,
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "validity": validity_text(comparison.profile),
-        "rows": [{**row, "lanes": None} for row in found.rows],
+        "validity": validity_text(whole.profile),
     }
-    (given.kept / f"policy-cases-{name}.json").write_text(json.dumps(told_so), "utf-8")
+    rows = earlier(name, about_it, given)
+    for part in chunks(wanted, rows, given.chunk):
+        has_baselines = not any(row["row"] == "clairvoyant" for row in rows)
+        print(f"{name}: {', '.join(part)}", file=sys.stderr)
+        found = compare(
+            replace(whole, policies=part), [made], given.workers, Told(name),
+            has_baselines=has_baselines,
+        )  # fmt: skip
+        rows = [row for row in rows if row["policy"] not in part]
+        rows += [{**row, "lanes": None} for row in found.rows]
+        about_it["is_complete"] = found.is_complete
+        kept_file(name, given).write_text(json.dumps({**about_it, "rows": rows}), "utf-8")
+        if not found.is_complete:
+            raise SystemExit("stopped; what was done is kept")
+
+
+def kept_file(name: str, given: argparse.Namespace) -> Path:
+    """Where a case is kept."""
+    file: Path = given.kept / f"policy-cases-{name}.json"
+    return file
+
+
+def earlier(name: str, about_it: dict, given: argparse.Namespace) -> list[dict]:
+    """Rows that were kept of the very same case; none with --again."""
+    file = kept_file(name, given)
+    if given.again or not file.is_file():
+        return []
+    told = json.loads(file.read_text("utf-8"))
+    same = all(told.get(key) == value for key, value in about_it.items())
+    return list(told["rows"]) if same and told["is_complete"] else []
+
+
+def chunks(wanted: tuple[str, ...], rows: list[dict], size: int) -> list[tuple[str, ...]]:
+    """Policies that are not there yet, some at a time."""
+    there = {row["policy"] for row in rows}
+    left = [one for one in wanted if one not in there]
+    return [tuple(left[at : at + size]) for at in range(0, len(left), size)]
+
+
+class Told:
+    """Says how far it is every ten seconds.
+
+    Args:
+        name: of the case.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._last = name, 0.0
+
+    def __call__(self, at: Standing) -> None:
+        """News."""
+        now = time.monotonic()
+        if now - self._last > 10:
+            self._last = now
+            left = "" if at.left_seconds is None else f", {at.left_seconds / 60:.0f} min left"
+            print(f"{self._name}: {at.share:.0%}, {at.done}/{at.expected}{left}", file=sys.stderr)
 
 
 def built(name: str, given: argparse.Namespace) -> Case:
@@ -204,7 +250,7 @@ def written(given: argparse.Namespace) -> int:
     """The tables of all cases that are there."""
     lines, missing = [], []
     for name, title in TITLES.items():
-        file = given.kept / f"policy-cases-{name}.json"
+        file = kept_file(name, given)
         if not file.is_file():
             missing.append(name)
             continue

@@ -94,6 +94,8 @@ def compare(
     workers: int = 2,
     told: Callable[[Standing], None] = lambda standing: None,
     stop: Event | None = None,
+    *,
+    has_baselines: bool = True,
 ) -> Compared:
     """Run it in worker processes.
 
@@ -103,11 +105,13 @@ def compare(
         workers: processes.
         told: called with every news.
         stop: ends it once set; so does Ctrl-C. What is done is given back.
+        has_baselines: whether the fixed fleet and the clairvoyant are replayed; False where
+            somebody has them from before.
 
     Raises:
         ControllerError: it cannot be run, or is too much.
     """
-    chains = chains_of(comparison, cases)
+    chains = chains_of(comparison, cases, has_baselines=has_baselines)
     course = _Course(comparison, cases, told, expected=expected_runs(comparison, cases))
     stopped = False
     with TemporaryDirectory(prefix="servescope-replay-") as place:

@@ -59,12 +59,15 @@ def expected_runs(comparison: Comparison, cases: Sequence[Case]) -> int:
     return total
 
 
-def chains_of(comparison: Comparison, cases: Sequence[Case]) -> list[Chain]:
+def chains_of(
+    comparison: Comparison, cases: Sequence[Case], *, has_baselines: bool = True
+) -> list[Chain]:
     """All of them; each yields tasks and is sent what came of them."""
     found: list[Chain] = []
     for number in range(len(cases)):
-        found.append(_static(comparison, number))
-        found += [_clairvoyant(number, at) for at in comparison.startups_seconds]
+        if has_baselines:
+            found.append(_static(comparison, number))
+            found += [_clairvoyant(number, at) for at in comparison.startups_seconds]
         for name in comparison.policies:
             found += [_policy(comparison, number, name, at) for at in comparison.startups_seconds]
     return found

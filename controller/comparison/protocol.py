@@ -25,6 +25,7 @@ from store.errors import ControllerError
 POOL = "pool"
 LEAST_SEEDS, FAIR_SEEDS = 2, 5
 MOST_RUNS = 20_000
+LEAST_TUNED = 50
 _FIRST_SECONDS = 300.0
 
 
@@ -262,4 +263,10 @@ def split(name: str, workload: Workload, share: float, history_seconds: float) -
             hint="take a longer range",
         )
     tuning = (Segment(workload.between(0.0, at)),) if share else ()
+    if share and len(tuning[0].workload) < LEAST_TUNED:
+        raise ControllerError(
+            f"{name}: the {len(tuning[0].workload)} requests of its first {at:.0f} s are too few to"
+            " tune on",
+            hint=f"at least {LEAST_TUNED} are needed: take a longer range, or leave --tune out",
+        )
     return Case(name, (test,), tuning)

@@ -87,6 +87,9 @@ def propose(runtime: Runtime, replay_id: str, body: Mapping[str, Any], by: str) 
     Raises:
         InputError: no such row.
     """
+    pool = str(body.get("pool") or "").strip()
+    if not pool:
+        raise InputError("a candidate is for a pool", hint='give "pool": its name')
     outcomes = queries.outcomes(runtime.database.reader, replay_id)
     policy, row = str(body.get("policy", "")), str(body.get("row", "default"))
     startup = body.get("startup_seconds")
@@ -109,7 +112,7 @@ def propose(runtime: Runtime, replay_id: str, body: Mapping[str, Any], by: str) 
         )
     name, given = parsed(policy)
     parameters = {**given, **json.loads(settings.pop())}
-    candidate = replays.Candidate(str(body.get("pool", "")), name, parameters, replay_id, by)
+    candidate = replays.Candidate(pool, name, parameters, replay_id, by)
     number = replays.propose(runtime.database.writer, runtime.clock.now(), candidate).result()
     return {
         "candidate_id": number,

@@ -211,6 +211,8 @@ def test_a_replay_over_the_api_runs_beside_the_server_and_keeps_its_address(runt
         f"/api/v1/replays/{replay_id}/candidate", json={"policy": "clairvoyant", "pool": "chat"}
     )
     assert refused.status_code == 400
+    nowhere = served.post(f"/api/v1/replays/{replay_id}/candidate", json={"policy": "ray-serve"})
+    assert "for a pool" in nowhere.text
 
 
 @pytest.mark.parametrize(

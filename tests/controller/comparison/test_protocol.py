@@ -72,11 +72,17 @@ def test_the_protocol_survives_being_handed_to_another_process(tmp_path):
 
 def test_what_is_tuned_on_lies_before_what_is_judged():
     """A ends where B is judged from; the history of B is replayed and not judged."""
-    case = split("t", workload(), 0.5, 200.0)
+    case = split("t", workload(200), 0.5, 200.0)
     assert case.tuning[0].workload.seconds <= 500
     assert case.tests[0].warm_up_seconds == pytest.approx(200.0)
-    assert case.tests[0].judged == 50
+    assert case.tests[0].judged == 100
     assert case.tests[0].workload.seconds == pytest.approx(700, abs=11)
+
+
+def test_too_little_to_tune_on_is_refused():
+    """Before anything is run."""
+    with pytest.raises(ControllerError, match="too few to tune"):
+        split("t", workload(60), 0.5, 200.0)
 
 
 def test_without_tuning_all_but_the_history_is_judged():
