@@ -262,11 +262,12 @@ def split(name: str, workload: Workload, share: float, history_seconds: float) -
             f"{name}: {len(workload):,} requests in {whole:.0f} s leave nothing to judge",
             hint="take a longer range",
         )
-    tuning = (Segment(workload.between(0.0, at)),) if share else ()
-    if share and len(tuning[0].workload) < LEAST_TUNED:
+    if not share:
+        return Case(name, (test,))
+    before = workload.between(0.0, at)
+    if len(before) < LEAST_TUNED:
         raise ControllerError(
-            f"{name}: the {len(tuning[0].workload)} requests of its first {at:.0f} s are too few to"
-            " tune on",
+            f"{name}: the {len(before)} requests of its first {at:.0f} s are too few to tune on",
             hint=f"at least {LEAST_TUNED} are needed: take a longer range, or leave --tune out",
         )
-    return Case(name, (test,), tuning)
+    return Case(name, (test,), (Segment(before),))
