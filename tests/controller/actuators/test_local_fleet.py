@@ -438,6 +438,29 @@ async def test_a_pool_that_is_no_longer_configured_leaves(tmp_path):
         await again.aclose()
 
 
+async def test_a_fleet_is_ended_by_command(tmp_path):
+    """All of its processes leave; while a controller holds it, none does."""
+    given = settings(tmp_path / "fleet", {"chat": pool(initial=2)})
+
+    async def run(folder=given.folder):
+        command = (sys.executable, "-m", "controller.actuators.local", str(folder))
+        ran = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
+        told = (await ran.communicate())[1].decode()
+        return ran.returncode, told
+
+    async with fleet_of(given) as fleet:
+        await ready(fleet, "chat", 2)
+
+        status, told = await run()
+        assert status == 1
+        assert "another controller holds this fleet" in told
+        assert len(pids(given)) == 2
+        await fleet.aclose()
+        assert (await run())[0] == 0
+        assert pids(given) == {}
+    assert "no folder of a local fleet" in (await run(tmp_path))[1]
+
+
 def test_a_long_log_keeps_its_newer_half(tmp_path):
     """Whoever writes appends and goes on."""
     log = tmp_path / "r.log"
