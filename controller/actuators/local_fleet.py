@@ -189,7 +189,7 @@ class LocalFleet:
         except ControllerError as error:
             raise NoAnswer(str(error)) from error
         if self._fleet is None or self._task is None or self._task.done():
-            raise NoAnswer("nobody watches the fleet any more: see the log")
+            raise NoAnswer(f"nobody watches the fleet any more{_why(self._task)}")
         return self._fleet
 
     async def _watch(self, fleet: Fleet) -> None:
@@ -208,3 +208,10 @@ class LocalFleet:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
             self._wake.clear()
+
+
+def _why(task: asyncio.Task[None] | None) -> str:
+    """What ended the task that watches."""
+    if task is None or not task.done() or task.cancelled():
+        return ""
+    return f": {task.exception()!r}"

@@ -102,13 +102,17 @@ class Books:
         self._troubles.pop(pool, None)
 
     def strike(self) -> None:
-        """Take those that are gone out of the books."""
-        for name in [r.name for r in self.state.replicas.values() if r.phase == GONE]:
+        """Take those that are gone out of the books, and end what they have left behind."""
+        gone = [r.name for r in self.state.replicas.values() if r.phase == GONE]
+        for name in gone:
             del self.state.replicas[name]
             self._watches.pop(name, None)
+        if gone:
+            processes.end_strays(self.folder.fleet)
 
     def adopt(self) -> None:
         """Find what earlier controllers left: take it on when it is in the books, else end it."""
+        processes.end_strays(self.folder.fleet)
         names = dict(self.state.replicas)
         found = {one.replica: one for one in processes.marked(self.folder.fleet)}
         for name, one in found.items():

@@ -73,12 +73,14 @@ class Fleet:
         over = {name: task for name, task in self._steps.items() if task.done()}
         for name in over:
             del self._steps[name]
+        errors = [task.exception() for task in over.values()]
         books.strike()
         books.keep()
         self._trim_logs()
         books.write(changed=_picture(books.state) != before)
-        for task in over.values():
-            task.result()
+        for error in errors:
+            if error is not None:
+                raise error
 
     def dismiss(self, replica: Replica) -> None:
         """End a replica without waiting for its requests."""

@@ -119,14 +119,39 @@ def send(process: Identity, number: signal.Signals) -> None:
 
 
 def marked(fleet: str) -> Iterator[Marked]:
-    """Every process that carries the mark of a fleet and leads its session."""
+    """Every process that carries the mark of a fleet and leads its session: the replicas."""
+    for one in _carrying(fleet):
+        if _session(one.identity.pid) == one.identity.pid:
+            yield one
+
+
+def end_strays(fleet: str) -> int:
+    """End children whose replica is gone: an engine's workers may outlive it. Gives how many."""
+    found = list(_carrying(fleet))
+    sessions = {one.identity.pid: _session(one.identity.pid) for one in found}
+    leaders = {pid for pid, session in sessions.items() if pid == session}
+    strays = [one.identity for one in found if sessions[one.identity.pid] not in leaders]
+    for stray in strays:
+        if identity(stray.pid) == stray:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stray.pid, signal.SIGKILL)
+    return len(strays)
+
+
+def _carrying(fleet: str) -> Iterator[Marked]:
+    """Every process with the mark of a fleet; children inherit it."""
     for entry in _PROC.iterdir():
-        if not entry.name.isdigit():
-            continue
-        mark = _mark(entry)
+        mark = _mark(entry) if entry.name.isdigit() else None
         found = None if mark is None else _read_mark(int(entry.name), mark)
         if found is not None and found.fleet == fleet:
             yield found
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
 
 
 def _mark(entry: Path) -> str | None:
@@ -147,11 +172,9 @@ def _read_mark(pid: int, mark: str) -> Marked | None:
     pool, _, rest = rest.partition("/")
     replica, _, port = rest.partition("/")
     found = identity(pid)
-    # Children inherit the environment: only the one that leads the session is the replica.
-    with contextlib.suppress(OSError):
-        if found is not None and port.isdigit() and os.getsid(pid) == pid:
-            return Marked(found, fleet, pool, replica, int(port))
-    return None
+    if found is None or not port.isdigit():
+        return None
+    return Marked(found, fleet, pool, replica, int(port))
 
 
 def mark_of(fleet: str, pool: str, replica: str, port: int) -> str:

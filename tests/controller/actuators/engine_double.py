@@ -1,10 +1,11 @@
 """An engine with nothing inside: health, metrics, a slow start and a slow end. Run as a program.
 
-engine_double.py PORT [--loads SECONDS] [--busy FILE] [--stubborn] [--fails]
+engine_double.py PORT [--loads SECONDS] [--busy FILE] [--stubborn] [--fails] [--worker]
 """
 
 import argparse
 import signal
+import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,10 +20,13 @@ def main():
     parser.add_argument("--busy", type=Path)
     parser.add_argument("--stubborn", action="store_true")
     parser.add_argument("--fails", action="store_true")
+    parser.add_argument("--worker", action="store_true")
     given = parser.parse_args()
     if given.fails:
         sys.exit("no memory")
     signal.signal(signal.SIGTERM, signal.SIG_IGN if given.stubborn else lambda *_: sys.exit(0))
+    if given.worker:
+        subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
     begun = time.monotonic()
 
     class Handler(BaseHTTPRequestHandler):

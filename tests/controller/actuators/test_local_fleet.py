@@ -354,6 +354,31 @@ async def test_one_that_dies_is_replaced(tmp_path):
         await ready(fleet, "chat", 1)
 
 
+async def test_workers_do_not_outlive_their_engine(tmp_path):
+    """An engine that is killed may leave processes that hold its memory; they are ended."""
+    given = settings(tmp_path / "fleet", {"chat": pool("--worker", initial=1)})
+    mark = Folder(given.folder).fleet
+
+    def family():
+        return {one.identity for one in processes._carrying(mark)}
+
+    async with fleet_of(given) as fleet:
+        await ready(fleet, "chat", 1)
+        before = family()
+        assert len(before) == 2
+        os.kill(*pids(given).values(), signal.SIGKILL)
+        await until(lambda: not any(processes.alive(one) for one in before))
+        await ready(fleet, "chat", 1)
+        await fleet.aclose()
+        before = family()
+        os.kill(*pids(given).values(), signal.SIGKILL)
+        again = LocalFleet(given, WallClock())
+        await ready(again, "chat", 1)
+        assert not any(processes.alive(one) for one in before)
+        await again.aclose()
+    assert family() == set()
+
+
 async def test_one_that_hangs_is_no_longer_published(tmp_path):
     """A stopped process takes no requests; when it goes on, it does again."""
     given = settings(tmp_path / "fleet", {"chat": pool()})
