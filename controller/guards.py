@@ -17,7 +17,12 @@ from controller import observation as seen
 from controller.observation import Grade, Observation, PoolView
 from controller.policy import MOST_REPLICAS
 
-HELD_SIGNALS = (seen.REQUESTS_PER_SECOND, seen.REQUESTS_RUNNING)
+# Some engines count no requests: then the tokens they work on tell of the load.
+RATES = (
+    seen.REQUESTS_PER_SECOND,
+    seen.INPUT_TOKENS_PER_SECOND,
+    seen.OUTPUT_TOKENS_PER_SECOND,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,7 @@ def trust(o: Observation, rules: FleetRules, standing: Standing, passed: Passed)
         if wanted == pool.target:
             return wanted, ""
         if wanted > pool.target:
-            is_blind = all(pool.reading(name).value is None for name in HELD_SIGNALS)
+            is_blind = all(pool.reading(name).value is None for name in held_signals(pool))
             return (pool.target, "nothing is known of the load: held") if is_blind else (wanted, "")
         doubt = doubt_of(pool, rules.of(pool.name))
         if doubt:
@@ -194,16 +199,25 @@ def trust(o: Observation, rules: FleetRules, standing: Standing, passed: Passed)
 
 def _as_if_all_told(pool: PoolView, wanted: int) -> tuple[int, str]:
     """Those that told nothing may be as busy as the others."""
-    share = min(pool.reading(name).share for name in HELD_SIGNALS)
+    share = min(pool.reading(name).share for name in held_signals(pool))
     needed = min(math.ceil(wanted / share - 1e-9), pool.target)
     if needed > wanted:
         return needed, f"only {share:.0%} of the replicas told something; the others count as busy"
     return wanted, ""
 
 
+def held_signals(pool: PoolView) -> tuple[str, str]:
+    """What a scale-down of the pool rests on: a rate of what comes, and what runs.
+
+    The first rate of which anything was ever known; one that got lost stands for itself.
+    """
+    known = (name for name in RATES if pool.reading(name).value is not None)
+    return next(known, seen.REQUESTS_PER_SECOND), seen.REQUESTS_RUNNING
+
+
 def doubt_of(pool: PoolView, rules: PoolRules) -> str:
     """Why a scale-down of the pool cannot be trusted; "" when it can."""
-    for name in HELD_SIGNALS:
+    for name in held_signals(pool):
         reading = pool.reading(name)
         if reading.value is None or not math.isfinite(reading.value):
             return f"{name} is missing"

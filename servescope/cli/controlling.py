@@ -236,8 +236,12 @@ def explain_lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "flip", flip["text"]
     if not told["flips"] and told["replays"] is not None:
         yield "flip", "nothing that was seen would have changed it alone"
-    if told["inputs"]:
-        yield "inputs", " · ".join(_input(one) for one in told["inputs"][:_SHOWN_INPUTS])
+    known = [one for one in told["inputs"] if one["value"] is not None]
+    if known:
+        yield "inputs", " · ".join(_input(one) for one in known[:_SHOWN_INPUTS])
+    missing = [one["signal"] for one in told["inputs"] if one["value"] is None]
+    if missing:
+        yield "", f"nobody tells {', '.join(missing)}"
     if told["startup"]:
         yield "starts", " · ".join(f"{k} {v:.0f} s" for k, v in told["startup"].items())
     for one in told["forecasts"][-1:]:
@@ -256,6 +260,8 @@ def _after(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not told["actions"] and told["decision"]["kind"] != "hold":
         yield "done", f"not applied ({told['decision']['verdict'] or told['decision']['mode']})"
     for one in told["outcomes"]:
+        if one["predicted"] is None and one["observed"] is None:
+            continue
         yield (
             "after",
             f"{one['quantity']}: expected {_short(one['predicted'])}, came"

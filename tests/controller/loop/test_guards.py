@@ -199,3 +199,16 @@ def test_nothing_known_of_the_load_raises_nothing(wanted, left):
     blind = PoolView("a", 10, 10, 0, 0, Limits(1, 20))
     assert passed_one(blind, wanted).targets["a"] == 10
     assert passed_one(view(), wanted).targets["a"] == (12 if left == 10 else 8)
+
+
+def test_engines_that_count_no_requests_are_trusted_by_their_tokens():
+    """A rate that was never known is not asked for; one that got lost is."""
+    tokens = {
+        seen.REQUESTS_RUNNING: Reading(3.0, age_seconds=1.0),
+        seen.OUTPUT_TOKENS_PER_SECOND: Reading(90.0, age_seconds=1.0),
+    }
+    pool = PoolView("a", 10, 10, 0, 0, Limits(1, 20), tokens)
+    assert passed_one(pool, 8).targets["a"] == 8
+    lost = {**tokens, seen.REQUESTS_PER_SECOND: Reading(5.0, Grade.STALE, 90.0)}
+    pool = PoolView("a", 10, 10, 0, 0, Limits(1, 20), lost)
+    assert passed_one(pool, 8).targets["a"] == 10
