@@ -42,7 +42,8 @@ def controller(reader: Reader, scope: Scope, *, now: datetime, pool: str = "") -
     draining, mode), `timeline` (decision_id, at, until_at, pool, kind, state, mode,
     before_replicas, final_replicas, ticks, text), `decisions` (as
     `store.queries.decisions.listed`), `pending` (decision_id, pool, before_replicas,
-    final_replicas, decided_at, expires_at, attainment_ratio, cost), `unsettled`, `outcomes`,
+    final_replicas, decided_at, expires_at, reason, attainment_ratio and cost over the settling
+    time, both also as they would be `_unchanged`), `unsettled`, `outcomes`,
     `freezes` (pool, from_at, until_at, changed_by, comment), `audit`.
 
     Args:
@@ -138,15 +139,15 @@ def _pending(frame: pl.DataFrame) -> pl.DataFrame:
         "decision_id", "pool", "before_replicas", "final_replicas", "decided_at", "expires_at",
         "reason",
     )  # fmt: skip
-    expected = [
-        json.loads(text).get("expected", {}) for text in frame["numbers"].cast(pl.String).to_list()
-    ]
-    return frame.select(names).with_columns(
-        attainment_ratio=pl.Series(
-            [one.get("attainment_ratio") for one in expected], dtype=pl.Float64
-        ),
-        cost=pl.Series([one.get("cost") for one in expected], dtype=pl.Float64),
-    )
+    told = [json.loads(text) for text in frame["numbers"].cast(pl.String).to_list()]
+    parts = {
+        f"{name}{suffix}": pl.Series(
+            [one.get(kind, {}).get(name) for one in told], dtype=pl.Float64
+        )
+        for kind, suffix in (("expected", ""), ("unchanged", "_unchanged"))
+        for name in ("attainment_ratio", "cost")
+    }
+    return frame.select(names).with_columns(**parts)
 
 
 def _sentences(frames: dict[str, pl.DataFrame], counts: dict[str, Any]) -> list[str]:

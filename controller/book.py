@@ -203,9 +203,11 @@ class Book:
         self.open[pool] = tried
 
 
-def numbers_json(policy: Mapping[str, float], expected: Mapping[str, float]) -> str:
-    """What a decision went by and what is expected of it."""
-    told = {"policy": dict(policy), "expected": dict(expected)}
+def numbers_json(
+    policy: Mapping[str, float], expected: Mapping[str, float], unchanged: Mapping[str, float]
+) -> str:
+    """What a decision went by, what is expected of it, and what if nothing changed."""
+    told = {"policy": dict(policy), "expected": dict(expected), "unchanged": dict(unchanged)}
     return codec.canonical(told).decode()
 
 

@@ -37,8 +37,9 @@ def explained(
         has_time: False stops the search for what would flip it.
 
     Returns:
-        decision, inputs, forecasts, startup, clips, numbers, expected, candidates, flips, notes,
-        advice, actions, outcomes, replays (whether made again it comes out the same), why_not.
+        decision, inputs, forecasts, startup, clips, numbers, expected (and unchanged: what if
+        nothing changed), candidates, flips, notes, advice, actions, outcomes, replays (whether
+        made again it comes out the same), why_not.
     """
     found = queries.decision(reader, decision_id)
     if found is None:
@@ -49,6 +50,7 @@ def explained(
         "clips": json.loads(found.pop("clips")),
         "numbers": numbers.get("policy", {}),
         "expected": numbers.get("expected", {}),
+        "unchanged": numbers.get("unchanged", {}),
         "actions": queries.actions(reader, found["repeats"] or decision_id),
         "outcomes": queries.outcomes(reader, [decision_id]).drop("decision_id").to_dicts(),
         "inputs": [],

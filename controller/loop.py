@@ -34,6 +34,8 @@ from store.clock import Clock
 from store.decisions import DecisionRow
 from store.errors import ServescopeError
 
+# Of the period, between the end of a step and the next.
+LEAST_PAUSE = 0.1
 log = logging.getLogger("servescope.controller")
 
 
@@ -131,8 +133,11 @@ class Loop:
 
     async def _repeat(self, fleet: Fleet) -> None:
         while True:
+            began, period = self._clock.monotonic(), fleet.policy.spec.period_seconds
             await self.tick_safely(fleet)
-            await self._clock.sleep(fleet.policy.spec.period_seconds)
+            spent = self._clock.monotonic() - began
+            # A step that took too long is not made up for; others get their turn in between.
+            await self._clock.sleep(max(period - spent, period * LEAST_PAUSE))
 
     async def tick_safely(self, fleet: Fleet) -> None:
         """A step; whatever it raises is counted and logged, and nothing is done."""

@@ -61,14 +61,17 @@ class Scribe:
         clips = [clip for clip in step.passed.clips if clip.pool == pool]
         proposed = None if step.proposal is None else step.proposal.targets.get(pool, view.target)
         seconds = self._settings.settle_seconds
-        expected = {} if kind == HOLD else outlook(view, observation.objective, final, seconds)
+        expected, unchanged = (
+            {} if kind == HOLD else outlook(view, observation.objective, replicas, seconds)
+            for replicas in (final, view.target)
+        )
         decided_at = self.book.now()
         return DecisionRow(
             self.book.next_decision(), number, decided_at, pool, fleet.policy.spec.name, mode,
             kind, view.target, proposed, final, view.ready, view.starting, view.draining,
             step.passed.binding(pool), reason.code,
             clips[-1].text if clips and kind == HOLD else reason.text,
-            clips_json(clips), numbers_json(reason.numbers, expected),
+            clips_json(clips), numbers_json(reason.numbers, expected, unchanged),
             scale.version if scale else "", self._repeated(pool, kind, view.target, final, mode),
             decided_at + timedelta(seconds=self._settings.approve_seconds)
             if mode == APPROVE and kind != HOLD else None,

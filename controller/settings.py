@@ -89,7 +89,7 @@ class ControllerSettings:
 
     Attributes:
         pool: tables `[[controller.pool]]`; without one nothing is controlled.
-        mode: of pools that nobody set: off, dry-run, approve or active.
+        mode: of pools that nobody set: off or dry-run.
         slo: name of an objective in slo.toml that requests are judged by; empty takes the next
             three.
         ttft_seconds: bound on the time to first token; unset is none.

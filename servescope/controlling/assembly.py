@@ -16,6 +16,7 @@ from controller.codec import canonical
 from controller.hands import Hands
 from controller.lease import Leases
 from controller.loop import Loop
+from controller.modes import ACTING
 from controller.observation import Objective
 from controller.observe import StoreEyes
 from controller.outcomes import Outcomes
@@ -53,6 +54,12 @@ def plan(settings: ControllerSettings, slos: Sequence[Slo], clock: Clock) -> Pla
     Raises:
         ConfigError: naming the pool and what is wrong with it.
     """
+    if settings.mode in ACTING:
+        raise ConfigError(
+            f"no pool begins in '{settings.mode}'",
+            where="controller.mode",
+            hint="set off or dry-run here, then: servescope controller mode active --pool NAME",
+        )
     made, deciding = [], {}
     for one in settings.pools():
         try:

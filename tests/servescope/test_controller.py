@@ -301,6 +301,14 @@ def test_pools_that_cannot_work(tmp_path, clock, more, told):
     assert "pool a" in str(caught.value)
 
 
+def test_no_pool_begins_to_act_by_a_file(tmp_path, clock):
+    """Acting is for people to begin, after a rehearsal."""
+    file = tmp_path / "servescope.toml"
+    file.write_text('[controller]\nmode = "active"\n' + POOL, "utf-8")
+    with pytest.raises(ConfigError, match="no pool begins in 'active'"):
+        assembly.plan(load(file, {}, {}).controller, (), clock)
+
+
 def test_pools_of_one_platform_share_an_actuator(tmp_path, clock):
     """And each keeps its own settings."""
     file = tmp_path / "servescope.toml"
