@@ -74,10 +74,10 @@ class Timed:
     def of(self, work):
         """The same work, timed."""
 
-        def timed(*args):
+        def timed(*args, **more):
             began = time.perf_counter()
             try:
-                return work(*args)
+                return work(*args, **more)
             finally:
                 self.seconds.append(time.perf_counter() - began)
 

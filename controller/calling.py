@@ -33,12 +33,8 @@ class Caller:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._thread: threading.Thread | None = None
-
-    @property
-    def is_busy(self) -> bool:
+        self.is_busy = False
         """Whether a call has not come back."""
-        return self._thread is not None and self._thread.is_alive()
 
     async def call(self, work: Callable[[], T], limit_seconds: float) -> T:
         """What `work` gives.
@@ -57,13 +53,17 @@ class Caller:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
 
+        def told(result: T | None, error: Exception | None) -> None:
+            self.is_busy = False
+            _told(answer, result, error)
+
         def run() -> None:
-            tell = partial(_told, answer, *_tried(work, self._name))
+            tell = partial(told, *_tried(work, self._name))
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(tell)
 
-        self._thread = threading.Thread(target=run, name=self._name, daemon=True)
-        self._thread.start()
+        self.is_busy = True
+        threading.Thread(target=run, name=self._name, daemon=True).start()
         try:
             return await asyncio.wait_for(answer, limit_seconds)
         except TimeoutError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -94,7 +94,12 @@ def _pool_clean(pool: PoolView) -> PoolView:
     forecasts = tuple(
         one for one in pool.forecasts if all(map(math.isfinite, (*one.levels, *one.values)))
     )
-    return replace(pool, signals=signals, replicas=replicas, forecasts=forecasts)
+    history = tuple(float(one) for one in pool.history) if _is_finite(pool.history) else ()
+    return replace(pool, signals=signals, replicas=replicas, forecasts=forecasts, history=history)
+
+
+def _is_finite(values: Sequence[float]) -> bool:
+    return all(map(math.isfinite, values))
 
 
 def _reading_clean(one: Reading) -> Reading:
@@ -209,6 +214,7 @@ def _pool(told: Mapping[str, Any]) -> PoolView:
                 )
                 for one in told["forecasts"]
             ),
+            "history": tuple(told.get("history", ())),
         }
     )
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from controller import codec
 from controller.actuators.base import Scale
-from controller.book import Book, Thread
+from controller.book import EMPTY_MEMORY, Book, Thread
 from controller.calling import Busy, Caller, Hung
 from controller.codec import Given
 from controller.guards import Standing, doubt_of
@@ -42,8 +42,14 @@ log = logging.getLogger("servescope.controller")
 class Eyes(Protocol):
     """What looks at a fleet: rows of the store, or a simulator."""
 
-    def observe(self, fleet: Fleet, scales: Mapping[str, Scale]) -> Seen:
-        """How the pools stand now; called in another thread."""
+    def observe(self, fleet: Fleet, scales: Mapping[str, Scale], *, is_first: bool = False) -> Seen:
+        """How the pools stand now; called in another thread.
+
+        Args:
+            fleet: its pools.
+            scales: what the platforms tell.
+            is_first: whether the policy remembers nothing, and is told what was before.
+        """
         ...
 
 
@@ -181,9 +187,10 @@ class Loop:
     async def _look(self, fleet: Fleet, read: Read) -> Seen:
         """What is seen; nothing but the platforms' word when that fails."""
         limit = self._settings.policy_limit_seconds
+        is_first = self.book.threads.setdefault(fleet.name, Thread()).memory == EMPTY_MEMORY
         try:
             seen = await self._lookers[fleet.name].call(
-                lambda: self._eyes.observe(fleet, read.scales), limit
+                lambda: self._eyes.observe(fleet, read.scales, is_first=is_first), limit
             )
             return replace(seen, observation=codec.sanitised(seen.observation))
         except Exception as error:  # noqa: BLE001 - seeing nothing holds the fleet as it is

@@ -13,7 +13,7 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -40,6 +40,7 @@ LOOK_BACK_WINDOWS = 6
 LEAST_LOOK_BACK_SECONDS = 90.0
 SIZES_SECONDS = 600.0
 LATENCY_SECONDS = 120.0
+HISTORY_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,13 @@ class StoreEyes:
         self._expecting = Expecting(reader)
         self._last: dict[tuple[str, str], tuple[float, datetime]] = {}
 
-    def observe(self, fleet: Fleet, scales: Mapping[str, Scale]) -> Seen:
+    def observe(self, fleet: Fleet, scales: Mapping[str, Scale], *, is_first: bool = False) -> Seen:
         """How the pools stand now.
 
         Args:
             fleet: its pools.
             scales: what the platforms tell of them; a pool may be absent.
+            is_first: whether the policy remembers nothing, and is told what was before.
         """
         now = self._clock.now().replace(tzinfo=None)
         watched = _targets(control.targets(self._reader))
@@ -104,10 +106,21 @@ class StoreEyes:
         for pool in fleet.pools:
             mine = [one for one, labels in watched if matches(pool, labels)]
             view, words = self._pool(pool, mine, scales.get(pool.name), now)
-            views.append(view)
+            views.append(replace(view, history=self._history(pool, mine, now, is_first)))
             notes += [f"{pool.name}: {word}" for word in words]
         at = self._clock.now().timestamp()
         return Seen(Observation(at, tuple(views), fleet.objective, self._window), tuple(notes))
+
+    def _history(
+        self, pool: Pool, targets: Sequence[Watched], now: datetime, is_first: bool
+    ) -> tuple[float, ...]:
+        """Requests a second before now, by window, as far as their rows are kept."""
+        models, instances = models_and_instances(pool, targets)
+        if not is_first or not (models or instances):
+            return ()
+        until = now - timedelta(seconds=self._lag)
+        since = until - timedelta(seconds=HISTORY_SECONDS)
+        return tuple(control.arrivals(self._reader, models, instances, since, until, self._window))
 
     def realised(
         self, pool: Pool, start: datetime, end: datetime

@@ -113,6 +113,13 @@ SELECT count(*) AS requests, avg(is_good::INTEGER) AS attainment,
   (SELECT max(rate) FROM minutes) AS peak_per_second
 FROM mine
 """
+_ARRIVALS = f"""
+WITH mine AS (
+  SELECT floor((epoch_us($until) - epoch_us(r.arrived_at)) / (1e6 * $bin))::INTEGER AS bin
+  FROM request AS r SEMI JOIN ({_MINE}) USING (labels_id)
+  WHERE r.source_id = {LIVE_SOURCE_ID} AND r.arrived_at >= $oldest AND r.arrived_at < $until)
+SELECT bin, count(*) AS requests FROM mine GROUP BY bin ORDER BY bin DESC
+"""
 _DEMAND = """
 SELECT horizon_seconds, levels, predicted, made_at, key FROM forecast
 WHERE source_id = $live AND quantity = 'requests_per_second' AND list_contains($models, key[1])
@@ -214,6 +221,25 @@ def realised(
         oldest=start, until=end,
     ).row(0)  # fmt: skip
     return int(found), attainment, peak
+
+
+def arrivals(
+    reader: Reader,
+    models: Sequence[str],
+    instances: Sequence[str],
+    start: datetime,
+    end: datetime,
+    bin_seconds: float,
+) -> list[float]:
+    """Requests a second in each bin up to `end`, from the first request on, oldest first."""
+    rows = reader.frame(
+        _ARRIVALS, models=list(models), instances=list(instances), oldest=start, until=end,
+        bin=bin_seconds,
+    ).rows()  # fmt: skip
+    if not rows:
+        return []
+    counts = dict(rows)
+    return [counts.get(number, 0) / bin_seconds for number in range(int(rows[0][0]), -1, -1)]
 
 
 def demand(reader: Reader, models: Sequence[str], since: datetime, now: datetime) -> pl.DataFrame:

@@ -125,7 +125,7 @@ class FakeEyes:
     rate: float | None = 5.0
     change: object = None
 
-    def observe(self, fleet, scales):
+    def observe(self, fleet, scales, *, is_first=False):
         if isinstance(self.rate, Exception):
             raise self.rate
         pools = []

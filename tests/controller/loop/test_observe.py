@@ -293,3 +293,15 @@ def test_an_observation_comes_back_from_its_record(engines):
     assert given_of(text) == given
     assert given_bytes(given_of(text)) == text
     assert json.loads(text)["observation"]["pools"][0]["name"] == "a"
+
+
+def test_a_policy_that_remembers_nothing_is_told_what_was_before(engines):
+    """Rates by window from the first request on; once."""
+    e = engines()
+    e.scraped(BUSY)
+    e.requests(30, seconds_ago=67.0)
+    e.requests(60, seconds_ago=21.0)
+    scales = {"a": Scale("a", 4, 4)}
+    found = e.eyes.observe(e.fleet, scales, is_first=True).observation.pools[0]
+    assert found.history == (2.0, 0.0, 0.0, 4.0, 0.0)
+    assert e.eyes.observe(e.fleet, scales).observation.pools[0].history == ()

@@ -108,7 +108,9 @@ def test_analogs_find_what_came_after():
     found = analogs.foreseen(moments, ahead, moments[at : at + 1], at, 5, 40)[0]
     assert (found == 20.0).all()
     quiet = 70 * 6 + 40
-    assert (analogs.foreseen(moments, ahead, moments[quiet : quiet + 1], quiet, 5, 40)[0] == 10.0).all()
+    assert (
+        analogs.foreseen(moments, ahead, moments[quiet : quiet + 1], quiet, 5, 40)[0] == 10.0
+    ).all()
 
 
 @pytest.mark.parametrize(("startup", "most"), [(0.0, 6.5), (60.0, 8.0), (600.0, 9.0)])
