@@ -1,1 +1,1 @@
-"""Admission and autoscaling of the live fleet. Nothing is built yet; servescope only watches."""
+"""Autoscaling of a fleet, and the simulator it is tried in: look, decide, guard, act, remember."""
