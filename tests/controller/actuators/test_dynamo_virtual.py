@@ -1,13 +1,22 @@
 """Numbers of workers in etcd: whole decisions, one after the other, and the other side's answer."""
 
+import base64
+import contextlib
 import json
+import os
+import shutil
+import socket
+import subprocess
 
+import httpx2
 import pytest
 
 from controller.actuators.careful import Careful, Patience
 from controller.actuators.check import World, check_actuator
 from controller.actuators.doubles.etcd_api import FakeEtcd
 from controller.actuators.dynamo_virtual import DynamoPool, DynamoSettings, DynamoVirtual
+from controller.actuators.platform import Conflicted
+from servescope.live import obtain
 from store.clock import WallClock
 from store.errors import ControllerError
 
@@ -117,3 +126,76 @@ async def test_a_number_that_is_none_is_told(make, etcd):
     etcd.put(num_decode_workers="many")
     with pytest.raises(ControllerError, match="'many' in etcd is no number"):
         await make().read("d")
+
+
+def etcd_command():
+    """A real etcd; skips when there is none."""
+    cached = obtain.cache_folder() / "peers" / "usr" / "bin" / "etcd"
+    found = os.environ.get("SERVESCOPE_ETCD") or shutil.which("etcd")
+    if not found and not cached.exists():
+        pytest.skip("no etcd: apt-get install etcd-server, or set SERVESCOPE_ETCD")
+    return found or str(cached)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def real_etcd(tmp_path):
+    """An etcd of its own, ended by its number."""
+    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    started = subprocess.Popen(
+        [etcd_command(), "--data-dir", tmp_path / "etcd", "--listen-client-urls", client,
+         "--advertise-client-urls", client, "--listen-peer-urls", peer,
+         "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield client
+    finally:
+        started.kill()
+        started.wait()
+
+
+@pytest.mark.engine
+async def test_the_real_etcd_keeps_decisions(real_etcd):
+    """Transactions, conflicts and the other side's answer, as etcd's own gateway does them."""
+    settings = DynamoSettings(BOTH, url=real_etcd, prefill_initial=1)
+    patience = Patience(limit_seconds=20.0)
+    first, second = (
+        Careful(DynamoVirtual(settings, WallClock()), WallClock(), patience) for _ in range(2)
+    )
+    clock, begun = WallClock(), WallClock().monotonic()
+    while True:
+        with contextlib.suppress(ControllerError):
+            seen = await first.read("d")
+            break
+        assert clock.monotonic() - begun < 30
+        await clock.sleep(0.1)
+    assert seen.wanted is None
+    assert (await first.apply("d", 2, "one")).outcome == "applied"
+    assert (await second.apply("d", 2, "one")).outcome == "unchanged"
+    seen = await first.read("d")
+    assert (await second.apply("p", 3, "two")).outcome == "applied"
+    assert (await first.apply("d", 4, "three", seen.version)).outcome == "applied"
+    assert (await second.apply("d", 5, "four", seen.version)).outcome == "conflict"
+    assert ((await second.read("p")).wanted, (await second.read("d")).wanted) == (3, 4)
+    stale = await first.platform.read("d")
+    await second.apply("p", 6, "five")
+    with pytest.raises(Conflicted):
+        await first.platform.write("d", 9, stale, "six")
+    assert (await first.read("d")).ready is None
+    body = {"key": encoded("v1/dynamo/planner/scaled_decision_id"), "value": encoded("3")}
+    async with httpx2.AsyncClient(base_url=real_etcd, trust_env=False) as client:
+        assert (await client.post("/v3/kv/put", json=body)).status_code == 200
+    assert (await first.read("d")).ready == 4
+    await first.aclose()
+    await second.aclose()
+
+
+def encoded(text):
+    """As the gateway wants it."""
+    return base64.b64encode(text.encode()).decode()
