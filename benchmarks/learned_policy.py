@@ -5,7 +5,7 @@
 Learns from bursty courses at several rates, the first half of the packaged Azure conversation
 trace, and, where SERVESCOPE_DATA names a folder with `servegen/windows.parquet`, from days of
 ServeGen's rates. The back-test is of other bursty courses and the second half of the Azure trace,
-at four times its rate.
+at four times its rate. Of 150 more bursty courses the arrivals alone are looked at.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ SETTINGS = ReplaySettings(
     Objective(2.0, 0.1, 0.99), {POOL: Limits(1, 60)}, {POOL: 4}, warm_up_seconds=900.0
 )
 LEARNT_SEEDS = ((1, 1.0), (2, 1.0), (3, 0.25), (4, 1.5))
+ARRIVAL_SEEDS, ARRIVAL_FACTORS = range(1001, 1151), (1.0, 0.5, 1.0, 1.5, 1.0, 0.25)
 JUDGED_SEEDS = (101, 102)
-LEARNT_STARTUPS, JUDGED_STARTUPS = (5.0, 60.0, 300.0), (60.0, 300.0)
+LEARNT_STARTUPS, JUDGED_STARTUPS = (5.0, 60.0, 120.0, 300.0), (60.0, 300.0)
 DAYS, DAY_RATE, MODEL = (0,), 2.0, "m-large"
 
 
@@ -80,6 +81,15 @@ def learnt(sizes: Workload) -> list[Course]:
     return courses + days(os.environ.get("SERVESCOPE_DATA", ""), sizes)
 
 
+def arriving(sizes: Workload) -> list[Course]:
+    made = []
+    for number, seed in enumerate(ARRIVAL_SEEDS):
+        factor = ARRIVAL_FACTORS[number % len(ARRIVAL_FACTORS)]
+        work = _scaled(bursty(sizes, seed), factor)
+        made.append(Course(f"bursty {seed} x{factor:g}", work, LLAMA_70B, SETTINGS))
+    return made
+
+
 def judged(sizes: Workload) -> list[Course]:
     second = sizes.between(sizes.seconds / 2, sizes.seconds).faster(4.0)
     courses = [Course("azure conv, second half x4", second, LLAMA_70B, SETTINGS)]
@@ -103,7 +113,7 @@ def main() -> None:
     if asked.judge_only:
         weights = json.loads(asked.out.read_text(encoding="utf-8"))
     else:
-        weights = train(learnt(sizes), LEARNT_STARTUPS, Settings(seed=asked.seed))
+        weights = train(learnt(sizes), LEARNT_STARTUPS, Settings(seed=asked.seed), arriving(sizes))
         asked.out.write_text(json.dumps(weights) + "\n", encoding="utf-8")
     print(json.dumps(weights["trained"], indent=1))
     print(f"after {time.perf_counter() - began:.0f} s")

@@ -27,7 +27,7 @@ from controller.policies.windows import added, within
 from controller.policy import Memory, Policy, PolicySpec, Proposal, Reason
 from store.errors import ControllerError
 
-PERIOD_SECONDS, LEVEL, HOLD_SECONDS = 15.0, 0.9, 60.0
+PERIOD_SECONDS, LEVEL, HOLD_SECONDS = 15.0, 0.92, 15.0
 FALLBACKS = ("kubernetes-hpa", "hold")
 SPEC = PolicySpec(
     "learned",
@@ -41,7 +41,7 @@ SPEC = PolicySpec(
         "fallback": FALLBACKS[0],
     },
     knob="level",
-    knob_values=(0.5, 0.75, 0.9, 0.95, 0.99),
+    knob_values=(0.5, 0.75, 0.85, 0.92, 0.96, 0.99),
 )
 
 

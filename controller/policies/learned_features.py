@@ -25,16 +25,15 @@ START_LEVEL = 0.9
 _MOST_RATIO = 3.0
 # The clock is the same everywhere: it has no range to be outside of.
 CYCLIC = ("hour_sin", "hour_cos")
+# Minutes of the windows.
+MEANS, MOSTS, LEASTS = (2, 5, 10, 15, 30, 60), (5, 15, 30, 60), (5, 15, 60)
 FEATURES = (
     "log_rate",
     "log_startup",
     "last_ratio",
-    "mean_5m_ratio",
-    "mean_15m_ratio",
-    "mean_60m_ratio",
-    "most_15m_ratio",
-    "most_60m_ratio",
-    "least_15m_ratio",
+    *(f"mean_{minutes}m_ratio" for minutes in MEANS),
+    *(f"most_{minutes}m_ratio" for minutes in MOSTS),
+    *(f"least_{minutes}m_ratio" for minutes in LEASTS),
     "slope_1m",
     "slope_5m",
     "scatter_15m",
@@ -86,24 +85,21 @@ def features(
         return None
     now = present_rate(past, at)
     lead = (pool.startup.quantile(START_LEVEL) if pool.startup else 0.0) + period_seconds
-    quarter, hour = _since(past, at, 900.0), _since(past, at, PAST_SECONDS)
+    windows = {minutes: _since(past, at, 60.0 * minutes) for minutes in MEANS}
     before = [v for t, v in past if PRESENT_SECONDS < at - t <= 2 * PRESENT_SECONDS]
     earlier = [v for t, v in past if 300.0 < at - t <= 600.0]
-    five = _since(past, at, 300.0)
+    five = windows[5]
     turn = 2 * math.pi * ((at + hour_offset_seconds) % 86_400.0) / 86_400.0
     row = [
         math.log(now),
         math.log1p(max(lead, 0.0)),
         _ratio(past[-1][1], now),
-        _ratio(_mean(five), now),
-        _ratio(_mean(quarter), now),
-        _ratio(_mean(hour), now),
-        _ratio(max(quarter), now),
-        _ratio(max(hour), now),
-        _ratio(min(quarter), now),
+        *(_ratio(_mean(windows[minutes]), now) for minutes in MEANS),
+        *(_ratio(max(windows[minutes]), now) for minutes in MOSTS),
+        *(_ratio(min(windows[minutes]), now) for minutes in LEASTS),
         _ratio(now, _mean(before) if before else now),
         _ratio(_mean(five), _mean(earlier) if earlier else _mean(five)),
-        min(float(np.std(quarter)) / now, _MOST_RATIO),
+        min(float(np.std(windows[15])) / now, _MOST_RATIO),
         math.log1p(queue_of(pool) / now),
         math.sin(turn),
         math.cos(turn),

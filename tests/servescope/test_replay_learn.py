@@ -15,7 +15,16 @@ from controller.policies.learned_network import read_network
 from controller.replay import ReplaySettings
 from controller.simulator.workload import Workload
 from predictors.hindsight import Settings
-from servescope.replaying.learn import POOL, Course, gated, highest_rate, rows_of, train
+from servescope.replaying.learn import (
+    POOL,
+    Course,
+    gated,
+    highest_rate,
+    is_better,
+    rows_of,
+    rows_of_arrivals,
+    train,
+)
 
 
 def course(name="steps", seed=0):
@@ -55,6 +64,18 @@ def test_rows_know_what_came_within_a_start():
     assert short < math.log(2.2)
 
 
+def test_arrivals_alone_tell_the_same_rates():
+    """As a replay with more replicas than it needs."""
+    quick = rows_of_arrivals([course()], [120.0])
+    full = rows_of([course()], [120.0])
+    full = full.filter(full["course"].str.contains("clairvoyant"))
+    both = quick.join(full, on="at", suffix="_full")
+    assert both.height > 80
+    for name in ("log_rate", "mean_5m_ratio", "slope_1m", "log_startup"):
+        assert (both[name] - both[f"{name}_full"]).abs().max() < 1e-6
+    assert (both["label"] - both["label_full"]).abs().max() < 0.2
+
+
 def test_training_says_what_it_learnt_from(weights):
     """Courses, start-up times, and how it was judged."""
     told = weights["trained"]
@@ -75,3 +96,20 @@ def test_the_back_test_is_recorded_with_the_weights(weights):
     assert math.isfinite(gate["regret_gpu_hours"])
     assert weights["gate"] is None
     Learned(network=read_network(made, "made"))
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "wanted"),
+    [
+        ((0.0, 50.0), (0.0, 60.0), True),
+        ((0.0, 60.0), (0.0, 60.0), False),
+        ((0.02, 60.0), (0.05, 60.0), True),
+        ((0.02, 61.0), (0.05, 60.0), False),  # nearer, for more, and still short
+        ((0.0, 70.0), (0.05, 60.0), True),  # keeps it, for no more than the peak
+        ((0.0, 73.0), (0.05, 60.0), False),
+        ((0.05, 10.0), (0.0, 60.0), False),
+    ],
+)
+def test_what_counts_as_better(mine, other, wanted):
+    """(shortfall, GPU-hours), and 72 for a fleet that serves the peak."""
+    assert is_better(mine, other, 72.0) is wanted

@@ -89,8 +89,9 @@ def test_the_hour_is_never_outside():
 def test_the_highest_need_of_a_minute_counts():
     """A drop is followed when it has lasted."""
     course = [8.0] * 40 + [2.0] * 3
-    assert run(policy(level=0.5), course)[0] >= -(-16.0 // EACH)
-    assert run(policy(level=0.5), [*course, *[2.0] * 8])[0] == -(-4.0 // EACH)
+    held = policy(level=0.5, hold_seconds=60.0)
+    assert run(held, course)[0] >= -(-16.0 // EACH)
+    assert run(held, [*course, *[2.0] * 8])[0] == -(-4.0 // EACH)
 
 
 def test_features_stand_relative_to_the_present_rate():
