@@ -180,6 +180,8 @@ def awkward() -> list[Observation]:
         (full("d", role="decode"),),
         (full("a", 500.0, 3, 1),),
         (full("a", 0.0, 7),),
+        (replace(whole, name="h", history=(8.0,) * 400),),
+        (replace(whole, name="i", history=(math.nan, 3.0)),),
     ]
     pools += [(_with(whole, value),) for value in _BAD]
     pools += [(_graded(whole, grade),) for grade in Grade]

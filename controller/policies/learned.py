@@ -19,7 +19,12 @@ from controller.capacity import requests_per_second
 from controller.numbers import Floats
 from controller.observation import Observation, PoolView
 from controller.policies.kubernetes_hpa import kubernetes_hpa
-from controller.policies.learned_features import features, present_rate, remembered_rates
+from controller.policies.learned_features import (
+    features,
+    present_rate,
+    rates_before,
+    remembered_rates,
+)
 from controller.policies.learned_network import Network, load_network
 from controller.policies.pairing import shared
 from controller.policies.parts import bounded, each_pool, in_range, one_of, sizes, up
@@ -118,7 +123,10 @@ class Learned:
         self, observation: Observation, pool: PoolView, memory: Memory
     ) -> tuple[int, Reason, Memory]:
         at = observation.at
-        past = remembered_rates(memory.get("past", []), pool, at)
+        before = memory.get("past")
+        if before is None:
+            before = rates_before(pool, at, observation.scrape_seconds)
+        past = remembered_rates(before, pool, at)
         # The rule looks on all the time, so that it is not new when it is asked.
         instead, rule_memory = self._rule(observation, pool, memory.get("rule", {}))
         kept: dict[str, Any] = {"past": past, "rule": rule_memory}

@@ -15,7 +15,7 @@ import numpy as np
 from controller import observation as seen
 from controller.numbers import Floats
 from controller.observation import PoolView
-from controller.policies.parts import told
+from controller.policies.parts import known, told
 from controller.policies.windows import added
 
 PAST_SECONDS, LEAST_SECONDS, PRESENT_SECONDS = 3600.0, 300.0, 60.0
@@ -57,6 +57,15 @@ def remembered_rates(
     if kept and scraped_at <= kept[-1][0] + 1e-3:
         return kept
     return added(kept, scraped_at, float(f"{rate:.4g}"), PAST_SECONDS)
+
+
+def rates_before(pool: PoolView, at: float, scrape_seconds: float) -> list[list[float]]:
+    """What is told of the time before a policy began, as it would be remembered."""
+    count = len(pool.history)
+    past = [[at - scrape_seconds * (count - n), v] for n, v in enumerate(pool.history)]
+    return [
+        [t, float(f"{v:.4g}")] for t, v in past if known(v) is not None and at - t <= PAST_SECONDS
+    ]
 
 
 def present_rate(past: Sequence[Sequence[float]], at: float) -> float:

@@ -137,4 +137,5 @@ def _with_traffic(pool: PoolView, partner: PoolView | None) -> PoolView:
     if told(pool, seen.INPUT_TOKENS) is None:
         theirs.append(seen.INPUT_TOKENS)
     taken = {name: partner.signals[name] for name in theirs if told(partner, name) is not None}
-    return replace(pool, signals={**pool.signals, **taken}) if taken else pool
+    history = pool.history if is_first else partner.history or pool.history
+    return replace(pool, signals={**pool.signals, **taken}, history=history)

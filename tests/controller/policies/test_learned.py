@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,15 @@ def test_with_little_past_the_rule_decides_and_says_so():
     assert reason.code == "outside"
     assert reason.text == "too little is known of the last minutes: kubernetes-hpa decides"
     assert target == run(make("kubernetes-hpa"), [8.0] * 10)[0]
+
+
+def test_told_of_the_time_before_it_acts_at_once():
+    """A controller that begins anew need not wait five minutes."""
+    pool = replace(full(rate=8.0), history=(8.0,) * 40)
+    proposal, memory = policy(level=0.5).decide(Observation(10_000.0, (pool,)), {})
+    assert proposal.reasons[0].code == "learned"
+    assert proposal.targets["a"] == -(-16.0 // EACH)
+    assert memory["a"]["past"][0] == [9400.0, 8.0]
 
 
 def test_outside_of_what_it_learnt_the_rule_decides():
