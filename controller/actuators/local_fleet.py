@@ -26,8 +26,6 @@ from store.errors import ControllerError
 
 __all__ = ["LocalFleet", "LocalPool", "LocalSettings"]
 
-_HOLD_SECONDS = 2.0
-
 log = logging.getLogger("servescope.local_fleet")
 
 
@@ -86,7 +84,7 @@ class LocalFleet:
 
     async def _hold(self) -> None:
         """Take the folder; a controller that was killed while it spawned lets go a moment later."""
-        until = self._clock.monotonic() + _HOLD_SECONDS
+        until = self._clock.monotonic() + self._settings.hold_seconds
         while True:
             try:
                 self._folder.hold()

@@ -74,6 +74,7 @@ class LocalSettings:
         folder: folder for its state, logs and published files; one controller at a time.
         first_port: first port of the range that replicas listen on, on loopback.
         last_port: last port of that range.
+        hold_seconds: longest wait for another controller to let go of the folder.
         check_seconds: time between two looks at replicas that serve.
         start_check_seconds: time between two looks while one starts or leaves.
         answer_seconds: longest wait for an engine to say how it is.
@@ -86,6 +87,7 @@ class LocalSettings:
     pools: Mapping[str, LocalPool] = field(default_factory=dict)
     first_port: int = 8700
     last_port: int = 8763
+    hold_seconds: float = 2.0
     check_seconds: float = 1.0
     start_check_seconds: float = 0.1
     answer_seconds: float = 2.0
@@ -102,11 +104,18 @@ class LocalSettings:
             raise ValueError("first_port and last_port must be a range within 1024 to 65535")
         if not 0 < self.start_check_seconds <= self.check_seconds:
             raise ValueError("start_check_seconds must be above 0, and not above check_seconds")
-        for name in ("answer_seconds", "silent_seconds"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0")
+        above = {"answer_seconds": self.answer_seconds, "silent_seconds": self.silent_seconds}
+        wrong = [name for name, seconds in above.items() if not seconds > 0]
+        if wrong:
+            raise ValueError(f"{wrong[0]} must be above 0")
+        if not self.hold_seconds >= 0:
+            raise ValueError("hold_seconds must not be negative")
         if self.log_bytes < 4096:
             raise ValueError("log_bytes must be at least 4096")
-        for name in self.pools:
-            if not name or "/" in name or not name.isprintable():
-                raise ValueError(f"'{name}' is no name of a pool")
+        _check_names(self.pools)
+
+
+def _check_names(pools: Mapping[str, LocalPool]) -> None:
+    for name in pools:
+        if not name or "/" in name or not name.isprintable():
+            raise ValueError(f"'{name}' is no name of a pool")

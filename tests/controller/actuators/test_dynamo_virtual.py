@@ -20,7 +20,7 @@ from servescope.live import obtain
 from store.clock import WallClock
 from store.errors import ControllerError
 
-HASTY = Patience(limit_seconds=3.0, told_back_seconds=0.3, pause_seconds=0.02)
+HASTY = Patience(limit_seconds=2.0, told_back_seconds=0.3, pause_seconds=0.02)
 BOTH = {"p": DynamoPool("prefill"), "d": DynamoPool("decode")}
 
 

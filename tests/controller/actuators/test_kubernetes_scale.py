@@ -23,7 +23,7 @@ from store.errors import ControllerError
 
 CHAT = "/apis/apps/v1/namespaces/llm/deployments/chat"
 PATIENT = Patience(limit_seconds=30.0, told_back_seconds=0.3, pause_seconds=0.02)
-HASTY = Patience(limit_seconds=3.0, told_back_seconds=0.3, pause_seconds=0.02)
+HASTY = Patience(limit_seconds=2.0, told_back_seconds=0.3, pause_seconds=0.02)
 TOKEN = "a token"
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -428,7 +429,7 @@ async def test_two_controllers_never_hold_one_fleet(tmp_path):
     given = settings(tmp_path / "fleet", {"chat": pool()})
     async with fleet_of(given) as fleet:
         await fleet.start()
-        second = Careful(LocalFleet(given, WallClock()), WallClock())
+        second = Careful(LocalFleet(replace(given, hold_seconds=0.1), WallClock()), WallClock())
         with pytest.raises(ControllerError, match="another controller holds this fleet"):
             await second.read("chat")
         made = await second.apply("chat", 2, "d1")

@@ -22,7 +22,7 @@ from servescope.live import obtain
 from store.clock import WallClock
 from store.errors import ControllerError
 
-HASTY = Patience(limit_seconds=3.0, told_back_seconds=0.3, pause_seconds=0.02)
+HASTY = Patience(limit_seconds=2.0, told_back_seconds=0.3, pause_seconds=0.02)
 POOLS = {"chat": RayPool("Echo", "llm")}
 NO_RAY = """no Ray Serve: python -m venv ~/.cache/servescope/ray &&
 ~/.cache/servescope/ray/bin/pip install 'ray[serve]', or set SERVESCOPE_RAY"""

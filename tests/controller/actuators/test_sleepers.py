@@ -20,7 +20,7 @@ from servescope.live import obtain, tiny_model
 from store.clock import WallClock
 from store.errors import ControllerError
 
-HASTY = Patience(limit_seconds=3.0, told_back_seconds=0.3, pause_seconds=0.02)
+HASTY = Patience(limit_seconds=2.0, told_back_seconds=0.3, pause_seconds=0.02)
 PATIENT = Patience(limit_seconds=30.0, told_back_seconds=10.0, pause_seconds=0.05)
 AT_ONCE = {"leave_seconds": 0.0, "drain_seconds": 0.0}
 LIMIT = 30.0

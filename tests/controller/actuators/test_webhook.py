@@ -10,7 +10,7 @@ from controller.actuators.webhook import Webhook, WebhookPool, WebhookSettings, 
 from store.clock import WallClock
 from store.errors import ControllerError
 
-HASTY = Patience(limit_seconds=3.0, told_back_seconds=0.3, pause_seconds=0.02)
+HASTY = Patience(limit_seconds=2.0, told_back_seconds=0.3, pause_seconds=0.02)
 SECRET = b"sixteen bytes or more"
 
 
