@@ -35,9 +35,6 @@ from store.clock import Clock
 from store.queries import control
 from store.reader import Reader
 
-# Points older than this many windows are not looked at.
-LOOK_BACK_WINDOWS = 6
-LEAST_LOOK_BACK_SECONDS = 90.0
 SIZES_SECONDS = 600.0
 LATENCY_SECONDS = 120.0
 HISTORY_SECONDS = 6 * 3600.0
@@ -91,6 +88,7 @@ class StoreEyes:
         self._lag, self._scrape = lag_seconds, scrape_seconds
         self._expecting = Expecting(reader)
         self._last: dict[tuple[str, str], tuple[float, datetime]] = {}
+        self._targets: tuple[pl.DataFrame, list[tuple[Watched, dict[str, str]]]] | None = None
 
     def observe(self, fleet: Fleet, scales: Mapping[str, Scale], *, is_first: bool = False) -> Seen:
         """How the pools stand now.
@@ -101,7 +99,7 @@ class StoreEyes:
             is_first: whether the policy remembers nothing, and is told what was before.
         """
         now = self._clock.now().replace(tzinfo=None)
-        watched = _targets(control.targets(self._reader))
+        watched = self._watched()
         views, notes = [], []
         for pool in fleet.pools:
             mine = [one for one, labels in watched if matches(pool, labels)]
@@ -110,6 +108,13 @@ class StoreEyes:
             notes += [f"{pool.name}: {word}" for word in words]
         at = self._clock.now().timestamp()
         return Seen(Observation(at, tuple(views), fleet.objective, self._window), tuple(notes))
+
+    def _watched(self) -> list[tuple[Watched, dict[str, str]]]:
+        """All targets with their labels; read anew only where something changed."""
+        frame = control.targets(self._reader)
+        if self._targets is None or not self._targets[0].equals(frame):
+            self._targets = (frame, _targets(frame))
+        return self._targets[1]
 
     def _history(
         self, pool: Pool, targets: Sequence[Watched], now: datetime, is_first: bool
@@ -126,7 +131,7 @@ class StoreEyes:
         self, pool: Pool, start: datetime, end: datetime
     ) -> tuple[int, float | None, float | None]:
         """What happened to the requests of a pool; see `controller.outcomes.Realised`."""
-        watched = _targets(control.targets(self._reader))
+        watched = self._watched()
         mine = [one for one, labels in watched if matches(pool, labels)]
         models, instances = models_and_instances(pool, mine)
         if not models and not instances:
@@ -138,11 +143,12 @@ class StoreEyes:
         self, pool: Pool, targets: Sequence[Watched], scale: Scale | None, now: datetime
     ) -> tuple[PoolView, list[str]]:
         ids = [one.target_id for one in targets]
-        back = max(LOOK_BACK_WINDOWS * self._window, LEAST_LOOK_BACK_SECONDS)
-        points = control.newest(self._reader, ids, now - timedelta(seconds=back), now, self._window)
         fresh = max(3 * self._scrape, self._window) + 1.0
         fresh = min(fresh, float(pool.settings.stale_seconds))
-        told = told_by_target(points, now, fresh, self._scrape, self._window)
+        # A point that is just fresh still, and the window before it.
+        back = timedelta(seconds=fresh + self._window + 2 * self._scrape)
+        points = control.newest(self._reader, ids, now - back, now, self._window)
+        told = told_by_target(points, fresh, self._scrape, self._window)
         tried = self._tried([one for one in ids if one not in told], now)
         alive = [one for one in targets if one.target_id in told or one.target_id in tried]
         rows = self._requests(pool, targets, now)

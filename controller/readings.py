@@ -65,84 +65,72 @@ class Reads:
         ]
 
 
+_Row = tuple[str, float | None, float, float | None, float | None, float | None, Any, Any]
+"""signal, age, newest_age, value, moved_age, fell_age, change, seconds."""
+
+
 def told_by_target(
-    points: pl.DataFrame,
-    now: datetime,
-    fresh_seconds: float,
-    scrape_seconds: float,
-    window_seconds: float,
+    points: pl.DataFrame, fresh_seconds: float, scrape_seconds: float, window_seconds: float
 ) -> dict[int, Told]:
     """What each target told, with what is wrong with it.
 
     Args:
         points: as of `store.queries.control.newest`.
-        now: naive UTC.
         fresh_seconds: older points are not fresh.
         scrape_seconds: how often it is scraped.
         window_seconds: over which changes were counted.
     """
-    rows: dict[int, list[Mapping[str, Any]]] = {}
-    for row in points.iter_rows(named=True):
-        rows.setdefault(row["target_id"], []).append(row)
+    rows: dict[int, list[_Row]] = {}
+    for number, *rest in points.iter_rows():
+        rows.setdefault(number, []).append(tuple(rest))
     still = FROZEN_SCRAPES * scrape_seconds
     return {
-        number: _told(mine, now, fresh_seconds, (still, window_seconds))
-        for number, mine in rows.items()
+        number: _told(mine, fresh_seconds, still, window_seconds) for number, mine in rows.items()
     }
 
 
-def _told(
-    rows: Sequence[Mapping[str, Any]], now: datetime, fresh: float, spans: tuple[float, float]
-) -> Told:
+def _told(rows: Sequence[_Row], fresh: float, still_seconds: float, window_seconds: float) -> Told:
     values: dict[str, float] = {}
     seconds: dict[str, float] = {}
-    last: datetime | None = None
-    problem = ""
-    for row in rows:
-        name = row["signal"]
-        if (row["newest_at"] - now).total_seconds() > SKEW_SECONDS:
-            problem = f"its clock is {(row['newest_at'] - now).total_seconds():.0f} s ahead"
-        if row["at"] is None:
+    for name, age, _, value, _, _, change, covered in rows:
+        if age is None or value is None or not math.isfinite(value):
             continue
-        last = row["at"] if last is None else max(last, row["at"])
-        if row["value"] is None or not math.isfinite(row["value"]):
+        if age > fresh and name not in _WORK:
             continue
-        if (now - row["at"]).total_seconds() > fresh and name not in _WORK:
-            continue
-        values[name] = float(row["value"])
-        if row["change"] is not None and math.isfinite(row["change"]) and row["seconds"]:
-            values[f"+{name}"] = float(row["change"])
-            seconds[name] = float(row["seconds"])
-    age = math.inf if last is None else (now - last).total_seconds()
-    problem = problem or _frozen(rows, values, last, spans[0]) or _fell(rows, spans[1])
+        values[name] = value
+        if change is not None and covered and math.isfinite(change):
+            values[f"+{name}"] = change
+            seconds[name] = covered
+    age = min((row[1] for row in rows if row[1] is not None), default=math.inf)
+    problem = (
+        _ahead(rows) or _frozen(rows, values, age, still_seconds) or _fell(rows, window_seconds)
+    )
     return Told(values, seconds, age, problem)
 
 
+def _ahead(rows: Sequence[_Row]) -> str:
+    """Points from the future."""
+    newest = min(row[2] for row in rows)
+    return f"its clock is {-newest:.0f} s ahead" if newest < -SKEW_SECONDS else ""
+
+
 def _frozen(
-    rows: Sequence[Mapping[str, Any]],
-    values: Mapping[str, float],
-    last: datetime | None,
-    still_seconds: float,
+    rows: Sequence[_Row], values: Mapping[str, float], age: float, still_seconds: float
 ) -> str:
     """Requests run, and for long nothing at all has moved."""
-    if last is None or not values.get("requests_running"):
-        return ""
-    known = [row for row in rows if row["moved_at"] is not None]
-    if not known:
+    if not values.get("requests_running"):
         return ""
     # The first point of a series counts as a move: nothing was known before it.
-    stood = (last - max(row["moved_at"] for row in known)).total_seconds()
-    if stood < still_seconds:
+    moved = min((row[4] for row in rows if row[4] is not None), default=None)
+    if moved is None or moved - age < still_seconds:
         return ""
-    return f"it has shown the same numbers for {stood:.0f} s while requests run"
+    return f"it has shown the same numbers for {moved - age:.0f} s while requests run"
 
 
-def _fell(rows: Sequence[Mapping[str, Any]], window_seconds: float) -> str:
+def _fell(rows: Sequence[_Row], window_seconds: float) -> str:
     """A counter fell: what was counted in the window before that is not known."""
-    for row in rows:
-        if row["signal"] not in _WORK or row["fell_at"] is None:
-            continue
-        if (row["at"] - row["fell_at"]).total_seconds() < window_seconds:
+    for name, age, _, _, _, fell, _, _ in rows:
+        if name in _WORK and fell is not None and fell - (age or 0.0) < window_seconds:
             return "its counters began again from zero"
     return ""
 

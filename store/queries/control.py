@@ -59,10 +59,13 @@ each AS (
     sum(epoch_us(sampled_at) - epoch_us(before_at)) FILTER (
       before_at >= last_at - to_seconds($window) AND sampled_at <= last_at) / 1e6 AS covered
   FROM points AS p GROUP BY series_id)
-SELECT c.target_id, c.signal, max(e.at) AS at, max(e.newest_at) AS newest_at,
+SELECT c.target_id, c.signal,
+  (epoch_us($now) - epoch_us(max(e.at))) / 1e6 AS age,
+  (epoch_us($now) - epoch_us(max(e.newest_at))) / 1e6 AS newest_age,
   CASE WHEN c.signal = 'kv_cache_usage_ratio' THEN avg(e.last_value) ELSE sum(e.last_value) END
     AS value,
-  max(e.moved_at) AS moved_at, max(e.fell_at) AS fell_at,
+  (epoch_us($now) - epoch_us(max(e.moved_at))) / 1e6 AS moved_age,
+  (epoch_us($now) - epoch_us(max(e.fell_at))) / 1e6 AS fell_age,
   CASE WHEN any_value(c.kind) = 'counter' THEN sum(e.increase) ELSE sum(e.growth) END AS change,
   max(e.covered) AS seconds
 FROM each AS e JOIN chosen AS c USING (series_id)
@@ -154,13 +157,13 @@ def newest(
         reader: the store.
         target_ids: of which targets.
         since: naive UTC; older points are not looked at.
-        now: naive UTC; points from the future are told by `newest_at` alone.
+        now: naive UTC; points from the future are told by `newest_age` alone.
         window_seconds: over which changes are counted, back from the newest point.
 
     Returns:
-        target_id, signal, at, newest_at, value, moved_at (when it last changed), fell_at (when it
-        was last less than before), change (of a counter its increase), seconds (what the change
-        covers).
+        target_id, signal, age, newest_age (below 0: from the future), value, moved_age (since it
+        changed), fell_age (since it was less than before), change (of a counter its increase),
+        seconds (what the change covers); ages in seconds before `now`.
     """
     return reader.frame(
         _NEWEST,

@@ -9,10 +9,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from controller.loop import Loop
+from controller.refusals import Conflict
 from servescope.cli.controlling import explain_lines, seconds_of
 from servescope.cli.main import main
 from servescope.config import load
 from servescope.controlling import assembly
+from servescope.controlling.desk import Desk
 from servescope.runtime import Runtime, SloBook
 from servescope.server import create_app
 from store import targets
@@ -207,6 +209,25 @@ def test_steps_are_verified(rig):
     """All of them come out the same."""
     rig.tick(3)
     assert rig.get("/verify")["same"] == 3
+
+
+def test_pages_have_a_desk(rig):
+    """The same as the API, from any thread."""
+    desk = Desk(rig.runtime.controlling, rig.runtime.clock)
+    rig.tick(2)
+    (state,) = desk.freeze([], 600, "ana", "rack 4")
+    assert state["is_frozen"]
+    with pytest.raises(Conflict) as caught:
+        desk.mode(["chat"], "off", "bo", "", expected=0)
+    assert caught.value.state["chat"]["frozen_by"] == "ana"
+    (state,) = desk.resume([], "ana", "done", expected=state["version"])
+    desk.mode(["chat"], "approve", "ana", "", override="chat")
+    rig.tick()
+    (waiting,) = desk.status()["pending"]
+    assert desk.approve(waiting["decision_id"], "ana")["outcome"] == "applied"
+    assert desk.explain(waiting["decision_id"])["decision"]["verdict"] == "approved"
+    assert desk.rollback_of(waiting["decision_id"])["to_replicas"] == 3
+    assert desk.rollback(waiting["decision_id"], "ana", "too many")["outcome"] == "applied"
 
 
 def test_a_server_without_pools_says_so(client):
