@@ -46,7 +46,11 @@ LANE_SCHEMA: Mapping[str, Any] = {
     "draining": pl.Int64,
 }
 ROW_KEY = ("case", "startup_seconds", "policy", "row", "parameters")
+_OBSERVED = ("attainment_ratio", "ttft_p50_seconds", "ttft_p99_seconds", "tpot_p50_seconds",
+             "tpot_p99_seconds")  # fmt: skip
 _SAME = ("case", "startup_seconds", "seed")
+# What was measured of the replayed window, and the same fleet simulated: no policy.
+WINDOW_ROWS = ("recorded", "resimulated")
 # Order of the rows of a table; curves have a picture of their own.
 ROWS = ("clairvoyant", "static-peak", "default", "tuned", "hindsight", "curve")
 LEAST_SEEDS = 2
@@ -89,7 +93,8 @@ def summary(frame: pl.DataFrame, goal: float) -> pl.DataFrame:
         The columns of `ROW_KEY`, title, seeds (done), failed, reason, is_met (null: unknown), of
         each number its median, low and high, the same of both regrets, is_on_front, advice.
     """
-    made = _with_regrets(frame).group_by(ROW_KEY, maintain_order=True).agg(
+    ways = frame.filter(pl.col("row").is_in(WINDOW_ROWS).not_())
+    made = _with_regrets(ways).group_by(ROW_KEY, maintain_order=True).agg(
         pl.col("title").first(),
         seeds=(pl.col("state") == "done").sum(),
         failed=(pl.col("state") == "failed").sum(),
@@ -147,6 +152,23 @@ def _with_front(frame: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("_before").is_null() | (pl.col("attainment_ratio") > pl.col("_before")))
     )
     return frame.with_columns(is_on_front=pl.int_range(pl.len()).is_in(best["_n"].to_list()))
+
+
+def window(frame: pl.DataFrame) -> pl.DataFrame:
+    """The replayed window as measured and as simulated: quantity, observed, simulated, error_ratio.
+
+    Empty where its rows carry no latencies, or do not say who served whom.
+    """
+    sides = {row["row"]: row for row in frame.iter_rows(named=True) if row["row"] in WINDOW_ROWS}
+    schema = {"quantity": pl.String, "observed": pl.Float64, "simulated": pl.Float64}
+    rows = [
+        (name, *(sides[row][name] for row in WINDOW_ROWS))
+        for name in _OBSERVED
+        if set(sides) == set(WINDOW_ROWS) and sides["recorded"]["state"] == "done"
+    ]
+    made = pl.DataFrame(rows, schema=schema, orient="row")
+    real = pl.col("observed")
+    return made.with_columns(error_ratio=pl.when(real > 0).then(pl.col("simulated") / real - 1))
 
 
 def verdict(found: pl.DataFrame, goal: float) -> list[str]:

@@ -66,10 +66,11 @@ def replay(
     Measures: the model's error on rows that its fit did not see (fit_error_median_ratio and _p99_,
     of the end-to-end time; ttft_error_…, tpot_error_…; attainment_error_points), is_validated (1
     or 0), goal_ratio, policies.
-    Frames: `validity`, `results` (medians with ranges over seeds, see `replay_frames.summary`;
-    curves left out), `frontier` (GPU-hours against attainment, curves too), `outcomes` (one row a
-    replay); of a and b: `chosen`, `beside` (their numbers), `lanes` (courses of replicas, with
-    `side`), `decisions` (where they asked for other numbers).
+    Frames: `validity`, `window` (the replayed window as measured and as simulated, where its rows
+    carry latencies and say who served whom), `results` (medians with ranges over seeds, see
+    `replay_frames.summary`; curves left out), `frontier` (GPU-hours against attainment, curves
+    too), `outcomes` (one row a replay); of a and b: `chosen`, `beside` (their numbers), `lanes`
+    (courses of replicas, with `side`), `decisions` (where they asked for other numbers).
 
     Raises:
         InputError: no such replay, policy, start-up time or case.
@@ -85,6 +86,7 @@ def replay(
     sides.append(replay_beside.side("b", *other, b, startup, case if not against else ""))
     frames = {
         "validity": _validity(run),
+        "window": replay_frames.window(outcomes),
         "results": found.filter(pl.col("row") != "curve"),
         "frontier": _frontier(found),
         "outcomes": outcomes,

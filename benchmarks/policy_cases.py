@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import tarfile
@@ -32,7 +33,7 @@ from analysis import replay_frames
 from controller import cases
 from controller.comparison import building, naming
 from controller.comparison.campaign import Standing, compare
-from controller.comparison.protocol import Case, Comparison, Segment, split
+from controller.comparison.protocol import Case, Comparison, Segment, rates_of, split
 from controller.comparison.validity import validity_text
 from controller.observation import Objective
 from controller.simulator.workload import Workload
@@ -42,6 +43,8 @@ from store.errors import ServescopeError
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "policies.md"
 KEPT = Path(tempfile.gettempdir()) / "servescope-policy-cases"
+# Before that only the rates are known, as to a controller that runs for longer.
+PAST_SECONDS = 4 * 3600.0
 HISTORY_SECONDS = {"bursty": 3600.0, "azure": 1800.0, "servegen": 7200.0}
 STARTUPS = {"bursty": (60.0, 120.0, 300.0), "azure": (60.0,), "servegen": (120.0,)}
 GOALS = {"bursty": 0.99, "azure": 0.99, "servegen": 0.995}
@@ -185,7 +188,9 @@ def built(name: str, given: argparse.Namespace) -> Case:
         seconds = cases.BURSTY_SECONDS if hours is None else hours * 3600
 
         def part(seed: int, before: float) -> Segment:
-            return Segment(cases.bursty(sizes, seed, seconds + before), before)
+            whole = cases.bursty(sizes, seed, PAST_SECONDS + before + seconds)
+            past = rates_of(whole.between(0.0, PAST_SECONDS), PAST_SECONDS)
+            return Segment(whole.between(PAST_SECONDS, math.inf), before, past)
 
         return Case(
             name,
@@ -206,12 +211,17 @@ def smooth_days(
     windows = DAY if hours is None else max(int(hours * 6), 1)
 
     def part(day: int, seed: int, early: int) -> Segment:
-        start = day * DAY - early
+        start = day * DAY - early - int(PAST_SECONDS / WINDOW_SECONDS)
         mine = rates[start : day * DAY + windows]
         mean = DAY_RATE * float(mine.mean() / rates[day * DAY : (day + 1) * DAY].mean())
         course = cases.day_of(mine, WINDOW_SECONDS, mean)
         random = np.random.default_rng(seed)
-        return Segment(cases.arrivals(course, 1.0, sizes, random), early * WINDOW_SECONDS)
+        whole = cases.arrivals(course, 1.0, sizes, random)
+        return Segment(
+            whole.between(PAST_SECONDS, math.inf),
+            early * WINDOW_SECONDS,
+            rates_of(whole.between(0.0, PAST_SECONDS), PAST_SECONDS),
+        )
 
     return Case(
         name,
@@ -224,7 +234,7 @@ def conversation() -> Workload:
     """The packaged trace."""
     path = traces.example("azure-2023-conv")
     assert path is not None
-    return traces.of_file(path, {})[1]
+    return traces.of_file(path, {})[1].workload
 
 
 def servegen_rates() -> np.ndarray:

@@ -134,6 +134,38 @@ def keep(
     return writer.run(work)
 
 
+def judged(
+    writer: Writer, replay_id: str, validity: str, error: Mapping[str, Any], *, is_validated: bool
+) -> Future[None]:
+    """Say how wrong the model was on the replayed window itself.
+
+    Args:
+        writer: the store's writer.
+        replay_id: which.
+        validity: one sentence.
+        error: median_ratio, p99_ratio, rows and what else is known.
+        is_validated: whether it is near enough.
+    """
+
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(
+            "UPDATE replay_run SET validity = $validity, is_validated = $valid,"
+            " fit_error_median_ratio = $median, fit_error_p99_ratio = $p99, fit_error_rows = $rows,"
+            " profile = json_merge_patch(profile, $patch) WHERE replay_id = $id",
+            {
+                "id": replay_id,
+                "validity": validity,
+                "valid": is_validated,
+                "median": error.get("median_ratio"),
+                "p99": error.get("p99_ratio"),
+                "rows": error.get("rows"),
+                "patch": json.dumps({"error": dict(error)}),
+            },
+        )
+
+    return writer.run(work)
+
+
 def interrupt_open(writer: Writer, at: datetime) -> Future[int]:
     """What an earlier process left queued or running will never end: say so; gives how many."""
 

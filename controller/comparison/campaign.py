@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
+from controller.calibration.recorded import Recorded
 from controller.comparison.chains import (
     Answers,
     Chain,
@@ -17,6 +18,7 @@ from controller.comparison.chains import (
     everywhere,
     expected_runs,
     one_hindsight,
+    window_chain,
 )
 from controller.comparison.crew import Crew
 from controller.comparison.handing import save
@@ -96,6 +98,7 @@ def compare(
     stop: Event | None = None,
     *,
     has_baselines: bool = True,
+    window: Recorded | None = None,
 ) -> Compared:
     """Run it in worker processes.
 
@@ -107,16 +110,19 @@ def compare(
         stop: ends it once set; so does Ctrl-C. What is done is given back.
         has_baselines: whether the fixed fleet and the clairvoyant are replayed; False where
             somebody has them from before.
+        window: what was recorded of the first case, to judge the model by.
 
     Raises:
         ControllerError: it cannot be run, or is too much.
     """
     chains = chains_of(comparison, cases, has_baselines=has_baselines)
+    if window is not None:
+        chains.insert(0, window_chain())
     course = _Course(comparison, cases, told, expected=expected_runs(comparison, cases))
     stopped = False
     with TemporaryDirectory(prefix="servescope-replay-") as place:
         folder = Path(place)
-        save(folder, comparison, cases)
+        save(folder, comparison, cases, window)
         with Crew(folder, workers, comparison.run_seconds) as crew:
             try:
                 stopped = not _driven(chains, crew, course, stop or Event())

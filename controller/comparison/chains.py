@@ -21,6 +21,7 @@ from controller.comparison.runs import Run
 from controller.comparison.spaces import inside, space_of
 from controller.comparison.tasks import Task
 from controller.comparison.tuning import needed
+from controller.comparison.window import AGAIN, POLICY
 from store.errors import ControllerError
 
 MARGINS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2.0)
@@ -71,6 +72,11 @@ def chains_of(
         for name in comparison.policies:
             found += [_policy(comparison, number, name, at) for at in comparison.startups_seconds]
     return found
+
+
+def window_chain() -> Chain:
+    """What was recorded of the first case, simulated."""
+    yield [Task("window", Run(0, "test", POLICY, AGAIN, 0.0))]
 
 
 def _static(comparison: Comparison, case: int) -> Chain:

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from controller.calibration.recorded import Recorded, Times
 from controller.comparison.protocol import Case, Comparison, Segment
 from controller.simulator.workload import Workload
 
-JOB = "job.json"
+JOB, WINDOW = "job.json", "window.npz"
 _ARRAYS = ("arrived", "prompt", "output", "tenant", "group", "shared")
+_TIMES = ("ttft", "tpot", "e2e")
+_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def save(folder: Path, comparison: Comparison, cases: Sequence[Case]) -> None:
-    """Leave everything that worker processes need in a folder."""
+def save(
+    folder: Path,
+    comparison: Comparison,
+    cases: Sequence[Case],
+    window: Recorded | None = None,
+) -> None:
+    """Leave everything that worker processes need in a folder.
+
+    Args:
+        folder: there already.
+        comparison: the protocol.
+        cases: what is replayed.
+        window: as it was, where that is known.
+    """
     named = []
     for number, case in enumerate(cases):
         parts = {"test": case.tests, "tuning": case.tuning}
@@ -27,10 +43,18 @@ def save(folder: Path, comparison: Comparison, cases: Sequence[Case]) -> None:
                     folder / f"{number}-{part}-{at}.npz",
                     left_out=segment.workload.left_out,
                     warm_up=segment.warm_up_seconds,
+                    past=np.array(segment.past),
                     **arrays,
                 )
         named.append({"name": case.name, **{part: len(some) for part, some in parts.items()}})
     job = {"comparison": comparison.document(), "cases": named}
+    if window is not None:
+        arrays = {name: getattr(window.workload, name) for name in _ARRAYS}
+        times = {name: getattr(window.times, name) for name in _TIMES}
+        np.savez(
+            folder / WINDOW, instances=len(window.instances), replica=window.replica,
+            **arrays, **times,
+        )  # fmt: skip
     (folder / JOB).write_text(json.dumps(job), "utf-8")
 
 
@@ -52,4 +76,17 @@ def _segment(path: Path) -> Segment:
         arrived, prompt, output, tenant, group, shared = (kept[name] for name in _ARRAYS)
         left_out = int(kept["left_out"])
         workload = Workload(arrived, prompt, output, tenant, group, shared, left_out)
-        return Segment(workload, float(kept["warm_up"]))
+        return Segment(workload, float(kept["warm_up"]), tuple(kept["past"].tolist()))
+
+
+def load_window(folder: Path) -> Recorded | None:
+    """What was recorded, where `save` was given it."""
+    path = folder / WINDOW
+    if not path.exists():
+        return None
+    with np.load(path) as kept:
+        arrived, prompt, output, tenant, group, shared = (kept[name] for name in _ARRAYS)
+        ttft, tpot, e2e = (kept[name] for name in _TIMES)
+        workload = Workload(arrived, prompt, output, tenant, group, shared)
+        names = tuple(str(number) for number in range(int(kept["instances"])))
+        return Recorded(workload, Times(ttft, tpot, e2e), kept["replica"], names, _NO_TIME)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from controller.capacity import requests_per_second
 from controller.comparison.validity import is_valid
 from controller.observation import Limits, Objective
@@ -26,6 +28,9 @@ POOL = "pool"
 LEAST_SEEDS, FAIR_SEEDS = 2, 5
 MOST_RUNS = 20_000
 LEAST_TUNED = 50
+SCRAPE_SECONDS = 15.0
+# Intervals of the past that are handed over: a day.
+MOST_PAST = 5760
 _FIRST_SECONDS = 300.0
 
 
@@ -36,10 +41,13 @@ class Segment:
     Attributes:
         workload: what arrives, what goes before included.
         warm_up_seconds: of its start, neither judged nor paid.
+        past: requests a second of each scrape interval before its start, oldest first: what a
+            controller that runs for longer has seen.
     """
 
     workload: Workload
     warm_up_seconds: float = 0.0
+    past: tuple[float, ...] = ()
 
     @property
     def judged(self) -> int:
@@ -97,7 +105,7 @@ class Comparison:
     least: int = 1
     most: int = 40
     initial: int | None = None
-    scrape_seconds: float = 15.0
+    scrape_seconds: float = SCRAPE_SECONDS
     startup_spread: float = 0.1
     trials: int = 0
     tuning_seeds: int = 2
@@ -241,6 +249,19 @@ def profile_of(told: Mapping[str, Any]) -> Profile:
     return Profile(step=step, error=judged, notes=notes, **given)
 
 
+def rates_of(workload: Workload, seconds: float) -> tuple[float, ...]:
+    """Requests a second of whole scrape intervals, the last of which ends at `seconds`.
+
+    Args:
+        workload: from second 0.
+        seconds: the end.
+    """
+    count = min(int(seconds / SCRAPE_SECONDS), MOST_PAST)
+    edges = seconds - SCRAPE_SECONDS * np.arange(count, -1, -1)
+    counts = np.histogram(workload.arrived, edges)[0] if count else np.zeros(0)
+    return tuple(float(f"{one / SCRAPE_SECONDS:.4g}") for one in counts)
+
+
 def split(name: str, workload: Workload, share: float, history_seconds: float) -> Case:
     """A case of one trace: what comes before a point of time is A, what comes after is B.
 
@@ -256,7 +277,8 @@ def split(name: str, workload: Workload, share: float, history_seconds: float) -
     whole = workload.seconds
     at = whole * share if share else min(history_seconds, whole * 0.25)
     start = max(at - history_seconds, 0.0)
-    test = Segment(workload.between(start, math.inf), at - start)
+    past = rates_of(workload.between(0.0, start), start)
+    test = Segment(workload.between(start, math.inf), at - start, past)
     if not test.judged:
         raise ControllerError(
             f"{name}: {len(workload):,} requests in {whole:.0f} s leave nothing to judge",

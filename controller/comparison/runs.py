@@ -82,7 +82,8 @@ def row_of(
         if fixed is not None:
             # A fixed fleet is there from the beginning.
             settings = replace(settings, initial={POOL: min(fixed, comparison.most)})
-        outcome = replay(policy, segment.workload, plans, settings, seed, told=told)
+        past = {POOL: segment.past}
+        outcome = replay(policy, segment.workload, plans, settings, seed, history=past, told=told)
     except Exception as error:  # noqa: BLE001 - a policy may do anything; its row says what
         return row | failed(f"{type(error).__name__}: {error}") | _spent(began)
     return row | _told(outcome) | _spent(began) | _lanes(outcome, has_lanes=run.has_lanes)

@@ -40,7 +40,6 @@ _DELAY = Range(0.0, 1200.0, is_log=False)
 _HOLD = Range(15.0, 1200.0)
 _ONGOING = Range(1.0, 64.0)
 SPACES: Mapping[str, Mapping[str, Dimension]] = {
-    "risk": {"planned_share": Range(0.05, 4.0)},
     "kubernetes-hpa": {
         "target_ongoing": _ONGOING,
         "down_seconds": _DELAY,

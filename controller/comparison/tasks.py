@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from controller.calibration.recorded import Recorded
 from controller.comparison.building import built
 from controller.comparison.pareto import first_that
 from controller.comparison.protocol import Case, Comparison
 from controller.comparison.runs import Run, row_of
 from controller.comparison.spaces import space_of
 from controller.comparison.tuning import searched
+from controller.comparison.window import window_rows
 
-Kind = Literal["run", "search", "cheapest"]
+Kind = Literal["run", "search", "cheapest", "window"]
 # Called before each replay, and with its share while it goes on.
 Told = Callable[[float], None]
 
@@ -24,7 +26,8 @@ class Task:
 
     Attributes:
         kind: "run" replays `run` once; "search" tunes its policy on its segment; "cheapest" finds
-            the smallest of `values` for one parameter that keeps the objective, and gives its rows.
+            the smallest of `values` for one parameter that keeps the objective, and gives its rows;
+            "window" simulates what was recorded.
         run: what is replayed; a search changes its parameters, "cheapest" its seeds, too.
         known: settings that a search tries first.
         parameter: that "cheapest" changes.
@@ -39,7 +42,7 @@ class Task:
 
     def replays(self, comparison: Comparison) -> int:
         """How many replays it is, about."""
-        if self.kind == "run":
+        if self.kind in ("run", "window"):
             return 1
         if self.kind == "search":
             return comparison.trials * min(comparison.tuning_seeds, len(comparison.seeds))
@@ -63,12 +66,20 @@ class Task:
 
 
 def work(
-    task: Task, comparison: Comparison, cases: Sequence[Case], told: Told
+    task: Task,
+    comparison: Comparison,
+    cases: Sequence[Case],
+    told: Told,
+    window: Recorded | None = None,
 ) -> Mapping[str, Any]:
     """Do it: {"rows": …}, or of a search {"points": …}."""
     if task.kind == "run":
         told(0.0)
         return {"rows": [row_of(task.run, comparison, cases, told)]}
+    if task.kind == "window":
+        told(0.0)
+        name = cases[task.run.case].name
+        return {"rows": [] if window is None else window_rows(window, comparison, name)}
     if task.kind == "search":
         return {"points": _search(task, comparison, cases, told)}
     return {"rows": _cheapest(task, comparison, cases, told)}

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from controller.comparison.building import built
-from controller.comparison.handing import load
+from controller.comparison.handing import load, load_window
 from controller.comparison.naming import OURS
 from controller.comparison.protocol import Case, Comparison
 from controller.comparison.runs import failed
@@ -78,13 +78,14 @@ def warm() -> None:
 def serve(folder: Path, tasks: TextIO, out: TextIO) -> None:
     """Answer tasks until there are no more."""
     comparison, cases = load(folder)
+    window = load_window(folder)
     warm()
     tell(out, {"ready": True})
     for line in tasks:
         message = json.loads(line)
         number, task = message["task"], Task.of_document(message["what"])
         try:
-            answer = work(task, comparison, cases, Teller(out, number))
+            answer = work(task, comparison, cases, Teller(out, number), window)
         except Exception as error:  # noqa: BLE001 - whoever asked is told, and asks for the next
             answer = broken(f"{type(error).__name__}: {error}", task, comparison, cases)
         tell(out, {"task": number, "answer": answer})

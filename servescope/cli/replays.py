@@ -20,9 +20,9 @@ from store.errors import InputError, StoreError
 
 if TYPE_CHECKING:
     from controller.comparison.campaign import Standing
-    from controller.simulator.workload import Workload
     from servescope.replaying.asked import Asked
     from servescope.replaying.results import Result
+    from servescope.replaying.traces import Found
 
 _POLL_SECONDS = 1.0
 _OPEN = ("queued", "running")
@@ -81,8 +81,8 @@ def _here(
     from store.clock import WallClock
 
     clock = WallClock()
-    name, workload = _workload(out, config, trace, params, is_served=is_served)
-    what = results.planned(name, workload, asked, clock.now(), "cli", may_import=True)
+    name, found = _found(out, config, trace, params, is_served=is_served)
+    what = results.planned(name, found, asked, clock.now(), "cli", may_import=True)
     out.note(f"{name}: {len(what.workload):,} requests in {what.workload.seconds / 60:.0f} min")
     bar = _Bar(out)
     result = results.run(what, workers, bar)
@@ -105,9 +105,9 @@ def _here(
     return result
 
 
-def _workload(
+def _found(
     out: Output, config: Config, trace: str, params: Mapping[str, str], *, is_served: bool
-) -> tuple[str, Workload]:
+) -> tuple[str, Found]:
     from servescope.replaying import traces
 
     path, known = store_path(config), []

@@ -38,11 +38,11 @@ def submit(runtime: Runtime, body: Mapping[str, Any], by: str) -> dict[str, Any]
     about = {name: str(body[name]) for name in _SCOPE if body.get(name)}
     asked = Asked.of({name: value for name, value in body.items() if name not in _SCOPE})
     scope = runtime.scope(about, shared=False)
-    workload = traces.of_scope(runtime.database.reader, scope)
+    found = traces.of_scope(runtime.database.reader, scope)
     names = [s.name for s in runtime.catalog() if s.source_id in scope.source_ids]
     trace = about.get("source") or ", ".join(names)
     at = runtime.clock.now()
-    what = results.planned(trace, workload, asked, at, by, may_import=False)
+    what = results.planned(trace, found, asked, at, by, may_import=False)
     replay_id = runtime.replaying.submit(what)
     return {"replay_id": replay_id, "validity": what.row.validity, "requests": len(what.workload)}
 
@@ -68,6 +68,7 @@ def document(runtime: Runtime, replay_id: str) -> dict[str, Any]:
     summary = replay_frames.summary(outcomes, row["goal_ratio"])
     return {
         **_run(runtime, row),
+        "window": replay_frames.window(outcomes).to_dicts(),
         "results": plain_rows(summary),
         "sentences": replay_frames.verdict(summary, row["goal_ratio"]),
         "outcomes": plain_rows(outcomes),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from threading import Event
 from typing import Any
@@ -12,12 +12,15 @@ from typing import Any
 import polars as pl
 
 from analysis import replay_frames
+from controller.calibration.recorded import Recorded
 from controller.comparison.campaign import Compared, Standing, compare
 from controller.comparison.protocol import FAIR_SEEDS, Comparison
 from controller.comparison.validity import validity_text
+from controller.comparison.window import error_of
 from controller.simulator.workload import Workload
 from servescope.replaying.asked import Asked, scaled
 from servescope.replaying.rows import plain_rows
+from servescope.replaying.traces import Found
 from store import replays
 from store.writer import Writer
 
@@ -33,6 +36,7 @@ class Planned:
         comparison: the protocol.
         workload: scaled.
         row: as it is kept.
+        window: what was recorded of it, where the model can be judged by that.
     """
 
     replay_id: str
@@ -41,6 +45,7 @@ class Planned:
     comparison: Comparison
     workload: Workload
     row: replays.ReplayRow
+    window: Recorded | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class Result:
             "asked": row.asked,
             "profile": row.profile,
             "objective": asdict(self.planned.comparison.objective),
+            "window": replay_frames.window(self.outcomes).to_dicts(),
             "results": plain_rows(found),
             "sentences": replay_frames.verdict(found, row.goal_ratio),
             "outcomes": plain_rows(self.outcomes),
@@ -96,13 +102,19 @@ class Result:
 
 
 def planned(
-    trace: str, workload: Workload, asked: Asked, at: datetime, by: str, *, may_import: bool
+    trace: str,
+    found: Found,
+    asked: Asked,
+    at: datetime,
+    by: str,
+    *,
+    may_import: bool,
 ) -> Planned:
     """Check everything that can be checked before anything is run.
 
     Args:
         trace: name of what is replayed.
-        workload: not scaled yet.
+        found: its requests, not scaled yet.
         asked: parameters.
         at: now, aware UTC.
         by: who asks.
@@ -112,7 +124,7 @@ def planned(
         InputError: a parameter is out of range.
         ControllerError: parameters that contradict each other, or a profile that cannot serve this.
     """
-    faster = scaled(workload, asked.scale)
+    faster = scaled(found.workload, asked.scale)
     comparison = asked.comparison(faster, may_import=may_import)
     asked.case(trace, faster)
     profile = comparison.profile
@@ -129,7 +141,7 @@ def planned(
         is_validated=comparison.is_validated,
         error=None if profile.error is None else asdict(profile.error),
     )
-    return Planned(replay_id, trace, asked, comparison, faster, row)
+    return Planned(replay_id, trace, asked, comparison, faster, row, found.recorded)
 
 
 def run(
@@ -141,9 +153,9 @@ def run(
         ControllerError: it cannot be run.
     """
     case = what.asked.case(what.trace, what.workload)
-    made = compare(what.comparison, [case], workers, told, stop)
+    made = compare(what.comparison, [case], workers, told, stop, window=what.window)
     return Result(
-        what,
+        _judged(what, made),
         "done" if made.is_complete else "cancelled",
         made.seconds,
         replay_frames.outcomes(made.rows),
@@ -155,9 +167,28 @@ def run(
 def keep(writer: Writer, result: Result, at: datetime) -> None:
     """Keep outcomes and lanes of a comparison whose run is in the store, and say that it ended."""
     replay_id = result.planned.replay_id
+    row = result.planned.row
+    if result.planned.window is not None and row.error is not None:
+        valid = row.is_validated
+        replays.judged(writer, replay_id, row.validity, row.error, is_validated=valid).result()
     replays.keep(writer, replay_id, result.outcomes, result.lanes).result()
     text = "; ".join(result.notes) or None
     replays.stand(writer, replay_id, at, result.state, text, result.seconds).result()
+
+
+def _judged(what: Planned, made: Compared) -> Planned:
+    """By the window itself, where that was simulated; that beats what a profile says of others."""
+    error = error_of([row for row in made.rows if row["state"] == "done"])
+    if error is None:
+        return replace(what, window=None)
+    other = "" if error.is_validated else ", unless it ran on other replicas than these"
+    row = replace(
+        what.row,
+        validity=f"{error.sentence()}{other}",
+        is_validated=error.is_validated,
+        error=asdict(error),
+    )
+    return replace(what, row=row)
 
 
 def _warnings(what: Planned, made: Compared) -> list[str]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
+from controller.calibration.recorded import Recorded, recorded
+from controller.comparison.window import MOST_ROWS, can_be_judged
 from controller.simulator.workload import Workload
 from controller.workloads import BLOCK_TOKENS, workload_of
 from servescope import importing
 from servescope.replaying.asked import MOST_REQUESTS
 from store.clock import WallClock
 from store.database import Database
-from store.errors import InputError
+from store.errors import ControllerError, InputError
 from store.queries import catalog
 from store.queries import replays as queries
 from store.queries.scope import Scope, resolve
@@ -25,7 +30,20 @@ EXAMPLES: Mapping[str, str] = {
 }
 
 
-def of_scope(reader: Reader, scope: Scope) -> Workload:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Requests to replay.
+
+    Attributes:
+        workload: all that have both sizes.
+        recorded: the latest of those with latencies; None where it is not known who served whom.
+    """
+
+    workload: Workload
+    recorded: Recorded | None
+
+
+def of_scope(reader: Reader, scope: Scope) -> Found:
     """The requests of a scope.
 
     Raises:
@@ -41,11 +59,21 @@ def of_scope(reader: Reader, scope: Scope) -> Workload:
         raise InputError(
             f"more than {MOST_REQUESTS:,} requests lie in this range", hint="take a shorter one"
         )
-    tokens = queries.block_tokens(reader, scope)
-    return workload_of(rows, block_tokens=tokens or BLOCK_TOKENS)
+    tokens = queries.block_tokens(reader, scope) or BLOCK_TOKENS
+    return Found(workload_of(rows, block_tokens=tokens), _recorded(rows, tokens))
 
 
-def of_file(path: Path, params: Mapping[str, str]) -> tuple[str, Workload]:
+def _recorded(rows: pl.DataFrame, block_tokens: int) -> Recorded | None:
+    if rows["instance"].is_null().any():
+        return None
+    try:
+        found = recorded(rows, block_tokens).last(MOST_ROWS)
+    except ControllerError:
+        return None
+    return found if can_be_judged(found) else None
+
+
+def of_file(path: Path, params: Mapping[str, str]) -> tuple[str, Found]:
     """(name, requests) of a trace file in any format that can be imported.
 
     Args:

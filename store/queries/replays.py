@@ -57,12 +57,14 @@ def candidates(reader: Reader, limit: int = 200) -> pl.DataFrame:
 def requests(reader: Reader, scope: Scope, most: int) -> pl.DataFrame:
     """Requests by arrival, at most `most` and one.
 
-    Columns: arrived_at, input_tokens, output_tokens, tenant, session_key, block_hashes.
+    Columns: arrived_at, input_tokens, output_tokens, tenant, session_key, block_hashes, status,
+    instance, ttft_seconds, tpot_seconds, e2e_seconds.
     """
     condition, params = where(scope)
     return reader.frame(
         f"""SELECT r.arrived_at, r.input_tokens, r.output_tokens, l.tenant, r.session_key,
-               p.block_hashes
+               p.block_hashes, r.status::VARCHAR AS status, l.instance, r.ttft_seconds,
+               r.tpot_seconds, r.e2e_seconds
         FROM request AS r JOIN request_labels AS l USING (labels_id)
         LEFT JOIN request_prefix AS p ON p.source_id = r.source_id
           AND p.arrived_at = r.arrived_at AND p.request_key = r.request_key

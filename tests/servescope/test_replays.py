@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from threading import Event
 
 import numpy as np
@@ -17,16 +18,10 @@ from servescope.cli.main import main
 from servescope.server import create_app
 from store.queries import replays as queries
 
-SMALL = (
-    "--policies",
-    "ray-serve,static(replicas=1)",
-    "--seeds",
-    "2",
-    "--startup",
-    "30",
-    "--most",
-    "4",
-)
+DATA = Path(__file__).parents[1] / "data"
+MEASURED = DATA / "calibration" / "two_llama_servers.parquet"
+NAMES = "ray-serve,static(replicas=1)"
+SMALL = ("--policies", NAMES, "--seeds", "2", "--startup", "30", "--most", "4")
 
 
 @pytest.fixture
@@ -134,6 +129,29 @@ def test_the_error_of_the_model_comes_first_and_the_result_is_kept(run, trace, u
     assert code == 0
     (kept,) = json.loads(out)["data"]["rows"]
     assert kept == {"replay_id": document["replay_id"], "is_validated": False}
+
+
+def test_rows_with_latencies_judge_the_model_on_that_very_window(run, tmp_path):
+    """However good the profile is elsewhere: these rows come from other replicas."""
+    store, told = tmp_path / "s.duckdb", tmp_path / "told.json"
+    more = ("--objective", "ttft=2,tpot=0.2,attainment=0.9", "--store", store, "--out", told)
+    code, out, err = run("replay", MEASURED, *SMALL, *more)
+    assert code == 0, err
+    assert out.startswith("Not validated: median E2E error")
+    assert "on 1,406 rows of this very window" in out
+    document = json.loads(told.read_text("utf-8"))
+    window = {row["quantity"]: row for row in document["window"]}
+    assert window["attainment_ratio"]["observed"] == 1.0
+    assert window["tpot_p50_seconds"]["observed"] < window["tpot_p50_seconds"]["simulated"]
+    assert not any(row["policy"] == "recorded" for row in document["results"])
+    sql = (
+        "SELECT is_validated, fit_error_rows, profile->>'$.error.source' AS source FROM replay_run"
+    )
+    code, out, _ = run("query", sql, "--store", store, "--json")
+    (kept,) = json.loads(out)["data"]["rows"]
+    assert kept["is_validated"] is False
+    assert kept["fit_error_rows"] == 1406
+    assert "this very window" in kept["source"]
 
 
 def live_requests(runtime, count=300):

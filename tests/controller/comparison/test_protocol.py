@@ -57,7 +57,8 @@ def test_a_replica_that_cannot_serve_such_requests_says_so():
 def test_the_protocol_survives_being_handed_to_another_process(tmp_path):
     """Arrays, cut and settings come back as they were."""
     first = workload()
-    case = Case("a", (Segment(first, 100.0), Segment(first.faster(2))), (Segment(first),))
+    ways = (Segment(first, 100.0, (1.5, 2.0)), Segment(first.faster(2)))
+    case = Case("a", ways, (Segment(first),))
     error = FitError(0.08, 0.3, 500, "rows")
     made = Comparison(("risk",), Profile("p", StepTimes(0.01), error=error), seeds=(3, 7))
     handing.save(tmp_path, made, [case])
@@ -65,6 +66,7 @@ def test_the_protocol_survives_being_handed_to_another_process(tmp_path):
     assert comparison == made
     assert cases[0].name == "a"
     assert cases[0].segment("test", 0).warm_up_seconds == 100.0
+    assert cases[0].segment("test", 0).past == (1.5, 2.0)
     assert len(cases[0].segment("test", 1).workload) == 200
     assert len(cases[0].segment("test", 2).workload) == 100
     np.testing.assert_array_equal(cases[0].tuning[0].workload.arrived, first.arrived)
@@ -77,6 +79,15 @@ def test_what_is_tuned_on_lies_before_what_is_judged():
     assert case.tests[0].warm_up_seconds == pytest.approx(200.0)
     assert case.tests[0].judged == 100
     assert case.tests[0].workload.seconds == pytest.approx(700, abs=11)
+
+
+def test_what_came_before_is_told_as_rates():
+    """As to a controller that runs for longer; the intervals end where the replay begins."""
+    case = split("t", workload(2001, 2000.0), 0.5, 100.0)
+    past = case.tests[0].past
+    assert len(past) == 60
+    assert past == pytest.approx([1.0] * 60, abs=0.07)
+    assert split("t", workload(2001, 2000.0), 0.0, 100.0).tests[0].past == ()
 
 
 def test_too_little_to_tune_on_is_refused():
