@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -175,10 +178,15 @@ def _print(out: Output, summary: Any, document: Mapping[str, Any]) -> None:
         return
     from servescope.replaying import report
 
-    validity = document["validity"]
+    validity, is_seen = document["validity"], sys.stdout.isatty()
     out.line(
         report.lines(
-            summary, validity["text"], document["sentences"], is_validated=validity["is_validated"]
+            summary,
+            validity["text"],
+            document["sentences"],
+            is_validated=validity["is_validated"],
+            plain=not is_seen or out.plain or "NO_COLOR" in os.environ,
+            width=shutil.get_terminal_size().columns if is_seen else report.WIDTH,
         )
     )
     out.line(f"replay {document['replay_id']}, {document['seconds']:.0f} s")

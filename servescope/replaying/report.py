@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -16,6 +15,9 @@ from rich.table import Table
 from controller.comparison.naming import parsed
 
 WIDTH = 156
+# A narrower terminal shows the columns that decide, and says so.
+_DECISIVE = 4
+_NOTE = "Worst minute, TTFT, TPOT and more: in a terminal of {} columns, or with --json."
 _ROW_WORDS = {
     "static-peak": "fixed for the peak",
     "clairvoyant": "knows the future",
@@ -23,7 +25,15 @@ _ROW_WORDS = {
 }
 
 
-def lines(results: pl.DataFrame, validity: str, sentences: list[str], *, is_validated: bool) -> str:
+def lines(
+    results: pl.DataFrame,
+    validity: str,
+    sentences: list[str],
+    *,
+    is_validated: bool,
+    plain: bool = True,
+    width: int = WIDTH,
+) -> str:
     """The whole answer as text.
 
     Args:
@@ -31,42 +41,48 @@ def lines(results: pl.DataFrame, validity: str, sentences: list[str], *, is_vali
         validity: one sentence.
         sentences: verdicts.
         is_validated: else every table says so.
+        plain: without marks for a terminal.
+        width: columns of the terminal.
     """
     to = StringIO()
-    # Colours only where somebody looks: a file or a pipe gets plain text.
+    shown_width = WIDTH if width >= WIDTH else max(width, 100)
     console = Console(
-        file=to, width=WIDTH, force_terminal=sys.stdout.isatty(), highlight=False, markup=False
+        file=to, width=shown_width, force_terminal=not plain, highlight=False, markup=False
     )
+    columns = _COLUMNS if width >= WIDTH else _COLUMNS[:_DECISIVE]
     console.print(validity[:1].upper() + validity[1:] + ".")
     shown = results.filter(pl.col("row") != "curve")
     for (case, startup), part in shown.group_by("case", "startup_seconds", maintain_order=True):
         mark = "" if is_validated else "  [not validated]"
         console.print(f"\n{case or 'failed'}, start-up {startup:g} s{mark}")
-        console.print(_table(part))
+        console.print(_table(part, columns))
     for text in sentences:
         console.print(text)
+    if width < WIDTH:
+        console.print(_NOTE.format(WIDTH))
     return "\n".join(line.rstrip() for line in to.getvalue().splitlines())
 
 
-_COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
+_Column = tuple[str, Callable[[Mapping[str, Any]], str]]
+_COLUMNS: tuple[_Column, ...] = (
     ("GPU-hours", lambda row: span(row, "gpu_hours", short)),
     ("vs\nfixed", lambda row: span(row, "regret_static_ratio", signed)),
     ("vs clair-\nvoyant", lambda row: span(row, "regret_clairvoyant_ratio", signed)),
     ("attain-\nment %", lambda row: span(row, "attainment_ratio", percent)),
     ("worst\nminute %", lambda row: span(row, "worst_minute_ratio", percent)),
-    ("refused\n%", lambda row: span(row, "refused_ratio", percent)),
     ("TTFT s\np50, p99", lambda row: _pair(row, "ttft", 1.0)),
     ("TPOT ms\np50, p99", lambda row: _pair(row, "tpot", 1000.0)),
+    ("refused\n%", lambda row: span(row, "refused_ratio", percent)),
     ("changes", lambda row: span(row, "scale_events", short)),
 )
-_COST = ("cost", lambda row: span(row, "cost", short))
+_COST: _Column = ("cost", lambda row: span(row, "cost", short))
 
 
-def _table(part: pl.DataFrame) -> Table:
+def _table(part: pl.DataFrame, told: Sequence[_Column]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("policy", min_width=36)
+    table.add_column("policy", min_width=26)
     has_cost = part["cost"].is_not_null().any()
-    columns = [*_COLUMNS, *([_COST] if has_cost else [])]
+    columns = [*told, *([_COST] if has_cost else [])]
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("kept")

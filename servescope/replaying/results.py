@@ -14,6 +14,7 @@ import polars as pl
 from analysis import replay_frames
 from controller.calibration.recorded import Recorded
 from controller.comparison.campaign import Compared, Standing, compare
+from controller.comparison.chains import expected_runs
 from controller.comparison.protocol import FAIR_SEEDS, Comparison
 from controller.comparison.validity import validity_text
 from controller.comparison.window import error_of
@@ -126,7 +127,8 @@ def planned(
     """
     faster = scaled(found.workload, asked.scale)
     comparison = asked.comparison(faster, may_import=may_import)
-    asked.case(trace, faster)
+    # Too many, or no library to tune with: said now, not when its turn has come.
+    expected_runs(comparison, [asked.case(trace, faster)])
     profile = comparison.profile
     replay_id = f"{at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     row = replays.ReplayRow(

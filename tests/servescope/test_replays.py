@@ -20,6 +20,7 @@ from store.queries import replays as queries
 
 DATA = Path(__file__).parents[1] / "data"
 MEASURED = DATA / "calibration" / "two_llama_servers.parquet"
+MANY = ["ray-serve", "keda", "skyserve", "wva", "knative-kpa"]
 NAMES = "ray-serve,static(replicas=1)"
 SMALL = ("--policies", NAMES, "--seeds", "2", "--startup", "30", "--most", "4")
 
@@ -245,6 +246,7 @@ def test_a_replay_over_the_api_runs_beside_the_server_and_keeps_its_address(runt
         ({"source": "nothing"}, "nothing"),
         ({"from": "now-1s"}, "no request"),
         ({"least": 9}, "contradict"),
+        ({"seeds": 50, "curve": 50, "startups": list(range(10)), "policies": MANY}, "replays"),
     ],
 )
 def test_what_cannot_be_replayed_is_a_problem_document(served, more, words):
