@@ -35,8 +35,11 @@ DOUBT = 1.0
 # Starts that take longer than planned.
 _STARTUP_LEVEL = 0.9
 _USUAL_INPUT, _USUAL_OUTPUT = 1024.0, 256.0
-# Sizes that differ by less are the same.
-_SIZE_STEP = 1.1
+# What is aimed at, of the misses that the objective allows; the rest is for chance.
+AIMED_SHARE = 0.7
+# The margin on rates: its range, and how fast it follows what is missed (a second, at the most).
+MARGINS = (0.9, 1.8)
+_MARGIN_SPEED, _MOST_UP, _MOST_DOWN = 1.1e-4, 3.0, -0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Risk:
             return pool.target, Reason(pool.name, "unknown", text), [], memory
         memory = _grown(observation, pool, memory, observation.at - (rate.age_seconds or 0.0))
         memory["sizes"] = _sizes(pool, memory.get("sizes"))
+        memory["margin"] = _margin(observation, pool, memory.get("margin", 1.0))
         past = _past(observation, pool, memory)
         memory |= self._chosen(observation, pool, past, memory.get("chosen_at", -math.inf))
         rule = Rule.of(memory["rule"]) if "rule" in memory else _first_rule(pool)
@@ -152,6 +156,20 @@ def _sizes(pool: PoolView, before: Sequence[float] | None) -> list[float]:
     return [float(f"{one:.6g}") for one in now]
 
 
+def _margin(observation: Observation, pool: PoolView, before: float) -> float:
+    """A factor on rates that grows while more is missed than aimed at, and shrinks while less is.
+
+    It learns what the fluid does not know: sizes and arrivals that come in clumps.
+    """
+    met = pool.reading(seen.ATTAINMENT_RATIO).fresh
+    if met is None or not 0 <= met <= 1:
+        return before
+    allowed = max(1 - observation.objective.attainment_ratio, 1e-3)
+    error = ((1 - met) - AIMED_SHARE * allowed) / allowed
+    change = min(max(error, _MOST_DOWN), _MOST_UP) * _MARGIN_SPEED * observation.scrape_seconds
+    return float(f"{min(max(before * math.exp(change), MARGINS[0]), MARGINS[1]):.6g}")
+
+
 def _past(observation: Observation, pool: PoolView, memory: Mapping[str, Any]) -> Past:
     profile = pool.profile
     if profile is None:
@@ -159,7 +177,7 @@ def _past(observation: Observation, pool: PoolView, memory: Mapping[str, Any]) -
     input_tokens, output_tokens = memory["sizes"]
     one = replica(profile, observation.objective, input_tokens, output_tokens, pool.role)
     return Past(
-        np.array(memory["rates"], dtype=np.float64),
+        memory["margin"] * np.array(memory["rates"], dtype=np.float64),
         observation.scrape_seconds,
         pool.startup.quantile(_STARTUP_LEVEL) if pool.startup else 0.0,
         one,
