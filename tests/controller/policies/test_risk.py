@@ -187,3 +187,17 @@ def test_memory_stays_small_and_bins_stay_even():
     _, memory = policy.decide(observed(15.0 * 120, 3.0), memory)
     assert len(memory["a"]["rates"]) == PAST_SECONDS / BIN
     assert len(json.dumps(memory)) < 20_000
+
+
+def test_what_is_really_missed_widens_the_margin():
+    """A pool whose requests miss although its rates say they should not gets more replicas."""
+    policy = Risk()
+    targets = {}
+    for met in (1.0, 0.95):
+        _, memory = policy.decide(observed(0.0, 20.0, target=1, history=[20.0] * 1000), {})
+        for tick in range(1, 120):
+            told = observed(15.0 * tick, 20.0, target=1)
+            told.pools[0].signals[seen.ATTAINMENT_RATIO] = Reading(met)  # type: ignore[index]
+            proposal, memory = policy.decide(told, memory)
+        targets[met] = proposal.targets["a"]
+    assert targets[0.95] > targets[1.0]
