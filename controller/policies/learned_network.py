@@ -19,6 +19,7 @@ from store.errors import ControllerError
 FORMAT, VERSION, SHIPPED = "servescope-hindsight", 1, "hindsight.json"
 # Of the range of a feature, beyond what was learnt from.
 SLACK = 0.05
+SAFE_BELOW = ("log_startup",)
 _MOST_BYTES, _MOST_LAYERS, _MOST_WIDTH = 5_000_000, 8, 512
 
 
@@ -47,8 +48,8 @@ class Network:
     digest: str
 
     def quantiles(self, row: Floats) -> Floats:
-        """(levels,), rising: the first, and what each next adds."""
-        values = (row - self.mean) / self.scale
+        """(levels,), rising: the first, and what each next adds; at the edge of what it learnt."""
+        values = (np.clip(row, self.low, self.high) - self.mean) / self.scale
         for weight, bias in self.layers[:-1]:
             values = np.tanh(values @ weight + bias)
         weight, bias = self.layers[-1]
@@ -62,7 +63,9 @@ class Network:
         for at, name in enumerate(FEATURES):
             if name in CYCLIC:
                 continue
-            if not self.low[at] - slack[at] <= row[at] <= self.high[at] + slack[at]:
+            # A start that is shorter than any that was learnt is answered as the shortest.
+            is_above = name in SAFE_BELOW or self.low[at] - slack[at] <= row[at]
+            if not (is_above and row[at] <= self.high[at] + slack[at]):
                 learnt = f"{self.low[at]:.2f} to {self.high[at]:.2f}"
                 return f"{name} is {row[at]:.2f}, learnt were {learnt}"
         return ""

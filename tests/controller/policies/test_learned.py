@@ -87,6 +87,15 @@ def test_outside_of_what_it_learnt_the_rule_decides():
     assert reason.text == "log_rate is 3.40, learnt were -5.00 to 2.00: hold decides"
 
 
+def test_a_shorter_start_than_any_is_answered_as_the_shortest():
+    """It can only be easier; a longer one is outside."""
+    at = FEATURES.index("log_startup")
+    for low, high, code in ((6.0, 8.0, "learned"), (-5.0, 3.0, "outside")):
+        told = weights(low=[-5.0] * WIDTH, high=[8.0] * WIDTH)
+        told["low"][at], told["high"][at] = low, high
+        assert run(policy(told), [8.0] * 40)[1].code == code
+
+
 def test_the_hour_is_never_outside():
     """The clock is the same everywhere."""
     high = [8.0] * WIDTH
