@@ -10,6 +10,8 @@ import polars as pl
 
 from analysis import replay_frames
 from store.errors import InputError
+from store.queries import replays as queries
+from store.reader import Reader
 
 _SIDE = {
     "side": pl.String,
@@ -33,23 +35,23 @@ class Side:
     Attributes:
         name: "a" or "b".
         row: of `replay_frames.summary`.
-        lanes: its course of replicas.
+        replay_id: it is of.
     """
 
     name: str
     row: dict[str, Any]
-    lanes: pl.DataFrame
+    replay_id: str
 
 
 def side(
-    name: str, found: pl.DataFrame, lanes: pl.DataFrame, wanted: str, startup: str, case: str
+    name: str, found: pl.DataFrame, replay_id: str, wanted: str, startup: str, case: str
 ) -> Side | None:
     """The row that somebody wants beside another; None where there is nothing yet.
 
     Args:
         name: "a" or "b".
         found: of `replay_frames.summary`.
-        lanes: of the same replay.
+        replay_id: of the same.
         wanted: "policy" or "policy/row"; "" is the fixed fleet for a and the best for b.
         startup: seconds; "" is the first.
         case: "" is the first.
@@ -66,20 +68,21 @@ def side(
     rows = rows.filter(pl.col("startup_seconds") == float(_one_of(times, startup, "start-up time")))
     names = [f"{policy}/{row}" for policy, row in rows.select("policy", "row").iter_rows()]
     chosen = _one_of(names, wanted or _usual(name, rows, names), "policy")
-    row = rows.row(names.index(chosen), named=True)
-    key = ("case", "startup_seconds", "policy", "row")
-    is_it = pl.all_horizontal(pl.col(part) == row[part] for part in key)
-    return Side(name, row, lanes.filter(is_it))
+    return Side(name, rows.row(names.index(chosen), named=True), replay_id)
 
 
-def frames(sides: Sequence[Side]) -> dict[str, pl.DataFrame]:
+def frames(reader: Reader, sides: Sequence[Side]) -> dict[str, pl.DataFrame]:
     """`lanes`, `beside`, `decisions` and `chosen` of one or two sides."""
+    lanes = [queries.lane(reader, one.replay_id, one.row) for one in sides]
     empty = pl.DataFrame(schema={"side": pl.String, **replay_frames.LANE_SCHEMA})
-    parts = [one.lanes.select(pl.lit(one.name).alias("side"), pl.all()) for one in sides]
+    parts = [
+        some.select(pl.lit(one.name).alias("side"), pl.all())
+        for one, some in zip(sides, lanes, strict=True)
+    ]
     shown = [{"side": one.name, **{k: one.row[k] for k in list(_SIDE)[1:]}} for one in sides]
     gap = replay_frames.NO_DIFFERENCE
     if len(sides) == 2:
-        gap = replay_frames.differences(sides[0].lanes, sides[1].lanes)
+        gap = replay_frames.differences(lanes[0], lanes[1])
     return {
         "chosen": pl.DataFrame(shown, schema=_SIDE),
         "beside": _beside(sides),

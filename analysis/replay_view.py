@@ -80,20 +80,20 @@ def replay(
         return View("replay", scope, empty=Empty("nothing_connected", _NONE))
     outcomes = queries.outcomes(reader, run["replay_id"])
     found = replay_frames.summary(outcomes, run["goal_ratio"])
-    lanes = queries.lanes(reader, run["replay_id"])
-    sides = [replay_beside.side("a", found, lanes, a, startup, case)]
-    other = _other(reader, against) if against else (found, lanes)
-    sides.append(replay_beside.side("b", *other, b, startup, case if not against else ""))
+    sides = [replay_beside.side("a", found, run["replay_id"], a, startup, case)]
+    rows, owner = _other(reader, against) if against else (found, run["replay_id"])
+    same_case = "" if against else case
+    sides.append(replay_beside.side("b", rows, owner, b, startup, same_case))
     frames = {
         "validity": _validity(run),
         "window": replay_frames.window(outcomes),
         "results": found.filter(pl.col("row") != "curve"),
         "frontier": _frontier(found),
         "outcomes": outcomes,
-        **replay_beside.frames([one for one in sides if one is not None]),
+        **replay_beside.frames(reader, [one for one in sides if one is not None]),
     }
     sentences = (run["validity"], *replay_frames.verdict(found, run["goal_ratio"]))
-    sql = {"outcomes": queries.OUTCOMES, "lanes": queries.LANES}
+    sql = {"outcomes": queries.OUTCOMES, "lanes": queries.LANE}
     return View("replay", scope, _measures(run, found), frames, sentences, None, sql)
 
 
@@ -106,13 +106,12 @@ def _run(reader: Reader, replay_id: str) -> dict[str, Any] | None:
     return found.row(0, named=True)
 
 
-def _other(reader: Reader, replay_id: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _other(reader: Reader, replay_id: str) -> tuple[pl.DataFrame, str]:
     run = _run(reader, replay_id)
     if run is None:
         raise InputError(f"there is no replay '{replay_id}'")
     outcomes = queries.outcomes(reader, replay_id)
-    found = replay_frames.summary(outcomes, run["goal_ratio"])
-    return found, queries.lanes(reader, replay_id)
+    return replay_frames.summary(outcomes, run["goal_ratio"]), replay_id
 
 
 def _measures(run: dict[str, Any], found: pl.DataFrame) -> dict[str, Measure]:

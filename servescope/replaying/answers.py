@@ -16,6 +16,8 @@ from store.queries import replays as queries
 if TYPE_CHECKING:
     from servescope.runtime import Runtime
 
+MOST_LANES = 20_000
+"""Of one answer; the table `lanes` has those of two rows."""
 _SCOPE = ("source", "from", "to", "model", "tenant", "route", "instance")
 
 
@@ -72,7 +74,8 @@ def document(runtime: Runtime, replay_id: str) -> dict[str, Any]:
         "results": plain_rows(summary),
         "sentences": replay_frames.verdict(summary, row["goal_ratio"]),
         "outcomes": plain_rows(outcomes),
-        "lanes": queries.lanes(reader, replay_id).to_dicts(),
+        "lanes": queries.lanes(reader, replay_id, MOST_LANES).to_dicts(),
+        "lanes_left_out": max(queries.lane_count(reader, replay_id) - MOST_LANES, 0),
     }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import polars as pl
 
 from store.queries.scope import Scope
@@ -28,6 +31,11 @@ LANES = (
     "SELECT * EXCLUDE (replay_id) FROM replay_lane WHERE replay_id = $replay"
     ' ORDER BY "case", startup_seconds, policy, "row", at_seconds, pool'
 )
+LANE = (
+    "SELECT * EXCLUDE (replay_id) FROM replay_lane WHERE replay_id = $replay"
+    ' AND "case" = $the_case AND startup_seconds = $the_startup_seconds AND policy = $the_policy'
+    ' AND "row" = $the_row ORDER BY at_seconds, pool'
+)
 CANDIDATES = (
     "SELECT candidate_id, pool, policy, parameters::VARCHAR AS parameters, replay_id, created_at,"
     " created_by, state FROM policy_candidate ORDER BY candidate_id DESC LIMIT $limit"
@@ -44,9 +52,30 @@ def outcomes(reader: Reader, replay_id: str) -> pl.DataFrame:
     return reader.frame(OUTCOMES, replay=replay_id)
 
 
-def lanes(reader: Reader, replay_id: str) -> pl.DataFrame:
-    """Courses of replicas."""
-    return reader.frame(LANES, replay=replay_id)
+def lanes(reader: Reader, replay_id: str, most: int) -> pl.DataFrame:
+    """Courses of replicas, at most so many rows."""
+    return reader.frame(f"{LANES} LIMIT $most", replay=replay_id, most=most)
+
+
+def lane(reader: Reader, replay_id: str, row: Mapping[str, Any]) -> pl.DataFrame:
+    """The course of replicas of one row.
+
+    Args:
+        reader: the store.
+        replay_id: of the comparison.
+        row: with case, startup_seconds, policy and row.
+    """
+    return reader.frame(
+        LANE,
+        replay=replay_id,
+        **{f"the_{name}": row[name] for name in ("case", "startup_seconds", "policy", "row")},
+    )
+
+
+def lane_count(reader: Reader, replay_id: str) -> int:
+    """Rows of all courses."""
+    text = "SELECT count(*) FROM replay_lane WHERE replay_id = $replay"
+    return int(reader.scalar(text, replay=replay_id))
 
 
 def candidates(reader: Reader, limit: int = 200) -> pl.DataFrame:
