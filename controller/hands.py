@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controller.actuators.base import Actuator, Applied, Scale
+from controller.actuators.desired_gauge import DesiredGauge
 from controller.book import Book, Open
 from controller.lease import Leases
 from controller.modes import ACTING
@@ -215,6 +216,13 @@ class Hands:
             for pool, state in self._book.states.items()
             if state.mode in ACTING and state.baseline is not None
         }
+
+    def labels(self, pool: str) -> dict[str, str]:
+        """Of a pool's point of the gauge: those that its actuator publishes, where it does."""
+        platform = getattr(self._actuators[pool], "platform", None)
+        if isinstance(platform, DesiredGauge):
+            return platform.labels(pool)
+        return {"pool": pool}
 
     async def aclose(self) -> None:
         """Let go of the platforms; replicas go on."""

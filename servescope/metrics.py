@@ -125,23 +125,21 @@ class RuntimeCollector(Collector):
         if counts is None:
             return
         controlling = self._runtime.controlling
-        gauges = (
-            (
-                "servescope_desired_replicas",
-                "Replicas that a scaler should give a pool; absent in dry-run.",
-                controlling.desired(),
-            ),
-            (
-                "servescope_control_target_replicas",
-                "Replicas that were decided last, done or not.",
-                controlling.targets(),
-            ),
+        name = "servescope_desired_replicas"
+        desired = GaugeMetricFamily(
+            name, "Replicas that a scaler should give a pool; absent in dry-run."
         )
-        for name, text, values in gauges:
-            gauge = GaugeMetricFamily(name, text, labels=["pool"])
-            for pool, replicas in values.items():
-                gauge.add_metric([pool], replicas)
-            yield gauge
+        for labels, replicas in controlling.published():
+            desired.add_sample(name, labels, replicas)
+        yield desired
+        targets = GaugeMetricFamily(
+            "servescope_control_target_replicas",
+            "Replicas that were decided last, done or not.",
+            labels=["pool"],
+        )
+        for pool, replicas in controlling.targets().items():
+            targets.add_metric([pool], replicas)
+        yield targets
         families = (
             ("servescope_control_steps", "Steps of the control loop.", "fleet", counts.ticks),
             ("servescope_control_holds", "Pools kept as they are.", "reason", counts.holds),

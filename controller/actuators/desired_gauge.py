@@ -112,10 +112,11 @@ class DesiredGauge:
         Raises:
             NoAnswer: the file cannot be read.
         """
-        return tuple(
-            Published({"pool": one.pool, **self._settings.pools[one.pool].labels}, one.replicas)
-            for one in self._board.all()
-        )
+        return tuple(Published(self.labels(one.pool), one.replicas) for one in self._board.all())
+
+    def labels(self, pool: str) -> dict[str, str]:
+        """Labels of a pool's point of the gauge, `pool` first."""
+        return {"pool": pool, **self._settings.pools[pool].labels}
 
     def document(self) -> dict[str, Any]:
         """For KEDA's metrics-api: `valueLocation: pools.NAME.desired_replicas`.

@@ -132,6 +132,13 @@ class Controlling:
         """Replicas that others should give each pool: nothing of pools in dry-run."""
         return {} if self.loop is None else self.loop.hands.asked()
 
+    def published(self) -> list[tuple[dict[str, str], int]]:
+        """Points of the gauge for other scalers: labels, replicas."""
+        if self.loop is None:
+            return []
+        hands = self.loop.hands
+        return [(hands.labels(pool), count) for pool, count in hands.asked().items()]
+
     def targets(self) -> dict[str, int]:
         """Replicas that were decided last of each pool, done or not."""
         return {} if self.loop is None else dict(self.loop.targets)

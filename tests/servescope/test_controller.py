@@ -343,3 +343,17 @@ def test_pools_of_one_platform_share_an_actuator(tmp_path, clock):
     assert planned.actuators["a"] is planned.actuators["b"]
     scales = [asyncio.run(planned.actuators[name].read(name)).wanted for name in "ab"]
     assert scales == [2, 5]
+
+
+def test_labels_of_the_gauge_are_those_of_the_actuator(tmp_path, clock):
+    """An adapter that looks for a namespace finds it."""
+    file = tmp_path / "servescope.toml"
+    file.write_text(
+        POOL + 'actuator = {kind = "desired", labels = {namespace = "llm"}}\npolicy = "static"',
+        "utf-8",
+    )
+    config = load(file, {}, {})
+    planned = assembly.plan(config.controller, (), clock)
+    with Database.open(None, config.store, clock) as database:
+        loop = assembly.loop_of(planned, database, clock, 5.0)
+        assert loop.hands.labels("a") == {"pool": "a", "namespace": "llm"}

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from controller import ledger
 from controller import observation as seen
 from controller.actuators.base import Applied, Scale
 from controller.book import Book
@@ -258,6 +259,8 @@ async def test_nothing_is_scaled_down_on_what_is_not_known(rig, fault):
     r.change = lambda name, values, birth: values
     await r.run(3)
     assert r.platform.wanted >= 9
+    found = ledger.verified(r.database.reader, lambda name, parameters: Naive(), 100)
+    assert {one.verdict for one in found} == {"same"}
 
 
 @pytest.mark.parametrize("shift", [600.0, -600.0])
