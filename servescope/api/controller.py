@@ -62,9 +62,9 @@ def get_desired(runtime: RuntimeDep) -> Response:
 
     For KEDA's metrics-api: `valueLocation: pools.NAME.desired_replicas`.
     """
-    asked = runtime.controlling.desired()
+    asked = runtime.controlling.published()
     return negotiate.document(
-        {"pools": {pool: {"desired_replicas": count} for pool, count in asked.items()}}
+        {"pools": {labels["pool"]: {"desired_replicas": count} for labels, count in asked}}
     )
 
 

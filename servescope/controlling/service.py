@@ -128,12 +128,8 @@ class Controlling:
         """
         return decision_document(self._database.reader, self._clock, decision_id, self.settings)
 
-    def desired(self) -> dict[str, int]:
-        """Replicas that others should give each pool: nothing of pools in dry-run."""
-        return {} if self.loop is None else self.loop.hands.asked()
-
     def published(self) -> list[tuple[dict[str, str], int]]:
-        """Points of the gauge for other scalers: labels, replicas."""
+        """What other scalers should give each pool, `pool` being a label: nothing in dry-run."""
         if self.loop is None:
             return []
         hands = self.loop.hands
