@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "agent": (["--seconds", "20"], []),
     "agent_faults": (["--rounds", "1", "--away", "5"], ["--rounds", "5"]),
     "remote_write": (["--instances", "50", "--rounds", "5"], []),
+    "control_step": (["--steps", "10"], ["--steps", "50"]),
     "kill_nine": (["--rounds", "5"], ["--rounds", "50"]),
     "page_callback": (
         ["--cache", "{cache}", "--rows", "1000000", "--rounds", "5"],

@@ -236,7 +236,8 @@ def cooldown(o: Observation, rules: FleetRules, standing: Standing, passed: Pass
 
     def rule(pool: PoolView, wanted: int) -> tuple[int, str]:
         mine = rules.of(pool.name)
-        since = o.at - standing.changed_at.get(pool.name, -math.inf)
+        # A clock that was set back must not keep a pool from growing.
+        since = max(o.at - standing.changed_at.get(pool.name, -math.inf), 0.0)
         wait = mine.up_cooldown_seconds if wanted > pool.target else mine.down_cooldown_seconds
         if wanted != pool.target and since < wait:
             return pool.target, f"changed {since:.0f} s ago; {wait:.0f} s must lie between"

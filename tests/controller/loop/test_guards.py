@@ -212,3 +212,11 @@ def test_engines_that_count_no_requests_are_trusted_by_their_tokens():
     lost = {**tokens, seen.REQUESTS_PER_SECOND: Reading(5.0, Grade.STALE, 90.0)}
     pool = PoolView("a", 10, 10, 0, 0, Limits(1, 20), lost)
     assert passed_one(pool, 8).targets["a"] == 10
+
+
+@pytest.mark.parametrize(("wanted", "left"), [(12, 12), (8, 10)])
+def test_a_clock_that_was_set_back_holds_the_way_down_alone(wanted, left):
+    """The last change lies in the future: it is waited for only before fewer are asked for."""
+    rules = PoolRules(1, 20, None, None, 0.0, 300.0)
+    passed = passed_one(view(10), wanted, rules, changed_at={"a": 3600.0})
+    assert passed.targets["a"] == left
