@@ -20,7 +20,9 @@ import numpy as np
 from controller import observation as seen
 from controller.capacity import replica
 from controller.numbers import Floats
-from controller.observation import Observation, PoolView
+from controller.observation import Grade, Observation, PoolView
+from controller.policies.pairing import shared
+from controller.policies.parts import known, sizes, told
 from controller.policies.rules import Judged, Past, Rule, ahead_now, cheapest, needed
 from controller.policy import Memory, PolicySpec, Proposal, Reason
 
@@ -34,7 +36,8 @@ TRUST_SECONDS = 7200.0
 DOUBT = 1.0
 # Starts that take longer than planned.
 _STARTUP_LEVEL = 0.9
-_USUAL_INPUT, _USUAL_OUTPUT = 1024.0, 256.0
+# Of the replicas that must have told something.
+LEAST_SHARE = 0.5
 # What is aimed at, of the misses that the objective allows; the rest is for chance.
 AIMED_SHARE = 0.7
 # The margin on rates: its range, and how fast it follows what is missed (a second, at the most).
@@ -67,9 +70,10 @@ class Risk:
     def decide(self, observation: Observation, memory: Memory) -> tuple[Proposal, Memory]:
         """Every 15 s."""
         targets, reasons, advice, kept = {}, [], [], {}
+        observation = shared(observation)
         for pool in observation.pools:
-            known = dict(memory.get(pool.name, {}))
-            target, reason, words, mine = self._pool(observation, pool, known)
+            kept_before = dict(memory.get(pool.name, {}))
+            target, reason, words, mine = self._pool(observation, pool, kept_before)
             targets[pool.name] = target
             reasons.append(reason)
             advice += words
@@ -79,15 +83,15 @@ class Risk:
     def _pool(
         self, observation: Observation, pool: PoolView, memory: dict[str, Any]
     ) -> tuple[int, Reason, list[str], Memory]:
-        rate = pool.reading(seen.REQUESTS_PER_SECOND)
+        rate, age = _rate(pool), pool.reading(seen.REQUESTS_PER_SECOND).age_seconds
         if "rates" not in memory and pool.history:
             # What came before this controller began.
-            memory |= {"rates": [_short(one) for one in pool.history], "until": observation.at}
-        if rate.fresh is None or not math.isfinite(rate.fresh) or pool.profile is None:
+            memory |= {"rates": _filled(pool.history), "until": observation.at}
+        if rate is None or pool.profile is None:
             what = "the request rate" if pool.profile else "what a replica can do"
             text = f"{what} is not known: held"
             return pool.target, Reason(pool.name, "unknown", text), [], memory
-        memory = _grown(observation, pool, memory, observation.at - (rate.age_seconds or 0.0))
+        memory = _grown(observation, rate, memory, observation.at - (age or 0.0))
         memory["sizes"] = _sizes(pool, memory.get("sizes"))
         memory["margin"] = _margin(observation, pool, memory.get("margin", 1.0))
         past = _past(observation, pool, memory)
@@ -121,15 +125,34 @@ def _careful(
     return first, replace(reason, code="learning", text=text)
 
 
+def _rate(pool: PoolView) -> float | None:
+    """Requests a second; where some replicas are silent they have as much as the others."""
+    reading = pool.reading(seen.REQUESTS_PER_SECOND)
+    value = known(reading.value)
+    if value is None or reading.grade is Grade.FRESH:
+        return value
+    is_enough = reading.grade is Grade.PARTIAL and reading.share >= LEAST_SHARE
+    return known(value / reading.share) if is_enough else None
+
+
+def _filled(history: Sequence[float]) -> list[float]:
+    """Rates of which each is known: those that are not are as the one before."""
+    made: list[float] = []
+    for one in history:
+        value = known(one)
+        made.append(_short(value) if value is not None else made[-1] if made else 0.0)
+    return made
+
+
 def _grown(
-    observation: Observation, pool: PoolView, memory: dict[str, Any], read_at: float
+    observation: Observation, rate: float, memory: dict[str, Any], read_at: float
 ) -> dict[str, Any]:
     """The memory with the newest rate."""
     width = observation.scrape_seconds
     rates: list[float] = list(memory.get("rates", []))
     until = memory.get("until", -math.inf)
     if read_at >= until + width / 2:
-        value = _short(pool.reading(seen.REQUESTS_PER_SECOND).value or 0.0)
+        value = _short(rate)
         # Scrapes that were missed are filled, so that bins stay as wide as they are.
         gap = 1 if not rates else min(max(round((read_at - until) / width), 1), 240)
         rates += [value] * gap
@@ -143,16 +166,13 @@ def _grown(
 
 
 def _sizes(pool: PoolView, before: Sequence[float] | None) -> list[float]:
-    """[prompt tokens to compute, output tokens]; new ones only when they differ by a tenth."""
-    hit = pool.reading(seen.PREFIX_HIT_RATIO).value or 0.0
-    told = pool.reading(seen.INPUT_TOKENS).value, pool.reading(seen.OUTPUT_TOKENS).value
+    """[prompt tokens to compute, output tokens], averaged over some minutes."""
     if before is None:
-        sizes = (told[0] or _USUAL_INPUT) * (1 - hit), told[1] or _USUAL_OUTPUT
-        return [_short(one) for one in sizes]
+        return [_short(one) for one in sizes(pool)]
     # Means of one scrape are noisy: a slow average of them.
-    now = [was if one is None else 0.97 * was + 0.03 * one for was, one in zip(
-        before, ((told[0] * (1 - hit)) if told[0] is not None else None, told[1]), strict=True
-    )]  # fmt: skip
+    told_now = told(pool, seen.INPUT_TOKENS), told(pool, seen.OUTPUT_TOKENS)
+    both = zip(before, sizes(pool), told_now, strict=True)
+    now = [was if raw is None else 0.97 * was + 0.03 * one for was, one, raw in both]
     return [float(f"{one:.6g}") for one in now]
 
 
@@ -194,8 +214,8 @@ def _followed(pool: PoolView, past: Past, rule: Rule) -> tuple[int, Reason]:
     ahead = high = 0.0
     if rule.neighbours:
         found = ahead_now(past, rule.neighbours)
-        known: Floats = found[np.isfinite(found)]
-        high = float(np.quantile(known, rule.level)) if len(known) else float(past.rates.max())
+        like: Floats = found[np.isfinite(found)]
+        high = float(np.quantile(like, rule.level)) if len(like) else float(past.rates.max())
         ahead = min(float(needed(np.array([rule.gain * high]), capacity)[0]), rule.most_ahead)
     wanted = max(rule.floor, ahead, by_rate)
     code = "floor" if wanted == rule.floor else "forecast" if wanted == ahead else "rate"

@@ -18,6 +18,7 @@ from controller.capacity import Replica, most_per_second, staffed
 from controller.numbers import Floats
 from controller.policies import analogs
 from controller.policies.fluid import SUBSTEPS, missed, ready_of
+from controller.policy import MOST_REPLICAS
 
 NEIGHBOURS = (24, 60, 120)
 LEVELS = (0.9, 0.95, 0.98, 1.0)
@@ -121,7 +122,9 @@ class Judged:
 
 def needed(rates: Floats, capacity: float) -> Floats:
     """Whole replicas for each rate, chance allowed for."""
-    return np.array([math.ceil(staffed(float(rate), capacity) - 1e-9) for rate in rates])
+    most = float(MOST_REPLICAS)
+    wanted = [min(staffed(float(rate), capacity), most) for rate in rates]
+    return np.array([math.ceil(one - 1e-9) for one in wanted], dtype=np.float64)
 
 
 def ahead_of(past: Past, neighbours: int) -> Floats:

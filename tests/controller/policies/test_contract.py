@@ -87,15 +87,13 @@ def made_of(name):
     return make(name, workload=WORK) if name == "clairvoyant" else make(name)
 
 
-@pytest.mark.parametrize("name", [name for name in POLICIES if name != "risk"])
+@pytest.mark.parametrize("name", list(POLICIES))
 def test_a_policy_keeps_its_promises(name):
     """Pure, JSON, whole numbers in bounds, through missing, stale, NaN, zero and empty pools."""
     check_policy(made_of(name), long_ticks=150 if name in SLOW else 1500)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in POLICIES if name not in ("risk", "clairvoyant", *SLOW)]
-)
+@pytest.mark.parametrize("name", [name for name in POLICIES if name not in ("clairvoyant", *SLOW)])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(course=courses())
 def test_a_policy_bears_any_course(name, course):
@@ -167,7 +165,7 @@ def test_the_check_finds_what_is_broken(fault):
 def test_what_is_unknown_never_shrinks_a_fleet():
     """An outage of all scrapes: every policy but those told otherwise holds or grows."""
     for name in POLICIES:
-        if name in ("static", "clairvoyant", "risk"):
+        if name in ("static", "clairvoyant"):
             continue
         policy, memory = made_of(name), {}
         _, memory = policy.decide(Observation(1000.0, (full(target=6),)), memory)

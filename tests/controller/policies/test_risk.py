@@ -1,4 +1,4 @@
-"""Ours: what it learns from a pool's past, and what its fluid model is worth beside the simulator."""
+"""Ours: what it learns from a past, and what its fluid model is worth beside the simulator."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_pool_without_requests_may_go_to_zero():
     assert proposal.targets["a"] == 0
 
 
-@pytest.mark.parametrize("grade", [Grade.STALE, Grade.PARTIAL, Grade.MISSING])
+@pytest.mark.parametrize("grade", [Grade.STALE, Grade.MISSING])
 def test_doubtful_rates_hold(grade):
     """Nothing is learnt from them, nothing moves."""
     policy = Risk()
@@ -180,7 +180,7 @@ def test_doubtful_rates_hold(grade):
 def test_memory_stays_small_and_bins_stay_even():
     """A day of scrapes, some missed, is kept as the last hours; a gap is filled."""
     policy, memory = Risk(), {}
-    for tick in [*range(0, 100), *range(110, 120)]:
+    for tick in [*range(100), *range(110, 120)]:
         _, memory = policy.decide(observed(15.0 * tick, 3.0), memory)
     assert len(memory["a"]["rates"]) == 120
     memory["a"]["rates"] = [3.0] * 5000
@@ -201,3 +201,15 @@ def test_what_is_really_missed_widens_the_margin():
             proposal, memory = policy.decide(told, memory)
         targets[met] = proposal.targets["a"]
     assert targets[0.95] > targets[1.0]
+
+
+def test_silent_replicas_have_as_much_as_the_others():
+    """A third is silent: the rate is told higher; most are silent: nothing is known."""
+    policy = Risk()
+    for share, code in ((0.67, "floor"), (0.3, "unknown")):
+        told = observed(0.0, 6.7)
+        partial = Reading(6.7, Grade.PARTIAL, 0.0, share)
+        told.pools[0].signals[seen.REQUESTS_PER_SECOND] = partial  # type: ignore[index]
+        proposal, memory = policy.decide(told, {})
+        assert proposal.reasons[0].code == code
+        assert memory["a"].get("rates") == (None if share < 0.5 else [10.0])
