@@ -77,7 +77,9 @@ class Risk:
             targets[pool.name] = target
             reasons.append(reason)
             advice += words
-            kept[pool.name] = mine
+            if mine:
+                # A policy that remembers nothing is told its pools' history again.
+                kept[pool.name] = mine
         return Proposal(targets, tuple(reasons), tuple(advice)), kept
 
     def _pool(

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -18,6 +20,8 @@ from store.clock import Clock
 
 # Byte tokens; the rest of a vocabulary may hold control tokens.
 _TOKENS = 256
+# Between two looks for an engine, where there is none.
+_LOOK_SECONDS = 0.1
 LLAMA_FIELDS: Mapping[str, Any] = {
     "cache_prompt": False,
     # Half a character is not sent before the other half: bytes beyond ASCII would hide tokens.
@@ -45,7 +49,7 @@ class TraceLoad:
     """Sends planned requests to engines behind one router.
 
     Args:
-        urls: of the engines; loopback.
+        urls: of the engines, loopback; or what tells them, where they come and go.
         clock: the time.
         report: takes each request when it has ended.
         name: goes in front of request ids.
@@ -56,7 +60,7 @@ class TraceLoad:
 
     def __init__(
         self,
-        urls: Sequence[str],
+        urls: Sequence[str] | Callable[[], Sequence[str]],
         clock: Clock,
         report: Callable[[Sent], None],
         *,
@@ -66,9 +70,10 @@ class TraceLoad:
         fields: Mapping[str, Any] = LLAMA_FIELDS,
     ) -> None:
         self._clock = clock
-        self._loads = [Load(url, clock, report, name=name) for url in urls]
-        self._urls = list(urls)
-        self._under_way = [0] * len(urls)
+        self._report = report
+        self._urls = urls if callable(urls) else partial(list, urls)
+        self._loads: dict[str, Load] = {}
+        self._under_way: Counter[str] = Counter()
         self._who = Client(tenant, 0.0, 0, 0)
         self._name = name
         self._seed = seed
@@ -82,47 +87,32 @@ class TraceLoad:
             until: asked before each request; True sends no more.
         """
         dice = random.Random(self._seed)  # noqa: S311 - load, not secrets
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
-        askers = [
-            httpx2.AsyncClient(
-                base_url=url, timeout=REQUEST_SECONDS, limits=limits, trust_env=False
-            )
-            for url in self._urls
-        ]
         began = self._clock.monotonic()
-        try:
-            async with asyncio.TaskGroup() as group:
-                for number, one in enumerate(plan):
-                    wait = began + one.at_seconds - self._clock.monotonic()
-                    if wait > 0:
-                        await self._clock.sleep(wait)
-                    if until():
-                        break
-                    engine = min(range(len(askers)), key=self._under_way.__getitem__)
-                    self._under_way[engine] += 1
-                    due = began + one.at_seconds
-                    group.create_task(
-                        self._ask(
-                            engine, askers[engine], number, body_of(one, dice, self._fields), due
-                        )
-                    )
-        finally:
-            for asker in askers:
-                await asker.aclose()
+        async with asyncio.TaskGroup() as group:
+            for number, one in enumerate(plan):
+                wait = began + one.at_seconds - self._clock.monotonic()
+                if wait > 0:
+                    await self._clock.sleep(wait)
+                if until():
+                    break
+                due = began + one.at_seconds
+                group.create_task(self._ask(number, body_of(one, dice, self._fields), due))
 
-    async def _ask(
-        self,
-        engine: int,
-        asker: httpx2.AsyncClient,
-        number: int,
-        body: dict[str, Any],
-        due: float,
-    ) -> None:
+    async def _ask(self, number: int, body: dict[str, Any], due: float) -> None:
+        while not (urls := self._urls()):
+            # No engine takes requests yet: it waits, and its time runs.
+            await self._clock.sleep(_LOOK_SECONDS)
+        url = min(urls, key=self._under_way.__getitem__)
+        load = self._loads.setdefault(url, Load(url, self._clock, self._report, name=self._name))
+        self._under_way[url] += 1
         try:
-            identity = f"{self._name}-{number}"
-            await self._loads[engine].ask(asker, self._who, identity, body, due)
+            limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+            async with httpx2.AsyncClient(
+                base_url=url, timeout=REQUEST_SECONDS, limits=limits, trust_env=False
+            ) as asker:
+                await load.ask(asker, self._who, f"{self._name}-{number}", body, due)
         finally:
-            self._under_way[engine] -= 1
+            self._under_way[url] -= 1
 
 
 def body_of(

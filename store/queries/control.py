@@ -85,9 +85,11 @@ _ROWS = f"""
   SELECT r.arrived_at, r.arrived_at + to_microseconds((1e6 * coalesce(r.e2e_seconds, 0))::BIGINT)
       AS ended_at, r.status, r.input_tokens, r.output_tokens, r.cached_tokens, r.ttft_seconds,
     r.tpot_seconds,
-    r.status = 'ok'
-      AND ($ttft IS NULL OR (r.ttft_seconds IS NOT NULL AND r.ttft_seconds <= $ttft))
-      AND ($tpot IS NULL OR r.tpot_seconds IS NULL OR r.tpot_seconds <= $tpot) AS is_good
+    -- Not known where nobody timed the answer: neither good nor missed.
+    CASE WHEN r.status <> 'ok' THEN false
+      WHEN $ttft IS NOT NULL AND r.ttft_seconds IS NULL THEN NULL
+      ELSE ($ttft IS NULL OR r.ttft_seconds <= $ttft)
+        AND ($tpot IS NULL OR r.tpot_seconds IS NULL OR r.tpot_seconds <= $tpot) END AS is_good
   FROM request AS r SEMI JOIN ({_MINE}) USING (labels_id)
   WHERE r.source_id = {LIVE_SOURCE_ID} AND r.arrived_at > $oldest AND r.arrived_at < $until
 """

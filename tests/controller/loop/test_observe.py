@@ -305,3 +305,13 @@ def test_a_policy_that_remembers_nothing_is_told_what_was_before(engines):
     found = e.eyes.observe(e.fleet, scales, is_first=True).observation.pools[0]
     assert found.history == (2.0, 0.0, 0.0, 4.0, 0.0)
     assert e.eyes.observe(e.fleet, scales).observation.pools[0].history == ()
+
+
+def test_answers_that_nobody_timed_are_neither_good_nor_missed(engines):
+    """Rows without a time to first token leave the attainment unknown, or to the others."""
+    e = engines()
+    e.scraped(BUSY)
+    e.requests(10, ttft_seconds=pl.Series([None] * 10, dtype=pl.Float64))
+    assert e.look()[0].reading(seen.ATTAINMENT_RATIO).value is None
+    e.requests(3, seconds_ago=7.0)
+    assert e.look()[0].reading(seen.ATTAINMENT_RATIO).value == 1.0

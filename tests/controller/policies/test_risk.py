@@ -174,7 +174,7 @@ def test_doubtful_rates_hold(grade):
     value = None if grade is Grade.MISSING else 0.0
     proposal, memory = policy.decide(observed(0.0, value, grade=grade), {})
     assert proposal.targets["a"] == 9
-    assert "rates" not in memory["a"]
+    assert "rates" not in memory.get("a", {})
 
 
 def test_memory_stays_small_and_bins_stay_even():
@@ -212,4 +212,4 @@ def test_silent_replicas_have_as_much_as_the_others():
         told.pools[0].signals[seen.REQUESTS_PER_SECOND] = partial  # type: ignore[index]
         proposal, memory = policy.decide(told, {})
         assert proposal.reasons[0].code == code
-        assert memory["a"].get("rates") == (None if share < 0.5 else [10.0])
+        assert memory.get("a", {}).get("rates") == (None if share < 0.5 else [10.0])
