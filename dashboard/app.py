@@ -13,7 +13,7 @@ from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, html, no_update, set_props
 
-from dashboard import panels
+from dashboard import acting, panels
 from dashboard.controls import age_words, filters, refresh_seconds, share_search, time_controls
 from dashboard.figures.base import utc_text
 from dashboard.pages import first_run
@@ -57,6 +57,7 @@ def create_dash(services: Services, *, prefix: str = "/ui/") -> Dash:
     _register_chrome(app, services, prefix)
     _register_zoom(app, services, prefix)
     _register_clientside(app)
+    acting.register(app, services, prefix)
     panels.register(app, services, prefix)
     first_run.register(app, services)
     return app
@@ -206,6 +207,8 @@ def _no_such_page(scene: Scene) -> html.Div:
             ("Latency", ("latency",)),
             ("Workload", ("workload",)),
             ("Cold starts", ("cold-starts",)),
+            ("Controller", ("controller",)),
+            ("What-if", ("what-if",)),
             ("Admin", ("admin",)),
         )
     ]

@@ -32,6 +32,8 @@ class Panel:
         follows_clock: whether the refresh interval draws it again.
         is_aside: whether it stays silent without data, because another panel says why.
         says_why_empty: whether it says so all the same, for a reason of its own.
+        is_still: whether it is drawn anew only when it says something else, so that what somebody
+            types into it stays.
     """
 
     spot: str
@@ -41,6 +43,7 @@ class Panel:
     follows_clock: bool = True
     is_aside: bool = False
     says_why_empty: bool = False
+    is_still: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,8 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
         "Act",
         (
             NavItem("Predictors", ("predictors",), "predictors"),
-            NavItem("Controller", None, "controller", "comes with the control loop"),
-            NavItem("What-if", None, "whatif", "comes with replay"),
+            NavItem("Controller", ("controller",), "controller"),
+            NavItem("What-if", ("what-if",), "whatif"),
         ),
     ),
     (

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dashboard.navigation import Page
-from dashboard.pages import admin, cold_starts, fleet, latency, predictors, slo, workload
+from dashboard.pages import (
+    admin,
+    cold_starts,
+    controller,
+    fleet,
+    latency,
+    predictors,
+    slo,
+    whatif,
+    workload,
+)
 from dashboard.url_state import Address
 
 
@@ -20,6 +30,8 @@ def page_of(address: Address) -> Page | None:
         return slo.DETAIL_PAGE
     if path[0] == "workload" and len(path) <= 2:
         return workload.PAGES.get(path[1] if len(path) == 2 else "arrivals")
+    if path[0] == "what-if" and len(path) <= 2:
+        return whatif.PAGE
     return _PLAIN.get(path)
 
 
@@ -27,5 +39,6 @@ _PLAIN: Mapping[tuple[str, ...], Page] = {
     ("latency",): latency.PAGE,
     ("cold-starts",): cold_starts.PAGE,
     ("predictors",): predictors.PAGE,
+    ("controller",): controller.PAGE,
     ("admin",): admin.PAGE,
 }

@@ -1,4 +1,4 @@
-"""What the pages are handed: views, the catalogue of sources, the clock and nothing else.
+"""What the pages are handed: views, the catalogue of sources, the clock, and whom to tell.
 
 The server fills this in (and puts its single-flight cache behind `view`); tests fill it with
 rows of their own. No page opens a database, reads the time or calls the API over HTTP.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from analysis.measure import View
 from store.queries.scope import SourceInfo
@@ -50,6 +50,88 @@ class DataAge:
     stale_after_seconds: float = 60.0
 
 
+Document = Mapping[str, Any]
+
+
+class ControlDesk(Protocol):
+    """How the controller stands, and what it is told; every change is a person's wish.
+
+    Documents are those of the REST API under /controller. Changes raise a `ServescopeError`: not
+    allowed, no such pool, or, with a `state`, that somebody was faster. `expected` is the newest
+    version that was seen of the pools; () is all pools.
+    """
+
+    def status(self) -> Document:
+        """Pools with modes, freezes and numbers; what waits for a person; the version."""
+        ...
+
+    def explain(self, decision_id: int) -> Document:
+        """Why a decision is what it is, and what would flip it; may take seconds."""
+        ...
+
+    def rollback_of(self, decision_id: int) -> Document:
+        """What a rollback would do."""
+        ...
+
+    def mode(
+        self, pools: Sequence[str], mode: str, by: str, comment: str, expected: int | None = None,
+        override: str = "",
+    ) -> Sequence[Document]:  # fmt: skip
+        """Set the mode of pools."""
+        ...
+
+    def freeze(
+        self, pools: Sequence[str], seconds: float | None, by: str, comment: str = "",
+        expected: int | None = None,
+    ) -> Sequence[Document]:  # fmt: skip
+        """Hold pools as they are, for a while or, with None, until resumed."""
+        ...
+
+    def resume(
+        self, pools: Sequence[str], by: str, comment: str, expected: int | None = None
+    ) -> Sequence[Document]:
+        """End freezes; needs a comment."""
+        ...
+
+    def approve(self, decision_id: int, by: str, comment: str = "") -> Document:
+        """Do a decision that waits."""
+        ...
+
+    def reject(self, decision_id: int, by: str, comment: str = "") -> Document:
+        """Do not do a decision that waits."""
+        ...
+
+    def rollback(
+        self, decision_id: int, by: str, comment: str, expected: int | None = None
+    ) -> Document:
+        """Return a pool to what it was before a decision."""
+        ...
+
+
+class ReplayDesk(Protocol):
+    """Comparisons by replay: asked for, watched, ended. They run in processes of their own."""
+
+    def choices(self) -> Mapping[str, Sequence[str]]:
+        """What may be chosen: `policies`, `usual` (those taken without a choice), `profiles`."""
+        ...
+
+    def progress(self, replay_id: str) -> Document | None:
+        """share, left_seconds, text, waiting_before; None when it does not wait or run."""
+        ...
+
+    def submit(self, about: Mapping[str, Any], by: str) -> Document:
+        """Queue one; gives its replay_id and how well its profile is known to fit."""
+        ...
+
+    def cancel(self, replay_id: str, by: str) -> str:
+        """End one; gives its state."""
+        ...
+
+    def propose(self, replay_id: str, about: Mapping[str, Any], by: str) -> Document:
+        """Record a row as a candidate that is watched in dry-run."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Everything a page may use.
@@ -65,6 +147,8 @@ class Services:
         api_root: where the REST API answers, without a trailing slash.
         load_example: imports the built-in example trace and says in one line what it did; None when
             this server cannot.
+        control: the controller; None where nothing can be told to it.
+        replays: comparisons; None where none can be asked for.
     """
 
     view: ViewFunction
@@ -75,3 +159,5 @@ class Services:
     version: str
     api_root: str = "/api/v1"
     load_example: Callable[[], str] | None = None
+    control: ControlDesk | None = None
+    replays: ReplayDesk | None = None

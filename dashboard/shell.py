@@ -64,6 +64,9 @@ def shell(version: str) -> dmc.MantineProvider:
             dcc.Store(id="shell-zoom"),
             dcc.Store(id="shell-sources"),
             dcc.Store(id="shell-crosshair"),
+            dcc.Store(id="shell-act"),
+            dcc.Store(id="shell-told"),
+            dcc.Store(id="shell-control-shown"),
             frame,
             _help(version),
             html.Div(
@@ -90,11 +93,7 @@ def _header() -> list[Any]:
             ),
             html.Div(id="shell-title", className="ss-title"),
             html.Div(id="shell-age", className="ss-age"),
-            html.Span(
-                [html.Span(className="ss-dot"), "Controller: not built yet, watching only"],
-                className="ss-badge",
-                title="Nothing here acts on the fleet: the control loop is still to come.",
-            ),
+            html.Div(id="shell-control", className="ss-control"),
             html.Button(
                 "Share",
                 id="shell-share",

@@ -15,7 +15,8 @@ from store.queries.scope import join_values, split_values
 # What belongs to one page, and is dropped on the way to another.
 PAGE_PARAMS = (
     "table", "against", "quantity", "by", "sort", "page", "status", "over", "request", "demand",
-    "series", "ahead",
+    "series", "ahead", "pool", "decision", "policies", "startups", "seeds", "scale", "profile",
+    "objective", "tune", "a", "b", "startup", "least", "most",
 )  # fmt: skip
 SCOPE_PARAMS = ("source", "from", "to", "model", "tenant", "route", "instance")
 

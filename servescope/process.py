@@ -22,9 +22,11 @@ from analysis.views import VIEWS
 from dashboard.services import Services
 from servescope.collecting import TargetCollecting
 from servescope.connections import ConnectionMetrics, ConnectionRules, Connections, make_room
+from servescope.controlling.desk import Desk
 from servescope.importing import load_example
 from servescope.jobs import JobRunner
 from servescope.maintenance import jobs_for, keep_drops
+from servescope.replaying.desk import ReplayDesk
 from servescope.runtime import Beside, Runtime
 from servescope.server import API_ROOT, UI_ROOT, Lifespan, create_app
 from servescope.settings import is_loopback, split_listen
@@ -148,6 +150,8 @@ def dashboard_server(runtime: Runtime) -> object:
         version=runtime.version,
         api_root=API_ROOT,
         load_example=lambda: load_example(runtime.database, runtime.imported),
+        control=Desk(runtime.controlling, runtime.clock),
+        replays=ReplayDesk(runtime),
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server
 

@@ -256,8 +256,12 @@ class Runtime:
             ),
             ttl_seconds=self.config.server.view_ttl_seconds,
             # Ages grow although nothing is written, so a view that is handed the time grows old.
-            version=None if spec.needs_now else self.data_version(scope),
+            version=None if spec.needs_now else self._version_of(spec, scope),
         )
+
+    def _version_of(self, spec: views.ViewSpec, scope: Scope) -> int:
+        # What is not of the scope changes with anything that is written, whatever is looked at.
+        return self.data_version(scope) if spec.needs_scope else self.database.writer.version()
 
     def data_age(self) -> DataAge:
         """Age of the newest live record and how many targets answer."""

@@ -69,11 +69,11 @@
 
   /* Words at the foot of the page --------------------------------------------------------- */
 
-  function say(text) {
+  function say(text, milliseconds) {
     var place = byId("shell-said");
     place.textContent = text;
     place.className = "ss-toast is-shown";
-    setTimeout(function () { place.className = "ss-toast"; place.textContent = ""; }, 2500);
+    setTimeout(function () { if (place.textContent === text) { place.className = "ss-toast"; place.textContent = ""; } }, milliseconds || 2500);
   }
 
   function copyText(text) {
@@ -85,6 +85,91 @@
       window.prompt("Copy this:", full);
     }
   }
+
+  /* Acting: what a button carries goes to the server by POST, never by a link -------------- */
+
+  var held = null;
+  var actedAt = 0;
+
+  function fieldsOf(button) {
+    var form = button.closest(".ss-act");
+    var found = {};
+    if (form) {
+      form.querySelectorAll("input[name], select[name], textarea[name]").forEach(function (field) {
+        found[field.name] = field.value;
+      });
+    }
+    return found;
+  }
+
+  function act(button) {
+    var fields = fieldsOf(button);
+    var needs = button.getAttribute("data-needs");
+    if (needs && !(fields[needs] || "").trim()) {
+      var field = button.closest(".ss-act").querySelector("[name=" + needs + "]");
+      field.focus();
+      say("First say why: this is kept in the record.");
+      return;
+    }
+    actedAt = Date.now();
+    button.disabled = true;
+    setTimeout(function () { button.disabled = false; }, 1500);
+    var wish = JSON.parse(button.getAttribute("data-act"));
+    setProps("shell-act", { data: Object.assign(wish, { fields: fields, at: Date.now() }) });
+  }
+
+  function hold(button) {
+    letGo();
+    button.classList.add("is-held");
+    held = { button: button, timer: setTimeout(function () { letGo(); act(button); }, 1000) };
+  }
+
+  function letGo() {
+    if (!held) { return; }
+    clearTimeout(held.timer);
+    held.button.classList.remove("is-held");
+    held = null;
+  }
+
+  function holdable(event) {
+    var button = event.target.closest && event.target.closest("button[data-act][data-hold]");
+    return button && !button.disabled && button.getAttribute("aria-disabled") !== "true" ? button : null;
+  }
+
+  document.addEventListener("pointerdown", function (event) {
+    var button = event.button === 0 && holdable(event);
+    if (button) { hold(button); }
+  });
+  ["pointerup", "pointercancel", "blur"].forEach(function (name) { window.addEventListener(name, letGo); });
+  document.addEventListener("pointerout", function (event) {
+    if (held && event.target === held.button && !held.button.contains(event.relatedTarget)) { letGo(); }
+  });
+  document.addEventListener("keydown", function (event) {
+    var button = (event.key === "Enter" || event.key === " ") && holdable(event);
+    if (!button) { return; }
+    event.preventDefault();
+    if (!event.repeat) { hold(button); }
+  });
+  document.addEventListener("keyup", letGo);
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("button[data-act]");
+    if (!button || button.disabled) { return; }
+    if (button.getAttribute("aria-disabled") === "true") { say(button.title); return; }
+    if (!button.hasAttribute("data-hold")) { act(button); return; }
+    /* A press that no pointer made, as screen readers do: they cannot hold, so they are asked. */
+    if (event.detail === 0) {
+      if (window.confirm(button.getAttribute("aria-label") || button.textContent)) { act(button); }
+    } else if (Date.now() - actedAt > 1500) {
+      say("Hold it for one second.");
+    }
+  });
+
+  /* What is under way is looked at more often than the refresh interval says. */
+  setInterval(function () {
+    if (!document.hidden && underWay === 0 && document.querySelector("[data-beat]")) {
+      setProps("shell-pulse", { data: Date.now() });
+    }
+  }, 2000);
 
   /* Loading: nothing for 300 ms, then a thin bar on the panel; the old picture stays ------- */
 
@@ -165,6 +250,17 @@
     /* A tick becomes a pulse only when somebody looks and nothing is under way. */
     pulse: function (tick) {
       return document.hidden || underWay > 0 ? window.dash_clientside.no_update : tick;
+    },
+    /* What came of an act; a refusal stays until the next word. */
+    told: function (news) {
+      if (!news) { return window.dash_clientside.no_update; }
+      if (news.ok) { say(news.text, 6000); } else {
+        var place = byId("shell-said");
+        place.textContent = news.text;
+        place.className = "ss-toast is-error";
+      }
+      closeMenus(document.body);
+      return "acted " + news.at;
     },
     navbar: function (now) {
       var asked = window.dash_clientside.callback_context.triggered.some(function (t) {

@@ -28,6 +28,8 @@ PAGES = {
     "cold-starts": "/ui/cold-starts",
     "predictors": "/ui/predictors",
     "predictors-trace": "/ui/predictors?source=burst",
+    "controller": "/ui/controller?decision=20",
+    "what-if": "/ui/what-if",
     "tables": f"/ui/workload{TRACES}&table=rate,gaps",
     "no-such-page": "/ui/nothing",
 }

@@ -19,7 +19,7 @@ import polars as pl
 from analysis.measure import Empty, Measure, View
 from analysis.views import compute
 from dashboard.services import DataAge, Services
-from store.clock import WallClock
+from store.clock import VirtualClock, WallClock
 from store.database import Database
 from store.errors import ServescopeError
 from store.queries.scope import SourceInfo, resolve
@@ -1042,12 +1042,24 @@ def _predicted() -> Database:
     spec.loader.exec_module(module)
     database = Database.open(None, StoreSettings(memory_limit_bytes=256 << 20), WallClock())
     module.fill(database, NOW, count=1200, hours=8)
+    control_rows().fill(database, NOW)
     return database
 
 
 @functools.cache
-def _seen(name, scope) -> dict:
-    view = compute(name, _predicted().reader, scope, clock=WallClock())
+def control_rows():
+    """The module of made-up ledgers and desks, loaded by its path."""
+    place = Path(__file__).parent / "control_rows.py"
+    spec = importlib.util.spec_from_file_location("servescope_control_rows", place)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@functools.cache
+def _seen(name, scope, options=()) -> dict:
+    view = compute(name, _predicted().reader, scope, clock=VirtualClock(NOW), options=dict(options))
     return {
         "frames": view.frames,
         "measures": view.measures,
@@ -1093,6 +1105,9 @@ MAKERS = {
 }
 
 
+LEDGER = ("controller", "controller_decision", "replays", "replay")
+
+
 class FakeServices:
     """Services whose state a test may change between two looks.
 
@@ -1102,6 +1117,8 @@ class FakeServices:
         asked: the views asked for, with their options.
         now: the wall clock.
         slow_seconds: how long every view takes.
+        control: the controller that pages tell something; None where there is none.
+        replays: the comparisons.
     """
 
     def __init__(self) -> None:
@@ -1112,6 +1129,8 @@ class FakeServices:
         self.newest_at: datetime | None = NOW - timedelta(seconds=4)
         self.loaded = 0
         self.slow_seconds = 0.0
+        self.control = control_rows().FakeControl()
+        self.replays = control_rows().FakeReplays()
 
     def view(self, name: str, params: Mapping[str, str], **options: str) -> View:
         """Answer like the server would."""
@@ -1123,6 +1142,9 @@ class FakeServices:
         if self.empty is not None:
             return View(name, scope, empty=self.empty, computed_at=self.now)
         named = {2: (CONV, 5.5), 3: (CODE, 2.6), 1: ("live", 41.0), 4: ("burst", 0.14)}
+        if name in LEDGER:
+            made = _seen(name, scope, tuple(sorted(options.items())))
+            return replace(View(name, scope, computed_at=self.now), **made)
         made = MAKERS[name](scope, random.Random(7), [named[i] for i in scope.source_ids])  # noqa: S311
         return replace(View(name, scope, computed_at=self.now), **made)
 
@@ -1145,4 +1167,6 @@ class FakeServices:
             },
             version="0.1.0",
             load_example=self.load_example,
+            control=self.control,
+            replays=self.replays,
         )

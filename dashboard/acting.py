@@ -1,0 +1,237 @@
+"""What a viewer tells the controller and the replays: one way in, one sentence back.
+
+Buttons carry what they mean; the browser posts it (never a link, never a GET), and whoever has not
+seen the newest state is refused with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from dash import Dash, Input, Output, State, no_update
+
+from dashboard import control_badge
+from dashboard.forms import MOST_TEXT
+from dashboard.scene import scene_of
+from dashboard.services import ControlDesk, ReplayDesk, Services
+from dashboard.text import when
+from dashboard.url_state import parse
+from store.errors import InputError, ServescopeError
+
+Wish = Mapping[str, Any]
+ANYBODY = "dashboard"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of a wish.
+
+    Attributes:
+        text: one or two sentences.
+        is_done: whether it was done.
+    """
+
+    text: str
+    is_done: bool
+
+
+def register(app: Dash, services: Services, prefix: str) -> None:
+    """One callback for all wishes, and the place in the header that says how it stands."""
+
+    @app.callback(
+        Output("shell-told", "data"), Input("shell-act", "data"), prevent_initial_call=True
+    )
+    def tell(wish: Any) -> Any:
+        if not isinstance(wish, dict):
+            return no_update
+        told = answered(services, wish)
+        return {"text": told.text, "ok": told.is_done, "at": wish.get("at")}
+
+    @app.callback(
+        Output("shell-control", "children"),
+        Output("shell-control-shown", "data"),
+        Input("shell-url", "pathname"),
+        Input("shell-url", "search"),
+        Input("shell-pulse", "data"),
+        State("shell-control-shown", "data"),
+    )
+    def control(pathname: str, search: str, pulse: object, shown: Any) -> Any:
+        scene = scene_of(services, parse(pathname, search, prefix), prefix)
+        made, said = control_badge.badge(services, scene)
+        # An open menu stays open, and what is typed into it, until it says something else.
+        return (no_update, no_update) if said == shown else (made, said)
+
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        "function (news) { return window.servescope.told(news); }",
+        Output("shell-pulse", "data", allow_duplicate=True),
+        Input("shell-told", "data"),
+        prevent_initial_call=True,
+    )
+
+
+def answered(services: Services, wish: Wish) -> Told:
+    """Do what is wished, or say why not.
+
+    Args:
+        services: whom to tell.
+        wish: from the browser, so nothing of it is taken for granted: `act`, what the act needs,
+            and `fields`, what was typed.
+    """
+    try:
+        does = _ACTS.get(str(wish.get("act")))
+        if does is None:
+            raise InputError("this page asked for something unknown", hint="reload it")
+        return Told(does(services, wish), is_done=True)
+    except ServescopeError as error:
+        _log.info("wish_refused", extra={"act": str(wish.get("act")), "why": error.message})
+        return Told(_refusal(error), is_done=False)
+    except (KeyError, TypeError, ValueError):
+        return Told("This page asked for something that makes no sense. Reload it.", is_done=False)
+
+
+def _refusal(error: ServescopeError) -> str:
+    """What was not done, how it stands now, and what to do."""
+    parts = [_sentence(error.message)]
+    state = getattr(error, "state", None)
+    if isinstance(state, Mapping):
+        parts += [control_words(one) for one in state.values() if isinstance(one, Mapping)]
+        if "decision_id" in state:
+            parts.append(
+                f"The newest is decision {state['decision_id']}: {state.get('before_replicas')} to"
+                f" {state.get('final_replicas')} replicas."
+            )
+    if error.hint:
+        parts.append(_sentence(error.hint))
+    return " ".join(parts)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def control_words(state: Mapping[str, Any]) -> str:
+    """One pool's treatment as a sentence."""
+    pool, mode = state.get("pool"), state.get("mode")
+    if state.get("is_frozen"):
+        by = f" by {state['frozen_by']}" if state.get("frozen_by") else ""
+        return f"{pool} is in {mode}, frozen {until_words(state.get('frozen_until'))}{by}."
+    by = f", set by {state['mode_by']}" if state.get("mode_by") else ""
+    return f"{pool} is in {mode}{by}, not frozen."
+
+
+def until_words(until: Any) -> str:
+    """Until when a freeze lasts."""
+    if until is None:
+        return "until resumed"
+    at = until if isinstance(until, datetime) else datetime.fromisoformat(str(until))
+    return f"until {when(at, ZoneInfo('UTC'))}"
+
+
+def _control(services: Services) -> ControlDesk:
+    if services.control is None:
+        raise InputError("nothing can be told to the controller here")
+    return services.control
+
+
+def _replays(services: Services) -> ReplayDesk:
+    if services.replays is None:
+        raise InputError("nothing can be replayed here")
+    return services.replays
+
+
+def _typed(wish: Wish, name: str) -> str:
+    return str((wish.get("fields") or {}).get(name) or "").strip()[:MOST_TEXT]
+
+
+def _by(wish: Wish) -> str:
+    return _typed(wish, "by") or ANYBODY
+
+
+def _pools(wish: Wish) -> list[str]:
+    return [str(pool) for pool in wish.get("pools") or ()]
+
+
+def _version(wish: Wish) -> int:
+    # Never None: a page that does not say what it saw must not act.
+    return int(wish["version"])
+
+
+def _freeze(services: Services, wish: Wish) -> str:
+    seconds = None if wish["seconds"] is None else float(wish["seconds"])
+    found = _control(services).freeze(
+        _pools(wish), seconds, _by(wish), _typed(wish, "comment"), _version(wish)
+    )
+    return " ".join(control_words(state) for state in found)
+
+
+def _resume(services: Services, wish: Wish) -> str:
+    comment = _typed(wish, "comment")
+    found = _control(services).resume(_pools(wish), _by(wish), comment, _version(wish))
+    return " ".join(control_words(state) for state in found)
+
+
+def _mode(services: Services, wish: Wish) -> str:
+    found = _control(services).mode(
+        _pools(wish), str(wish["mode"]), _by(wish), _typed(wish, "comment"), _version(wish),
+        _typed(wish, "override"),
+    )  # fmt: skip
+    return " ".join(control_words(state) for state in found)
+
+
+def _approve(services: Services, wish: Wish) -> str:
+    made = _control(services).approve(int(wish["decision"]), _by(wish), _typed(wish, "comment"))
+    return f"Decision {wish['decision']} approved: {made['outcome']}."
+
+
+def _reject(services: Services, wish: Wish) -> str:
+    _control(services).reject(int(wish["decision"]), _by(wish), _typed(wish, "comment"))
+    return f"Decision {wish['decision']} rejected; nothing is done."
+
+
+def _rollback(services: Services, wish: Wish) -> str:
+    made = _control(services).rollback(
+        int(wish["decision"]), _by(wish), _typed(wish, "comment"), _version(wish)
+    )
+    return (
+        f"{made['pool']} returns to {made['to_replicas']} replicas ({made['outcome']}), frozen for"
+        " 15 minutes."
+    )
+
+
+def _submit(services: Services, wish: Wish) -> str:
+    made = _replays(services).submit(dict(wish["about"]), ANYBODY)
+    return f"Queued as {made['replay_id']}."
+
+
+def _cancel(services: Services, wish: Wish) -> str:
+    state = _replays(services).cancel(str(wish["replay"]), ANYBODY)
+    return f"Replay {wish['replay']}: {state}. What was done is kept."
+
+
+def _propose(services: Services, wish: Wish) -> str:
+    made = _replays(services).propose(str(wish["replay"]), dict(wish["about"]), ANYBODY)
+    return (
+        f"{made['policy']} is candidate {made['candidate_id']} for {made['pool']}: watched in"
+        " dry-run, it acts on nothing."
+    )
+
+
+_ACTS: Mapping[str, Callable[[Services, Wish], str]] = {
+    "freeze": _freeze,
+    "resume": _resume,
+    "mode": _mode,
+    "approve": _approve,
+    "reject": _reject,
+    "rollback": _rollback,
+    "replay": _submit,
+    "cancel": _cancel,
+    "propose": _propose,
+}
+ACTS: Sequence[str] = tuple(_ACTS)

@@ -1,0 +1,143 @@
+"""How the controller stands, in the header of every page, and the way to stop it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from dash import html
+
+from dashboard import forms
+from dashboard.scene import Scene
+from dashboard.services import Services
+from dashboard.theme import attrs
+from store.errors import ServescopeError
+
+FREEZES: tuple[tuple[str, float | None], ...] = (
+    ("for 15 minutes", 900.0),
+    ("for 1 hour", 3600.0),
+    ("until resumed", None),
+)
+
+
+def badge(services: Services, scene: Scene) -> tuple[list[Any], str]:
+    """The badge with the menu that freezes or resumes, and what tells it from another.
+
+    Args:
+        services: the controller.
+        scene: the page.
+    """
+    pools, version, trouble = _standing(services)
+    words, look = _words(pools, trouble, scene)
+    made: list[Any] = [
+        html.A(
+            [html.Span(className=f"ss-dot is-{look}"), f"Controller: {words}"],
+            href=scene.link("controller"),
+            className=f"ss-badge is-{look}",
+        )
+    ]
+    if pools:
+        frozen = [pool for pool in pools if pool.get("is_frozen")]
+        made.append(_menu(pools, frozen, version))
+    return made, json.dumps([words, scene.link("controller"), version, len(pools)])
+
+
+def _standing(services: Services) -> tuple[Sequence[Mapping[str, Any]], int, str]:
+    if services.control is None:
+        return (), 0, ""
+    try:
+        status = services.control.status()
+    except ServescopeError as error:
+        return (), 0, error.message
+    if not status.get("running"):
+        return (), 0, ""
+    return status["pools"], newest(status["pools"]), ""
+
+
+def newest(pools: Sequence[Mapping[str, Any]]) -> int:
+    """The newest version of these pools: what whoever acts must have seen."""
+    return max((int(pool.get("version") or 0) for pool in pools), default=0)
+
+
+def _words(pools: Sequence[Mapping[str, Any]], trouble: str, scene: Scene) -> tuple[str, str]:
+    if trouble:
+        return f"unknown ({trouble})", "stale"
+    if not pools:
+        return "OFF, watching only", "off"
+    frozen = [pool for pool in pools if pool.get("is_frozen")]
+    modes = Counter(str(pool["mode"]).upper() for pool in pools)
+    (said, _), *more = modes.most_common()
+    words = said if not more else " · ".join(f"{n} {mode}" for mode, n in modes.most_common())
+    if not frozen:
+        return words, "acting" if {"ACTIVE", "APPROVE"} & set(modes) else "fresh"
+    if len(frozen) < len(pools):
+        return f"{words} · {len(frozen)} of {len(pools)} FROZEN", "stale"
+    return f"{words} · FROZEN {_until(frozen, scene)}", "stale"
+
+
+def _until(frozen: Sequence[Mapping[str, Any]], scene: Scene) -> str:
+    ends = [pool.get("frozen_until") for pool in frozen]
+    if any(end is None for end in ends):
+        return "until resumed"
+    last = max(_time(end) for end in ends)
+    return f"until {last.astimezone(scene.zone):%H:%M}"
+
+
+def _time(value: Any) -> datetime:
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _menu(
+    pools: Sequence[Mapping[str, Any]], frozen: Sequence[Mapping[str, Any]], version: int
+) -> html.Details:
+    is_whole = len(frozen) == len(pools)
+    inside: list[Any] = []
+    if not is_whole:
+        inside += freeze_form([], version, "shell")
+    if frozen:
+        names = [str(pool["pool"]) for pool in frozen]
+        inside += resume_form(names, newest(frozen), "shell")
+    summary = html.Summary(
+        "Resume" if is_whole else "Freeze", className="ss-button is-freeze",
+        title="Hold what is there: the controller goes on to decide, and does nothing",
+    )  # fmt: skip
+    return html.Details(
+        [summary, html.Div(inside, className="ss-pop ss-pop-right ss-act")], className="ss-menu"
+    )
+
+
+def freeze_form(pools: Sequence[str], version: int, key: str) -> list[Any]:
+    """Three buttons to hold; nothing needs to be typed."""
+    whom = ", ".join(pools) or "all pools"
+    buttons = [
+        forms.button(
+            f"Freeze {words}",
+            {"act": "freeze", "pools": list(pools), "seconds": seconds, "version": version},
+            label=f"Freeze {whom} {words}", is_held=True, look="is-freeze",
+        )
+        for words, seconds in FREEZES
+    ]  # fmt: skip
+    words = f"Holds {whom} as they are. Decisions are still made and recorded. Hold for a second."
+    return [html.P(words, className="ss-dim"), html.Div(buttons, className="ss-row", **_key(key))]
+
+
+def resume_form(pools: Sequence[str], version: int, key: str) -> list[Any]:
+    """A comment, then the button."""
+    whom = ", ".join(pools)
+    wish = {"act": "resume", "pools": list(pools), "version": version}
+    return [
+        html.P(f"Lets {whom} go on from what is there now.", className="ss-dim"),
+        forms.field("comment", "Why", f"resume-{key}", "rack 4 is back"),
+        html.Div(
+            forms.button("Resume", wish, label=f"Resume {whom}", needs="comment"),
+            className="ss-row",
+        ),
+    ]
+
+
+def _key(key: str) -> dict[str, Any]:
+    return attrs({"data-form": key})

@@ -1,0 +1,130 @@
+"""Figures of comparisons by replay: what it costs against what it keeps, and two courses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from dashboard.figures.base import (
+    Look,
+    Picture,
+    Trace,
+    axis,
+    layout,
+    level,
+    line,
+    numbers,
+)
+from dashboard.theme import BLUE, GREEN, GREY, PURPLE, VERMILION
+from store.units import percent_text
+
+# row -> name, colour, symbol
+ROWS: Mapping[str, tuple[str, str, str]] = {
+    "default": ("as documented", BLUE, "circle"),
+    "tuned": ("tuned", GREEN, "diamond"),
+    "hindsight": ("best in hindsight", PURPLE, "star"),
+    "static-peak": ("fixed for the peak", VERMILION, "square"),
+    "clairvoyant": ("knows the future", GREY, "x"),
+    "curve": ("its main knob turned", GREY, "circle-open"),
+}
+
+
+def frontier(frame: pl.DataFrame, goal: float | None) -> Picture | str:
+    """GPU-hours against attainment with their ranges over the seeds, for one start-up time.
+
+    Args:
+        frame: `policy`, `row`, `title`, `gpu_hours`, `attainment_ratio`, both with `_low` and
+            `_high`, `is_on_front`.
+        goal: attainment asked for.
+    """
+    known = frame.drop_nulls(["gpu_hours", "attainment_ratio"])
+    if known.is_empty():
+        return "Nothing is known over at least two seeds yet."
+    traces = [
+        _points(part, str(row)) for (row,), part in known.group_by("row", maintain_order=True)
+    ]
+    front = known.filter("is_on_front").sort("gpu_hours")
+    traces.append(
+        line(
+            numbers(front, "gpu_hours"), numbers(front, "attainment_ratio"), "nobody is better", 0,
+            line={"color": GREY, "width": 1, "dash": "dot"}, hoverinfo="skip", mode="lines",
+        )
+    )  # fmt: skip
+    more: dict[str, Any] = {}
+    if goal is not None:
+        shape, label = level(goal, f"goal {percent_text(goal)}")
+        more = {"shapes": [shape], "annotations": [label]}
+    x = axis("GPU-hours", from_zero=True)
+    made = layout(x, axis("attainment", tickformat=".2~%"), legend=True, **more)
+    best = front.row(0, named=True) if front.height else None
+    words = f"; {best['title']} is the cheapest of those nobody beats" if best else ""
+    return Picture({"data": traces, "layout": made}, f"{known.height} ways compared{words}.")
+
+
+def _points(part: pl.DataFrame, row: str) -> Trace:
+    name, colour, symbol = ROWS.get(row, (row, GREY, "circle"))
+    size = 7 if row == "curve" else 11
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": numbers(part, "gpu_hours"),
+        "y": numbers(part, "attainment_ratio"),
+        "error_x": _range(part, "gpu_hours", colour),
+        "error_y": _range(part, "attainment_ratio", colour),
+        "text": [_label(one) for one in part.iter_rows(named=True)],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": {"symbol": symbol, "size": size, "color": colour},
+    }
+
+
+def _range(part: pl.DataFrame, name: str, colour: str) -> dict[str, Any]:
+    above = part.select(pl.col(f"{name}_high") - pl.col(name)).to_series().alias("x").to_frame()
+    below = part.select(pl.col(name) - pl.col(f"{name}_low")).to_series().alias("x").to_frame()
+    return {
+        "type": "data", "symmetric": False, "array": numbers(above, "x"),
+        "arrayminus": numbers(below, "x"), "color": colour, "thickness": 1, "width": 3,
+    }  # fmt: skip
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    hours = f"{row['gpu_hours_low']:.1f} to {row['gpu_hours_high']:.1f} GPU-hours"
+    low, high = row["attainment_ratio_low"], row["attainment_ratio_high"]
+    kept = f"{percent_text(low)} to {percent_text(high)}"
+    return f"{row['title']}<br>{hours}<br>attainment {kept}"
+
+
+def lanes(frame: pl.DataFrame, chosen: pl.DataFrame, look: Look) -> Picture | str:
+    """Replicas of two rows over the replayed time: what was asked for and what was ready.
+
+    Args:
+        frame: `side`, `at_seconds`, `target`, `ready` of pools.
+        chosen: `side`, `title`, `row`.
+        look: unused; the axis counts hours of the replay.
+    """
+    names = {row["side"]: row["title"] for row in chosen.iter_rows(named=True)}
+    traces: list[Trace] = []
+    for side, colour in (("a", VERMILION), ("b", BLUE)):
+        part = (
+            frame.filter(pl.col("side") == side)
+            .group_by("at_seconds")
+            .agg(pl.col("target").sum(), pl.col("ready").sum())
+            .sort("at_seconds")
+            .with_columns(hours=pl.col("at_seconds") / 3600)
+        )
+        if part.is_empty():
+            continue
+        for column, words, dash in (("target", "asked for", "dot"), ("ready", "ready", "solid")):
+            style = {"color": colour, "dash": dash, "width": 2, "shape": "hv"}
+            said = f"{side.upper()} {names.get(side, '')}, {words}"
+            x, y = numbers(part, "hours"), numbers(part, column)
+            traces.append(line(x, y, said, 0, line=style, hovertemplate="%{y:d}"))
+    if not traces:
+        return "The courses of these two were not kept."
+    along = axis("hours of the replay", from_zero=True, showgrid=False)
+    made = layout(along, axis("replicas", from_zero=True, tickformat="d"), legend=True)
+    made["hovermode"] = "x unified"
+    shown = " and ".join(f"{side.upper()}: {title}" for side, title in names.items())
+    return Picture({"data": traces, "layout": made}, f"Replicas of {shown}, of the first seed.")

@@ -1,0 +1,223 @@
+"""Controller: how each pool is treated, what waits for a yes, and how to change that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dash import html
+
+from analysis.measure import View
+from dashboard.acting import until_words
+from dashboard.cards import card, grid
+from dashboard.control_badge import freeze_form, resume_form
+from dashboard.forms import button, field
+from dashboard.scene import Scene
+from dashboard.services import Document, Services
+from dashboard.text import number_text
+from dashboard.theme import attrs
+from store.units import percent_text
+
+MODES = {
+    "off": "nothing is decided",
+    "dry-run": "decided and recorded, never done",
+    "approve": "done after somebody's yes",
+    "active": "done at once",
+}
+ACTING = ("approve", "active")
+LOOKS = {"active": "watch", "approve": "watch"}
+TERMS = (
+    ("a person's yes", "off", "dry-run", "approve", "active"),
+    ("decided and recorded", "no", "yes", "yes", "yes"),
+    ("done", "no", "no", "after approval, in time", "at once"),
+    ("while frozen", "no", "recorded", "recorded, cannot be approved", "recorded, not done"),
+)
+
+
+def modes_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """Every pool: mode, by whom and since when, and its replicas now."""
+    status = _status(services)
+    if not status.get("pools"):
+        return []
+    title = "How is each pool treated, and what has it now?"
+    heads = (
+        "Pool", "Mode", "Set by", "Frozen", "Policy", "Wanted", "Running", "Starting", "Draining",
+        "Decided", "Limits", "What is wrong",
+    )  # fmt: skip
+    rows = [html.Tr([html.Td(cell) for cell in _row(pool, scene)]) for pool in status["pools"]]
+    head = html.Thead(html.Tr([html.Th(text, scope="col") for text in heads]))
+    shown = html.Div(
+        html.Table(
+            [html.Caption(title, className="ss-visually-hidden"), head, html.Tbody(rows)],
+            className="ss-table",
+        ),
+        className="ss-table-wrap", tabIndex=0, role="group", **attrs({"aria-label": title}),
+    )  # fmt: skip
+    return [grid(card(title, shown, key="modes"), key="modes")]
+
+
+def _status(services: Services) -> Document:
+    return services.control.status() if services.control else {}
+
+
+def _row(pool: Document, scene: Scene) -> Sequence[Any]:
+    mode = str(pool["mode"])
+    since = f" since {pool['mode_at']}" if pool.get("mode_at") else ""
+    comment = f": {pool['mode_comment']}" if pool.get("mode_comment") else ""
+    return (
+        html.Strong(pool["pool"]),
+        html.Span(mode.upper(), className=f"ss-status is-{LOOKS.get(mode, 'none')}"),
+        html.Span(f"{pool.get('mode_by') or 'nobody'}{since}{comment}", className="ss-dim"),
+        _frozen(pool),
+        pool.get("policy") or "",
+        *(number_text(pool.get(key)) for key in ("wanted", "ready", "starting", "draining")),
+        number_text(pool.get("desired")),
+        f"{pool['least']} to {pool['most']}" if "least" in pool else "",
+        html.Span(_wrong(pool), className="ss-why"),
+    )
+
+
+def _frozen(pool: Document) -> Any:
+    if not pool.get("is_frozen"):
+        return "no"
+    comment = f": {pool['frozen_comment']}" if pool.get("frozen_comment") else ""
+    words = f"{until_words(pool.get('frozen_until'))}, by {pool.get('frozen_by')}{comment}"
+    return html.Span(words, className="ss-why")
+
+
+def _wrong(pool: Document) -> str:
+    found = [str(pool["doubt"])] if pool.get("doubt") else []
+    if pool.get("foreign") is not None:
+        found.append(f"somebody else set it to {pool['foreign']}: held until resumed")
+    found += [str(note) for note in pool.get("notes") or ()]
+    return "; ".join(found)
+
+
+def act_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """What waits for a yes, then what can be told to each pool."""
+    status = _status(services)
+    if view is None or not status.get("running"):
+        return _not_running(status)
+    parts: list[Any] = []
+    waiting = [] if view.empty else view.frames["pending"].rows(named=True)
+    if waiting:
+        cards = [_waiting(row, scene, status) for row in waiting]
+        parts.append(grid(*cards, key="queue"))
+    parts.append(
+        html.Details(
+            [
+                html.Summary("Freeze, resume or change the mode of a pool"),
+                grid(*(_pool_card(pool, len(status["pools"])) for pool in status["pools"])),
+                _help(),
+            ],
+            className="ss-card ss-fold",
+            id="controller-fold",
+            open=bool(waiting) or None,
+        )
+    )
+    return parts
+
+
+def _not_running(status: Document) -> Sequence[Any]:
+    if not status.get("pools"):
+        return []
+    words = (
+        "This process controls nothing: what you see was recorded before. Start servescope up"
+        " with the pools to go on."
+    )
+    return [html.Div(words, className="ss-note is-stale")]
+
+
+def _waiting(row: Mapping[str, Any], scene: Scene, status: Document) -> Any:
+    number, pool = row["decision_id"], row["pool"]
+    title = f"{pool}: {row['before_replicas']} \u2192 {row['final_replicas']} replicas?"
+    state: Document = next((one for one in status["pools"] if one["pool"] == pool), {})
+    why_not = "The pool is frozen: resume it first." if state.get("is_frozen") else ""
+    wish = {"decision": number}
+    href = scene.here(decision=str(number), pool=pool)
+    inside = [
+        html.P([html.A(f"Decision {number}", href=href), f": {row['reason']}."]),
+        html.P(_expected(row), className="ss-dim"),
+        html.P(f"Expires {scene.when(row['expires_at'])}.", className="ss-dim"),
+        field("comment", "Comment", f"decision-{number}"),
+        html.Div(
+            [
+                button(
+                    "Approve", {"act": "approve", **wish}, label=f"Approve decision {number}",
+                    is_held=True, why_not=why_not, look="is-primary",
+                ),
+                button("Reject", {"act": "reject", **wish}, label=f"Reject decision {number}"),
+            ],
+            className="ss-row",
+        ),
+    ]  # fmt: skip
+    return card(title, html.Div(inside, className="ss-act"), span=6, key=f"waiting-{number}")
+
+
+def _expected(row: Mapping[str, Any]) -> str:
+    """What is expected of it beside what is expected without it."""
+    parts = []
+    with_it, without = row["attainment_ratio"], row["attainment_ratio_unchanged"]
+    if with_it is not None and without is not None:
+        parts.append(f"attainment {percent_text(without)} \u2192 {percent_text(with_it)}")
+    with_it, without = row["cost"], row["cost_unchanged"]
+    if with_it is not None and without is not None:
+        parts.append(f"cost {number_text(without)} \u2192 {number_text(with_it)}")
+    if not parts:
+        return "What it would lead to is not known."
+    return f"Expected over the settling time: {', '.join(parts)}."
+
+
+def _pool_card(pool: Document, count: int) -> Any:
+    name, version = str(pool["pool"]), int(pool["version"])
+    if pool.get("is_frozen") or pool.get("foreign") is not None:
+        stop = resume_form([name], version, f"pool-{name}")
+    else:
+        stop = freeze_form([name], version, f"pool-{name}")
+    inside = [html.Div(stop, className="ss-act"), html.Div(_mode_form(pool), className="ss-act")]
+    span = 6 if count > 1 else 12
+    return card(name, html.Div(inside, className="ss-acts"), span=span, key=f"pool-{name}")
+
+
+def _mode_form(pool: Document) -> list[Any]:
+    name, now = str(pool["pool"]), str(pool["mode"])
+    buttons = [
+        button(
+            mode.upper(),
+            {"act": "mode", "pools": [name], "mode": mode, "version": int(pool["version"])},
+            label=f"Set {name} to {mode}: {words}",
+            is_held=mode in ACTING,
+            why_not="It is in this mode." if mode == now else "",
+        )
+        for mode, words in MODES.items()
+    ]
+    return [
+        html.P(
+            f"Now {now.upper()}: {MODES[now]}. Approve and active are held for a second.",
+            className="ss-dim",
+        ),
+        field("comment", "Why", f"mode-{name}"),
+        field("by", "Who", f"by-{name}", "dashboard"),
+        field(
+            "override", "The pool's name, to act without rehearsal", f"override-{name}",
+            "leave it empty",
+        ),
+        html.Div(buttons, className="ss-row"),
+    ]  # fmt: skip
+
+
+def _help() -> html.Details:
+    first, *rest = TERMS
+    head = html.Tr(
+        [html.Th("", scope="col"), *(html.Th(w.upper(), scope="col") for w in first[1:])]
+    )
+    rows = [
+        html.Tr([html.Th(name, scope="row"), *(html.Td(word) for word in words)])
+        for name, *words in rest
+    ]
+    shown = html.Table(
+        [html.Caption("What each mode does", className="ss-visually-hidden"), html.Thead(head),
+         html.Tbody(rows)],
+        className="ss-table",
+    )  # fmt: skip
+    return html.Details([html.Summary("What each mode does"), shown], className="ss-inner-fold")

@@ -1,0 +1,270 @@
+"""What-if: one comparison; first how wrong the model is, then what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+from dash import html
+
+from analysis.measure import View
+from dashboard.cards import (
+    Chart,
+    Slot,
+    Unshown,
+    card,
+    chart_card,
+    frame_tools,
+    grid,
+    tabs,
+)
+from dashboard.figures import whatif as figures
+from dashboard.figures.base import Look, Picture
+from dashboard.forms import button
+from dashboard.pages import whatif_validity
+from dashboard.pages.whatif_validity import options, said
+from dashboard.scene import Scene
+from dashboard.services import Services
+from dashboard.tables import table
+from dashboard.text import unit_text
+from store.errors import ServescopeError
+from store.units import seconds_text
+
+NUMBERS = {
+    "attainment_ratio": ("Attainment", "ratio"),
+    "gpu_hours": ("GPU-hours", ""),
+    "cost": ("Cost", ""),
+    "ttft_p99_seconds": ("TTFT p99", "s"),
+    "tpot_p99_seconds": ("TPOT p99", "s"),
+    "refused_ratio": ("Refused", "ratio"),
+    "regret_static_ratio": ("Against fixed", "ratio"),
+}
+ROWS = {name: words for name, (words, *_) in figures.ROWS.items()}
+_RESULTS_ABOUT = (
+    "Medians with the range over the seeds, of the same arrivals, replicas, router, scrapes and "
+    "limits. Cost counts from when a replica is asked for until it has drained. Refused, given up "
+    "and lost requests are misses."
+)
+_FRONT_ABOUT = (
+    "Left and up is better. Bars are the range over the seeds; the dotted line joins what no other "
+    "beats in both. What knows the future stands aside."
+)
+_LANES_ABOUT = (
+    "Replicas that were asked for and that were ready, of the first seed: a picture of how they "
+    "behave, not a result. The results are in the table, over all seeds."
+)
+
+
+def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """Validity, then everything that depends on it."""
+    if view is None or view.empty is not None:
+        return []
+    known = view.measures["is_validated"].value == 1.0
+    opts = dict(options(scene.address))
+    results = view.frames["results"]
+    if results.is_empty():
+        state = said(view, "state")
+        return [whatif_validity.panel(view, scene, is_known=known), _no_results(state)]
+    startup = _startup(view)
+    times = [f"{value:g}" for value in results["startup_seconds"].unique(maintain_order=True)]
+    names = {value: f"start-up {seconds_text(float(value))}" for value in times}
+    part = _of_startup(view, float(startup))
+    inside: list[Any] = []
+    if len(times) > 1:
+        inside.append(tabs("Start-up time shown", "startup", startup, names, scene, a=None, b=None))
+    charts = [chart_card(part, chart, scene, opts) for chart in _charts(part)]
+    inside.append(
+        grid(
+            _results(part, scene, opts),
+            charts[0],
+            _beside(part, scene, opts),
+            charts[1],
+            _differences(part, scene, opts),
+            _candidate(part, scene, services),
+            key="whatif",
+        )
+    )
+    look = "ss-results" if known else "ss-results is-unvalidated"
+    return [whatif_validity.panel(view, scene, is_known=known), html.Div(inside, className=look)]
+
+
+def _no_results(state: str) -> html.Div:
+    words = f"This replay is {state}; nothing to compare yet."
+    return html.Div([html.H2("No results yet."), html.P(words)], className="ss-empty")
+
+
+def _startup(view: View) -> str:
+    chosen = view.frames["chosen"]
+    frame = chosen if chosen.height else view.frames["results"]
+    return f"{frame['startup_seconds'][0]:g}"
+
+
+def _of_startup(view: View, seconds: float) -> View:
+    kept = {
+        name: view.frames[name].filter(pl.col("startup_seconds") == seconds)
+        for name in ("results", "frontier")
+    }
+    return replace(view, frames={**view.frames, **kept})
+
+
+def _charts(view: View) -> Sequence[Chart]:
+    goal = view.measures["goal_ratio"].value
+    chosen = view.frames["chosen"]
+
+    def frontier(frame: pl.DataFrame, look: Look) -> Picture | str:
+        return figures.frontier(frame, goal)
+
+    def lanes(frame: pl.DataFrame, look: Look) -> Picture | str:
+        return figures.lanes(frame, chosen, look)
+
+    return (
+        Chart("frontier", "Who keeps how much, for how many GPU-hours?", "frontier", frontier,
+              _FRONT_ABOUT, span=7, height=360),
+        Chart("lanes", "How many replicas had A and B, and when?", "lanes", lanes, _LANES_ABOUT,
+              span=12, height=300),
+    )  # fmt: skip
+
+
+def _numbers(frame: pl.DataFrame) -> list[str]:
+    return [name for name in NUMBERS if name in frame.columns and frame[name].is_not_null().any()]
+
+
+def _spread(row: Mapping[str, Any], name: str, unit: str, prefix: str = "") -> Any:
+    """A median with its range over the seeds; never alone."""
+    base = prefix or name
+    value, low, high = row[base], row[f"{base}_low"], row[f"{base}_high"]
+    if value is None or low is None or high is None:
+        return "\N{EN DASH}"
+    return html.Span(
+        [
+            html.Strong(unit_text(value, unit)),
+            html.Span(f" ({unit_text(low, unit)} to {unit_text(high, unit)})", className="ss-dim"),
+        ],
+        className="ss-nowrap",
+    )
+
+
+def _results(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown:
+    title = "What did each policy come to?"
+    frame = view.frames["results"]
+    names = _numbers(frame)
+
+    def cell(name: str) -> Any:
+        return lambda row: _spread(row, name, NUMBERS[name][1])
+
+    cells: dict[str, Any] = {name: cell(name) for name in names}
+    cells |= {
+        "title": lambda row: html.Strong(row["title"] or row["policy"]),
+        "row": lambda row: ROWS.get(row["row"], row["row"]),
+        "is_met": _met,
+        "policy": lambda row: _beside_links(row, view, scene),
+    }
+    columns = ("title", "row", "is_met", *names, "seeds", "policy")
+    heads = {"title": "Policy", "row": "Settings", "is_met": "Keeps the goal", "policy": "Compare"}
+    heads |= {name: NUMBERS[name][0] for name in names}
+    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    tools = frame_tools(view, "results", title, _RESULTS_ABOUT, scene, **opts)
+    return card(title, shown, tools=tools, key="results")
+
+
+def _met(row: Mapping[str, Any]) -> Any:
+    if row["failed"]:
+        return html.Span(f"✕ failed: {row['reason']}", className="ss-status is-bad")
+    if row["is_met"] is None:
+        return html.Span("○ unknown", className="ss-status is-none")
+    words, look = ("● yes", "good") if row["is_met"] else ("✕ no", "bad")
+    return html.Span(words, className=f"ss-status is-{look}")
+
+
+def _beside_links(row: Mapping[str, Any], view: View, scene: Scene) -> Any:
+    name = f"{row['policy']}/{row['row']}"
+    chosen = {
+        one["side"]: f"{one['policy']}/{one['row']}"
+        for one in view.frames["chosen"].iter_rows(named=True)
+    }
+    startup = f"{row['startup_seconds']:g}"
+    links = []
+    for side in ("a", "b"):
+        current: dict[str, Any] = {"aria-current": "true"} if chosen.get(side) == name else {}
+        changes = {side: name, "startup": startup}
+        look = " is-on" if current else ""
+        links.append(
+            html.A(side.upper(), href=scene.here(**changes), className=f"ss-chip{look}",
+                   title=f"Show {row['title']} as {side.upper()}", **current)
+        )  # fmt: skip
+    return html.Span(links, className="ss-nowrap")
+
+
+def _titles(view: View) -> dict[str, str]:
+    return {
+        row["side"]: f"{row['side'].upper()}: {row['title']}, {ROWS.get(row['row'], row['row'])}"
+        for row in view.frames["chosen"].iter_rows(named=True)
+    }
+
+
+def _beside(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown:
+    title = "A and B side by side"
+    names = _titles(view)
+    known = pl.col("number").is_in(list(NUMBERS)) & pl.col("a").is_not_null()
+    frame = view.frames["beside"].filter(known)
+    if frame.is_empty() or len(names) < 2:
+        return Unshown(title, "There are no two of them with results yet.")
+
+    def cell(side: str) -> Any:
+        return lambda row: _spread(row, row["number"], NUMBERS[row["number"]][1], side)
+
+    cells = {"number": lambda row: NUMBERS[row["number"]][0], "a": cell("a"), "b": cell("b")}
+    shown = table(
+        frame, scene, columns=("number", "a", "b"), cells=cells,
+        heads={"number": "", **names}, caption=title,
+    )  # fmt: skip
+    words = "Medians with ranges over the seeds."
+    tools = frame_tools(view, "beside", title, words, scene, **opts)
+    return card(title, shown, span=5, tools=tools, key="beside")
+
+
+def _differences(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown:
+    title = "Where did A and B ask for other numbers?"
+    frame = view.frames["decisions"]
+    if frame.is_empty():
+        return Unshown(title, "They asked for the same, or their courses were not kept.")
+    heads = {"at_seconds": "Into the replay", "a_target": "A", "b_target": "B",
+             "difference": "B - A"}  # fmt: skip
+    shown = table(frame.head(60), scene, heads=heads, caption=title)
+    words = "Each time the difference of what both asked for changed, of the first seed."
+    tools = frame_tools(view, "decisions", title, words, scene, **opts)
+    return card(title, shown, span=6, tools=tools, key="decisions")
+
+
+def _candidate(view: View, scene: Scene, services: Services) -> Slot | Unshown:
+    """Let B be watched in dry-run."""
+    title = "Watch B in dry-run"
+    row = next((r for r in view.frames["chosen"].iter_rows(named=True) if r["side"] == "b"), None)
+    if row is None or row["row"] not in ("default", "tuned", "hindsight"):
+        return Unshown(title, "B is no policy that a controller could run.")
+    try:
+        pools = services.control.status()["pools"] if services.control else []
+    except ServescopeError as error:
+        return Unshown(title, error.message)
+    if not pools or services.replays is None:
+        return Unshown(title, "No pool is configured that could watch it.")
+    about = {"policy": row["policy"], "row": row["row"], "startup_seconds": row["startup_seconds"]}
+    number = said(view, "replay")
+    buttons = [
+        button(
+            f"Watch on {pool['pool']}",
+            {"act": "propose", "replay": number, "about": {**about, "pool": pool["pool"]}},
+            label=f"Record {row['title']} as a candidate for {pool['pool']}",
+        )
+        for pool in pools
+    ]
+    inside = [
+        html.P(
+            f"Records {row['title']} ({ROWS.get(row['row'], row['row'])}) as a candidate: the"
+            " controller writes down what it would have done, and does none of it."
+        ),
+        html.Div(buttons, className="ss-row"),
+    ]
+    return card(title, html.Div(inside, className="ss-act"), span=6, key="candidate")

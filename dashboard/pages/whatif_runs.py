@@ -1,0 +1,123 @@
+"""What-if: what runs, how far it is, and what was replayed before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from dash import html
+
+from analysis.measure import View
+from dashboard.cards import card, frame_tools, grid
+from dashboard.forms import button
+from dashboard.scene import Scene
+from dashboard.services import Services
+from dashboard.tables import table
+from dashboard.theme import attrs
+from store.units import percent_text, seconds_text
+
+OPEN = ("queued", "running")
+LOOKS = {
+    "done": ("good", "●"),
+    "running": ("watch", "◔"),
+    "queued": ("none", "○"),
+    "failed": ("bad", "✕"),
+    "cancelled": ("none", "✕"),
+    "interrupted": ("bad", "✕"),
+}
+_ABOUT = "Every comparison is kept with what was asked, its seeds and its profile; its link stays."
+
+
+def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """Bars of what is under way, then the list."""
+    if view is None or view.empty is not None:
+        return [_none()] if view is not None else []
+    frame = view.frames["replays"]
+    still = frame.filter(pl.col("state").is_in(OPEN)).sort("created_at")
+    parts: list[Any] = [_running(row, scene, services) for row in still.iter_rows(named=True)]
+    parts.append(_list(view, scene))
+    return parts
+
+
+def _none() -> html.Div:
+    return html.Div(
+        [
+            html.H2("Nothing was replayed yet."),
+            html.P(
+                "Choose a trace in the header and press Replay: recorded requests go through a"
+                " model of the fleet, once for each policy and seed."
+            ),
+        ],
+        className="ss-empty",
+    )
+
+
+def _running(row: Mapping[str, Any], scene: Scene, services: Services) -> html.Div:
+    number = row["replay_id"]
+    at = services.replays.progress(number) if services.replays else None
+    share = float(at["share"]) if at else 0.0
+    title = f"Replay {number} of {row['trace']}"
+    cancel = button("Cancel", {"act": "cancel", "replay": number}, label=f"Cancel {number}")
+    words = _progress_words(at, share, row["state"])
+    return html.Div(
+        [
+            html.A(title, href=_link(scene, number)),
+            html.Progress(value=str(round(share, 4)), max="1", **attrs({"aria-label": title})),
+            html.Span(words, className="ss-dim"),
+            cancel if services.replays else None,
+        ],
+        className="ss-note ss-running",
+        **attrs({"data-beat": ""}),
+    )
+
+
+def _progress_words(at: Mapping[str, Any] | None, share: float, state: str) -> str:
+    if at is None:
+        return f"{state}, in another process"
+    if at.get("waiting_before"):
+        return f"waits, {at['waiting_before'] - 1} before it"
+    left = at.get("left_seconds")
+    rest = f", {seconds_text(left)} left" if left is not None else ""
+    return f"{percent_text(share)}{rest}: {at.get('text') or ''}"
+
+
+def _link(scene: Scene, number: str) -> str:
+    return (
+        scene.address.changed(a=None, b=None, startup=None).to("what-if", number).href(scene.prefix)
+    )
+
+
+def _list(view: View, scene: Scene) -> html.Div:
+    title = "What was replayed?"
+    frame = view.frames["replays"]
+    shown_id = scene.address.path[1] if len(scene.address.path) > 1 else frame["replay_id"][0]
+
+    def opener(row: Mapping[str, Any]) -> Any:
+        current: dict[str, Any] = {"aria-current": "true"} if row["replay_id"] == shown_id else {}
+        return html.A(row["replay_id"], href=_link(scene, row["replay_id"]), **current)
+
+    def state(row: Mapping[str, Any]) -> html.Span:
+        look, glyph = LOOKS.get(row["state"], ("none", "○"))
+        return html.Span(
+            f"{glyph} {row['state']}", className=f"ss-status is-{look}", title=row["text"] or ""
+        )
+
+    cells = {"replay_id": opener, "state": state}
+    columns = ("replay_id", "created_at", "trace", "profile", "state", "is_validated", "seconds")
+    heads = {
+        "replay_id": "Replay", "created_at": "Asked", "is_validated": "Validated",
+        "seconds": "Took",
+    }  # fmt: skip
+    shown = table(frame.head(20), scene, columns=columns, cells=cells, heads=heads, caption=title)
+    tools = frame_tools(view, "replays", title, _ABOUT, scene)
+    parts = [card(title, shown, tools=tools, key="replays")]
+    if view.frames["candidates"].height:
+        name = "Which candidates are watched?"
+        words = "Policies that somebody wants watched in dry-run; they act on nothing."
+        kept = ("candidate_id", "pool", "policy", "parameters", "replay_id", "created_at",
+                "created_by", "state")  # fmt: skip
+        body = table(view.frames["candidates"], scene, columns=kept, caption=name)
+        more = frame_tools(view, "candidates", name, words, scene)
+        parts.append(card(name, body, tools=more, key="candidates"))
+    return grid(*parts, key="replays")

@@ -1,0 +1,144 @@
+"""The What-if page: the model's error first, never a number without its range."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from analysis.measure import Empty
+from dashboard.acting import answered
+from dashboard.figures import whatif as figures
+from dashboard.pages.whatif_ask import choice
+from dashboard.panels import answer
+from dashboard.routes import page_of
+from dashboard.url_state import Address
+
+HERE = Path(__file__).parent
+REPLAY = "20261120-110000-0a1b2c"
+
+
+def pages():
+    """The helpers of the tests of pages, loaded by their path."""
+    name = "servescope_dashboard_test_pages"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, HERE / "test_pages.py")
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+def drawn(fake, path="", search=""):
+    """The page as text."""
+    return pages().drawn(fake, f"/ui/what-if{path}", search)
+
+
+def wished(text):
+    """What the buttons of a page would tell."""
+    return [
+        json.loads(json.loads(f'"{one}"'))
+        for one in re.findall(r'"data-act": "(.*?)(?<!\\)"', text)
+    ]
+
+
+def test_how_wrong_the_model_is_comes_first_and_greys_the_rest(fake):
+    """Not validated is said before any number, in words and on the results."""
+    text = drawn(fake)
+    assert text.index("not validated") < text.index("What did each policy come to?")
+    assert "is-unvalidated" in text
+
+
+def test_a_number_stands_with_its_range(fake):
+    """Every cell of the table is a median with its lowest and highest over the seeds."""
+    text = drawn(fake)
+    assert "11.1" in text
+    assert "(11 to 11.2)" in text
+    assert "error_x" in text
+
+
+def test_a_result_has_a_link_for_good(fake):
+    """By its id, and an id that never was is an error in words."""
+    assert f"/ui/what-if/{REPLAY}" in drawn(fake)
+    assert "servescope, risk" in drawn(fake, f"/{REPLAY}")
+    scene = pages().scene_at(fake, "/ui/what-if/nothing")
+    panel = page_of(scene.address).panels[-1]
+    note = answer(panel, scene, fake.services(), None, beat=False)[1]
+    assert "no replay 'nothing'" in pages().words(note)
+
+
+def test_any_two_can_be_laid_side_by_side(fake):
+    """A and B are in the address."""
+    text = drawn(fake, "", "?a=risk/default&b=ray-serve/default")
+    assert "A: servescope, risk, as documented" in text
+    assert "B: Ray Serve, as documented" in text
+    assert "Where did A and B ask for other numbers?" in text
+
+
+def test_the_choices_are_in_the_address(fake):
+    """A link asks for the same comparison."""
+    search = "?source=azure-2023-conv&policies=keda&seeds=10&startups=0,300&scale=2&least=2"
+    replays = [one for one in wished(drawn(fake, "", search)) if one["act"] == "replay"]
+    assert replays[0]["about"] == {
+        "source": "azure-2023-conv", "policies": ["keda"], "startups": ["0", "300"],
+        "profile": "llama2-70b-4-x-h100", "seeds": 10.0, "scale": 2.0, "tune": 0.0,
+        "objective": "ttft=2,tpot=0.1,attainment=0.99", "least": 2.0,
+    }  # fmt: skip
+
+
+def test_pressing_replay_asks_the_workers(fake):
+    """The page itself computes nothing."""
+    (wish, *_) = [one for one in wished(drawn(fake)) if one["act"] == "replay"]
+    told = answered(fake.services(), wish)
+    assert told.text == f"Queued as {REPLAY}."
+    assert fake.replays.asked == [wish["about"]]
+
+
+def test_promoting_b_makes_a_candidate(fake):
+    """Watched, never acted on; for a pool that somebody chose."""
+    wishes = [one for one in wished(drawn(fake)) if one["act"] == "propose"]
+    assert {one["about"]["pool"] for one in wishes} == {"chat", "code"}
+    told = answered(fake.services(), wishes[0])
+    assert "acts on nothing" in told.text
+    assert fake.replays.asked[0]["policy"] == "risk"
+
+
+def test_a_fixed_fleet_is_no_candidate(fake):
+    """Nor is what knows the future."""
+    text = drawn(fake, "", "?b=static/static-peak")
+    assert "B is no policy that a controller could run." in text
+
+
+@pytest.mark.parametrize("seeds", ["", "nonsense", "-1"])
+def test_what_makes_no_sense_is_left_to_the_server_to_refuse(seeds):
+    """A choice is read without an error."""
+    choices = {"policies": ("risk",), "usual": ("risk",), "profiles": ("p",)}
+    made = choice(Address(("what-if",), {"seeds": seeds} if seeds else {}), choices)
+    assert made.about({})["policies"] == ["risk"]
+
+
+def test_nothing_replayed_says_what_to_do(fake):
+    """The empty page keeps its choices."""
+    fake.empty = Empty("nothing_connected", "Nothing was replayed yet.")
+    text = drawn(fake)
+    assert "Nothing was replayed yet." in text
+    assert "Replay this in the background" in text
+
+
+def test_without_workers_the_page_says_so(fake):
+    """Results can be read all the same."""
+    fake.replays = None
+    text = drawn(fake)
+    assert "Nothing can be replayed here." in text
+    assert "What did each policy come to?" in text
+
+
+def test_a_single_seed_is_not_drawn():
+    """Rows whose numbers were withheld make no frontier."""
+    names = ("gpu_hours", "attainment_ratio")
+    frame = pl.DataFrame({"row": ["default"], "is_on_front": [False], **dict.fromkeys(names)})
+    assert isinstance(figures.frontier(frame, 0.99), str)
