@@ -39,6 +39,7 @@ class ViewSpec:
         needs_scope: False for views about the store itself, which ignore the time range.
         needs_now: whether it is handed the time as `now=`.
         needs_adapters: whether it is handed what engines can tell as `adapters=`.
+        is_told: whether people change it from pages: what they did must be there at once.
     """
 
     question: str
@@ -48,6 +49,7 @@ class ViewSpec:
     needs_scope: bool = True
     needs_now: bool = False
     needs_adapters: bool = False
+    is_told: bool = False
 
     def function(self) -> Callable[..., View]:
         """The function behind the view, imported on first use."""
@@ -128,12 +130,14 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.controller_view:controller",
         options=("pool",),
         needs_now=True,
+        is_told=True,
     ),
     "controller_decision": ViewSpec(
         "What was seen, wanted, limited and done in one decision?",
         "analysis.controller_view:controller_decision",
         options=("decision",),
         needs_scope=False,
+        is_told=True,
     ),
     "gpus": ViewSpec("What do the cards do, and which has a fault?", "analysis.gpus:gpus"),
     "workload_arrivals": ViewSpec("What is arriving, and when?", f"{_WORKLOAD}:workload_arrivals"),
@@ -155,12 +159,14 @@ VIEWS: Mapping[str, ViewSpec] = {
         "Which comparisons of policies were run?",
         "analysis.replay_view:replays",
         needs_scope=False,
+        is_told=True,
     ),
     "replay": ViewSpec(
         "What would another policy have given?",
         "analysis.replay_view:replay",
         options=("replay", "a", "b", "startup", "case", "against"),
         needs_scope=False,
+        is_told=True,
     ),
     "trust": ViewSpec(
         "Which signals can be trusted now, and what is wrong with the others?",

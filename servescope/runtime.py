@@ -254,14 +254,16 @@ class Runtime:
                 known_frames=self._known_frames() if name == "admin" else None,
                 adapters=signal_sources,
             ),
-            ttl_seconds=self.config.server.view_ttl_seconds,
-            # Ages grow although nothing is written, so a view that is handed the time grows old.
-            version=None if spec.needs_now else self._version_of(spec, scope),
+            ttl_seconds=0.0 if spec.is_told else self.config.server.view_ttl_seconds,
+            version=self._version_of(spec, scope),
         )
 
-    def _version_of(self, spec: views.ViewSpec, scope: Scope) -> int:
-        # What is not of the scope changes with anything that is written, whatever is looked at.
-        return self.data_version(scope) if spec.needs_scope else self.database.writer.version()
+    def _version_of(self, spec: views.ViewSpec, scope: Scope) -> int | None:
+        # What people change, and what is not of the scope, changes with anything that is written.
+        if spec.is_told or not (spec.needs_scope or spec.needs_now):
+            return self.database.writer.version()
+        # Ages grow although nothing is written, so a view that is handed the time grows old.
+        return None if spec.needs_now else self.data_version(scope)
 
     def data_age(self) -> DataAge:
         """Age of the newest live record and how many targets answer."""

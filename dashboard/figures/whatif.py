@@ -105,26 +105,33 @@ def lanes(frame: pl.DataFrame, chosen: pl.DataFrame, look: Look) -> Picture | st
         look: unused; the axis counts hours of the replay.
     """
     names = {row["side"]: row["title"] for row in chosen.iter_rows(named=True)}
+    end = frame["at_seconds"].max()
+    is_short = isinstance(end, float) and end < 2 * 3600
+    unit, seconds = ("minutes", 60.0) if is_short else ("hours", 3600.0)
     traces: list[Trace] = []
     for side, colour in (("a", VERMILION), ("b", BLUE)):
-        part = (
-            frame.filter(pl.col("side") == side)
-            .group_by("at_seconds")
-            .agg(pl.col("target").sum(), pl.col("ready").sum())
-            .sort("at_seconds")
-            .with_columns(hours=pl.col("at_seconds") / 3600)
-        )
-        if part.is_empty():
-            continue
+        part = _course(frame.filter(pl.col("side") == side), end, seconds)
         for column, words, dash in (("target", "asked for", "dot"), ("ready", "ready", "solid")):
             style = {"color": colour, "dash": dash, "width": 2, "shape": "hv"}
             said = f"{side.upper()} {names.get(side, '')}, {words}"
-            x, y = numbers(part, "hours"), numbers(part, column)
-            traces.append(line(x, y, said, 0, line=style, hovertemplate="%{y:d}"))
+            x, y = numbers(part, "along"), numbers(part, column)
+            if y:
+                traces.append(line(x, y, said, 0, line=style, hovertemplate="%{y:d}"))
     if not traces:
         return "The courses of these two were not kept."
-    along = axis("hours of the replay", from_zero=True, showgrid=False)
+    along = axis(f"{unit} of the replay", from_zero=True, showgrid=False)
     made = layout(along, axis("replicas", from_zero=True, tickformat="d"), legend=True)
     made["hovermode"] = "x unified"
     shown = " and ".join(f"{side.upper()}: {title}" for side, title in names.items())
     return Picture({"data": traces, "layout": made}, f"Replicas of {shown}, of the first seed.")
+
+
+def _course(part: pl.DataFrame, end: Any, seconds: float) -> pl.DataFrame:
+    """Pools added up; what changes no more goes on to the end."""
+    found = (part.group_by("at_seconds").agg(pl.col("target").sum(), pl.col("ready").sum())).sort(
+        "at_seconds"
+    )
+    if found.height and found["at_seconds"][-1] < end:
+        last = found.tail(1).with_columns(at_seconds=pl.lit(end, dtype=pl.Float64))
+        found = pl.concat([found, last])
+    return found.with_columns(along=pl.col("at_seconds") / seconds)

@@ -171,6 +171,8 @@ def lanes_body(view: View | None, scene: Scene, services: Services) -> Sequence[
     options = {"pool": pool}
     cards = [chart_card(part, chart, scene, options) for chart in _charts(part, pool)]
     parts.append(grid(*cards, _decisions(part, scene), key="lanes"))
+    ask = html.A("replay this range", href=scene.link("what-if"))
+    parts.append(html.P(["What this would have cost and saved: ", ask, "."], className="ss-dim"))
     return parts
 
 

@@ -121,7 +121,7 @@ def _charts(view: View) -> Sequence[Chart]:
 
     return (
         Chart("frontier", "Who keeps how much, for how many GPU-hours?", "frontier", frontier,
-              _FRONT_ABOUT, span=7, height=360),
+              _FRONT_ABOUT, span=6, height=360),
         Chart("lanes", "How many replicas had A and B, and when?", "lanes", lanes, _LANES_ABOUT,
               span=12, height=300),
     )  # fmt: skip
@@ -137,11 +137,10 @@ def _spread(row: Mapping[str, Any], name: str, unit: str, prefix: str = "") -> A
     value, low, high = row[base], row[f"{base}_low"], row[f"{base}_high"]
     if value is None or low is None or high is None:
         return "\N{EN DASH}"
+    ends = unit_text(low, unit), unit_text(high, unit)
+    spread = "all seeds" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
     return html.Span(
-        [
-            html.Strong(unit_text(value, unit)),
-            html.Span(f" ({unit_text(low, unit)} to {unit_text(high, unit)})", className="ss-dim"),
-        ],
+        [html.Strong(unit_text(value, unit)), html.Span(f" ({spread})", className="ss-dim")],
         className="ss-nowrap",
     )
 
@@ -161,8 +160,8 @@ def _results(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshow
         "is_met": _met,
         "policy": lambda row: _beside_links(row, view, scene),
     }
-    columns = ("title", "row", "is_met", *names, "seeds", "policy")
-    heads = {"title": "Policy", "row": "Settings", "is_met": "Keeps the goal", "policy": "Compare"}
+    columns = ("policy", "title", "row", "is_met", *names, "seeds")
+    heads = {"title": "Policy", "row": "Settings", "is_met": "Keeps the goal", "policy": "Show as"}
     heads |= {name: NUMBERS[name][0] for name in names}
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "results", title, _RESULTS_ABOUT, scene, **opts)
@@ -218,11 +217,11 @@ def _beside(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown
     cells = {"number": lambda row: NUMBERS[row["number"]][0], "a": cell("a"), "b": cell("b")}
     shown = table(
         frame, scene, columns=("number", "a", "b"), cells=cells,
-        heads={"number": "", **names}, caption=title,
+        heads={"number": "What", **names}, caption=title,
     )  # fmt: skip
     words = "Medians with ranges over the seeds."
     tools = frame_tools(view, "beside", title, words, scene, **opts)
-    return card(title, shown, span=5, tools=tools, key="beside")
+    return card(title, shown, span=6, tools=tools, key="beside")
 
 
 def _differences(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown:

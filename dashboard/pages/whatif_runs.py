@@ -103,7 +103,11 @@ def _list(view: View, scene: Scene) -> html.Div:
             f"{glyph} {row['state']}", className=f"ss-status is-{look}", title=row["text"] or ""
         )
 
-    cells = {"replay_id": opener, "state": state}
+    cells = {
+        "replay_id": opener,
+        "state": state,
+        "seconds": lambda row: seconds_text(row["seconds"]) if row["seconds"] else "",
+    }
     columns = ("replay_id", "created_at", "trace", "profile", "state", "is_validated", "seconds")
     heads = {
         "replay_id": "Replay", "created_at": "Asked", "is_validated": "Validated",

@@ -62,7 +62,7 @@ def panel(view: View, scene: Scene, *, is_known: bool) -> Any:
         inside.append(html.H3(name, className="ss-sub"))
         inside.append(table(window, scene, caption=name, cells=_window_cells()))
     if more:
-        inside.append(html.Ul([html.Li(_sentence(text)) for text in more[:4]]))
+        inside.append(html.Ul([html.Li(text) for text in more[:4]]))
     inside.append(_asked(view))
     tools = frame_tools(
         view, "validity", title,

@@ -16,6 +16,7 @@ from servescope.cli.serve import clear_incoming, open_runtime
 from servescope.documents import csv_safe, plain, to_json
 from servescope.importing import load_example
 from servescope.maintenance import jobs_for
+from store import replays
 from store.database import incoming_folder
 from store.errors import InputError
 
@@ -45,6 +46,17 @@ def test_live_rows_do_not_make_a_trace_be_computed_again(traced, clock, more_req
     traced.database.writer.append("request", later).result()
     clock.advance(60)
     assert traced.view("workload_arrivals", params) is first
+
+
+def test_what_people_did_is_there_at_once(traced, clock):
+    """A wish is seen by the next look, whatever trace is looked at."""
+    params = {"source": "azure-2023-code"}
+    assert traced.view("replays", params).empty is not None
+    row = replays.ReplayRow(
+        "20260131-120000-0a1b2c", clock.now(), "ana", "azure-2023-code", {}, 0.99, {}, "", False
+    )  # fmt: skip
+    replays.add(traced.database.writer, row).result()
+    assert traced.view("replays", params).frames["replays"].height == 1
 
 
 def test_viewers_who_ask_within_a_moment_ask_the_same(filled, clock):

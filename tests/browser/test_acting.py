@@ -1,0 +1,148 @@
+"""Freeze, resume and replay on the real server in a real browser; the pool is only numbers."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import httpx2
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CONFIG = """
+[[controller.pool]]
+name = "chat"
+match = { model = "m" }
+actuator = { kind = "memory", replicas = 3, most = 50 }
+policy = "queue-length-hpa"
+most = 20
+"""
+HELD_MS = 1_300
+# Two minutes of the built-in trace: enough to replay, done within seconds.
+WINDOW = "?source=azure-2023-conv&from=2023-11-16T18:20:00Z&to=2023-11-16T18:22:00Z"
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx2.get(url).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def steered(tmp_path_factory) -> Iterator[SimpleNamespace]:
+    """`servescope up` with one pool in dry-run."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "servescope.toml").write_text(CONFIG, "utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "servescope", "up", "--config", str(home / "servescope.toml"),
+            "--store", str(home / "store.duckdb"), "--listen", f"127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=home,
+        env={**os.environ, "HOME": str(home), "XDG_DATA_HOME": str(home),
+             "XDG_CONFIG_HOME": str(home)},
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while not _answers(f"{url}/ui/") and process.poll() is None and time.monotonic() < deadline:
+        threading.Event().wait(0.2)
+    assert process.poll() is None, "the server ended before it answered"
+    yield SimpleNamespace(url=url, fake=None)
+    process.terminate()
+    process.wait(timeout=20)
+
+
+@pytest.fixture
+def operator(chromium, steered, make_visitor) -> Iterator[object]:
+    """Somebody in front of it."""
+    visitor = make_visitor(chromium, steered)
+    yield visitor
+    visitor.close()
+
+
+def state(steered):
+    """How the pool is treated, by the API."""
+    return httpx2.get(f"{steered.url}/api/v1/controller/status").json()["pools"][0]
+
+
+def held(button) -> None:
+    """Press a button for as long as it asks for."""
+    button.click(delay=HELD_MS)
+
+
+def test_freezing_takes_a_deliberate_press_and_resuming_a_reason(operator, steered):
+    """From any page; a short press does nothing; the page of the controller says who did it."""
+    page = operator.page
+    page.goto(f"{steered.url}/ui/slo")
+    page.locator("#shell-control summary").click()
+    button = page.get_by_role("button", name="Freeze all pools until resumed")
+    button.click()
+    expect(page.locator("#shell-said")).to_have_text("Hold it for one second.")
+    assert not state(steered)["is_frozen"]
+    held(button)
+    expect(page.locator("#shell-control")).to_contain_text("FROZEN until resumed")
+    assert state(steered)["is_frozen"]
+
+    page.goto(f"{steered.url}/ui/controller")
+    expect(page.locator(".ss-table").first).to_contain_text("until resumed, by dashboard")
+    page.locator("#shell-control summary").click()
+    resume = page.locator("#shell-control").get_by_role("button", name="Resume chat")
+    resume.click()
+    expect(page.locator("#shell-said")).to_contain_text("First say why")
+    assert state(steered)["is_frozen"]
+    page.locator("#shell-control").get_by_label("Why").fill("rack 4 is back")
+    resume.click()
+    expect(page.locator("#shell-control")).to_contain_text("Controller: DRY-RUN")
+    assert not state(steered)["is_frozen"]
+    assert operator.troubles == []
+
+
+def test_whoever_is_slower_is_refused_with_the_newer_state(operator, steered):
+    """Somebody freezes by the API while this page shows an older version."""
+    page = operator.page
+    page.goto(f"{steered.url}/ui/controller?refresh=off")
+    page.locator("#controller-fold summary").first.click()
+    button = page.locator("#controller-fold").get_by_role("button", name="Set chat to off")
+    expect(button).to_be_visible()
+    body = {"by": "bo", "comment": "maintenance"}
+    assert httpx2.post(f"{steered.url}/api/v1/controller/freeze", json=body).status_code == 200
+    button.click()
+    expect(page.locator("#shell-said")).to_contain_text("chat is in dry-run, frozen")
+    expect(page.locator("#shell-said")).to_contain_text("by bo")
+    assert state(steered)["mode"] == "dry-run"
+    # The page has looked again by now.
+    expect(page.locator("#shell-control")).to_contain_text("FROZEN until resumed")
+    assert operator.troubles == []
+
+
+def test_a_window_is_replayed_beside_the_server_and_keeps_its_link(operator, steered):
+    """Asked for on the page, watched, and found again by its address."""
+    page = operator.page
+    page.goto(f"{steered.url}/ui/")
+    page.get_by_role("button", name="Load the example trace").click()
+    expect(page.locator("#first-run-load")).to_have_count(0)
+    page.goto(f"{steered.url}/ui/what-if{WINDOW}&policies=queue-length-hpa&seeds=2")
+    page.get_by_role("button", name="Replay this in the background").click()
+    expect(page.locator("#shell-said")).to_contain_text("Queued as")
+    results = page.locator("#card-results")
+    expect(results).to_contain_text("fixed for the peak", timeout=60_000)
+    expect(results).to_contain_text(re.compile(r"\((all seeds|.+ to .+)\)"))
+    link = page.locator("#card-replays a[href*='/ui/what-if/']").first
+    link.click()
+    page.wait_for_url("**/ui/what-if/*")
+    page.reload()
+    expect(page.locator("#card-validity")).to_contain_text("How far can this model be believed?")
+    assert operator.troubles == []
