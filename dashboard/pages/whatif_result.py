@@ -147,7 +147,10 @@ def _spread(row: Mapping[str, Any], name: str, unit: str, prefix: str = "") -> A
 
 def _results(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown:
     title = "What did each policy come to?"
-    frame = view.frames["results"]
+    # Who keeps the goal for the least comes first.
+    frame = view.frames["results"].sort(
+        "is_met", "gpu_hours", descending=[True, False], nulls_last=True, maintain_order=True
+    )
     names = _numbers(frame)
 
     def cell(name: str) -> Any:
@@ -155,17 +158,21 @@ def _results(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshow
 
     cells: dict[str, Any] = {name: cell(name) for name in names}
     cells |= {
-        "title": lambda row: html.Strong(row["title"] or row["policy"]),
-        "row": lambda row: ROWS.get(row["row"], row["row"]),
+        "title": _title,
         "is_met": _met,
         "policy": lambda row: _beside_links(row, view, scene),
     }
-    columns = ("policy", "title", "row", "is_met", *names, "seeds")
-    heads = {"title": "Policy", "row": "Settings", "is_met": "Keeps the goal", "policy": "Show as"}
+    columns = ("policy", "title", "is_met", *names, "seeds")
+    heads = {"title": "Policy, settings", "is_met": "Keeps the goal", "policy": "Show as"}
     heads |= {name: NUMBERS[name][0] for name in names}
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "results", title, _RESULTS_ABOUT, scene, **opts)
     return card(title, shown, tools=tools, key="results")
+
+
+def _title(row: Mapping[str, Any]) -> Any:
+    words = ROWS.get(row["row"], row["row"])
+    return [html.Strong(row["title"] or row["policy"]), html.Div(words, className="ss-dim")]
 
 
 def _met(row: Mapping[str, Any]) -> Any:
@@ -217,11 +224,12 @@ def _beside(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown
     cells = {"number": lambda row: NUMBERS[row["number"]][0], "a": cell("a"), "b": cell("b")}
     shown = table(
         frame, scene, columns=("number", "a", "b"), cells=cells,
-        heads={"number": "What", **names}, caption=title,
+        heads={"number": "What", "a": "A", "b": "B"}, caption=title,
     )  # fmt: skip
     words = "Medians with ranges over the seeds."
     tools = frame_tools(view, "beside", title, words, scene, **opts)
-    return card(title, shown, span=6, tools=tools, key="beside")
+    named = html.P(". ".join(names.values()) + ".", className="ss-dim ss-foot")
+    return card(title, [named, shown], span=6, tools=tools, key="beside")
 
 
 def _differences(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown:
