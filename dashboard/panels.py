@@ -89,6 +89,12 @@ def register(app: Dash, services: Services, prefix: str) -> None:
         return renew(body, shown, mark), note, mark
 
 
+def _plain(part: Any) -> Any:
+    if isinstance(part, Component):
+        return part.to_plotly_json()  # type: ignore[no-untyped-call]
+    return str(part)
+
+
 def _panel_at(page: Page | None, spot: str) -> Panel | None:
     panels = page.panels if page else ()
     return next((panel for panel in panels if panel.spot == spot), None)
@@ -136,8 +142,8 @@ def answer(
     return body, note, mark
 
 
-def _fingerprint(body: Sequence[Any]) -> str:
-    text = json.dumps(body, default=lambda part: part.to_plotly_json())
+def _fingerprint(body: Any) -> str:
+    text = json.dumps(body, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -157,10 +163,14 @@ def renew(body: Any, shown: Any, mark: Any) -> Any:
         return body
     updates = dict(_updates(body))
     mark["parts"] = list(updates)
+    mark["prints"] = {key: _fingerprint(props) for key, props in updates.items()}
     if not updates or not shown or shown.get("parts") != mark["parts"]:
         return body
     same_address = shown["search"] == mark["search"]
+    before = shown.get("prints") or {}
     for key, props in updates.items():
+        if before.get(key) == mark["prints"][key]:
+            continue  # a browser takes long to make a table anew: what says the same stays
         where = json.loads(key)
         if not (same_address and where["type"] == "tools"):
             set_props(where, props)

@@ -27,7 +27,7 @@ from dashboard.figures import control as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
 from dashboard.pages import controller_act, controller_after, controller_decision
-from dashboard.pages.controller_after import opener
+from dashboard.pages.controller_after import opener, some_rows
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
@@ -228,7 +228,7 @@ def _decisions(view: View, scene: Scene) -> Slot | Unshown:
         "decision_id": "Decision", "at": "Decided", "until_at": "Same until", "ticks": "Steps",
         "text": "What, and why [what bound it]", "state": "Became",
     }  # fmt: skip
-    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    shown = some_rows(frame, scene, 25, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "decisions", title, _DECISIONS_ABOUT, scene)
     return card(title, shown, tools=tools, key="decisions")
 
@@ -256,6 +256,9 @@ PAGE = Page(
             controller_decision.option, is_aside=True, is_still=True,
         ),
         Panel("controller-lanes", "controller", lanes_body, is_aside=True),
-        Panel("controller-after", "controller", controller_after.body, is_aside=True),
+        Panel(
+            "controller-after", "controller", controller_after.body, is_aside=True,
+            follows_clock=False,
+        ),
     ),
 )  # fmt: skip

@@ -15,6 +15,7 @@ from dashboard.services import Services
 from dashboard.tables import table, unit_of
 from dashboard.text import heading, unit_text
 
+MOST_ROWS = 25
 _OUTCOMES_ABOUT = (
     "After the settling time: what a decision was expected to lead to, and what came. In dry-run "
     "what came is the fleet as it was without it."
@@ -29,6 +30,19 @@ def opener(row: Mapping[str, Any], scene: Scene) -> html.A:
     """The link to a decision."""
     href = scene.here(decision=str(row["decision_id"]), pool=row["pool"])
     return html.A(f"#{row['decision_id']}", href=href)
+
+
+def some_rows(frame: pl.DataFrame, scene: Scene, most: int = MOST_ROWS, **more: Any) -> list[Any]:
+    """The first rows as a table; the rest is told.
+
+    Every cell is a component that the browser makes anew with each refresh: hundreds of rows would
+    hold it up just when somebody wants to stop something.
+    """
+    shown: list[Any] = [table(frame.head(most), scene, **more)]
+    if frame.height > most:
+        words = f"{most} of {frame.height:,} rows; the CSV has all, or choose a shorter range."
+        shown.append(html.P(words, className="ss-dim ss-foot"))
+    return shown
 
 
 def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
@@ -62,7 +76,7 @@ def _outcomes(view: View, scene: Scene) -> Slot | Unshown:
     }
     columns = ("decision_id", "pool", "decided_at", "mode", "quantity", "predicted", "observed")
     heads = {"decision_id": "Decision"}
-    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    shown = some_rows(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "outcomes", title, _OUTCOMES_ABOUT, scene)
     return card(title, shown, tools=tools, key="outcomes")
 
@@ -79,5 +93,5 @@ def _plain(
     frame = view.frames[name]
     if frame.is_empty():
         return Unshown(title, "None in the range shown.")
-    shown = table(frame, scene, columns=columns, caption=title)
+    shown = some_rows(frame, scene, columns=columns, caption=title)
     return card(title, shown, tools=frame_tools(view, name, title, words, scene), key=name)
