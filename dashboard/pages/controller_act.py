@@ -112,7 +112,6 @@ def act_body(view: View | None, scene: Scene, services: Services) -> Sequence[An
             ],
             className="ss-card ss-fold",
             id="controller-fold",
-            open=bool(waiting) or None,
         )
     )
     return parts
