@@ -62,7 +62,7 @@ def _status(services: Services) -> Document:
 
 def _row(pool: Document, scene: Scene) -> Sequence[Any]:
     mode = str(pool["mode"])
-    since = f" since {pool['mode_at']}" if pool.get("mode_at") else ""
+    since = f" since {str(pool['mode_at'])[:16].replace('T', ' ')}" if pool.get("mode_at") else ""
     comment = f": {pool['mode_comment']}" if pool.get("mode_comment") else ""
     return (
         html.Strong(pool["pool"]),
@@ -99,7 +99,10 @@ def act_body(view: View | None, scene: Scene, services: Services) -> Sequence[An
     if view is None or not status.get("running"):
         return _not_running(status)
     parts: list[Any] = []
-    waiting = [] if view.empty else view.frames["pending"].rows(named=True)
+    # The record has what it would change, the controller knows what it still waits for.
+    still = {row["decision_id"] for row in status["pending"]}
+    rows = [] if view.empty else view.frames["pending"].rows(named=True)
+    waiting = [row for row in rows if row["decision_id"] in still]
     if waiting:
         cards = [_waiting(row, scene, status) for row in waiting]
         parts.append(grid(*cards, key="queue"))

@@ -44,7 +44,12 @@ class FakeControl:
         self.told = []
 
     def status(self):
-        return {"running": self.running, "pools": self.pools, "pending": [], "version": 7}
+        return {
+            "running": self.running,
+            "pools": self.pools,
+            "pending": [{"decision_id": PENDING}],
+            "version": 7,
+        }
 
     def explain(self, decision_id):
         return {
