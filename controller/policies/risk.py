@@ -42,6 +42,8 @@ LEAST_SHARE = 0.5
 AIMED_SHARE = 0.7
 # The margin on rates: its range, and how fast it follows what is missed (a second, at the most).
 MARGINS = (0.9, 1.8)
+# What it begins with, where little is known of a pool.
+FIRST_MARGIN = 1.25
 _MARGIN_SPEED, _MOST_UP, _MOST_DOWN = 1.1e-4, 3.0, -0.25
 
 
@@ -95,7 +97,9 @@ class Risk:
             return pool.target, Reason(pool.name, "unknown", text), [], memory
         memory = _grown(observation, rate, memory, observation.at - (age or 0.0))
         memory["sizes"] = _sizes(pool, memory.get("sizes"))
-        memory["margin"] = _margin(observation, pool, memory.get("margin", 1.0))
+        known_seconds = len(memory["rates"]) * observation.scrape_seconds
+        first = FIRST_MARGIN if known_seconds < TRUST_SECONDS else 1.0
+        memory["margin"] = _margin(observation, pool, memory.get("margin", first))
         past = _past(observation, pool, memory)
         memory |= self._chosen(observation, pool, past, memory.get("chosen_at", -math.inf))
         rule = Rule.of(memory["rule"]) if "rule" in memory else _first_rule(pool)
