@@ -305,3 +305,10 @@ def test_an_empty_store_is_not_called_frozen(fake):
         view = compute("controller", database.reader, scope, clock=WallClock(), options={})
     assert view.empty is not None
     assert "dry-run" in view.empty.text
+
+
+def test_small_fleets_have_whole_ticks():
+    """No axis says "1, 1, 2, 2"; a large one has few."""
+    for most, step in ((2, 1), (40, 7)):
+        frame = pl.DataFrame({"final_replicas": [1, most]})
+        assert figures._whole(frame, ["final_replicas"]) == {"tickformat": "d", "dtick": step}
