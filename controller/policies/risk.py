@@ -246,7 +246,7 @@ def _advice(pool: PoolView, past: Past, best: Judged) -> list[str]:
     if not rule.is_fixed or rule.floor <= pool.limits.least:
         return []
     return [
-        f"autoscaling cannot help {pool.name} here: load grows faster than a replica starts"
+        f"autoscaling cannot help here: the load of {pool.name} grows faster than a replica starts"
         f" ({past.startup_seconds:.0f} s); keep {rule.floor:.0f} warm"
     ]
 

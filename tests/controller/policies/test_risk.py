@@ -138,7 +138,7 @@ def test_it_says_where_scaling_cannot_help():
     policy = Risk()
     proposal, memory = policy.decide(observed(0.0, None, history=burst_rates(6)), {})
     proposal, memory = policy.decide(observed(15.0, 8.0), memory)
-    assert "autoscaling cannot help a" in proposal.advice[0]
+    assert "autoscaling cannot help here" in proposal.advice[0]
     assert proposal.targets["a"] == int(proposal.advice[0].rsplit("keep ")[1].split()[0])
 
 
