@@ -55,7 +55,10 @@ def register(app: Dash, services: Services, prefix: str) -> None:
         return {"text": told.text, "ok": told.is_done, "at": wish.get("at")}
 
     @app.callback(
-        Output("shell-control", "children"),
+        Output("shell-control-badge", "children"),
+        Output("shell-control-word", "children"),
+        Output("shell-control-inside", "children"),
+        Output("shell-control-menu", "hidden"),
         Output("shell-control-shown", "data"),
         Input("shell-url", "pathname"),
         Input("shell-url", "search"),
@@ -64,9 +67,12 @@ def register(app: Dash, services: Services, prefix: str) -> None:
     )
     def control(pathname: str, search: str, pulse: object, shown: Any) -> Any:
         scene = scene_of(services, parse(pathname, search, prefix), prefix)
-        made, said = control_badge.badge(services, scene)
-        # An open menu stays open, and what is typed into it, until it says something else.
-        return (no_update, no_update) if said == shown else (made, said)
+        made = control_badge.badge(services, scene)
+        before = shown if isinstance(shown, dict) else {}
+        # What is typed into an open menu stays until the menu says something else.
+        menu = (no_update,) * 3 if made.menu_said == before.get("menu") else made.menu
+        badge = no_update if made.said == before.get("badge") else made.badge
+        return badge, *menu, {"badge": made.said, "menu": made.menu_said}
 
     app.clientside_callback(  # type: ignore[no-untyped-call]
         "function (news) { return window.servescope.told(news); }",

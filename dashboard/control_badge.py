@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,8 +24,32 @@ FREEZES: tuple[tuple[str, float | None], ...] = (
 )
 
 
-def badge(services: Services, scene: Scene) -> tuple[list[Any], str]:
-    """The badge with the menu that freezes or resumes, and what tells it from another.
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """What the header shows of the controller.
+
+    Attributes:
+        badge: how it stands, as a link to its page.
+        word: on the button of the menu.
+        inside: of the menu; empty without pools.
+        said: tells this badge from another.
+        menu_said: tells this menu from another.
+    """
+
+    badge: html.A
+    word: str
+    inside: list[Any]
+    said: str
+    menu_said: str
+
+    @property
+    def menu(self) -> tuple[str, list[Any], bool]:
+        """(word, inside, whether there is none)."""
+        return self.word, self.inside, not self.inside
+
+
+def badge(services: Services, scene: Scene) -> Badge:
+    """The badge with the menu that freezes or resumes.
 
     Args:
         services: the controller.
@@ -32,17 +57,23 @@ def badge(services: Services, scene: Scene) -> tuple[list[Any], str]:
     """
     pools, version, trouble = _standing(services)
     words, look = _words(pools, trouble, scene)
-    made: list[Any] = [
-        html.A(
-            [html.Span(className=f"ss-dot is-{look}"), f"Controller: {words}"],
-            href=scene.link("controller"),
-            className=f"ss-badge is-{look}",
-        )
-    ]
-    if pools:
-        frozen = [pool for pool in pools if pool.get("is_frozen")]
-        made.append(_menu(pools, frozen, version))
-    return made, json.dumps([words, scene.link("controller"), version, len(pools)])
+    link = scene.link("controller")
+    shown = html.A(
+        [html.Span(className=f"ss-dot is-{look}"), f"Controller: {words}"],
+        href=link,
+        className=f"ss-badge is-{look}",
+    )
+    frozen = [pool for pool in pools if pool.get("is_frozen")]
+    is_whole = bool(pools) and len(frozen) == len(pools)
+    inside = _menu(frozen, version, is_whole) if pools else []
+    names = [str(pool["pool"]) for pool in pools]
+    return Badge(
+        shown,
+        "Resume" if is_whole else "Freeze",
+        inside,
+        json.dumps([words, link]),
+        json.dumps([version, names, len(frozen)]),
+    )
 
 
 def _standing(services: Services) -> tuple[Sequence[Mapping[str, Any]], int, str]:
@@ -91,23 +122,14 @@ def _time(value: Any) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _menu(
-    pools: Sequence[Mapping[str, Any]], frozen: Sequence[Mapping[str, Any]], version: int
-) -> html.Details:
-    is_whole = len(frozen) == len(pools)
+def _menu(frozen: Sequence[Mapping[str, Any]], version: int, is_whole: bool) -> list[Any]:
     inside: list[Any] = []
     if not is_whole:
         inside += freeze_form([], version, "shell")
     if frozen:
         names = [str(pool["pool"]) for pool in frozen]
         inside += resume_form(names, newest(frozen), "shell")
-    summary = html.Summary(
-        "Resume" if is_whole else "Freeze", className="ss-button is-freeze",
-        title="Hold what is there: the controller goes on to decide, and does nothing",
-    )  # fmt: skip
-    return html.Details(
-        [summary, html.Div(inside, className="ss-pop ss-pop-right ss-act")], className="ss-menu"
-    )
+    return inside
 
 
 def freeze_form(pools: Sequence[str], version: int, key: str) -> list[Any]:

@@ -12,6 +12,7 @@ from dashboard.navigation import NAVIGATION, NavItem
 from dashboard.scene import Scene
 from dashboard.theme import attrs
 
+HOLDS = "Hold what is there: the controller goes on to decide, and does nothing"
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -81,6 +82,22 @@ def shell(version: str) -> dmc.MantineProvider:
     )
 
 
+def _control() -> html.Div:
+    """The badge, and a menu whose frame is never drawn anew: who opened it finds it open."""
+    menu = html.Details(
+        [
+            html.Summary(id="shell-control-word", className="ss-button is-freeze", title=HOLDS),
+            html.Div(id="shell-control-inside", className="ss-pop ss-pop-right ss-act"),
+        ],
+        id="shell-control-menu",
+        className="ss-menu",
+        hidden=True,
+    )
+    return html.Div(
+        [html.Div(id="shell-control-badge"), menu], id="shell-control", className="ss-control"
+    )
+
+
 def _header() -> list[Any]:
     first = html.Div(
         [
@@ -93,7 +110,7 @@ def _header() -> list[Any]:
             ),
             html.Div(id="shell-title", className="ss-title"),
             html.Div(id="shell-age", className="ss-age"),
-            html.Div(id="shell-control", className="ss-control"),
+            _control(),
             html.Button(
                 "Share",
                 id="shell-share",

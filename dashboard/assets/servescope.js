@@ -254,7 +254,7 @@
     /* What came of an act; a refusal stays until the next word. */
     told: function (news) {
       if (!news) { return window.dash_clientside.no_update; }
-      if (news.ok) { say(news.text, 6000); } else {
+      if (news.ok) { closeMenus(document.body); say(news.text, 6000); } else {
         var place = byId("shell-said");
         place.textContent = news.text;
         place.className = "ss-toast is-error";

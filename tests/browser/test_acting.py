@@ -110,6 +110,24 @@ def test_freezing_takes_a_deliberate_press_and_resuming_a_reason(operator, steer
     assert operator.troubles == []
 
 
+def test_an_open_menu_stays_open_while_the_header_changes(operator, steered):
+    """Somebody else freezes while this menu is open: it then offers to resume, still open."""
+    page = operator.page
+    page.goto(f"{steered.url}/ui/slo")
+    page.locator("#shell-control summary").click()
+    expect(page.get_by_role("button", name="Freeze all pools until resumed")).to_be_visible()
+    body = {"by": "bo", "comment": "maintenance"}
+    assert httpx2.post(f"{steered.url}/api/v1/controller/freeze", json=body).status_code == 200
+    resume = page.locator("#shell-control").get_by_role("button", name="Resume chat")
+    page.locator("#shell-control").get_by_label("Why").fill("done")
+    resume.click()
+    expect(page.locator("#shell-control")).to_contain_text("Controller: DRY-RUN")
+    # What is done needs no menu any more.
+    expect(page.locator("#shell-control-menu")).not_to_have_attribute("open", "")
+    assert not state(steered)["is_frozen"]
+    assert operator.troubles == []
+
+
 def test_whoever_is_slower_is_refused_with_the_newer_state(operator, steered):
     """Somebody freezes by the API while this page shows an older version."""
     page = operator.page

@@ -44,7 +44,8 @@ def drawn(fake, search=""):
 def badge(fake):
     """What the header says of the controller."""
     scene = pages().scene_at(fake, "/ui/slo")
-    return pages().words(control_badge.badge(fake.services(), scene)[0])
+    made = control_badge.badge(fake.services(), scene)
+    return pages().words([made.badge, made.word if made.inside else "", *made.inside])
 
 
 def freeze(fake, version=7, **more):
