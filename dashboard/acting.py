@@ -17,6 +17,7 @@ from dash import Dash, Input, Output, State, no_update
 
 from dashboard import control_badge
 from dashboard.forms import MOST_TEXT
+from dashboard.plain import plain
 from dashboard.scene import scene_of
 from dashboard.services import ControlDesk, ReplayDesk, Services
 from dashboard.text import when
@@ -71,7 +72,7 @@ def register(app: Dash, services: Services, prefix: str) -> None:
         before = shown if isinstance(shown, dict) else {}
         # What is typed into an open menu stays until the menu says something else.
         menu = (no_update,) * 3 if made.menu_said == before.get("menu") else made.menu
-        badge = no_update if made.said == before.get("badge") else made.badge
+        badge = no_update if made.said == before.get("badge") else plain(made.badge)
         return badge, *menu, {"badge": made.said, "menu": made.menu_said}
 
     app.clientside_callback(  # type: ignore[no-untyped-call]

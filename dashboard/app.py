@@ -17,6 +17,7 @@ from dashboard import acting, panels
 from dashboard.controls import age_words, filters, refresh_seconds, share_search, time_controls
 from dashboard.figures.base import utc_text
 from dashboard.pages import first_run
+from dashboard.plain import plain
 from dashboard.routes import page_of
 from dashboard.scene import Scene, scene_of
 from dashboard.services import Services
@@ -96,12 +97,12 @@ def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
         scene = scene_of(services, parse(pathname, search, prefix), prefix)
         seconds = refresh_seconds(scene)
         return (
-            _title(scene),
-            navigation(scene),
-            _top(scene),
+            plain(_title(scene)),
+            plain(navigation(scene)),
+            plain(_top(scene)),
             scene.link(),
-            filters(scene, _label_values(services, scene)),
-            time_controls(scene),
+            plain(filters(scene, _label_values(services, scene))),
+            plain(time_controls(scene)),
             share_search(scene),
             (seconds or 3600) * 1000,
             seconds == 0,
@@ -113,9 +114,9 @@ def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
         Input("shell-pulse", "data"),
         State("shell-url", "pathname"),
     )
-    def age(search: str, pulse: object, pathname: str) -> list[Any]:
+    def age(search: str, pulse: object, pathname: str) -> Any:
         scene = scene_of(services, parse(pathname, search, prefix), prefix)
-        return age_words(scene, services.data_age())
+        return plain(age_words(scene, services.data_age()))
 
 
 def _register_zoom(app: Dash, services: Services, prefix: str) -> None:

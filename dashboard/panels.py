@@ -20,6 +20,7 @@ from dash.development.base_component import Component
 from analysis.measure import View
 from dashboard.cards import empty_state
 from dashboard.navigation import Page, Panel
+from dashboard.plain import plain
 from dashboard.routes import page_of
 from dashboard.scene import Scene, scene_of
 from dashboard.services import Services
@@ -86,7 +87,7 @@ def register(app: Dash, services: Services, prefix: str) -> None:
             return (no_update,) * 3
         scene = scene_of(services, address, prefix)
         body, note, mark = answer(panel, scene, services, shown, beat=beat)
-        return renew(body, shown, mark), note, mark
+        return renew(plain(body), shown, mark), plain(note), mark
 
 
 def _plain(part: Any) -> Any:

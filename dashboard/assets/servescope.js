@@ -244,9 +244,27 @@
     if (!event.target.closest(".ss-graph")) { crosshairAt(null); }
   });
 
+  /* What only shows something: one component for a whole tree, see dashboard/plain.py ------- */
+
+  function element(node, place) {
+    if (!Array.isArray(node)) { return node; }
+    var props = Object.assign({ key: place }, node[1]);
+    ["href", "src", "action"].forEach(function (name) {
+      if (props[name]) { props[name] = window.dash_clientside.clean_url(props[name]); }
+    });
+    /* One child is handed over alone: an option's or a caption's text stays text. */
+    var inside = node.slice(2).map(element);
+    return window.React.createElement.apply(null, [node[0], props].concat(inside));
+  }
+
+  function Plain(props) {
+    return window.React.createElement(window.React.Fragment, null, props.tree.map(element));
+  }
+
   /* What clientside callbacks call -------------------------------------------------------- */
 
   window.servescope = {
+    Plain: Plain,
     /* A tick becomes a pulse only when somebody looks and nothing is under way. */
     pulse: function (tick) {
       return document.hidden || underWay > 0 ? window.dash_clientside.no_update : tick;
