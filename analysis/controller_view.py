@@ -13,6 +13,7 @@ import polars as pl
 
 from analysis.measure import Empty, Measure, View
 from store.errors import InputError
+from store.queries import control_marks
 from store.queries import decisions as queries
 from store.queries.scope import Scope
 from store.reader import Reader
@@ -44,7 +45,8 @@ def controller(reader: Reader, scope: Scope, *, now: datetime, pool: str = "") -
     `store.queries.decisions.listed`), `pending` (decision_id, pool, before_replicas,
     final_replicas, decided_at, expires_at, reason, attainment_ratio and cost over the settling
     time, both also as they would be `_unchanged`), `unsettled`, `outcomes`,
-    `freezes` (pool, from_at, until_at, changed_by, comment), `audit`.
+    `freezes` (pool, from_at, until_at, changed_by, comment), `rehearsed` (what dry-run would have
+    given, as `store.queries.control_marks.rehearsed`), `audit`.
 
     Args:
         reader: the store.
@@ -65,6 +67,7 @@ def controller(reader: Reader, scope: Scope, *, now: datetime, pool: str = "") -
         "unsettled": _of_pool(queries.unsettled(reader), pool),
         "outcomes": _of_pool(queries.outcomes_between(reader, start, end), pool),
         "freezes": _of_pool(queries.freezes(reader, start, end), pool),
+        "rehearsed": _of_pool(control_marks.rehearsed(reader, start, end), pool),
         "audit": queries.audited(reader),
     }
     if modes.is_empty():
@@ -163,8 +166,9 @@ def _sentences(frames: dict[str, pl.DataFrame], counts: dict[str, Any]) -> list[
                 " resumed."
             )
         if row["is_frozen"]:
-            until = "somebody resumes it" if row["frozen_until"] is None else row["frozen_until"]
-            found.append(f"{row['pool']} is frozen until {until}, by {row['frozen_by']}.")
+            until = row["frozen_until"]
+            said = "somebody resumes it" if until is None else f"{until:%-d %b %H:%M} UTC"
+            found.append(f"{row['pool']} is frozen until {said}, by {row['frozen_by']}.")
     if counts["decisions"]:
         found.append(
             f"{counts['decisions']} decisions, {counts['changes']} of them changes;"

@@ -139,6 +139,11 @@ VIEWS: Mapping[str, ViewSpec] = {
         needs_scope=False,
         is_told=True,
     ),
+    "controller_marks": ViewSpec(
+        "When were pools frozen, and when did their replicas change?",
+        "analysis.controller_marks:controller_marks",
+        is_told=True,
+    ),
     "gpus": ViewSpec("What do the cards do, and which has a fault?", "analysis.gpus:gpus"),
     "workload_arrivals": ViewSpec("What is arriving, and when?", f"{_WORKLOAD}:workload_arrivals"),
     "workload_burstiness": ViewSpec("How bursty is it?", f"{_WORKLOAD}:workload_burstiness"),

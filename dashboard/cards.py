@@ -12,6 +12,7 @@ from dash import dcc, html
 
 from analysis.measure import Empty, Measure, View
 from dashboard.figures.base import Look, Picture
+from dashboard.figures.marks import marked
 from dashboard.figures.sparkline import sparkline
 from dashboard.scene import Scene
 from dashboard.tables import table
@@ -77,6 +78,8 @@ def chart_card(
         picture = chart.draw(frame, scene.look)
         if isinstance(picture, str):
             return Unshown(chart.title, picture)
+        if scene.marks is not None:
+            picture = marked(picture, scene.marks, scene.look)
         body = _graph(chart, picture, scene)
     tools = _tools(view, chart, scene, frame, as_table, options or {})
     return card(
@@ -202,9 +205,9 @@ def tile_of(label: str, said: Shown, picture: str | None, href: str, tone: str) 
     return html.Div(parts, className=f"ss-tile{tone_class}")
 
 
-def tiles(*made: Any) -> html.Div:
+def tiles(*made: Any, key: str = "tiles") -> html.Div:
     """Tiles in even rows: the style sheet knows how many columns so many tiles want."""
-    return html.Div(list(made), className=f"ss-tiles of-{len(made)}", id=part_id("tiles"))
+    return html.Div(list(made), className=f"ss-tiles of-{len(made)}", id=part_id(key))
 
 
 def part_id(key: str) -> dict[str, str]:

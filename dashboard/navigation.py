@@ -34,6 +34,7 @@ class Panel:
         says_why_empty: whether it says so all the same, for a reason of its own.
         is_still: whether it is drawn anew only when it says something else, so that what somebody
             types into it stays.
+        is_marked: whether its charts over time show freezes and changes of replicas.
     """
 
     spot: str
@@ -44,6 +45,7 @@ class Panel:
     is_aside: bool = False
     says_why_empty: bool = False
     is_still: bool = False
+    is_marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

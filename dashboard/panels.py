@@ -11,6 +11,7 @@ import json
 import logging
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from dash.development.base_component import Component
 
 from analysis.measure import View
 from dashboard.cards import empty_state
+from dashboard.figures.marks import Marks
 from dashboard.navigation import Page, Panel
 from dashboard.plain import plain
 from dashboard.routes import page_of
@@ -127,6 +129,7 @@ def answer(
                 extra={"query_id": query_id, "view": panel.view, "error": str(error)},
             )
             return _failed(error, query_id, shown, scene)
+    scene = replace(scene, marks=_marks(panel, scene, services))
     mark = _mark(view, scene)
     if beat and shown and shown["at"] == mark["at"] and shown["search"] == mark["search"]:
         return (no_update,) * 3
@@ -141,6 +144,20 @@ def answer(
         if beat and shown and shown.get("said") == mark["said"]:
             return (no_update,) * 3
     return body, note, mark
+
+
+def _marks(panel: Panel, scene: Scene, services: Services) -> Marks | None:
+    """What happened to pools in the live range; a chart without it is better than no chart."""
+    if not panel.is_marked or not scene.is_live or scene.scope is None:
+        return None
+    try:
+        frames = services.view("controller_marks", scene.address.params).frames
+    except ServescopeError as error:
+        _log.warning("marks_failed", extra={"error": str(error)})
+        return None
+    if "freezes" not in frames:
+        return None
+    return Marks(scene.scope.start, scene.scope.end, frames["freezes"], frames["scalings"])
 
 
 def _fingerprint(body: Any) -> str:

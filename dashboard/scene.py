@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from dashboard.figures.base import Look
+from dashboard.figures.marks import Marks
 from dashboard.services import Services
 from dashboard.text import when, zone_of
 from dashboard.url_state import Address
@@ -31,6 +32,8 @@ class Scene:
         scope: what the URL asks about; None when it cannot be resolved.
         trouble: why it cannot, or None.
         now: the wall clock.
+        marks: freezes and changes of replicas for charts over time; None where they are not asked
+            for.
     """
 
     address: Address
@@ -41,6 +44,7 @@ class Scene:
     scope: Scope | None
     trouble: InputError | None
     now: datetime
+    marks: Marks | None = None
 
     @property
     def sources(self) -> list[SourceInfo]:

@@ -41,12 +41,11 @@ STATES: Mapping[str, tuple[str, str, str, str, str]] = {
 _OTHER = ("other", GREEN, "circle", "circle", "circle")
 
 
-def lanes(frame: pl.DataFrame, freezes: pl.DataFrame, look: Look) -> Picture | str:
-    """One pool's replicas as five separate lines; freezes as grey bands.
+def lanes(frame: pl.DataFrame, look: Look) -> Picture | str:
+    """One pool's replicas as five separate lines.
 
     Args:
         frame: `at` and the columns of `LANES`.
-        freezes: `from_at`, `until_at`.
         look: zone and clock.
     """
     at = times(frame, "at", look)
@@ -58,11 +57,10 @@ def lanes(frame: pl.DataFrame, freezes: pl.DataFrame, look: Look) -> Picture | s
     if not traces:
         return "Nothing was decided in this range."
     y = axis("replicas", from_zero=True, **_whole(frame, list(LANES)))
-    made = layout(time_axis(look), y, legend=True, shapes=frozen(freezes, look))
+    made = layout(time_axis(look), y, legend=True)
     last = frame.row(-1, named=True)
     words = ", ".join(f"{name} {_count(last[key])}" for key, name in LANES.items())
-    stops = f" Frozen {freezes.height} times." if freezes.height else ""
-    return Picture({"data": traces, "layout": made}, f"Replicas over time; last: {words}.{stops}")
+    return Picture({"data": traces, "layout": made}, f"Replicas over time; last: {words}.")
 
 
 def _step(index: int) -> dict[str, Any]:
@@ -77,31 +75,11 @@ def _count(value: float | None) -> str:
     return "unknown" if value is None else f"{value:g}"
 
 
-def frozen(freezes: pl.DataFrame, look: Look) -> list[dict[str, Any]]:
-    """Freezes as bands over the whole height."""
-    if freezes.is_empty():
-        return []
-    starts, ends = times(freezes, "from_at", look), times(freezes, "until_at", look)
-    return [
-        {
-            "type": "rect", "xref": "x", "yref": "paper", "x0": start, "x1": end, "y0": 0, "y1": 1,
-            "fillcolor": "rgba(122,130,140,0.18)", "line": {"width": 0}, "layer": "below",
-            "label": {
-                "text": "frozen", "textposition": "top left", "font": {"size": 10, "color": GREY},
-            },
-        }
-        for start, end in zip(starts, ends, strict=True)
-    ]  # fmt: skip
-
-
-def timeline(
-    frame: pl.DataFrame, freezes: pl.DataFrame, course: pl.DataFrame, look: Look
-) -> Picture | str:
+def timeline(frame: pl.DataFrame, course: pl.DataFrame, look: Look) -> Picture | str:
     """One marker a change of decision at what it came to; holds that nothing blocked are folded.
 
     Args:
         frame: `at`, `kind`, `state`, `final_replicas`, `text`, `decision_id` of one pool.
-        freezes: `from_at`, `until_at`.
         course: lanes, for the target behind the markers.
         look: zone and clock.
     """
@@ -117,7 +95,7 @@ def timeline(
         for (state,), part in shown.group_by("state", maintain_order=True)
     ]
     y = axis("replicas decided", from_zero=True, **_whole(shown, ["final_replicas"]))
-    made = layout(time_axis(look), y, legend=True, shapes=frozen(freezes, look))
+    made = layout(time_axis(look), y, legend=True)
     made["hovermode"] = "closest"
     counts = ", ".join(
         f"{count} {STATES.get(state, _OTHER)[0]}"

@@ -25,8 +25,14 @@ from dashboard.cards import (
 )
 from dashboard.figures import control as figures
 from dashboard.figures.base import Look, Picture
+from dashboard.figures.marks import Marks
 from dashboard.navigation import Page, Panel
-from dashboard.pages import controller_act, controller_after, controller_decision
+from dashboard.pages import (
+    controller_act,
+    controller_after,
+    controller_decision,
+    controller_score,
+)
 from dashboard.pages.controller_after import opener, some_rows
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -169,10 +175,10 @@ def lanes_body(view: View | None, scene: Scene, services: Services) -> Sequence[
         parts.append(tabs("Pool shown", "pool", pool, names, scene, decision=None))
     part = of_pool(view, pool)
     options = {"pool": pool}
-    cards = [chart_card(part, chart, scene, options) for chart in _charts(part, pool)]
-    parts.append(grid(*cards, _decisions(part, scene), key="lanes"))
-    ask = html.A("replay this range", href=scene.link("what-if"))
-    parts.append(html.P(["What this would have cost and saved: ", ask, "."], className="ss-dim"))
+    marked = replace(scene, marks=Marks(view.scope.start, view.scope.end, part.frames["freezes"]))
+    cards = [chart_card(part, chart, marked, options) for chart in _charts(part, pool)]
+    rehearsed = controller_score.score(part, scene)
+    parts.append(grid(*cards, _decisions(part, scene), rehearsed, key="lanes"))
     return parts
 
 
@@ -192,18 +198,13 @@ def of_pool(view: View, pool: str) -> View:
 
 
 def _charts(view: View, pool: str) -> Sequence[Chart]:
-    freezes = view.frames["freezes"]
-
-    def lanes(frame: pl.DataFrame, look: Look) -> Picture | str:
-        return figures.lanes(frame, freezes, look)
-
     def timeline(frame: pl.DataFrame, look: Look) -> Picture | str:
-        return figures.timeline(frame, freezes, view.frames["lanes"], look)
+        return figures.timeline(frame, view.frames["lanes"], look)
 
     return (
         Chart(
-            "lanes", f"{pool}: what was wanted, allowed, and there?", "lanes", lanes, _LANES_ABOUT,
-            height=300,
+            "lanes", f"{pool}: what was wanted, allowed, and there?", "lanes", figures.lanes,
+            _LANES_ABOUT, height=300,
         ),
         Chart(
             "timeline", f"{pool}: what was decided, and was it done?", "timeline", timeline,

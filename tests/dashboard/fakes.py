@@ -1105,7 +1105,7 @@ MAKERS = {
 }
 
 
-LEDGER = ("controller", "controller_decision", "replays", "replay")
+LEDGER = ("controller", "controller_decision", "controller_marks", "replays", "replay")
 
 
 class FakeServices:

@@ -66,6 +66,7 @@ def test_the_page_says_how_it_stands_what_it_did_and_why(fake):
         '"starting"',
         '"draining"',
         '"frozen"',
+        "chat frozen by bo, ",
         "triangle-up-open",
         "blocked by a limit",
         "quota of 2 GPUs",
@@ -293,8 +294,7 @@ def test_what_is_typed_outlives_the_refresh(fake):
 def test_a_range_without_decisions_draws_nothing():
     """An empty course is a reason, not a chart."""
     schema = {"at": pl.Datetime("us"), **dict.fromkeys(figures.LANES, pl.Int64)}
-    freezes = pl.DataFrame()
-    assert isinstance(figures.lanes(pl.DataFrame(schema=schema), freezes, Look()), str)
+    assert isinstance(figures.lanes(pl.DataFrame(schema=schema), Look()), str)
 
 
 def test_an_empty_store_is_not_called_frozen(fake):

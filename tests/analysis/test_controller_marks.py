@@ -1,0 +1,94 @@
+"""What is drawn on charts of every page, and what a rehearsal would have given."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from analysis import views
+from store import decisions
+from store.clock import VirtualClock
+from store.database import Database
+from store.decisions import ActionRow, ChangeRow, DecisionRow
+from store.queries import control_marks
+from store.queries.scope import Scope
+from store.settings import StoreSettings
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SCOPE = Scope((1,), NOW - timedelta(hours=1), NOW)
+
+
+@pytest.fixture
+def database():
+    with Database.open(None, StoreSettings(), VirtualClock(NOW)) as opened:
+        yield opened
+
+
+def at(minutes):
+    return NOW.replace(tzinfo=None) - timedelta(minutes=minutes)
+
+
+def step(number, minutes, before, final, mode="dry-run", pool="chat"):
+    kind = "hold" if before == final else "up" if final > before else "down"
+    return DecisionRow(
+        number, number, at(minutes), pool, "risk", mode, kind, before, final, final, before, 0, 0,
+        "", "rate", "41 requests/s",
+    )  # fmt: skip
+
+
+def keep(database, *rows):
+    decisions.keep(database.writer, rows).result()
+
+
+def marks(database):
+    clock = VirtualClock(NOW)
+    return views.compute("controller_marks", database.reader, SCOPE, clock=clock).frames
+
+
+def test_only_what_was_really_changed_is_a_mark(database):
+    """A failed attempt and a rehearsal change nothing; what somebody else set does."""
+    keep(
+        database,
+        step(1, 50, 2, 4, "active"),
+        ActionRow(1, 1, at(50), "chat", "k8s", 4, "failed", "quota"),
+        ActionRow(1, 2, at(49), "chat", "k8s", 4, "applied", "done"),
+        step(2, 40, 4, 5),
+        ChangeRow(1, at(30), "chat", "foreign", None, None, 7, "platform", None),
+        ActionRow(2, 1, at(70), "chat", "k8s", 5, "applied", "before the range"),
+    )
+    found = marks(database)["scalings"]
+    assert found.select("at", "before_replicas", "after_replicas", "changed_by").rows() == [
+        (at(30), None, 7, "somebody else"),
+        (at(49), 2, 4, "the controller"),
+    ]
+
+
+def test_a_freeze_that_goes_on_ends_with_the_range(database):
+    """It is drawn as far as is known."""
+    keep(database, ChangeRow(1, at(20), "chat", "freeze", None, None, None, "bo", "rack 4"))
+    (row,) = marks(database)["freezes"].rows(named=True)
+    assert (row["from_at"], row["until_at"], row["changed_by"]) == (at(20), at(0), "bo")
+
+
+def test_a_rehearsal_counts_agreement_and_replica_hours(database):
+    """Four steps a minute apart, one of them higher by two, one lower by one."""
+    keep(
+        database,
+        step(1, 40, 4, 4), step(2, 39, 4, 6), step(3, 38, 4, 3), step(4, 37, 4, 4),
+        step(5, 36, 9, 9, "active"), step(6, 35, 9, 1, pool="other"),
+    )  # fmt: skip
+    start, end = (edge.replace(tzinfo=None) for edge in (SCOPE.start, SCOPE.end))
+    row = control_marks.rehearsed(database.reader, start, end).row(0, named=True)
+    told = {name: row[name] for name in ("pool", "steps", "agreed", "higher", "lower")}
+    assert told == {"pool": "chat", "steps": 4, "agreed": 2, "higher": 1, "lower": 1}
+    assert (row["most_above"], row["most_below"]) == (2, 1)
+    assert row["wanted_replica_hours"] == pytest.approx((4 + 6 + 3 + 4) / 60)
+    assert row["there_replica_hours"] == pytest.approx(16 / 60)
+
+
+def test_a_pause_of_the_controller_is_not_counted_as_rehearsed(database):
+    """Nobody decided for half an hour: the step before it counts for five usual steps."""
+    steps = [step(n, 58 - n, 4, 4) for n in range(1, 11)]
+    keep(database, *steps, step(11, 10, 4, 4))
+    start, end = (edge.replace(tzinfo=None) for edge in (SCOPE.start, SCOPE.end))
+    row = control_marks.rehearsed(database.reader, start, end).row(0, named=True)
+    assert row["hours"] == pytest.approx((9 + 5 + 1) / 60)
