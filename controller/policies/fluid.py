@@ -28,6 +28,8 @@ from controller.simulator.jit import jit
 SUBSTEPS = 5
 # Paces of single requests scatter around the mean one, less the more replicas share the load.
 _SCATTER = 0.2
+# Between two tokens where nobody serves. No infinity: paces are summed, and subtracted again.
+NEVER_SECONDS = 1e3
 
 
 @jit
@@ -99,7 +101,7 @@ def flowed(
 ) -> tuple[float, float, float, float]:
     """(sequences inside, prompts that wait, pace, wait) after `dt` seconds of a rate."""
     if ready < 0.5:
-        return inside + rate * dt, prompts, math.inf, math.inf
+        return inside + rate * dt, prompts, NEVER_SECONDS, math.inf
     busy = rate / ready * one.prompt_seconds
     through = rate
     if busy > MOST_BUSY or prompts > 0:

@@ -2,21 +2,22 @@
 
 A rule asks for the larger of two numbers: what its forecast says (a quantile of what followed
 moments like this one, never more than `most_ahead`), and what the present rate needs. A fixed
-number is the rule whose floor is that number.
+number is the rule whose floor is that number. A pool that may go to zero has rules for its silences
+too: a replica is kept, or asked for, while the next request is likely enough to be near.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 
 from controller.capacity import Replica, most_per_second, staffed
 from controller.numbers import Floats
-from controller.policies import analogs
+from controller.policies import analogs, idle
 from controller.policies.fluid import SUBSTEPS, missed, ready_of
 from controller.policy import MOST_REPLICAS
 
@@ -25,6 +26,8 @@ LEVELS = (0.9, 0.95, 0.98, 1.0)
 GAINS = (0.9, 1.0)
 RATE_GAINS = (1.0, 1.15, 1.4)
 FLOOR_SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+# From which chance of a request on a silent pool is kept warm, and for which share of its wakings.
+CHANCES, WAKINGS = (0.01, 0.03, 0.1, 0.3, 0.6), (0.5, 0.95)
 # A target is kept for two decisions, so that chance does not start and stop replicas.
 SETTLE_BINS = 2
 # A rule that moves must save this share of what a fixed number costs.
@@ -44,6 +47,8 @@ class Rule:
         gain: on that quantile.
         most_ahead: replicas that the forecast may ask for.
         rate_gain: on the present rate.
+        chance: of a request within a start-up, from which on a silent pool is kept warm, for
+            the rate that the share `level` of its wakings had; 0 does not look at silences.
     """
 
     floor: float
@@ -52,6 +57,7 @@ class Rule:
     gain: float = 1.0
     most_ahead: float = 0.0
     rate_gain: float = 1.0
+    chance: float = 0.0
 
     @property
     def is_fixed(self) -> bool:
@@ -60,7 +66,8 @@ class Rule:
 
     def told(self) -> list[float]:
         """As it is remembered."""
-        return [self.floor, self.neighbours, self.level, self.gain, self.most_ahead, self.rate_gain]
+        made = [self.floor, self.neighbours, self.level, self.gain, self.most_ahead, self.rate_gain]
+        return [*made, self.chance] if self.chance else made
 
     @classmethod
     def of(cls, told: Sequence[float]) -> Rule:
@@ -80,6 +87,7 @@ class Past:
         replica: what one can do.
         least: replicas the pool must have.
         most: replicas it may have.
+        silences: bins of each silence that is known, older ones than the rates too.
     """
 
     rates: Floats
@@ -88,6 +96,7 @@ class Past:
     replica: Replica
     least: float
     most: float
+    silences: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def seconds(self) -> float:
@@ -191,6 +200,8 @@ def _courses(past: Past) -> Iterator[tuple[Rule, Floats]]:
     peak = float(needed(np.array([past.rates.max()]), past.capacity)[0])
     yield from _by_floor(past, peak, by_rate)
     yield from _by_forecast(past, peak, by_rate)
+    if past.least < 1 and len(past.silences):
+        yield from _by_silence(past, by_rate)
 
 
 def _by_floor(
@@ -213,6 +224,27 @@ def _by_forecast(
         for most, (rate_gain, now) in product((peak - 2, peak - 1, peak), by_rate.items()):
             rule = Rule(past.least, neighbours, level, gain, most, rate_gain)
             yield rule, _within(past, np.maximum(np.minimum(ahead, most), now))
+
+
+def _by_silence(past: Past, by_rate: Mapping[float, Floats]) -> Iterator[tuple[Rule, Floats]]:
+    silent = idle.silent_for(past.rates)
+    # Nobody knew how long the silence would be that was not over.
+    own = idle.own_silence(past.rates)
+    chance = idle.chances(past.silences, silent, past.ahead_bins, own)
+    for level in WAKINGS:
+        size = warm_size(past, level)
+        for worth, (gain, now) in product(CHANCES, by_rate.items()):
+            warm = (silent > 0) & idle.is_awaited(chance, worth)
+            rule = Rule(past.least, level=level, rate_gain=gain, chance=worth)
+            yield rule, _within(past, np.maximum(now, size * warm))
+
+
+def warm_size(past: Past, level: float) -> float:
+    """Replicas for what a silence was followed by, in this share of the cases; at least one."""
+    rates = idle.woken(past.rates, past.ahead_bins)
+    if not len(rates):
+        return 1.0
+    return float(needed(np.array([np.quantile(rates, level)]), past.capacity).max(initial=1.0))
 
 
 def _within(past: Past, wanted: Floats) -> Floats:

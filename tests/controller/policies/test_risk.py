@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from controller.cases import LLAMA_70B, burst_rate
 from controller.observation import Grade, Limits, Objective, Observation, PoolView, Reading
 from controller.policies import analogs
 from controller.policies.fluid import missed, ready_of
-from controller.policies.risk import PAST_SECONDS, Risk
+from controller.policies.remembering import PAST_SECONDS, startup_level
+from controller.policies.risk import Risk
 from controller.policies.rules import Past, cheapest
 from controller.replay import ReplaySettings, replay
 from controller.simulator.fleet import PoolPlan
@@ -159,14 +161,6 @@ def test_what_was_there_stays_before_enough_is_known():
     assert proposal.reasons[0].code == "learning"
 
 
-def test_a_pool_without_requests_may_go_to_zero():
-    """Where its least is zero."""
-    policy = Risk()
-    _, memory = policy.decide(observed(0.0, 0.0, least=0, history=[0.0] * 1000), {})
-    proposal, _ = policy.decide(observed(15.0, 0.0, least=0), memory)
-    assert proposal.targets["a"] == 0
-
-
 @pytest.mark.parametrize("grade", [Grade.STALE, Grade.MISSING])
 def test_doubtful_rates_hold(grade):
     """Nothing is learnt from them, nothing moves."""
@@ -201,6 +195,39 @@ def test_what_is_really_missed_widens_the_margin():
             proposal, memory = policy.decide(told, memory)
         targets[met] = proposal.targets["a"]
     assert targets[0.95] > targets[1.0]
+
+
+def test_a_queue_is_worked_off():
+    """A number that is just enough for the rate never gets through what waits before it."""
+    policy = Risk()
+    steady = [20.0] * 1000
+    _, memory = policy.decide(observed(0.0, 20.0, target=8, history=steady), {})
+    usual, memory = policy.decide(observed(15.0, 20.0, target=8), memory)
+    told = observed(30.0, 20.0, target=8, startup=60.0)
+    told.pools[0].signals[seen.REQUESTS_WAITING] = Reading(600.0)  # type: ignore[index]
+    behind, _ = policy.decide(told, memory)
+    assert behind.reasons[0].code == "behind"
+    assert behind.targets["a"] >= usual.targets["a"] + 3
+    few = observed(30.0, 20.0, target=8)
+    few.pools[0].signals[seen.REQUESTS_WAITING] = Reading(5.0)  # type: ignore[index]
+    assert policy.decide(few, memory)[0].targets == usual.targets
+
+
+@pytest.mark.parametrize(("goal", "level"), [(0.9, 0.5), (0.99, 0.9), (0.995, 0.95), (1.0, 0.99)])
+def test_the_stricter_the_objective_the_slower_the_start_that_is_planned_with(goal, level):
+    """A start that is late costs misses: few of them may be, where few may miss."""
+    assert startup_level(goal) == pytest.approx(level)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("pool", "of the pool grows"), ("chat", "of pool chat")]
+)
+def test_advice_calls_a_pool_by_its_name(name, told):
+    """Also one that is called pool."""
+    seen_now = observed(0.0, 8.0, history=burst_rates(6))
+    pool = replace(seen_now.pools[0], name=name)
+    proposal, _ = Risk().decide(replace(seen_now, pools=(pool,)), {})
+    assert told in proposal.advice[0]
 
 
 def test_silent_replicas_have_as_much_as_the_others():
