@@ -20,12 +20,13 @@ from store.append import EVENT_FRAME
 from store.audit import Change
 from store.clock import Clock
 from store.database import Database
-from store.decisions import ChangeRow, DecisionRow, Row
+from store.decisions import ChangeRow, DecisionRow, Row, VerdictRow
 from store.errors import ServescopeError
 from store.queries import decisions as queries
 from store.queries.scope import LIVE_SOURCE_ID
 
 EMPTY_MEMORY = "{}"
+SUPERSEDED = "superseded"
 MOST_WAIT_SECONDS = 600.0
 
 
@@ -106,6 +107,20 @@ class Book:
                 self.pending[row["pool"]] = DecisionRow(
                     **{name: row[name] for name in names if name in row}
                 )
+        self._supersede(now)
+
+    def _supersede(self, now: datetime) -> None:
+        """What waited for a person and does not any more, since a restart came in between."""
+        waiting = {row.decision_id for row in self.pending.values()}
+        rows: list[Row] = []
+        for row in queries.unanswered(self.database.reader):
+            if row["decision_id"] not in waiting:
+                is_late = row["expires_at"] is not None and row["expires_at"] <= now
+                why = "its time had run out" if is_late else "nothing waits for it any more"
+                text = f"the controller was started again, and {why}"
+                rows.append(VerdictRow(row["decision_id"], now, SUPERSEDED, "controller", text))
+        if rows:
+            decisions.keep(self.database.writer, rows).result()
 
     def _done_before(self, row: Mapping[str, Any]) -> None:
         state = self.states.get(row["pool"])
@@ -118,16 +133,18 @@ class Book:
                 state, baseline=row["replicas"], baseline_at=row["acted_at"]
             )
 
-    def resume_memory(self, fleet: str, policy: Policy, parameters: str) -> None:
-        """Go on with what the policy of a fleet remembered, if it is the same policy still."""
+    def resume_memory(self, fleet: str, policy: Policy, parameters: str) -> bool:
+        """Go on with what the policy of a fleet remembered; False if another decided last."""
         thread = self.threads.setdefault(fleet, Thread())
         steps = queries.newest_steps(self.database.reader, 1, [fleet])
         if not steps:
-            return
+            return False
         chain = queries.chain(self.database.reader, steps[0][0])
         last = chain[-1]
-        if (last["policy"], last["parameters"]) == (policy.spec.name, parameters):
-            thread.memory = ledger.memory_after(chain, policy)
+        if (last["policy"], last["parameters"]) != (policy.spec.name, parameters):
+            return False
+        thread.memory = ledger.memory_after(chain, policy)
+        return True
 
     def now(self) -> datetime:
         """Naive UTC."""
@@ -167,10 +184,12 @@ class Book:
             frame = pl.DataFrame([row], schema=dict(EVENT_FRAME))
             self.database.writer.append("event", frame)
 
-    async def change(self, rows: Sequence[ChangeRow], audit: Change | None = None) -> None:
-        """Write changes of pools, then let them hold."""
+    async def change(
+        self, rows: Sequence[ChangeRow], audit: Change | None = None, more: Sequence[Row] = ()
+    ) -> None:
+        """Write changes of pools (and what belongs to them), then let them hold."""
         audits = [(self.clock.now(), audit)] if audit else []
-        await self.keep(rows, audits)
+        await self.keep([*rows, *more], audits)
         for row in rows:
             values = {name: getattr(row, name) for name in row.__slots__}
             self.states[row.pool] = changed(self.states[row.pool], values)

@@ -24,8 +24,8 @@ class Checked:
     """What came of making a step again.
 
     Attributes:
-        observation_id: which.
-        fleet: its pools.
+        observation_id: which; of a candidate the number of its step.
+        fleet: its pools, or "candidate N".
         verdict: "same", "differs", "other code" (made by another release, and differs) or
             "not there" (a step that it hangs on was deleted).
         text: where it differs.
@@ -107,14 +107,14 @@ def _checked(chain: Sequence[Record], fleet: str, making: Making) -> Iterator[Ch
     try:
         policy = making(newest["policy"], json.loads(newest["parameters"]))
         for record, _, step in walked(chain, policy):
-            yield _compared(record, fleet, step)
+            yield compared(int(record["observation_id"]), fleet, record, step)
     except ControllerError as error:
         verdict = "not there" if not chain or chain[0]["memory"] is None else "differs"
         yield Checked(newest["observation_id"], fleet, verdict, str(error))
 
 
-def _compared(record: Record, fleet: str, step: Step) -> Checked:
-    number = int(record["observation_id"])
+def compared(number: int, fleet: str, record: Record, step: Step) -> Checked:
+    """What a step made again is beside its record."""
     made, kept = step.result(), record["result"].encode()
     if made == kept:
         return Checked(number, fleet, "same")

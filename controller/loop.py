@@ -1,6 +1,7 @@
 """The control loop: look, decide, write down, act. The same code in simulation and live.
 
     read platforms -> look -> policy (own thread, time limit) -> guards -> decision, durable -> act
+                                                                     candidates, beside it <-+
 
 Whatever fails on the way holds the pools as they are, is recorded, and is tried again at the next
 step.
@@ -26,9 +27,12 @@ from controller.modes import ACTING, ACTIVE, OFF
 from controller.observation import PoolView
 from controller.observe import Seen, blind
 from controller.outcomes import Outcomes
+from controller.policy import Policy
 from controller.pools import Fleet, Pool
 from controller.scribe import Scribe
 from controller.settings import ControllerSettings
+from controller.shadow_rows import Followed
+from controller.shadows import Shadows
 from controller.step import HOLD, Proposed, Step, concluded, kind_of, propose
 from store.clock import Clock
 from store.decisions import DecisionRow
@@ -89,6 +93,7 @@ class Loop:
         settings: limits.
         clock: the time.
         outcomes: judges decisions afterwards; None leaves that out.
+        shadows: asks candidates beside the policies that decide; None leaves that out.
     """
 
     def __init__(
@@ -101,20 +106,23 @@ class Loop:
         settings: ControllerSettings,
         clock: Clock,
         outcomes: Outcomes | None = None,
+        shadows: Shadows | None = None,
     ) -> None:
         self.fleets = tuple(fleets)
+        self.configured = {fleet.name: fleet for fleet in fleets}
         self.book, self.hands, self.leases = book, hands, leases
         self.counts = Counts()
         self.views: dict[str, PoolView] = {}
         self.targets: dict[str, int] = {}
         self.notes: dict[str, tuple[str, ...]] = {}
         self._eyes, self._settings, self._clock = eyes, settings, clock
-        self._outcomes = outcomes
+        self._outcomes, self.shadows = outcomes, shadows
         self.scribe = Scribe(book, settings, clock)
         self._lookers = {fleet.name: Caller(f"look at {fleet.name}") for fleet in fleets}
         self._policies = {
             fleet.name: Caller(f"policy {fleet.policy.spec.name}") for fleet in fleets
         }
+        self._turns = {fleet.name: asyncio.Lock() for fleet in fleets}
         self._tasks: list[asyncio.Task[None]] = []
 
     def load(self) -> None:
@@ -126,7 +134,8 @@ class Loop:
     def start(self) -> None:
         """Decide again and again, each fleet at its policy's period."""
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._repeat(fleet)) for fleet in self.fleets]
+            names = [fleet.name for fleet in self.fleets]
+            self._tasks = [asyncio.create_task(self._repeat(name)) for name in names]
 
     async def aclose(self) -> None:
         """Stop, and let the leases go. Safe twice and without start."""
@@ -134,11 +143,42 @@ class Loop:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self.shadows is not None:
+            await self.shadows.aclose()
         self.leases.release_all()
         await self.hands.aclose()
 
-    async def _repeat(self, fleet: Fleet) -> None:
+    def fleet(self, name: str) -> Fleet:
+        """A fleet, with the policy that decides it now."""
+        return next(fleet for fleet in self.fleets if fleet.name == name)
+
+    def fleet_of(self, pool: str) -> Fleet:
+        """The fleet that a pool belongs to."""
+        return next(one for one in self.fleets if pool in {mine.name for mine in one.pools})
+
+    async def decide_by(self, name: str, policy: Policy, parameters: str, memory: str) -> None:
+        """From the next step on a fleet is decided by another policy; a step under way ends first.
+
+        Args:
+            name: of the fleet.
+            policy: decides.
+            parameters: canonical JSON of what it was made with.
+            memory: canonical JSON of what it remembers.
+        """
+        async with self._turns[name]:
+            self.fleets = tuple(
+                replace(fleet, policy=policy, parameters=parameters)
+                if fleet.name == name
+                else fleet
+                for fleet in self.fleets
+            )
+            # One that hangs must not be waited for by its successor.
+            self._policies[name] = Caller(f"policy {policy.spec.name}")
+            self.book.threads[name] = Thread(memory)
+
+    async def _repeat(self, name: str) -> None:
         while True:
+            fleet = self.fleet(name)
             began, period = self._clock.monotonic(), fleet.policy.spec.period_seconds
             await self.tick_safely(fleet)
             spent = self._clock.monotonic() - began
@@ -159,9 +199,12 @@ class Loop:
         Raises:
             StoreError: it could not be written down; nothing was done.
         """
-        fleet = self._watched(fleet)
-        if not fleet.pools:
-            return
+        async with self._turns[fleet.name]:
+            fleet = self._watched(self.fleet(fleet.name))
+            if fleet.pools:
+                await self._tick(fleet)
+
+    async def _tick(self, fleet: Fleet) -> None:
         began = self._clock.monotonic()
         read = await self.hands.read([pool.name for pool in fleet.pools])
         leased = self._leased(fleet)
@@ -174,10 +217,17 @@ class Loop:
         await self.scribe.write(fleet, given, step, seen, rows, began)
         self._remember(fleet, given, step, seen)
         await self._act(rows, read)
+        self._follow(fleet, given, step, rows[0])
         if self._outcomes is not None:
             await self._outcomes.settle(fleet)
         counted(self.counts.ticks, fleet.name)
         self.counts.seconds[fleet.name] = self._clock.monotonic() - began
+
+    def _follow(self, fleet: Fleet, given: Given, step: Step, row: DecisionRow) -> None:
+        """Candidates are asked the same, in tasks of their own."""
+        if self.shadows is not None and row.observation_id is not None:
+            followed = Followed(fleet, given, step, row.observation_id, row.decided_at)
+            self.shadows.follow(self.fleets, followed)
 
     def _watched(self, fleet: Fleet) -> Fleet:
         states = self.book.states
@@ -315,8 +365,7 @@ class Loop:
         view = self.views.get(pool)
         if view is None:
             return "nothing was seen of it yet"
-        fleet = next(one for one in self.fleets if pool in {mine.name for mine in one.pools})
-        return doubt_of(view, fleet.rules.of(pool))
+        return doubt_of(view, self.fleet_of(pool).rules.of(pool))
 
 
 async def ran(loop: Loop) -> None:

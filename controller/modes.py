@@ -6,6 +6,7 @@ off ---> dry-run ---> approve ---> active        any of them frozen, until a tim
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,6 +17,48 @@ from store.errors import ControllerError
 OFF, DRY_RUN, APPROVE, ACTIVE = "off", "dry-run", "approve", "active"
 MODES = (OFF, DRY_RUN, APPROVE, ACTIVE)
 ACTING = (APPROVE, ACTIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A candidate that decides in place of what the configuration names; JSON is canonical.
+
+    Attributes:
+        candidate_id: of it.
+        policy: name.
+        parameters: JSON of what it is made with.
+        replay_id: that spoke for it; None without one.
+        fleet: pools that it decides together.
+        configured_policy: name in the configuration when it was adopted.
+        configured_parameters: JSON, likewise.
+        by: who adopted it.
+        at: when, naive UTC.
+        comment: why.
+    """
+
+    candidate_id: int
+    policy: str
+    parameters: str
+    replay_id: str | None
+    fleet: str
+    configured_policy: str
+    configured_parameters: str
+    by: str = ""
+    at: datetime | None = None
+    comment: str = ""
+
+    def text(self) -> str:
+        """For people: where it comes from, and what it stands in for."""
+        replay = f" (replay {self.replay_id})" if self.replay_id else ""
+        over = said(self.configured_policy, self.configured_parameters)
+        return f"adopted from candidate {self.candidate_id}{replay} over the configured {over}"
+
+
+def said(policy: str, parameters: str) -> str:
+    """A policy with its parameters, for people."""
+    own = json.loads(parameters)
+    inside = ", ".join(f"{name}={value}" for name, value in own.items())
+    return f"{policy}({inside})" if inside else policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +80,8 @@ class PoolState:
         baseline: replicas that this controller takes to be wanted; None before it may act.
         baseline_at: since when.
         version: of the newest change.
+        adopted: the candidate that decides; None: what the configuration names decides.
+        adoption_note: why the last adoption ended; "" where it did not, or none was.
     """
 
     pool: str
@@ -53,6 +98,8 @@ class PoolState:
     baseline: int | None = None
     baseline_at: datetime | None = None
     version: int = 0
+    adopted: Adopted | None = None
+    adoption_note: str = ""
 
     def frozen(self, at: datetime) -> bool:
         """Whether it is frozen at a time (naive UTC)."""
@@ -93,6 +140,13 @@ def changed(state: PoolState, row: Mapping[str, Any]) -> PoolState:
         if row["replicas"] is not None:
             made = replace(made, baseline=row["replicas"], baseline_at=at)
         return made
+    if row["kind"] == "adopt":
+        told = Adopted(**json.loads(row["value"]))
+        told = replace(told, by=by, at=at, comment=why)
+        return replace(made, adopted=told, adoption_note="")
+    if row["kind"] == "restore":
+        ended = "" if made.adopted is None else f"candidate {made.adopted.candidate_id}: "
+        return replace(made, adopted=None, adoption_note=f"{ended}ended by {by}: {why}")
     return replace(made, foreign=row["replicas"])
 
 

@@ -59,7 +59,7 @@ class Orders:
             Conflict: somebody was faster.
         """
         known_mode(mode)
-        names = self._named(pools, expected)
+        names = self.named(pools, expected)
         rows = []
         for name in names:
             if mode in ACTING:
@@ -76,7 +76,7 @@ class Orders:
         return await self._changed(rows, f"mode {mode}", who)
 
     def _may_act(self, pool: str, mode: str, override: str) -> None:
-        fleet = next(one for one in self._loop.fleets if pool in {mine.name for mine in one.pools})
+        fleet = self._loop.fleet_of(pool)
         check_mode(fleet.policy, mode)
         if mode != ACTIVE or override == pool:
             return
@@ -121,7 +121,7 @@ class Orders:
         until = None if seconds is None else self._book.now() + timedelta(seconds=seconds)
         rows = [
             self._book.row(name, "freeze", who.name, until_at=until, comment=who.comment)
-            for name in self._named(pools, expected)
+            for name in self.named(pools, expected)
         ]
         found = await self._changed(rows, "freeze", who)
         for row in rows:
@@ -139,7 +139,7 @@ class Orders:
         """
         if not who.comment.strip():
             raise ControllerError("say why", hint="resuming needs a comment")
-        names = self._named(pools, expected)
+        names = self.named(pools, expected)
         read = await self._loop.hands.read(names)
         rows = []
         for name in names:
@@ -225,7 +225,7 @@ class Orders:
             raise Missing(f"there is no decision {decision_id} of a pool that is controlled")
         pool = found["pool"]
         view = self._loop.views.get(pool)
-        fleet = next(one for one in self._loop.fleets if pool in {mine.name for mine in one.pools})
+        fleet = self._loop.fleet_of(pool)
         rules = fleet.rules.of(pool)
         to = min(max(found["before_replicas"] or 0, rules.least), rules.most)
         return {
@@ -247,7 +247,7 @@ class Orders:
         """
         plan = self.rollback_of(decision_id)
         pool = plan["pool"]
-        self._named([pool], expected)
+        self.named([pool], expected)
         state = self._book.states[pool]
         if state.mode not in ACTING:
             raise NotAllowed(
@@ -292,7 +292,13 @@ class Orders:
             platform_version=scale.version,
         )  # fmt: skip
 
-    def _named(self, pools: Sequence[str], expected: int | None) -> list[str]:
+    def named(self, pools: Sequence[str], expected: int | None) -> list[str]:
+        """Pools by name, () being all.
+
+        Raises:
+            Missing: there is no such pool.
+            Conflict: somebody changed one since the version that was seen.
+        """
         states = self._book.states
         for pool in pools:
             if pool not in states:

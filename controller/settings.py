@@ -20,6 +20,10 @@ _ABOVE_ZERO = (
     "settle_seconds",
     "approve_seconds",
 )
+_BETWEEN: Mapping[str, tuple[int, int]] = {
+    "requests_lag_seconds": (0, 300), "rehearse_hours": (0, 8760), "most_shadows": (0, 20),
+    "snapshot_steps": (1, 10_000),
+}  # fmt: skip
 LEARNED = "learned"
 ROLES = ("whole", "prefill", "decode")
 
@@ -105,6 +109,7 @@ class ControllerSettings:
         approve_seconds: how long a decision waits for a person.
         rehearse_hours: of decisions in dry-run before a pool may act.
         lease_folder: where the locks of pools lie; empty is beside the store.
+        most_shadows: candidates that are asked beside the policy that decides, of each pool.
         snapshot_steps: after so many steps what a policy remembers is kept whole again.
         retention_days: steps older than this are deleted; unset keeps all.
     """
@@ -125,6 +130,7 @@ class ControllerSettings:
     approve_seconds: float = 600.0
     rehearse_hours: float = 24.0
     lease_folder: str = ""
+    most_shadows: int = 3
     snapshot_steps: int = 40
     retention_days: float | None = 30.0
 
@@ -139,14 +145,11 @@ class ControllerSettings:
         for name in _ABOVE_ZERO:
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"controller.{name} must be above 0")
-        if not 0 <= self.requests_lag_seconds <= 300:
-            raise ValueError("controller.requests_lag_seconds must be between 0 and 300")
+        for name, (lowest, highest) in _BETWEEN.items():
+            if not lowest <= getattr(self, name) <= highest:
+                raise ValueError(f"controller.{name} must be between {lowest} and {highest}")
         if not 0 < self.attainment_ratio < 1:
             raise ValueError("controller.attainment_ratio must be between 0 and 1")
-        if not self.rehearse_hours >= 0:
-            raise ValueError("controller.rehearse_hours must not be negative")
-        if self.snapshot_steps < 1:
-            raise ValueError("controller.snapshot_steps must be at least 1")
         self.pools()
 
     def pools(self) -> tuple[PoolSettings, ...]:

@@ -17,6 +17,7 @@ from fastapi.responses import RedirectResponse, Response
 from servescope.agent_intake import AgentIntake
 from servescope.api import (
     agents,
+    candidates,
     controller,
     discovery,
     ingest,
@@ -128,6 +129,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         starts.router,
         predictors.router,
         controller.router,
+        candidates.router,
         replays.router,
     ):
         api.include_router(router)

@@ -14,7 +14,9 @@ from typing import Any
 
 import duckdb
 
+from store import candidates
 from store.audit import Change
+from store.candidates import CandidateRow, ShadowDecisionRow, ShadowStepRow
 from store.writer import Writer
 
 
@@ -117,7 +119,17 @@ class ChangeRow:
     comment: str | None = None
 
 
-Row = ObservationRow | DecisionRow | ActionRow | OutcomeRow | VerdictRow | ChangeRow
+Row = (
+    ObservationRow
+    | DecisionRow
+    | ActionRow
+    | OutcomeRow
+    | VerdictRow
+    | ChangeRow
+    | CandidateRow
+    | ShadowStepRow
+    | ShadowDecisionRow
+)
 _TABLES: Mapping[type, str] = {
     ObservationRow: "observation",
     DecisionRow: "decision",
@@ -125,6 +137,8 @@ _TABLES: Mapping[type, str] = {
     OutcomeRow: "outcome",
     VerdictRow: "verdict",
     ChangeRow: "control_change",
+    ShadowStepRow: "shadow_step",
+    ShadowDecisionRow: "shadow_decision",
 }
 
 
@@ -156,7 +170,7 @@ def keep(
 
 
 def delete_old(writer: Writer, before: datetime) -> Future[int]:
-    """Delete steps older than `before` (naive UTC); changes of modes stay.
+    """Delete steps older than `before` (naive UTC), also of candidates; changes of modes stay.
 
     The newest step and decision stay whatever their age: numbers are counted on from them. The
     first kept step of a fleet may hang on one that goes; it cannot be made again.
@@ -179,12 +193,15 @@ def delete_old(writer: Writer, before: datetime) -> Future[int]:
             AND decision_id < (SELECT max(decision_id) FROM decision)""",
             [before],
         )
+        candidates.delete_old(connection, before)
         return int(gone)
 
     return writer.run(work)
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, row: Row) -> int:
+    if isinstance(row, CandidateRow):
+        return candidates.stand(connection, row)
     values = asdict(row)
     names, marks = ", ".join(values), ", ".join("?" for _ in values)
     # A number that was given twice must not pass for a step that was kept.

@@ -17,7 +17,6 @@ from store.writer import Writer
 
 STATES = ("queued", "running", "done", "cancelled", "failed", "interrupted")
 OPEN_STATES = ("queued", "running")
-CANDIDATE_STATES = ("proposed", "shadow", "withdrawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,17 +203,6 @@ def propose(writer: Writer, at: datetime, candidate: Candidate) -> Future[int]:
             ],
         )
         return int(number)
-
-    return writer.run(work)
-
-
-def candidate_state(writer: Writer, candidate_id: int, state: str) -> Future[None]:
-    """Say what became of a candidate: one of `CANDIDATE_STATES`."""
-
-    def work(connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute(
-            "UPDATE policy_candidate SET state = ? WHERE candidate_id = ?", [state, candidate_id]
-        )
 
     return writer.run(work)
 

@@ -117,7 +117,7 @@ async def post_mode(
     """Set how pools are treated."""
     who = Who(by, "api", comment)
     orders = runtime.controlling.running()
-    return await _changed(runtime, orders.mode(pools or [], mode, who, expected_version, override))
+    return await changed(runtime, orders.mode(pools or [], mode, who, expected_version, override))
 
 
 @router.post("/freeze", responses=answers({"pools": [_STATE]}))
@@ -134,7 +134,7 @@ async def post_freeze(
     """Hold pools as they are; decisions are still made and recorded."""
     orders = runtime.controlling.running()
     who = Who(by, "api", comment)
-    return await _changed(runtime, orders.freeze(pools or [], seconds, who, expected_version))
+    return await changed(runtime, orders.freeze(pools or [], seconds, who, expected_version))
 
 
 @router.post("/resume", responses=answers({"pools": [_STATE]}))
@@ -148,7 +148,7 @@ async def post_resume(
     """End freezes, and accept what others set; needs a comment."""
     orders = runtime.controlling.running()
     who = Who(by, "api", comment)
-    return await _changed(runtime, orders.resume(pools or [], who, expected_version))
+    return await changed(runtime, orders.resume(pools or [], who, expected_version))
 
 
 @router.post("/decisions/{decision_id}/approve", responses=answers(_DONE))
@@ -160,7 +160,7 @@ async def post_approve(
 ) -> Response:
     """Do a decision that waits; 409 with the newer one when it does not any more."""
     orders = runtime.controlling.running()
-    return await _done(runtime, orders.approve(decision_id, Who(by, "api", comment)))
+    return await done(runtime, orders.approve(decision_id, Who(by, "api", comment)))
 
 
 @router.post("/decisions/{decision_id}/reject", responses=answers(_DONE))
@@ -172,7 +172,7 @@ async def post_reject(
 ) -> Response:
     """Do not do a decision that waits."""
     orders = runtime.controlling.running()
-    return await _done(runtime, orders.reject(decision_id, Who(by, "api", comment)))
+    return await done(runtime, orders.reject(decision_id, Who(by, "api", comment)))
 
 
 @router.post("/decisions/{decision_id}/rollback", responses=answers(_DONE))
@@ -186,10 +186,11 @@ async def post_rollback(
     """Return the pool to what it was before a decision, and freeze it for 15 minutes."""
     orders = runtime.controlling.running()
     who = Who(by, "api", comment)
-    return await _done(runtime, orders.rollback(decision_id, who, expected_version))
+    return await done(runtime, orders.rollback(decision_id, who, expected_version))
 
 
-async def _changed(runtime: Runtime, order: Any) -> Response:
+async def changed(runtime: Runtime, order: Any) -> Response:
+    """How pools stand after an order, or how they stand since somebody was faster."""
     try:
         states = await runtime.controlling.told(order)
     except Conflict as error:
@@ -198,7 +199,8 @@ async def _changed(runtime: Runtime, order: Any) -> Response:
     return negotiate.document(plain({"pools": [state_document(one, at) for one in states]}))
 
 
-async def _done(runtime: Runtime, order: Any) -> Response:
+async def done(runtime: Runtime, order: Any) -> Response:
+    """What came of an order, or how it stands since somebody was faster."""
     try:
         told = await runtime.controlling.told(order)
     except Conflict as error:

@@ -14,6 +14,8 @@ controller_app = typer.Typer(
 Pools = Annotated[list[str] | None, typer.Option("--pool", help="Only this pool; may be repeated.")]
 Comment = Annotated[str, typer.Option("--comment", help="Why; kept in the record.")]
 Decision = Annotated[int, typer.Argument(help="Number of a decision.", min=1)]
+Candidate = Annotated[int, typer.Argument(help="Number of a candidate.", min=1)]
+By = Annotated[str | None, typer.Option("--by", help="Who; the user where left out.")]
 Expected = Annotated[
     int | None, typer.Option("--expected", help="Version that was seen; refused when it is older.")
 ]
@@ -133,6 +135,76 @@ def rollback(
     from servescope.cli.controlling import run_rollback
 
     run_rollback(decision, comment, store, config, yes=yes, as_json=as_json)
+
+
+@controller_app.command("candidates")
+def candidates(store: Store = None, config: ConfigFile = None, as_json: Json = False) -> None:
+    """Policies that somebody proposed: how each stands, how often it would decide otherwise."""
+    from servescope.cli.candidates import run_candidates
+
+    run_candidates(store, config, as_json=as_json)
+
+
+@controller_app.command("compare")
+def compare(
+    candidate: Candidate,
+    for_: Annotated[
+        str, typer.Option("--for", help="The last so long, such as 30m or 24h; else all its time.")
+    ] = "",
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """A candidate beside the policy that decides: replicas, cost, what is expected of each."""
+    from servescope.cli.candidates import run_compare
+    from servescope.cli.controlling import seconds_of
+
+    seconds = seconds_of(for_)
+    hours = None if seconds is None else seconds / 3600
+    run_compare(candidate, hours, store, config, as_json=as_json)
+
+
+@controller_app.command("withdraw")
+def withdraw(
+    candidate: Candidate, comment: Comment = "", by: By = None, expected: Expected = None,
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Do not ask a candidate any more; what it would have done is kept."""
+    from servescope.cli.candidates import run_choice
+
+    body = {"comment": comment, "by": by, "expected_version": expected}
+    run_choice("withdraw", candidate, body, store, config, as_json=as_json)
+
+
+@controller_app.command("adopt")
+def adopt(
+    candidate: Candidate,
+    comment: Annotated[str, typer.Option("--comment", help="Why; it is needed.")],
+    by: By = None,
+    override: Annotated[
+        str, typer.Option("--override", help="The pool's name: act without long watching.")
+    ] = "",
+    expected: Expected = None,
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Let a candidate decide its pools from the next step on, in the mode that they have."""
+    from servescope.cli.candidates import run_choice
+
+    body = {"comment": comment, "by": by, "override": override, "expected_version": expected}
+    run_choice("adopt", candidate, body, store, config, as_json=as_json)
+
+
+@controller_app.command("restore-policy")
+def restore_policy(
+    pool: Annotated[str, typer.Argument(help="Name of a pool.")],
+    comment: Annotated[str, typer.Option("--comment", help="Why; it is needed.")],
+    by: By = None,
+    expected: Expected = None,
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Let the policy that the configuration names decide a pool again."""
+    from servescope.cli.candidates import run_restore
+
+    body = {"pools": [pool], "comment": comment, "by": by, "expected_version": expected}
+    run_restore(body, store, config, as_json=as_json)
 
 
 @controller_app.command("verify")

@@ -63,14 +63,29 @@ def run_status(store: Path | None, config_file: Path | None, *, as_json: bool) -
         out.line("No controller runs on this store; this is what was decided last.")
     out.table(_STATUS, [_status_row(row) for row in told["pools"]])
     for row in told["pools"]:
-        if row.get("open"):
-            out.line(f"{row['pool']}: decision {row['open']['decision_id']} is not done yet:"
-                     f" {row['open']['text']}")  # fmt: skip
+        for line in _pool_lines(row):
+            out.line(line)
     for row in told["pending"]:
         out.line(
             f"#{row['decision_id']} waits: {row['pool']} {row['before_replicas']} ->"
             f" {row['final_replicas']} until {row['expires_at']}: servescope controller approve"
             f" {row['decision_id']}"
+        )
+
+
+def _pool_lines(row: Mapping[str, Any]) -> Iterator[str]:
+    """What a table has no room for."""
+    if row.get("adopted"):
+        yield f"{row['pool']}: {row['policy']} decides, {row['adopted']['text']}"
+    elif row.get("adoption_note"):
+        yield f"{row['pool']}: {row['policy']} of the configuration decides; {row['adoption_note']}"
+    if row.get("shadows"):
+        numbers = ", ".join(str(number) for number in row["shadows"])
+        yield f"{row['pool']}: watched beside it: candidate {numbers}"
+    if row.get("open"):
+        yield (
+            f"{row['pool']}: decision {row['open']['decision_id']} is not done yet:"
+            f" {row['open']['text']}"
         )
 
 
@@ -108,13 +123,14 @@ def run_change(
 ) -> None:
     """Tell the running controller something about pools."""
     out = Output(as_json=as_json)
-    told = _post(store, config_file, f"/controller/{action}", body)
+    told = post(store, config_file, f"/controller/{action}", body)
     out.document(f"controller.{action}", told)
     for row in told["pools"]:
         out.line(_state_line(row))
 
 
 def _state_line(row: Mapping[str, Any]) -> str:
+    """How a pool is treated, after it was told something."""
     if row["is_frozen"]:
         until = row["frozen_until"] or "resumed"
         return f"{row['pool']}: frozen until {until} by {row['frozen_by']}; decisions are recorded"
@@ -132,7 +148,7 @@ def run_verdict(
 ) -> None:
     """Approve or reject a decision that waits."""
     out = Output(as_json=as_json)
-    told = _post(store, config_file, f"/controller/decisions/{decision}/{verdict}", body)
+    told = post(store, config_file, f"/controller/decisions/{decision}/{verdict}", body)
     out.document(f"controller.{verdict}", told)
     out.line(f"#{decision} {told['pool']}: {told['outcome']}")
 
@@ -150,7 +166,7 @@ def run_rollback(
     out = Output(as_json=as_json)
     if yes:
         path = f"/controller/decisions/{decision}/rollback"
-        told = _post(store, config_file, path, {"comment": comment})
+        told = post(store, config_file, path, {"comment": comment})
     else:
         server = access.the_server(configured(store, config_file))
         told = server.get(f"/controller/rollback/{decision}", {})
@@ -299,11 +315,16 @@ def run_verify(last: int, store: Path | None, config_file: Path | None, *, as_js
             told = service.verify_document(way.runtime.database.reader, last)
     out.document("controller.verify", told)
     out.line(f"{told['same']} of {told['checked']} steps come out the same to the byte.")
-    for one in told["problems"]:
+    shadows = told["shadows"]
+    if shadows["checked"]:
+        text = f"{shadows['same']} of {shadows['checked']} steps of candidates as well."
+        out.line(text)
+    for one in [*told["problems"], *shadows["problems"]]:
         out.line(f"step {one['observation_id']} ({one['fleet']}): {one['verdict']}: {one['text']}")
-    if told["differs"]:
+    differs = told["differs"] + shadows["differs"]
+    if differs:
         raise CommandError(
-            f"{told['differs']} steps come out otherwise", ExitCode.FINDING,
+            f"{differs} steps come out otherwise", ExitCode.FINDING,
             hint="was the record changed, or is the policy not deterministic?",
         )  # fmt: skip
 
@@ -326,13 +347,18 @@ def run_policies(*, as_json: bool) -> None:
     out.table(names, [[row[name] for name in names] for row in rows])
 
 
-def _post(
+def post(
     store: Path | None, config_file: Path | None, path: str, body: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """What the running controller answers to an order; `by` is the user where it is not told.
+
+    Raises:
+        CommandError: it refuses.
+    """
     server = access.the_server(configured(store, config_file))
     given = {name: value for name, value in body.items() if value is not None}
     with _refusals():
-        return server.send("POST", path, json={**given, "by": _who()})
+        return server.send("POST", path, json={"by": _who(), **given})
 
 
 @contextmanager

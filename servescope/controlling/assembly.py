@@ -24,9 +24,11 @@ from controller.policies import registry as policies
 from controller.policy import Policy
 from controller.pools import Pool, fleets_of, profile_of
 from controller.settings import ControllerSettings, PoolSettings
+from controller.shadows import Shadows
 from store.clock import Clock
 from store.database import Database
 from store.errors import ConfigError, ControllerError, ServescopeError
+from store.reader import Reader
 
 WHERE = "controller.pool {}"
 
@@ -176,13 +178,22 @@ def loop_of(planned: Plan, database: Database, clock: Clock, scrape_seconds: flo
     book = Book(database, clock, names, settings.mode)
     leases = Leases(lease_folder(settings, database.path), socket.gethostname())
     hands = Hands(planned.actuators, book, leases, settings.actuator_limit_seconds)
-    eyes = StoreEyes(
-        database.reader, clock, settings.window_seconds, settings.requests_lag_seconds,
-        scrape_seconds,
-    )  # fmt: skip
+    eyes = eyes_of(settings, database.reader, clock, scrape_seconds)
     outcomes = Outcomes(book, eyes, settings.settle_seconds)
     fleets = fleets_of(planned.pools, planned.policies, settings)
-    return Loop(fleets, eyes, hands, book, leases, settings, clock, outcomes)
+    # What candidates are told must not wait for, or hold up, what the pools are told.
+    own = eyes_of(settings, database.reader, clock, scrape_seconds)
+    shadows = Shadows(book, made_again, settings, own)
+    return Loop(fleets, eyes, hands, book, leases, settings, clock, outcomes, shadows)
+
+
+def eyes_of(
+    settings: ControllerSettings, reader: Reader, clock: Clock, scrape_seconds: float
+) -> StoreEyes:
+    """Looks at the store; for one thread at a time."""
+    return StoreEyes(
+        reader, clock, settings.window_seconds, settings.requests_lag_seconds, scrape_seconds
+    )
 
 
 def lease_folder(settings: ControllerSettings, store: Path | None) -> Path | None:

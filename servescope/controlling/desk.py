@@ -7,6 +7,7 @@ from typing import Any
 
 from controller.modes import PoolState
 from controller.refusals import Who
+from servescope.controlling.candidate_desk import CandidateDesk
 from servescope.controlling.service import Controlling, state_document
 from servescope.documents import plain
 from store.clock import Clock
@@ -29,6 +30,8 @@ class Desk:
 
     def __init__(self, controlling: Controlling, clock: Clock) -> None:
         self._controlling, self._clock = controlling, clock
+        self.candidates = CandidateDesk(controlling, clock)
+        """Of policies that are watched beside those that decide."""
 
     def status(self) -> Document:
         """As GET /controller/status."""

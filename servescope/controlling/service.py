@@ -6,7 +6,8 @@ Policies bring compilers: what needs them is imported when something is controll
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+import json
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from controller.modes import PoolState
 from controller.refusals import Missing, NotAllowed
 from servescope.config import Config
+from servescope.controlling.choosing import NO_POOLS, Choosing
 from store import decisions
 from store.clock import Clock
 from store.database import Database
@@ -23,6 +25,7 @@ from store.reader import Reader
 if TYPE_CHECKING:
     from analysis.slo_model import Slo
     from controller.actuators.base import Actuator
+    from controller.ledger import Checked
     from controller.loop import Counts, Loop
     from controller.orders import Orders
     from servescope.controlling.assembly import Plan
@@ -48,6 +51,7 @@ class Controlling:
         self.settings = config.controller
         self.loop: Loop | None = None
         self.orders: Orders | None = None
+        self.candidates = Choosing(database, clock, config)
         self.actuators: Mapping[str, Actuator] = {}
         self._planned: Plan | None = None
         self._events: asyncio.AbstractEventLoop | None = None
@@ -73,13 +77,16 @@ class Controlling:
         planned = self._planned
         if planned is None:
             return
+        from controller import adopting
         from controller.orders import Orders
         from servescope.controlling import assembly
 
         scrape = self._config.collector.scrape_interval_seconds
         loop = assembly.loop_of(planned, self._database, self._clock, scrape)
         await asyncio.to_thread(loop.load)
+        await adopting.resume(loop)
         self.orders = Orders(loop, planned.settings)
+        self.candidates.begin(loop, adopting.CandidateOrders(loop, self.orders, planned.settings))
         self.loop, self._events = loop, asyncio.get_running_loop()
         loop.start()
 
@@ -101,7 +108,7 @@ class Controlling:
         """Let an order run on the loop's own event loop."""
         if self._events is None:
             order.close()
-            raise NotAllowed("nothing is controlled here", hint=_NO_POOLS)
+            raise NotAllowed("nothing is controlled here", hint=NO_POOLS)
         if self._events is asyncio.get_running_loop():
             return await order
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(order, self._events))
@@ -113,7 +120,7 @@ class Controlling:
             NotAllowed: no pool is configured, or this process does not control any.
         """
         if self.orders is None:
-            raise NotAllowed("nothing is controlled here", hint=_NO_POOLS)
+            raise NotAllowed("nothing is controlled here", hint=NO_POOLS)
         return self.orders
 
     def status(self) -> dict[str, Any]:
@@ -147,7 +154,7 @@ class Controlling:
         """
         if self._events is None:
             order.close()
-            raise NotAllowed("nothing is controlled here", hint=_NO_POOLS)
+            raise NotAllowed("nothing is controlled here", hint=NO_POOLS)
         told = asyncio.run_coroutine_threadsafe(order, self._events)
         return told.result(ORDER_SECONDS)
 
@@ -156,12 +163,16 @@ class Controlling:
         return None if self.loop is None else self.loop.counts
 
 
-_NO_POOLS = "configure [[controller.pool]] and start `servescope up`; see docs/controller.md"
+_PARAMETERS = ("parameters", "configured_parameters")
 
 
 def state_document(state: PoolState, at: datetime) -> dict[str, Any]:
-    """One pool's treatment."""
-    return {**asdict(state), "is_frozen": state.frozen(at)}
+    """One pool's treatment; `adopted` is the candidate that decides, with a text, or None."""
+    adopted = None
+    if state.adopted is not None:
+        own = {name: json.loads(getattr(state.adopted, name)) for name in _PARAMETERS}
+        adopted = {**asdict(state.adopted), **own, "text": state.adopted.text()}
+    return {**asdict(state), "is_frozen": state.frozen(at), "adopted": adopted}
 
 
 def status_document(reader: Reader, clock: Clock, loop: Loop | None) -> dict[str, Any]:
@@ -195,12 +206,16 @@ def status_document(reader: Reader, clock: Clock, loop: Loop | None) -> dict[str
 
 def _live(loop: Loop, name: str, at: datetime) -> dict[str, Any]:
     view, tried = loop.views.get(name), loop.book.open.get(name)
-    fleet = next(one for one in loop.fleets if name in {pool.name for pool in one.pools})
+    fleet = loop.fleet_of(name)
     rules = fleet.rules.of(name)
     return {
         **state_document(loop.book.states[name], at),
         "policy": fleet.policy.spec.name,
+        "parameters": json.loads(fleet.parameters),
         "fleet": fleet.name,
+        "shadows": sorted(one.candidate_id for one in loop.shadows.of(fleet.name))
+        if loop.shadows
+        else [],
         "actuator": loop.hands.name(name),
         "least": rules.least,
         "most": rules.most,
@@ -255,17 +270,25 @@ def decision_document(
 
 
 def verify_document(reader: Reader, last: int) -> dict[str, Any]:
-    """Newest steps made again, compared to the byte.
+    """Newest steps made again, compared to the byte; and as many of candidates.
 
     Returns:
-        checked, same, differs, other_code, not_there, problems (the first hundred).
+        checked, same, differs, other_code, not_there, problems (the first hundred); shadows: the
+        same five of candidates' steps.
     """
-    from controller import ledger
+    from controller import ledger, shadowing
     from servescope.controlling import assembly
 
+    most = min(last, MOST_VERIFIED)
+    told = _verified(ledger.verified(reader, assembly.made_again, most))
+    shadows = _verified(shadowing.verified(reader, assembly.made_again, most))
+    return {**told, "shadows": shadows}
+
+
+def _verified(found: Iterable[Checked]) -> dict[str, Any]:
     counts = {"same": 0, "differs": 0, "other code": 0, "not there": 0}
     problems: list[dict[str, Any]] = []
-    for one in ledger.verified(reader, assembly.made_again, min(last, MOST_VERIFIED)):
+    for one in found:
         counts[one.verdict] += 1
         if one.verdict != "same" and len(problems) < 100:
             problems.append(asdict(one))

@@ -30,7 +30,7 @@ LEFT JOIN (
     max(acted_at) AS acted_at, count(*) AS attempts, any_value(actuator) AS actuator
   FROM action GROUP BY 1) AS a ON a.decision_id = coalesce(d.repeats, d.decision_id)
   AND d.kind <> 'hold'
-LEFT JOIN verdict AS v ON v.decision_id = d.decision_id
+LEFT JOIN verdict AS v ON v.decision_id = coalesce(d.repeats, d.decision_id)
 """
 _LISTED = f"""
 WITH chosen AS (
@@ -41,7 +41,7 @@ WITH chosen AS (
 marked AS (
   SELECT *, coalesce(
     kind <> lag(kind) OVER w OR mode <> lag(mode) OVER w OR binding <> lag(binding) OVER w
-    OR final_replicas IS DISTINCT FROM lag(final_replicas) OVER w
+    OR final_replicas IS DISTINCT FROM lag(final_replicas) OVER w OR policy <> lag(policy) OVER w
     OR (kind <> 'hold' AND mode IN ('active', 'approve')), TRUE) AS is_new
   FROM chosen WINDOW w AS (PARTITION BY pool ORDER BY decision_id)),
 runs AS (
@@ -112,9 +112,16 @@ ORDER BY d.decision_id
 """
 _PENDING = f"""
 SELECT * FROM ({_WITH_ACTION})
-WHERE mode = 'approve' AND kind <> 'hold' AND verdict IS NULL AND expires_at > $at
+WHERE mode = 'approve' AND kind <> 'hold' AND repeats IS NULL AND verdict IS NULL
+  AND expires_at > $at
 QUALIFY row_number() OVER (PARTITION BY pool ORDER BY decision_id DESC) = 1
 ORDER BY decision_id
+"""
+_UNANSWERED = """
+SELECT decision_id, pool, expires_at FROM decision
+WHERE mode = 'approve' AND kind <> 'hold' AND repeats IS NULL
+  AND decision_id NOT IN (SELECT decision_id FROM verdict)
+ORDER BY decision_id LIMIT 10000
 """
 _DUE = """
 SELECT d.decision_id, d.pool, d.decided_at, d.mode, d.before_replicas, d.final_replicas,
@@ -281,6 +288,11 @@ def pending(reader: Reader, at: datetime) -> pl.DataFrame:
     return reader.frame(_PENDING, at=at)
 
 
+def unanswered(reader: Reader) -> list[dict[str, Any]]:
+    """decision_id, pool, expires_at of everything that a person was asked and nobody closed."""
+    return reader.frame(_UNANSWERED).to_dicts()
+
+
 def due(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
     """Changes decided in a range whose outcome is not known yet."""
     return reader.frame(_DUE, start=start, end=end)
@@ -350,6 +362,16 @@ def record(reader: Reader, observation_id: int) -> dict[str, Any] | None:
     """content, result (JSON texts), notes, seconds of a step; None when it was deleted."""
     rows = reader.frame(_RECORD, observation_id=observation_id).to_dicts()
     return rows[0] if rows else None
+
+
+def decided_by(reader: Reader, observation_id: int) -> tuple[str, str] | None:
+    """Policy and parameters (JSON text) of a step; None when it was deleted."""
+    rows = reader.frame(
+        """SELECT policy, parameters::VARCHAR AS parameters FROM observation
+        WHERE observation_id = $observation_id""",
+        observation_id=observation_id,
+    ).rows()
+    return (str(rows[0][0]), str(rows[0][1])) if rows else None
 
 
 def outcomes_between(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:

@@ -38,7 +38,9 @@ LANE = (
 )
 CANDIDATES = (
     "SELECT candidate_id, pool, policy, parameters::VARCHAR AS parameters, replay_id, created_at,"
-    " created_by, state FROM policy_candidate ORDER BY candidate_id DESC LIMIT $limit"
+    " created_by, state, (SELECT arg_max_null(text, change_id) FROM candidate_change AS t"
+    " WHERE t.candidate_id = c.candidate_id) AS text"
+    " FROM policy_candidate AS c ORDER BY candidate_id DESC LIMIT $limit"
 )
 
 
@@ -79,7 +81,7 @@ def lane_count(reader: Reader, replay_id: str) -> int:
 
 
 def candidates(reader: Reader, limit: int = 200) -> pl.DataFrame:
-    """Policies that somebody wants watched, newest first."""
+    """Policies that somebody wants watched, newest first; `text` says why one stands as it does."""
     return reader.frame(CANDIDATES, limit=limit)
 
 

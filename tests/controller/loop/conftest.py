@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -18,9 +18,12 @@ from controller.observe import Seen
 from controller.policy import PolicySpec, Proposal, Reason
 from controller.pools import Pool, fleets_of
 from controller.settings import ControllerSettings
+from controller.shadows import Shadows
+from store import replays
 from store.clock import VirtualClock
 from store.database import Database
 from store.errors import ControllerError
+from store.queries import candidates
 from store.settings import StoreSettings
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -156,7 +159,7 @@ class World:
             for name in list(table)
             if name in ("mode", "most_gpus", "most_per_hour", "settle_seconds", "approve_seconds",
                         "rehearse_hours", "snapshot_steps", "policy_limit_seconds",
-                        "actuator_limit_seconds")
+                        "actuator_limit_seconds", "most_shadows")
         }  # fmt: skip
         tables = tuple({"name": name, "match": {"model": name}, **table} for name in pools)
         self.settings = ControllerSettings(pool=tables, **{"mode": "active", **own})
@@ -168,6 +171,7 @@ class World:
         self.eyes = FakeEyes(clock)
         self.names = tuple(pools)
         self.leases = leases or Leases(None, "test")
+        self.making = None
         self.restart()
 
     def restart(self):
@@ -175,10 +179,46 @@ class World:
         self.book = Book(self.database, self.clock, self.names, self.settings.mode)
         actuators = dict.fromkeys(self.names, self.actuator)
         self.hands = Hands(actuators, self.book, self.leases, self.settings.actuator_limit_seconds)
+        shadows = None
+        if self.making is not None:
+            shadows = Shadows(self.book, self.making, self.settings, self.eyes)
         self.loop = Loop(
-            self.fleets, self.eyes, self.hands, self.book, self.leases, self.settings, self.clock
-        )
+            self.fleets, self.eyes, self.hands, self.book, self.leases, self.settings, self.clock,
+            shadows=shadows,
+        )  # fmt: skip
         self.loop.load()
+
+    def watching(self, *policies):
+        """Candidates can be made of these policies: a new process knows them."""
+        made = {policy.spec.name: policy for policy in policies}
+
+        def making(name, parameters):
+            if name not in made:
+                raise ControllerError(f"there is no policy '{name}'", hint="see the list")
+            return replace(made[name], **parameters)
+
+        self.making = making
+        self.restart()
+        return self
+
+    def propose(self, policy="other", pool="a", replay=None, **parameters):
+        """What the page does with a row of a replay; gives the candidate's number."""
+        wanted = replays.Candidate(pool, policy, parameters, replay, "ana")
+        return replays.propose(self.database.writer, self.clock.now(), wanted).result()
+
+    async def watch(self, count=1, seconds=15.0):
+        """Steps, with those of the candidates after each."""
+        for _ in range(count):
+            for fleet in self.fleets:
+                await self.loop.tick(fleet)
+            await self.loop.shadows.settled()
+            self.clock.advance(seconds)
+
+    def candidate(self, number):
+        return candidates.listed(self.database.reader, number).to_dicts()[0]
+
+    def shadow_rows(self, number=1):
+        return candidates.course(self.database.reader, number).to_dicts()
 
     async def tick(self, seconds=15.0):
         for fleet in self.fleets:

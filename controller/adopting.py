@@ -1,0 +1,318 @@
+"""Candidates become the policy that decides, and go again: by people, and after a restart.
+
+One rule where the configuration and an adoption differ: the newer word holds. An adoption outlives
+restarts as long as the configuration names what it named then, for the same pools; once it names
+something else, that decides, and the adoption has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from controller import codec, shadowing
+from controller.loop import Loop
+from controller.modes import ACTIVE, Adopted, PoolState, said
+from controller.orders import Orders
+from controller.policies.registry import check_mode
+from controller.policy import Policy
+from controller.pools import Fleet
+from controller.refusals import Conflict, Missing, NotAllowed, Who
+from controller.settings import ControllerSettings
+from controller.shadows import Shadow, Shadows
+from store.audit import Change
+from store.candidates import ADOPTED, ENDED, OPEN_STATES, WITHDRAWN, CandidateRow
+from store.decisions import Row
+from store.errors import ControllerError
+from store.queries import candidates as queries
+
+CONFIGURATION = "configuration"
+log = logging.getLogger("servescope.controller")
+
+
+class CandidateOrders:
+    """What people tell about candidates. Belongs to one event loop.
+
+    Args:
+        loop: what is told.
+        orders: knows versions.
+        settings: how long an active pool's candidate is watched before.
+    """
+
+    def __init__(self, loop: Loop, orders: Orders, settings: ControllerSettings) -> None:
+        self._loop, self._orders, self._settings = loop, orders, settings
+        self._book = loop.book
+        self._turn = asyncio.Lock()
+
+    async def withdraw(
+        self, candidate_id: int, who: Who, expected: int | None = None
+    ) -> dict[str, Any]:
+        """Do not watch a candidate any more; what it would have done is kept.
+
+        Raises:
+            Missing: there is none.
+            Conflict: it is not watched, or somebody was faster.
+        """
+        async with self._turn:
+            row = await self._row(candidate_id)
+            if row["state"] == ADOPTED:
+                raise NotAllowed(
+                    f"candidate {candidate_id} decides {row['pool']}",
+                    hint=f"servescope controller restore-policy {row['pool']}",
+                )
+            _open(row)
+            if row["pool"] in self._book.states:
+                self._orders.named([row["pool"]], expected)
+            state = CandidateRow(
+                candidate_id, self._book.now(), WITHDRAWN, who.comment or None, who.name
+            )
+            change = self._change("withdraw", row, who, {"state": WITHDRAWN})
+            await self._book.keep([state], [(self._book.clock.now(), change)])
+            _shadows(self._loop).drop(candidate_id)
+            return await self._row(candidate_id)
+
+    async def adopt(
+        self, candidate_id: int, who: Who, expected: int | None = None, override: str = ""
+    ) -> dict[str, Any]:
+        """Let a candidate decide its pools from the next step on, in the mode that they have.
+
+        Args:
+            candidate_id: which; it goes on with what it remembers.
+            who: says so, and why.
+            expected: newest version of the pools that was seen; None does not compare.
+            override: the pool's name, typed: act without having been watched long enough.
+
+        Raises:
+            Missing: there is none.
+            Conflict: it is not watched, or somebody was faster.
+            NotAllowed: the pool is active, and the candidate was not watched long enough.
+            ControllerError: without a comment, or a policy that may not decide live.
+        """
+        _commented(who, "adopting")
+        async with self._turn:
+            row = await self._row(candidate_id)
+            _open(row)
+            shadow = await self._shadow(row)
+            fleet = self._loop.fleet(shadow.fleet)
+            names = self._orders.named([pool.name for pool in fleet.pools], expected)
+            await self._may_decide(shadow, fleet, override)
+            adopted = self._adopted(shadow, row)
+            value = codec.canonical(_kept(adopted)).decode()
+            rows = [
+                self._book.row(name, "adopt", who.name, value=value, comment=who.comment)
+                for name in names
+            ]
+            took = f"candidate {candidate_id} took its place"
+            now = self._book.now()
+            more = [
+                CandidateRow(candidate_id, now, ADOPTED, who.comment, who.name),
+                *self._ended(names, took, who.name),
+            ]
+            change = self._change(
+                "adopt", row, who, {"policy": said(row["policy"], shadow.parameters)}
+            )
+            await self._book.change(rows, change, more)
+            memory = shadow.memory
+            _shadows(self._loop).drop(candidate_id)
+            await self._loop.decide_by(fleet.name, shadow.policy, shadow.parameters, memory)
+            text = f"{fleet.name}: {row['policy']} decides, {adopted.text()}"
+            text = f"{text}; {who.name}: {who.comment}"[:500]
+            self._book.tell(f"adopt:{rows[0].version}", "policy", row["pool"], text)
+            return await self._row(candidate_id)
+
+    async def restore(
+        self, pools: Sequence[str], who: Who, expected: int | None = None
+    ) -> list[PoolState]:
+        """Let the policy that the configuration names decide again.
+
+        Args:
+            pools: names; those that are decided together return together.
+            who: says so, and why.
+            expected: newest version of the named pools that was seen; None does not compare.
+
+        Raises:
+            NotAllowed: it does already.
+            ControllerError: without a comment.
+        """
+        _commented(who, "returning to the configuration")
+        async with self._turn:
+            names = self._orders.named(pools, expected)
+            fleets = {self._loop.fleet_of(name).name: None for name in names}
+            mine = [
+                self._loop.fleet(name)
+                for name in fleets
+                if any(self._book.states[p.name].adopted for p in self._loop.fleet(name).pools)
+            ]
+            if not mine:
+                raise NotAllowed(
+                    f"{', '.join(names)}: the policy of the configuration decides already"
+                )
+            for fleet in mine:
+                await give_back(self._loop, fleet, who)
+            return [self._book.states[pool.name] for fleet in mine for pool in fleet.pools]
+
+    async def _row(self, candidate_id: int) -> dict[str, Any]:
+        found = await asyncio.to_thread(queries.listed, self._book.database.reader, candidate_id)
+        if found.is_empty():
+            raise Missing(
+                f"there is no candidate {candidate_id}",
+                hint="`servescope controller candidates` has them",
+            )
+        return found.to_dicts()[0]
+
+    async def _shadow(self, row: Mapping[str, Any]) -> Shadow:
+        shadows = _shadows(self._loop)
+        await shadows.look(self._loop.fleets, is_forced=True)
+        shadow = shadows.watched.get(row["candidate_id"])
+        if shadow is None:
+            now = await self._row(row["candidate_id"])
+            why = now["text"] if now["state"] not in OPEN_STATES else "its pool is not there"
+            raise NotAllowed(f"candidate {row['candidate_id']} is not watched: {why}")
+        return shadow
+
+    async def _may_decide(self, shadow: Shadow, fleet: Fleet, override: str) -> None:
+        modes = {pool.name: self._book.states[pool.name].mode for pool in fleet.pools}
+        for mode in modes.values():
+            check_mode(shadow.policy, mode)
+        active = [name for name, mode in modes.items() if mode == ACTIVE]
+        if not active or override in active:
+            return
+        reader = self._book.database.reader
+        steps = await asyncio.to_thread(queries.watched, reader, shadow.candidate_id)
+        pace = max(shadow.policy.spec.period_seconds, fleet.policy.spec.period_seconds)
+        hours = steps["steps"] * pace / 3600
+        if hours < self._settings.rehearse_hours:
+            raise NotAllowed(
+                f"candidate {shadow.candidate_id} was watched for {hours:.1f} h and {active[0]} is"
+                f" active; {self._settings.rehearse_hours:g} h are asked for",
+                hint=f"let it be watched on, or override with the pool's name: {active[0]}",
+            )
+
+    def _adopted(self, shadow: Shadow, row: Mapping[str, Any]) -> Adopted:
+        configured = self._loop.configured[shadow.fleet]
+        return Adopted(
+            shadow.candidate_id, row["policy"], shadow.parameters, row["replay_id"],
+            shadow.fleet, configured.policy.spec.name, configured.parameters,
+        )  # fmt: skip
+
+    def _ended(self, names: Sequence[str], text: str, by: str) -> list[CandidateRow]:
+        return _ended(self._loop, names, text, by)
+
+    def _change(
+        self, action: str, row: Mapping[str, Any], who: Who, after: Mapping[str, Any]
+    ) -> Change:
+        subject = f"{row['pool']} candidate {row['candidate_id']}"
+        before = {"state": row["state"]}
+        if action == "adopt":
+            fleet = self._loop.fleet_of(row["pool"])
+            before = {"policy": said(fleet.policy.spec.name, fleet.parameters)}
+        return Change(
+            who.name, f"controller.{action}", subject, before,
+            {**after, "replay_id": row["replay_id"]}, who.origin, who.comment or None,
+        )  # fmt: skip
+
+
+async def give_back(loop: Loop, fleet: Fleet, who: Who) -> None:
+    """Let what the configuration names decide a fleet again."""
+    book, configured = loop.book, loop.configured[fleet.name]
+    names = [pool.name for pool in fleet.pools if book.states[pool.name].adopted]
+    rows = [book.row(name, "restore", who.name, comment=who.comment) for name in names]
+    policy = said(configured.policy.spec.name, configured.parameters)
+    before = {name: asdict(one) for name in names if (one := book.states[name].adopted)}
+    change = Change(
+        who.name, "controller.restore", ", ".join(names), before, {"policy": policy}, who.origin,
+        who.comment or None,
+    )  # fmt: skip
+    ended: Sequence[Row] = _ended(loop, names, who.comment, who.name)
+    await book.change(rows, change, ended)
+    if fleet.policy is not configured.policy:
+        await loop.decide_by(fleet.name, configured.policy, configured.parameters, "{}")
+    text = f"{fleet.name}: {policy} of the configuration decides again; {who.name}: {who.comment}"
+    book.tell(f"restore:{rows[0].version}", "policy", names[0], text[:500])
+
+
+async def resume(loop: Loop) -> None:
+    """After a restart: adoptions that still hold decide, the others end, and say so."""
+    for fleet in loop.fleets:
+        told = [loop.book.states[pool.name].adopted for pool in fleet.pools]
+        adopted = next((one for one in told if one is not None), None)
+        if adopted is None:
+            continue
+        why = _ends(adopted, fleet)
+        policy: Policy | None = None
+        if not why:
+            policy, why = _made(loop, adopted)
+        if policy is None:
+            log.warning("adoption_ended", extra={"fleet": fleet.name, "reason": why})
+            await give_back(loop, fleet, Who(CONFIGURATION, CONFIGURATION, why))
+            continue
+        await loop.decide_by(fleet.name, policy, adopted.parameters, "{}")
+        await asyncio.to_thread(_remember, loop, fleet.name, policy, adopted)
+
+
+def _ends(adopted: Adopted, fleet: Fleet) -> str:
+    """Why an adoption does not hold any more; "" while it does."""
+    then = said(adopted.configured_policy, adopted.configured_parameters)
+    now = said(fleet.policy.spec.name, fleet.parameters)
+    if now != then:
+        return f"the configuration names {now} now, where it named {then} when this was adopted"
+    if fleet.name != adopted.fleet:
+        return f"{fleet.name} are decided together now, where it was {adopted.fleet} at adoption"
+    return ""
+
+
+def _made(loop: Loop, adopted: Adopted) -> tuple[Policy | None, str]:
+    try:
+        policy = _shadows(loop).making(adopted.policy, json.loads(adopted.parameters))
+        check_mode(policy, ACTIVE)
+    except (ControllerError, TypeError, ValueError) as error:
+        return None, f"{said(adopted.policy, adopted.parameters)} cannot be made any more: {error}"
+    return policy, ""
+
+
+def _remember(loop: Loop, fleet: str, policy: Policy, adopted: Adopted) -> None:
+    """Go on with its last step; where it made none yet, with what it remembered as a shadow."""
+    if loop.book.resume_memory(fleet, policy, adopted.parameters):
+        return
+    reader = loop.book.database.reader
+    steps = queries.newest_steps(reader, 1, adopted.candidate_id)
+    if steps:
+        chain = queries.chain(reader, steps[0][0])
+        loop.book.threads[fleet].memory = shadowing.resumed(chain, policy)[0]
+
+
+def _ended(loop: Loop, names: Sequence[str], text: str, by: str) -> list[CandidateRow]:
+    """What becomes of the candidates that decided pools until now."""
+    told = (loop.book.states[name].adopted for name in names)
+    numbers = sorted({one.candidate_id for one in told if one is not None})
+    now = loop.book.now()
+    return [CandidateRow(number, now, ENDED, text[:500], by) for number in numbers]
+
+
+def _kept(adopted: Adopted) -> dict[str, Any]:
+    """What is written down of it; who, when and why stand in the row."""
+    return {name: value for name, value in asdict(adopted).items() if name not in _OF_THE_ROW}
+
+
+_OF_THE_ROW = ("by", "at", "comment")
+
+
+def _open(row: Mapping[str, Any]) -> None:
+    if row["state"] not in OPEN_STATES:
+        text = f": {row['text']}" if row["text"] else ""
+        raise Conflict(f"candidate {row['candidate_id']} is {row['state']}{text}", dict(row))
+
+
+def _commented(who: Who, what: str) -> None:
+    if not who.comment.strip():
+        raise ControllerError("say why", hint=f"{what} needs a comment")
+
+
+def _shadows(loop: Loop) -> Shadows:
+    if loop.shadows is None:
+        raise NotAllowed("no candidates are watched here")
+    return loop.shadows
