@@ -25,7 +25,7 @@ _BESIDE = {
     "number": pl.String,
     **{f"{side}{end}": pl.Float64 for side in ("a", "b") for end in ("", "_low", "_high")},
 }
-_NUMBERS = (*replay_frames.NUMBERS, *replay_frames.REGRETS)
+_NUMBERS = (*replay_frames.NUMBERS, *replay_frames.REGRETS, *replay_frames.COST_REGRETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,14 @@ class Side:
 
 
 def side(
-    name: str, found: pl.DataFrame, replay_id: str, wanted: str, startup: str, case: str
+    name: str,
+    found: pl.DataFrame,
+    replay_id: str,
+    wanted: str,
+    startup: str,
+    case: str,
+    *,
+    by_cost: bool = False,
 ) -> Side | None:
     """The row that somebody wants beside another; None where there is nothing yet.
 
@@ -55,6 +62,7 @@ def side(
         wanted: "policy" or "policy/row"; "" is the fixed fleet for a and the best for b.
         startup: seconds; "" is the first.
         case: "" is the first.
+        by_cost: whether the best is the one that costs least, not the fewest GPU-hours.
 
     Raises:
         InputError: there is no such row, start-up time or case.
@@ -67,7 +75,8 @@ def side(
     times = [f"{value:g}" for value in rows["startup_seconds"].unique(maintain_order=True)]
     rows = rows.filter(pl.col("startup_seconds") == float(_one_of(times, startup, "start-up time")))
     names = [f"{policy}/{row}" for policy, row in rows.select("policy", "row").iter_rows()]
-    chosen = _one_of(names, wanted or _usual(name, rows, names), "policy")
+    best = "cost" if by_cost else "gpu_hours"
+    chosen = _one_of(names, wanted or _usual(name, rows, names, best), "policy")
     return Side(name, rows.row(names.index(chosen), named=True), replay_id)
 
 
@@ -102,13 +111,13 @@ def _beside(sides: Sequence[Side]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_BESIDE)
 
 
-def _usual(name: str, rows: pl.DataFrame, names: list[str]) -> str:
+def _usual(name: str, rows: pl.DataFrame, names: list[str], number: str) -> str:
     if name == "a":
         return "static/static-peak" if "static/static-peak" in names else names[0]
     best = rows.filter(pl.col("is_met") & pl.col("row").is_in(["default", "tuned"]))
     if best.is_empty():
         return names[-1]
-    return "/".join(best.sort("gpu_hours").select("policy", "row").row(0))
+    return "/".join(best.sort(number).select("policy", "row").row(0))
 
 
 def _one_of(names: list[str], wanted: str, what: str) -> str:

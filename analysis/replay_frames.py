@@ -7,9 +7,12 @@ before two seeds are done. Regret compares the same seed with the same seed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Any
 
 import polars as pl
+
+from analysis import replay_parts
 
 NUMBERS = (
     "attainment_ratio", "gpu_hours", "cost", "ttft_p50_seconds", "ttft_p99_seconds",
@@ -17,6 +20,7 @@ NUMBERS = (
     "scale_events", "most_replicas",
 )  # fmt: skip
 REGRETS = ("regret_static_ratio", "regret_clairvoyant_ratio")
+COST_REGRETS = ("regret_static_cost_ratio", "regret_clairvoyant_cost_ratio")
 OUTCOME_SCHEMA: Mapping[str, Any] = {
     "case": pl.String,
     "startup_seconds": pl.Float64,
@@ -31,6 +35,9 @@ OUTCOME_SCHEMA: Mapping[str, Any] = {
     **dict.fromkeys(NUMBERS, pl.Float64),
     "advice": pl.List(pl.String),
     "run_seconds": pl.Float64,
+    "clips": pl.String,
+    "pool_gpu_hours": pl.String,
+    "forecasts": pl.String,
 }
 LANE_SCHEMA: Mapping[str, Any] = {
     "case": pl.String,
@@ -82,16 +89,19 @@ def lanes(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(made, schema=dict(LANE_SCHEMA), orient="row")
 
 
-def summary(frame: pl.DataFrame, goal: float) -> pl.DataFrame:
+def summary(frame: pl.DataFrame, goal: float, *, by_cost: bool = False) -> pl.DataFrame:
     """One row a policy and way: medians, `_low` and `_high` over seeds, regret, the goal.
 
     Args:
         frame: of `outcomes`.
         goal: attainment.
+        by_cost: whether money is compared, not GPU-hours: cards of several types.
 
     Returns:
         The columns of `ROW_KEY`, title, seeds (done), failed, reason, is_met (null: unknown), of
-        each number its median, low and high, the same of both regrets, is_on_front, advice.
+        each number its median, low and high, the same of the regrets in GPU-hours and in cost,
+        is_on_front, advice; as JSON with medians over seeds `clips` (decisions that guards held or
+        clipped, by pool and guard), `pool_gpu_hours` and `forecasts` (see `replay_parts`).
     """
     ways = frame.filter(pl.col("row").is_in(WINDOW_ROWS).not_())
     made = _with_regrets(ways).group_by(ROW_KEY, maintain_order=True).agg(
@@ -101,15 +111,16 @@ def summary(frame: pl.DataFrame, goal: float) -> pl.DataFrame:
         reason=pl.col("reason").drop_nulls().first(),
         requests=pl.col("requests").max(),
         advice=pl.col("advice").explode().drop_nulls().unique(maintain_order=True),
+        **{name: pl.col(name).drop_nulls() for name in replay_parts.NAMES},
         **_spread(),
     )  # fmt: skip
     is_enough = (pl.col("seeds") >= LEAST_SEEDS) & (pl.col("failed") == 0)
     numbers = [name for name in made.columns if name.removesuffix("_low").removesuffix("_high")
-               in {*NUMBERS, *REGRETS}]  # fmt: skip
+               in {*NUMBERS, *REGRETS, *COST_REGRETS}]  # fmt: skip
     hidden = made.with_columns(pl.when(is_enough).then(pl.col(name)) for name in numbers)
-    met = hidden.with_columns(is_met=pl.col("attainment_ratio") >= goal)
+    met = replay_parts.medians(hidden.with_columns(is_met=pl.col("attainment_ratio") >= goal))
     order = pl.col("row").replace_strict({name: n for n, name in enumerate(ROWS)}, default=9)
-    return _with_front(met).sort(
+    return _with_front(met, "cost" if by_cost else "gpu_hours").sort(
         "case", "startup_seconds", pl.col("row").is_in(ROWS[:2]), "policy", order,
         maintain_order=True,
     )  # fmt: skip
@@ -117,7 +128,7 @@ def summary(frame: pl.DataFrame, goal: float) -> pl.DataFrame:
 
 def _spread() -> dict[str, pl.Expr]:
     made: dict[str, pl.Expr] = {}
-    for name in (*NUMBERS, *REGRETS):
+    for name in (*NUMBERS, *REGRETS, *COST_REGRETS):
         made[name] = pl.col(name).median()
         made[f"{name}_low"] = pl.col(name).min()
         made[f"{name}_high"] = pl.col(name).max()
@@ -125,27 +136,28 @@ def _spread() -> dict[str, pl.Expr]:
 
 
 def _with_regrets(frame: pl.DataFrame) -> pl.DataFrame:
-    """GPU-hours beyond the fixed fleet's and beyond the clairvoyant's, as shares of them."""
+    """GPU-hours and cost beyond the fixed fleet's and the clairvoyant's, as shares of them."""
     found = frame
-    for name, row in zip(REGRETS, ("static-peak", "clairvoyant"), strict=True):
+    names = (*product(("gpu_hours", "cost"), ("static-peak", "clairvoyant")),)
+    for name, (number, row) in zip((*REGRETS, *COST_REGRETS), names, strict=True):
         base = (
             frame.filter((pl.col("row") == row) & (pl.col("state") == "done"))
-            .select(*_SAME, _base="gpu_hours")
+            .select(*_SAME, _base=number)
             .unique(subset=list(_SAME), keep="first", maintain_order=True)
         )
-        regret = pl.when(pl.col("_base") > 0).then(pl.col("gpu_hours") / pl.col("_base") - 1)
+        regret = pl.when(pl.col("_base") > 0).then(pl.col(number) / pl.col("_base") - 1)
         joined = found.join(base, on=list(_SAME), how="left", maintain_order="left")
         found = joined.with_columns(regret.alias(name)).drop("_base")
     return found
 
 
-def _with_front(frame: pl.DataFrame) -> pl.DataFrame:
+def _with_front(frame: pl.DataFrame, number: str) -> pl.DataFrame:
     """Which rows no other beats in cost and attainment; what knows the future stands aside."""
     judged = frame.with_row_index("_n").filter(
-        pl.col("gpu_hours").is_not_null() & (pl.col("row") != "clairvoyant")
+        pl.col(number).is_not_null() & (pl.col("row") != "clairvoyant")
     )
     best = (
-        judged.sort("gpu_hours", pl.col("attainment_ratio") * -1, maintain_order=True)
+        judged.sort(number, pl.col("attainment_ratio") * -1, maintain_order=True)
         .with_columns(
             _before=pl.col("attainment_ratio").cum_max().shift(1).over("case", "startup_seconds")
         )
@@ -171,17 +183,25 @@ def window(frame: pl.DataFrame) -> pl.DataFrame:
     return made.with_columns(error_ratio=pl.when(real > 0).then(pl.col("simulated") / real - 1))
 
 
-def verdict(found: pl.DataFrame, goal: float) -> list[str]:
-    """Sentences: of each case and start-up time, who keeps the goal at the least, and advice."""
+def verdict(found: pl.DataFrame, goal: float, *, by_cost: bool = False) -> list[str]:
+    """Sentences: of each case and start-up time, who keeps the goal at the least, and advice.
+
+    Args:
+        found: of `summary`.
+        goal: attainment.
+        by_cost: whether money is compared.
+    """
     said: list[str] = []
     for (case, startup), part in found.group_by("case", "startup_seconds", maintain_order=True):
-        said += _verdict(f"{case}, start-up {startup:g} s", part, goal)
+        said += _verdict(f"{case}, start-up {startup:g} s", part, goal, by_cost=by_cost)
     return said
 
 
-def _verdict(where: str, part: pl.DataFrame, goal: float) -> list[str]:
+def _verdict(where: str, part: pl.DataFrame, goal: float, *, by_cost: bool) -> list[str]:
+    number, unit = ("cost", "in cost") if by_cost else ("gpu_hours", "GPU-hours")
+    regret = COST_REGRETS[0] if by_cost else REGRETS[0]
     ways = part.filter(pl.col("row").is_in(["default", "tuned"]))
-    kept = ways.filter("is_met").sort("gpu_hours", "policy")
+    kept = ways.filter("is_met").sort(number, "policy")
     said = []
     if kept.is_empty() and not ways.is_empty():
         said.append(f"{where}: no policy keeps {goal:.2%} here.")
@@ -189,7 +209,7 @@ def _verdict(where: str, part: pl.DataFrame, goal: float) -> list[str]:
         best = kept.row(0, named=True)
         said.append(
             f"{where}: {best['title']} ({best['row']}) keeps {goal:.2%} at the least,"
-            f" {best['gpu_hours']:.1f} GPU-hours{_against(best['regret_static_ratio'])}."
+            f" {best[number]:.1f} {unit}{_against(best[regret])}."
         )
     advice = dict.fromkeys(text for texts in ways["advice"].to_list() for text in texts)
     return said + [f"{where}: {text}." for text in list(advice)[:2]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis import replay_beside, replay_frames
+from analysis import replay_beside, replay_frames, replay_parts
 from analysis.measure import Empty, Measure, View
 from store.errors import InputError
 from store.queries import replays as queries
@@ -27,6 +27,11 @@ _ERRORS = {
     "tpot_error_p99_ratio": ("tpot_p99_ratio", "ratio"),
     "attainment_error_points": ("attainment_points", ""),
 }
+_FLEET = {
+    "number": pl.Int64, "name": pl.String, "role": pl.String, "profile": pl.String,
+    "gpus": pl.Int64, "gpu_type": pl.String, "price_per_hour": pl.Float64, "least": pl.Int64,
+    "most": pl.Int64, "startup_seconds": pl.Float64, "decided_together_by": pl.String,
+}  # fmt: skip
 _NEVER = "the profile was never compared with rows of this fleet"
 
 
@@ -65,12 +70,15 @@ def replay(
 
     Measures: the model's error on rows that its fit did not see (fit_error_median_ratio and _p99_,
     of the end-to-end time; ttft_error_…, tpot_error_…; attainment_error_points), is_validated (1
-    or 0), goal_ratio, policies.
+    or 0), goal_ratio, policies, ranks_by_cost (1: cards differ and have prices, so money is
+    compared and not GPU-hours).
     Frames: `validity`, `window` (the replayed window as measured and as simulated, where its rows
     carry latencies and say who served whom), `results` (medians with ranges over seeds, see
     `replay_frames.summary`; curves left out), `frontier` (GPU-hours against attainment, curves
-    too), `outcomes` (one row a replay); of a and b: `chosen`, `beside` (their numbers), `lanes`
-    (courses of replicas, with `side`), `decisions` (where they asked for other numbers).
+    too), `fleet` (its pools, and who decides them together), `pools` (GPU-hours, cost and what
+    guards held, by row and pool), `outcomes` (one row a replay); of a and b: `chosen`, `beside`
+    (their numbers), `lanes` (courses of replicas, with `side`), `decisions` (where they asked for
+    other numbers).
 
     Raises:
         InputError: no such replay, policy, start-up time or case.
@@ -79,22 +87,28 @@ def replay(
     if run is None:
         return View("replay", scope, empty=Empty("nothing_connected", _NONE))
     outcomes = queries.outcomes(reader, run["replay_id"])
-    found = replay_frames.summary(outcomes, run["goal_ratio"])
-    sides = [replay_beside.side("a", found, run["replay_id"], a, startup, case)]
+    fleet = json.loads(run["fleet"]) if run["fleet"] else {}
+    by_cost = bool(fleet.get("ranks_by_cost"))
+    found = replay_frames.summary(outcomes, run["goal_ratio"], by_cost=by_cost)
+    sides = [replay_beside.side("a", found, run["replay_id"], a, startup, case, by_cost=by_cost)]
     rows, owner = _other(reader, against) if against else (found, run["replay_id"])
     same_case = "" if against else case
-    sides.append(replay_beside.side("b", rows, owner, b, startup, same_case))
+    sides.append(replay_beside.side("b", rows, owner, b, startup, same_case, by_cost=by_cost))
     frames = {
         "validity": _validity(run),
         "window": replay_frames.window(outcomes),
         "results": found.filter(pl.col("row") != "curve"),
         "frontier": _frontier(found),
+        "fleet": _fleet(fleet),
+        "pools": replay_parts.by_pool(found, fleet),
         "outcomes": outcomes,
         **replay_beside.frames(reader, [one for one in sides if one is not None]),
     }
-    sentences = (run["validity"], *replay_frames.verdict(found, run["goal_ratio"]))
+    said = replay_frames.verdict(found, run["goal_ratio"], by_cost=by_cost)
+    sentences = (run["validity"], *said)
     sql = {"outcomes": queries.OUTCOMES, "lanes": queries.LANE}
-    return View("replay", scope, _measures(run, found), frames, sentences, None, sql)
+    measures = _measures(run, found) | {"ranks_by_cost": Measure(float(by_cost), "")}
+    return View("replay", scope, measures, frames, sentences, None, sql)
 
 
 def _run(reader: Reader, replay_id: str) -> dict[str, Any] | None:
@@ -142,7 +156,7 @@ def _validity(run: dict[str, Any]) -> pl.DataFrame:
         ("trace", run["trace"]),
         ("profile", run["profile"]),
         ("validity", run["validity"]),
-        *((name, _told(value)) for name, value in sorted(asked.items())),
+        *((name, _told(value)) for name, value in sorted(asked.items()) if name != "fleet"),
     ]
     return pl.DataFrame(rows, schema={"what": pl.String, "value": pl.String}, orient="row")
 
@@ -154,8 +168,22 @@ def _told(value: Any) -> str | None:
 
 
 def _frontier(found: pl.DataFrame) -> pl.DataFrame:
-    numbers = [f"{name}{end}" for name in ("gpu_hours", "attainment_ratio")
+    numbers = [f"{name}{end}" for name in ("gpu_hours", "cost", "attainment_ratio")
                for end in ("", "_low", "_high")]  # fmt: skip
     return found.filter(pl.col("gpu_hours").is_not_null()).select(
         *replay_frames.ROW_KEY, "title", *numbers, "is_met", "is_on_front"
     )
+
+
+def _fleet(fleet: dict[str, Any]) -> pl.DataFrame:
+    """One row a pool, in the order of the lanes' numbers."""
+    decided = ", ".join(name for name, how in fleet.get("decided", {}).items() if how == "together")
+    rows = [
+        {
+            **{name: one.get(name) for name in _FLEET if name in one},
+            "number": number,
+            "decided_together_by": decided or None,
+        }
+        for number, one in enumerate(fleet.get("pools", []))
+    ]
+    return pl.DataFrame(rows, schema=_FLEET)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from controller.guards import FleetRules
 from controller.observation import Limits, Objective
 from controller.policy import Memory, Policy, checked
 from controller.simulator.eyes import Eyes, Foresight, is_good, latencies
+from controller.simulator.fence import Fence
 from controller.simulator.fleet import FleetModel, PoolPlan
 from controller.simulator.state import DONE
 from controller.simulator.workload import Workload
@@ -35,6 +37,8 @@ class ReplaySettings:
         initial: replicas of each pool that are ready at the start.
         scrape_seconds: between two scrapes.
         warm_up_seconds: of the start, not judged and not paid.
+        rules: what all pools may have together, and with guards each one, too.
+        has_guards: whether the live guards stand behind the policy.
     """
 
     objective: Objective
@@ -42,6 +46,8 @@ class ReplaySettings:
     initial: Mapping[str, int]
     scrape_seconds: float = 15.0
     warm_up_seconds: float = 0.0
+    rules: FleetRules = field(default_factory=FleetRules)
+    has_guards: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class Outcome:
         most_replicas: at the same time.
         lanes: (at, pool number, target, ready, starting, draining) at each change.
         advice: what the policy said besides, each sentence once.
+        pool_gpu_hours: the GPU-hours of each pool.
+        clips: of each pool, by guard: decisions that it held or clipped.
     """
 
     policy: str
@@ -83,6 +91,8 @@ class Outcome:
     most_replicas: int
     lanes: tuple[Lane, ...] = field(default=(), repr=False)
     advice: tuple[str, ...] = ()
+    pool_gpu_hours: Mapping[str, float] = field(default_factory=dict)
+    clips: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def replay(
@@ -119,6 +129,7 @@ def replay(
         fleet.scale(plan.name, settings.initial[plan.name], at_once=True)
     eyes.asked(settings.initial)
     fleet.scale_events = 0
+    fence = Fence(settings.rules, settings.limits, has_guards=settings.has_guards)
     kept: Memory = memory or {}
     lanes: list[Lane] = []
     advice = dict[str, None]()
@@ -136,7 +147,7 @@ def replay(
         next_tick += period
         observation = eyes.observation() if kept else eyes.observation(history)
         proposal, kept = policy.decide(observation, kept)
-        targets = _bounded(checked(proposal, observation).targets, settings.limits)
+        targets = fence.passed(observation, checked(proposal, observation).targets)
         advice |= dict.fromkeys(proposal.advice)
         for pool, target in targets.items():
             fleet.scale(pool, target)
@@ -144,14 +155,8 @@ def replay(
         lanes += _lanes(fleet, targets, lanes)
     fleet.run_until(end)
     fleet.finish()
-    return _outcome(policy, fleet, settings, seed, tuple(lanes), tuple(advice))
-
-
-def _bounded(targets: Mapping[str, int], limits: Mapping[str, Limits]) -> dict[str, int]:
-    return {
-        pool: min(max(target, limits[pool].least), limits[pool].most)
-        for pool, target in targets.items()
-    }
+    made = _outcome(policy, fleet, settings, seed, tuple(lanes), tuple(advice))
+    return replace(made, clips=fence.clips)
 
 
 def _lanes(
@@ -207,6 +212,15 @@ def _outcome(
         most_replicas=max((sum(lane[3:5]) for lane in lanes), default=0),
         lanes=lanes,
         advice=advice,
+        pool_gpu_hours={
+            plan.name: sum(
+                spent * profile.gpus
+                for life, (spent, profile) in zip(fleet.lives, seconds, strict=True)
+                if life.pool == number
+            )
+            / 3600
+            for number, plan in enumerate(fleet.plans)
+        },
     )
 
 

@@ -34,6 +34,7 @@ class ReplayRow:
         validity: one sentence: how wrong the model is.
         is_validated: whether it is near enough to decide by.
         error: median_ratio, p99_ratio and rows of the profile's fit; None: never compared.
+        fleet: its pools, and how they are compared; None: not told.
     """
 
     replay_id: str
@@ -46,6 +47,7 @@ class ReplayRow:
     validity: str
     is_validated: bool
     error: Mapping[str, float] | None = None
+    fleet: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,12 @@ def add(writer: Writer, row: ReplayRow, state: str = "queued") -> Future[None]:
     def work(connection: duckdb.DuckDBPyConnection) -> None:
         error = row.error or {}
         connection.execute(
-            "INSERT INTO replay_run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO replay_run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 *(row.replay_id, _naive(row.created_at), row.created_by, row.trace),
                 *(_text(row.asked), row.goal_ratio, _text(row.profile), row.validity),
                 *(row.is_validated, error.get("median_ratio"), error.get("p99_ratio")),
-                error.get("rows"),
+                *(error.get("rows"), None if row.fleet is None else _text(row.fleet)),
             ],
         )
         _stand(connection, row.replay_id, row.created_at, state, None, None)

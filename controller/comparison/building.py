@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from controller.comparison.naming import CLAIRVOYANT, STATIC, parsed
+from controller.comparison.fleets import FleetPool
+from controller.comparison.foreknown import FleetClairvoyant
+from controller.comparison.naming import CLAIRVOYANT, STATIC, fixed_of, parsed
 from controller.policies import registry
 from controller.policy import Policy
 from controller.simulator.workload import Workload
@@ -48,13 +50,19 @@ def checked_names(wanted: tuple[str, ...], *, may_import: bool) -> tuple[str, ..
     return wanted
 
 
-def built(name: str, parameters: Mapping[str, Any], workload: Workload | None) -> Policy:
+def built(
+    name: str,
+    parameters: Mapping[str, Any],
+    workload: Workload | None,
+    fleet: Sequence[FleetPool] = (),
+) -> Policy:
     """A policy.
 
     Args:
         name: of the policy, with settings or without.
         parameters: in place of those.
         workload: that is replayed, for those that look ahead.
+        fleet: pools that are replayed together, where there are such.
 
     Raises:
         ControllerError: no such policy, or it has no such parameter.
@@ -64,6 +72,10 @@ def built(name: str, parameters: Mapping[str, Any], workload: Workload | None) -
     try:
         if ":" in base:
             return _own(base)(**settings)
+        if base == CLAIRVOYANT and fleet and workload is not None:
+            return FleetClairvoyant(workload, tuple(fleet), **settings)
+        if base == STATIC:
+            settings = fixed_of(settings)
         ahead = {"workload": workload} if base == CLAIRVOYANT else {}
         return registry.make(base, **settings, **ahead)
     except (TypeError, ValueError) as error:

@@ -21,6 +21,7 @@ from controller.comparison.chains import (
     window_chain,
 )
 from controller.comparison.crew import Crew
+from controller.comparison.foresight import foreseen
 from controller.comparison.handing import save
 from controller.comparison.protocol import Case, Comparison
 from controller.comparison.runs import Run
@@ -118,6 +119,8 @@ def compare(
     chains = chains_of(comparison, cases, has_baselines=has_baselines)
     if window is not None:
         chains.insert(0, window_chain())
+    if comparison.has_forecasts:
+        cases = [_with_forecasts(case, comparison.scrape_seconds) for case in cases]
     course = _Course(comparison, cases, told, expected=expected_runs(comparison, cases))
     stopped = False
     with TemporaryDirectory(prefix="servescope-replay-") as place:
@@ -210,6 +213,19 @@ def _go_on(number: int, chain: Chain, answers: Answers | None, crew: Crew, cours
     for place, task in enumerate(tasks):
         asked = crew.ask(task)
         course.chain_of[asked], course.tasks[asked] = (number, place), task
+
+
+def _with_forecasts(case: Case, bin_seconds: float) -> Case:
+    """The same with forecasts, made once for all policies."""
+    tests, tuning = (
+        tuple(
+            one if one.forecasts is not None
+            else replace(one, forecasts=foreseen(one.workload, one.past, bin_seconds))
+            for one in some
+        )
+        for some in (case.tests, case.tuning)
+    )  # fmt: skip
+    return Case(case.name, tests, tuning)
 
 
 def _notes(cases: Sequence[Case]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from controller.comparison.window import AGAIN, POLICY
 from store.errors import ControllerError
 
 MARGINS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2.0)
-MOST_TRIED = 3
+MOST_TRIED, MOST_WAYS = 3, 4
 
 Answers = list[Mapping[str, Any]]
 Chain = Generator[list[Task], Answers, None]
@@ -68,7 +68,7 @@ def chains_of(
     for number in range(len(cases)):
         if has_baselines:
             found.append(_static(comparison, number))
-            found += [_clairvoyant(number, at) for at in comparison.startups_seconds]
+            found += [_clairvoyant(comparison, number, at) for at in comparison.startups_seconds]
         for name in comparison.policies:
             found += [_policy(comparison, number, name, at) for at in comparison.startups_seconds]
     return found
@@ -82,14 +82,20 @@ def window_chain() -> Chain:
 def _static(comparison: Comparison, case: int) -> Chain:
     # Nothing starts, so that one start-up time stands for all of them.
     run = Run(case, "test", STATIC, "static-peak", comparison.startups_seconds[0])
+    if comparison.fleet:
+        yield [Task("fixed", run)]
+        return
     low = max(comparison.least, 1)
     values = tuple(float(n) for n in range(low, comparison.most + 1))
     yield [Task("cheapest", run, parameter="replicas", values=values)]
 
 
-def _clairvoyant(case: int, startup_seconds: float) -> Chain:
+def _clairvoyant(comparison: Comparison, case: int, startup_seconds: float) -> Chain:
     run = Run(case, "test", CLAIRVOYANT, "clairvoyant", startup_seconds)
-    yield [Task("cheapest", run, parameter="margin", values=MARGINS)]
+    # What is cheapest by the hour may serve badly together: each kind alone is tried, too.
+    names = [pool.name for pool in comparison.pools if pool.role == "whole"]
+    ways = ({}, *({"only": name} for name in names)) if 1 < len(names) <= MOST_WAYS else ()
+    yield [Task("cheapest", run, ways, parameter="margin", values=MARGINS)]
 
 
 def _policy(comparison: Comparison, case: int, name: str, startup_seconds: float) -> Chain:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from controller.calibration.recorded import Recorded, Times
+from controller.comparison.foresight import Foreseen
 from controller.comparison.protocol import Case, Comparison, Segment
 from controller.simulator.workload import Workload
 
 JOB, WINDOW = "job.json", "window.npz"
 _ARRAYS = ("arrived", "prompt", "output", "tenant", "group", "shared")
+_FORESEEN = ("made", "levels", "values")
 _TIMES = ("ttft", "tpot", "e2e")
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,6 +43,9 @@ def save(
         for part, segments in parts.items():
             for at, segment in enumerate(segments):
                 arrays = {name: getattr(segment.workload, name) for name in _ARRAYS}
+                if segment.forecasts is not None:
+                    told = asdict(segment.forecasts)
+                    arrays |= {f"foreseen_{name}": value for name, value in told.items()}
                 np.savez(
                     folder / f"{number}-{part}-{at}.npz",
                     left_out=segment.workload.left_out,
@@ -76,7 +83,18 @@ def _segment(path: Path) -> Segment:
         arrived, prompt, output, tenant, group, shared = (kept[name] for name in _ARRAYS)
         left_out = int(kept["left_out"])
         workload = Workload(arrived, prompt, output, tenant, group, shared, left_out)
-        return Segment(workload, float(kept["warm_up"]), tuple(kept["past"].tolist()))
+        past = tuple(kept["past"].tolist())
+        return Segment(workload, float(kept["warm_up"]), past, _foreseen(kept))
+
+
+def _foreseen(kept: Mapping[str, Any]) -> Foreseen | None:
+    if "foreseen_made" not in kept:
+        return None
+    told: dict[str, Any] = {
+        name: kept[f"foreseen_{name}"] if name in _FORESEEN else float(kept[f"foreseen_{name}"])
+        for name in (one.name for one in fields(Foreseen))
+    }
+    return Foreseen(**told)
 
 
 def load_window(folder: Path) -> Recorded | None:

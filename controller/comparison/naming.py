@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from store.errors import ControllerError
@@ -12,6 +13,7 @@ CLAIRVOYANT, STATIC = "clairvoyant", "static"
 OURS = "risk"
 _CALL = re.compile(r"^([^()]+)\((.*)\)$")
 _COMMAS = re.compile(r",(?![^()]*\))")
+_NAME = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 def listed(text: str) -> tuple[str, ...]:
@@ -32,7 +34,7 @@ def parsed(wanted: str) -> tuple[str, dict[str, Any]]:
     settings = {}
     for part in filter(None, found[2].split(",")):
         name, is_given, value = part.partition("=")
-        if not is_given or not name.strip().isidentifier():
+        if not is_given or not _NAME.fullmatch(name.strip()):
             raise ControllerError(
                 f"the settings of '{wanted}' cannot be read at '{part}'",
                 hint="write name(parameter=value,parameter=value)",
@@ -42,3 +44,12 @@ def parsed(wanted: str) -> tuple[str, dict[str, Any]]:
         except ValueError:
             settings[name.strip()] = value.strip()
     return found[1].strip(), settings
+
+
+def fixed_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a fixed fleet: "static(prefill=2,decode=5)" names the replicas of each pool."""
+    pools = {name: value for name, value in given.items() if name != "replicas"}
+    if not pools:
+        return dict(given)
+    told = given.get("replicas")
+    return {"replicas": {**(told if isinstance(told, Mapping) else {}), **pools}}

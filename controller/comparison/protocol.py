@@ -1,6 +1,6 @@
 """What is the same for every policy of a comparison, and how it is handed to worker processes.
 
-Same arrivals, scrapes, router, replica, start-up times, limits and time limit for all. A case has a
+Same arrivals, scrapes, router, fleet, start-up times, limits and time limit for all. A case has a
 part that policies are judged on (B) and, where they are tuned, one before it (A). What goes before
 a judged part is replayed, too, so that every policy has its history; it is neither judged nor paid.
 """
@@ -8,16 +8,27 @@ a judged part is replayed, too, so that every policy has its history; it is neit
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from controller.capacity import requests_per_second
+from controller.comparison.contradictions import contradictions
+from controller.comparison.fleets import (
+    ENTRY_ROLES,
+    FleetPool,
+    kinds_of,
+    profile_of,
+    ranks_by_cost,
+    rules_of,
+)
+from controller.comparison.foresight import Foreseen
+from controller.comparison.sizing import ladder
 from controller.comparison.validity import is_valid
+from controller.guards import FleetRules
 from controller.observation import Limits, Objective
-from controller.profile import FitError, Profile, StepTimes
+from controller.profile import Profile
 from controller.replay import ReplaySettings
 from controller.simulator.fleet import PoolPlan
 from controller.simulator.workload import Workload
@@ -25,7 +36,7 @@ from controller.startup import StartupTimes
 from store.errors import ControllerError
 
 POOL = "pool"
-LEAST_SEEDS, FAIR_SEEDS = 2, 5
+
 MOST_RUNS = 20_000
 LEAST_TUNED = 50
 SCRAPE_SECONDS = 15.0
@@ -43,11 +54,13 @@ class Segment:
         warm_up_seconds: of its start, neither judged nor paid.
         past: requests a second of each scrape interval before its start, oldest first: what a
             controller that runs for longer has seen.
+        forecasts: of the rate, where policies are handed such.
     """
 
     workload: Workload
     warm_up_seconds: float = 0.0
     past: tuple[float, ...] = ()
+    forecasts: Foreseen | None = None
 
     @property
     def judged(self) -> int:
@@ -81,7 +94,7 @@ class Comparison:
 
     Attributes:
         policies: by name; "module:factory" is one's own.
-        profile: of a replica.
+        profile: of a replica; of a fleet, the first pool's.
         objective: when a request is good, and how many should be.
         startups_seconds: each is a comparison of its own.
         seeds: of start-up times, of dice, and of whatever is drawn of a case.
@@ -95,6 +108,10 @@ class Comparison:
         curve_seeds: seeds of the curves of main knobs; 0 makes none.
         run_seconds: a replay that takes longer has failed.
         patience_seconds: after which a client that waits gives up; None never.
+        fleet: pools; () is one of `profile` with the limits above.
+        rules: what all pools may have together; with guards, those of each pool, too.
+        has_guards: whether the live guards stand behind every policy.
+        has_forecasts: whether policies are handed forecasts of the request rate.
     """
 
     policies: tuple[str, ...]
@@ -112,6 +129,10 @@ class Comparison:
     curve_seeds: int = 0
     run_seconds: float = 300.0
     patience_seconds: float | None = None
+    fleet: tuple[FleetPool, ...] = ()
+    rules: FleetRules = field(default_factory=FleetRules)
+    has_guards: bool = False
+    has_forecasts: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be compared.
@@ -119,55 +140,101 @@ class Comparison:
         Raises:
             ControllerError: naming what, and what to do.
         """
-        for is_wrong, text, hint in _complaints(self):
+        for is_wrong, text, hint in contradictions(self):
             if is_wrong:
                 raise ControllerError(text, hint=hint)
 
     @property
     def is_validated(self) -> bool:
-        """Whether the profile was compared with real rows, and is near enough."""
-        return is_valid(self.profile)
+        """Whether all profiles were compared with real rows, and are near enough."""
+        return all(is_valid(pool.profile) for pool in self.pools)
 
-    def plans(self, startup_seconds: float) -> list[PoolPlan]:
-        """The fleet."""
+    @property
+    def pools(self) -> tuple[FleetPool, ...]:
+        """Of the fleet, at least one."""
+        alone = FleetPool(POOL, self.profile, "whole", self.least, self.most, self.initial)
+        return self.fleet or (alone,)
+
+    @property
+    def ranks_by_cost(self) -> bool:
+        """Whether fleets are compared by money: their cards differ, and have prices."""
+        return ranks_by_cost(self.pools)
+
+    def plans(self, startup_seconds: float, workload: Workload) -> list[PoolPlan]:
+        """The fleet.
+
+        Args:
+            startup_seconds: of pools that have no start-up times of their own.
+            workload: that it serves; by its sizes replicas of several kinds are weighed.
+        """
         startup = StartupTimes.about(startup_seconds, self.startup_spread)
         patience = math.inf if self.patience_seconds is None else self.patience_seconds
-        return [PoolPlan(POOL, self.profile, self.most, startup, patience_seconds=patience)]
+        pairs = _pairs(self.pools)
+        doors = sum(pool.role in ENTRY_ROLES for pool in self.pools)
+        weights = self.capacities(workload) if doors > 1 else {}
+        return [
+            PoolPlan(
+                pool.name, pool.profile, pool.most, pool.startup or startup, pool.role,
+                pairs.get(pool.name, ""), patience_seconds=patience,
+                is_entry=pool.role in ENTRY_ROLES, weight=weights.get(pool.name, 1.0),
+            )
+            for pool in self.pools
+        ]  # fmt: skip
 
     def settings(self, segment: Segment) -> ReplaySettings:
         """What a replay of the segment shares with all others."""
+        own = {pool.name: pool.guarded_by for pool in self.pools}
         return ReplaySettings(
             self.objective,
-            {POOL: Limits(self.least, self.most)},
-            {POOL: self.first_replicas(segment.workload)},
+            {pool.name: Limits(pool.least, pool.most) for pool in self.pools},
+            self.first_replicas(segment.workload),
             self.scrape_seconds,
             segment.warm_up_seconds,
+            replace(self.rules, pools=own),
+            has_guards=self.has_guards,
         )
 
-    def first_replicas(self, workload: Workload) -> int:
+    def first_replicas(self, workload: Workload) -> dict[str, int]:
         """Replicas at the start: as told, or enough for the first minutes."""
-        if self.initial is not None:
-            return self.initial
+        told = {pool.name: pool.initial for pool in self.pools if pool.initial is not None}
+        if len(told) == len(self.pools):
+            return told
         came = workload.between(0.0, _FIRST_SECONDS)
         rate = len(came) / min(_FIRST_SECONDS, max(workload.seconds, 1.0))
-        need = math.ceil(rate / self.capacity(came if len(came) else workload))
-        return min(max(need, self.least, 1), self.most)
+        first = came if len(came) else workload
+        if not self.fleet:
+            need = math.ceil(rate / self.capacity(first))
+            return {POOL: min(max(need, self.least, 1), self.most)}
+        self.capacities(first)
+        rungs = ladder(kinds_of(self.pools, self.objective, sizes_of(first)))
+        return {**rungs.serving(rate), **told}
 
     def capacity(self, workload: Workload) -> float:
-        """Requests a second that one replica serves inside the objective.
+        """Requests a second that one replica of the first pool serves inside the objective.
 
         Raises:
             ControllerError: not even one.
         """
-        sizes = float(workload.prompt.mean()), float(workload.output.mean())
-        found = requests_per_second(self.profile, self.objective, *sizes)
-        if found <= 1e-6:
-            raise ControllerError(
-                f"a replica of {self.profile.name} cannot serve such requests inside the objective"
-                f" ({sizes[0]:.0f} prompt and {sizes[1]:.0f} output tokens on average)",
-                hint="give a laxer objective, or another profile",
-            )
-        return found
+        return self.capacities(workload)[self.pools[0].name]
+
+    def capacities(self, workload: Workload) -> dict[str, float]:
+        """Requests a second that one replica of each pool serves inside the objective.
+
+        Raises:
+            ControllerError: not even one.
+        """
+        sizes = sizes_of(workload)
+        kinds = kinds_of(self.pools, self.objective, sizes)
+        for kind, pool in zip(kinds, self.pools, strict=True):
+            if kind.per_second <= 1e-6:
+                where = f", pool {pool.name}," if self.fleet else ""
+                raise ControllerError(
+                    f"a replica of {pool.profile.name}{where} cannot serve such requests inside the"
+                    f" objective ({sizes[0]:.0f} prompt and {sizes[1]:.0f} output tokens on"
+                    " average)",
+                    hint="give a laxer objective, or another profile",
+                )
+        return {kind.name: kind.per_second for kind in kinds}
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
@@ -181,72 +248,20 @@ class Comparison:
             given[name] = tuple(given[name])
         given["profile"] = profile_of(given["profile"])
         given["objective"] = Objective(**given["objective"])
+        given["fleet"] = tuple(FleetPool.of_document(one) for one in given["fleet"])
+        given["rules"] = rules_of(given["rules"])
         return cls(**given)
 
 
-def _complaints(c: Comparison) -> list[tuple[bool, str, str]]:
-    goal = c.objective
-    bounds = [bound for bound in (goal.ttft_seconds, goal.tpot_seconds) if bound is not None]
-    return [
-        (not c.policies, "no policy was named", "give --policies a,b"),
-        (len(set(c.policies)) < len(c.policies), "a policy is named twice", "name each once"),
-        (
-            c.most < 1,
-            "a fleet of zero replicas serves nothing",
-            "let --most be 1 or more",
-        ),
-        (c.least < 0, f"the least replicas cannot be {c.least}", "let --least be 0 or more"),
-        (
-            c.least > c.most,
-            f"at least {c.least} and at most {c.most} replicas contradict each other",
-            "let --least be no more than --most",
-        ),
-        (
-            c.initial is not None and not c.least <= c.initial <= c.most,
-            f"{c.initial} replicas at the start are outside {c.least} to {c.most}",
-            "start inside the limits",
-        ),
-        (
-            len(set(c.seeds)) < LEAST_SEEDS,
-            "one seed tells no range, so nothing could be said of it",
-            f"give at least {LEAST_SEEDS} seeds; {FAIR_SEEDS} are the protocol's",
-        ),
-        (
-            not c.startups_seconds
-            or any(not (math.isfinite(s) and 0 <= s <= 86_400) for s in c.startups_seconds),
-            "start-up times are 0 to 86,400 seconds",
-            "give --startup 0,60,300",
-        ),
-        (
-            not 0 < goal.attainment_ratio < 1,
-            f"an attainment of {goal.attainment_ratio} is no goal",
-            "give a share between 0 and 1, such as 0.99",
-        ),
-        (
-            not bounds or any(not bound > 0 for bound in bounds),
-            "an objective needs a bound above 0 for ttft or tpot",
-            "give --objective ttft=2,tpot=0.1,attainment=0.99",
-        ),
-        (
-            not 1 <= c.scrape_seconds <= 600,
-            f"scraping every {c.scrape_seconds:g} s is outside 1 to 600",
-            "15 is usual",
-        ),
-        (
-            c.trials < 0 or c.tuning_seeds < 1 or c.curve_seeds < 0,
-            "trials and seeds are counts",
-            "give 0 or more",
-        ),
-    ]  # fmt: skip
+def sizes_of(workload: Workload) -> tuple[float, float]:
+    """Mean prompt and output tokens of a request."""
+    return float(workload.prompt.mean()), float(workload.output.mean())
 
 
-def profile_of(told: Mapping[str, Any]) -> Profile:
-    """A profile from what `asdict` made of it."""
-    given = dict(told)
-    step, error = StepTimes(**given.pop("step")), given.pop("error", None)
-    notes = tuple(given.pop("notes", ()))
-    judged = FitError(**error) if error else None
-    return Profile(step=step, error=judged, notes=notes, **given)
+def _pairs(pools: Sequence[FleetPool]) -> dict[str, str]:
+    """Where each prefill pool sends to."""
+    of = {role: [one.name for one in pools if one.role == role] for role in ("prefill", "decode")}
+    return dict(zip(of["prefill"], of["decode"], strict=False))
 
 
 def rates_of(workload: Workload, seconds: float) -> tuple[float, ...]:

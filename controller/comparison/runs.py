@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from controller.comparison.building import built
-from controller.comparison.naming import STATIC, parsed
-from controller.comparison.protocol import POOL, Case, Comparison
-from controller.replay import Outcome, replay
+from controller.comparison.naming import STATIC, fixed_of, parsed
+from controller.comparison.protocol import Case, Comparison
+from controller.replay import Outcome, ReplaySettings, replay
+from controller.simulator.fleet import PoolPlan
 
 Told = Callable[[float], None]
 MOST_LANES = 1000
+REFERENCES = ("static-peak", "clairvoyant")
 MOST_REASON = 300
 NUMBERS = (
     "attainment_ratio", "refused_ratio", "gpu_hours", "cost", "ttft_p50_seconds",
@@ -74,26 +76,60 @@ def row_of(
     }
     try:
         segment = case.segment(run.part, run.seed_number)
-        policy = built(run.policy, run.parameters, segment.workload)
+        policy = built(run.policy, run.parameters, segment.workload, comparison.fleet)
         row["title"] = policy.spec.title
-        plans = comparison.plans(run.startup_seconds)
-        settings = comparison.settings(segment)
-        fixed = fixed_replicas(run)
-        if fixed is not None:
-            # A fixed fleet is there from the beginning.
-            settings = replace(settings, initial={POOL: min(fixed, comparison.most)})
-        past = {POOL: segment.past}
-        outcome = replay(policy, segment.workload, plans, settings, seed, history=past, told=told)
+        plans = comparison.plans(run.startup_seconds, segment.workload)
+        settings = _begun(run, comparison, comparison.settings(segment))
+        if run.row in REFERENCES:
+            # What could be had at best is not held by anybody's guards.
+            settings = replace(settings, has_guards=False)
+        past = _pasts(plans, settings.initial, segment.past)
+        outcome = replay(
+            policy, segment.workload, plans, settings, seed, segment.forecasts, history=past,
+            told=told,
+        )  # fmt: skip
+        if segment.forecasts is not None:
+            row["forecasts"] = _json(segment.forecasts.told())
     except Exception as error:  # noqa: BLE001 - a policy may do anything; its row says what
         return row | failed(f"{type(error).__name__}: {error}") | _spent(began)
     return row | _told(outcome) | _spent(began) | _lanes(outcome, has_lanes=run.has_lanes)
 
 
-def fixed_replicas(run: Run) -> int | None:
-    """Of a fixed fleet how many; None of any other policy."""
+def _begun(run: Run, comparison: Comparison, settings: ReplaySettings) -> ReplaySettings:
+    """A fixed fleet is there from the beginning."""
+    fixed = fixed_replicas(run)
+    if not fixed:
+        return settings
+    told = fixed if isinstance(fixed, Mapping) else dict.fromkeys(settings.initial, fixed)
+    most = {pool.name: pool.most for pool in comparison.pools}
+    initial = {
+        name: min(int(told.get(name, first)), most[name])
+        for name, first in settings.initial.items()
+    }
+    return replace(settings, initial=initial)
+
+
+def fixed_replicas(run: Run) -> int | Mapping[str, int] | None:
+    """Of a fixed fleet how many, or how many of each pool; None of any other policy."""
     name, given = parsed(run.policy)
-    replicas = {**given, **run.parameters}.get("replicas")
-    return int(replicas) if name == STATIC and replicas else None
+    if name != STATIC:
+        return None
+    found: int | Mapping[str, int] | None = fixed_of({**given, **run.parameters}).get("replicas")
+    return found
+
+
+def _pasts(
+    plans: Sequence[PoolPlan], initial: Mapping[str, int], past: tuple[float, ...]
+) -> dict[str, tuple[float, ...]]:
+    """The rates of before, shared by the entry pools as replicas that were there would have."""
+    sizes = {plan.name: max(initial[plan.name], 0) * plan.weight for plan in plans if plan.is_entry}
+    if len(sizes) < 2:
+        return dict.fromkeys(sizes, past)
+    whole = max(sum(sizes.values()), 1e-9)
+    return {
+        name: tuple(float(f"{one * mine / whole:.4g}") for one in past)
+        for name, mine in sizes.items()
+    }
 
 
 def failed(reason: str) -> dict[str, Any]:
@@ -104,7 +140,17 @@ def failed(reason: str) -> dict[str, Any]:
 def _told(outcome: Outcome) -> dict[str, Any]:
     numbers = {name: _known(getattr(outcome, name)) for name in NUMBERS}
     advice = list(outcome.advice)[-3:]
-    return {"state": "done", "reason": None, **numbers, "advice": advice}
+    more = {
+        "clips": _json(outcome.clips),
+        "pool_gpu_hours": _json(outcome.pool_gpu_hours)
+        if len(outcome.pool_gpu_hours) > 1
+        else None,
+    }
+    return {"state": "done", "reason": None, **numbers, "advice": advice, **more}
+
+
+def _json(told: Mapping[str, Any]) -> str | None:
+    return json.dumps(told, sort_keys=True) if told else None
 
 
 def _known(value: float) -> float | None:
@@ -119,4 +165,6 @@ def _lanes(outcome: Outcome, *, has_lanes: bool) -> dict[str, Any]:
     if not has_lanes:
         return {}
     step = math.ceil(len(outcome.lanes) / MOST_LANES) or 1
-    return {"lanes": [list(lane) for lane in outcome.lanes[::step]]}
+    pools = sorted({lane[1] for lane in outcome.lanes})
+    kept = [[lane for lane in outcome.lanes if lane[1] == pool][::step] for pool in pools]
+    return {"lanes": [list(lane) for lane in sorted(one for some in kept for one in some)]}

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from controller.calibration.recorded import Recorded
 from controller.comparison.building import built
+from controller.comparison.fixed import Fleet, Search
+from controller.comparison.fleets import kinds_of
 from controller.comparison.pareto import first_that
-from controller.comparison.protocol import Case, Comparison
+from controller.comparison.protocol import Case, Comparison, sizes_of
 from controller.comparison.runs import Run, row_of
 from controller.comparison.spaces import space_of
 from controller.comparison.tuning import searched
 from controller.comparison.window import window_rows
 
-Kind = Literal["run", "search", "cheapest", "window"]
+Kind = Literal["run", "search", "cheapest", "fixed", "window"]
+# Replays that finding a fixed fleet takes, about; and how often all seeds are asked at most.
+_USUAL_FIXED, _MOST_JUDGED = 20, 6
 # Called before each replay, and with its share while it goes on.
 Told = Callable[[float], None]
 
@@ -27,9 +32,10 @@ class Task:
     Attributes:
         kind: "run" replays `run` once; "search" tunes its policy on its segment; "cheapest" finds
             the smallest of `values` for one parameter that keeps the objective, and gives its rows;
+            "fixed" finds the cheapest fixed fleet of several pools that does;
             "window" simulates what was recorded.
         run: what is replayed; a search changes its parameters, "cheapest" its seeds, too.
-        known: settings that a search tries first.
+        known: settings that a search tries first; ways that "cheapest" compares.
         parameter: that "cheapest" changes.
         values: rising from cheap to dear.
     """
@@ -46,8 +52,11 @@ class Task:
             return 1
         if self.kind == "search":
             return comparison.trials * min(comparison.tuning_seeds, len(comparison.seeds))
+        if self.kind == "fixed":
+            return _USUAL_FIXED + len(comparison.seeds)
         # A search by halves, all seeds, and sometimes a step up.
-        return len(self.values).bit_length() + len(comparison.seeds) + 2
+        each = len(self.values).bit_length() + len(comparison.seeds) + 2
+        return each * max(len(self.known), 1)
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
@@ -82,6 +91,8 @@ def work(
         return {"rows": [] if window is None else window_rows(window, comparison, name)}
     if task.kind == "search":
         return {"points": _search(task, comparison, cases, told)}
+    if task.kind == "fixed":
+        return {"rows": _fixed(task, comparison, cases, told)}
     return {"rows": _cheapest(task, comparison, cases, told)}
 
 
@@ -116,6 +127,27 @@ def _search(
 def _cheapest(
     task: Task, comparison: Comparison, cases: Sequence[Case], told: Told
 ) -> list[dict[str, Any]]:
+    """Of some ways, each with its cheapest value, the one that costs least."""
+    ways = [_cheapest_of(task, way, comparison, cases, told) for way in task.known or ({},)]
+    if len(ways) == 1:
+        return ways[0]
+    goal = comparison.objective.attainment_ratio
+    number = "cost" if comparison.ranks_by_cost else "gpu_hours"
+    kept = [rows for rows in ways if _is_kept(rows, goal)]
+
+    def spent(rows: list[dict[str, Any]]) -> float:
+        return statistics.median(float(row[number]) for row in rows)
+
+    return min(kept, key=spent) if kept else ways[0]
+
+
+def _cheapest_of(
+    task: Task,
+    way: Mapping[str, Any],
+    comparison: Comparison,
+    cases: Sequence[Case],
+    told: Told,
+) -> list[dict[str, Any]]:
     """By the first seed alone at first; then up until the median of all keeps the objective."""
     goal = comparison.objective.attainment_ratio
 
@@ -127,21 +159,53 @@ def _cheapest(
             given = int(value) if task.parameter == "replicas" else value
             one = replace(
                 task.run,
-                parameters={task.parameter: given},
+                parameters={**way, task.parameter: given},
                 seed_number=number,
                 has_lanes=number == 0,
             )
             found.append(row_of(one, comparison, cases, told))
         return found
 
-    def is_kept(rows: Sequence[Mapping[str, Any]]) -> bool:
-        ratios = sorted(row["attainment_ratio"] or 0.0 for row in rows)
-        return ratios[(len(ratios) - 1) // 2] >= goal
-
-    first = first_that(task.values, lambda value: is_kept(rows_at(value, range(1))))
+    first = first_that(task.values, lambda value: _is_kept(rows_at(value, range(1)), goal))
     rows: list[dict[str, Any]] = []
     for value in task.values[task.values.index(first) :]:
         rows = rows_at(value, range(len(comparison.seeds)))
-        if is_kept(rows) or any(row["state"] != "done" for row in rows):
+        if _is_kept(rows, goal) or any(row["state"] != "done" for row in rows):
             break
     return rows
+
+
+def _fixed(
+    task: Task, comparison: Comparison, cases: Sequence[Case], told: Told
+) -> list[dict[str, Any]]:
+    """By the first seed at first; then dearer until the median of all keeps the objective."""
+    goal = comparison.objective.attainment_ratio
+    names = [pool.name for pool in comparison.pools]
+
+    def rows_at(fleet: Fleet, numbers: range) -> list[dict[str, Any]]:
+        found = []
+        for number in numbers:
+            told(0.0)
+            given = {"replicas": dict(zip(names, fleet, strict=True))}
+            one = replace(task.run, parameters=given, seed_number=number, has_lanes=number == 0)
+            found.append(row_of(one, comparison, cases, told))
+        return found
+
+    workload = cases[task.run.case].segment(task.run.part, 0).workload
+    kinds = kinds_of(comparison.pools, comparison.objective, sizes_of(workload))
+    search = Search(kinds, lambda fleet: _is_kept(rows_at(fleet, range(1)), goal))
+    fleet: Fleet | None = search.cheapest()
+    rows: list[dict[str, Any]] = []
+    for _ in range(_MOST_JUDGED):
+        if fleet is None:
+            break
+        rows = rows_at(fleet, range(len(comparison.seeds)))
+        if _is_kept(rows, goal) or any(row["state"] != "done" for row in rows):
+            break
+        fleet = search.dearer(fleet)
+    return rows
+
+
+def _is_kept(rows: Sequence[Mapping[str, Any]], goal: float) -> bool:
+    ratios = sorted(row["attainment_ratio"] or 0.0 for row in rows)
+    return ratios[(len(ratios) - 1) // 2] >= goal

@@ -12,6 +12,7 @@ from controller.simulator.engine import advance, enqueue, give_up
 from controller.simulator.heaps import pop
 from controller.simulator.jit import jit
 from controller.simulator.state import (
+    LEAST_OUTSTANDING,
     LEAST_TOKENS,
     NOBODY,
     POWER_OF_TWO,
@@ -43,11 +44,11 @@ def run_until(world: World, end: float) -> None:
             who = world.transfer_who[0]
             pop(world.transfer_at, world.transfer_who, course[0].transfers)
             course[0].transfers -= 1
+            world.pools[requests[who].pool].arrived_total += 1
             came(world, who, at)
         elif place < arrivals and requests[place].arrived < end:
             course[0].next_arrival = place + 1
-            world.pools[requests[place].pool].arrived_total += 1
-            came(world, place, at)
+            arrive(world, place, at)
         else:
             break
     for i in range(len(world.replicas)):
@@ -65,6 +66,15 @@ def prefilled(world: World, until: float) -> None:
         for i in range(len(world.replicas)):
             if world.replicas[i].pool == pool and world.replicas[i].change <= until:
                 advance(world, i, until)
+
+
+@jit
+def arrive(world: World, who: int, at: float) -> None:
+    """A request comes in from outside."""
+    if world.pools[world.requests[who].pool].gate != NOBODY:
+        enter(world, who, at)
+    world.pools[world.requests[who].pool].arrived_total += 1
+    came(world, who, at)
 
 
 @jit
@@ -86,6 +96,29 @@ def came(world: World, who: int, at: float) -> None:
 
 
 @jit
+def enter(world: World, who: int, at: float) -> None:
+    """Pick one of the pools that share arrivals: the replica with the least work for its weight.
+
+    What fits nowhere, or finds nobody ready, stands before the first of them.
+    """
+    requests, pools = world.requests, world.pools
+    gate, whole = pools[requests[who].pool].gate, requests[who].prompt + requests[who].output
+    best, least = gate, math.inf
+    for pool in range(len(pools)):
+        if pools[pool].gate != gate or pools[pool].ready_count == 0:
+            continue
+        if whole > pools[pool].cache_tokens:
+            continue
+        i = chosen(world, pool, who, at)
+        rule = LEAST_TOKENS if pools[pool].router == LEAST_TOKENS else LEAST_OUTSTANDING
+        work = (load(world, i, at, rule) + 1) / pools[pool].weight
+        if work < least:
+            best, least = pool, work
+    requests[who].pool = best
+    requests[who].entered = best
+
+
+@jit
 def hold(world: World, pool: int, who: int) -> None:
     """No replica is ready: the request waits for one."""
     requests, pools = world.requests, world.pools
@@ -102,13 +135,19 @@ def hold(world: World, pool: int, who: int) -> None:
 def release(world: World, pool: int, at: float) -> None:
     """A replica became ready: what waited for one is routed."""
     requests, pools = world.requests, world.pools
-    while pools[pool].head != NOBODY and pools[pool].ready_count > 0:
-        who = pools[pool].head
-        pools[pool].head = requests[who].behind
-        pools[pool].held -= 1
+    door = pool if pools[pool].gate == NOBODY else pools[pool].gate
+    while pools[door].head != NOBODY and pools[pool].ready_count > 0:
+        who = pools[door].head
+        pools[door].head = requests[who].behind
+        pools[door].held -= 1
+        if pools[pool].gate != NOBODY:
+            enter(world, who, at)
+            if pools[requests[who].pool].ready_count == 0:
+                # It fits into nothing that is ready: its pool refuses it, so that others go on.
+                requests[who].pool = pool
         came(world, who, at)
-    if pools[pool].head == NOBODY:
-        pools[pool].tail = NOBODY
+    if pools[door].head == NOBODY:
+        pools[door].tail = NOBODY
 
 
 @jit

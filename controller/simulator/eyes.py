@@ -209,7 +209,9 @@ class Eyes:
         mine = ended[world.requests["pool"][ended] == number]
         made: dict[str, float] = {}
         low, high = np.searchsorted(world.requests["arrived"], [before.at, now.at])
-        came = world.requests["prompt"][low:high][world.requests["pool"][low:high] == number]
+        # What came in by a prefill pool may be in the next one by now.
+        at = "pool" if self._fleet.plans[number].role == "decode" else "entered"
+        came = world.requests["prompt"][low:high][world.requests[at][low:high] == number]
         made[seen.INPUT_TOKENS_PER_SECOND] = float(came.sum()) / seconds
         if len(came):
             made[seen.INPUT_TOKENS] = float(came.mean())

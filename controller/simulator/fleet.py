@@ -56,6 +56,10 @@ class PoolPlan:
         router: rule, see `state`.
         patience_seconds: after which a request that waits is given up by its client.
         most_waiting: requests held while no replica is ready; more are refused.
+        is_entry: whether it shares the arrivals with the other entry pools; without any, all come
+            to the first pool.
+        weight: what a replica counts for among those: requests go where the fewest are outstanding
+            for each unit of it.
     """
 
     name: str
@@ -67,6 +71,8 @@ class PoolPlan:
     router: int = LEAST_OUTSTANDING
     patience_seconds: float = math.inf
     most_waiting: int = 1_000_000
+    is_entry: bool = False
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +96,10 @@ class FleetModel:
     """Belongs to one thread. Deterministic by its seed.
 
     Args:
-        workload: what arrives, all of it at the first pool of its model.
+        workload: what arrives: at the first pool, or wherever entry pools have room.
         pools: entry pool first.
         seed: of start-up times, dice and failures.
-        entry: (n,) pool of each request; None: the first.
+        entry: (n,) pool of each request; None: the first, or the first that is an entry pool.
     """
 
     def __init__(
@@ -279,7 +285,8 @@ def _world(
     n = len(workload)
     groups = int(workload.group.max(initial=NOBODY)) + 1
     followed = groups if groups * slots <= MOST_CACHE_MARKS else 0
-    pool = np.zeros(n, np.int32) if entry is None else entry.astype(np.int32)
+    first = next((number for number, plan in enumerate(plans) if plan.is_entry), 0)
+    pool = np.full(n, first, np.int32) if entry is None else entry.astype(np.int32)
     requests = requests_of(
         workload.arrived, workload.prompt, workload.output, pool, workload.group, workload.shared
     )
@@ -313,5 +320,9 @@ def _pools(plans: Sequence[PoolPlan], numbers: dict[str, int]) -> Table:
         row["patience"], row["most_waiting"] = plan.patience_seconds, plan.most_waiting
         row["role"], row["router"] = ROLES[plan.role], plan.router
         row["next_pool"] = numbers.get(plan.sends_to, NOBODY)
+        row["gate"], row["weight"] = NOBODY, plan.weight
         row["head"] = row["tail"] = NOBODY
+    doors = [place for place, plan in enumerate(plans) if plan.is_entry]
+    if len(doors) > 1:
+        made["gate"][doors] = doors[0]
     return made

@@ -43,6 +43,7 @@ REQUEST = np.dtype(
         ("group", np.int32),  # requests that share a beginning; NOBODY shares none
         ("shared", np.int32),  # tokens of that beginning
         ("pool", np.int32),  # where it is
+        ("entered", np.int32),  # pool that it came in by
         ("replica", np.int32),  # that ended it
         ("behind", np.int32),  # next in its queue
         ("preempted", np.int32),  # times
@@ -89,6 +90,7 @@ POOL = np.dtype(
         ("request_seconds", np.float64),  # once a request, before its first step
         ("transfer_seconds", np.float64),  # once a request, of a PREFILL pool
         ("transfer_per_token", np.float64),  # seconds
+        ("weight", np.float64),  # what a replica counts for where pools share arrivals
         ("patience", np.float64),  # seconds after which a request that waits is given up
         ("token_budget", np.int64),  # tokens a step
         ("cache_tokens", np.int64),  # that the cache holds
@@ -100,6 +102,7 @@ POOL = np.dtype(
         ("is_chunked", np.int32),  # prompts share steps with decoding; else decoding waits
         ("role", np.int32),  # WHOLE, PREFILL or DECODE
         ("next_pool", np.int32),  # where a PREFILL pool sends
+        ("gate", np.int32),  # first of the pools that share arrivals; NOBODY shares none
         ("router", np.int32),  # rule
         ("ready_count", np.int32),  # entries of `World.ready`
         ("head", np.int32),  # first that is held
@@ -155,7 +158,7 @@ def requests_of(
     """(n,) REQUEST none of which has arrived."""
     made = np.zeros(len(arrived), REQUEST)
     told = {"arrived": arrived, "prompt": prompt, "left": prompt, "output": output}
-    told |= {"pool": pool, "group": group, "shared": shared}
+    told |= {"pool": pool, "entered": pool, "group": group, "shared": shared}
     for name, values in told.items():
         made[name] = values
     for name in ("admitted", "first", "end"):

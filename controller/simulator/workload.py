@@ -110,7 +110,8 @@ class Workload:
     def faster(self, factor: float, seed: int = 0) -> Workload:
         """`factor` times as many requests in the same time: whole copies, and a thinned one.
 
-        Copies are moved by up to a second, so that arrivals do not coincide.
+        Copies are moved by up to a second, so that arrivals do not coincide, and share beginnings
+        among themselves alone: they are other users, whose prompts no cache knows from the first.
         """
         if not factor > 0:
             raise ControllerError(f"a trace cannot be scaled by {factor}")
@@ -124,9 +125,13 @@ class Workload:
         )
         order = np.argsort(moved, kind="stable")
         at = chosen[order]
+        copy = np.repeat(np.arange(len(picks)), [len(one) for one in picks])[order]
+        group = self.group[at]
+        others = copy * (int(self.group.max(initial=NOBODY)) + 1)
+        group = np.where(group == NOBODY, NOBODY, group + others).astype(np.int32)
         return Workload(
             np.minimum(moved[order], self.seconds + 1), self.prompt[at], self.output[at],
-            self.tenant[at], self.group[at], self.shared[at], self.left_out,
+            self.tenant[at], group, self.shared[at], self.left_out,
         )  # fmt: skip
 
     def between(self, start: float, end: float) -> Workload:

@@ -56,6 +56,27 @@ _Patience = Annotated[
 _RunLimit = Annotated[
     float, typer.Option("--run-limit", help="Seconds after which one replay is ended.")
 ]
+_Fleet = Annotated[
+    Path | None,
+    typer.Option("--fleet", help="TOML file with [[pool]] tables: a fleet of several pools."),
+]
+_Pools = Annotated[
+    str | None,
+    typer.Option("--pools", help="Configured pools instead, with commas, or all; with guards."),
+]
+_PerHour = Annotated[
+    float | None, typer.Option("--most-per-hour", help="Cost of all pools at most.")
+]
+_Guards = Annotated[
+    bool | None,
+    typer.Option(
+        "--guards/--no-guards", help="The live guards behind every policy; usual with --pools."
+    ),
+]
+_Forecasts = Annotated[
+    bool,
+    typer.Option("--forecasts", help="Hand every policy forecasts of the rate, made as it goes."),
+]
 _Out = Annotated[Path | None, typer.Option("--out", help="Also write everything here, as JSON.")]
 
 
@@ -88,6 +109,11 @@ def replay(
     most: _Most = None,
     initial: Annotated[int | None, typer.Option("--initial", help="Replicas at the start.")] = None,
     gpus: Annotated[int | None, typer.Option("--gpus", help="GPUs at most, in all.")] = None,
+    fleet: _Fleet = None,
+    pools: _Pools = None,
+    most_per_hour: _PerHour = None,
+    guards: _Guards = None,
+    forecasts: _Forecasts = False,
     history: _History = 600.0,
     patience: _Patience = None,
     run_limit: _RunLimit = 300.0,
@@ -109,7 +135,8 @@ def replay(
         "policies": policies, "startups": startup, "seeds": seeds, "scale": scale,
         "profile": profile, "objective": objective, "tune": tune, "curve": curve, "least": least,
         "most": most, "initial": initial, "gpus": gpus, "history": history, "patience": patience,
-        "run_limit": run_limit,
+        "run_limit": run_limit, "fleet": None if fleet is None else str(fleet), "pools": pools,
+        "most_per_hour": most_per_hour, "guards": guards, "forecasts": forecasts,
     }  # fmt: skip
     params = scope_of(None, from_, until, model=model, tenant=tenant)
     given = {name: value for name, value in told.items() if value is not None}

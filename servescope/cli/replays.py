@@ -17,7 +17,7 @@ import typer
 from servescope.cli import access
 from servescope.cli.data import configured
 from servescope.cli.output import CommandError, ExitCode, Output, jsonable
-from servescope.config import Config, store_path
+from servescope.config import Config, slo_path, store_path
 from servescope.documents import to_json
 from store.errors import InputError, StoreError
 
@@ -46,11 +46,22 @@ def run_replay(
     """Compare policies on a trace and print what came of it."""
     from controller.comparison import building
     from servescope.replaying.asked import Asked
+    from servescope.replaying.fleet import read_file
 
     out = Output(as_json=as_json, plain=plain)
     config = configured(store, config_file)
     if told.get("policies") == "all":
         told = {**told, "policies": building.names()}
+    fleet_file = told.get("fleet")
+    if fleet_file is not None:
+        told = {**told, **read_file(Path(fleet_file))} | {
+            # What is said on the command line counts more than the file.
+            name: told[name]
+            for name in ("gpus", "most_per_hour")
+            if name in told
+        }
+    if fleet_file is not None and told.get("pools"):
+        raise InputError("a fleet and pools were given", hint="give --fleet or --pools")
     asked = Asked.of(told)
     if to is not None and not to.absolute().parent.is_dir():
         raise InputError("there is no such folder", where=str(to.absolute().parent))
@@ -84,6 +95,7 @@ def _here(
     from store.clock import WallClock
 
     clock = WallClock()
+    asked = _with_pools(out, config, asked)
     name, found = _found(out, config, trace, params, is_served=is_served)
     what = results.planned(name, found, asked, clock.now(), "cli", may_import=True)
     out.note(f"{name}: {len(what.workload):,} requests in {what.workload.seconds / 60:.0f} min")
@@ -106,6 +118,20 @@ def _here(
     except StoreError as error:
         out.warn(f"not kept: {error}")
     return result
+
+
+def _with_pools(out: Output, config: Config, asked: Asked) -> Asked:
+    """With the pools of the configuration, where those were asked for."""
+    if not asked.pools:
+        return asked
+    from analysis.slo_file import load_slo_file
+    from servescope.replaying.fleet import live
+
+    path = slo_path(config)
+    found = live(asked.pools, config.controller, load_slo_file(path) if path else ())
+    for note in found.notes:
+        out.note(note)
+    return asked.of_pools(found)
 
 
 def _found(
@@ -142,7 +168,13 @@ def _in_server(
     to: Path | None,
 ) -> None:
     """Have the server do it, and look on."""
-    body = {"source": trace, **params, **asked.document()}
+    from servescope.replaying.asked import profile_named
+    from servescope.replaying.fleet import inlined
+
+    document = asked.document()
+    # The server reads no files of others.
+    document["fleet"] = inlined(asked.fleet, lambda name: profile_named(name, may_read=True))
+    body = {"source": trace, **params, **jsonable(document)}
     replay_id = server.send("POST", "/replays", json=body)["replay_id"]
     out.note(f"the server runs it: {server.url}/api/v1/replays/{replay_id}")
     wait = Event()
@@ -165,7 +197,12 @@ def _in_server(
     from analysis import replay_frames
 
     frame = replay_frames.outcomes(found["outcomes"])
-    _print(out, replay_frames.summary(frame, found["goal_ratio"]), found)
+    by_cost = _ranks_by_cost(found)
+    _print(out, replay_frames.summary(frame, found["goal_ratio"], by_cost=by_cost), found)
+
+
+def _ranks_by_cost(document: Mapping[str, Any]) -> bool:
+    return bool((document.get("fleet") or {}).get("ranks_by_cost"))
 
 
 def _written(to: Path | None, document: Mapping[str, Any]) -> None:
@@ -187,6 +224,7 @@ def _print(out: Output, summary: Any, document: Mapping[str, Any]) -> None:
             is_validated=validity["is_validated"],
             plain=not is_seen or out.plain or "NO_COLOR" in os.environ,
             width=shutil.get_terminal_size().columns if is_seen else report.WIDTH,
+            by_cost=_ranks_by_cost(document),
         )
     )
     out.line(f"replay {document['replay_id']}, {document['seconds']:.0f} s")

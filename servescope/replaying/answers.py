@@ -36,9 +36,13 @@ def submit(runtime: Runtime, body: Mapping[str, Any], by: str) -> dict[str, Any]
     # The simulator is loaded by whoever needs it.
     from servescope.replaying import results, traces
     from servescope.replaying.asked import Asked
+    from servescope.replaying.fleet import live
 
     about = {name: str(body[name]) for name in _SCOPE if body.get(name)}
     asked = Asked.of({name: value for name, value in body.items() if name not in _SCOPE})
+    if asked.pools:
+        settings, slos = runtime.config.controller, runtime.slos.definitions()
+        asked = asked.of_pools(live(asked.pools, settings, slos))
     scope = runtime.scope(about, shared=False)
     found = traces.of_scope(runtime.database.reader, scope)
     names = [s.name for s in runtime.catalog() if s.source_id in scope.source_ids]
@@ -67,12 +71,14 @@ def document(runtime: Runtime, replay_id: str) -> dict[str, Any]:
     row = found.row(0, named=True)
     reader = runtime.database.reader
     outcomes = queries.outcomes(reader, replay_id)
-    summary = replay_frames.summary(outcomes, row["goal_ratio"])
+    told = _run(runtime, row)
+    by_cost = bool((told["fleet"] or {}).get("ranks_by_cost"))
+    summary = replay_frames.summary(outcomes, row["goal_ratio"], by_cost=by_cost)
     return {
-        **_run(runtime, row),
+        **told,
         "window": replay_frames.window(outcomes).to_dicts(),
         "results": plain_rows(summary),
-        "sentences": replay_frames.verdict(summary, row["goal_ratio"]),
+        "sentences": replay_frames.verdict(summary, row["goal_ratio"], by_cost=by_cost),
         "outcomes": plain_rows(outcomes),
         "lanes": queries.lanes(reader, replay_id, MOST_LANES).to_dicts(),
         "lanes_left_out": max(queries.lane_count(reader, replay_id) - MOST_LANES, 0),
@@ -150,4 +156,5 @@ def _run(runtime: Runtime, row: Mapping[str, Any]) -> dict[str, Any]:
         "profile": row["profile"],
         "goal_ratio": row["goal_ratio"],
         "asked": asked,
+        "fleet": json.loads(row["fleet"]) if row["fleet"] else None,
     }

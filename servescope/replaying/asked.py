@@ -5,23 +5,28 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from controller import profiles
 from controller.comparison.building import checked_names
-from controller.comparison.naming import listed
-from controller.comparison.protocol import Case, Comparison, split
+from controller.comparison.protocol import Case, Comparison, sizes_of, split
+from controller.comparison.sizing import per_second
+from controller.guards import FleetRules
 from controller.observation import Objective
 from controller.profile import Profile
 from controller.simulator.workload import Workload
 from servescope.calibrating import profiles_folder
+from servescope.replaying.fleet import LivePools, fleet_of
+from servescope.replaying.values import value_of
 from store.errors import InputError
 
 USUAL_POLICIES = ("risk", "kubernetes-hpa", "knative-kpa", "ray-serve", "queue-length-hpa")
 USUAL_PROFILE = "llama2-70b-4-x-h100"
+USUAL_OBJECTIVE = "ttft=2,tpot=0.1,attainment=0.99"
+MOST_OF_POOL = 200
 MOST_REQUESTS = 5_000_000
 MOST_SEEDS, MOST_STARTUPS, MOST_POLICIES, MOST_TRIALS = 50, 10, 32, 500
 _BOUNDS = {"ttft": "ttft_seconds", "tpot": "tpot_seconds", "attainment": "attainment_ratio"}
@@ -47,6 +52,11 @@ class Asked:
         curve: seeds of the curve of each main knob; 0 draws none.
         run_limit: seconds after which one replay is ended.
         patience: seconds after which a waiting client gives up; unset never.
+        fleet: pools that are replayed together, each with a name; in place of `profile`.
+        pools: configured pools in place of a fleet: names, or "all".
+        most_per_hour: cost of all pools together; unset is no bound.
+        guards: whether the live guards stand behind every policy; unset: with `pools`.
+        forecasts: whether policies are handed forecasts of the request rate.
     """
 
     policies: tuple[str, ...] = USUAL_POLICIES
@@ -54,7 +64,7 @@ class Asked:
     seeds: int = 5
     scale: float = 1.0
     profile: str = USUAL_PROFILE
-    objective: str = "ttft=2,tpot=0.1,attainment=0.99"
+    objective: str = USUAL_OBJECTIVE
     tune: int = 0
     least: int = 1
     most: int | None = None
@@ -64,6 +74,11 @@ class Asked:
     curve: int = 0
     run_limit: float = 300.0
     patience: float | None = None
+    fleet: tuple[dict[str, Any], ...] = ()
+    pools: tuple[str, ...] = ()
+    most_per_hour: float | None = None
+    guards: bool | None = None
+    forecasts: bool = False
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Asked:
@@ -79,9 +94,24 @@ class Asked:
                 hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
                 raise InputError(f"there is no parameter '{name}'", hint=hint)
         try:
-            return cls(**{name: _as(name, value) for name, value in told.items()})
+            return cls(**{name: value_of(name, value) for name, value in told.items()})
         except (TypeError, ValueError) as error:
             raise InputError(f"a parameter cannot be read: {error}") from error
+
+    def of_pools(self, live: LivePools) -> Asked:
+        """The same with configured pools as its fleet; what was asked for otherwise stays."""
+        own = () if not live.policy or live.policy in self.policies else (live.policy,)
+        is_usual = self.policies == USUAL_POLICIES
+        return replace(
+            self,
+            fleet=live.pools,
+            pools=(),
+            policies=(*self.policies, *own) if is_usual else self.policies,
+            objective=live.objective if self.objective == USUAL_OBJECTIVE else self.objective,
+            gpus=live.most_gpus if self.gpus is None else self.gpus,
+            most_per_hour=live.most_per_hour if self.most_per_hour is None else self.most_per_hour,
+            guards=True if self.guards is None else self.guards,
+        )
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
@@ -99,24 +129,56 @@ class Asked:
             ControllerError: parameters that contradict each other.
         """
         _bounded(self, len(workload))
-        profile = profile_named(self.profile, may_read=may_import)
         objective = parse_objective(self.objective)
         checked_names(self.policies, may_import=may_import)
+        if self.fleet:
+            return self._of_fleet(objective, workload, may_read=may_import)
+        profile = profile_named(self.profile, may_read=may_import)
         made = Comparison(
-            policies=self.policies,
             profile=profile,
-            objective=objective,
-            startups_seconds=self.startups,
-            seeds=tuple(range(self.seeds)),
             least=self.least,
             most=self._most(profile, objective, workload),
             initial=self.initial,
-            trials=self.tune,
-            curve_seeds=self.curve,
-            run_seconds=self.run_limit,
-            patience_seconds=self.patience,
+            **self._shared(objective),
         )
         made.capacity(workload)
+        return made
+
+    def _shared(self, objective: Objective) -> dict[str, Any]:
+        """What a comparison of one pool and of a fleet have in common."""
+        return {
+            "policies": self.policies,
+            "objective": objective,
+            "startups_seconds": self.startups,
+            "seeds": tuple(range(self.seeds)),
+            "trials": self.tune,
+            "curve_seeds": self.curve,
+            "run_seconds": self.run_limit,
+            "patience_seconds": self.patience,
+            "rules": FleetRules({}, self.gpus, self.most_per_hour),
+            "has_guards": bool(self.guards),
+            "has_forecasts": self.forecasts,
+        }
+
+    def _of_fleet(self, objective: Objective, workload: Workload, *, may_read: bool) -> Comparison:
+        if self.initial is not None:
+            raise InputError(
+                "initial is of one pool, and this is a fleet", hint="give initial in each pool"
+            )
+        sizes, peak = sizes_of(workload), busiest_minute(workload)
+
+        def most_of(profile: Profile, role: str) -> int:
+            if self.most is not None:
+                return self.most
+            each = per_second(profile, role, objective, sizes)
+            return max(10, min(4 * math.ceil(peak / max(each, 1e-6)), MOST_OF_POOL))
+
+        usual = {"profile": self.profile, "least": self.least}
+        pools = fleet_of(
+            self.fleet, lambda name: profile_named(name, may_read=may_read), usual, most_of
+        )
+        made = Comparison(profile=pools[0].profile, fleet=pools, **self._shared(objective))
+        made.capacities(workload)
         return made
 
     def case(self, name: str, workload: Workload) -> Case:
@@ -145,27 +207,6 @@ def busiest_minute(workload: Workload) -> float:
     """Requests a second of the busiest minute."""
     _, counts = np.unique(workload.arrived // 60, return_counts=True)
     return float(counts.max(initial=0)) / 60
-
-
-def _as(name: str, value: Any) -> Any:
-    """JSON and command-line values as the fields want them."""
-    if name == "policies":
-        parts = listed(value) if isinstance(value, str) else value
-        return tuple(str(part).strip() for part in parts if str(part).strip())
-    if name == "startups":
-        if isinstance(value, int | float):
-            value = [value]
-        parts = value.split(",") if isinstance(value, str) else value
-        return tuple(float(part) for part in parts)
-    if name in ("seeds", "tune", "least", "most", "initial", "gpus", "curve"):
-        if value is None and name in ("most", "initial", "gpus"):
-            return None
-        if isinstance(value, bool) or value != int(value):
-            raise ValueError(f"{name} must be a whole number, not {value!r}")
-        return int(value)
-    if name in ("scale", "history", "run_limit", "patience"):
-        return None if value is None and name == "patience" else float(value)
-    return str(value)
 
 
 def _bounded(asked: Asked, requests: int) -> None:

@@ -27,36 +27,45 @@ _COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
 )
 
 
-def table(part: pl.DataFrame) -> list[str]:
+_BY_COST = (
+    ("cost", lambda row: span(row, "cost", short, _BETWEEN)),
+    ("vs fixed", lambda row: span(row, "regret_static_cost_ratio", signed, _BETWEEN)),
+    ("vs clairvoyant", lambda row: span(row, "regret_clairvoyant_cost_ratio", signed, _BETWEEN)),
+)
+
+
+def table(part: pl.DataFrame, *, by_cost: bool = False) -> list[str]:
     """Lines of one table.
 
     Args:
         part: rows of `replay_frames.summary` of one case and start-up time.
+        by_cost: whether money is compared, not GPU-hours.
     """
-    names = ["policy", "settings", *(name for name, _ in _COLUMNS), "kept"]
-    lines = [_line(names), _line(["---", "---", *["--:"] * len(_COLUMNS), "---"])]
+    columns = (*_BY_COST, *_COLUMNS[len(_BY_COST) :]) if by_cost else _COLUMNS
+    names = ["policy", "settings", *(name for name, _ in columns), "kept"]
+    lines = [_line(names), _line(["---", "---", *["--:"] * len(columns), "---"])]
     for row in part.filter(pl.col("row") != "curve").iter_rows(named=True):
         if row["failed"]:
-            cells, kept = ["-"] * len(_COLUMNS), f"failed: {row['reason']}"
+            cells, kept = ["-"] * len(columns), f"failed: {row['reason']}"
         else:
-            cells = [tell(row) for _, tell in _COLUMNS]
+            cells = [tell(row) for _, tell in columns]
             kept = {True: "yes", False: "**no**", None: "?"}[row["is_met"]]
         lines.append(_line([row["title"], settings(row), *cells, kept]))
     return lines
 
 
-def replaced(file: Path, lines: list[str]) -> None:
+def replaced(file: Path, lines: list[str], marks: tuple[str, str] = (BEGIN, END)) -> None:
     """Put lines between the two marks of a page.
 
     Raises:
         InputError: the page has no such marks.
     """
     text = file.read_text("utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
         raise InputError(
-            f"the page has no marks {BEGIN} and {END}", where=str(file), hint="add them"
+            f"the page has no marks {marks[0]} and {marks[1]}", where=str(file), hint="add them"
         )
     file.write_text("\n".join([before + begin, "", *lines, "", end]) + after, "utf-8")
 

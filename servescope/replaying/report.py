@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from analysis import replay_parts
 from controller.comparison.naming import parsed
 
 WIDTH = 156
@@ -33,6 +34,7 @@ def lines(
     is_validated: bool,
     plain: bool = True,
     width: int = WIDTH,
+    by_cost: bool = False,
 ) -> str:
     """The whole answer as text.
 
@@ -43,19 +45,23 @@ def lines(
         is_validated: else every table says so.
         plain: without marks for a terminal.
         width: columns of the terminal.
+        by_cost: whether money is compared: it leads then.
     """
     to = StringIO()
     shown_width = WIDTH if width >= WIDTH else max(width, 100)
     console = Console(
         file=to, width=shown_width, force_terminal=not plain, highlight=False, markup=False
     )
-    columns = _COLUMNS if width >= WIDTH else _COLUMNS[:_DECISIVE]
+    told = (*_BY_COST, *_COLUMNS[len(_BY_COST) :]) if by_cost else _COLUMNS
+    columns = told if width >= WIDTH else told[:_DECISIVE]
     console.print(validity[:1].upper() + validity[1:] + ".")
     shown = results.filter(pl.col("row") != "curve")
     for (case, startup), part in shown.group_by("case", "startup_seconds", maintain_order=True):
         mark = "" if is_validated else "  [not validated]"
         console.print(f"\n{case or 'failed'}, start-up {startup:g} s{mark}")
         console.print(_table(part, columns))
+        for text in told_of_parts(part):
+            console.print(text)
     for text in sentences:
         console.print(text)
     if width < WIDTH:
@@ -76,13 +82,21 @@ _COLUMNS: tuple[_Column, ...] = (
     ("changes", lambda row: span(row, "scale_events", short)),
 )
 _COST: _Column = ("cost", lambda row: span(row, "cost", short))
+_BY_COST: tuple[_Column, ...] = (
+    _COST,
+    ("vs\nfixed", lambda row: span(row, "regret_static_cost_ratio", signed)),
+    ("vs clair-\nvoyant", lambda row: span(row, "regret_clairvoyant_cost_ratio", signed)),
+)
+_HOURS = _COLUMNS[0]
 
 
 def _table(part: pl.DataFrame, told: Sequence[_Column]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("policy", min_width=26)
     has_cost = part["cost"].is_not_null().any()
-    columns = [*told, *([_COST] if has_cost else [])]
+    leads_with_cost = told[0] is _COST
+    other = [_HOURS] if leads_with_cost else [_COST] if has_cost else []
+    columns = [*told, *other]
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("kept")
@@ -93,6 +107,35 @@ def _table(part: pl.DataFrame, told: Sequence[_Column]) -> Table:
         else:
             table.add_row(name, *(tell(row) for _, tell in columns), _kept(row))
     return table
+
+
+def told_of_parts(part: pl.DataFrame) -> list[str]:
+    """What guards held of whom, and how good the forecasts were, a line each.
+
+    Args:
+        part: rows of `replay_frames.summary` of one case and start-up time.
+    """
+    found, forecasts = [], None
+    for row in part.filter(pl.col("row") != "curve").iter_rows(named=True):
+        forecasts = forecasts or row["forecasts"]
+        held: dict[str, float] = {}
+        for (_, guard), count in replay_parts.flat(json.loads(row["clips"] or "{}")).items():
+            held[guard] = held.get(guard, 0.0) + count
+        if held:
+            words = ", ".join(f"{guard} {count:g}" for guard, count in held.items())
+            found.append(f"{row['title']} ({row['row']}): guards held or clipped: {words}")
+    if forecasts is not None:
+        told = json.loads(forecasts)
+        skill, below = (_share(told.get(name)) for name in ("skill", "coverage_q90"))
+        found.append(
+            f"forecasts: {told['count']:.0f}, every five minutes, of the next ten; skill {skill}"
+            f" against all rates seen by then, {below} at or below their 90 % quantile"
+        )
+    return found
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0%}"
 
 
 def _kept(row: Mapping[str, Any]) -> str:

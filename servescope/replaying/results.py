@@ -15,8 +15,10 @@ from analysis import replay_frames
 from controller.calibration.recorded import Recorded
 from controller.comparison.campaign import Compared, Standing, compare
 from controller.comparison.chains import expected_runs
-from controller.comparison.protocol import FAIR_SEEDS, Comparison
-from controller.comparison.validity import validity_text
+from controller.comparison.contradictions import FAIR_SEEDS
+from controller.comparison.fleets import is_priced, is_unlike, manner
+from controller.comparison.protocol import Comparison
+from controller.comparison.validity import fleet_text, least_sure
 from controller.comparison.window import error_of
 from controller.simulator.workload import Workload
 from servescope.replaying.asked import Asked, scaled
@@ -72,7 +74,8 @@ class Result:
     @property
     def summary(self) -> pl.DataFrame:
         """Medians and ranges."""
-        return replay_frames.summary(self.outcomes, self.planned.row.goal_ratio)
+        by_cost = self.planned.comparison.ranks_by_cost
+        return replay_frames.summary(self.outcomes, self.planned.row.goal_ratio, by_cost=by_cost)
 
     def document(self) -> dict[str, Any]:
         """All of it as plain values, for `--json`, `--to` and others to read."""
@@ -95,7 +98,10 @@ class Result:
             "objective": asdict(self.planned.comparison.objective),
             "window": replay_frames.window(self.outcomes).to_dicts(),
             "results": plain_rows(found),
-            "sentences": replay_frames.verdict(found, row.goal_ratio),
+            "fleet": row.fleet,
+            "sentences": replay_frames.verdict(
+                found, row.goal_ratio, by_cost=self.planned.comparison.ranks_by_cost
+            ),
             "outcomes": plain_rows(self.outcomes),
             "lanes": self.lanes.to_dicts(),
             "notes": list(self.notes),
@@ -127,9 +133,10 @@ def planned(
     """
     faster = scaled(found.workload, asked.scale)
     comparison = asked.comparison(faster, may_import=may_import)
+    profiles = [pool.profile for pool in comparison.pools]
     # Too many, or no library to tune with: said now, not when its turn has come.
     expected_runs(comparison, [asked.case(trace, faster)])
-    profile = comparison.profile
+    profile = least_sure(profiles)
     replay_id = f"{at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     row = replays.ReplayRow(
         replay_id=replay_id,
@@ -139,11 +146,39 @@ def planned(
         asked={**asked.document(), "most": comparison.most, "least": comparison.least},
         goal_ratio=comparison.objective.attainment_ratio,
         profile=asdict(profile),
-        validity=validity_text(profile),
+        validity=fleet_text(profiles),
         is_validated=comparison.is_validated,
         error=None if profile.error is None else asdict(profile.error),
+        fleet=fleet_document(comparison),
     )
-    return Planned(replay_id, trace, asked, comparison, faster, row, found.recorded)
+    # It is not known which of several pools served which request.
+    window = found.recorded if len(comparison.pools) == 1 else None
+    return Planned(replay_id, trace, asked, comparison, faster, row, window)
+
+
+def fleet_document(comparison: Comparison) -> dict[str, Any]:
+    """The pools and how they are compared, for whoever reads the results."""
+    pools = comparison.pools
+    return {
+        "pools": [
+            {
+                "name": pool.name, "role": pool.role, "profile": pool.profile.name,
+                "gpus": pool.profile.gpus, "gpu_type": pool.profile.gpu_type,
+                "price_per_hour": pool.profile.price_per_hour, "least": pool.least,
+                "most": pool.most,
+                "startup_seconds": None if pool.startup is None else pool.startup.quantile(0.5),
+            }
+            for pool in pools
+        ],
+        "ranks_by_cost": comparison.ranks_by_cost,
+        "has_guards": comparison.has_guards,
+        "has_forecasts": comparison.has_forecasts,
+        "most_gpus": comparison.rules.most_gpus,
+        "most_per_hour": comparison.rules.most_per_hour,
+        "decided": {name: manner(pools, name) for name in comparison.policies}
+        if len(pools) > 1
+        else {},
+    }  # fmt: skip
 
 
 def run(
@@ -194,7 +229,7 @@ def _judged(what: Planned, made: Compared) -> Planned:
 
 
 def _warnings(what: Planned, made: Compared) -> list[str]:
-    found = []
+    found = _of_fleet(what.comparison)
     if len(what.comparison.seeds) < FAIR_SEEDS:
         found.append(
             f"{len(what.comparison.seeds)} seeds: ranges are narrower than they should be;"
@@ -202,4 +237,23 @@ def _warnings(what: Planned, made: Compared) -> list[str]:
         )
     if not made.is_complete:
         found.append("stopped before the end: rows with fewer than two seeds show no numbers")
+    return found
+
+
+def _of_fleet(comparison: Comparison) -> list[str]:
+    """How a fleet was decided, and what its numbers cannot say."""
+    pools = comparison.pools
+    found = []
+    alone = [name for name in comparison.policies if manner(pools, name) == "pool by pool"]
+    if alone:
+        found.append(
+            f"{', '.join(alone)}: each pool is decided alone, as its owner would deploy it"
+        )
+    if is_unlike(pools) and not is_priced(pools):
+        found.append(
+            "the cards differ and have no prices: GPU-hours of unlike cards are added up"
+            " (price_per_hour in each pool compares by money)"
+        )
+    if comparison.has_guards:
+        found.append("the live guards stand behind every policy")
     return found

@@ -19,7 +19,7 @@ WITH now AS (
 SELECT r.replay_id, r.created_at, r.created_by, r.trace, n.state, n.text, n.seconds, r.goal_ratio,
        r.profile ->> '$.name' AS profile, r.validity, r.is_validated, r.fit_error_median_ratio,
        r.fit_error_p99_ratio, r.fit_error_rows, r.profile ->> '$.error' AS fit_error,
-       r.asked::VARCHAR AS asked
+       r.asked::VARCHAR AS asked, r.fleet::VARCHAR AS fleet
 FROM replay_run AS r JOIN now AS n USING (replay_id)
 WHERE $replay IS NULL OR r.replay_id = $replay
 ORDER BY r.created_at DESC, r.replay_id LIMIT $limit"""

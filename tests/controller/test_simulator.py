@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.observation import Limits, Objective
 from controller.profile import Profile, StepTimes
 from controller.simulator import fine
+from controller.simulator.eyes import Eyes
 from controller.simulator.fleet import FleetModel, PoolPlan
-from controller.simulator.state import DONE, EXPIRED, OPEN, REFUSED
+from controller.simulator.state import DONE, EXPIRED, NOBODY, OPEN, REFUSED
 from controller.simulator.workload import Workload
 from controller.startup import StartupTimes
 
@@ -136,6 +139,81 @@ def test_prefill_and_decode_pools_hand_over():
     assert (requests["status"] == DONE).all()
     least = 0.01 + 0.0001 * work.prompt + 0.05 + 1e-5 * work.prompt
     assert (requests["first"] - work.arrived >= least - 1e-9).all()
+
+
+def doors(work, cache=20_000, **ready):
+    """Two entry pools; replicas of the second count for half."""
+    slow = Profile("slow", STEP, sequences=4, cache_tokens=cache)
+    plans = [
+        PoolPlan("a", PROFILE, 10, StartupTimes.about(5.0, 0.0), is_entry=True),
+        PoolPlan("b", slow, 10, AT_ONCE, is_entry=True, weight=0.5),
+    ]
+    made = FleetModel(work, plans)
+    for name, count in ready.items():
+        made.scale(name, count, at_once=True)
+    return made
+
+
+def test_entry_pools_share_what_arrives_by_what_their_replicas_count_for():
+    """Each is told its own share; nothing is lost."""
+    work = crowd(800, 20.0)
+    made = doors(work, a=2, b=2)
+    requests = ran(made)
+    assert (requests["status"] == DONE).all()
+    arrived = made.world.pools["arrived_total"].tolist()
+    assert sum(arrived) == len(work)
+    assert 1.4 < arrived[0] / arrived[1] < 3.2
+    assert np.bincount(requests["entered"]).tolist() == arrived
+
+
+def test_an_entry_pool_without_replicas_gets_nothing_and_what_fits_nowhere_else_waits():
+    """Held before the first; the first replica of any of them lets them in."""
+    alone = doors(crowd(200, 5.0), b=2)
+    assert (ran(alone)["pool"] == 1).all()
+    late = doors(Workload.of([0.0, 0.1, 0.2], [10, 10, 10], [2, 2, 2]))
+    late.run_until(1.0)
+    assert late.world.pools["held"].tolist() == [3, 0]
+    late.scale("b", 1)
+    requests = ran(late)
+    assert (requests["status"] == DONE).all()
+    assert (requests["pool"] == 1).all()
+    # Too large for what becomes ready: refused there, and the others go on.
+    small = doors(Workload.of([0.0, 0.1], [900, 10], [2, 2]), cache=500)
+    small.run_until(1.0)
+    small.scale("b", 1)
+    assert ran(small)["status"].tolist() == [REFUSED, DONE]
+
+
+def test_a_decoding_pool_is_told_how_many_requests_come_to_it():
+    """As its engines would count them; the prefill pool is told all prompts, also of those gone."""
+    work = crowd(600, 6.0)
+    plans = [
+        PoolPlan("p", PROFILE, 4, AT_ONCE, role="prefill", sends_to="d"),
+        PoolPlan("d", PROFILE, 4, AT_ONCE, role="decode"),
+    ]
+    made = FleetModel(work, plans)
+    eyes = Eyes(made, Objective(), {"p": Limits(1, 4), "d": Limits(1, 4)})
+    for name in ("p", "d"):
+        made.scale(name, 3, at_once=True)
+    for at in (0.0, 60.0):
+        made.run_until(at)
+        eyes.scrape()
+    first, second = eyes.observation().pools
+    came = work.between(0.0, 60.0)
+    assert first.reading("requests_per_second").value == pytest.approx(len(came) / 60, abs=0.05)
+    assert second.reading("requests_per_second").value == pytest.approx(len(came) / 60, rel=0.1)
+    assert first.reading("mean_input_tokens").value == pytest.approx(came.prompt.mean(), rel=0.01)
+
+
+def test_copies_of_a_faster_trace_have_beginnings_of_their_own():
+    """Else ten times the traffic would find ten times as much in the caches."""
+    work = crowd(200, 5.0)
+    group = np.where(np.arange(200) % 3 == 0, NOBODY, np.arange(200) % 7).astype(np.int32)
+    made = replace(work, group=group, shared=np.full(200, 50, np.int32)).faster(2.5, 1)
+    known = made.group[made.group != NOBODY]
+    assert set(known.tolist()) == set(range(21))
+    assert (made.group == NOBODY).sum() == pytest.approx(200 / 3 * 2.5, rel=0.1)
+    assert set(work.faster(0.5).group.tolist()) == {NOBODY}
 
 
 @settings(max_examples=25, deadline=None)

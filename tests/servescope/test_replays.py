@@ -78,6 +78,9 @@ def trace(tmp_path):
         (("--objective", "attainment=0.9"), "bound above 0"),
         (("--profile", "nothing"), "there is no profile 'nothing'"),
         (("--out", "/nowhere/at/all.json"), "no such folder"),
+        (("--fleet", "/nowhere/at/all.toml"), "no fleet can be read"),
+        (("--pools", "all"), "no pools are configured"),
+        (("--most-per-hour", "3"), "no price"),
     ],
 )
 def test_a_mistake_ends_in_one_line_before_anything_is_run(run, trace, more, words):
@@ -87,6 +90,98 @@ def test_a_mistake_ends_in_one_line_before_anything_is_run(run, trace, more, wor
     assert words in err
     assert out == ""
     assert "Traceback" not in err
+
+
+FLEET = """
+[[pool]]
+name = "first"
+role = "prefill"
+profile = "llama2-70b-4-x-h100"
+initial = 2
+[[pool]]
+name = "second"
+role = "decode"
+profile = "{profile}"
+startup = 20
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pool = 3", "there is no [[pool]]"),
+        ("[[pools]]\nname = 'a'", "'pools' is nothing a fleet has"),
+        ("[[pool]]\nrole = 'whole'", "pool 1 of the fleet has no name"),
+        ("[[pool]]\nname = 'a'\nprice_hour = 3", "did you mean price_per_hour"),
+        ("[[pool]]\nname = 'a'\nmost = 'many'", "pool a: most must be a whole number"),
+        ("[[pool]]\nname = 'a'\nprofile = 'nothing'", "there is no profile 'nothing'"),
+        ("[[pool]]\nname = 'a'\nrole = 'decode'", "do not pair up"),
+        ("most_gpus = 3\n[[pool]]\nname = 'a'", "3 GPUs are fewer than the 4"),
+        ("[[pool]]\nname = 'a'\nprofile = {name = 'x'}", "that is no profile"),
+    ],
+)
+def test_a_fleet_that_is_none_ends_in_one_line(run, trace, tmp_path, text, words):
+    """What, where, what to do."""
+    file = tmp_path / "fleet.toml"
+    file.write_text(text, "utf-8")
+    code, out, err = run("replay", trace, "--fleet", file)
+    assert code == 2
+    assert words in err
+    assert out == ""
+
+
+def test_a_fleet_is_replayed_from_a_file_with_forecasts_and_guards(run, trace, unjudged, tmp_path):
+    """It says who decides pools alone, what guards held, and how good the forecasts were."""
+    file, store = tmp_path / "fleet.toml", tmp_path / "s.duckdb"
+    file.write_text(FLEET.format(profile=unjudged), "utf-8")
+    file.write_text(
+        file.read_text("utf-8").replace("initial = 2\n", "initial = 2\nprice_per_hour = 9\n")
+    )
+    names = "kubernetes-hpa(target_ongoing=1),static(first=2,second=3)"
+    code, out, err = run(
+        "replay", trace, "--fleet", file, "--policies", names, "--seeds", "2", "--guards",
+        "--forecasts", "--store", store, "--out", tmp_path / "told.json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "of its 2 profiles" in out or "Not validated" in out
+    assert "decided alone" in err
+    assert "guards stand behind every policy" in err
+    assert "as given: first=2, second=3" in out
+    assert "forecasts: " in out
+    told = json.loads((tmp_path / "told.json").read_text("utf-8"))
+    assert [pool["name"] for pool in told["fleet"]["pools"]] == ["first", "second"]
+    code, out, err = run("query", "SELECT fleet, asked FROM replay_run", "--store", store, "--json")
+    assert code == 0, err
+    assert "kubernetes-hpa" in out
+
+
+def test_configured_pools_are_replayed_with_their_guards(run, trace, unjudged, tmp_path):
+    """Least, most, objective, policy and guards are what they are live."""
+    (tmp_path / "servescope.toml").write_text(
+        f"""
+[controller]
+attainment_ratio = 0.9
+[[controller.pool]]
+name = "chat"
+match = {{ model = "llama" }}
+policy = "ray-serve"
+parameters = {{ target_ongoing = 3 }}
+profile = "{unjudged}"
+least = 1
+most = 3
+""",
+        "utf-8",
+    )
+    code, out, err = run("replay", trace, "--pools", "chat", "--seeds", "2", "--json")
+    assert code == 0, err
+    told = json.loads(out)["data"]
+    assert told["fleet"]["has_guards"] is True
+    assert told["objective"]["attainment_ratio"] == 0.9
+    assert any(row["policy"] == "ray-serve(target_ongoing=3)" for row in told["results"])
+    assert "learned live" in err
+    code, _, err = run("replay", trace, "--pools", "chta")
+    assert code == 2
+    assert "did you mean chat" in err
 
 
 def test_a_trace_that_is_not_there_is_told_with_those_that_are(run):
@@ -246,6 +341,11 @@ def test_a_replay_over_the_api_runs_beside_the_server_and_keeps_its_address(runt
         ({"source": "nothing"}, "nothing"),
         ({"from": "now-1s"}, "no request"),
         ({"least": 9}, "contradict"),
+        ({"fleet": [{"name": "a", "profile": "/etc/passwd"}]}, "is a file"),
+        ({"fleet": {"name": "a"}}, "a list of pools"),
+        ({"fleet": [{"name": "a", "role": "decode"}]}, "pair up"),
+        ({"pools": "all"}, "no pools are configured"),
+        ({"guards": "yes"}, "guards must be true or false"),
         ({"seeds": 50, "curve": 50, "startups": list(range(10)), "policies": MANY}, "replays"),
     ],
 )
