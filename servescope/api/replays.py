@@ -59,7 +59,8 @@ def post_replay(
         Body(
             description="source, from, to, model, tenant, route, instance: what is replayed; and"
             " policies, startups, seeds, scale, profile, objective, tune, curve, least, most,"
-            " initial, gpus, history, patience, run_limit, as docs/replay.md has them.",
+            " initial, gpus, history, patience, run_limit, fleet, pools, most_per_hour, guards,"
+            " forecasts, as docs/replay.md has them.",
             examples=[_BODY],
         ),
     ],
