@@ -116,8 +116,7 @@ def replay(
         seed: of start-up times and dice.
         foresight: forecasts that the policy is given.
         memory: what it remembers from before.
-        history: rates of each pool before the start, by scrape interval: what a controller that
-            runs for longer has seen.
+        history: rates of each pool before the start, by scrape interval.
         told: called with the share of the time that has passed.
 
     Raises:
@@ -131,8 +130,7 @@ def replay(
     fleet.scale_events = 0
     fence = Fence(settings.rules, settings.limits, has_guards=settings.has_guards)
     kept: Memory = memory or {}
-    lanes: list[Lane] = []
-    advice = dict[str, None]()
+    lanes, advice = list[Lane](), dict[str, None]()
     end, period = workload.seconds, policy.spec.period_seconds
     next_scrape, next_tick = 0.0, 0.0
     while (at := min(next_scrape, next_tick)) <= end:
