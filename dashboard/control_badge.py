@@ -17,6 +17,7 @@ from dashboard.services import Services
 from dashboard.theme import attrs
 from store.errors import ServescopeError
 
+LEAD = "Controller:"
 FREEZES: tuple[tuple[str, float | None], ...] = (
     ("for 15 minutes", 900.0),
     ("for 1 hour", 3600.0),
@@ -59,8 +60,13 @@ def badge(services: Services, scene: Scene) -> Badge:
     words, look = _words(pools, trouble, scene)
     link = scene.link("controller")
     shown = html.A(
-        [html.Span(className=f"ss-dot is-{look}"), f"Controller: {words}"],
+        [
+            html.Span(className=f"ss-dot is-{look}"),
+            html.Span(f"{LEAD} ", className="ss-badge-lead"),
+            html.Span(words, className="ss-badge-words"),
+        ],
         href=link,
+        title=f"{LEAD} {words}",
         className=f"ss-badge is-{look}",
     )
     frozen = [pool for pool in pools if pool.get("is_frozen")]

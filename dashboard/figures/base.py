@@ -155,6 +155,12 @@ def time_axis(look: Look) -> dict[str, Any]:
     return made
 
 
+def whole(frame: pl.DataFrame, columns: list[str]) -> dict[str, Any]:
+    """Ticks at whole replicas, seven at the most: "1, 1, 2, 2" is what small fleets get else."""
+    most = frame.select(pl.max_horizontal(pl.col(columns).max())).item() or 0
+    return {"tickformat": "d", "dtick": max(1, -(-int(most) // 6))}
+
+
 def layout(
     x: Mapping[str, Any], y: Mapping[str, Any], *, legend: bool = False, **more: Any
 ) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dashboard.figures.base import (
     numbers,
     time_axis,
     times,
+    whole,
 )
 from dashboard.theme import BLUE, GREEN, GREY, PURPLE, VERMILION
 
@@ -56,7 +57,7 @@ def lanes(frame: pl.DataFrame, look: Look) -> Picture | str:
     ]
     if not traces:
         return "Nothing was decided in this range."
-    y = axis("replicas", from_zero=True, **_whole(frame, list(LANES)))
+    y = axis("replicas", from_zero=True, **whole(frame, list(LANES)))
     made = layout(time_axis(look), y, legend=True)
     last = frame.row(-1, named=True)
     words = ", ".join(f"{name} {_count(last[key])}" for key, name in LANES.items())
@@ -94,7 +95,7 @@ def timeline(frame: pl.DataFrame, course: pl.DataFrame, look: Look) -> Picture |
         _markers(part, state, look)
         for (state,), part in shown.group_by("state", maintain_order=True)
     ]
-    y = axis("replicas decided", from_zero=True, **_whole(shown, ["final_replicas"]))
+    y = axis("replicas decided", from_zero=True, **whole(shown, ["final_replicas"]))
     made = layout(time_axis(look), y, legend=True)
     made["hovermode"] = "closest"
     counts = ", ".join(
@@ -102,12 +103,6 @@ def timeline(frame: pl.DataFrame, course: pl.DataFrame, look: Look) -> Picture |
         for state, count in shown["state"].value_counts(sort=True).iter_rows()
     )
     return Picture({"data": traces, "layout": made}, f"Decisions that change something: {counts}.")
-
-
-def _whole(frame: pl.DataFrame, columns: list[str]) -> dict[str, Any]:
-    """Ticks at whole replicas, seven at the most: "1, 1, 2, 2" is what small fleets get else."""
-    most = frame.select(pl.max_horizontal(pl.col(columns).max())).item() or 0
-    return {"tickformat": "d", "dtick": max(1, -(-int(most) // 6))}
 
 
 def _markers(part: pl.DataFrame, state: Any, look: Look) -> Trace:

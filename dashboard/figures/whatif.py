@@ -16,6 +16,7 @@ from dashboard.figures.base import (
     level,
     line,
     numbers,
+    whole,
 )
 from dashboard.theme import BLUE, GREEN, GREY, PURPLE, VERMILION
 from store.units import percent_text
@@ -106,24 +107,40 @@ def lanes(frame: pl.DataFrame, chosen: pl.DataFrame, look: Look) -> Picture | st
     """
     names = {row["side"]: row["title"] for row in chosen.iter_rows(named=True)}
     end = frame["at_seconds"].max()
-    is_short = isinstance(end, float) and end < 2 * 3600
-    unit, seconds = ("minutes", 60.0) if is_short else ("hours", 3600.0)
-    traces: list[Trace] = []
-    for side, colour in (("a", VERMILION), ("b", BLUE)):
-        part = _course(frame.filter(pl.col("side") == side), end, seconds)
-        for column, words, dash in (("target", "asked for", "dot"), ("ready", "ready", "solid")):
-            style = {"color": colour, "dash": dash, "width": 2, "shape": "hv"}
-            said = f"{side.upper()} {names.get(side, '')}, {words}"
-            x, y = numbers(part, "along"), numbers(part, column)
-            if y:
-                traces.append(line(x, y, said, 0, line=style, hovertemplate="%{y:d}"))
-    if not traces:
+    if frame.is_empty() or not isinstance(end, float):
         return "The courses of these two were not kept."
+    unit, seconds = ("minutes", 60.0) if end < 2 * 3600 else ("hours", 3600.0)
+    parts = {
+        side: _course(frame.filter(pl.col("side") == side), end, seconds) for side in ("a", "b")
+    }
+    if end == 0:
+        return _constant(parts)
+    traces = [
+        _lane(parts[side], f"{side.upper()} {names.get(side, '')}, {words}", column, colour, dash)
+        for side, colour in (("a", VERMILION), ("b", BLUE))
+        for column, words, dash in (("target", "asked for", "dot"), ("ready", "ready", "solid"))
+        if parts[side].height
+    ]
     along = axis(f"{unit} of the replay", from_zero=True, showgrid=False)
-    made = layout(along, axis("replicas", from_zero=True, tickformat="d"), legend=True)
+    y = axis("replicas", from_zero=True, **whole(pl.concat(parts.values()), ["target", "ready"]))
+    made = layout(along, y, legend=True)
     made["hovermode"] = "x unified"
     shown = " and ".join(f"{side.upper()}: {title}" for side, title in names.items())
     return Picture({"data": traces, "layout": made}, f"Replicas of {shown}, of the first seed.")
+
+
+def _lane(part: pl.DataFrame, name: str, column: str, colour: str, dash: str) -> Trace:
+    style = {"color": colour, "dash": dash, "width": 2, "shape": "hv"}
+    x, y = numbers(part, "along"), numbers(part, column)
+    return line(x, y, name, 0, line=style, hovertemplate="%{y:d}")
+
+
+def _constant(parts: Mapping[str, pl.DataFrame]) -> str:
+    """Courses of one point: nobody ever asked for another number."""
+    said = ", ".join(
+        f"{side.upper()} {part['target'][0]}" for side, part in parts.items() if part.height
+    )
+    return f"Neither ever asked for another number of replicas: {said}."
 
 
 def _course(part: pl.DataFrame, end: Any, seconds: float) -> pl.DataFrame:

@@ -33,7 +33,7 @@ from dashboard.pages import (
     controller_decision,
     controller_score,
 )
-from dashboard.pages.controller_after import opener, some_rows
+from dashboard.pages.controller_rows import opener, some_rows
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table

@@ -28,7 +28,7 @@ from dashboard.pages.whatif_validity import options, said
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
-from dashboard.text import unit_text
+from dashboard.text import interval_text, unit_text
 from store.errors import ServescopeError
 from store.units import seconds_text
 
@@ -137,12 +137,19 @@ def _spread(row: Mapping[str, Any], name: str, unit: str, prefix: str = "") -> A
     value, low, high = row[base], row[f"{base}_low"], row[f"{base}_high"]
     if value is None or low is None or high is None:
         return "\N{EN DASH}"
-    ends = unit_text(low, unit), unit_text(high, unit)
-    spread = "all seeds" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+    spread = interval_text(low, high, unit)
+    spread = "all seeds" if spread == unit_text(low, unit) else spread
+    # Two lines: seven such numbers have to stand beside one another.
     return html.Span(
-        [html.Strong(unit_text(value, unit)), html.Span(f" ({spread})", className="ss-dim")],
-        className="ss-nowrap",
+        [html.Strong(_number(value, unit)), html.Span(spread, className="ss-range")],
+        className="ss-spread",
     )
+
+
+def _number(value: float, unit: str) -> str:
+    """With its unit; what rounds to nothing has no sign."""
+    text = unit_text(value, unit)
+    return text.removeprefix("-") if not any(digit in text for digit in "123456789") else text
 
 
 def _results(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown:
@@ -167,17 +174,32 @@ def _results(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshow
     heads |= {name: NUMBERS[name][0] for name in names}
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "results", title, _RESULTS_ABOUT, scene, **opts)
-    return card(title, shown, tools=tools, key="results")
+    return card(title, [shown, *_failures(frame)], tools=tools, key="results")
+
+
+def _failures(frame: pl.DataFrame) -> list[Any]:
+    """Why some failed, below the numbers: a reason may be long."""
+    rows = [
+        html.Li([html.Strong(f"{_named(row)}: "), str(row["reason"] or "no reason was kept")])
+        for row in frame.filter(pl.col("failed") > 0).iter_rows(named=True)
+    ]
+    return [html.H3("What failed", className="ss-sub"), html.Ul(rows)] if rows else []
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return f"{row['title'] or row['policy']}, {ROWS.get(row['row'], row['row'])}"
 
 
 def _title(row: Mapping[str, Any]) -> Any:
     words = ROWS.get(row["row"], row["row"])
-    return [html.Strong(row["title"] or row["policy"]), html.Div(words, className="ss-dim")]
+    parts = [html.Strong(row["title"] or row["policy"]), html.Div(words, className="ss-dim")]
+    return html.Div(parts, className="ss-words")
 
 
 def _met(row: Mapping[str, Any]) -> Any:
     if row["failed"]:
-        return html.Span(f"✕ failed: {row['reason']}", className="ss-status is-bad")
+        words = f"✕ failed, {row['failed']} of {row['failed'] + row['seeds']}"
+        return html.Span(words, className="ss-status is-bad", title=row["reason"] or "")
     if row["is_met"] is None:
         return html.Span("○ unknown", className="ss-status is-none")
     words, look = ("● yes", "good") if row["is_met"] else ("✕ no", "bad")
@@ -235,7 +257,7 @@ def _beside(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown
 def _differences(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown:
     title = "Where did A and B ask for other numbers?"
     frame = view.frames["decisions"]
-    if frame.is_empty():
+    if frame.filter(pl.col("difference") != 0).is_empty():
         return Unshown(title, "They asked for the same, or their courses were not kept.")
     heads = {"at_seconds": "Into the replay", "a_target": "A", "b_target": "B",
              "difference": "B - A"}  # fmt: skip

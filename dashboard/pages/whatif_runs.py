@@ -107,6 +107,8 @@ def _list(view: View, scene: Scene) -> html.Div:
         "replay_id": opener,
         "state": state,
         "seconds": lambda row: seconds_text(row["seconds"]) if row["seconds"] else "",
+        "trace": lambda row: html.Span(row["trace"], className="ss-anywhere"),
+        "profile": lambda row: html.Span(row["profile"], className="ss-anywhere"),
     }
     columns = ("replay_id", "created_at", "trace", "profile", "state", "is_validated", "seconds")
     heads = {

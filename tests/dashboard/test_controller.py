@@ -15,7 +15,7 @@ from dashboard import control_badge
 from dashboard.acting import ACTS, answered
 from dashboard.app import create_dash
 from dashboard.figures import control as figures
-from dashboard.figures.base import Look
+from dashboard.figures.base import Look, whole
 from dashboard.navigation import Panel
 from dashboard.panels import answer
 from dashboard.routes import page_of
@@ -312,4 +312,4 @@ def test_small_fleets_have_whole_ticks():
     """No axis says "1, 1, 2, 2"; a large one has few."""
     for most, step in ((2, 1), (40, 7)):
         frame = pl.DataFrame({"final_replicas": [1, most]})
-        assert figures._whole(frame, ["final_replicas"]) == {"tickformat": "d", "dtick": step}
+        assert whole(frame, ["final_replicas"]) == {"tickformat": "d", "dtick": step}

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ import pytest
 from analysis.measure import Empty
 from dashboard.acting import answered
 from dashboard.figures import whatif as figures
+from dashboard.figures.base import Look
 from dashboard.pages.whatif_ask import choice
 from dashboard.panels import answer
 from dashboard.routes import page_of
@@ -57,8 +59,53 @@ def test_a_number_stands_with_its_range(fake):
     """Every cell of the table is a median with its lowest and highest over the seeds."""
     text = drawn(fake)
     assert "11.1" in text
-    assert "(11 to 11.2)" in text
+    assert "11 \N{EN DASH} 11.2" in text
     assert "error_x" in text
+
+
+def test_a_failure_stands_below_the_numbers(fake):
+    """However long its reason is, it takes no place from a number."""
+    reason = "the policy proposed NaN replicas; " * 9
+    services = fake.services()
+    scene = pages().scene_at(fake, "/ui/what-if")
+    panel = page_of(scene.address).panels[-1]
+    view = services.view("replay", {})
+    is_risk = pl.col("policy") == "risk"
+    results = view.frames["results"].with_columns(
+        failed=pl.when(is_risk).then(pl.lit(1, pl.UInt32)).otherwise("failed"),
+        reason=pl.when(is_risk).then(pl.lit(reason)).otherwise("reason"),
+    )
+    broken = replace(view, frames={**view.frames, "results": results})
+    table, below = pages().words(panel.body(broken, scene, services)).split('"What failed"')
+    assert f'"{reason}"' not in table.replace(f'"title": "{reason}"', "")
+    assert reason in below
+    assert "failed, 1 of" in table
+
+
+def test_two_that_never_changed_say_so_instead_of_a_dot():
+    """Courses of one point are a sentence."""
+    frame = pl.DataFrame(
+        {"side": ["a", "b"], "at_seconds": [0.0, 0.0], "target": [2, 3], "ready": [2, 3]}
+    )
+    chosen = pl.DataFrame({"side": ["a", "b"], "title": ["Fixed", "risk"], "row": ["", ""]})
+    said = figures.lanes(frame, chosen, Look())
+    assert said == "Neither ever asked for another number of replicas: A 2, B 3."
+
+
+def test_pools_of_a_course_are_added_and_go_on_to_the_end():
+    """What changes no more is drawn until the other ends."""
+    frame = pl.DataFrame(
+        {
+            "side": ["a", "a", "b", "b"],
+            "at_seconds": [0.0, 0.0, 0.0, 600.0],
+            "target": [2, 3, 4, 6],
+            "ready": [2, 3, 4, 4],
+        }
+    )
+    chosen = pl.DataFrame({"side": ["a", "b"], "title": ["Fixed", "risk"], "row": ["", ""]})
+    picture = figures.lanes(frame, chosen, Look())
+    first = picture.figure["data"][0]
+    assert (first["x"], first["y"]) == ([0.0, 10.0], [5.0, 5.0])
 
 
 def test_a_result_has_a_link_for_good(fake):
