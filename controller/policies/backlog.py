@@ -29,6 +29,11 @@ def is_behind(pool: PoolView, past: Past) -> bool:
     return waiting(pool) > max(pool.ready * most_per_second(past.replica) * bound, 1.0)
 
 
+def within(past: Past) -> float:
+    """Seconds in which what waits is to be worked off."""
+    return max(past.startup_seconds, LEAST_SECONDS)
+
+
 def to_catch_up(pool: PoolView, past: Past, rate: float) -> int:
     """Replicas that serve the rate and work off what waits; none are given up meanwhile.
 
@@ -37,6 +42,5 @@ def to_catch_up(pool: PoolView, past: Past, rate: float) -> int:
         past: of it.
         rate: requests a second that come.
     """
-    within = max(past.startup_seconds, LEAST_SECONDS)
-    need = up(staffed(rate + waiting(pool) / within, past.capacity))
+    need = up(staffed(rate + waiting(pool) / within(past), past.capacity))
     return max(need, pool.target)

@@ -33,12 +33,14 @@ class Now:
         rate: requests a second that come, margin included; 0 where an empty pool has nobody to
             tell.
         silent: bins of silence so far.
+        is_seen: whether anybody told that rate.
     """
 
     pool: PoolView
     past: Past
     rate: float
     silent: int = 0
+    is_seen: bool = True
 
 
 def first_rule(pool: PoolView) -> Rule:
@@ -116,7 +118,10 @@ def _expected(pool: PoolView, past: Past) -> float:
 
 
 def careful(now: Now, first: int, wanted: int, reason: Reason) -> tuple[int, Reason]:
-    """Not below what was there at the start, before enough is known."""
+    """Not below what was there at the start, before enough is known; nor unseen below what is."""
+    if not now.is_seen and wanted < now.pool.target:
+        text = "nobody serves, so nobody tells of requests: held"
+        return now.pool.target, replace(reason, code="unknown", text=text)
     if now.past.seconds >= TRUST_SECONDS or wanted >= first:
         return wanted, reason
     text = (

@@ -122,11 +122,13 @@ class Judged:
         rule: that was tried.
         replicas: it would have had, on average.
         missed_ratio: share of the requests that would have missed, doubt included.
+        wanted: (n,) replicas in each bin.
     """
 
     rule: Rule
     replicas: float
     missed_ratio: float
+    wanted: Floats = field(default_factory=lambda: np.zeros(0), repr=False)
 
 
 def needed(rates: Floats, capacity: float) -> Floats:
@@ -166,7 +168,7 @@ def cheapest(past: Past, allowed_ratio: float, doubt: float) -> Judged:
     best: Judged | None = None
     for rule, wanted in sorted(_courses(past), key=_price):
         ratio = _missed_ratio(past, wanted, allowed_ratio, doubt)
-        found = Judged(rule, float(wanted.mean()), ratio)
+        found = Judged(rule, float(wanted.mean()), ratio, wanted)
         if ratio <= allowed_ratio:
             return found
         if best is None or ratio < best.missed_ratio:
