@@ -9,7 +9,6 @@ import polars as pl
 
 from analysis import replay_beside, replay_frames, replay_parts
 from analysis.measure import Empty, Measure, View
-from store.errors import InputError
 from store.queries import replays as queries
 from store.queries.scope import Scope
 from store.reader import Reader
@@ -116,14 +115,14 @@ def _run(reader: Reader, replay_id: str) -> dict[str, Any] | None:
     if found.is_empty():
         if not replay_id:
             return None
-        raise InputError(f"there is no replay '{replay_id}'", hint="GET /api/v1/replays has them")
+        raise queries.missing(reader, replay_id)
     return found.row(0, named=True)
 
 
 def _other(reader: Reader, replay_id: str) -> tuple[pl.DataFrame, str]:
     run = _run(reader, replay_id)
     if run is None:
-        raise InputError(f"there is no replay '{replay_id}'")
+        raise queries.missing(reader, replay_id)
     outcomes = queries.outcomes(reader, replay_id)
     return replay_frames.summary(outcomes, run["goal_ratio"]), replay_id
 

@@ -63,6 +63,7 @@ def jobs_for(runtime: Runtime) -> list[Job]:
         Job("checkpoint", CHECKPOINT_SECONDS, checkpoint),
         Job("prediction_retention", RETENTION_SECONDS, runtime.predicting.forget),
         Job("decision_retention", RETENTION_SECONDS, runtime.controlling.forget),
+        Job("replay_retention", RETENTION_SECONDS, lambda: runtime.replaying.forget(settings)),
         Job("drops", DROPS_SECONDS, lambda: keep_drops(runtime)),
         Job("starts", STARTS_SECONDS, lambda: keep_starts(runtime)),
     ]

@@ -182,6 +182,46 @@ def interrupt_open(writer: Writer, at: datetime) -> Future[int]:
     return writer.run(work)
 
 
+def delete_old(
+    writer: Writer, before: datetime | None, most: int | None, *, portion: int = 20
+) -> int:
+    """Delete comparisons that ended, from before a time or beyond a count; gives how many.
+
+    Candidates keep the id of the comparison that spoke for them.
+
+    Args:
+        writer: the store's writer.
+        before: aware UTC; None keeps all of them.
+        most: how many of the newest stay; None keeps all.
+        portion: comparisons that one transaction deletes, so that appends get in between.
+    """
+    bounds = {"before": None if before is None else _naive(before), "most": most}
+
+    def work(connection: duckdb.DuckDBPyConnection) -> int:
+        found = connection.execute(_OLD, {**bounds, "portion": portion}).fetchall()
+        for (replay_id,) in found:
+            for table in ("replay_lane", "replay_outcome", "replay_state", "replay_run"):
+                connection.execute(f"DELETE FROM {table} WHERE replay_id = ?", [replay_id])
+        return len(found)
+
+    total = 0
+    while gone := writer.run(work).result():
+        total += gone
+    return total
+
+
+_OLD = """
+WITH open AS (
+  SELECT replay_id FROM replay_state GROUP BY 1
+  HAVING arg_max(state, changed_at) IN ('queued', 'running')),
+ranked AS (
+  SELECT replay_id, created_at, row_number() OVER (ORDER BY created_at DESC, replay_id) AS place
+  FROM replay_run)
+SELECT replay_id FROM ranked
+WHERE (created_at < $before OR place > $most) AND replay_id NOT IN (SELECT replay_id FROM open)
+ORDER BY created_at LIMIT $portion"""
+
+
 def propose(writer: Writer, at: datetime, candidate: Candidate) -> Future[int]:
     """Record a candidate; gives its number. The future raises InputError for an unknown replay."""
 

@@ -24,6 +24,8 @@ class StoreSettings:
         sample_rollup_retention_days: roll-ups of samples older than this are deleted, but never
             sooner than the samples; None keeps all.
         request_retention_days: live requests older than this are deleted; None keeps all.
+        replay_retention_days: comparisons by replay older than this are deleted; None keeps all.
+        most_replays: of more than these the oldest are deleted; None keeps all.
     """
 
     memory_limit_bytes: int = 1 << 30
@@ -39,6 +41,8 @@ class StoreSettings:
     sample_retention_days: float | None = 30.0
     sample_rollup_retention_days: float | None = 180.0
     request_retention_days: float | None = 90.0
+    replay_retention_days: float | None = 180.0
+    most_replays: int | None = 500
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -52,6 +56,11 @@ class StoreSettings:
         for name in (*counts, "spill_limit_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"store.{name} must be at least 1")
+        if self.most_replays is not None and self.most_replays < 1:
+            raise ValueError("store.most_replays must be at least 1, or unset")
+        days = self.replay_retention_days
+        if days is not None and not days > 0:
+            raise ValueError("store.replay_retention_days must be above 0, or unset")
         for name in ("query_limit_seconds", "adhoc_limit_seconds"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"store.{name} must be above 0")

@@ -148,7 +148,7 @@ def _found(
             known = [source.name for source in runtime.catalog() if source.request_count]
             if trace in known:
                 scope = runtime.scope({**params, "source": trace}, shared=False)
-                return trace, traces.of_scope(runtime.database.reader, scope)
+                return trace, traces.of_scope(runtime.database.reader, scope, trace)
     packaged = traces.example(trace)
     if packaged is not None:
         out.note(f"{trace}: the packaged example")

@@ -44,7 +44,7 @@ def submit(runtime: Runtime, body: Mapping[str, Any], by: str) -> dict[str, Any]
         settings, slos = runtime.config.controller, runtime.slos.definitions()
         asked = asked.of_pools(live(asked.pools, settings, slos))
     scope = runtime.scope(about, shared=False)
-    found = traces.of_scope(runtime.database.reader, scope)
+    found = traces.of_scope(runtime.database.reader, scope, about.get("source", ""))
     names = [s.name for s in runtime.catalog() if s.source_id in scope.source_ids]
     trace = about.get("source") or ", ".join(names)
     at = runtime.clock.now()
@@ -67,7 +67,7 @@ def document(runtime: Runtime, replay_id: str) -> dict[str, Any]:
     """
     found = queries.listed(runtime.database.reader, replay_id)
     if found.is_empty():
-        raise InputError(f"there is no replay '{replay_id}'", hint="GET /api/v1/replays has them")
+        raise queries.missing(runtime.database.reader, replay_id)
     row = found.row(0, named=True)
     reader = runtime.database.reader
     outcomes = queries.outcomes(reader, replay_id)

@@ -6,14 +6,16 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from threading import Condition, Event, Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from store import replays
 from store.clock import Clock
 from store.database import Database
-from store.errors import ControllerError, InputError, ServescopeError
+from store.errors import ControllerError, ServescopeError
 from store.queries import replays as queries
+from store.settings import StoreSettings
 
 if TYPE_CHECKING:
     from controller.comparison.campaign import Standing
@@ -117,6 +119,13 @@ class Replaying:
             "waiting_before": before,
         }
 
+    def forget(self, settings: StoreSettings) -> Mapping[str, Any] | None:
+        """Delete comparisons that are older, or more, than is kept; details or None."""
+        days = settings.replay_retention_days
+        before = None if days is None else self._clock.now() - timedelta(days=days)
+        gone = replays.delete_old(self._database.writer, before, settings.most_replays)
+        return {"replays": gone} if gone else None
+
     def close(self) -> None:
         """Stop what runs; what is done by then is kept. Safe twice."""
         with self._changed:
@@ -130,9 +139,7 @@ class Replaying:
     def _row(self, replay_id: str) -> Mapping[str, Any]:
         found = queries.listed(self._database.reader, replay_id)
         if found.is_empty():
-            raise InputError(
-                f"there is no replay '{replay_id}'", hint="GET /api/v1/replays has them"
-            )
+            raise queries.missing(self._database.reader, replay_id)
         return found.row(0, named=True)
 
     def _work(self) -> None:

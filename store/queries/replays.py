@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from store.errors import InputError
 from store.queries.scope import Scope
 from store.queries.workload import where
 from store.reader import Reader
@@ -47,6 +48,19 @@ CANDIDATES = (
 def listed(reader: Reader, replay_id: str | None = None, limit: int = 200) -> pl.DataFrame:
     """Comparisons, newest first, with how they stand."""
     return reader.frame(LISTED, replay=replay_id, limit=limit)
+
+
+def missing(reader: Reader, replay_id: str) -> InputError:
+    """The error of a comparison that is not there: it never was, or it is gone by retention."""
+    named = reader.scalar(
+        "SELECT count(*) FROM policy_candidate WHERE replay_id = $replay", replay=replay_id
+    )
+    if named:
+        return InputError(
+            f"the replay '{replay_id}' is gone: it was older than is kept, or one too many",
+            hint="store.replay_retention_days and store.most_replays say what is kept",
+        )
+    return InputError(f"there is no replay '{replay_id}'", hint="GET /api/v1/replays has them")
 
 
 def outcomes(reader: Reader, replay_id: str) -> pl.DataFrame:
@@ -102,6 +116,17 @@ def requests(reader: Reader, scope: Scope, most: int) -> pl.DataFrame:
         WHERE {condition} ORDER BY r.arrived_at, r.request_key LIMIT $most""",
         most=most + 1,
         **params,
+    )
+
+
+def has_rates_alone(reader: Reader, scope: Scope) -> bool:
+    """Whether the sources tell rates of clients, and no request at all."""
+    return bool(
+        reader.scalar(
+            "SELECT (SELECT count(*) FROM client_rate WHERE source_id IN $sources) > 0"
+            " AND (SELECT count(*) FROM request WHERE source_id IN $sources) = 0",
+            sources=list(scope.source_ids),
+        )
     )
 
 

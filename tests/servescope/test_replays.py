@@ -200,7 +200,29 @@ def test_a_trace_without_tokens_cannot_be_replayed(run, tmp_path):
     assert code == 0, err
     code, _, err = run("replay", "times", "--store", store)
     assert code == 2
-    assert "prompt and an output size" in err
+    assert "times: none of 50 requests has a prompt and an output size" in err
+    assert "tokens of its prompt or its output" in err
+    code, _, err = run("replay", path)
+    assert code == 2
+    assert "servescope import times.csv --map" in err
+
+
+def test_rates_of_clients_are_no_requests_to_replay(run):
+    """It is told what the source has, not that its range is empty."""
+    path = next((DATA / "traces" / "m-small").glob("*trace*"))
+    code, _, err = run("replay", path)
+    assert code == 2
+    assert "rates of clients and no requests" in err
+
+
+def test_a_file_without_sizes_is_named(run, tmp_path):
+    """Columns that are there and say nothing are as good as none."""
+    path = tmp_path / "empty.csv"
+    rows = "\n".join(f"2023-11-16 18:15:{n:02d}.0000000,," for n in range(9))
+    path.write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}\n", "utf-8")
+    code, out, err = run("replay", path)
+    assert (code, out) == (2, "")
+    assert "empty.csv: none of 9 requests" in err
 
 
 def test_the_error_of_the_model_comes_first_and_the_result_is_kept(run, trace, unjudged, tmp_path):
