@@ -15,6 +15,9 @@ from controller.policy import Policy
 from controller.simulator.workload import Workload
 from store.errors import ControllerError
 
+# The one stream of requests that a fleet serves.
+STREAM = "fleet"
+
 
 def names() -> tuple[str, ...]:
     """Policies that can be asked for by name; the two that are always there are left out."""
@@ -76,6 +79,9 @@ def built(
             return FleetClairvoyant(workload, tuple(fleet), **settings)
         if base == STATIC:
             settings = fixed_of(settings)
+        if base == "risk" and sum(pool.role == "whole" for pool in fleet) > 1:
+            # Its whole pools share the arrivals; it does not take that for granted.
+            settings = {"together": STREAM, **settings}
         ahead = {"workload": workload} if base == CLAIRVOYANT else {}
         return registry.make(base, **settings, **ahead)
     except (TypeError, ValueError) as error:

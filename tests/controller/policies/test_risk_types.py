@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller import observation as seen
+from controller.comparison.building import built
+from controller.comparison.fleets import FleetPool
 from controller.observation import Limits, Objective, Observation, PoolView, Reading
 from controller.policies import mixing
 from controller.policies.check import PROFILE, check_policy
@@ -163,6 +165,14 @@ def test_alone_a_pool_is_decided_as_without_a_stream():
     two = seen_now(0.0, one, replace(one, name="b"))
     assert set(Risk().decide(two, {})[1]) == {"a", "b"}
     assert proposal.targets["a"] == Risk().decide(two, {})[0].targets["b"]
+
+
+def test_a_replayed_fleet_is_one_stream():
+    """Its whole pools share the arrivals, and it is told so; one pool is not."""
+    fleet = (FleetPool("l40s", SMALL), FleetPool("h100", LARGE))
+    assert parameters_of(built("risk", {}, None, fleet))["together"]
+    assert parameters_of(built("risk(together=)", {}, None, fleet))["together"] == ""
+    assert parameters_of(built("risk", {}, None, fleet[:1]))["together"] == ""
 
 
 def test_it_keeps_its_promises_together():
