@@ -345,6 +345,8 @@ def _gone(
         )
     if found["verdict"] == "replaced":
         return f"{age}is not wanted any more", None
+    if found["verdict"] == "superseded":
+        return f"{age}was superseded: {found['verdict_comment']}", None
     if found["expires_at"] is not None:
         return f"{age}expired", None
     return "does not wait for anybody", "only changes in the mode approve do"

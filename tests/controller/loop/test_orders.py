@@ -7,6 +7,7 @@ import pytest
 from controller.orders import Orders
 from controller.refusals import Conflict, Missing, NotAllowed, Who
 from store.errors import ControllerError
+from store.queries import decisions as queries
 
 ANA = Who("ana", "cli", "maintenance rack 4")
 
@@ -163,6 +164,34 @@ async def test_a_decision_waits_only_so_long(world, wish):
     assert w.rows("verdict")[0]["verdict"] == "expired"
     w.restart()
     assert (await orders(w).approve(3, ANA))["outcome"] == "applied"
+
+
+async def test_what_a_restart_made_void_waits_for_nobody(world, wish):
+    """Its time ran out while nobody was there: it is superseded, and made anew."""
+    w = world(wish({"a": 6}), mode="approve", approve_seconds=20)
+    await w.ticks(2)
+    w.clock.advance(60)
+    w.restart()
+    (row,) = w.rows("verdict")
+    assert (row["decision_id"], row["verdict"], row["given_by"]) == (1, "superseded", "controller")
+    assert row["comment"] == "the controller was started again, and its time had run out"
+    with pytest.raises(Conflict, match=r"decision 1 .* was superseded"):
+        await orders(w).approve(1, ANA)
+    await w.tick()
+    assert (await orders(w).approve(3, ANA))["outcome"] == "applied"
+
+
+async def test_what_still_waits_outlives_a_restart_under_its_own_number(world, wish):
+    """Rows that only say it again are not asked about; what was answered is answered for all."""
+    w = world(wish({"a": 6}), mode="approve")
+    await w.ticks(3)
+    w.restart()
+    assert [row.decision_id for row in w.book.pending.values()] == [1]
+    assert w.rows("verdict") == []
+    await orders(w).approve(1, ANA)
+    listed = queries.listed(w.database.reader)
+    assert listed["verdict"].to_list() == ["approved"] * 3
+    assert queries.pending(w.database.reader, w.book.now()).is_empty()
 
 
 async def test_a_rejected_decision_is_not_done(world, wish):
