@@ -7,76 +7,43 @@ both, so that what it gets wrong it gets wrong for both.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 
-from controller.capacity import replica
-from controller.numbers import Floats
+from controller.courses import LIVE, MODEL, SHADOW, THERE, Course, attained
 from controller.observation import Objective, PoolView
-from controller.policies.fluid import SUBSTEPS, missed, ready_of
 
-MODEL = (
-    "a fluid model of the replicas on the recorded rates, both policies alike; a model, not"
-    " what came"
-)
-# Longer than so many steps nobody watched: the time counts for neither.
-GAP_STEPS, LEAST_GAP_SECONDS = 4.0, 60.0
-# Of the time, for which the rate may be unknown.
-MOST_UNKNOWN = 0.1
-MOST_BINS, MOST_POINTS = 50_000, 300
-LIVE, SHADOW, THERE = "live", "shadow", "there"
+MOST_POINTS = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """One pool's replicas by step.
+class Price(NamedTuple):
+    """What a replica takes; None is unknown.
 
     Attributes:
-        at: seconds from the first step.
-        seconds: that each step stands for.
-        replicas: of each side.
+        gpus: cards.
+        per_hour: cost.
     """
 
-    at: Floats
-    seconds: Floats
-    replicas: Mapping[str, Floats]
-
-    @classmethod
-    def of(cls, rows: pl.DataFrame) -> Course:
-        """Of rows of one pool, by time."""
-        first = rows["at"][0]
-        at = (rows["at"] - first).dt.total_microseconds().to_numpy() / 1e6
-        gaps = np.diff(at)
-        usual = float(np.median(gaps)) if len(gaps) else 0.0
-        most = max(GAP_STEPS * usual, LEAST_GAP_SECONDS)
-        seconds = np.append(np.where(gaps > most, usual, gaps), usual)
-        replicas = {
-            side: rows[f"{side}_replicas"].cast(pl.Float64).to_numpy()
-            for side in (LIVE, SHADOW, THERE)
-        }
-        return cls(at, seconds, replicas)
-
-    def hours(self, side: str) -> float | None:
-        """Replica-hours of one side; None where nobody told the replicas."""
-        total = float((self.replicas[side] * self.seconds).sum()) / 3600
-        return total if math.isfinite(total) else None
+    gpus: int | None = None
+    per_hour: float | None = None
 
 
 def compared(
-    rows: pl.DataFrame, views: Mapping[str, PoolView], objective: Objective
+    rows: pl.DataFrame,
+    views: Mapping[str, PoolView],
+    objective: Objective,
+    prices: Mapping[str, Price] | None = None,
 ) -> dict[str, Any]:
     """Both sides over the time of some rows.
 
     Args:
         rows: of `store.queries.candidates.course`, at least one.
-        views: the pools as they were last seen, for profiles, prices and start-up times.
+        views: the pools as they were last seen, for profiles and start-up times.
         objective: of their requests.
+        prices: of a replica of each pool; None takes those of the profiles.
 
     Returns:
         start_at, end_at (naive UTC), seconds (that were watched), steps, pools (each with `live`,
@@ -87,9 +54,13 @@ def compared(
     parts = {str(name): part for (name,), part in rows.group_by("pool", maintain_order=True)}
     courses = {name: Course.of(part) for name, part in parts.items()}
     several = sum(1 for name in parts if name in views and views[name].role == "whole") > 1
-    pools = [
-        _pool(name, part, courses[name], views.get(name), objective, is_split=several)
+    known = {name: _price(views.get(name)) for name in parts} | dict(prices or {})
+    shares = {
+        name: attained(part, courses[name], views.get(name), objective, is_split=several)
         for name, part in parts.items()
+    }
+    pools = [
+        _pool(name, part, courses[name], known[name], shares[name]) for name, part in parts.items()
     ]
     differs = rows.filter(pl.col("shadow_replicas") != pl.col("live_replicas"))
     first, last = rows["at"].min(), rows["at"].max()
@@ -108,34 +79,33 @@ def compared(
     }
 
 
+def _price(view: PoolView | None) -> Price:
+    profile = view.profile if view else None
+    return Price(profile.gpus, profile.price_per_hour) if profile else Price()
+
+
 def _pool(
     name: str,
     rows: pl.DataFrame,
     course: Course,
-    view: PoolView | None,
-    objective: Objective,
-    *,
-    is_split: bool,
+    price: Price,
+    attained: tuple[Mapping[str, float], str],
 ) -> dict[str, Any]:
-    profile = view.profile if view else None
-    price = profile.price_per_hour if profile else None
-    hours = {side: course.hours(side) for side in (LIVE, SHADOW, THERE)}
     differs = rows.filter(pl.col("shadow_replicas") != pl.col("live_replicas"))
-    attained, why = _attained(rows, course, view, objective, is_split=is_split)
+    shares, why = attained
     return {
         "pool": name,
         **{
             side: {
-                "replica_hours": value,
-                "gpu_hours": _times(value, profile.gpus if profile else None),
-                "cost": _times(value, price),
-                "predicted_attainment_ratio": attained.get(side),
+                "replica_hours": (hours := course.hours(side)),
+                "gpu_hours": _times(hours, price.gpus),
+                "cost": _times(hours, price.per_hour),
+                "predicted_attainment_ratio": shares.get(side),
             }
-            for side, value in hours.items()
+            for side in (LIVE, SHADOW, THERE)
         },
         "differing_ratio": differs.height / rows.height,
         **_largest(differs),
-        "profile": profile.name if profile else None,
         "why": why,
     }
 
@@ -160,81 +130,6 @@ def _largest(differs: pl.DataFrame) -> dict[str, Any]:
     by = pl.col("shadow_replicas") - pl.col("live_replicas")
     row = differs.select("at", by=by).sort(pl.col("by").abs(), descending=True).row(0, named=True)
     return {"largest_difference_replicas": int(row["by"]), "largest_difference_at": row["at"]}
-
-
-def _attained(
-    rows: pl.DataFrame,
-    course: Course,
-    view: PoolView | None,
-    objective: Objective,
-    *,
-    is_split: bool,
-) -> tuple[dict[str, float], str]:
-    """Share of the requests inside the objective, by side; nothing, and why, where unknown."""
-    why = _unknown(rows, view, objective, is_split=is_split)
-    if why or view is None or view.profile is None or view.startup is None:
-        return {}, why
-    sizes = _sizes(rows)
-    if sizes is None:
-        return {}, "how large requests are is not known"
-    one = replica(view.profile, objective, *sizes, view.role)
-    bin_seconds, chosen = _bins(course)
-    rates = _filled(rows["requests_per_second"].to_numpy())[chosen]
-    arrived = float(rates.sum()) * bin_seconds
-    if arrived <= 0:
-        return {}, "no requests came"
-    starts = round(view.startup.quantile(0.5) / bin_seconds * SUBSTEPS)
-    attained = {}
-    for side in (LIVE, SHADOW):
-        ready = ready_of(course.replicas[side][chosen], starts)
-        late = float(missed(one, rates, ready, bin_seconds, 1, math.inf).sum())
-        attained[side] = min(max(1 - late / arrived, 0.0), 1.0)
-    return attained, ""
-
-
-def _unknown(
-    rows: pl.DataFrame, view: PoolView | None, objective: Objective, *, is_split: bool
-) -> str:
-    """Why attainment cannot be predicted; "" where it can."""
-    if view is None or view.profile is None:
-        return "the pool has no profile"
-    if objective.ttft_seconds is None and objective.tpot_seconds is None:
-        return "the objective has no bound on latencies"
-    if is_split:
-        return "how requests are shared among several pools depends on their replicas"
-    if view.startup is None:
-        return "how long a start takes is not known"
-    unknown = rows["requests_per_second"].null_count() / rows.height
-    if unknown > MOST_UNKNOWN:
-        return f"the rate of requests is unknown for {unknown:.0%} of the time"
-    return "" if rows.height > 1 else "it was watched for one step alone"
-
-
-def _sizes(rows: pl.DataFrame) -> tuple[float, float] | None:
-    """Mean prompt and output tokens, weighted by the rate."""
-    known = rows.drop_nulls(["requests_per_second", "input_tokens", "output_tokens"])
-    weight = known["requests_per_second"].to_numpy()
-    if not len(weight) or not float(weight.sum()):
-        return None
-    values = (known[name].to_numpy() for name in ("input_tokens", "output_tokens"))
-    inputs, outputs = (float(np.average(value, weights=weight)) for value in values)
-    return inputs, outputs
-
-
-def _bins(course: Course) -> tuple[float, np.ndarray]:
-    """Bins of one width over the watched time, and the step that each belongs to."""
-    ends = np.cumsum(course.seconds)
-    width = max(float(np.median(course.seconds)), float(ends[-1]) / MOST_BINS, 0.1)
-    middles = np.arange(width / 2, ends[-1], width)
-    return width, np.minimum(np.searchsorted(ends, middles, side="right"), len(ends) - 1)
-
-
-def _filled(values: np.ndarray) -> Floats:
-    """Single holes are what was before them."""
-    made = np.asarray(values, dtype=np.float64)
-    known = np.flatnonzero(np.isfinite(made))
-    filled: Floats = np.interp(np.arange(len(made)), known, made[known])
-    return filled
 
 
 def _drawn(rows: pl.DataFrame) -> list[dict[str, Any]]:
@@ -267,8 +162,8 @@ def sentence(told: Mapping[str, Any], live: str, shadow: str) -> str:
     hours = [side["replica_hours"] for side in sides]
     less = "" if not hours[0] else f" ({hours[1] / hours[0] - 1:+.0%})"
     text = (
-        f"Over {told['seconds'] / 3600:.1f} h {shadow} would have had {hours[1]:.1f}"
-        f" replica-hours{less}, {live} {hours[0]:.1f}; they differ at"
+        f"Over {lasted(told['seconds'])} {shadow} would have had {hours[1]:.3g}"
+        f" replica-hours{less}, {live} {hours[0]:.3g}; they differ at"
         f" {told['differing_ratio']:.0%} of the steps, by"
         f" {abs(told['largest_difference_replicas'])} at most."
     )
@@ -278,3 +173,10 @@ def sentence(told: Mapping[str, Any], live: str, shadow: str) -> str:
     return (
         f"{text} Expected inside the objective, by a model: {attained[1]:.1%}, {attained[0]:.1%}."
     )
+
+
+def lasted(seconds: float) -> str:
+    """A length of time, for people."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

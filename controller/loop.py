@@ -20,23 +20,22 @@ from controller.actuators.base import Scale
 from controller.book import EMPTY_MEMORY, Book, Thread
 from controller.calling import Busy, Caller, Hung
 from controller.codec import Given
-from controller.guards import Standing, doubt_of
+from controller.guards import doubt_of
 from controller.hands import Hands, Read
 from controller.lease import Leases
-from controller.modes import ACTING, ACTIVE, OFF
-from controller.observation import PoolView
+from controller.modes import ACTIVE, OFF
 from controller.observe import Seen, blind
 from controller.outcomes import Outcomes
 from controller.policy import Policy
-from controller.pools import Fleet, Pool
+from controller.pools import Fleet
 from controller.scribe import Scribe
 from controller.settings import ControllerSettings
 from controller.shadow_rows import Followed
 from controller.shadows import Shadows
+from controller.standings import Standings
 from controller.step import HOLD, Proposed, Step, concluded, kind_of, propose
 from store.clock import Clock
 from store.decisions import DecisionRow
-from store.errors import ServescopeError
 
 # Of the period, between the end of a step and the next.
 LEAST_PAUSE = 0.1
@@ -112,9 +111,11 @@ class Loop:
         self.configured = {fleet.name: fleet for fleet in fleets}
         self.book, self.hands, self.leases = book, hands, leases
         self.counts = Counts()
-        self.views: dict[str, PoolView] = {}
-        self.targets: dict[str, int] = {}
+        self._standings = Standings(book, leases)
+        self.views, self.targets = self._standings.views, self._standings.targets
         self.notes: dict[str, tuple[str, ...]] = {}
+        self.errors: dict[str, str] = {}
+        """Why the policy of a fleet gave no answer at its last step."""
         self._eyes, self._settings, self._clock = eyes, settings, clock
         self._outcomes, self.shadows = outcomes, shadows
         self.scribe = Scribe(book, settings, clock)
@@ -207,7 +208,7 @@ class Loop:
     async def _tick(self, fleet: Fleet) -> None:
         began = self._clock.monotonic()
         read = await self.hands.read([pool.name for pool in fleet.pools])
-        leased = self._leased(fleet)
+        leased = self._standings.leased(fleet)
         for pool, scale in read.scales.items():
             if pool in leased:
                 await self.hands.settle(pool, scale)
@@ -250,66 +251,6 @@ class Loop:
             unseen = blind(fleet, read.scales, at, self._settings.window_seconds)
             return Seen(codec.sanitised(unseen), (text[:500],))
 
-    def _leased(self, fleet: Fleet) -> frozenset[str]:
-        """Pools that are ours to act on, and those that nothing is done about anyway."""
-        found = set()
-        for pool in fleet.pools:
-            state = self.book.states[pool.name]
-            if state.mode not in ACTING or self._taken(pool.name):
-                found.add(pool.name)
-            else:
-                # What its owner does meanwhile is no meddling, once the pool is ours.
-                self.book.states[pool.name] = replace(state, baseline=None, baseline_at=None)
-        return frozenset(found)
-
-    def _given(self, fleet: Fleet, seen: Seen, read: Read, leased: frozenset[str]) -> Given:
-        names = [pool.name for pool in fleet.pools]
-        states = {name: self.book.states[name] for name in names}
-        now = self.book.now()
-        frozen = {
-            name: None
-            if state.frozen_until is None
-            else (state.frozen_until - now).total_seconds() + seen.observation.at
-            for name, state in states.items()
-            if state.frozen(now)
-        }
-        foreign = {
-            name: state.foreign for name, state in states.items() if state.foreign is not None
-        }
-        changed = {name: at for name, at in self.book.changed_at.items() if name in names}
-        other_gpus, other_cost = self._others(names)
-        standing = Standing(
-            changed, frozen, foreign, leased, dict(read.problems), other_gpus, other_cost
-        )
-        return Given(seen.observation, fleet.rules, standing)
-
-    def _taken(self, pool: str) -> bool:
-        try:
-            return self.leases.take(pool)
-        except ServescopeError as error:
-            log.warning("lease_failed", extra={"pool": pool, "error": str(error)})
-            return False
-
-    def _others(self, names: Sequence[str]) -> tuple[int, float]:
-        """Cards and cost of the pools that are decided elsewhere."""
-        gpus, cost = 0, 0.0
-        for fleet in self.fleets:
-            for pool in fleet.pools:
-                if pool.name in names or self.book.states[pool.name].mode == OFF:
-                    continue
-                replicas = self._reckoned(pool)
-                gpus += replicas * pool.gpus
-                cost += replicas * (pool.price_per_hour or 0.0)
-        return gpus, cost
-
-    def _reckoned(self, pool: Pool) -> int:
-        """Replicas that a pool has or may get; all it may have, while nothing is known of it."""
-        view, state = self.views.get(pool.name), self.book.states[pool.name]
-        decided = self.targets.get(pool.name, 0) if state.mode in ACTING else 0
-        if view is None:
-            return max(state.baseline or pool.settings.most, decided)
-        return max(view.target, decided)
-
     async def _decide(
         self, fleet: Fleet, seen: Seen, read: Read, leased: frozenset[str]
     ) -> tuple[Given, Step]:
@@ -324,9 +265,10 @@ class Loop:
             failure = error.message
             proposed = Proposed(None, memory, failure)
         # From here to the targets nothing waits: two fleets cannot spend the same budget.
-        given = replace(self._given(fleet, seen, read, leased), failure=failure)
+        given = self._standings.given(self.fleets, fleet, seen, read.problems, leased)
+        given = replace(given, failure=failure)
         step = concluded(given, proposed)
-        self.targets |= step.passed.targets
+        self.targets.update(step.passed.targets)
         return given, step
 
     def _remember(self, fleet: Fleet, given: Given, step: Step, seen: Seen) -> None:
@@ -334,7 +276,7 @@ class Loop:
             self.views[view.name] = view
             if kind_of(view, step.passed.targets[view.name]) == HOLD:
                 counted(self.counts.holds, step.passed.binding(view.name) or "steady")
-        self.notes[fleet.name] = seen.notes
+        self.notes[fleet.name], self.errors[fleet.name] = seen.notes, step.error
 
     async def _act(self, rows: Sequence[DecisionRow], read: Read) -> None:
         for row in rows:
@@ -354,9 +296,12 @@ class Loop:
         """Act on a decision that is written down; gives the outcome."""
         applied = await self.hands.act(pool, decision_id, replicas, scale)
         counted(self.counts.actions, applied.outcome)
-        log.info(
-            "scaled",
-            extra={"pool": pool, "replicas": replicas, "outcome": applied.outcome},
+        is_done = applied.outcome in ("applied", "unchanged")
+        told = {"pool": pool, "replicas": replicas, "outcome": applied.outcome}
+        log.log(
+            logging.INFO if is_done else logging.WARNING,
+            "scaled" if is_done else "not_scaled",
+            extra=told if is_done else {**told, "error": applied.text},
         )
         return applied.outcome
 

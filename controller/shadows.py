@@ -8,28 +8,26 @@ nobody.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from controller import codec, shadowing
 from controller.actuators.base import Scale
 from controller.book import Book
-from controller.calling import Busy, Caller, Hung
+from controller.calling import Busy, Hung
 from controller.codec import Given
 from controller.ledger import Making
-from controller.modes import ACTING, said
+from controller.modes import ACTING
 from controller.observe import Seen
-from controller.policy import Policy
 from controller.pools import Fleet
 from controller.settings import ControllerSettings
 from controller.shadow_rows import Followed, decision_rows, step_row
 from controller.shadowing import Own
 from controller.step import Proposed, Step, concluded
-from store.candidates import PROPOSED, REFUSED, SHADOW, CandidateRow
+from controller.taking_up import Shadow, TakingUp, of_fleet, one_line
 from store.decisions import Row
 from store.queries import candidates as queries
 
@@ -45,46 +43,6 @@ class Eyes(Protocol):
     def observe(self, fleet: Fleet, scales: Mapping[str, Scale], *, is_first: bool = False) -> Seen:
         """How the pools stand."""
         ...
-
-
-@dataclass(slots=True)
-class Shadow:
-    """A candidate that is asked.
-
-    Attributes:
-        candidate_id: which.
-        fleet: name of the pools that it is asked about.
-        policy: of it.
-        parameters: canonical JSON of what it was made with.
-        caller: asks it.
-        memory: canonical JSON of what it remembers.
-        own: where it would stand.
-        live: where the policy that decides would stand, had all it wants been applied.
-        previous_id: its last step of this process.
-        since_snapshot: steps since its memory was kept whole.
-        asked_at: unix seconds; None before the first question.
-        is_stepping: whether a question is under way.
-    """
-
-    candidate_id: int
-    fleet: str
-    policy: Policy
-    parameters: str
-    caller: Caller
-    memory: str = "{}"
-    own: Own = field(default_factory=Own)
-    live: Own = field(default_factory=Own)
-    previous_id: int | None = None
-    since_snapshot: int = 0
-    asked_at: float | None = None
-    is_stepping: bool = False
-
-    def is_due(self, at: float, pace_seconds: float) -> bool:
-        """Whether its own period is over, as near as steps of another pace allow."""
-        period = self.policy.spec.period_seconds
-        if self.asked_at is None or at < self.asked_at:
-            return True
-        return at - self.asked_at >= period - min(pace_seconds, period) / 2
 
 
 class Shadows:
@@ -107,6 +65,7 @@ class Shadows:
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking = asyncio.Lock()
         self._look_at: datetime | None = None
+        self._taking = TakingUp(book, making, settings)
         self._step_id: int | None = None
 
     def follow(self, fleets: Sequence[Fleet], followed: Followed) -> None:
@@ -131,7 +90,7 @@ class Shadows:
 
     def of(self, fleet: str) -> list[Shadow]:
         """The candidates of a fleet."""
-        return [one for one in self.watched.values() if one.fleet == fleet]
+        return of_fleet(self.watched, fleet)
 
     def drop(self, candidate_id: int) -> Shadow | None:
         """Do not ask a candidate any more; gives it with what it remembers."""
@@ -164,78 +123,11 @@ class Shadows:
             now = self._book.now()
             if not is_forced and self._look_at is not None and now < self._look_at:
                 return
-            reader = self._book.database.reader
             if self._step_id is None:
+                reader = self._book.database.reader
                 self._step_id = await asyncio.to_thread(queries.last_step_id, reader)
-            rows = await asyncio.to_thread(queries.open_candidates, reader)
-            for number in set(self.watched) - {row["candidate_id"] for row in rows}:
-                self.drop(number)
-            for row in rows:
-                if row["candidate_id"] not in self.watched:
-                    await self._take(row, fleets)
+            await self._taking.up(self.watched, fleets)
             self._look_at = now + LOOK
-
-    async def _take(self, row: Mapping[str, Any], fleets: Sequence[Fleet]) -> None:
-        fleet = next((f for f in fleets if row["pool"] in {p.name for p in f.pools}), None)
-        if fleet is None:
-            names = ", ".join(pool.name for one in fleets for pool in one.pools)
-            if row["state"] == PROPOSED:
-                await self._stand(row, REFUSED, f"there is no pool '{row['pool']}': {names}")
-            return
-        try:
-            policy = await asyncio.to_thread(
-                self.making, row["policy"], json.loads(row["parameters"])
-            )
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is said
-            await self._stand(row, REFUSED, f"it cannot be made: {_line(error)}")
-            return
-        parameters = codec.canonical(json.loads(row["parameters"])).decode()
-        refusal = self._refusal(fleet, policy, parameters)
-        if refusal:
-            await self._stand(row, REFUSED, refusal)
-            return
-        caller = Caller(f"candidate {row['candidate_id']} ({policy.spec.name})")
-        shadow = Shadow(row["candidate_id"], fleet.name, policy, parameters, caller)
-        if row["state"] == PROPOSED:
-            await self._stand(row, SHADOW, f"beside {fleet.policy.spec.name}, on {fleet.name}")
-        else:
-            await asyncio.to_thread(self._resume, shadow)
-        self.watched[shadow.candidate_id] = shadow
-
-    def _refusal(self, fleet: Fleet, policy: Policy, parameters: str) -> str:
-        """Why a candidate is not watched; "" when it is."""
-        name, mine = policy.spec.name, self.of(fleet.name)
-        if policy.spec.needs_future:
-            return f"{name} looks at the future: it runs in replay alone"
-        if (name, parameters) == (fleet.policy.spec.name, fleet.parameters):
-            return f"{said(name, parameters)} decides {fleet.name} already"
-        for one in mine:
-            if (name, parameters) == (one.policy.spec.name, one.parameters):
-                return f"candidate {one.candidate_id} is the same and is watched already"
-        most = self._settings.most_shadows
-        if len(mine) >= most:
-            return (
-                f"{len(mine)} candidates are watched on {fleet.name} already, at most {most}:"
-                " withdraw one (servescope controller withdraw N), then propose it again"
-            )
-        return ""
-
-    async def _stand(self, row: Mapping[str, Any], state: str, text: str) -> None:
-        number, now = row["candidate_id"], self._book.now()
-        await self._book.keep([CandidateRow(number, now, state, text[:500], "controller")])
-        told = f"candidate {number} ({row['policy']}): {state}; {text}"
-        self._book.tell(f"candidate:{number}:{state}", "candidate", row["pool"], told[:500])
-
-    def _resume(self, shadow: Shadow) -> None:
-        """Go on with what it remembered, and where both would have stood."""
-        reader = self._book.database.reader
-        steps = queries.newest_steps(reader, 1, shadow.candidate_id)
-        if not steps:
-            return
-        chain = queries.chain(reader, steps[0][0])
-        shadow.memory, shadow.own = shadowing.resumed(chain, shadow.policy)
-        rows = queries.last_replicas(reader, shadow.candidate_id)
-        shadow.live = Own({row["pool"]: row["live_replicas"] for row in rows})
 
     def _lives(self, shadow: Shadow, followed: Followed) -> Mapping[str, int]:
         """Where the policy that decides would stand: what it decided, or would have come to."""
@@ -301,7 +193,7 @@ class Shadows:
                 lambda: eyes.observe(fleet, {}, is_first=True), self._settings.policy_limit_seconds
             )
         except Exception as error:  # noqa: BLE001 - it begins without
-            self._failed(_line(error), f"candidate {shadow.candidate_id}")
+            self._failed(one_line(error), f"candidate {shadow.candidate_id}")
             return {}
         clean = codec.sanitised(seen.observation)
         return {view.name: view.history for view in clean.pools if view.history}
@@ -315,8 +207,3 @@ class Shadows:
         assert self._step_id is not None  # noqa: S101 - looked up before anything is taken up
         self._step_id += 1
         return self._step_id
-
-
-def _line(error: Exception) -> str:
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{text} ({hint})" if (hint := getattr(error, "hint", None)) else text

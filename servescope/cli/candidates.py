@@ -84,7 +84,8 @@ def run_compare(
     if told["empty"]:
         return
     for pool in told["pools"]:
-        out.line(f"{pool['pool']}, {told['start_at']} to {told['end_at']}:")
+        start, end = (str(told[name])[:19] for name in ("start_at", "end_at"))
+        out.line(f"{pool['pool']}, {start} to {end}:")
         out.table(_SIDES, list(_sides(pool, told)))
         for line in _notes(pool):
             out.line(line)

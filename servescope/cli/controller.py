@@ -65,7 +65,7 @@ def explain(
     decision: Decision, store: Store = None, config: ConfigFile = None, as_json: Json = False
 ) -> None:
     """Why a decision is what it is: inputs, guards, what would flip it, what came of it."""
-    from servescope.cli.controlling import run_explain
+    from servescope.cli.explaining import run_explain
 
     run_explain(decision, store, config, as_json=as_json)
 

@@ -33,7 +33,6 @@ _LISTED = (
     "applied",
     "ticks",
 )
-_SHOWN_INPUTS = 8
 
 
 def seconds_of(text: str) -> float | None:
@@ -63,7 +62,7 @@ def run_status(store: Path | None, config_file: Path | None, *, as_json: bool) -
         out.line("No controller runs on this store; this is what was decided last.")
     out.table(_STATUS, [_status_row(row) for row in told["pools"]])
     for row in told["pools"]:
-        for line in _pool_lines(row):
+        for line in pool_lines(row):
             out.line(line)
     for row in told["pending"]:
         out.line(
@@ -73,7 +72,7 @@ def run_status(store: Path | None, config_file: Path | None, *, as_json: bool) -
         )
 
 
-def _pool_lines(row: Mapping[str, Any]) -> Iterator[str]:
+def pool_lines(row: Mapping[str, Any]) -> Iterator[str]:
     """What a table has no room for."""
     if row.get("adopted"):
         yield f"{row['pool']}: {row['policy']} decides, {row['adopted']['text']}"
@@ -82,11 +81,17 @@ def _pool_lines(row: Mapping[str, Any]) -> Iterator[str]:
     if row.get("shadows"):
         numbers = ", ".join(str(number) for number in row["shadows"])
         yield f"{row['pool']}: watched beside it: candidate {numbers}"
-    if row.get("open"):
-        yield (
-            f"{row['pool']}: decision {row['open']['decision_id']} is not done yet:"
-            f" {row['open']['text']}"
-        )
+    if row.get("policy_error"):
+        yield f"{row['pool']}: held as it is, its policy gives no answer: {row['policy_error']}"
+    if row.get("open") and row["open"]["is_wanted"]:
+        yield _open_line(row["pool"], row["open"])
+
+
+def _open_line(pool: str, tried: Mapping[str, Any]) -> str:
+    number, attempts = tried["decision_id"], tried["attempts"]
+    times = "one attempt" if attempts == 1 else f"{attempts} attempts"
+    after = f" after {times}, the next at {str(tried['next_at'])[11:19]}"
+    return f"{pool}: decision {number} is not done yet{after if attempts else ''}: {tried['text']}"
 
 
 def _status_row(row: Mapping[str, Any]) -> list[Any]:
@@ -213,91 +218,6 @@ def _listed_row(row: Mapping[str, Any]) -> list[Any]:
         row["decision_id"], str(row["decided_at"])[:19], row["pool"], row["mode"], change,
         row["proposed_replicas"], row["binding"], row["reason"], applied, row["ticks"],
     ]  # fmt: skip
-
-
-def run_explain(
-    decision: int, store: Path | None, config_file: Path | None, *, as_json: bool
-) -> None:
-    """Print why a decision is what it is."""
-    from servescope.documents import plain
-
-    out = Output(as_json=as_json)
-    with access.opened(configured(store, config_file)) as way:
-        if isinstance(way, ServerAccess):
-            told = way.get(f"/controller/decisions/{decision}", {})
-        else:
-            assert isinstance(way, FileAccess)  # noqa: S101 - there are two ways
-            runtime = way.runtime
-            told = plain(
-                service.decision_document(
-                    runtime.database.reader, runtime.clock, decision, runtime.config.controller
-                )
-            )
-    out.document("controller.explain", told)
-    for name, text in explain_lines(told):
-        out.line(f"{name:<7}{text}")
-
-
-def explain_lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is known of a decision, for people: (what, text)."""
-    row = told["decision"]
-    change = f"{row['before_replicas']} -> {row['final_replicas']}"
-    change = f"held {row['final_replicas']}" if row["kind"] == "hold" else change
-    at = str(row["decided_at"])[:19]
-    yield f"#{row['decision_id']}", f"{at}  pool {row['pool']}  {change}   {row['mode'].upper()}"
-    yield "why", f"{row['reason']}   [code: {row['code']}]"
-    for clip in told["clips"]:
-        yield "bound", f"{clip['guard']}: {clip['text']} ({clip['before']} -> {clip['after']})"
-    for flip in told["flips"]:
-        yield "flip", flip["text"]
-    if not told["flips"] and told["replays"] is not None:
-        yield "flip", "nothing that was seen would have changed it alone"
-    known = [one for one in told["inputs"] if one["value"] is not None]
-    if known:
-        yield "inputs", " · ".join(_input(one) for one in known[:_SHOWN_INPUTS])
-    missing = [one["signal"] for one in told["inputs"] if one["value"] is None]
-    if missing:
-        yield "", f"nobody tells {', '.join(missing)}"
-    if told["startup"]:
-        yield "starts", " · ".join(f"{k} {v:.0f} s" for k, v in told["startup"].items())
-    for one in told["forecasts"][-1:]:
-        low, high = one["values"][0], one["values"][-1]
-        yield "ahead", f"{one['horizon_seconds'] / 60:.0f} min: {low:.3g} to {high:.3g} requests/s"
-    yield from _after(told)
-
-
-def _after(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for note in told["notes"]:
-        yield "note", note
-    for words in told["advice"]:
-        yield "advice", words
-    for action in told["actions"]:
-        yield "done", f"{action['outcome']} by {action['actuator']}: {action['text']}"
-    if not told["actions"] and told["decision"]["kind"] != "hold":
-        yield "done", f"not applied ({told['decision']['verdict'] or told['decision']['mode']})"
-    for one in told["outcomes"]:
-        if one["predicted"] is None and one["observed"] is None:
-            continue
-        yield (
-            "after",
-            f"{one['quantity']}: expected {_short(one['predicted'])}, came"
-            + (f" {_short(one['observed'])}"),
-        )
-    if told["why_not"]:
-        yield "again", told["why_not"]
-    else:
-        yield "again", "made again it comes out the same to the byte"
-
-
-def _short(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4g}"
-
-
-def _input(one: Mapping[str, Any]) -> str:
-    age = "" if one["age_seconds"] is None else f"{one['age_seconds']:.0f} s old"
-    share = "" if one["share_ratio"] >= 1 else f", of {one['share_ratio']:.0%}"
-    grade = "" if one["grade"] == "fresh" else f"{one['grade']}, "
-    return f"{one['signal']} {_short(one['value'])} ({grade}{age}{share})"
 
 
 def run_verify(last: int, store: Path | None, config_file: Path | None, *, as_json: bool) -> None:

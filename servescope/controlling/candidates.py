@@ -80,7 +80,7 @@ def compare_document(
         is nothing to compare; then nothing of the following); start_at, end_at; seconds; steps;
         live, shadow, there (what the platform was told): replica_hours, gpu_hours, cost (currency
         of the profile), predicted_attainment_ratio (0 to 1, a model: see `model`); pools (the same
-        of each, with pool, profile, why an expectation is unknown, observed_attainment_ratio: what
+        of each, with pool, why an expectation is unknown, observed_attainment_ratio: what
         really came, under the policy that decided); differing_ratio (share of the steps);
         largest_difference_replicas (shadow less live), largest_difference_at; model; course
         (pool, at, shadow_replicas, live_replicas, there_replicas, requests_per_second; at most 300
@@ -102,7 +102,7 @@ def compare_document(
     newest = rows.sort("at").row(-1, named=True)
     record = decisions.record(reader, newest["observation_id"])
     views, objective = _views(record, codec)
-    told = beside.compared(rows, views, objective)
+    told = beside.compared(rows, views, objective, _prices(loop, views))
     live = _live_policy(reader, newest["observation_id"])
     for pool in told["pools"]:
         pool["observed_attainment_ratio"] = _came(loop, realised, pool["pool"], told)
@@ -124,6 +124,21 @@ def _views(record: Mapping[str, Any] | None, codec: Any) -> tuple[dict[str, Any]
         return {}, Objective()
     observation = codec.given_of(record["content"]).observation
     return {view.name: view for view in observation.pools}, observation.objective
+
+
+def _prices(loop: Loop | None, views: Mapping[str, Any]) -> dict[str, Any]:
+    """As the settings of a running controller have them."""
+    from controller.beside import Price
+
+    if loop is None:
+        return {}
+    pools = (pool for fleet in loop.fleets for pool in fleet.pools if pool.name in views)
+    return {
+        pool.name: Price(
+            pool.gpus if pool.profile or pool.settings.gpus else None, pool.price_per_hour
+        )
+        for pool in pools
+    }
 
 
 def _live_policy(reader: Reader, observation_id: int) -> str:

@@ -25,6 +25,7 @@ from store.reader import Reader
 if TYPE_CHECKING:
     from analysis.slo_model import Slo
     from controller.actuators.base import Actuator
+    from controller.book import Open
     from controller.ledger import Checked
     from controller.loop import Counts, Loop
     from controller.orders import Orders
@@ -77,16 +78,17 @@ class Controlling:
         planned = self._planned
         if planned is None:
             return
-        from controller import adopting
+        from controller import adoptions
+        from controller.adopting import CandidateOrders
         from controller.orders import Orders
         from servescope.controlling import assembly
 
         scrape = self._config.collector.scrape_interval_seconds
         loop = assembly.loop_of(planned, self._database, self._clock, scrape)
         await asyncio.to_thread(loop.load)
-        await adopting.resume(loop)
+        await adoptions.resume(loop)
         self.orders = Orders(loop, planned.settings)
-        self.candidates.begin(loop, adopting.CandidateOrders(loop, self.orders, planned.settings))
+        self.candidates.begin(loop, CandidateOrders(loop, self.orders, planned.settings))
         self.loop, self._events = loop, asyncio.get_running_loop()
         loop.start()
 
@@ -226,10 +228,16 @@ def _live(loop: Loop, name: str, at: datetime) -> dict[str, Any]:
         "desired": loop.targets.get(name),
         "doubt": loop.doubt(name),
         "lease": loop.leases.owner(name) if loop.leases.holds(name) else "",
-        "open": None if tried is None else asdict(tried),
+        "policy_error": loop.errors.get(fleet.name, ""),
+        "open": None if tried is None else _open(tried, loop.targets.get(name)),
         "notes": [note for note in loop.notes.get(fleet.name, ()) if note.startswith(name)],
         "step_seconds": loop.counts.seconds.get(fleet.name),
     }
+
+
+def _open(tried: Open, desired: int | None) -> dict[str, Any]:
+    """What was not done yet; `is_wanted` is whether the newest decision still wants it."""
+    return {**asdict(tried), "is_wanted": desired in (None, tried.replicas)}
 
 
 def _recorded(reader: Reader) -> list[dict[str, Any]]:

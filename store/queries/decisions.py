@@ -42,7 +42,7 @@ marked AS (
   SELECT *, coalesce(
     kind <> lag(kind) OVER w OR mode <> lag(mode) OVER w OR binding <> lag(binding) OVER w
     OR final_replicas IS DISTINCT FROM lag(final_replicas) OVER w OR policy <> lag(policy) OVER w
-    OR (kind <> 'hold' AND mode IN ('active', 'approve')), TRUE) AS is_new
+    OR (kind <> 'hold' AND mode IN ('active', 'approve') AND repeats IS NULL), TRUE) AS is_new
   FROM chosen WINDOW w AS (PARTITION BY pool ORDER BY decision_id)),
 runs AS (
   SELECT *, sum(is_new::INTEGER) OVER (PARTITION BY pool ORDER BY decision_id) AS run FROM marked),
@@ -198,6 +198,7 @@ FROM newest AS a JOIN (
   SELECT * FROM decision
   QUALIFY row_number() OVER (PARTITION BY pool ORDER BY decision_id DESC) = 1) AS d USING (pool)
 WHERE a.outcome IN ('failed', 'refused', 'conflict') AND d.before_replicas <> a.replicas
+  AND d.final_replicas = a.replicas
   AND d.mode IN ('active', 'approve')
 QUALIFY row_number() OVER (PARTITION BY a.pool ORDER BY a.decision_id DESC) = 1
 ORDER BY a.pool

@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+from dataclasses import dataclass, field
 
 import pytest
 
+from controller.policies import registry
+from controller.policy import PolicySpec
 from controller.refusals import Conflict
-from servescope.cli.controlling import explain_lines, seconds_of
+from servescope.cli.controlling import pool_lines, seconds_of
+from servescope.cli.explaining import explain_lines
 from servescope.cli.main import main
 from servescope.config import load
 from servescope.controlling import assembly
@@ -271,3 +275,48 @@ def test_labels_of_the_gauge_are_those_of_the_actuator(tmp_path, clock):
     with Database.open(None, config.store, clock) as database:
         loop = assembly.loop_of(planned, database, clock, 5.0)
         assert loop.hands.labels("a") == {"pool": "a", "namespace": "llm"}
+
+
+@dataclass(frozen=True)
+class Boom:
+    """A policy without an answer."""
+
+    spec: PolicySpec = field(default=PolicySpec("boom", "Boom", 15.0, "test"))
+
+    def decide(self, observation, memory):
+        raise ZeroDivisionError("queue / 0 replicas")
+
+
+def test_a_policy_that_gives_no_answer_is_told_in_words(rig, monkeypatch):
+    """Where people look first, and where they ask why."""
+    monkeypatch.setitem(registry.POLICIES, "boom", Boom)
+    controlling = rig.runtime.controlling
+    handed = controlling.loop.decide_by("chat", Boom(), "{}", "{}")
+    asyncio.run_coroutine_threadsafe(handed, controlling._events).result(60)
+    rig.tick(2)
+    (pool,) = rig.get("/status")["pools"]
+    assert list(pool_lines(pool)) == [
+        "chat: held as it is, its policy gives no answer: ZeroDivisionError: queue / 0 replicas"
+    ]
+    told = rig.get(f"/decisions/{rig.get('/decisions')['rows'][0]['decision_id']}")
+    lines = dict(explain_lines(told))
+    assert lines["why"] == "ZeroDivisionError: queue / 0 replicas   [code: policy_failed]"
+    assert lines["flip"].startswith("the policy gave no answer: the pool is held as it is")
+    assert lines["again"] == "made again it comes out the same to the byte"
+
+
+def test_a_platform_that_does_not_do_it_is_told_in_words(rig):
+    """What it said, and when it is tried again; not once nobody wants it any more."""
+    rig.tick(4)
+    rig.post("/mode", mode="active", pools=["chat"])
+    rig.runtime.controlling.actuators["chat"].platform.refuses = True
+    rig.tick(2)
+    (pool,) = rig.get("/status")["pools"]
+    (line,) = pool_lines(pool)
+    assert line.startswith(f"chat: decision {pool['open']['decision_id']} is not done yet after")
+    assert "the next at 12:0" in line
+    (row, *_) = rig.get("/decisions")["rows"]
+    assert (row["kind"], row["ticks"], row["action_outcome"]) == ("up", 2, "refused")
+    lines = dict(explain_lines(rig.get(f"/decisions/{row['decision_id']}")))
+    assert "refused by memory" in lines["done"]
+    assert list(pool_lines({**pool, "open": {**pool["open"], "is_wanted": False}})) == []

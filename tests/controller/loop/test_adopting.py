@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from controller import adopting, ledger
+from controller import adoptions, ledger
 from controller.adopting import CandidateOrders
 from controller.orders import Orders
 from controller.policy import PolicySpec, Proposal, Reason
@@ -40,7 +40,7 @@ def choosing(w):
 
 async def restarted(w):
     w.restart()
-    await adopting.resume(w.loop)
+    await adoptions.resume(w.loop)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ async def test_one_that_cannot_be_made_any_more_ends_too(watched):
     w = await watched(mode="dry-run")
     await choosing(w).adopt(1, ANA)
     w.watching()
-    await adopting.resume(w.loop)
+    await adoptions.resume(w.loop)
     await w.watch(1)
     assert w.last()["policy"] == "wish"
     assert "other cannot be made any more" in w.book.states["a"].adoption_note

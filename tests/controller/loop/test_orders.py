@@ -189,8 +189,8 @@ async def test_what_still_waits_outlives_a_restart_under_its_own_number(world, w
     assert [row.decision_id for row in w.book.pending.values()] == [1]
     assert w.rows("verdict") == []
     await orders(w).approve(1, ANA)
-    listed = queries.listed(w.database.reader)
-    assert listed["verdict"].to_list() == ["approved"] * 3
+    (row,) = queries.listed(w.database.reader).to_dicts()
+    assert (row["decision_id"], row["verdict"], row["ticks"]) == (1, "approved", 3)
     assert queries.pending(w.database.reader, w.book.now()).is_empty()
 
 
