@@ -230,6 +230,30 @@ def _propose(services: Services, wish: Wish) -> str:
     )
 
 
+def _adopt(services: Services, wish: Wish) -> str:
+    made = _control(services).candidates.adopt(
+        int(wish["candidate"]), _by(wish), _typed(wish, "comment"), _version(wish),
+        _typed(wish, "override"),
+    )  # fmt: skip
+    return f"{made['policy_text']} decides {', '.join(made['pools'])} from the next step on."
+
+
+def _withdraw(services: Services, wish: Wish) -> str:
+    candidates = _control(services).candidates
+    made = candidates.withdraw(
+        int(wish["candidate"]), _by(wish), _typed(wish, "comment"), _version(wish)
+    )
+    return f"Candidate {made['candidate_id']} is watched no more; what it would have done is kept."
+
+
+def _restore(services: Services, wish: Wish) -> str:
+    states = _control(services).candidates.restore_policy(
+        _pools(wish), _by(wish), _typed(wish, "comment"), _version(wish)
+    )
+    names = ", ".join(str(state["pool"]) for state in states)
+    return f"The policy of the configuration decides {names} again."
+
+
 _ACTS: Mapping[str, Callable[[Services, Wish], str]] = {
     "freeze": _freeze,
     "resume": _resume,
@@ -237,6 +261,9 @@ _ACTS: Mapping[str, Callable[[Services, Wish], str]] = {
     "approve": _approve,
     "reject": _reject,
     "rollback": _rollback,
+    "adopt": _adopt,
+    "withdraw": _withdraw,
+    "restore": _restore,
     "replay": _submit,
     "cancel": _cancel,
     "propose": _propose,

@@ -80,19 +80,20 @@ def chart_card(
             return Unshown(chart.title, picture)
         if scene.marks is not None:
             picture = marked(picture, scene.marks, scene.look)
-        body = _graph(chart, picture, scene)
+        body = graph(chart, picture, scene)
     tools = _tools(view, chart, scene, frame, as_table, options or {})
     return card(
         chart.title, body, span=chart.span, tools=tools, key=chart.key, is_chart=not as_table
     )
 
 
-def _graph(chart: Chart, picture: Picture, scene: Scene) -> html.Div:
+def graph(chart: Chart, picture: Picture, scene: Scene) -> html.Div:
+    """The plot of a chart, as one image with one sentence."""
     figure = picture.figure
     figure["layout"]["height"] = chart.height
     # A viewer's zoom survives a refresh, not another scope.
     figure["layout"]["uirevision"] = scene.address.search()
-    graph = dcc.Graph(
+    plot = dcc.Graph(
         id={"type": "graph", "key": chart.key},
         figure=figure,
         config=GRAPH_CONFIG,
@@ -101,7 +102,7 @@ def _graph(chart: Chart, picture: Picture, scene: Scene) -> html.Div:
     # The wrapper carries the role: what lies inside is one image with one sentence.
     label = attrs({"aria-label": picture.summary})
     return html.Div(
-        graph,
+        plot,
         id={"type": "picture", "key": chart.key},
         role="img",
         className="ss-graph",

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dash import dcc, html
+from dash import html
 
+from dashboard.plain import Plain
 from dashboard.theme import attrs
 
 Wish = Mapping[str, Any]
@@ -53,10 +54,14 @@ def button(
     )  # fmt: skip
 
 
-def field(name: str, words: str, key: str, placeholder: str = "") -> html.Label:
-    """One line to type into, sent with the button beside it."""
-    typed = dcc.Input(
-        name=name, type="text", id=f"field-{name}-{key}", autoComplete="off",
-        placeholder=placeholder, maxLength=MOST_TEXT,
-    )  # fmt: skip
-    return html.Label([words, typed], className="ss-field")
+def field(name: str, words: str, key: str, placeholder: str = "") -> Plain:
+    """One line to type into, sent with the button beside it.
+
+    The browser keeps what is typed; no callback follows it, so it needs no component of its own.
+    """
+    about = {
+        "name": name, "type": "text", "id": f"field-{name}-{key}", "autoComplete": "off",
+        "placeholder": placeholder, "maxLength": MOST_TEXT,
+    }  # fmt: skip
+    typed = ["div", {"className": "ss-input"}, ["input", about]]
+    return Plain([["label", {"className": "ss-field"}, words, typed]])

@@ -37,6 +37,7 @@ class Plain(Component):
     def __init__(self, tree: Sequence[Node]) -> None:
         self._prop_names = ["tree"]
         self._valid_wildcard_attributes: list[str] = []
+        self.tree = tree
         self.available_properties = ["tree"]
         self.available_wildcard_properties: list[str] = []
         super().__init__(tree=tree)  # type: ignore[no-untyped-call]
@@ -83,6 +84,8 @@ def _node(part: Any) -> Node | None:
     """A part as a node of a tree; None where something of it has to stay a component."""
     if isinstance(part, str | int | float):
         return part
+    if isinstance(part, Plain):
+        return part.tree[0] if len(part.tree) == 1 else None
     if not isinstance(part, Component) or part._namespace != html.Div._namespace:
         return None
     props = dict(part.to_plotly_json()["props"])  # type: ignore[no-untyped-call]

@@ -53,6 +53,40 @@ class DataAge:
 Document = Mapping[str, Any]
 
 
+class CandidateDesk(Protocol):
+    """Policies that are watched beside those that decide; documents of /controller/candidates.
+
+    `expected` is the version of the candidate, or the newest of the pools, that was seen.
+    """
+
+    def listed(self) -> Document:
+        """All candidates: those that are open or decide first."""
+        ...
+
+    def compared(self, candidate_id: int, hours: float | None = None) -> Document:
+        """One beside the policy that decides; takes a model's time."""
+        ...
+
+    def withdraw(
+        self, candidate_id: int, by: str, comment: str = "", expected: int | None = None
+    ) -> Document:
+        """Do not watch it any more."""
+        ...
+
+    def adopt(
+        self, candidate_id: int, by: str, comment: str, expected: int | None = None,
+        override: str = "",
+    ) -> Document:  # fmt: skip
+        """Let it decide its pools; needs a comment."""
+        ...
+
+    def restore_policy(
+        self, pools: Sequence[str], by: str, comment: str, expected: int | None = None
+    ) -> Sequence[Document]:
+        """Let what the configuration names decide again; needs a comment."""
+        ...
+
+
 class ControlDesk(Protocol):
     """How the controller stands, and what it is told; every change is a person's wish.
 
@@ -60,6 +94,11 @@ class ControlDesk(Protocol):
     allowed, no such pool, or, with a `state`, that somebody was faster. `expected` is the newest
     version that was seen of the pools; () is all pools.
     """
+
+    @property
+    def candidates(self) -> CandidateDesk:
+        """Policies that are watched beside those that decide."""
+        ...
 
     def status(self) -> Document:
         """Pools with modes, freezes and numbers; what waits for a person; the version."""

@@ -248,7 +248,8 @@
 
   function element(node, place) {
     if (!Array.isArray(node)) { return node; }
-    var props = Object.assign({ key: place }, node[1]);
+    /* What is typed into a field stays with that field, not with its place. */
+    var props = Object.assign({ key: node[1].id || place }, node[1]);
     ["href", "src", "action"].forEach(function (name) {
       if (props[name]) { props[name] = window.dash_clientside.clean_url(props[name]); }
     });

@@ -35,9 +35,16 @@ STATES: Mapping[str, tuple[str, str, str, str, str]] = {
     "dry-run": ("dry-run", BLUE, "triangle-up-open", "triangle-down-open", "circle-open"),
     "waiting": ("waits for approval", PURPLE, "star-triangle-up", "star-triangle-down", "star"),
     "rejected": ("rejected", GREY, "circle-x-open", "circle-x-open", "circle-x-open"),
+    "superseded": ("superseded", GREY, "circle-x-open", "circle-x-open", "circle-x-open"),
     "expired": ("expired", GREY, "circle-x-open", "circle-x-open", "circle-x-open"),
     "failed": ("failed", VERMILION, "circle-x-open", "circle-x-open", "circle-x-open"),
     "blocked": ("blocked by a limit", VERMILION, "x", "x", "x"),
+}
+# column -> name, colour, dash, width
+BESIDE: Mapping[str, tuple[str, str, str, int]] = {
+    "there_replicas": ("there", GREY, "dot", 1),
+    "live_replicas": ("live", BLUE, "solid", 2),
+    "shadow_replicas": ("candidate", VERMILION, "dash", 2),
 }
 _OTHER = ("other", GREEN, "circle", "circle", "circle")
 
@@ -74,6 +81,32 @@ def _step(index: int) -> dict[str, Any]:
 
 def _count(value: float | None) -> str:
     return "unknown" if value is None else f"{value:g}"
+
+
+def beside(frame: pl.DataFrame, look: Look) -> Picture | str:
+    """What a candidate would have had, beside what the policy that decides had.
+
+    Args:
+        frame: `at`, `pool`, `shadow_replicas`, `live_replicas`, `there_replicas` (may be null).
+        look: zone and clock.
+    """
+    traces: list[Trace] = []
+    parts = frame.partition_by("pool", maintain_order=True)
+    for part in parts:
+        at, lead = times(part, "at", look), f"{part['pool'][0]}: " if len(parts) > 1 else ""
+        for column, (name, colour, dash, width) in BESIDE.items():
+            if part[column].is_not_null().any():
+                style = {"color": colour, "dash": dash, "width": width, "shape": "hv"}
+                values = numbers(part, column)
+                more: dict[str, Any] = {"line": style, "hovertemplate": "%{y:d}"}
+                traces.append(line(at, values, lead + name, 0, **more))
+    if not traces:
+        return "The candidate was not asked yet."
+    y = axis("replicas", from_zero=True, **whole(frame, list(BESIDE)))
+    last = frame.row(-1, named=True)
+    words = f"last: the candidate {last['shadow_replicas']}, live {last['live_replicas']}"
+    made = layout(time_axis(look), y, legend=True)
+    return Picture({"data": traces, "layout": made}, f"Replicas of both over time; {words}.")
 
 
 def timeline(frame: pl.DataFrame, course: pl.DataFrame, look: Look) -> Picture | str:

@@ -30,6 +30,7 @@ from dashboard.navigation import Page, Panel
 from dashboard.pages import (
     controller_act,
     controller_after,
+    controller_candidates,
     controller_decision,
     controller_score,
 )
@@ -64,6 +65,9 @@ STATE_LOOKS = {
     "dry-run": ("none", "○"),
     "waiting": ("watch", "◔"),
     "rejected": ("none", "✕"),
+    "expired": ("none", "✕"),
+    "replaced": ("none", "✕"),
+    "superseded": ("none", "✕"),
     "failed": ("bad", "✕"),
     "blocked": ("watch", "✕"),
     "steady": ("none", "="),
@@ -96,7 +100,8 @@ def main_body(view: View | None, scene: Scene, services: Services) -> Sequence[A
     return [
         part
         for part in (
-            verdict(view.sentences, tone=_tone(view)) or _no_decisions(),
+            _of_a_trace(scene),
+            verdict(view.sentences, tone=_tone(view)) or _no_decisions(scene),
             tiles(*(tile(label, view.measures.get(key)) for label, key in TILES)),
             _unsettled(view, scene),
         )
@@ -108,9 +113,20 @@ def _tone(view: View) -> str:
     return "bad" if view.frames["unsettled"].height else "plain"
 
 
-def _no_decisions() -> html.Div:
+def _no_decisions(scene: Scene) -> html.Div | None:
+    if not scene.is_live:
+        return None
     words = "No decision in this range yet. The first comes within a few seconds of the start."
     return html.Div(html.P(words, className="ss-verdict-first"), className="ss-verdict")
+
+
+def _of_a_trace(scene: Scene) -> html.Div | None:
+    """The controller decides live: the time of a trace has no decisions."""
+    if scene.is_live:
+        return None
+    live = html.A("Show the live fleet", href=scene.here(source="live", from_=None, to=None))
+    words = "The controller decides about the live fleet, and this is the time of a trace. "
+    return html.Div([words, live], className="ss-note is-stale")
 
 
 def _nothing(services: Services, scene: Scene) -> html.Div:
@@ -257,6 +273,7 @@ PAGE = Page(
             controller_decision.option, is_aside=True, is_still=True,
         ),
         Panel("controller-lanes", "controller", lanes_body, is_aside=True),
+        Panel("controller-candidates", None, controller_candidates.body, is_aside=True),
         Panel(
             "controller-after", "controller", controller_after.body, is_aside=True,
             follows_clock=False,

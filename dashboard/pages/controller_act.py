@@ -69,12 +69,21 @@ def _row(pool: Document, scene: Scene) -> Sequence[Any]:
         html.Span(mode.upper(), className=f"ss-status is-{LOOKS.get(mode, 'none')}"),
         html.Span(f"{pool.get('mode_by') or 'nobody'}{since}{comment}", className="ss-dim"),
         _frozen(pool),
-        pool.get("policy") or "",
+        _policy(pool),
         *(number_text(pool.get(key)) for key in ("wanted", "ready", "starting", "draining")),
         number_text(pool.get("desired")),
         f"{pool['least']} to {pool['most']}" if "least" in pool else "",
         html.Span(_wrong(pool), className="ss-why"),
     )
+
+
+def _policy(pool: Document) -> Any:
+    """What decides it, and where that came from when it is not the configuration."""
+    name, adopted = str(pool.get("policy") or ""), pool.get("adopted")
+    if adopted:
+        return [name, html.Div(adopted.get("text") or "adopted", className="ss-dim")]
+    note = pool.get("adoption_note")
+    return [name, html.Div(note, className="ss-dim")] if note else name
 
 
 def _frozen(pool: Document) -> Any:

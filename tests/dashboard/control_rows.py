@@ -35,10 +35,93 @@ def pool_state(name="chat", **changes):
     } | changes  # fmt: skip
 
 
+def candidate(number=3, **changes):
+    """One candidate as the controller tells of it."""
+    return {
+        "candidate_id": number, "pool": "chat", "pools": ["chat"], "policy": "keda",
+        "parameters": {"target": 8}, "policy_text": "keda(target=8)", "replay_id": REPLAY,
+        "is_validated": True, "validity": "validated", "created_at": "2026-11-20T09:00:00Z",
+        "created_by": "ana", "state": "shadow", "text": None, "changed_at": "2026-11-20T09:00:05Z",
+        "changed_by": "controller", "watched_since": "2026-11-20T09:00:05Z", "steps": 5760,
+        "failures": 0, "last_failure": None, "last_at": "2026-11-20T12:00:00Z",
+        "differing_ratio": 0.34, "period_seconds": 15.0, "asked_every_seconds": 15.0,
+        "is_watched": True, "version": 7,
+    } | changes  # fmt: skip
+
+
+def side(hours, kept=None):
+    """What one of both came to."""
+    return {
+        "replica_hours": hours, "gpu_hours": hours * 4, "cost": None,
+        "predicted_attainment_ratio": kept,
+    }  # fmt: skip
+
+
+def beside(row):
+    """A candidate beside the policy that decides."""
+    if not row["steps"]:
+        return {"candidate": row, "text": "it was not asked yet", "empty": "it was not asked yet"}
+    course = [
+        {"pool": "chat", "at": f"2026-11-20T11:{minute:02}:00Z", "shadow_replicas": 3 + minute % 2,
+         "live_replicas": 4, "there_replicas": None, "requests_per_second": 20.0}
+        for minute in range(30)
+    ]  # fmt: skip
+    sides = {"live": side(96.5, 0.994), "shadow": side(80.25, 0.981), "there": side(96.5)}
+    return {
+        "candidate": row, "live_policy": "risk", "text": "Over 24.0 h keda would have had less.",
+        "empty": "", "seconds": 86_400.0, "steps": 5760, **sides, "differing_ratio": 0.34,
+        "largest_difference_replicas": -3, "largest_difference_at": "2026-11-20T11:00:00Z",
+        "pools": [{"pool": "chat", **sides, "profile": "llama", "why": "",
+                   "observed_attainment_ratio": 0.99}],
+        "model": "a fluid model of the replicas; a model, not what came", "course": course,
+        "latest": [],
+    }  # fmt: skip
+
+
+class FakeCandidates:
+    """Two candidates, one of them refused; what is told is written down."""
+
+    def __init__(self, control):
+        self._control = control
+        self.rows = [candidate(), candidate(2, state="refused", text="no such policy: keda2",
+                                            watched_since=None, steps=0, differing_ratio=None,
+                                            is_watched=False)]  # fmt: skip
+
+    def _row(self, number, expected):
+        row = next(row for row in self.rows if row["candidate_id"] == number)
+        if expected != row["version"]:
+            raise FasterError({"chat": pool_state(version=8)})
+        return row
+
+    def listed(self):
+        return {"running": self._control.running, "candidates": self.rows}
+
+    def compared(self, candidate_id, hours=None):
+        return beside(next(row for row in self.rows if row["candidate_id"] == candidate_id))
+
+    def withdraw(self, candidate_id, by, comment="", expected=None):
+        row = self._row(candidate_id, expected)
+        self._control.told.append(("withdraw", candidate_id, by, comment))
+        return row
+
+    def adopt(self, candidate_id, by, comment, expected=None, override=""):
+        row = self._row(candidate_id, expected)
+        if not comment:
+            raise ControllerError("say why", hint="adopting needs a comment")
+        self._control.told.append(("adopt", candidate_id, by, comment, override))
+        return row
+
+    def restore_policy(self, pools, by, comment, expected=None):
+        found = self._control._named(list(pools), expected)
+        self._control.told.append(("restore", tuple(pools), comment))
+        return found
+
+
 class FakeControl:
     """A controller that refuses whoever has not seen its newest version."""
 
     def __init__(self):
+        self.candidates = FakeCandidates(self)
         self.pools = [pool_state(), pool_state("code", version=3, mode="approve")]
         self.running = True
         self.told = []

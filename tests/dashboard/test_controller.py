@@ -313,3 +313,10 @@ def test_small_fleets_have_whole_ticks():
     for most, step in ((2, 1), (40, 7)):
         frame = pl.DataFrame({"final_replicas": [1, most]})
         assert whole(frame, ["final_replicas"]) == {"tickformat": "d", "dtick": step}
+
+
+def test_the_time_of_a_trace_leads_to_the_live_fleet(fake):
+    """The controller decides live; a trace ended long ago."""
+    text = drawn(fake, "?source=azure-2023-conv")
+    assert "this is the time of a trace" in text
+    assert "Show the live fleet" in text

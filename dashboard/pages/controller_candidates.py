@@ -1,0 +1,298 @@
+"""Controller: policies that are watched beside the one that decides, and what to do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+from dash import html
+
+from analysis.measure import View
+from dashboard.cards import Chart, Slot, card, graph, grid, part_id
+from dashboard.figures import control as figures
+from dashboard.forms import button, field
+from dashboard.pages.controller_rows import some_rows
+from dashboard.scene import Scene
+from dashboard.services import CandidateDesk, Document, Services
+from dashboard.tables import table
+from dashboard.text import number_text
+from dashboard.theme import attrs
+from store.errors import ServescopeError
+from store.units import percent_text, seconds_text
+
+STATES = {
+    "proposed": ("none", "○", "asked for"),
+    "shadow": ("watch", "◔", "in shadow"),
+    "adopted": ("good", "●", "decides"),
+    "refused": ("bad", "✕", "refused"),
+    "withdrawn": ("none", "✕", "withdrawn"),
+    "ended": ("none", "✕", "ended"),
+}
+OPEN = ("proposed", "shadow")
+MOST_LISTED = 10
+SIDES = {"shadow": "Candidate", "live": "Live policy", "there": "There"}
+_COLUMNS = ("candidate_id", "policy_text", "pool", "state", "watched_since", "steps", "replay_id")
+_KEPT = (*_COLUMNS, "pools", "text", "failures", "differing_ratio", "is_validated")
+_LIST_TITLE = "Which candidates are watched beside what decides?"
+_COURSE_ABOUT = (
+    "Replicas as if every target had been applied at once; there: what the platform had."
+)
+
+
+def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """All candidates, and the chosen one beside the policy that decides."""
+    if services.control is None:
+        return []
+    desk = services.control.candidates
+    told = desk.listed()
+    rows: Sequence[Document] = told["candidates"]
+    if not rows:
+        return []
+    chosen = _chosen(scene, rows)
+    parts: list[Any] = [grid(_list(rows, chosen, scene), key="candidates")]
+    if chosen is not None:
+        is_running = bool(told["running"])
+        parts.append(_one(chosen, desk, scene, is_running=is_running))
+    return parts
+
+
+def _chosen(scene: Scene, rows: Sequence[Document]) -> Document | None:
+    """The candidate of the address, else the first that is watched or decides."""
+    wanted = scene.address.params.get("candidate", "")
+    named = [row for row in rows if str(row["candidate_id"]) == wanted]
+    usual = [row for row in rows if row["state"] in ("shadow", "adopted")]
+    return next(iter([*named, *usual]), None)
+
+
+def _list(rows: Sequence[Document], chosen: Document | None, scene: Scene) -> Slot:
+    shown_id = None if chosen is None else chosen["candidate_id"]
+
+    def opener(row: Mapping[str, Any]) -> html.A:
+        current: dict[str, Any] = (
+            {"aria-current": "true"} if row["candidate_id"] == shown_id else {}
+        )
+        href = scene.here(candidate=str(row["candidate_id"]))
+        return html.A(f"#{row['candidate_id']}", href=href, **current)
+
+    cells = {
+        "candidate_id": opener,
+        "policy_text": lambda row: html.Div(html.Strong(row["policy_text"]), className="ss-words"),
+        "pool": lambda row: ", ".join(row["pools"] or [row["pool"]]),
+        "state": _state,
+        "watched_since": lambda row: _when(row["watched_since"], scene, "not yet"),
+        "steps": _steps,
+        "replay_id": lambda row: _replay(row, scene),
+    }
+    heads = {
+        "candidate_id": "Candidate", "policy_text": "Policy", "pool": "For", "state": "Stands",
+        "watched_since": "Watched since", "steps": "Steps, with another number",
+        "replay_id": "From replay",
+    }  # fmt: skip
+    kept = [{name: row.get(name) for name in _KEPT} for row in rows]
+    frame = pl.DataFrame(kept, infer_schema_length=None)
+    shown = some_rows(
+        frame, scene, MOST_LISTED, columns=_COLUMNS, cells=cells, heads=heads, caption=_LIST_TITLE
+    )
+    api = html.A(
+        "API", href=f"{scene.api_root}/controller/candidates", target="_blank",
+        className="ss-tool", **attrs({"aria-label": f"API: {_LIST_TITLE}"}),
+    )  # fmt: skip
+    return card(_LIST_TITLE, shown, tools=[api], key="candidates")
+
+
+def _state(row: Mapping[str, Any]) -> Any:
+    look, glyph, words = STATES.get(row["state"], ("none", "○", str(row["state"])))
+    shown = html.Span(f"{glyph} {words}", className=f"ss-status is-{look}")
+    return [shown, html.Div(row["text"], className="ss-dim ss-words")] if row["text"] else shown
+
+
+def _steps(row: Mapping[str, Any]) -> str:
+    """How often it was asked, how often it would have another number, how often it failed."""
+    differs = row["differing_ratio"]
+    said = f"{row['steps']:,}"
+    if differs is not None:
+        said = f"{said}, {percent_text(differs)} of them"
+    return f"{said}; {row['failures']:,} without an answer" if row["failures"] else said
+
+
+def _replay(row: Mapping[str, Any], scene: Scene) -> Any:
+    if not row["replay_id"]:
+        return "\N{EN DASH}"
+    link = html.A(row["replay_id"], href=scene.link("what-if", row["replay_id"]))
+    if row.get("is_validated") is None:
+        return [link, html.Div("the replay is gone", className="ss-dim")]
+    words = "validated" if row["is_validated"] else "not validated"
+    return [link, html.Div(words, className="ss-dim")]
+
+
+def _when(value: Any, scene: Scene, otherwise: str) -> str:
+    return scene.when(_time(value)) if value else otherwise
+
+
+def _time(value: Any) -> datetime:
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _one(row: Document, desk: CandidateDesk, scene: Scene, *, is_running: bool) -> html.Section:
+    """One candidate: what both came to, their courses, and what can be told."""
+    number = row["candidate_id"]
+    try:
+        told = desk.compared(number)
+    except ServescopeError as error:
+        told = {"text": f"{error.message}.", "empty": error.message}
+    title = f"Candidate {number}: {row['policy_text']} beside {told.get('live_policy', 'live')}"
+    close = html.A("API", href=f"{scene.api_root}/controller/candidates/{number}",
+                   target="_blank", className="ss-tool",
+                   **attrs({"aria-label": f"API: {title}"}))  # fmt: skip
+    head = html.Header(
+        [html.H2(title), html.Div(close, className="ss-tools")], className="ss-card-head"
+    )
+    facts = html.Div(
+        [html.P(_said(row, told), className="ss-verdict-first"), *_beside(told, scene)],
+        id=part_id("candidate-facts"), className="ss-drawer-act",
+    )  # fmt: skip
+    return html.Section(
+        [head, facts, *_course(told, scene), _acts(row, is_running=is_running)],
+        className="ss-card ss-drawer", id="card-candidate",
+    )  # fmt: skip
+
+
+def _said(row: Document, told: Document) -> str:
+    text = str(told["text"])
+    lead = "" if not row["last_failure"] else f" It last failed: {row['last_failure']}."
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}.{lead}"
+
+
+def _beside(told: Document, scene: Scene) -> list[Any]:
+    """Both sides' numbers in one table, what is unknown left out."""
+    if told.get("empty"):
+        return []
+    names: dict[str, tuple[str, Callable[[float | None], str]]] = {
+        "replica_hours": ("Replica-hours", number_text),
+        "gpu_hours": ("GPU-hours", number_text),
+        "cost": ("Cost", number_text),
+        "predicted_attainment_ratio": ("Attainment, by a model", percent_text),
+    }
+    known = [name for name in names if any(told[side][name] is not None for side in SIDES)]
+    rows = [
+        {"side": words, **{name: told[side][name] for name in known}}
+        for side, words in SIDES.items()
+    ]
+
+    def cell(name: str) -> Any:
+        return lambda row: "\N{EN DASH}" if row[name] is None else names[name][1](row[name])
+
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    caption = "Candidate, live policy and what was there, over the same time"
+    shown = table(
+        frame, scene, columns=("side", *known), cells={name: cell(name) for name in known},
+        heads={"side": "Over the same time", **{name: names[name][0] for name in known}},
+        caption=caption,
+    )  # fmt: skip
+    return [shown, html.P(_notes(told), className="ss-dim ss-foot")]
+
+
+def _notes(told: Document) -> str:
+    """What one has to know beside the numbers."""
+    least = told["largest_difference_replicas"]
+    more = "more" if least > 0 else "fewer"
+    said = [
+        f"Over {seconds_text(told['seconds'])} and {told['steps']:,} steps, of which"
+        f" {percent_text(told['differing_ratio'])} differ"
+        + (f", by {abs(least)} {more} at most." if least else ".")
+    ]
+    for pool in told["pools"]:
+        came = pool.get("observed_attainment_ratio")
+        if came is not None:
+            said.append(
+                f"What really came in {pool['pool']}, under what decided: {percent_text(came)}."
+            )
+        if pool.get("why"):
+            said.append(f"{pool['pool']}: {pool['why']}.")
+    model = told["model"]
+    return " ".join([*said, f"{model[:1].upper()}{model[1:].rstrip('.')}."])
+
+
+def _course(told: Document, scene: Scene) -> list[Any]:
+    """The steps of both as lines on one chart."""
+    points = told.get("course") or ()
+    if not points:
+        return []
+    at = [_time(point["at"]).astimezone(UTC).replace(tzinfo=None) for point in points]
+    frame = pl.DataFrame(
+        {
+            "at": at,
+            "pool": [str(point["pool"]) for point in points],
+            **{name: [point[name] for point in points] for name in figures.BESIDE},
+        },
+        schema={
+            "at": pl.Datetime("us"), "pool": pl.String,
+            **dict.fromkeys(figures.BESIDE, pl.Int64),
+        },
+    )  # fmt: skip
+    title = "What would it have had, and what had the other?"
+    picture = figures.beside(frame, scene.look)
+    if isinstance(picture, str):
+        return []
+    chart = Chart("candidate", title, "course", figures.beside, _COURSE_ABOUT, height=260)
+    inside = [html.H3(title, className="ss-sub"), graph(chart, picture, scene)]
+    return [html.Div(inside, className="ss-drawer-act")]
+
+
+def _acts(row: Document, *, is_running: bool) -> html.Div:
+    """Adopt and withdraw, or give the pools back to the configuration; each held for a second."""
+    state, number = row["state"], row["candidate_id"]
+    inside: list[Any] = []
+    if is_running and row["version"] is not None:
+        if state in OPEN:
+            inside = _open_form(row)
+        elif state == "adopted":
+            inside = _restore_form(row)
+    elif state in (*OPEN, "adopted"):
+        words = "Nothing can be told to it here: no controller of its pool runs in this process."
+        inside = [html.P(words, className="ss-dim")]
+    return html.Div(inside, className="ss-act ss-drawer-act", id=part_id(f"candidate-act-{number}"))
+
+
+def _open_form(row: Document) -> list[Any]:
+    number, pools = row["candidate_id"], ", ".join(row["pools"])
+    wish = {"candidate": number, "version": int(row["version"])}
+    why_not = "" if row["is_watched"] else "It is not watched yet: there is nothing to go by."
+    key = f"candidate-{number}"
+    return [
+        html.P(f"Adopting lets {row['policy_text']} decide {pools} from the next step on, in the"
+               " mode they have. Withdrawing ends the watching; what was seen is kept."),
+        field("comment", "Why", f"comment-{key}"),
+        field("by", "Who", f"by-{key}", "dashboard"),
+        field("override", "The pool's name, to adopt for an active pool before it was watched long",
+              f"override-{key}", "leave it empty"),
+        html.Div(
+            [
+                button("Adopt", {"act": "adopt", **wish}, label=f"Adopt candidate {number} for"
+                       f" {pools}", needs="comment", is_held=True, why_not=why_not,
+                       look="is-primary"),
+                button("Withdraw", {"act": "withdraw", **wish},
+                       label=f"Withdraw candidate {number}", is_held=True),
+            ],
+            className="ss-row",
+        ),
+    ]  # fmt: skip
+
+
+def _restore_form(row: Document) -> list[Any]:
+    names, number = list(row["pools"]), row["candidate_id"]
+    wish = {"act": "restore", "pools": names, "version": int(row["version"])}
+    words = f"Lets the policy that the configuration names decide {', '.join(names)} again."
+    return [
+        html.P(words),
+        field("comment", "Why", f"comment-restore-{number}"),
+        field("by", "Who", f"by-restore-{number}", "dashboard"),
+        html.Div(
+            button("Return to the configuration", wish, label=words, needs="comment",
+                   is_held=True, look="is-freeze"),
+            className="ss-row",
+        ),
+    ]  # fmt: skip
