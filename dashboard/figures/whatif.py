@@ -21,6 +21,7 @@ from dashboard.figures.base import (
 from dashboard.theme import BLUE, GREEN, GREY, PURPLE, VERMILION
 from store.units import percent_text
 
+COMPARED = {"gpu_hours": "GPU-hours", "cost": "cost"}
 # row -> name, colour, symbol
 ROWS: Mapping[str, tuple[str, str, str]] = {
     "default": ("as documented", BLUE, "circle"),
@@ -32,24 +33,26 @@ ROWS: Mapping[str, tuple[str, str, str]] = {
 }
 
 
-def frontier(frame: pl.DataFrame, goal: float | None) -> Picture | str:
-    """GPU-hours against attainment with their ranges over the seeds, for one start-up time.
+def frontier(frame: pl.DataFrame, goal: float | None, number: str = "gpu_hours") -> Picture | str:
+    """GPU-hours, or cost, against attainment with their ranges over the seeds.
 
     Args:
         frame: `policy`, `row`, `title`, `gpu_hours`, `attainment_ratio`, both with `_low` and
             `_high`, `is_on_front`.
         goal: attainment asked for.
+        number: what is compared: "gpu_hours" or "cost", with `_low` and `_high`.
     """
-    known = frame.drop_nulls(["gpu_hours", "attainment_ratio"])
+    known = frame.drop_nulls([number, "attainment_ratio"])
     if known.is_empty():
         return "Nothing is known over at least two seeds yet."
     traces = [
-        _points(part, str(row)) for (row,), part in known.group_by("row", maintain_order=True)
+        _points(part, str(row), number)
+        for (row,), part in known.group_by("row", maintain_order=True)
     ]
-    front = known.filter("is_on_front").sort("gpu_hours")
+    front = known.filter("is_on_front").sort(number)
     traces.append(
         line(
-            numbers(front, "gpu_hours"), numbers(front, "attainment_ratio"), "nobody is better", 0,
+            numbers(front, number), numbers(front, "attainment_ratio"), "nobody is better", 0,
             line={"color": GREY, "width": 1, "dash": "dot"}, hoverinfo="skip", mode="lines",
         )
     )  # fmt: skip
@@ -57,25 +60,25 @@ def frontier(frame: pl.DataFrame, goal: float | None) -> Picture | str:
     if goal is not None:
         shape, label = level(goal, f"goal {percent_text(goal)}")
         more = {"shapes": [shape], "annotations": [label]}
-    x = axis("GPU-hours", from_zero=True)
+    x = axis(COMPARED[number], from_zero=True)
     made = layout(x, axis("attainment", tickformat=".2~%"), legend=True, **more)
     best = front.row(0, named=True) if front.height else None
     words = f"; {best['title']} is the cheapest of those nobody beats" if best else ""
     return Picture({"data": traces, "layout": made}, f"{known.height} ways compared{words}.")
 
 
-def _points(part: pl.DataFrame, row: str) -> Trace:
+def _points(part: pl.DataFrame, row: str, number: str) -> Trace:
     name, colour, symbol = ROWS.get(row, (row, GREY, "circle"))
     size = 7 if row == "curve" else 11
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": numbers(part, "gpu_hours"),
+        "x": numbers(part, number),
         "y": numbers(part, "attainment_ratio"),
-        "error_x": _range(part, "gpu_hours", colour),
+        "error_x": _range(part, number, colour),
         "error_y": _range(part, "attainment_ratio", colour),
-        "text": [_label(one) for one in part.iter_rows(named=True)],
+        "text": [_label(one, number) for one in part.iter_rows(named=True)],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": {"symbol": symbol, "size": size, "color": colour},
     }
@@ -90,8 +93,8 @@ def _range(part: pl.DataFrame, name: str, colour: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _label(row: Mapping[str, Any]) -> str:
-    hours = f"{row['gpu_hours_low']:.1f} to {row['gpu_hours_high']:.1f} GPU-hours"
+def _label(row: Mapping[str, Any], number: str) -> str:
+    hours = f"{row[f'{number}_low']:.1f} to {row[f'{number}_high']:.1f} {COMPARED[number]}"
     low, high = row["attainment_ratio_low"], row["attainment_ratio_high"]
     kept = f"{percent_text(low)} to {percent_text(high)}"
     return f"{row['title']}<br>{hours}<br>attainment {kept}"

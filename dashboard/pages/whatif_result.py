@@ -22,25 +22,14 @@ from dashboard.cards import (
 )
 from dashboard.figures import whatif as figures
 from dashboard.figures.base import Look, Picture
-from dashboard.forms import button
-from dashboard.pages import whatif_validity
+from dashboard.pages import whatif_candidate, whatif_fleet, whatif_validity
+from dashboard.pages.whatif_numbers import NUMBERS, leads_by_cost, numbers_of, spread
 from dashboard.pages.whatif_validity import options, said
 from dashboard.scene import Scene
-from dashboard.services import Services
+from dashboard.services import Document, Services
 from dashboard.tables import table
-from dashboard.text import interval_text, unit_text
-from store.errors import ServescopeError
 from store.units import seconds_text
 
-NUMBERS = {
-    "attainment_ratio": ("Attainment", "ratio"),
-    "gpu_hours": ("GPU-hours", ""),
-    "cost": ("Cost", ""),
-    "ttft_p99_seconds": ("TTFT p99", "s"),
-    "tpot_p99_seconds": ("TPOT p99", "s"),
-    "refused_ratio": ("Refused", "ratio"),
-    "regret_static_ratio": ("Against fixed", "ratio"),
-}
 ROWS = {name: words for name, (words, *_) in figures.ROWS.items()}
 _RESULTS_ABOUT = (
     "Medians with the range over the seeds, of the same arrivals, replicas, router, scrapes and "
@@ -77,12 +66,14 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     charts = [chart_card(part, chart, scene, opts) for chart in _charts(part)]
     inside.append(
         grid(
-            _results(part, scene, opts),
+            *whatif_fleet.fleet_card(part, scene, opts),
+            _results(part, scene, opts, whatif_candidate.promoted(view, services)),
             charts[0],
             _beside(part, scene, opts),
+            *whatif_fleet.pools_card(part, scene, opts),
             charts[1],
             _differences(part, scene, opts),
-            _candidate(part, scene, services),
+            whatif_candidate.watch(part, scene, services),
             key="whatif",
         )
     )
@@ -113,68 +104,55 @@ def _charts(view: View) -> Sequence[Chart]:
     goal = view.measures["goal_ratio"].value
     chosen = view.frames["chosen"]
 
+    by_cost = leads_by_cost(view)
+    number, words = ("cost", "what cost") if by_cost else ("gpu_hours", "how many GPU-hours")
+
     def frontier(frame: pl.DataFrame, look: Look) -> Picture | str:
-        return figures.frontier(frame, goal)
+        return figures.frontier(frame, goal, number)
 
     def lanes(frame: pl.DataFrame, look: Look) -> Picture | str:
         return figures.lanes(frame, chosen, look)
 
     return (
-        Chart("frontier", "Who keeps how much, for how many GPU-hours?", "frontier", frontier,
-              _FRONT_ABOUT, span=6, height=360),
+        Chart("frontier", f"Who keeps how much, for {words}?",
+              "results" if by_cost else "frontier", frontier, _FRONT_ABOUT, span=6, height=360),
         Chart("lanes", "How many replicas had A and B, and when?", "lanes", lanes, _LANES_ABOUT,
               span=12, height=300),
     )  # fmt: skip
 
 
-def _numbers(frame: pl.DataFrame) -> list[str]:
-    return [name for name in NUMBERS if name in frame.columns and frame[name].is_not_null().any()]
-
-
-def _spread(row: Mapping[str, Any], name: str, unit: str, prefix: str = "") -> Any:
-    """A median with its range over the seeds; never alone."""
-    base = prefix or name
-    value, low, high = row[base], row[f"{base}_low"], row[f"{base}_high"]
-    if value is None or low is None or high is None:
-        return "\N{EN DASH}"
-    spread = interval_text(low, high, unit)
-    spread = "all seeds" if spread == unit_text(low, unit) else spread
-    # Two lines: seven such numbers have to stand beside one another.
-    return html.Span(
-        [html.Strong(_number(value, unit)), html.Span(spread, className="ss-range")],
-        className="ss-spread",
-    )
-
-
-def _number(value: float, unit: str) -> str:
-    """With its unit; what rounds to nothing has no sign."""
-    text = unit_text(value, unit)
-    return text.removeprefix("-") if not any(digit in text for digit in "123456789") else text
-
-
-def _results(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown:
+def _results(
+    view: View, scene: Scene, opts: Mapping[str, str], promoted: Sequence[Document]
+) -> Slot | Unshown:
     title = "What did each policy come to?"
+    by_cost = leads_by_cost(view)
     # Who keeps the goal for the least comes first.
     frame = view.frames["results"].sort(
-        "is_met", "gpu_hours", descending=[True, False], nulls_last=True, maintain_order=True
-    )
-    names = _numbers(frame)
+        "is_met", "cost" if by_cost else "gpu_hours", descending=[True, False], nulls_last=True,
+        maintain_order=True,
+    )  # fmt: skip
+    names = numbers_of(frame, by_cost=by_cost)
 
     def cell(name: str) -> Any:
-        return lambda row: _spread(row, name, NUMBERS[name][1])
+        return lambda row: spread(row, name, NUMBERS[name][1])
 
     cells: dict[str, Any] = {name: cell(name) for name in names}
     cells |= {
-        "title": _title,
+        "title": lambda row: _title(row, whatif_candidate.standing(row, promoted, scene)),
         "is_met": _met,
         "policy": lambda row: _beside_links(row, view, scene),
+        "clips": whatif_fleet.guards_cell,
     }
-    columns = ("policy", "title", "is_met", *names, "seeds")
-    heads = {"title": "Policy, settings", "is_met": "Keeps the goal", "policy": "Show as"}
+    guards = ("clips",) if whatif_fleet.has_guards(frame) else ()
+    columns = ("policy", "title", "is_met", *names, *guards, "seeds")
+    heads = {"title": "Policy, settings", "is_met": "Keeps the goal", "policy": "Show as",
+             "clips": "Held by guards"}  # fmt: skip
     heads |= {name: NUMBERS[name][0] for name in names}
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "results", title, _RESULTS_ABOUT, scene, **opts)
-    return card(title, [shown, *_failures(frame)], tools=tools, key="results")
+    foresight = whatif_fleet.forecast_words(frame)
+    foot = [html.P(foresight, className="ss-dim ss-foot")] if foresight else []
+    return card(title, [shown, *foot, *_failures(frame)], tools=tools, key="results")
 
 
 def _failures(frame: pl.DataFrame) -> list[Any]:
@@ -190,10 +168,10 @@ def _named(row: Mapping[str, Any]) -> str:
     return f"{row['title'] or row['policy']}, {ROWS.get(row['row'], row['row'])}"
 
 
-def _title(row: Mapping[str, Any]) -> Any:
+def _title(row: Mapping[str, Any], standing: Sequence[Any]) -> Any:
     words = ROWS.get(row["row"], row["row"])
     parts = [html.Strong(row["title"] or row["policy"]), html.Div(words, className="ss-dim")]
-    return html.Div(parts, className="ss-words")
+    return html.Div([*parts, *standing], className="ss-words")
 
 
 def _met(row: Mapping[str, Any]) -> Any:
@@ -235,13 +213,15 @@ def _titles(view: View) -> dict[str, str]:
 def _beside(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown:
     title = "A and B side by side"
     names = _titles(view)
-    known = pl.col("number").is_in(list(NUMBERS)) & pl.col("a").is_not_null()
+    by_cost = leads_by_cost(view)
+    shown_ones = numbers_of(view.frames["results"], by_cost=by_cost)
+    known = pl.col("number").is_in(shown_ones) & pl.col("a").is_not_null()
     frame = view.frames["beside"].filter(known)
     if frame.is_empty() or len(names) < 2:
         return Unshown(title, "There are no two of them with results yet.")
 
     def cell(side: str) -> Any:
-        return lambda row: _spread(row, row["number"], NUMBERS[row["number"]][1], side)
+        return lambda row: spread(row, row["number"], NUMBERS[row["number"]][1], side)
 
     cells = {"number": lambda row: NUMBERS[row["number"]][0], "a": cell("a"), "b": cell("b")}
     shown = table(
@@ -265,35 +245,3 @@ def _differences(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Un
     words = "Each time the difference of what both asked for changed, of the first seed."
     tools = frame_tools(view, "decisions", title, words, scene, **opts)
     return card(title, shown, span=6, tools=tools, key="decisions")
-
-
-def _candidate(view: View, scene: Scene, services: Services) -> Slot | Unshown:
-    """Let B be watched in dry-run."""
-    title = "Watch B in dry-run"
-    row = next((r for r in view.frames["chosen"].iter_rows(named=True) if r["side"] == "b"), None)
-    if row is None or row["row"] not in ("default", "tuned", "hindsight"):
-        return Unshown(title, "B is no policy that a controller could run.")
-    try:
-        pools = services.control.status()["pools"] if services.control else []
-    except ServescopeError as error:
-        return Unshown(title, error.message)
-    if not pools or services.replays is None:
-        return Unshown(title, "No pool is configured that could watch it.")
-    about = {"policy": row["policy"], "row": row["row"], "startup_seconds": row["startup_seconds"]}
-    number = said(view, "replay")
-    buttons = [
-        button(
-            f"Watch on {pool['pool']}",
-            {"act": "propose", "replay": number, "about": {**about, "pool": pool["pool"]}},
-            label=f"Record {row['title']} as a candidate for {pool['pool']}",
-        )
-        for pool in pools
-    ]
-    inside = [
-        html.P(
-            f"Records {row['title']} ({ROWS.get(row['row'], row['row'])}) as a candidate: the"
-            " controller writes down what it would have done, and does none of it."
-        ),
-        html.Div(buttons, className="ss-row"),
-    ]
-    return card(title, html.Div(inside, className="ss-act"), span=6, key="candidate")

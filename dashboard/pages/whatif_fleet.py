@@ -1,0 +1,130 @@
+"""What-if: the fleet that was replayed, what came of its pools, what guards and forecasts did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+from dash import html
+
+from analysis.measure import View
+from dashboard.cards import Slot, card, frame_tools
+from dashboard.scene import Scene
+from dashboard.tables import table
+from dashboard.text import number_text
+from store.units import percent_text, seconds_text
+
+_FLEET_ABOUT = (
+    "Pools that were replayed together. Policies that decide several pools at once are named; all "
+    "others decide each pool alone, as their owners would deploy them."
+)
+_POOLS_ABOUT = (
+    "Medians over the seeds of A and B, by pool. Cost: hours of replicas times their price."
+)
+
+
+def fleet_card(view: View, scene: Scene, opts: Mapping[str, str]) -> list[Slot]:
+    """The pools with their cards and prices; nothing where one pool without a price says it all."""
+    frame = view.frames.get("fleet", pl.DataFrame())
+    if frame.is_empty() or (frame.height == 1 and frame["price_per_hour"].is_null().all()):
+        return []
+    title = "Which fleet was replayed?"
+    cells = {
+        "name": lambda row: html.Strong(row["name"]),
+        "gpu_type": _cards,
+        "price_per_hour": lambda row: _or_dash(row["price_per_hour"], number_text),
+        "least": lambda row: f"{row['least']} to {_or_dash(row['most'], str)}",
+        "startup_seconds": lambda row: _or_dash(row["startup_seconds"], seconds_text, "as asked"),
+    }
+    heads = {
+        "name": "Pool", "gpu_type": "A replica", "price_per_hour": "Price an hour",
+        "least": "Replicas", "startup_seconds": "Start-up, median",
+    }  # fmt: skip
+    columns = ["name", "role", "profile", "gpu_type", "price_per_hour", "least", "startup_seconds"]
+    known = [name for name in columns if name == "startup_seconds" or _is_known(frame, name)]
+    shown = table(frame, scene, columns=known, cells=cells, heads=heads, caption=title)
+    together = frame["decided_together_by"][0]
+    words = f"Decided together by {together}; by all others pool by pool." if together else ""
+    foot = [html.P(words, className="ss-dim ss-foot")] if words and frame.height > 1 else []
+    tools = frame_tools(view, "fleet", title, _FLEET_ABOUT, scene, **opts)
+    return [card(title, [shown, *foot], tools=tools, key="fleet")]
+
+
+def _is_known(frame: pl.DataFrame, name: str) -> bool:
+    return bool(frame[name].is_not_null().any())
+
+
+def _or_dash(value: Any, words: Any, otherwise: str = "\N{EN DASH}") -> str:
+    return otherwise if value is None else str(words(value))
+
+
+def _cards(row: Mapping[str, Any]) -> str:
+    count = f"{row['gpus']} \N{MULTIPLICATION SIGN} " if row["gpus"] else ""
+    return f"{count}{row['gpu_type'] or 'GPU'}"
+
+
+def pools_card(view: View, scene: Scene, opts: Mapping[str, str]) -> list[Slot]:
+    """Hours, cost and guards of A's and B's pools, where there are several."""
+    frame = view.frames.get("pools", pl.DataFrame())
+    chosen = view.frames["chosen"]
+    if frame.is_empty() or frame["pool"].n_unique() < 2 or chosen.is_empty():
+        return []
+    sides = chosen.select("side", "case", "startup_seconds", "policy", "row")
+    both = sides.join(
+        frame, on=["case", "startup_seconds", "policy", "row"], how="inner", maintain_order="left"
+    )
+    if both.is_empty():
+        return []
+    title = "What did each pool come to?"
+    cells = {
+        "side": lambda row: html.Strong(row["side"].upper()),
+        "guards": lambda row: row["guards"] or "\N{EN DASH}",
+    }
+    columns = [
+        name for name in ("side", "title", "pool", "role", "gpu_hours", "cost", "guards")
+        if _is_known(both, name)
+    ]  # fmt: skip
+    heads = {"side": "", "title": "Policy", "gpu_hours": "GPU-hours", "guards": "Held by guards"}
+    shown = table(both, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    tools = frame_tools(view, "pools", title, _POOLS_ABOUT, scene, **opts)
+    return [card(title, shown, tools=tools, key="pools")]
+
+
+def has_guards(frame: pl.DataFrame) -> bool:
+    """Whether any row tells what guards held."""
+    return "clips" in frame.columns and bool(frame["clips"].is_not_null().any())
+
+
+def guards_cell(row: Mapping[str, Any]) -> Any:
+    """How many decisions guards held or clipped, and which guards, over all pools."""
+    if not row.get("clips"):
+        return "\N{EN DASH}"
+    counts: dict[str, float] = {}
+    for told in json.loads(row["clips"]).values():
+        for guard, count in (told or {}).items():
+            counts[guard] = counts.get(guard, 0.0) + float(count)
+    which = ", ".join(f"{name} {number_text(count)}" for name, count in sorted(counts.items()))
+    return html.Span(
+        [html.Strong(number_text(sum(counts.values()))), html.Span(which, className="ss-range")],
+        className="ss-spread",
+    )
+
+
+def forecast_words(frame: pl.DataFrame) -> str:
+    """How good the forecasts were that policies were handed; "" where they were handed none."""
+    if "forecasts" not in frame.columns:
+        return ""
+    told = frame["forecasts"].drop_nulls()
+    if told.is_empty():
+        return ""
+    one = json.loads(told[0])
+    said = [f"Policies were handed {number_text(one.get('count'))} forecasts of the request rate"]
+    if one.get("skill") is not None:
+        said.append(
+            f"their skill ten minutes ahead: {percent_text(one['skill'])} of the loss saved"
+        )
+    if one.get("coverage_q90") is not None:
+        said.append(f"{percent_text(one['coverage_q90'])} came to lie below the 90 % quantile")
+    return f"{'; '.join(said)}."
