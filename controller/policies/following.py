@@ -11,7 +11,7 @@ import numpy as np
 from controller import observation as seen
 from controller.numbers import Floats
 from controller.observation import PoolView
-from controller.policies import idle
+from controller.policies import analogs, idle
 from controller.policies.backlog import is_behind, to_catch_up, waiting
 from controller.policies.parts import told
 from controller.policies.rules import Judged, Past, Rule, ahead_now, needed, warm_size
@@ -55,12 +55,16 @@ def followed(now: Now, rule: Rule) -> tuple[int, Reason]:
     rate = max(now.rate, _expected(pool, past))
     by_rate = float(needed(np.array([rule.rate_gain * rate]), capacity)[0])
     ahead = high = 0.0
-    if rule.neighbours:
+    # After long silences all moments look alike to a forecast: silences tell more.
+    is_alike = rule.chance > 0 and now.silent * past.bin_seconds >= analogs.REACHES_SECONDS[-1]
+    if rule.neighbours and not is_alike:
         high = _foreseen(past, rule)
         ahead = min(float(needed(np.array([rule.gain * high]), capacity)[0]), rule.most_ahead)
     wanted = max(rule.floor, ahead, by_rate)
-    if wanted < 1 and now.rate <= 0 and pool.limits.least < 1:
-        return _silent(now, rule)
+    if now.rate <= 0 and pool.limits.least < 1:
+        warm, reason = _silent(now, rule)
+        if warm >= wanted:
+            return warm, reason
     code = "floor" if wanted == rule.floor else "forecast" if wanted == ahead else "rate"
     numbers = {"rate": rate, "ahead": high, "capacity": capacity, "floor": rule.floor}
     return int(wanted), Reason(pool.name, code, _sentence(code, numbers, past), numbers)

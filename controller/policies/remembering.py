@@ -27,8 +27,9 @@ AIMED_SHARE = 0.6
 MARGINS = (1.0, 1.8)
 _MARGIN_SPEED, _MOST_UP, _MOST_DOWN = 1.1e-4, 3.0, -0.25
 # Of the requests about a tenth come while a pool waits for a start, so of the starts ten times as
-# many may be later than planned as requests may miss; never more than half of them.
-_LATE_FOR_EACH_MISS, _STARTUP_LEVELS = 10.0, (0.5, 0.99)
+# many may be later than planned as requests may miss; never more than half of them. At zero all of
+# them come then.
+_LATE_FOR_EACH_MISS, _LATE_AT_ZERO, _STARTUP_LEVELS = 10.0, 1.0, (0.5, 0.99)
 # Bins that are filled, at most, where scrapes were missed.
 _MOST_FILLED = 240
 
@@ -140,9 +141,15 @@ def margin_of(observation: Observation, pool: PoolView, before: float) -> float:
     return float(f"{min(max(before * math.exp(change), MARGINS[0]), MARGINS[1]):.6g}")
 
 
-def startup_level(attainment_ratio: float) -> float:
-    """Share of the starts that must be ready by the time that is planned with."""
-    level = 1 - _LATE_FOR_EACH_MISS * (1 - attainment_ratio)
+def startup_level(attainment_ratio: float, least: int = 1) -> float:
+    """Share of the starts that must be ready by the time that is planned with.
+
+    Args:
+        attainment_ratio: of the objective.
+        least: replicas of the pool.
+    """
+    late = _LATE_FOR_EACH_MISS if least else _LATE_AT_ZERO
+    level = 1 - late * (1 - attainment_ratio)
     return round(min(max(level, _STARTUP_LEVELS[0]), _STARTUP_LEVELS[1]), 6)
 
 
@@ -153,7 +160,7 @@ def past_of(observation: Observation, pool: PoolView, memory: Mapping[str, Any])
         raise ValueError("asked without a profile")
     input_tokens, output_tokens = memory["sizes"]
     objective = observation.objective
-    level = startup_level(objective.attainment_ratio)
+    level = startup_level(objective.attainment_ratio, pool.limits.least)
     return Past(
         memory["margin"] * np.array(memory["rates"], dtype=np.float64),
         observation.scrape_seconds,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
@@ -28,6 +28,8 @@ RATE_GAINS = (1.0, 1.15, 1.4)
 FLOOR_SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 # From which chance of a request on a silent pool is kept warm, and for which share of its wakings.
 CHANCES, WAKINGS = (0.01, 0.03, 0.1, 0.3, 0.6), (0.5, 0.95)
+# The same of rules that forecast while something comes.
+WORTH_WITH_FORECAST = 0.1
 # A target is kept for two decisions, so that chance does not start and stop replicas.
 SETTLE_BINS = 2
 # A rule that moves must save this share of what a fixed number costs.
@@ -166,7 +168,7 @@ def cheapest(past: Past, allowed_ratio: float, doubt: float) -> Judged:
         doubt: standard errors.
     """
     best: Judged | None = None
-    for rule, wanted in sorted(_courses(past), key=_price):
+    for rule, wanted in sorted(courses(past), key=_price):
         ratio = _missed_ratio(past, wanted, allowed_ratio, doubt)
         found = Judged(rule, float(wanted.mean()), ratio, wanted)
         if ratio <= allowed_ratio:
@@ -195,15 +197,18 @@ def _missed_ratio(past: Past, wanted: Floats, allowed_ratio: float, doubt: float
     return (float(late.sum()) + doubt * error) / total
 
 
-def _courses(past: Past) -> Iterator[tuple[Rule, Floats]]:
+def courses(past: Past) -> Iterator[tuple[Rule, Floats]]:
     """Every rule with the replicas that it would have wanted in each bin."""
     seen = np.concatenate([past.rates[:1], past.rates[:-1]])
     by_rate = {gain: needed(gain * seen, past.capacity) for gain in RATE_GAINS}
     peak = float(needed(np.array([past.rates.max()]), past.capacity)[0])
     yield from _by_floor(past, peak, by_rate)
-    yield from _by_forecast(past, peak, by_rate)
-    if past.least < 1 and len(past.silences):
-        yield from _by_silence(past, by_rate)
+    if past.least >= 1 or not len(past.silences):
+        yield from _by_forecast(past, peak, by_rate)
+        return
+    silent = silences_of(past)
+    yield from _by_silence(past, silent, by_rate)
+    yield from _by_both(past, silent, _by_forecast(past, peak, by_rate))
 
 
 def _by_floor(
@@ -228,17 +233,50 @@ def _by_forecast(
             yield rule, _within(past, np.maximum(np.minimum(ahead, most), now))
 
 
-def _by_silence(past: Past, by_rate: Mapping[float, Floats]) -> Iterator[tuple[Rule, Floats]]:
-    silent = idle.silent_for(past.rates)
-    # Nobody knew how long the silence would be that was not over.
-    own = idle.own_silence(past.rates)
-    chance = idle.chances(past.silences, silent, past.ahead_bins, own)
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """The silences of a past, bin by bin.
+
+    Attributes:
+        bins: (n,) of silence before each.
+        chance: (n,) of a request within a start-up, as the other silences tell it.
+    """
+
+    bins: Floats
+    chance: Floats
+
+    def awaited(self, worth: float) -> Floats:
+        """(n,) 1 where the next request is awaited, else 0."""
+        is_awaited = (self.bins > 0) & idle.is_awaited(self.chance, worth)
+        return np.asarray(is_awaited, dtype=np.float64)
+
+
+def silences_of(past: Past) -> Silent:
+    """Nobody knew how long a silence would be that was not over."""
+    silent, own = idle.silent_for(past.rates), idle.own_silence(past.rates)
+    return Silent(silent, idle.chances(past.silences, silent, past.ahead_bins, own))
+
+
+def _by_silence(
+    past: Past, silent: Silent, by_rate: Mapping[float, Floats]
+) -> Iterator[tuple[Rule, Floats]]:
     for level in WAKINGS:
         size = warm_size(past, level)
         for worth, (gain, now) in product(CHANCES, by_rate.items()):
-            warm = (silent > 0) & idle.is_awaited(chance, worth)
             rule = Rule(past.least, level=level, rate_gain=gain, chance=worth)
-            yield rule, _within(past, np.maximum(now, size * warm))
+            yield rule, _within(past, np.maximum(now, size * silent.awaited(worth)))
+
+
+def _by_both(
+    past: Past, silent: Silent, forecasts: Iterator[tuple[Rule, Floats]]
+) -> Iterator[tuple[Rule, Floats]]:
+    """Forecasts while something comes; in long silences all moments look alike to them."""
+    is_alike = silent.bins * past.bin_seconds >= analogs.REACHES_SECONDS[-1]
+    size = {level: warm_size(past, level) for level in LEVELS}
+    for rule, wanted in forecasts:
+        warm = size[rule.level] * silent.awaited(WORTH_WITH_FORECAST)
+        both = np.where(is_alike, past.least, wanted)
+        yield replace(rule, chance=WORTH_WITH_FORECAST), _within(past, np.maximum(both, warm))
 
 
 def warm_size(past: Past, level: float) -> float:

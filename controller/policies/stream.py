@@ -101,7 +101,8 @@ def kinds_of(
 
 def starts_of(pools: Sequence[PoolView], attainment_ratio: float) -> dict[str, float]:
     """Seconds that a start of each pool is planned with."""
-    level = remembering.startup_level(attainment_ratio)
+    least = sum(pool.limits.least for pool in pools)
+    level = remembering.startup_level(attainment_ratio, least)
     return {pool.name: pool.startup.quantile(level) if pool.startup else 0.0 for pool in pools}
 
 

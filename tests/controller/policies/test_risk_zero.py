@@ -14,8 +14,10 @@ from controller.capacity import replica
 from controller.cases import LLAMA_70B
 from controller.observation import Grade, Limits, Objective, Observation, PoolView, Reading
 from controller.policies import idle
+from controller.policies.following import Now, followed
+from controller.policies.remembering import startup_level
 from controller.policies.risk import Risk
-from controller.policies.rules import Past, Rule, cheapest
+from controller.policies.rules import Past, Rule, cheapest, courses
 from controller.replay import ReplaySettings, replay
 from controller.simulator.fleet import PoolPlan
 from controller.simulator.workload import Workload
@@ -133,6 +135,27 @@ def test_requests_without_a_pattern_keep_one_warm():
     )  # fmt: skip
     found = cheapest(past, 0.01, 1.0)
     assert found.replicas > 0.8
+
+
+def test_a_long_silence_is_judged_by_silences_alone():
+    """To a forecast all its moments look alike: what it found among them is chance."""
+    rates = every(15, 6)
+    past = Past(
+        rates, BIN, 120.0, replica(LLAMA_70B, GOAL, 1150.0, 210.0, "whole"), 0.0, 10.0,
+        idle.silences(rates),
+    )  # fmt: skip
+    rules = [rule for rule, _ in courses(past)]
+    assert all(rule.chance > 0 for rule in rules if rule.neighbours)
+    awaits = Rule(0.0, 24, 1.0, 1.0, 1.0, 1.0, 0.1)
+    silent = Now(seen_now().pools[0], past, 0.0, silent=40)
+    assert followed(silent, awaits)[0] == 0
+    assert followed(replace(silent, silent=55), awaits)[0] == 1
+
+
+@pytest.mark.parametrize(("least", "level"), [(0, 0.99), (1, 0.9)])
+def test_at_zero_all_requests_of_a_late_start_miss(least, level):
+    """So starts are planned slower where a pool may go there."""
+    assert startup_level(0.99, least) == level
 
 
 def test_in_replay_it_wakes_before_the_clock_strikes():
