@@ -9,6 +9,7 @@ from typing import Any
 
 from controller import codec
 from controller.adoptions import ended, give_back, shadows_of
+from controller.comparison.naming import parsed
 from controller.loop import Loop
 from controller.modes import ACTIVE, Adopted, PoolState, said
 from controller.orders import Orders
@@ -17,10 +18,12 @@ from controller.pools import Fleet
 from controller.refusals import Conflict, Missing, NotAllowed, Who
 from controller.settings import ControllerSettings
 from controller.taking_up import Shadow
+from store import replays
 from store.audit import Change
-from store.candidates import ADOPTED, OPEN_STATES, WITHDRAWN, CandidateRow
+from store.candidates import ADOPTED, OPEN_STATES, SHADOW, WITHDRAWN, CandidateRow
 from store.errors import ControllerError
 from store.queries import candidates as queries
+from store.replays import Candidate
 
 
 class CandidateOrders:
@@ -36,6 +39,35 @@ class CandidateOrders:
         self._loop, self._orders, self._settings = loop, orders, settings
         self._book = loop.book
         self._turn = asyncio.Lock()
+
+    async def propose(self, pool: str, wanted: str, who: Who) -> dict[str, Any]:
+        """Let a policy be watched beside the one that decides a pool; gives the candidate.
+
+        Args:
+            pool: its name; those that are decided with it are watched with it.
+            wanted: name, or name(parameter=value,…).
+            who: says so.
+
+        Raises:
+            Missing: there is no such pool.
+            ControllerError: it cannot be watched; the reason is kept with the candidate.
+        """
+        name, parameters = parsed(wanted)
+        async with self._turn:
+            self._orders.named([pool], None)
+            proposed = Candidate(pool, name, parameters, None, who.name)
+            at, writer = self._book.clock.now(), self._book.database.writer
+            number = await asyncio.wrap_future(replays.propose(writer, at, proposed))
+            await shadows_of(self._loop).look(self._loop.fleets, is_forced=True)
+            row = await self._row(number)
+            change = self._change("propose", row, who, {"policy": wanted})
+            await self._book.keep([], [(at, change)])
+        if row["state"] != SHADOW:
+            raise ControllerError(
+                f"candidate {number} is {row['state']}: {row['text']}",
+                hint="see: servescope controller policies",
+            )
+        return row
 
     async def withdraw(
         self, candidate_id: int, who: Who, expected: int | None = None

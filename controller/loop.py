@@ -31,7 +31,7 @@ from controller.pools import Fleet
 from controller.scribe import Scribe
 from controller.settings import ControllerSettings
 from controller.shadow_rows import Followed
-from controller.shadows import Shadows
+from controller.shadows import LOOK, Shadows
 from controller.standings import Standings
 from controller.step import HOLD, Proposed, Step, concluded, kind_of, propose
 from store.clock import Clock
@@ -137,6 +137,8 @@ class Loop:
         if not self._tasks:
             names = [fleet.name for fleet in self.fleets]
             self._tasks = [asyncio.create_task(self._repeat(name)) for name in names]
+            if self.shadows is not None:
+                self._tasks.append(asyncio.create_task(self._look_out(self.shadows)))
 
     async def aclose(self) -> None:
         """Stop, and let the leases go. Safe twice and without start."""
@@ -148,6 +150,12 @@ class Loop:
             await self.shadows.aclose()
         self.leases.release_all()
         await self.hands.aclose()
+
+    async def _look_out(self, shadows: Shadows) -> None:
+        """Candidates are taken up, or refused, before a slow policy makes its next step."""
+        while True:
+            await shadows.look_safely(self.fleets)
+            await self._clock.sleep(LOOK.total_seconds())
 
     def fleet(self, name: str) -> Fleet:
         """A fleet, with the policy that decides it now."""

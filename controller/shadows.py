@@ -97,10 +97,7 @@ class Shadows:
         return self.watched.pop(candidate_id, None)
 
     async def _follow(self, fleets: tuple[Fleet, ...], followed: Followed) -> None:
-        try:
-            await self.look(fleets)
-        except Exception as error:  # noqa: BLE001 - the policy that decides goes on
-            self._failed(f"candidates could not be read: {error}", followed.fleet.name)
+        await self.look_safely(fleets)
         ready = [one for one in self.of(followed.fleet.name) if not one.is_stepping]
         await asyncio.gather(*(self._safely(one, followed) for one in ready))
 
@@ -116,6 +113,13 @@ class Shadows:
             self._failed(f"{type(error).__name__}: {error}", f"candidate {shadow.candidate_id}")
         finally:
             shadow.is_stepping = False
+
+    async def look_safely(self, fleets: Sequence[Fleet]) -> None:
+        """As `look`; what goes wrong is counted and logged."""
+        try:
+            await self.look(fleets)
+        except Exception as error:  # noqa: BLE001 - the policy that decides goes on
+            self._failed(one_line(error), "candidates")
 
     async def look(self, fleets: Sequence[Fleet], *, is_forced: bool = False) -> None:
         """Take up what was proposed, and let go of what is not wanted any more."""

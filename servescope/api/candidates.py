@@ -55,6 +55,23 @@ def get_candidate(
     return negotiate.document(plain(runtime.controlling.candidates.compared(candidate_id, hours)))
 
 
+@router.post("/candidates", responses=answers(_CANDIDATE))
+async def post_candidate(
+    runtime: RuntimeDep,
+    pool: Annotated[str, Body(description="Name of a pool.")],
+    policy: Annotated[str, Body(description="Name, or name(parameter=value).")],
+    by: ByBody = "api",
+    comment: CommentBody = "",
+) -> Response:
+    """Let a policy be watched beside the one that decides; 400 with the reason where it cannot be.
+
+    A row of a replay is proposed by POST /replays/{replay_id}/candidate.
+    """
+    candidates, who = runtime.controlling.candidates, Who(by, "api", comment)
+    order = candidates.orders().propose(pool, policy, who)
+    return await done(runtime, candidates.chosen(order))
+
+
 @router.post("/candidates/{candidate_id}/withdraw", responses=answers(_CANDIDATE))
 async def post_withdraw(
     runtime: RuntimeDep,

@@ -125,6 +125,33 @@ def _step(row: Mapping[str, Any]) -> str:
     )
 
 
+def run_propose(
+    pool: str,
+    policy: str,
+    from_replay: Mapping[str, Any] | None,
+    body: Mapping[str, Any],
+    store: Path | None,
+    config_file: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Propose a policy, or a row of a replay."""
+    out = Output(as_json=as_json)
+    if from_replay is None:
+        given = {**body, "pool": pool, "policy": policy}
+        told = post(store, config_file, "/controller/candidates", given)
+    else:
+        server = access.the_server(configured(store, config_file))
+        about = {name: value for name, value in from_replay.items() if value is not None}
+        path = f"/replays/{about.pop('replay')}/candidate"
+        told = server.send("POST", path, json={**about, "pool": pool, "policy": policy})
+    out.document("controller.propose", told)
+    out.line(
+        f"candidate {told['candidate_id']}: {policy} for {pool}, {told['state']}; see:"
+        f" servescope controller compare {told['candidate_id']}"
+    )
+
+
 def run_choice(
     action: str,
     candidate: int,

@@ -145,6 +145,29 @@ def candidates(store: Store = None, config: ConfigFile = None, as_json: Json = F
     run_candidates(store, config, as_json=as_json)
 
 
+@controller_app.command("propose")
+def propose(
+    pool: Annotated[str, typer.Argument(help="Name of a pool.")],
+    policy: Annotated[str, typer.Argument(help="Name, or 'name(parameter=value)'.")],
+    replay: Annotated[
+        str | None, typer.Option("--replay", help="Id of a replay: the row of it that is meant.")
+    ] = None,
+    row: Annotated[str, typer.Option("--row", help="default, tuned or hindsight.")] = "default",
+    startup: Annotated[
+        float | None, typer.Option("--startup", help="Seconds, where rows differ by them.")
+    ] = None,
+    comment: Comment = "",
+    by: By = None,
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Let a policy be watched beside the one that decides a pool; it acts on nothing."""
+    from servescope.cli.candidates import run_propose
+
+    about = {"replay": replay, "row": row, "startup_seconds": startup}
+    body = {"comment": comment, "by": by}
+    run_propose(pool, policy, about if replay else None, body, store, config, as_json=as_json)
+
+
 @controller_app.command("compare")
 def compare(
     candidate: Candidate,

@@ -75,9 +75,10 @@ def run_status(store: Path | None, config_file: Path | None, *, as_json: bool) -
 def pool_lines(row: Mapping[str, Any]) -> Iterator[str]:
     """What a table has no room for."""
     if row.get("adopted"):
-        yield f"{row['pool']}: {row['policy']} decides, {row['adopted']['text']}"
+        yield f"{row['pool']}: {row['policy_text']} decides, {row['adopted']['text']}"
     elif row.get("adoption_note"):
-        yield f"{row['pool']}: {row['policy']} of the configuration decides; {row['adoption_note']}"
+        policy, why = row["policy_text"], row["adoption_note"]
+        yield f"{row['pool']}: {policy} of the configuration decides; {why}"
     if row.get("shadows"):
         numbers = ", ".join(str(number) for number in row["shadows"])
         yield f"{row['pool']}: watched beside it: candidate {numbers}"

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from controller.modes import PoolState
+from controller.modes import PoolState, said
 from controller.refusals import Missing, NotAllowed
 from servescope.config import Config
 from servescope.controlling.choosing import NO_POOLS, Choosing
@@ -213,6 +213,7 @@ def _live(loop: Loop, name: str, at: datetime) -> dict[str, Any]:
     return {
         **state_document(loop.book.states[name], at),
         "policy": fleet.policy.spec.name,
+        "policy_text": said(fleet.policy.spec.name, fleet.parameters),
         "parameters": json.loads(fleet.parameters),
         "fleet": fleet.name,
         "shadows": sorted(one.candidate_id for one in loop.shadows.of(fleet.name))

@@ -99,6 +99,21 @@ def test_what_is_refused_says_why(rig):
     rig.post("/restore-policy", 403, comment="x")
 
 
+def test_a_policy_can_be_proposed_without_a_replay(rig):
+    """It is watched at once, or refused with the reason at once."""
+    made = rig.post("/candidates", pool="chat", policy="static(replicas=5)", by="ana")
+    assert (made["state"], made["parameters"], made["replay_id"]) == (
+        "shadow", {"replicas": 5}, None,
+    )  # fmt: skip
+    told = rig.post("/candidates", 400, pool="chat", policy="static(replica=5)")
+    assert "has no parameter 'replica'" in told["detail"]
+    told = rig.post("/candidates", 400, pool="chat", policy="queue-length-hpa")
+    assert "decides chat already" in told["detail"]
+    rig.post("/candidates", 404, pool="b", policy="static")
+    audit = rig.runtime.database.reader.frame("SELECT actor, action FROM audit").rows()
+    assert ("ana", "controller.propose") in audit
+
+
 def test_the_desk_of_the_pages(rig):
     """The same through the callables that pages are handed."""
     desk = Desk(rig.runtime.controlling, rig.runtime.clock).candidates
@@ -179,7 +194,10 @@ def test_commands(told_server, capsys):
     assert f"adopted from candidate {number} over the configured queue-length-hpa" in text
     assert "chat: dry-run" in said("restore-policy", "chat", "--comment", "back")
     assert "ended by" in said("status")
-    other = str(proposed(rig, "static", replicas=6))
+    assert "candidate 2: static(replicas=6) for chat, shadow" in said(
+        "propose", "chat", "static(replicas=6)"
+    )
+    other = "2"
     rig.tick()
     assert "not asked any more" in said("withdraw", other)
     assert "steps of candidates as well" in said("verify")
