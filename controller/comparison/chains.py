@@ -51,13 +51,22 @@ def expected_runs(comparison: Comparison, cases: Sequence[Case]) -> int:
             total += (seeds * (4 if search else 1) + 2 * search + curve) * len(
                 comparison.startups_seconds
             )
-        total += (seeds + 6) * (len(comparison.startups_seconds) + 1)
+        total += _references(comparison)
     if total > MOST_RUNS:
         raise ControllerError(
             f"that is about {total:,} replays; at most {MOST_RUNS:,} are run at a time",
             hint="name fewer policies, start-up times, seeds or trials",
         )
     return total
+
+
+def _references(comparison: Comparison) -> int:
+    """Replays of the fixed fleet and of the one that knows the future, about."""
+    seeds, startups = len(comparison.seeds), len(comparison.startups_seconds)
+    if not comparison.fleet:
+        return (seeds + 6) * (startups + 1)
+    fixed = Task("fixed", Run(0, "test", STATIC, "static-peak", 0.0)).replays(comparison)
+    return fixed + _ahead(comparison, 0, 0.0).replays(comparison) * startups
 
 
 def chains_of(
@@ -91,11 +100,15 @@ def _static(comparison: Comparison, case: int) -> Chain:
 
 
 def _clairvoyant(comparison: Comparison, case: int, startup_seconds: float) -> Chain:
+    yield [_ahead(comparison, case, startup_seconds)]
+
+
+def _ahead(comparison: Comparison, case: int, startup_seconds: float) -> Task:
     run = Run(case, "test", CLAIRVOYANT, "clairvoyant", startup_seconds)
     # What is cheapest by the hour may serve badly together: each kind alone is tried, too.
     names = [pool.name for pool in comparison.pools if pool.role == "whole"]
     ways = ({}, *({"only": name} for name in names)) if 1 < len(names) <= MOST_WAYS else ()
-    yield [Task("cheapest", run, ways, parameter="margin", values=MARGINS)]
+    return Task("cheapest", run, ways, parameter="margin", values=MARGINS)
 
 
 def _policy(comparison: Comparison, case: int, name: str, startup_seconds: float) -> Chain:

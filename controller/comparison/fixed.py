@@ -41,15 +41,20 @@ class Search:
     judge: Judge
     tried: dict[Fleet, bool] = field(default_factory=dict)
 
-    def cheapest(self) -> Fleet:
-        """The cheapest that keeps the objective; the largest when none does."""
+    def bound(self) -> Fleet:
+        """The first rung of the ladder that keeps the objective; the largest fleet without one."""
         rungs = ladder(self.kinds)
         rows = [tuple(row) for row in rungs.replicas.tolist()]
         # Nobody serves anything without replicas.
         able = [row for row, rate in zip(rows, rungs.per_second, strict=True) if rate > 0]
         best = first_that(able or rows, self._keeps)
-        if not self._keeps(best):
-            return tuple(kind.most for kind in self.kinds)
+        return best if self._keeps(best) else tuple(kind.most for kind in self.kinds)
+
+    def cheapest(self) -> Fleet:
+        """The cheapest that keeps the objective; the largest when none does."""
+        best = self.bound()
+        if not self.tried.get(best, False):
+            return best
         failed = [fleet for fleet, has_kept in self.tried.items() if not has_kept]
         floor = float(served(self.kinds, np.array(failed)).max()) if failed else 0.0
         while len(self.tried) < MOST_TRIED:
@@ -60,18 +65,13 @@ class Search:
                 best = following
         return best
 
-    def dearer(self, than: Fleet) -> Fleet | None:
-        """The next to try when a fleet failed after all; None when there is none."""
-        self.tried[than] = False
-        around = self._open(than)
-        cost = self._price(around)
-        # At least as dear, and the most able of the cheapest.
-        dear = cost >= self._price(np.array([than]))[0] - _TINY
-        around, cost = around[dear], cost[dear]
-        if not len(around):
-            return None
-        order = np.lexsort((-served(self.kinds, around), cost))
-        return tuple(around[order[0]].tolist())
+    def dearer(self, than: Fleet) -> list[Fleet]:
+        """What to try when a fleet failed after all: the same and a little more, cheap first."""
+        reach = [np.arange(at, min(kind.most, at + 2) + 1)
+                 for kind, at in zip(self.kinds, than, strict=True)]  # fmt: skip
+        around = np.stack([one.ravel() for one in np.meshgrid(*reach, indexing="ij")], axis=1)
+        order = np.lexsort((-served(self.kinds, around), self._price(around)))
+        return [tuple(row) for row in around[order].tolist() if tuple(row) != than]
 
     def _keeps(self, fleet: Fleet) -> bool:
         if fleet not in self.tried:

@@ -22,6 +22,7 @@ ROLES = ("whole", "prefill", "decode")
 ENTRY_ROLES = ("whole", "prefill")
 # Which policies see more than one pool at a time; all others decide each pool alone.
 PAIRS = ("risk", "heteroscale", "dynamo", "dynamo-throughput", "dynamo-load", "tokenscale")
+# Ours is told that the whole pools of a fleet serve one stream, unless somebody says together= .
 TYPES = ("risk", "melange")
 
 
@@ -131,11 +132,11 @@ def manner(pools: Sequence[FleetPool], policy: str) -> str:
     """How a policy decides a fleet of several pools; "" where there is one."""
     if len(pools) < 2:
         return ""
-    name = parsed(policy)[0]
+    name, given = parsed(policy)
     has_pairs = any(pool.role == "decode" for pool in pools)
     has_types = sum(pool.role == "whole" for pool in pools) > 1
     if has_pairs and name in PAIRS:
         return "together"
-    if has_types and name in TYPES:
+    if has_types and name in TYPES and given.get("together") != "":
         return "together"
     return "pool by pool"

@@ -244,6 +244,8 @@ def test_it_is_said_which_policies_decide_pools_together():
     assert manner(PAIR, "kubernetes-hpa(target_ongoing=3)") == "pool by pool"
     assert manner(KINDS, "melange") == "together"
     assert manner(KINDS, "tokenscale") == "pool by pool"
+    assert manner(KINDS, "risk") == "together"
+    assert manner(KINDS, "risk(together=)") == "pool by pool"
     assert manner(KINDS[:1], "melange") == ""
 
 
