@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from analysis import replay_frames
-from controller.comparison.naming import parsed
+from controller.comparison.naming import OURS, STATIC, fixed_of, parsed
 from servescope.replaying.rows import plain_rows
 from store import replays
 from store.errors import InputError
@@ -120,8 +120,7 @@ def propose(runtime: Runtime, replay_id: str, body: Mapping[str, Any], by: str) 
         raise InputError(
             f"{policy}/{row} has other settings for each start-up time", hint="give startup_seconds"
         )
-    name, given = parsed(policy)
-    parameters = {**given, **json.loads(settings.pop())}
+    name, parameters = _as_replayed(runtime, replay_id, policy, settings.pop())
     candidate = replays.Candidate(pool, name, parameters, replay_id, by)
     number = replays.propose(runtime.database.writer, runtime.clock.now(), candidate).result()
     return {
@@ -132,6 +131,24 @@ def propose(runtime: Runtime, replay_id: str, body: Mapping[str, Any], by: str) 
         "replay_id": replay_id,
         "state": "proposed",
     }
+
+
+def _as_replayed(
+    runtime: Runtime, replay_id: str, policy: str, settings: str
+) -> tuple[str, dict[str, Any]]:
+    """Name and parameters that make the same policy live."""
+    from controller.comparison.building import STREAM
+
+    name, given = parsed(policy)
+    parameters = {**given, **json.loads(settings)}
+    told = queries.listed(runtime.database.reader, replay_id)["fleet"].to_list()
+    pools = json.loads(told[0])["pools"] if told and told[0] else []
+    if name == STATIC:
+        parameters = fixed_of(parameters)
+    if name == OURS and sum(pool["role"] == "whole" for pool in pools) > 1:
+        # In a fleet it is told that the pools serve one stream; live nobody else says so.
+        parameters = {"together": STREAM, **parameters}
+    return name, parameters
 
 
 def _run(runtime: Runtime, row: Mapping[str, Any]) -> dict[str, Any]:

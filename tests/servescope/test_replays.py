@@ -351,6 +351,37 @@ def test_a_replay_over_the_api_runs_beside_the_server_and_keeps_its_address(runt
     assert "for a pool" in nowhere.text
 
 
+def test_a_fleet_over_the_api_tells_its_pools_and_makes_candidates_that_run_live(runtime, served):
+    """Pools by name, money in front, and the settings that the policy was replayed with."""
+    fleet = [
+        {"name": "big", "profile": "llama2-70b-8-x-h100", "price_per_hour": 32, "most": 3},
+        {"name": "small", "profile": "llama2-70b-4-x-a100", "price_per_hour": 8, "most": 6},
+    ]
+    names = ["risk", "static(big=1,small=2)"]
+    body = {**BODY, "policies": names, "fleet": fleet, "most": None, "guards": True}
+    answer = served.post("/api/v1/replays", json=body)
+    assert answer.status_code == 202, answer.text
+    replay_id = answer.json()["replay_id"]
+    told = ended(runtime, served, replay_id)
+    assert told["state"] == "done", told
+    assert told["fleet"]["ranks_by_cost"] is True
+    assert told["fleet"]["decided"]["risk"] == "together"
+    view = served.get(f"/api/v1/views/replay?replay={replay_id}").json()
+    assert [row["name"] for row in view["frames"]["fleet"]["rows"]] == ["big", "small"]
+    pools = view["frames"]["pools"]["rows"]
+    fixed = {row["pool"]: row for row in pools if row["policy"] == names[1]}
+    assert fixed["small"]["cost"] == pytest.approx(fixed["small"]["gpu_hours"] / 4 * 8, rel=1e-3)
+    assert view["measures"]["ranks_by_cost"]["value"] == 1.0
+    assert any("in cost" in text for text in view["sentences"])
+    made = [
+        served.post(
+            f"/api/v1/replays/{replay_id}/candidate", json={"policy": name, "pool": "big"}
+        ).json()["parameters"]
+        for name in names
+    ]
+    assert made == [{"together": "fleet"}, {"replicas": {"big": 1, "small": 2}}]
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
