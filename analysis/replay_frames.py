@@ -221,6 +221,28 @@ def _against(regret: float | None) -> str:
     return f", {abs(regret):.0%} {'more' if regret > 0 else 'less'} than a fixed fleet for the peak"
 
 
+def totals(lanes: pl.DataFrame) -> pl.DataFrame:
+    """Replicas of all pools together: at_seconds, target, ready.
+
+    A pool that changes nothing has no row: what it had last goes on.
+
+    Args:
+        lanes: of one row of a comparison.
+    """
+    names = ("target", "ready")
+    if lanes.is_empty() or lanes["pool"].n_unique() == 1:
+        return lanes.select("at_seconds", *names).sort("at_seconds")
+    times = lanes.select("at_seconds").unique().sort("at_seconds")
+    parts = [
+        times.join_asof(part.sort("at_seconds").select("at_seconds", *names), on="at_seconds")
+        for part in lanes.partition_by("pool", maintain_order=True)
+    ]
+    summed = [pl.sum_horizontal(part[name].fill_null(0) for part in parts) for name in names]
+    return times.with_columns(
+        expression.alias(name) for name, expression in zip(names, summed, strict=True)
+    )
+
+
 def differences(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
     """When two courses asked for other numbers: at_seconds, a_target, b_target, difference.
 
@@ -229,9 +251,7 @@ def differences(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
         b: lanes of another.
     """
     sides = [
-        lanes.group_by("at_seconds", maintain_order=True)
-        .agg(pl.col("target").sum().alias(name))
-        .sort("at_seconds")
+        totals(lanes).select("at_seconds", pl.col("target").alias(name))
         for lanes, name in ((a, "a_target"), (b, "b_target"))
     ]
     both = pl.concat([side.select("at_seconds") for side in sides]).unique().sort("at_seconds")

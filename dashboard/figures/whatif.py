@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis.replay_frames import totals
 from dashboard.figures.base import (
     Look,
     Picture,
@@ -148,9 +149,7 @@ def _constant(parts: Mapping[str, pl.DataFrame]) -> str:
 
 def _course(part: pl.DataFrame, end: Any, seconds: float) -> pl.DataFrame:
     """Pools added up; what changes no more goes on to the end."""
-    found = (part.group_by("at_seconds").agg(pl.col("target").sum(), pl.col("ready").sum())).sort(
-        "at_seconds"
-    )
+    found = totals(part)
     if found.height and found["at_seconds"][-1] < end:
         last = found.tail(1).with_columns(at_seconds=pl.lit(end, dtype=pl.Float64))
         found = pl.concat([found, last])

@@ -69,6 +69,12 @@ def _freezes(view: View, scene: Scene) -> Slot | Unshown:
     columns = ("pool", "from_at", "until_at", "changed_by", "comment")
     heads = {"changed_by": "By"}
     newest = frame.sort("from_at", descending=True)
-    shown = some_rows(newest, scene, columns=columns, heads=heads, caption=title)
+    end = view.scope.end.replace(tzinfo=None)
+    cells = {
+        "until_at": lambda row: (
+            scene.when(row["until_at"]) if row["until_at"] < end else "beyond the range shown"
+        )
+    }
+    shown = some_rows(newest, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "freezes", title, "Freezes in the range.", scene)
     return card(title, shown, tools=tools, key="freezes")

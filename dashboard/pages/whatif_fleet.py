@@ -120,6 +120,8 @@ def forecast_words(frame: pl.DataFrame) -> str:
     if told.is_empty():
         return ""
     one = json.loads(told[0])
+    if not one.get("count"):
+        return "Policies were handed no forecast: too little was there to make one from."
     said = [f"Policies were handed {number_text(one.get('count'))} forecasts of the request rate"]
     if one.get("skill") is not None:
         said.append(

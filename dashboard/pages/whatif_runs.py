@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import card, frame_tools, grid
+from dashboard.cards import Slot, card, frame_tools, grid
 from dashboard.forms import button
+from dashboard.pages.controller_candidates import STATES
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
@@ -119,11 +121,45 @@ def _list(view: View, scene: Scene) -> html.Div:
     tools = frame_tools(view, "replays", title, _ABOUT, scene)
     parts = [card(title, shown, tools=tools, key="replays")]
     if view.frames["candidates"].height:
-        name = "Which candidates are watched?"
-        words = "Policies that somebody wants watched in dry-run; they act on nothing."
-        kept = ("candidate_id", "pool", "policy", "parameters", "replay_id", "created_at",
-                "created_by", "state")  # fmt: skip
-        body = table(view.frames["candidates"], scene, columns=kept, caption=name)
-        more = frame_tools(view, "candidates", name, words, scene)
-        parts.append(card(name, body, tools=more, key="candidates"))
+        parts.append(_candidates(view, scene))
     return grid(*parts, key="replays")
+
+
+def _candidates(view: View, scene: Scene) -> Slot:
+    """Who of them is watched live, with the way to how it does."""
+    name = "Which candidates came of them?"
+    words = "Policies that somebody wants watched beside the one that decides."
+
+    def opener(row: Mapping[str, Any]) -> html.A:
+        there = scene.address.changed(candidate=str(row["candidate_id"]), source="live")
+        href = there.changed(from_=None, to=None).to("controller").href(scene.prefix)
+        return html.A(f"#{row['candidate_id']}", href=href)
+
+    def state(row: Mapping[str, Any]) -> html.Span:
+        look, glyph, said = STATES.get(row["state"], ("none", "○", str(row["state"])))
+        return html.Span(f"{glyph} {said}", className=f"ss-status is-{look}")
+
+    def replay(row: Mapping[str, Any]) -> Any:
+        number = row["replay_id"]
+        return html.A(number, href=_link(scene, number)) if number else "\N{EN DASH}"
+
+    cells = {
+        "candidate_id": opener,
+        "policy": lambda row: said_policy(row["policy"], row["parameters"]),
+        "state": state,
+        "replay_id": replay,
+    }
+    kept = ("candidate_id", "policy", "pool", "state", "replay_id", "created_at", "created_by")
+    heads = {"candidate_id": "Candidate", "pool": "For", "state": "Stands",
+             "replay_id": "From replay", "created_at": "Asked", "created_by": "By"}  # fmt: skip
+    frame = view.frames["candidates"].head(20)
+    shown = table(frame, scene, columns=kept, cells=cells, heads=heads, caption=name)
+    tools = frame_tools(view, "candidates", name, words, scene)
+    return card(name, shown, tools=tools, key="candidates")
+
+
+def said_policy(policy: str, parameters: str) -> str:
+    """A policy with its own settings: "keda(target=8)"."""
+    own = json.loads(parameters or "{}")
+    inside = ", ".join(f"{name}={value}" for name, value in own.items())
+    return f"{policy}({inside})" if inside else policy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from analysis import replay_frames
@@ -104,3 +105,13 @@ def test_nothing_at_all_is_an_empty_table():
     assert empty.is_empty()
     assert replay_frames.verdict(empty, 0.99) == []
     assert replay_frames.lanes([]).is_empty()
+
+
+def test_a_pool_that_changes_nothing_goes_on_in_the_total():
+    """Pools have rows of their own; the sum is of what each had last."""
+    names = ("at_seconds", "pool", "target", "ready")
+    rows = [(0.0, 0, 2, 2), (0.0, 1, 4, 3), (60.0, 1, 1, 1), (90.0, 0, 3, 2)]
+    lanes = pl.DataFrame(rows, schema=names, orient="row")
+    found = replay_frames.totals(lanes)
+    assert found.rows() == [(0.0, 6, 5), (60.0, 3, 3), (90.0, 4, 3)]
+    assert replay_frames.differences(lanes, lanes)["difference"].to_list() == [0]

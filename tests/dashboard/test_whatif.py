@@ -85,7 +85,13 @@ def test_a_failure_stands_below_the_numbers(fake):
 def test_two_that_never_changed_say_so_instead_of_a_dot():
     """Courses of one point are a sentence."""
     frame = pl.DataFrame(
-        {"side": ["a", "b"], "at_seconds": [0.0, 0.0], "target": [2, 3], "ready": [2, 3]}
+        {
+            "side": ["a", "b"],
+            "pool": [0, 0],
+            "at_seconds": [0.0, 0.0],
+            "target": [2, 3],
+            "ready": [2, 3],
+        }
     )
     chosen = pl.DataFrame({"side": ["a", "b"], "title": ["Fixed", "risk"], "row": ["", ""]})
     said = figures.lanes(frame, chosen, Look())
@@ -97,6 +103,7 @@ def test_pools_of_a_course_are_added_and_go_on_to_the_end():
     frame = pl.DataFrame(
         {
             "side": ["a", "a", "b", "b"],
+            "pool": [0, 1, 0, 0],
             "at_seconds": [0.0, 0.0, 0.0, 600.0],
             "target": [2, 3, 4, 6],
             "ready": [2, 3, 4, 4],
