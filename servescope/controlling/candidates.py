@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.refusals import Missing
 from store.clock import Clock
+from store.errors import StoreError
 from store.queries import candidates as queries
 from store.queries import decisions
 from store.reader import Reader
@@ -164,7 +165,10 @@ def _came(
     mine = next(one for one in loop.fleet_of(pool).pools if one.name == pool)
     start, end = told["start_at"], told["end_at"]
     assert isinstance(start, datetime)  # noqa: S101 - rows have times
-    return realised.realised(mine, start, end)[1]
+    try:
+        return realised.realised(mine, start, end)[1]
+    except StoreError:  # over a long time it may take too long; the rest is known
+        return None
 
 
 def _latest(rows: Any) -> list[dict[str, Any]]:
