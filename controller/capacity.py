@@ -16,6 +16,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
+from controller.numbers import Floats
 from controller.observation import Objective
 from controller.profile import Profile
 
@@ -105,6 +108,13 @@ def staffed(rate: float, capacity: float) -> float:
     need = max(rate, 0.0) / capacity
     root = (SPREAD + math.sqrt(SPREAD * SPREAD + 4 * need)) / 2
     return root * root if need > 0 else 0.0
+
+
+def all_staffed(rates: Floats, capacity: float) -> Floats:
+    """`staffed` of (n,) rates, to the same bits."""
+    need = np.maximum(rates, 0.0) / capacity
+    root = (SPREAD + np.sqrt(SPREAD * SPREAD + 4 * need)) / 2
+    return np.where(need > 0, root * root, 0.0)
 
 
 def requests_per_second(

@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 
-from controller.capacity import Replica, most_per_second, staffed
+from controller.capacity import Replica, all_staffed, most_per_second
 from controller.numbers import Floats
 from controller.policies import analogs, idle
 from controller.policies.fluid import SUBSTEPS, missed, ready_of
@@ -135,9 +135,8 @@ class Judged:
 
 def needed(rates: Floats, capacity: float) -> Floats:
     """Whole replicas for each rate, chance allowed for."""
-    most = float(MOST_REPLICAS)
-    wanted = [min(staffed(float(rate), capacity), most) for rate in rates]
-    return np.array([math.ceil(one - 1e-9) for one in wanted], dtype=np.float64)
+    wanted = np.minimum(all_staffed(rates, capacity), float(MOST_REPLICAS))
+    return np.asarray(np.ceil(wanted - 1e-9))
 
 
 def ahead_of(past: Past, neighbours: int) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -208,7 +209,8 @@ class Eyes:
         ended = world.done[before.done : now.done]
         mine = ended[world.requests["pool"][ended] == number]
         made: dict[str, float] = {}
-        low, high = np.searchsorted(world.requests["arrived"], [before.at, now.at])
+        # Not numpy's search: it would copy the column first, as it lies between others.
+        low, high = (bisect_left(world.requests["arrived"], at) for at in (before.at, now.at))
         # What came in by a prefill pool may be in the next one by now.
         at = "pool" if self._fleet.plans[number].role == "decode" else "entered"
         came = world.requests["prompt"][low:high][world.requests[at][low:high] == number]
