@@ -147,6 +147,9 @@ def _kept(row: Mapping[str, Any]) -> str:
 def settings(row: Mapping[str, Any]) -> str:
     """Which row of a policy it is, with what was changed."""
     told = {**parsed(row["policy"])[1], **json.loads(row["parameters"])}
+    if isinstance(told.get("replicas"), Mapping):
+        # Of a fleet: each pool by its name.
+        told = {**told.pop("replicas"), **told}
     values = ", ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in told.items()

@@ -43,6 +43,12 @@ def test_what_is_told_begins_with_the_error_of_the_model():
     assert max(map(len, text.splitlines())) <= report.WIDTH
 
 
+def test_a_fixed_fleet_is_told_by_pool():
+    """Not as a document."""
+    row = {"policy": "static", "row": "static-peak", "parameters": '{"replicas": {"a": 2, "b": 3}}'}
+    assert report.settings(row) == "fixed for the peak: a=2, b=3"
+
+
 @pytest.mark.parametrize("width", [60, 100, 140])
 def test_a_narrow_terminal_shows_the_columns_that_decide(width):
     """And says where the others are."""
