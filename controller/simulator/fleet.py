@@ -121,7 +121,7 @@ class FleetModel:
         self._pending: list[tuple[float, int, int]] = []
         self._born = 0
         self._of_slot: dict[int, tuple[int, float, float]] = {}
-        self._draining: set[int] = set()
+        self._draining: dict[int, float] = {}
         self.lives: list[Life] = []
         self.scale_events = 0
 
@@ -245,7 +245,7 @@ class FleetModel:
         for slot in ready[np.argsort(work, kind="stable")][:count]:
             self._leave_ready(number, int(slot))
             replicas["state"][slot] = DRAINING
-            self._draining.add(int(slot))
+            self._draining[int(slot)] = self.now
         self._sweep()
 
     def _leave_ready(self, number: int, slot: int) -> None:
@@ -258,7 +258,8 @@ class FleetModel:
         """Those that drained are gone."""
         for slot in sorted(self._draining):
             if not has_work(self.world, slot):
-                self._stop(slot, self._idle_since(slot))
+                # One that had nothing to do was there all the same, until it was let go.
+                self._stop(slot, max(self._idle_since(slot), self._draining[slot]))
 
     def _idle_since(self, slot: int) -> float:
         _, asked_at, _ = self._of_slot[slot]
@@ -268,7 +269,7 @@ class FleetModel:
         _, asked_at, ready_at = self._of_slot.pop(slot)
         number = int(self.world.replicas["pool"][slot])
         self.lives.append(Life(number, asked_at, ready_at, max(at, asked_at)))
-        self._draining.discard(slot)
+        self._draining.pop(slot, None)
         self.world.replicas[slot] = replicas_of(1)[0]
         self.world.seen[slot] = NOBODY
         self._free.append(slot)

@@ -112,6 +112,15 @@ def test_a_drained_replica_ends_what_it_has():
     assert (requests["status"] == DONE).all()
 
 
+def test_an_idle_replica_is_paid_for_until_it_is_let_go():
+    """Not only until its last request: it was there."""
+    made = fleet(Workload.of([10.0, 3000.0], [10, 10], [5, 5]), replicas=1)
+    made.run_until(1000.0)
+    made.scale("a", 0)
+    made.run_until(1100.0)
+    assert made.lives[0].stopped_at == 1000.0
+
+
 def test_a_failure_loses_what_is_on_the_replica():
     """And nothing else."""
     work = Workload.of([0.0, 0.0], [10, 10], [1000, 1000])
