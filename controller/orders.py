@@ -124,8 +124,9 @@ class Orders:
             for name in self.named(pools, expected)
         ]
         found = await self._changed(rows, "freeze", who)
+        end = "resumed" if until is None else f"{until:%Y-%m-%d %H:%M:%S} UTC"
         for row in rows:
-            text = f"{row.pool}: frozen by {who.name} until {until or 'resumed'}"
+            text = f"{row.pool}: frozen by {who.name} until {end}"
             self._book.tell(f"freeze:{row.version}", "freeze", row.pool, text)
         return found
 

@@ -160,5 +160,4 @@ class TakingUp:
 
 def one_line(error: Exception) -> str:
     """What went wrong, with what to do."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{text} ({hint})" if (hint := getattr(error, "hint", None)) else text
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
