@@ -64,9 +64,10 @@ def register(app: Dash, services: Services, prefix: str) -> None:
         Input("shell-url", "pathname"),
         Input("shell-url", "search"),
         Input("shell-pulse", "data"),
+        Input("shell-control-tick", "n_intervals"),
         State("shell-control-shown", "data"),
     )
-    def control(pathname: str, search: str, pulse: object, shown: Any) -> Any:
+    def control(pathname: str, search: str, pulse: object, tick: object, shown: Any) -> Any:
         scene = scene_of(services, parse(pathname, search, prefix), prefix)
         made = control_badge.badge(services, scene)
         before = shown if isinstance(shown, dict) else {}

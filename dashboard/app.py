@@ -89,6 +89,7 @@ def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
         Output("shell-share", "data-copy"),
         Output("shell-tick", "interval"),
         Output("shell-tick", "disabled"),
+        Output("shell-control-tick", "disabled"),
         Input("shell-url", "pathname"),
         Input("shell-url", "search"),
         Input("shell-sources", "data"),
@@ -106,6 +107,7 @@ def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
             share_search(scene),
             (seconds or 3600) * 1000,
             seconds == 0,
+            seconds != 0,
         )
 
     @app.callback(

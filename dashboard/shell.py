@@ -13,6 +13,7 @@ from dashboard.scene import Scene
 from dashboard.theme import attrs
 
 HOLDS = "Hold what is there: the controller goes on to decide, and does nothing"
+CONTROL_LOOK_MS = 10_000
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -61,6 +62,8 @@ def shell(version: str) -> dmc.MantineProvider:
         [
             dcc.Location(id="shell-url", refresh="callback-nav"),
             dcc.Interval(id="shell-tick", disabled=True),
+            # Whether somebody froze the fleet is news on a page that stands still, too.
+            dcc.Interval(id="shell-control-tick", interval=CONTROL_LOOK_MS, disabled=True),
             dcc.Store(id="shell-pulse"),
             dcc.Store(id="shell-zoom"),
             dcc.Store(id="shell-sources"),
