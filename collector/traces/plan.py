@@ -15,7 +15,7 @@ from collector.traces.burstgpt import BURSTGPT
 from collector.traces.format import Match, TraceFormat, check_name
 from collector.traces.head import Head, read_head
 from collector.traces.mooncake import MOONCAKE
-from collector.traces.own import OWN
+from collector.traces.own import LIVE, OWN
 from collector.traces.servegen import SERVEGEN
 from collector.traces.vtc import VTC
 from store.bulk_spec import BulkLoad
@@ -162,7 +162,9 @@ def _merged(loads: Sequence[BulkLoad], name: str) -> list[BulkLoad]:
             f"these files cannot all become the source '{name}'",
             hint="they differ in format, clock or source; import them one at a time",
         )
-    return [replace(load, source=replace(load.source, name=name)) for load in loads]
+    # Rows of a live fleet under another name are a recording: their "now" is their last row.
+    kind = loads[0].source.kind if name == LIVE else "trace"
+    return [replace(load, source=replace(load.source, name=name, kind=kind)) for load in loads]
 
 
 def _unknown(head: Head, format_name: str) -> InputError:

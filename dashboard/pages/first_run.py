@@ -29,7 +29,6 @@ def panel(services: Services) -> list[Any]:
                 type="button",
             ),
         )
-        example.append(html.P("", id="first-run-said", role="status", className="ss-dim"))
     ways = (
         ("Look at a real trace", example),
         (
@@ -89,16 +88,16 @@ def register(app: Dash, services: Services) -> None:
     load = services.load_example
 
     @app.callback(
-        Output("first-run-said", "children"),
-        Output("shell-pulse", "data", allow_duplicate=True),
+        # Said where the page drawn anew does not wipe it.
+        Output("shell-told", "data", allow_duplicate=True),
         Output("shell-sources", "data"),
         Input("first-run-load", "n_clicks"),
         prevent_initial_call=True,
     )
-    def load_example(clicks: int | None) -> tuple[Any, Any, Any]:
+    def load_example(clicks: int | None) -> tuple[Any, Any]:
         if not clicks:  # the button has just appeared: Dash calls for that too
-            return no_update, no_update, no_update
+            return no_update, no_update
         try:
-            return load(), f"loaded {clicks}", clicks
+            return {"text": load(), "ok": True, "at": f"loaded {clicks}"}, clicks
         except ServescopeError as error:
-            return str(error), no_update, no_update
+            return {"text": str(error), "ok": False, "at": f"not loaded {clicks}"}, no_update

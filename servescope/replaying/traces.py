@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -117,7 +117,8 @@ def of_file(path: Path, params: Mapping[str, str]) -> tuple[str, Found]:
         file = Path(folder) / "replay.duckdb"
         with Database.open(file, StoreSettings(), clock, allow_files=True) as database:
             reports = importing.load_files(database, loads)
-            known = catalog.sources(database.reader)
+            # A file is a recording, of a live fleet too: its "now" is its last row.
+            known = [replace(one, kind="trace") for one in catalog.sources(database.reader)]
             name = reports[0].source
             scope = resolve({**params, "source": name}, known, clock.now())
             return name, of_scope(database.reader, scope, str(path))

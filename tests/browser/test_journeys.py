@@ -224,7 +224,7 @@ def test_the_first_run_loads_the_example_only_when_asked(visit, served):
     visitor.page.wait_for_timeout(300)
     assert served.fake.loaded == before
     visitor.page.get_by_role("button", name="Load the example trace").click()
-    expect(visitor.page.locator("#first-run-said")).to_have_text("28,185 requests loaded")
+    expect(visitor.page.locator("#shell-said")).to_have_text("28,185 requests loaded")
     assert served.fake.loaded == before + 1
 
 

@@ -335,11 +335,10 @@ async def test_a_number_that_was_used_again_is_not_ours(tmp_path, stranger):
         replica["process"]["pid"] = stranger.pid
         state["pools"]["chat"]["replicas"] = 0
         (given.folder / "state.json").write_text(json.dumps(state))
-        again = LocalFleet(given, WallClock())
-        await ready(again, "chat", 0)
-        assert (await again.read("chat")).draining == 0
-        assert await again.end(LIMIT)
-        await again.aclose()
+        async with contextlib.aclosing(LocalFleet(given, WallClock())) as again:
+            await ready(again, "chat", 0)
+            assert (await again.read("chat")).draining == 0
+            assert await again.end(LIMIT)
         assert stranger.poll() is None, "a stranger was ended"
 
 
