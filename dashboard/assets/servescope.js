@@ -89,7 +89,8 @@
   /* Acting: what a button carries goes to the server by POST, never by a link -------------- */
 
   var held = null;
-  var actedAt = 0;
+  /* Whether the press that is under way was held long enough: letting go is then no short press. */
+  var heldOut = false;
 
   function fieldsOf(button) {
     var form = button.closest(".ss-act");
@@ -111,7 +112,6 @@
       say("First say why: this is kept in the record.");
       return;
     }
-    actedAt = Date.now();
     button.disabled = true;
     setTimeout(function () { button.disabled = false; }, 1500);
     var wish = JSON.parse(button.getAttribute("data-act"));
@@ -120,8 +120,9 @@
 
   function hold(button) {
     letGo();
+    heldOut = false;
     button.classList.add("is-held");
-    held = { button: button, timer: setTimeout(function () { letGo(); act(button); }, 1000) };
+    held = { button: button, timer: setTimeout(function () { letGo(); heldOut = true; act(button); }, 1000) };
   }
 
   function letGo() {
@@ -159,7 +160,7 @@
     /* A press that no pointer made, as screen readers do: they cannot hold, so they are asked. */
     if (event.detail === 0) {
       if (window.confirm(button.getAttribute("aria-label") || button.textContent)) { act(button); }
-    } else if (Date.now() - actedAt > 1500) {
+    } else if (!heldOut) {
       say("Hold it for one second.");
     }
   });

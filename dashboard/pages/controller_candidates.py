@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import Chart, Slot, card, graph, grid, part_id
-from dashboard.figures import control as figures
+from dashboard.cards import Slot, card, grid, part_id
 from dashboard.forms import button, field
+from dashboard.pages.controller_beside import beside, course, said, time_of
 from dashboard.pages.controller_rows import some_rows
 from dashboard.scene import Scene
 from dashboard.services import CandidateDesk, Document, Services
-from dashboard.tables import table
-from dashboard.text import number_text
 from dashboard.theme import attrs
 from store.errors import ServescopeError
-from store.units import percent_text, seconds_text
+from store.units import percent_text
 
 STATES = {
     "proposed": ("none", "○", "asked for"),
@@ -32,13 +29,9 @@ STATES = {
 }
 OPEN = ("proposed", "shadow")
 MOST_LISTED = 10
-SIDES = {"shadow": "Candidate", "live": "Live policy", "there": "There"}
 _COLUMNS = ("candidate_id", "policy_text", "pool", "state", "watched_since", "steps", "replay_id")
 _KEPT = (*_COLUMNS, "pools", "text", "failures", "differing_ratio", "is_validated")
 _LIST_TITLE = "Which candidates are watched beside what decides?"
-_COURSE_ABOUT = (
-    "Replicas as if every target had been applied at once; there: what the platform had."
-)
 
 
 def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
@@ -54,7 +47,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     parts: list[Any] = [grid(_list(rows, chosen, scene), key="candidates")]
     if chosen is not None:
         is_running = bool(told["running"])
-        parts.append(_one(chosen, desk, scene, is_running=is_running))
+        parts.append(_one(chosen, desk, scene, services, is_running=is_running))
     return parts
 
 
@@ -128,15 +121,12 @@ def _replay(row: Mapping[str, Any], scene: Scene) -> Any:
 
 
 def _when(value: Any, scene: Scene, otherwise: str) -> str:
-    return scene.when(_time(value)) if value else otherwise
+    return scene.when(time_of(value)) if value else otherwise
 
 
-def _time(value: Any) -> datetime:
-    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _one(row: Document, desk: CandidateDesk, scene: Scene, *, is_running: bool) -> html.Section:
+def _one(
+    row: Document, desk: CandidateDesk, scene: Scene, services: Services, *, is_running: bool
+) -> html.Section:
     """One candidate: what both came to, their courses, and what can be told."""
     number = row["candidate_id"]
     try:
@@ -151,95 +141,13 @@ def _one(row: Document, desk: CandidateDesk, scene: Scene, *, is_running: bool) 
         [html.H2(title), html.Div(close, className="ss-tools")], className="ss-card-head"
     )
     facts = html.Div(
-        [html.P(_said(row, told), className="ss-verdict-first"), *_beside(told, scene)],
+        [html.P(said(row, told), className="ss-verdict-first"), *beside(told, scene)],
         id=part_id("candidate-facts"), className="ss-drawer-act",
     )  # fmt: skip
     return html.Section(
-        [head, facts, *_course(told, scene), _acts(row, is_running=is_running)],
+        [head, facts, *course(told, scene, services), _acts(row, is_running=is_running)],
         className="ss-card ss-drawer", id="card-candidate",
     )  # fmt: skip
-
-
-def _said(row: Document, told: Document) -> str:
-    text = str(told["text"])
-    lead = "" if not row["last_failure"] else f" It last failed: {row['last_failure']}."
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}.{lead}"
-
-
-def _beside(told: Document, scene: Scene) -> list[Any]:
-    """Both sides' numbers in one table, what is unknown left out."""
-    if told.get("empty"):
-        return []
-    names: dict[str, tuple[str, Callable[[float | None], str]]] = {
-        "replica_hours": ("Replica-hours", number_text),
-        "gpu_hours": ("GPU-hours", number_text),
-        "cost": ("Cost", number_text),
-        "predicted_attainment_ratio": ("Attainment, by a model", percent_text),
-    }
-    known = [name for name in names if any(told[side][name] is not None for side in SIDES)]
-    rows = [
-        {"side": words, **{name: told[side][name] for name in known}}
-        for side, words in SIDES.items()
-    ]
-
-    def cell(name: str) -> Any:
-        return lambda row: "\N{EN DASH}" if row[name] is None else names[name][1](row[name])
-
-    frame = pl.DataFrame(rows, infer_schema_length=None)
-    caption = "Candidate, live policy and what was there, over the same time"
-    shown = table(
-        frame, scene, columns=("side", *known), cells={name: cell(name) for name in known},
-        heads={"side": "Over the same time", **{name: names[name][0] for name in known}},
-        caption=caption,
-    )  # fmt: skip
-    return [shown, html.P(_notes(told), className="ss-dim ss-foot")]
-
-
-def _notes(told: Document) -> str:
-    """What one has to know beside the numbers."""
-    least = told["largest_difference_replicas"]
-    more = "more" if least > 0 else "fewer"
-    said = [
-        f"Over {seconds_text(told['seconds'])} and {told['steps']:,} steps, of which"
-        f" {percent_text(told['differing_ratio'])} differ"
-        + (f", by {abs(least)} {more} at most." if least else ".")
-    ]
-    for pool in told["pools"]:
-        came = pool.get("observed_attainment_ratio")
-        if came is not None:
-            said.append(
-                f"What really came in {pool['pool']}, under what decided: {percent_text(came)}."
-            )
-        if pool.get("why"):
-            said.append(f"{pool['pool']}: {pool['why']}.")
-    model = told["model"]
-    return " ".join([*said, f"{model[:1].upper()}{model[1:].rstrip('.')}."])
-
-
-def _course(told: Document, scene: Scene) -> list[Any]:
-    """The steps of both as lines on one chart."""
-    points = told.get("course") or ()
-    if not points:
-        return []
-    at = [_time(point["at"]).astimezone(UTC).replace(tzinfo=None) for point in points]
-    frame = pl.DataFrame(
-        {
-            "at": at,
-            "pool": [str(point["pool"]) for point in points],
-            **{name: [point[name] for point in points] for name in figures.BESIDE},
-        },
-        schema={
-            "at": pl.Datetime("us"), "pool": pl.String,
-            **dict.fromkeys(figures.BESIDE, pl.Int64),
-        },
-    )  # fmt: skip
-    title = "What would it have had, and what had the other?"
-    picture = figures.beside(frame, scene.look)
-    if isinstance(picture, str):
-        return []
-    chart = Chart("candidate", title, "course", figures.beside, _COURSE_ABOUT, height=260)
-    inside = [html.H3(title, className="ss-sub"), graph(chart, picture, scene)]
-    return [html.Div(inside, className="ss-drawer-act")]
 
 
 def _acts(row: Document, *, is_running: bool) -> html.Div:

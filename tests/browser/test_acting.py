@@ -1,4 +1,4 @@
-"""Freeze, resume and replay on the real server in a real browser; the pool is only numbers."""
+"""Freezes, candidates and replays on the real server, in a real browser; a pool of numbers."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ policy = "queue-length-hpa"
 most = 20
 """
 HELD_MS = 1_300
+CANDIDATE = "kubernetes-hpa(target_ongoing=8)"
 # Two minutes of the built-in trace: enough to replay, done within seconds.
 WINDOW = "?source=azure-2023-conv&from=2023-11-16T18:20:00Z&to=2023-11-16T18:22:00Z"
 
@@ -68,12 +69,50 @@ def steered(tmp_path_factory) -> Iterator[SimpleNamespace]:
 @pytest.fixture
 def operator(chromium, steered, make_visitor) -> Iterator[object]:
     """Somebody in front of it; no test finds the pool as another left it."""
+    said = {"by": "tests", "comment": "the next test"}
     if state(steered)["is_frozen"]:
-        body = {"by": "tests", "comment": "the next test"}
-        assert httpx2.post(f"{steered.url}/api/v1/controller/resume", json=body).status_code == 200
+        tell(steered, "resume", said)
+    if state(steered)["adopted"]:
+        tell(steered, "restore-policy", said)
+    for row in candidates(steered):
+        if row["state"] in ("proposed", "shadow"):
+            tell(steered, f"candidates/{row['candidate_id']}/withdraw", said)
     visitor = make_visitor(chromium, steered)
     yield visitor
     visitor.close()
+
+
+def tell(steered, what, body):
+    """Tell the controller something by the API."""
+    answer = httpx2.post(f"{steered.url}/api/v1/controller/{what}", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def candidates(steered):
+    """All of them, by the API."""
+    return httpx2.get(f"{steered.url}/api/v1/controller/candidates").json()["candidates"]
+
+
+def watched(steered):
+    """A candidate beside the policy that decides, once the controller has taken it up."""
+    made = tell(steered, "candidates", {"pool": "chat", "policy": CANDIDATE, "by": "bo"})
+    number = made["candidate_id"]
+    until(lambda: candidate(steered, number)["is_watched"])
+    return number
+
+
+def candidate(steered, number):
+    """One of them, by the API."""
+    return next(row for row in candidates(steered) if row["candidate_id"] == number)
+
+
+def until(is_so, seconds=60.0):
+    """Wait for what another thread does; fail where it never comes."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "it never came"
+        threading.Event().wait(0.2)
 
 
 def state(steered):
@@ -122,8 +161,7 @@ def test_an_open_menu_stays_open_while_the_header_changes(operator, steered):
     page.goto(f"{steered.url}/ui/slo?refresh=off")
     page.locator("#shell-control summary").click()
     expect(page.get_by_role("button", name="Freeze all pools until resumed")).to_be_visible()
-    body = {"by": "bo", "comment": "maintenance"}
-    assert httpx2.post(f"{steered.url}/api/v1/controller/freeze", json=body).status_code == 200
+    tell(steered, "freeze", {"by": "bo", "comment": "maintenance"})
     resume = page.locator("#shell-control").get_by_role("button", name="Resume chat")
     page.locator("#shell-control").get_by_label("Why").fill("done")
     resume.click()
@@ -141,8 +179,7 @@ def test_whoever_is_slower_is_refused_with_the_newer_state(operator, steered):
     page.locator("#controller-fold summary").first.click()
     button = page.locator("#controller-fold").get_by_role("button", name="Set chat to off")
     expect(button).to_be_visible()
-    body = {"by": "bo", "comment": "maintenance"}
-    assert httpx2.post(f"{steered.url}/api/v1/controller/freeze", json=body).status_code == 200
+    tell(steered, "freeze", {"by": "bo", "comment": "maintenance"})
     button.click()
     expect(page.locator("#shell-said")).to_contain_text("chat is in dry-run, frozen")
     expect(page.locator("#shell-said")).to_contain_text("by bo")
@@ -150,6 +187,64 @@ def test_whoever_is_slower_is_refused_with_the_newer_state(operator, steered):
     # The page has looked again by now.
     expect(page.locator("#shell-control")).to_contain_text("FROZEN until resumed")
     assert operator.troubles == []
+
+
+def test_a_candidate_is_withdrawn_on_purpose_only(operator, steered):
+    """A short press says how; a held one ends the watching, and what was seen stays listed."""
+    number = watched(steered)
+    page = operator.page
+    page.goto(f"{steered.url}/ui/controller?candidate={number}&refresh=off")
+    row = page.locator("#card-candidates tr", has_text=f"#{number}")
+    expect(row).to_contain_text("in shadow")
+    button = page.get_by_role("button", name=f"Withdraw candidate {number}")
+    button.click()
+    expect(page.locator("#shell-said")).to_have_text("Hold it for one second.")
+    assert candidate(steered, number)["state"] == "shadow"
+    held(button)
+    expect(page.locator("#shell-said")).to_contain_text(f"Candidate {number} is watched no more")
+    expect(row).to_contain_text("withdrawn")
+    expect(button).to_have_count(0)
+    assert candidate(steered, number)["state"] == "withdrawn"
+    assert state(steered)["policy"] == "queue-length-hpa"
+    assert operator.troubles == []
+
+
+def test_an_adopted_candidate_decides_until_the_configuration_does_again(operator, steered):
+    """With a reason and a held press, each way; the next decision is its own."""
+    number = watched(steered)
+    page = operator.page
+    page.goto(f"{steered.url}/ui/controller?candidate={number}&refresh=off")
+    adopt = page.get_by_role("button", name=f"Adopt candidate {number} for chat")
+    said, modes = page.locator("#shell-said"), page.locator("#card-modes")
+    held(adopt)
+    expect(said).to_contain_text("First say why")
+    page.locator("#card-candidate").get_by_label("Why").fill("fewer cards")
+    adopt.click()
+    expect(said).to_have_text("Hold it for one second.")
+    assert state(steered)["adopted"] is None
+    held(adopt)
+    expect(said).to_contain_text(f"{CANDIDATE} decides chat from the next step on")
+    expect(modes).to_contain_text(f"adopted from candidate {number}")
+    expect(modes).to_contain_text("over the configured queue-length-hpa")
+    expect(page.locator("#card-candidates tr", has_text=f"#{number}")).to_contain_text("decides")
+
+    until(lambda: newest(steered)["policy"] == "kubernetes-hpa")
+    page.goto(f"{steered.url}/ui/controller?decision={newest(steered)['decision_id']}&refresh=off")
+    expect(page.locator("#card-decision")).to_contain_text("kubernetes-hpa")
+
+    page.locator("#card-candidate").get_by_label("Why").fill("too late on a burst")
+    back = page.get_by_role("button", name="Lets the policy that the configuration names")
+    held(back)
+    expect(said).to_contain_text("The policy of the configuration decides chat again")
+    expect(modes).to_contain_text(f"candidate {number}: ended by dashboard: too late on a burst")
+    assert state(steered)["adopted"] is None
+    assert operator.troubles == []
+
+
+def newest(steered):
+    """The newest decision, by the API."""
+    rows = httpx2.get(f"{steered.url}/api/v1/controller/decisions?limit=1").json()["rows"]
+    return rows[0] if rows else {"policy": ""}
 
 
 def test_a_window_is_replayed_beside_the_server_and_keeps_its_link(operator, steered):

@@ -62,16 +62,18 @@ def beside(row):
     if not row["steps"]:
         return {"candidate": row, "text": "it was not asked yet", "empty": "it was not asked yet"}
     course = [
-        {"pool": "chat", "at": f"2026-11-20T11:{minute:02}:00Z", "shadow_replicas": 3 + minute % 2,
-         "live_replicas": 4, "there_replicas": None, "requests_per_second": 20.0}
-        for minute in range(30)
+        {"pool": row["pool"], "at": f"2026-11-20T11:{minute:02}:00Z",
+         "shadow_replicas": 3 + minute % 2, "live_replicas": 4, "there_replicas": None,
+         "requests_per_second": 20.0}
+        for minute in range(60)
     ]  # fmt: skip
     sides = {"live": side(96.5, 0.994), "shadow": side(80.25, 0.981), "there": side(96.5)}
     return {
         "candidate": row, "live_policy": "risk", "text": "Over 24.0 h keda would have had less.",
-        "empty": "", "seconds": 86_400.0, "steps": 5760, **sides, "differing_ratio": 0.34,
+        "empty": "", "start_at": "2026-11-20T11:00:00Z", "end_at": "2026-11-20T11:59:59Z",
+        "seconds": 86_400.0, "steps": 5760, **sides, "differing_ratio": 0.34,
         "largest_difference_replicas": -3, "largest_difference_at": "2026-11-20T11:00:00Z",
-        "pools": [{"pool": "chat", **sides, "profile": "llama", "why": "",
+        "pools": [{"pool": row["pool"], **sides, "profile": "llama", "why": "",
                    "observed_attainment_ratio": 0.99}],
         "model": "a fluid model of the replicas; a model, not what came", "course": course,
         "latest": [],

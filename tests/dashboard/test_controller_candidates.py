@@ -108,3 +108,24 @@ def test_without_candidates_there_is_no_panel(fake):
     """A page is not longer than it has to be."""
     fake.control.candidates.rows = []
     assert drawn(fake) == "[]"
+
+
+@pytest.mark.parametrize(("steps", "said"), [(1, "1 decision so far"), (19, "19 decisions so far")])
+def test_its_first_minutes_are_too_early_to_tell(fake, steps, said):
+    """Instead of a difference of nothing over no time at all."""
+    row = fake.control.candidates.rows[0]
+    row["steps"] = steps
+    text = drawn(fake)
+    assert f"Too early to tell: {said}, over" in text
+    assert "would have had less" not in text
+    row["steps"] = 20
+    assert "would have had less" in drawn(fake)
+
+
+def test_freezes_of_its_pool_are_on_its_chart(fake):
+    """As on every chart of the pool: a band, with who and why; other pools' are not its own."""
+    text = drawn(fake)
+    assert "chat frozen by bo, 11:40:00 to 11:45:00: rack 4" in text
+    assert "Frozen once, by bo." in text
+    fake.control.candidates.rows[0].update(pool="code", pools=["code"])
+    assert "frozen by bo" not in drawn(fake)
