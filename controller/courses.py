@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from controller.capacity import replica
+from controller.capacity import most_per_second, replica
 from controller.numbers import Floats
 from controller.observation import Objective, PoolView
 from controller.policies.fluid import SUBSTEPS, missed, ready_of
@@ -77,6 +77,7 @@ def attained(
     if sizes is None:
         return {}, "how large requests are is not known"
     one = replica(view.profile, objective, *sizes, view.role)
+    capacity = most_per_second(one)
     bin_seconds, chosen = _bins(course)
     rates = _filled(rows["requests_per_second"].to_numpy())[chosen]
     arrived = float(rates.sum()) * bin_seconds
@@ -86,7 +87,7 @@ def attained(
     found = {}
     for side in (LIVE, SHADOW):
         ready = ready_of(course.replicas[side][chosen], starts)
-        late = float(missed(one, rates, ready, bin_seconds, 1, math.inf).sum())
+        late = float(missed(one, capacity, rates, ready, bin_seconds, 1, math.inf).sum())
         found[side] = min(max(1 - late / arrived, 0.0), 1.0)
     return found, ""
 

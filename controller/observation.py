@@ -48,7 +48,8 @@ SIGNALS: Mapping[str, str] = {
     BUSY_RATIO: "share of the time in steps, mean over replicas",
     TTFT_P95_SECONDS: "time to first token, 95 % quantile",
     TPOT_P95_SECONDS: "time per output token, 95 % quantile",
-    ATTAINMENT_RATIO: "share of the requests that met the objective, refused ones missed it",
+    ATTAINMENT_RATIO: "share of the requests that met the objective, refused ones missed it; of a"
+    " prefill or decoding pool: that it did its own part of in time",
 }
 
 

@@ -42,5 +42,5 @@ def to_catch_up(pool: PoolView, past: Past, rate: float) -> int:
         past: of it.
         rate: requests a second that come.
     """
-    need = up(staffed(rate + waiting(pool) / within(past), past.capacity))
+    need = up(staffed(rate + waiting(pool) / within(past), past.capacity, past.replica.spread))
     return max(need, pool.target)

@@ -12,7 +12,8 @@ too small is not late at once: its batches fill first, and that is time in which
 A request misses where its wait is longer than the TTFT bound, or the mean pace over its life slower
 than the TPOT bound. Chance: single requests scatter around the mean by 0.2 / sqrt(n) of it,
 measured with the simulator on steady loads of 1 to 16 replicas and on bursts (mean error of the
-share that misses: 1.6 points on bursts, 0.6 where fewer than five in a hundred miss).
+share that misses: 1.6 points on bursts, 0.6 where fewer than five in a hundred miss). In a
+prefill or a decoding pool requests wait for a turn or a seat: see `chance_waiting`.
 """
 
 from __future__ import annotations
@@ -51,12 +52,19 @@ def ready_of(wanted: Floats, startup_substeps: int) -> Floats:
 
 @jit
 def missed(
-    one: Replica, rates: Floats, ready: Floats, bin_seconds: float, blocks: int, enough: float
+    one: Replica,
+    capacity: float,
+    rates: Floats,
+    ready: Floats,
+    bin_seconds: float,
+    blocks: int,
+    enough: float,
 ) -> Floats:
     """(blocks,) requests that miss the objective in each part of the time.
 
     Args:
         one: a replica.
+        capacity: requests a second that it serves at most.
         rates: (n,) requests a second in each bin.
         ready: (n * SUBSTEPS,) replicas that serve.
         bin_seconds: length of a bin.
@@ -75,6 +83,8 @@ def missed(
         end = int(min(at + one.output_tokens * pace[at] / dt, count - 1.0))
         mean = pace[at] if end == at else (total[end] - total[at]) / (end - at)
         share = chance_late(mean / one.tpot_seconds, ready[at])
+        if one.rarity > 0:
+            share = max(share, chance_waiting(one, rates[at // SUBSTEPS] / capacity, ready[at]))
         if waits[at] > one.ttft_seconds:
             share = 1.0
         share *= rates[at // SUBSTEPS] * dt
@@ -93,6 +103,21 @@ def chance_late(ratio: float, ready: float) -> float:
     return 0.5 + 0.5 * math.erf(
         (ratio - 1) / (_SCATTER / math.sqrt(max(ready, 1.0))) / math.sqrt(2)
     )
+
+
+@jit
+def chance_waiting(one: Replica, need: float, ready: float) -> float:
+    """Share that waits too long where a replica does one part; what is allowed where `staffed`.
+
+    Args:
+        one: a replica.
+        need: replicas that the rate would fill.
+        ready: replicas that serve.
+    """
+    if ready < 0.5:
+        return 1.0
+    idle = max(1 - need / ready, 0.0)
+    return math.exp(-one.rarity * idle * math.sqrt(ready) / one.spread)
 
 
 @jit

@@ -51,22 +51,21 @@ def first_rule(pool: PoolView) -> Rule:
 def followed(now: Now, rule: Rule) -> tuple[int, Reason]:
     """What the rule asks for now."""
     past, pool = now.past, now.pool
-    capacity = past.capacity
     rate = max(now.rate, _expected(pool, past))
-    by_rate = float(needed(np.array([rule.rate_gain * rate]), capacity)[0])
+    by_rate = float(needed(np.array([rule.rate_gain * rate]), past)[0])
     ahead = high = 0.0
     # After long silences all moments look alike to a forecast: silences tell more.
     is_alike = rule.chance > 0 and now.silent * past.bin_seconds >= analogs.REACHES_SECONDS[-1]
     if rule.neighbours and not is_alike:
         high = _foreseen(past, rule)
-        ahead = min(float(needed(np.array([rule.gain * high]), capacity)[0]), rule.most_ahead)
+        ahead = min(float(needed(np.array([rule.gain * high]), past)[0]), rule.most_ahead)
     wanted = max(rule.floor, ahead, by_rate)
     if now.rate <= 0 and pool.limits.least < 1:
         warm, reason = _silent(now, rule)
         if warm >= wanted:
             return warm, reason
     code = "floor" if wanted == rule.floor else "forecast" if wanted == ahead else "rate"
-    numbers = {"rate": rate, "ahead": high, "capacity": capacity, "floor": rule.floor}
+    numbers = {"rate": rate, "ahead": high, "capacity": past.capacity, "floor": rule.floor}
     return int(wanted), Reason(pool.name, code, _sentence(code, numbers, past), numbers)
 
 

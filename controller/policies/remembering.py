@@ -30,6 +30,8 @@ _MARGIN_SPEED, _MOST_UP, _MOST_DOWN = 1.1e-4, 3.0, -0.25
 # many may be later than planned as requests may miss; never more than half of them. At zero all of
 # them come then.
 _LATE_FOR_EACH_MISS, _LATE_AT_ZERO, _STARTUP_LEVELS = 10.0, 1.0, (0.5, 0.99)
+# Requests that tell a mean size to 4 %, and what of it is no chance any more.
+LATELY_REQUESTS, ANOTHER_SHARE = 400.0, 0.15
 # Bins that are filled, at most, where scrapes were missed.
 _MOST_FILLED = 240
 
@@ -116,15 +118,36 @@ def _silence(
     return {"silences": known_silences, "silent": silent}
 
 
-def sizes_of(pool: PoolView, before: Sequence[float] | None) -> list[float]:
-    """[prompt tokens to compute, output tokens], averaged over some minutes."""
+def came(observation: Observation, memory: Mapping[str, Any]) -> float:
+    """Requests that came since the scrape before."""
+    rates: Sequence[float] = memory.get("rates", ())
+    return rates[-1] * observation.scrape_seconds if rates else 0.0
+
+
+def sizes_of(pool: PoolView, before: Sequence[float] | None, came: float) -> list[float]:
+    """[prompt tokens to compute, output tokens, both as they were lately].
+
+    Means of one scrape are noisy: a slow average of them is followed, until that of the last few
+    hundred requests is another. Then others send, or they send something else.
+
+    Args:
+        pool: whose requests.
+        before: what this gave the last time.
+        came: requests since then.
+    """
+    now = sizes(pool)
     if before is None:
-        return [short(one) for one in sizes(pool)]
-    # Means of one scrape are noisy: a slow average of them.
+        return [short(one) for one in (*now, *now)]
     told_now = told(pool, seen.INPUT_TOKENS), told(pool, seen.OUTPUT_TOKENS)
-    both = zip(before, sizes(pool), told_now, strict=True)
-    now = [was if raw is None else 0.97 * was + 0.03 * one for was, one, raw in both]
-    return [float(f"{one:.6g}") for one in now]
+    weight = came / (came + LATELY_REQUESTS)
+    slow, lately = [], []
+    for was, recent, raw, one in zip(before[:2], before[-2:], told_now, now, strict=True):
+        recent = recent if raw is None else (1 - weight) * recent + weight * one
+        was = was if raw is None else 0.97 * was + 0.03 * one
+        is_another = abs(recent - was) > ANOTHER_SHARE * was
+        slow.append(recent if is_another else was)
+        lately.append(recent)
+    return [float(f"{one:.6g}") for one in (*slow, *lately)]
 
 
 def margin_of(observation: Observation, pool: PoolView, before: float) -> float:
@@ -158,7 +181,7 @@ def past_of(observation: Observation, pool: PoolView, memory: Mapping[str, Any])
     profile = pool.profile
     if profile is None:
         raise ValueError("asked without a profile")
-    input_tokens, output_tokens = memory["sizes"]
+    input_tokens, output_tokens = memory["sizes"][:2]
     objective = observation.objective
     level = startup_level(objective.attainment_ratio, pool.limits.least)
     return Past(

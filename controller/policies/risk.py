@@ -103,7 +103,8 @@ class Risk:
         memory, is_seen = _remembered(observation, whole, memory)
         if is_seen is None:
             return _held(pools, whole, "the request rate is not known: held", memory)
-        memory["sizes"] = remembering.sizes_of(whole, memory.get("sizes"))
+        came = remembering.came(observation, memory)
+        memory["sizes"] = remembering.sizes_of(whole, memory.get("sizes"), came)
         memory["margin"] = _margin(observation, whole, memory)
         kinds, is_priced = stream.kinds_of(pools, observation.objective, memory["sizes"])
         if not kinds:
@@ -158,7 +159,8 @@ class Risk:
     def _decided(
         self, observation: Observation, pool: PoolView, memory: dict[str, Any], *, is_seen: bool
     ) -> Decided:
-        memory["sizes"] = remembering.sizes_of(pool, memory.get("sizes"))
+        came = remembering.came(observation, memory)
+        memory["sizes"] = remembering.sizes_of(pool, memory.get("sizes"), came)
         memory["margin"] = _margin(observation, pool, memory)
         past = remembering.past_of(observation, pool, memory)
         memory |= self._chosen(observation, pool, past, memory)

@@ -133,9 +133,10 @@ class Judged:
     wanted: Floats = field(default_factory=lambda: np.zeros(0), repr=False)
 
 
-def needed(rates: Floats, capacity: float) -> Floats:
+def needed(rates: Floats, past: Past) -> Floats:
     """Whole replicas for each rate, chance allowed for."""
-    wanted = np.minimum(all_staffed(rates, capacity), float(MOST_REPLICAS))
+    wanted = all_staffed(rates, past.capacity, past.replica.spread)
+    wanted = np.minimum(wanted, float(MOST_REPLICAS))
     return np.asarray(np.ceil(wanted - 1e-9))
 
 
@@ -167,8 +168,9 @@ def cheapest(past: Past, allowed_ratio: float, doubt: float) -> Judged:
         doubt: standard errors.
     """
     best: Judged | None = None
+    capacity = past.capacity
     for rule, wanted in sorted(courses(past), key=_price):
-        ratio = _missed_ratio(past, wanted, allowed_ratio, doubt)
+        ratio = _missed_ratio(past, capacity, wanted, allowed_ratio, doubt)
         found = Judged(rule, float(wanted.mean()), ratio, wanted)
         if ratio <= allowed_ratio:
             return found
@@ -184,12 +186,14 @@ def _price(course: tuple[Rule, Floats]) -> float:
     return cost if rule.is_fixed else cost * (1 + WORTH_MOVING)
 
 
-def _missed_ratio(past: Past, wanted: Floats, allowed_ratio: float, doubt: float) -> float:
+def _missed_ratio(
+    past: Past, capacity: float, wanted: Floats, allowed_ratio: float, doubt: float
+) -> float:
     total = max(float(past.rates.sum()) * past.bin_seconds, 1e-9)
     blocks = max(round(past.seconds / BLOCK_SECONDS), LEAST_BLOCKS)
     startup = max(round(past.startup_seconds / past.bin_seconds * SUBSTEPS), 0)
     late = missed(
-        past.replica, past.rates, ready_of(wanted, startup), past.bin_seconds, blocks,
+        past.replica, capacity, past.rates, ready_of(wanted, startup), past.bin_seconds, blocks,
         2 * allowed_ratio * total,
     )  # fmt: skip
     error = float(late.std(ddof=1)) * math.sqrt(blocks)
@@ -199,8 +203,8 @@ def _missed_ratio(past: Past, wanted: Floats, allowed_ratio: float, doubt: float
 def courses(past: Past) -> Iterator[tuple[Rule, Floats]]:
     """Every rule with the replicas that it would have wanted in each bin."""
     seen = np.concatenate([past.rates[:1], past.rates[:-1]])
-    by_rate = {gain: needed(gain * seen, past.capacity) for gain in RATE_GAINS}
-    peak = float(needed(np.array([past.rates.max()]), past.capacity)[0])
+    by_rate = {gain: needed(gain * seen, past) for gain in RATE_GAINS}
+    peak = float(needed(np.array([past.rates.max()]), past)[0])
     yield from _by_floor(past, peak, by_rate)
     if past.least >= 1 or not len(past.silences):
         yield from _by_forecast(past, peak, by_rate)
@@ -226,7 +230,7 @@ def _by_forecast(
     known = [n for n in NEIGHBOURS if not np.isnan(every[:, :n]).any()]
     for neighbours, (level, gain) in product(known, product(LEVELS, GAINS)):
         high = np.quantile(every[:, :neighbours], level, axis=1)
-        ahead = needed(gain * high, past.capacity)
+        ahead = needed(gain * high, past)
         for most, (rate_gain, now) in product((peak - 2, peak - 1, peak), by_rate.items()):
             rule = Rule(past.least, neighbours, level, gain, most, rate_gain)
             yield rule, _within(past, np.maximum(np.minimum(ahead, most), now))
@@ -283,7 +287,7 @@ def warm_size(past: Past, level: float) -> float:
     rates = idle.woken(past.rates, past.ahead_bins)
     if not len(rates):
         return 1.0
-    return float(needed(np.array([np.quantile(rates, level)]), past.capacity).max(initial=1.0))
+    return float(needed(np.array([np.quantile(rates, level)]), past).max(initial=1.0))
 
 
 def _within(past: Past, wanted: Floats) -> Floats:

@@ -294,6 +294,7 @@ def moved(world: World, i: int, who: int) -> None:
     on_its_way = pools[pool].transfer_seconds
     on_its_way += pools[pool].transfer_per_token * world.requests[who].prompt
     world.requests[who].pool = pools[pool].next_pool
+    world.requests[who].moved = world.replicas[i].clock
     world.replicas[i].done_total += 1
     world.replicas[i].leaving += 1
     size = course[0].transfers

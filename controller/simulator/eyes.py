@@ -224,10 +224,45 @@ class Eyes:
             made[seen.TTFT_P95_SECONDS] = float(np.quantile(ttft, 0.95))
             if np.isfinite(tpot).any():
                 made[seen.TPOT_P95_SECONDS] = float(np.nanquantile(tpot, 0.95))
-        if len(mine):
-            good = is_good(self._fleet, mine, self._objective)
-            made[seen.ATTAINMENT_RATIO] = float(good.mean())
+        judged = self._judged(number, ended)
+        if len(judged):
+            made[seen.ATTAINMENT_RATIO] = float(judged.mean())
         return made
+
+    def _judged(self, number: int, ended: np.ndarray) -> np.ndarray:
+        """Of those that ended: which this pool served in time.
+
+        Of a pair each is judged for its own part: the first for what left it too late for any
+        decoding pool, the second for all others.
+        """
+        requests = self._fleet.world.requests
+        mine = ended[requests["pool"][ended] == number]
+        role = self._fleet.plans[number].role
+        if role == "whole":
+            return is_good(self._fleet, mine, self._objective)
+        if role == "prefill":
+            mine = ended[requests["entered"][ended] == number]
+            return np.asarray(np.logical_not(self._late_before(mine)))
+        in_time = np.logical_not(self._late_before(mine))
+        return np.asarray(is_good(self._fleet, mine, self._objective)[in_time])
+
+    def _late_before(self, who: np.ndarray) -> np.ndarray:
+        """Which of these a prefill pool lost, or let go when the first token was due already."""
+        requests, bound = self._fleet.world.requests, self._objective.ttft_seconds
+        moved = requests["moved"][who]
+        if bound is None:
+            return np.asarray(np.isnan(moved))
+        entered, pools = requests["entered"][who], self._fleet.world.pools
+        # Its cache has to arrive, and to be read once.
+        first = moved + pools["transfer_seconds"][entered] + self._first_steps()[entered]
+        first += pools["transfer_per_token"][entered] * requests["prompt"][who]
+        return np.asarray(np.logical_not(first - requests["arrived"][who] <= bound))
+
+    def _first_steps(self) -> Floats:
+        """(pools,) seconds of a step that decodes one sequence, where each sends its requests."""
+        plans = {plan.name: plan for plan in self._fleet.plans}
+        steps = [plans.get(plan.sends_to, plan).profile.step for plan in self._fleet.plans]
+        return np.array([step.fixed_seconds + step.decoding_seconds for step in steps])
 
 
 def latencies(fleet: FleetModel, who: np.ndarray) -> tuple[Floats, Floats]:

@@ -33,6 +33,7 @@ REQUEST = np.dtype(
     [
         ("arrived", np.float64),
         ("admitted", np.float64),  # first time in a batch
+        ("moved", np.float64),  # when a prefill pool was done with it
         ("first", np.float64),  # first token
         ("end", np.float64),  # last token, or when it was refused or given up
         ("prompt", np.int32),  # tokens
@@ -161,7 +162,7 @@ def requests_of(
     told |= {"pool": pool, "entered": pool, "group": group, "shared": shared}
     for name, values in told.items():
         made[name] = values
-    for name in ("admitted", "first", "end"):
+    for name in ("admitted", "moved", "first", "end"):
         made[name] = np.nan
     for name in ("replica", "behind"):
         made[name] = NOBODY

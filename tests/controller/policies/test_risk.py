@@ -74,7 +74,7 @@ def test_the_fluid_misses_what_the_simulator_misses(replicas):
     """On two hours of bursts, within a few points."""
     rates = burst_rates(2)
     ready = ready_of(np.full(len(rates), float(replicas)), 0)
-    late = missed(ONE, rates, ready, BIN, 6, math.inf).sum() / (rates.sum() * BIN)
+    late = missed(ONE, CAPACITY, rates, ready, BIN, 6, math.inf).sum() / (rates.sum() * BIN)
     assert late == pytest.approx(simulated(workload_of(rates), replicas), abs=0.06)
 
 
@@ -83,7 +83,9 @@ def test_a_batch_that_fills_is_time():
     over = 1.15 * CAPACITY * 4
     for bins, is_late in ((2, False), (40, True)):
         rates = np.concatenate([np.full(40, 4.0), np.full(bins, over), np.full(40, 4.0)])
-        late = missed(ONE, rates, ready_of(np.full(len(rates), 4.0), 0), BIN, 1, math.inf)[0]
+        late = missed(
+            ONE, CAPACITY, rates, ready_of(np.full(len(rates), 4.0), 0), BIN, 1, math.inf
+        )[0]
         assert (late > 0.02 * rates.sum() * BIN) == is_late
 
 
