@@ -29,7 +29,8 @@ _ERRORS = {
 _FLEET = {
     "number": pl.Int64, "name": pl.String, "role": pl.String, "profile": pl.String,
     "gpus": pl.Int64, "gpu_type": pl.String, "price_per_hour": pl.Float64, "least": pl.Int64,
-    "most": pl.Int64, "startup_seconds": pl.Float64, "decided_together_by": pl.String,
+    "most": pl.Int64, "startup_seconds": pl.Float64, "transfer_seconds": pl.Float64,
+    "transfer_token_seconds": pl.Float64, "decided_together_by": pl.String,
 }  # fmt: skip
 _NEVER = "the profile was never compared with rows of this fleet"
 

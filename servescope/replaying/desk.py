@@ -25,18 +25,25 @@ class ReplayDesk:
         self._runtime = runtime
 
     def choices(self) -> Mapping[str, Sequence[str]]:
-        """What may be chosen: `policies`, `usual`, `profiles`, the usual one first."""
+        """What may be chosen: `policies`, `usual`, `profiles`, the usual one first, `pools`.
+
+        Configured pools that say no profile cannot be replayed: they are in
+        `pools_without_profile`.
+        """
         from controller import profiles
         from controller.comparison.building import names
         from servescope.calibrating import profiles_folder
         from servescope.replaying.asked import USUAL_POLICIES, USUAL_PROFILE
 
         known = {**profiles.shipped(), **profiles.read(profiles_folder())}
+        pools = self._runtime.config.controller.pools()
         rest = sorted(set(known) - {USUAL_PROFILE})
         return {
             "policies": tuple(names()),
             "usual": USUAL_POLICIES,
             "profiles": (USUAL_PROFILE, *rest),
+            "pools": tuple(pool.name for pool in pools if pool.profile),
+            "pools_without_profile": tuple(pool.name for pool in pools if not pool.profile),
         }
 
     def progress(self, replay_id: str) -> Mapping[str, Any] | None:

@@ -167,6 +167,8 @@ def fleet_document(comparison: Comparison) -> dict[str, Any]:
                 "price_per_hour": pool.profile.price_per_hour, "least": pool.least,
                 "most": pool.most,
                 "startup_seconds": None if pool.startup is None else pool.startup.quantile(0.5),
+                "transfer_seconds": pool.profile.transfer_seconds,
+                "transfer_token_seconds": pool.profile.transfer_token_seconds,
             }
             for pool in pools
         ],
