@@ -151,7 +151,11 @@ class ReplayDesk(Protocol):
     """Comparisons by replay: asked for, watched, ended. They run in processes of their own."""
 
     def choices(self) -> Mapping[str, Sequence[str]]:
-        """What may be chosen: `policies`, `usual` (those taken without a choice), `profiles`."""
+        """What may be chosen: `policies`, `usual` (those taken without a choice), `profiles`.
+
+        Also `pools`, which are configured and can be replayed, and `pools_without_profile`, which
+        cannot; both may be left out.
+        """
         ...
 
     def progress(self, replay_id: str) -> Document | None:

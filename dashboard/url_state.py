@@ -16,7 +16,8 @@ from store.queries.scope import join_values, split_values
 PAGE_PARAMS = (
     "table", "against", "quantity", "by", "sort", "page", "status", "over", "request", "demand",
     "series", "ahead", "pool", "decision", "policies", "startups", "seeds", "scale", "profile",
-    "objective", "tune", "a", "b", "startup", "least", "most",
+    "objective", "tune", "a", "b", "startup", "least", "most", "pools", "guards", "forecasts",
+    "more",
 )  # fmt: skip
 SCOPE_PARAMS = ("source", "from", "to", "model", "tenant", "route", "instance")
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from dash import dcc, html
+from dash import html
 
 from analysis.measure import View
 from dashboard.controls import range_words
 from dashboard.forms import button
+from dashboard.pages.whatif_chips import chip, menu, one_of, part, some_of, typed
 from dashboard.scene import Scene
 from dashboard.services import Services
-from dashboard.theme import attrs
 from dashboard.url_state import Address
 from store.units import seconds_text
 
@@ -21,13 +21,17 @@ SEEDS = ("3", "5", "10")
 SCALES = {"0.5": "half of them", "1": "as recorded", "2": "twice", "4": "four times"}
 STARTUPS = ("0", "30", "60", "180", "300", "600")
 TUNES = {"0": "off", "8": "8 trials", "20": "20 trials"}
+SWITCH = {"off": "off", "on": "on"}
 OBJECTIVE = "ttft=2,tpot=0.1,attainment=0.99"
 DEFAULTS = {"seeds": "5", "scale": "1", "startups": "60", "tune": "0", "objective": OBJECTIVE}
+RARE = ("seeds", "tune", "guards", "forecasts")
 _WHY_SCALE = {
     "0.5": "Every second request is left out.",
     "2": "Every request is there twice, moved by up to a second.",
     "4": "Every request is there four times, moved by up to a second.",
 }
+_OF_PROFILE = ("least", "most")
+Choices = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +41,25 @@ class Choice:
     Attributes:
         policies: names.
         startups: seconds, as text.
-        profile: its name.
+        profile: its name; counts where no pools are named.
+        pools: configured ones that are replayed together, with their own limits and guards.
+        guards: "on" or "off"; usually on with pools.
+        forecasts: "on" or "off".
         others: seeds, scale, tune, objective, least, most, as text.
     """
 
     policies: tuple[str, ...]
     startups: tuple[str, ...]
     profile: str
+    pools: tuple[str, ...]
+    guards: str
+    forecasts: str
     others: Mapping[str, str]
+
+    @property
+    def usual_guards(self) -> str:
+        """Whether guards stand behind policies where nobody says so."""
+        return "on" if self.pools else "off"
 
     def about(self, scope: Mapping[str, str]) -> dict[str, Any]:
         """As POST /replays takes it; what makes no sense is refused there, in words."""
@@ -52,10 +67,15 @@ class Choice:
             **scope,
             "policies": list(self.policies),
             "startups": list(self.startups),
-            "profile": self.profile,
         }
+        found |= {"pools": list(self.pools)} if self.pools else {"profile": self.profile}
+        if self.guards != self.usual_guards:
+            found["guards"] = _switched(self.guards)
+        if self.forecasts != "off":
+            found["forecasts"] = _switched(self.forecasts)
         for name, value in self.others.items():
-            found[name] = value if name == "objective" else _number(value)
+            if not (self.pools and name in _OF_PROFILE):
+                found[name] = value if name == "objective" else _number(value)
         return found
 
 
@@ -66,16 +86,24 @@ def _number(text: str) -> float | str:
         return text
 
 
-def choice(address: Address, choices: Mapping[str, Sequence[str]]) -> Choice:
+def _switched(text: str) -> bool | str:
+    return {"on": True, "off": False}.get(text, text)
+
+
+def choice(address: Address, choices: Choices) -> Choice:
     """Read the address; what it leaves out is as usual."""
     params = address.params
     others = {name: params.get(name, usual) for name, usual in DEFAULTS.items()}
     others.pop("startups")
-    others |= {name: params[name] for name in ("least", "most") if name in params}
+    others |= {name: params[name] for name in _OF_PROFILE if name in params}
+    pools = address.values("pools")
     return Choice(
         address.values("policies") or tuple(choices["usual"]),
         address.values("startups") or (DEFAULTS["startups"],),
         params.get("profile", choices["profiles"][0]),
+        pools,
+        params.get("guards", "on" if pools else "off"),
+        params.get("forecasts", "off"),
         others,
     )
 
@@ -86,8 +114,8 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         return [html.Div("Nothing can be replayed here.", className="ss-note is-stale")]
     choices = services.replays.choices()
     chosen = choice(scene.address, choices)
-    many = len(chosen.policies) * len(chosen.startups)
     wish = {"act": "replay", "about": chosen.about(_scope(scene))}
+    press = button("Replay", wish, label="Replay this in the background", look="is-primary")
     return [
         html.Section(
             [
@@ -95,33 +123,17 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
                 html.Div(
                     [
                         _traffic(scene),
-                        html.Div(
-                            button("Replay", wish, label="Replay this in the background",
-                                   look="is-primary"),
-                            className="ss-row ss-act",
-                        ),
-                        html.P(
-                            f"{many + len(chosen.startups) * 2} ways at least, each with"
-                            f" {chosen.others['seeds']} seeds, in processes beside this server.",
-                            className="ss-dim ss-small",
-                        ),
-                        _part("Requests", _links(scene, "scale", chosen, SCALES),
-                              _WHY_SCALE.get(chosen.others["scale"], "")),
-                        _part("Policies", _toggles(scene, "policies", chosen.policies,
-                                                   choices["policies"]),
-                              "A fixed fleet for the peak and one that knows the future are always"
-                              " there."),
-                        _part("Replica", _profiles(scene, chosen, choices["profiles"])),
-                        _part("Start-up of a replica", _toggles(
-                            scene, "startups", chosen.startups, STARTUPS,
-                            {name: seconds_text(float(name)) for name in STARTUPS}),
-                            "Each is a comparison of its own."),
-                        _part("Seeds", _links(scene, "seeds", chosen,
-                                              {name: name for name in SEEDS}),
-                              "They decide start-ups and dice, not the traffic. Every number is a"
-                              " median with its range over them."),
-                        _part("Tuning on the first half", _links(scene, "tune", chosen, TUNES)),
+                        html.Div(press, className="ss-row ss-act"),
+                        html.P(_work(chosen), className="ss-dim ss-small"),
+                        part("Requests", _one(scene, "scale", chosen, SCALES),
+                             _WHY_SCALE.get(chosen.others["scale"], "")),
+                        part("Policies", some_of(scene, "policies", chosen.policies,
+                                                 choices["policies"]),
+                             _policy_words(chosen, choices)),
+                        *_fleet(scene, chosen, choices),
+                        _startups(scene, chosen),
                         _goal(scene, chosen),
+                        _rare(scene, chosen),
                     ],
                     className="ss-ask",
                 ),
@@ -138,85 +150,101 @@ def _scope(scene: Scene) -> dict[str, str]:
     return found
 
 
+def _work(chosen: Choice) -> str:
+    many = len(chosen.policies) * len(chosen.startups) + len(chosen.startups) * 2
+    seeds = chosen.others["seeds"]
+    return f"{many} ways at least, each with {seeds} seeds, in processes beside this server."
+
+
 def _traffic(scene: Scene) -> html.Div:
     names = ", ".join(source.name for source in scene.sources) or "nothing yet"
     words = "What the header shows: choose another source or range there."
-    return _part("Traffic", [html.P([html.Strong(names), f", {range_words(scene)}"])], words)
+    return part("Traffic", [html.P([html.Strong(names), f", {range_words(scene)}"])], words)
 
 
-def _part(title: str, inside: Sequence[Any], words: str = "") -> html.Div:
-    parts: list[Any] = [html.H3(title), html.Div(list(inside), className="ss-chips")]
-    if words:
-        parts.append(html.P(words, className="ss-dim"))
-    return html.Div(parts, className="ss-ask-part")
+def _one(scene: Scene, name: str, chosen: Choice, values: Mapping[str, str]) -> list[html.A]:
+    return one_of(scene, name, chosen.others[name], DEFAULTS[name], values)
 
 
-def _chip(words: str, href: str, *, is_on: bool) -> html.A:
-    current: dict[str, Any] = {"aria-current": "true"} if is_on else {}
-    look = " is-on" if is_on else ""
-    return html.A(words, href=href, className=f"ss-chip{look}", **current)
+def _policy_words(chosen: Choice, choices: Choices) -> str:
+    always = "A fixed fleet for the peak and one that knows the future are always there"
+    is_usual = chosen.policies == tuple(choices["usual"])
+    # Who names policies gets those; the usual ones are joined by what there is.
+    too = chosen.pools and is_usual
+    return f"{always}; so is the policy that decides the pools today." if too else f"{always}."
 
 
-def _links(scene: Scene, name: str, chosen: Choice, values: Mapping[str, str]) -> list[Any]:
-    now = chosen.others[name]
-    shown = {**values, now: values.get(now, now)}
-    return [
-        _chip(words, scene.here(**{name: None if value == DEFAULTS[name] else value}),
-              is_on=value == now)
-        for value, words in shown.items()
-    ]  # fmt: skip
+def _fleet(scene: Scene, chosen: Choice, choices: Choices) -> list[html.Div]:
+    """Replicas of one kind, or one's own pools where there are some."""
+    own, unable = choices.get("pools", ()), choices.get("pools_without_profile", ())
+    replica = part("Replica", [menu(scene, "profile", chosen.profile, choices["profiles"])])
+    if not (own or chosen.pools):
+        return [replica]
+    plain = chip("one kind of replica", scene.here(pools=None), is_on=not chosen.pools)
+    pools = some_of(scene, "pools", chosen.pools, own, may_be_none=True)
+    said = []
+    if chosen.pools:
+        said.append("Your own pools as they are configured: profile, limits, price and guards.")
+    if unable:
+        said.append(f"Without a profile nobody can replay {', '.join(unable)}.")
+    fleet = part("Fleet", [plain, *pools], " ".join(said))
+    return [fleet] if chosen.pools else [fleet, replica]
 
 
-def _toggles(
-    scene: Scene, name: str, chosen: Sequence[str], values: Sequence[str],
-    words: Mapping[str, str] | None = None,
-) -> list[Any]:  # fmt: skip
-    made = []
-    for value in dict.fromkeys((*values, *chosen)):
-        kept = [one for one in chosen if one != value]
-        if len(kept) == len(chosen):
-            kept.append(value)
-        # The last one stays: nothing chosen would mean the usual ones.
-        href = scene.here(**{name: ",".join(kept or chosen)})
-        made.append(_chip((words or {}).get(value, value), href, is_on=value in chosen))
-    return made
-
-
-def _profiles(scene: Scene, chosen: Choice, names: Sequence[str]) -> list[Any]:
-    links = [
-        _chip(name, scene.here(profile=name), is_on=name == chosen.profile)
-        for name in dict.fromkeys((*names, chosen.profile))
-    ]
-    summary = html.Summary(html.Span(chosen.profile, className="ss-menu-value"),
-                           className="ss-chip")  # fmt: skip
-    return [
-        html.Details(
-            [summary, html.Div(links, className="ss-pop ss-pop-left ss-list")], className="ss-menu"
-        )
-    ]
+def _startups(scene: Scene, chosen: Choice) -> html.Div:
+    times = {name: seconds_text(float(name)) for name in STARTUPS}
+    words = "Each is a comparison of its own."
+    if chosen.pools:
+        words = f"For pools that have none of their own. {words}"
+    links = some_of(scene, "startups", chosen.startups, STARTUPS, times)
+    return part("Start-up of a replica", links, words)
 
 
 def _goal(scene: Scene, chosen: Choice) -> html.Div:
-    fields = [
-        html.Label(
-            [
-                words,
-                dcc.Input(
-                    name=name, value=chosen.others.get(name, ""), type="text",
-                    id=f"whatif-{name}", autoComplete="off", placeholder=hint,
-                ),
-            ],
-        )
-        for name, words, hint in (
-            ("objective", "Goal", OBJECTIVE),
-            ("least", "Least", "1"),
-            ("most", "Most", "four times the peak"),
-        )
-    ]  # fmt: skip
-    form = html.Form(
-        [*fields, html.Button("Set", className="ss-button is-small", type="submit")],
-        action=scene.here(objective=None, least=None, most=None),
-        className="ss-range-form is-flat",
-        **attrs({"aria-label": "Goal and limits"}),
+    goal = chosen.others["objective"]
+    if chosen.pools:
+        own = "" if goal == OBJECTIVE else goal
+        form = typed(scene, "Goal", (("objective", "Goal", own, "that of the pools"),))
+        return part("Goal", [form])
+    fields = (
+        ("objective", "Goal", goal, OBJECTIVE),
+        ("least", "Least", chosen.others.get("least", ""), "1"),
+        ("most", "Most", chosen.others.get("most", ""), "four times the peak"),
     )
-    return _part("Goal and limits", [form])
+    return part("Goal and limits", [typed(scene, "Goal and limits", fields)])
+
+
+def _rare(scene: Scene, chosen: Choice) -> html.Details:
+    """What few change, folded; the fold says what is in force, and stays open while one chooses."""
+    seeds, tune = chosen.others["seeds"], chosen.others["tune"]
+    tuned = "no tuning" if tune == "0" else f"{TUNES.get(tune, tune)} of tuning"
+    guards = "guards" if chosen.guards == "on" else "no guards"
+    foresight = "forecasts" if chosen.forecasts == "on" else "no forecasts"
+    is_set = any(name in scene.address.params for name in (*RARE, "more"))
+    scene = replace(scene, address=scene.address.changed(more="on"))
+    opened: dict[str, Any] = {"open": True} if is_set else {}
+    inside = [
+        part("Seeds", _one(scene, "seeds", chosen, {name: name for name in SEEDS}),
+             "They decide start-ups and dice, not the traffic. Every number is a median with its"
+             " range over them."),
+        part("Tuning on the first half", _one(scene, "tune", chosen, TUNES),
+             "Each policy gets so many trials; what is judged is the second half."),
+        part("Guards behind every policy",
+             one_of(scene, "guards", chosen.guards, chosen.usual_guards, SWITCH),
+             "The very guards of the controller: limits, trust, cooldowns, steps, budget. With them"
+             " the answer is what live would do."),
+        part("Forecasts", one_of(scene, "forecasts", chosen.forecasts, "off", SWITCH),
+             "Hands policies forecasts of the request rate, as live, made from what had come by"
+             " then. Of the shipped policies risk listens."),
+    ]  # fmt: skip
+    return html.Details(
+        [
+            html.Summary([
+                html.Span("More: "),
+                html.Span(f"{seeds} seeds, {tuned}, {guards}, {foresight}", className="ss-dim"),
+            ]),
+            *inside,
+        ],
+        className="ss-inner-fold ss-ask-more", id="whatif-more",
+        **opened,
+    )  # fmt: skip

@@ -45,11 +45,43 @@ def fleet_card(view: View, scene: Scene, opts: Mapping[str, str]) -> list[Slot]:
     columns = ["name", "role", "profile", "gpu_type", "price_per_hour", "least", "startup_seconds"]
     known = [name for name in columns if name == "startup_seconds" or _is_known(frame, name)]
     shown = table(frame, scene, columns=known, cells=cells, heads=heads, caption=title)
-    together = frame["decided_together_by"][0]
-    words = f"Decided together by {together}; by all others pool by pool." if together else ""
-    foot = [html.P(words, className="ss-dim ss-foot")] if words and frame.height > 1 else []
+    said = [html.Li(text) for text in _assumed(frame)]
+    lead = [html.Ul(said, className="ss-assumed")] if said else []
     tools = frame_tools(view, "fleet", title, _FLEET_ABOUT, scene, **opts)
-    return [card(title, [shown, *foot], tools=tools, key="fleet")]
+    return [card(title, [*lead, shown], tools=tools, key="fleet")]
+
+
+def _assumed(frame: pl.DataFrame) -> list[str]:
+    """What is taken as given, and who decides what: above all numbers that follow from it."""
+    priced = frame.drop_nulls("price_per_hour").iter_rows(named=True)
+    prices = ", ".join(f"{row['name']} {number_text(row['price_per_hour'])}" for row in priced)
+    said = [
+        f"Prices of a replica an hour: {prices}."
+        if prices
+        else "No pool has a price: GPU-hours are compared, not money."
+    ]
+    said += [_transfer(row) for row in frame.iter_rows(named=True) if row["role"] == "prefill"]
+    together = frame["decided_together_by"][0]
+    if together and frame.height > 1:
+        said.append(f"Decided together by {together}; by all others pool by pool.")
+    return [text for text in said if text]
+
+
+def _transfer(row: Mapping[str, Any]) -> str:
+    """How long a cache is on its way to a decoding replica; "" where the record does not say."""
+    once, each = row.get("transfer_seconds"), row.get("transfer_token_seconds")
+    if once is None or each is None:
+        return ""
+    if not (once or each):
+        return (
+            f"Sending a cache from {row['name']} to a decoding replica takes no time here: its"
+            " profile says nothing of it. Really it does."
+        )
+    of_long = seconds_text(once + 1000 * each)
+    return (
+        f"Sending a cache from {row['name']} to a decoding replica takes {seconds_text(once)} and"
+        f" {each * 1e6:.3g} µs a token: {of_long} for 1,000 tokens."
+    )
 
 
 def _is_known(frame: pl.DataFrame, name: str) -> bool:

@@ -199,11 +199,13 @@ class FakeReplays:
     def __init__(self):
         self.asked = []
         self.under_way = None
+        self.pools = ("chat", "code")
 
     def choices(self):
         return {
             "policies": ("risk", "ray-serve", "keda"), "usual": ("risk", "ray-serve"),
             "profiles": ("llama2-70b-4-x-h100", "own"),
+            "pools": self.pools, "pools_without_profile": ("batch",) if self.pools else (),
         }  # fmt: skip
 
     def progress(self, replay_id):

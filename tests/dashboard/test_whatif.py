@@ -144,6 +144,49 @@ def test_the_choices_are_in_the_address(fake):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("search", "asked"),
+    [
+        ("?guards=on", {"guards": True}),
+        ("?guards=off", {}),
+        ("?forecasts=on", {"forecasts": True}),
+        ("?pools=chat", {"pools": ["chat"]}),
+        ("?pools=chat,code&guards=off&least=2", {"pools": ["chat", "code"], "guards": False}),
+        ("?guards=perhaps", {"guards": "perhaps"}),
+    ],
+)
+def test_guards_forecasts_and_own_pools_can_be_asked_for(fake, search, asked):
+    """Only what is not as usual is asked for: pools bring their guards, limits and profiles."""
+    (wish, *_) = [one for one in wished(drawn(fake, "", search)) if one["act"] == "replay"]
+    names = ("pools", "guards", "forecasts", "least")
+    assert {name: wish["about"][name] for name in names if name in wish["about"]} == asked
+    assert ("profile" in wish["about"]) is ("pools" not in asked)
+
+
+def test_own_pools_are_offered_where_there_are_some(fake):
+    """Those without a profile are named, and why they cannot be replayed."""
+    text = drawn(fake)
+    assert '"one kind of replica"' in text
+    assert "Without a profile nobody can replay batch." in text
+    own = "so is the policy that decides the pools today"
+    assert own in drawn(fake, "", "?pools=chat")
+    assert own not in drawn(fake, "", "?pools=chat&policies=keda")
+    fake.replays.pools = ()
+    assert '"one kind of replica"' not in drawn(fake)
+
+
+def test_what_few_change_is_folded_and_says_what_is_in_force(fake):
+    """Open where something of it was changed, and while one chooses in it."""
+    text = drawn(fake)
+    assert "5 seeds, no tuning, no guards, no forecasts" in text
+    assert '"open": true' not in text
+    text = drawn(fake, "", "?pools=chat&tune=8&forecasts=on")
+    assert "5 seeds, 8 trials of tuning, guards, forecasts" in text
+    assert '"open": true' in text
+    assert '"open": true' in drawn(fake, "", "?more=on")
+    assert "more=on&forecasts=on" in drawn(fake)
+
+
 def test_pressing_replay_asks_the_workers(fake):
     """The page itself computes nothing."""
     (wish, *_) = [one for one in wished(drawn(fake)) if one["act"] == "replay"]

@@ -21,6 +21,7 @@ FLEET = pl.DataFrame(
         "profile": ["llama, 2 x h100", "llama, 4 x a100"], "gpus": [2, 4],
         "gpu_type": ["h100", "a100"], "price_per_hour": [8.0, 7.0], "least": [1, 0],
         "most": [9, 9], "startup_seconds": [None, 120.0],
+        "transfer_seconds": [0.0, 0.0], "transfer_token_seconds": [0.0, 0.0],
         "decided_together_by": ["risk, melange"] * 2,
     }
 )  # fmt: skip
@@ -106,3 +107,26 @@ def test_the_promoted_row_says_where_it_is_watched(fake):
 def test_guards_of_one_pool_that_never_held_are_a_dash():
     """Nothing known is not nothing held."""
     assert whatif_fleet.guards_cell({"clips": None}) == "\N{EN DASH}"
+
+
+@pytest.mark.parametrize(
+    ("price", "once", "each", "said"),
+    [
+        ([8.0, 7.0], 0.0, 0.0, ("Prices of a replica an hour: fast 8, slow 7.", "takes no time")),
+        ([None, None], 0.005, 2e-6, ("No pool has a price", "5 ms and 2 \N{MICRO SIGN}s a token",
+                                     "7 ms for 1,000 tokens")),
+        ([None, None], None, None, ("No pool has a price",)),
+    ],
+)  # fmt: skip
+def test_what_a_fleet_takes_as_given_stands_above_its_tables(fake, price, once, each, said):
+    """Prices, and how long a cache is on its way; nothing is said of what no record has."""
+    numbers = {"price_per_hour": price, "transfer_seconds": [once] * 2,
+               "transfer_token_seconds": [each] * 2}  # fmt: skip
+    fleet = FLEET.with_columns(
+        *(pl.Series(name, values, dtype=pl.Float64) for name, values in numbers.items()),
+        role=pl.Series(["prefill", "decode"]),
+    )
+    text = drawn(*seen(fake, fleet=fleet))
+    above = text[: text.index('"Replicas"')]
+    assert all(words in above for words in said)
+    assert ("Sending a cache" in text) is (once is not None)
