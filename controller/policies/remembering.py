@@ -30,8 +30,9 @@ _MARGIN_SPEED, _MOST_UP, _MOST_DOWN = 1.1e-4, 3.0, -0.25
 # many may be later than planned as requests may miss; never more than half of them. At zero all of
 # them come then.
 _LATE_FOR_EACH_MISS, _LATE_AT_ZERO, _STARTUP_LEVELS = 10.0, 1.0, (0.5, 0.99)
-# Requests that tell a mean size to 4 %, and what of it is no chance any more.
-LATELY_REQUESTS, ANOTHER_SHARE = 400.0, 0.15
+# Requests that tell a mean size to 4 %; and what is no chance any more, of prompts and of outputs:
+# those are told at their end, long ones late, so that a queue moves their mean, too.
+LATELY_REQUESTS, ANOTHER_SHARES = 400.0, (0.15, 0.25)
 # Bins that are filled, at most, where scrapes were missed.
 _MOST_FILLED = 240
 
@@ -141,10 +142,11 @@ def sizes_of(pool: PoolView, before: Sequence[float] | None, came: float) -> lis
     told_now = told(pool, seen.INPUT_TOKENS), told(pool, seen.OUTPUT_TOKENS)
     weight = came / (came + LATELY_REQUESTS)
     slow, lately = [], []
-    for was, recent, raw, one in zip(before[:2], before[-2:], told_now, now, strict=True):
+    each = zip(before[:2], before[-2:], told_now, now, ANOTHER_SHARES, strict=True)
+    for was, recent, raw, one, most in each:
         recent = recent if raw is None else (1 - weight) * recent + weight * one
         was = was if raw is None else 0.97 * was + 0.03 * one
-        is_another = abs(recent - was) > ANOTHER_SHARE * was
+        is_another = abs(recent - was) > most * was
         slow.append(recent if is_another else was)
         lately.append(recent)
     return [float(f"{one:.6g}") for one in (*slow, *lately)]
