@@ -60,7 +60,8 @@ def frontier(frame: pl.DataFrame, goal: float | None, number: str = "gpu_hours")
     more: dict[str, Any] = {}
     if goal is not None:
         shape, label = level(goal, f"goal {percent_text(goal)}")
-        more = {"shapes": [shape], "annotations": [label]}
+        # Below its line: what keeps the goal lies above it.
+        more = {"shapes": [shape], "annotations": [{**label, "yanchor": "top"}]}
     x = axis(COMPARED[number], from_zero=True)
     made = layout(x, axis("attainment", tickformat=".2~%"), legend=True, **more)
     best = front.row(0, named=True) if front.height else None

@@ -64,12 +64,15 @@ def _sentence(row: Mapping[str, Any]) -> str:
     """The whole of it in words."""
     steps, share = row["steps"], row["agreed"] / row["steps"]
     wanted, there = row["wanted_replica_hours"], row["there_replica_hours"]
-    said = (
-        f"In {steps:,} steps of dry-run over {seconds_text(row['hours'] * 3600)} it would have left"
-        f" {percent_text(share)} as they were, wanted more in {row['higher']:,} (at most"
-        f" {max(row['most_above'], 0)} replicas) and fewer in {row['lower']:,} (at most"
-        f" {max(row['most_below'], 0)})"
-    )
+    lasted = seconds_text(row["hours"] * 3600)
+    lead = f"In {steps:,} steps of dry-run over {lasted} it would have left"
+    said = f"{lead} everything as it was"
+    if row["higher"] or row["lower"]:
+        above, below = max(row["most_above"], 0), max(row["most_below"], 0)
+        said = (
+            f"{lead} {percent_text(share)} as they were, wanted more in {row['higher']:,} (at most"
+            f" {above} replicas) and fewer in {row['lower']:,} (at most {below})"
+        )
     if not there:
         return f"{said}."
     return f"{said}: {number_text(wanted)} replica-hours where {number_text(there)} ran."

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import polars as pl
 import pytest
 
+from dashboard.pages import controller_score
 from dashboard.pages.controller_audit import said
 from dashboard.scene import scene_of
 from dashboard.url_state import parse
@@ -54,3 +57,21 @@ def row(action, subject="chat", before=None, after=None):
 def test_every_row_of_the_record_has_words(scene, written, asked, came):
     """Also what a later version wrote, or nobody can read: nothing of the record is left out."""
     assert said(written, scene) == (asked, came)
+
+
+@pytest.mark.parametrize(
+    ("higher", "words"),
+    [(0, "would have left everything as it was: 2 replica-hours where 2 ran."),
+     (4, "left 60.0 % as they were, wanted more in 4 (at most 3 replicas)")],
+)  # fmt: skip
+def test_what_dry_run_would_have_done_is_said_in_one_sentence(fake, scene, higher, words):
+    """Where it would have done nothing, nothing is counted out."""
+    row = {
+        "steps": 10, "agreed": 10 - higher, "higher": higher, "lower": 0, "hours": 0.5,
+        "most_above": 3 if higher else 0, "most_below": 0, "wanted_replica_hours": 2.0,
+        "there_replica_hours": 2.0,
+    }  # fmt: skip
+    view = fake.services().view("controller", {})
+    view = replace(view, frames={**view.frames, "rehearsed": pl.DataFrame([row])})
+    card = controller_score.score(view, scene).card
+    assert words in json.dumps(card, default=lambda part: part.to_plotly_json(), ensure_ascii=False)
