@@ -177,18 +177,20 @@ def _policy_words(chosen: Choice, choices: Choices) -> str:
 def _fleet(scene: Scene, chosen: Choice, choices: Choices) -> list[html.Div]:
     """Replicas of one kind, or one's own pools where there are some."""
     own, unable = choices.get("pools", ()), choices.get("pools_without_profile", ())
-    replica = part("Replica", [menu(scene, "profile", chosen.profile, choices["profiles"])])
+    names = menu(scene, "profile", chosen.profile, choices["profiles"])
+    lacks = (
+        f"{', '.join(unable)} cannot be replayed: no profile says what a replica can do."
+        " servescope calibrate makes one."
+        if unable
+        else ""
+    )
     if not (own or chosen.pools):
-        return [replica]
+        return [part("Replica", [names], lacks)]
     plain = chip("one kind of replica", scene.here(pools=None), is_on=not chosen.pools)
     pools = some_of(scene, "pools", chosen.pools, own, may_be_none=True)
-    said = []
-    if chosen.pools:
-        said.append("Your own pools as they are configured: profile, limits, price and guards.")
-    if unable:
-        said.append(f"Without a profile nobody can replay {', '.join(unable)}.")
-    fleet = part("Fleet", [plain, *pools], " ".join(said))
-    return [fleet] if chosen.pools else [fleet, replica]
+    brings = "Your own pools as they are configured: profile, limits, price and guards. "
+    fleet = part("Fleet", [plain, *pools], (brings if chosen.pools else "") + lacks)
+    return [fleet] if chosen.pools else [fleet, part("Replica", [names])]
 
 
 def _startups(scene: Scene, chosen: Choice) -> html.Div:

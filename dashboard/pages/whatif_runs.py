@@ -120,12 +120,13 @@ def _list(view: View, scene: Scene) -> html.Div:
     shown = table(frame.head(20), scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "replays", title, _ABOUT, scene)
     parts = [card(title, shown, tools=tools, key="replays")]
-    if view.frames["candidates"].height:
-        parts.append(_candidates(view, scene))
+    came = view.frames["candidates"].drop_nulls("replay_id")
+    if came.height:
+        parts.append(_candidates(came, view, scene))
     return grid(*parts, key="replays")
 
 
-def _candidates(view: View, scene: Scene) -> Slot:
+def _candidates(came: pl.DataFrame, view: View, scene: Scene) -> Slot:
     """Who of them is watched live, with the way to how it does."""
     name = "Which candidates came of them?"
     words = "Policies that somebody wants watched beside the one that decides."
@@ -140,8 +141,7 @@ def _candidates(view: View, scene: Scene) -> Slot:
         return html.Span(f"{glyph} {said}", className=f"ss-status is-{look}")
 
     def replay(row: Mapping[str, Any]) -> Any:
-        number = row["replay_id"]
-        return html.A(number, href=_link(scene, number)) if number else "\N{EN DASH}"
+        return html.A(row["replay_id"], href=_link(scene, row["replay_id"]))
 
     cells = {
         "candidate_id": opener,
@@ -152,8 +152,7 @@ def _candidates(view: View, scene: Scene) -> Slot:
     kept = ("candidate_id", "policy", "pool", "state", "replay_id", "created_at", "created_by")
     heads = {"candidate_id": "Candidate", "pool": "For", "state": "Stands",
              "replay_id": "From replay", "created_at": "Asked", "created_by": "By"}  # fmt: skip
-    frame = view.frames["candidates"].head(20)
-    shown = table(frame, scene, columns=kept, cells=cells, heads=heads, caption=name)
+    shown = table(came.head(20), scene, columns=kept, cells=cells, heads=heads, caption=name)
     tools = frame_tools(view, "candidates", name, words, scene)
     return card(name, shown, tools=tools, key="candidates")
 

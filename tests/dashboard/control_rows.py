@@ -205,7 +205,7 @@ class FakeReplays:
         return {
             "policies": ("risk", "ray-serve", "keda"), "usual": ("risk", "ray-serve"),
             "profiles": ("llama2-70b-4-x-h100", "own"),
-            "pools": self.pools, "pools_without_profile": ("batch",) if self.pools else (),
+            "pools": self.pools, "pools_without_profile": ("batch",),
         }  # fmt: skip
 
     def progress(self, replay_id):

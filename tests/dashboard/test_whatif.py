@@ -167,12 +167,14 @@ def test_own_pools_are_offered_where_there_are_some(fake):
     """Those without a profile are named, and why they cannot be replayed."""
     text = drawn(fake)
     assert '"one kind of replica"' in text
-    assert "Without a profile nobody can replay batch." in text
+    assert "batch cannot be replayed: no profile says" in text
     own = "so is the policy that decides the pools today"
     assert own in drawn(fake, "", "?pools=chat")
     assert own not in drawn(fake, "", "?pools=chat&policies=keda")
     fake.replays.pools = ()
-    assert '"one kind of replica"' not in drawn(fake)
+    text = drawn(fake)
+    assert '"one kind of replica"' not in text
+    assert "batch cannot be replayed" in text
 
 
 def test_what_few_change_is_folded_and_says_what_is_in_force(fake):
@@ -239,3 +241,24 @@ def test_a_single_seed_is_not_drawn():
     names = ("gpu_hours", "attainment_ratio")
     frame = pl.DataFrame({"row": ["default"], "is_on_front": [False], **dict.fromkeys(names)})
     assert isinstance(figures.frontier(frame, 0.99), str)
+
+
+def test_only_candidates_of_replays_are_listed_as_theirs(fake):
+    """One that somebody proposed by name came of none of them."""
+    services, scene = fake.services(), pages().scene_at(fake, "/ui/what-if")
+    panel = next(one for one in page_of(scene.address).panels if one.spot == "whatif-runs")
+    view = services.view("replays", {})
+    row = {
+        "candidate_id": 4, "policy": "keda", "parameters": "{}", "pool": "chat",
+        "state": "shadow", "replay_id": REPLAY, "created_at": None, "created_by": "ana",
+    }  # fmt: skip
+    other = {**row, "candidate_id": 5, "policy": "wva", "replay_id": None}
+
+    def shown(*rows):
+        frame = pl.DataFrame(rows, infer_schema_length=None)
+        told = replace(view, frames={**view.frames, "candidates": frame})
+        return pages().words(panel.body(told, scene, services))
+
+    assert "keda" in shown(row, other)
+    assert "wva" not in shown(row, other)
+    assert "Which candidates came of them?" not in shown(other)
