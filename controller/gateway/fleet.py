@@ -1,0 +1,134 @@
+"""What the gateway knows of the replicas behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from controller.gateway.ask import Ask
+
+State = Literal["ready", "draining", "ejected", "down"]
+Role = Literal["whole", "prefill", "decode"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a replica is, from its profile or from what was measured here.
+
+    Attributes:
+        prompt_token_seconds: for each prompt token that has to be computed.
+        step_seconds: a step that decodes, whoever is in it.
+        sequence_seconds: more for each sequence in it.
+    """
+
+    prompt_token_seconds: float
+    step_seconds: float
+    sequence_seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """A replica. The gate alone changes it; policies read.
+
+    Attributes:
+        name: unique.
+        url: its base address.
+        models: it answers to; empty answers to all.
+        role: "whole" does both; a prefill replica hands on to a decoding one.
+        state: only "ready" gets new requests.
+        ready_since: seconds of the gateway's clock; starts slowly after it.
+        seats: requests it serves at once; more would wait inside it, where nobody is fair.
+        cache_tokens: its KV cache; None is unknown.
+        pace: None is unknown.
+        degradation_ratio: how much slower than its peers it was lately, 0 not at all; None unknown.
+        running: what was sent and has not ended, by number.
+        held_tokens: of their prompts and outputs, so in its cache as far as we know.
+        prompt_tokens_ahead: of prompts it was sent and has not answered with a first token.
+    """
+
+    name: str
+    url: str
+    models: frozenset[str] = frozenset()
+    role: Role = "whole"
+    state: State = "ready"
+    ready_since: float = 0.0
+    seats: int = 16
+    cache_tokens: int | None = None
+    pace: Pace | None = None
+    degradation_ratio: float | None = None
+    running: dict[int, Ask] = field(default_factory=dict)
+    held_tokens: int = 0
+    prompt_tokens_ahead: int = 0
+
+    @property
+    def free_seats(self) -> int:
+        """Requests it could take now; 0 where it is not ready."""
+        return max(self.seats - len(self.running), 0) if self.state == "ready" else 0
+
+    def answers(self, model: str) -> bool:
+        """Whether it serves the model."""
+        return not self.models or model in self.models
+
+    def begins(self, ask: Ask) -> None:
+        """It was sent a request."""
+        self.running[ask.number] = ask
+        self.held_tokens += ask.input_tokens
+        self.prompt_tokens_ahead += ask.input_tokens - ask.cached_tokens
+
+    def produced(self, ask: Ask, output_tokens: int, now: float) -> None:
+        """So many more tokens came of it."""
+        if not ask.has_first:
+            ask.first = now
+            self.prompt_tokens_ahead -= ask.input_tokens - ask.cached_tokens
+        ask.output_tokens += output_tokens
+        self.held_tokens += output_tokens
+
+    def is_over(self, ask: Ask) -> bool:
+        """A request ended; tells whether it was here."""
+        if self.running.pop(ask.number, None) is None:
+            return False
+        self.held_tokens -= ask.held_tokens
+        if not ask.has_first:
+            self.prompt_tokens_ahead -= ask.input_tokens - ask.cached_tokens
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """A replica on its way.
+
+    Attributes:
+        ready_at: when it is likely to serve (median), seconds of the gateway's clock.
+        late_at: by when it does nine times in ten.
+        seats: it will have.
+    """
+
+    ready_at: float
+    late_at: float
+    seats: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """All that admission sees when a request comes.
+
+    Attributes:
+        now: seconds of the gateway's clock.
+        instances: that answer to the request's model, whatever their state.
+        starting: replicas on their way.
+        waiting: requests in the queue.
+        waiting_of: the same by tenant.
+        waiting_tokens: prompt and expected output of those that wait.
+        freed_per_second: seats that fell free lately; None where nothing did.
+        tokens_per_second: prompt and output tokens served lately; None likewise.
+    """
+
+    now: float
+    instances: Sequence[Instance]
+    starting: Sequence[Starting] = ()
+    waiting: int = 0
+    waiting_of: Mapping[str, int] = field(default_factory=dict)
+    waiting_tokens: float = 0.0
+    freed_per_second: float | None = None
+    tokens_per_second: float | None = None
