@@ -122,6 +122,8 @@ class Sight:
         waiting_tokens: prompt and expected output of those that wait.
         freed_per_second: seats that fell free lately; None where nothing did.
         tokens_per_second: prompt and output tokens served lately; None likewise.
+        promised: refused requests that were told when to come back, before this one's turn, and
+            have not come yet: they count as if they waited.
     """
 
     now: float
@@ -132,3 +134,4 @@ class Sight:
     waiting_tokens: float = 0.0
     freed_per_second: float | None = None
     tokens_per_second: float | None = None
+    promised: float = 0.0

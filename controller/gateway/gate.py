@@ -91,6 +91,8 @@ class Gate:
             return refusal
         for rule in self.policies.rules:
             rule.entered(ask, now)
+        for place in self.policies.places:
+            place.entered(ask, now)
         self._put(ask, now)
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -36,6 +36,9 @@ class Refusal:
         limit: of what bound.
         remaining: of it.
         unit: "requests" or "tokens".
+        ahead: requests that have to leave the gateway's queue before it would be let in; None where
+            the limit is not about a queue.
+        is_final: asking again never helps: it is larger than the limit itself.
     """
 
     code: str
@@ -46,6 +49,25 @@ class Refusal:
     limit: float | None = None
     remaining: float | None = None
     unit: str = "requests"
+    ahead: float | None = None
+    is_final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a limit, as `x-ratelimit-*` tell it.
+
+    Attributes:
+        unit: "requests" or "tokens".
+        limit: at most.
+        remaining: of it; never below 0.
+        reset_seconds: until all of it is there again.
+    """
+
+    unit: str
+    limit: float
+    remaining: float
+    reset_seconds: float
 
 
 @runtime_checkable
@@ -71,6 +93,15 @@ class Rule(Protocol):
 
 
 @runtime_checkable
+class Limited(Protocol):
+    """A rule that can tell a tenant what is left."""
+
+    def allowances(self, tenant: str, now: float) -> Sequence[Allowance]:
+        """One for each of its limits; empty where the tenant has none."""
+        ...
+
+
+@runtime_checkable
 class Place(Protocol):
     """Does it fit a replica now? All places must agree."""
 
@@ -81,6 +112,10 @@ class Place(Protocol):
 
     def has_room(self, ask: Ask, instance: Instance, now: float) -> bool:
         """Whether the replica can take it now without harm to those it serves."""
+        ...
+
+    def entered(self, ask: Ask, now: float) -> None:
+        """It came in past every rule and waits, like a rule's."""
         ...
 
     def ended(self, ask: Ask, now: float) -> None:
