@@ -13,13 +13,14 @@ import polars as pl
 
 from store.append_points import PointAppender
 from store.append_predictions import FORECAST_FRAME, PREDICTION_FRAME, add_predictions
+from store.bulk_spec import GATEWAY_COLUMNS, LABELS
 from store.errors import InputError
 
 Connection = duckdb.DuckDBPyConnection
 Appender = Callable[[Connection, Sequence[pl.DataFrame]], list[int]]
 
 _TIME = pl.Datetime("us")
-LABEL_COLUMNS = ("tenant", "model", "route", "instance", "slo_class", "finish_reason")
+LABEL_COLUMNS = LABELS
 _CONTENT_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "input_tokens": pl.Int32,
     "output_tokens": pl.Int32,
@@ -32,6 +33,7 @@ _CONTENT_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "tpot_seconds": pl.Float64,
     "e2e_seconds": pl.Float64,
 }
+_KINDS = {"SMALLINT": pl.Int16, "INTEGER": pl.Int32, "DOUBLE": pl.Float64}
 REQUEST_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "request_id": pl.String,
     "source_id": pl.Int16,
@@ -42,6 +44,7 @@ REQUEST_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "session_id": pl.String,
     "trace_id": pl.String,
     "decision_id": pl.Int64,
+    **{name: _KINDS[kind] for name, kind in GATEWAY_COLUMNS.items()},
 }
 """Columns of a frame for `append("request", …)`.
 
@@ -298,7 +301,8 @@ def _add_new(
     return int(added)
 
 
-_IDENTITY = ", ".join((*LABEL_COLUMNS, *_CONTENT_COLUMNS, "session_id", "trace_id", "status"))
+_IDENTITY = ", ".join((*LABEL_COLUMNS[:6], *_CONTENT_COLUMNS, "session_id", "trace_id", "status"))
+# Columns that came later are no part of it: a row told again has the key that it had before.
 _STAGE_REQUESTS = f"""
 CREATE OR REPLACE TEMP TABLE staged_request AS
 SELECT *, CASE WHEN request_id IS NULL THEN hash(arrived_at, {_IDENTITY}) ELSE hash(request_id) END AS request_key,
@@ -329,11 +333,13 @@ DELETE FROM staged_request AS i USING request AS r
 WHERE r.source_id = i.source_id AND r.arrived_at = i.arrived_at AND r.request_key = i.request_key
   AND r.arrived_at BETWEEN $low AND $high
 """
+_NUMBERS = (*_CONTENT_COLUMNS, *GATEWAY_COLUMNS)
 _ADD_REQUESTS = f"""
-INSERT INTO request
-SELECT i.request_key, i.source_id, NULL, i.arrived_at, i.status::request_status, l.labels_id,
-       {", ".join(f"i.{c}" for c in _CONTENT_COLUMNS)},
-       CASE WHEN i.session_id IS NULL THEN NULL ELSE i.session_hash END, i.trace_id::UUID, i.decision_id
+INSERT INTO request (request_key, source_id, arrived_at, status, labels_id, session_key, trace_id, decision_id,
+       {", ".join(_NUMBERS)})
+SELECT i.request_key, i.source_id, i.arrived_at, i.status::request_status, l.labels_id,
+       CASE WHEN i.session_id IS NULL THEN NULL ELSE i.session_hash END, i.trace_id::UUID, i.decision_id,
+       {", ".join(f"i.{c}" for c in _NUMBERS)}
 FROM staged_request AS i
 JOIN request_labels AS l ON {" AND ".join(f"l.{c} IS NOT DISTINCT FROM i.{c}" for c in LABEL_COLUMNS)}
 """  # noqa: E501 - one expression

@@ -15,7 +15,7 @@ import pyarrow as pa
 from store.append import LABEL_COLUMNS, mark_dirty, register_labels
 from store.bulk_keys import TimeScan, number_copies
 from store.bulk_read import literal, relation
-from store.bulk_spec import BulkLoad
+from store.bulk_spec import GATEWAY_COLUMNS, BulkLoad
 
 Connection = duckdb.DuckDBPyConnection
 Ids = tuple[int, int]
@@ -34,6 +34,7 @@ CONTENT_COLUMNS: Mapping[str, str] = {
     "e2e_seconds": "DOUBLE",
     "trace_id": "UUID",
     "decision_id": "BIGINT",
+    **GATEWAY_COLUMNS,
 }
 """Columns of `request` that a format may fill, besides time, status, labels and session."""
 _RATE_COLUMNS: Mapping[str, str] = {

@@ -20,7 +20,21 @@ MAX_TOKENS = 100_000_000
 MAX_SPAN_YEARS = 50.0
 """A trace longer than this has the wrong time unit."""
 
-LABELS = ("tenant", "model", "route", "instance", "slo_class", "finish_reason")
+LABELS = (
+    *("tenant", "model", "route", "instance", "slo_class", "finish_reason"),
+    "admission_reason",
+)
+GATEWAY_COLUMNS: Mapping[str, str] = {
+    "attempt": "SMALLINT",
+    "tenant_weight": "DOUBLE",
+    "policy_version": "INTEGER",
+    "itl_p50_seconds": "DOUBLE",
+    "itl_p95_seconds": "DOUBLE",
+    "itl_p99_seconds": "DOUBLE",
+    "itl_max_seconds": "DOUBLE",
+    "retry_after_seconds": "DOUBLE",
+}
+"""Columns of `request` that a gateway fills, and their types."""
 
 
 @dataclass(frozen=True, slots=True)

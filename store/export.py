@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from store.bulk_spec import GATEWAY_COLUMNS
 from store.database import Database
 from store.errors import InputError
 from store.queries.scope import Scope
@@ -33,11 +34,12 @@ SOURCES_KEY = "servescope_sources"
 PORTION_ROWS = 200_000
 LIMIT_SECONDS = 3600.0
 _HOUR = timedelta(hours=1)
-_COLUMNS = """s.name AS source, r.arrived_at, r.status::VARCHAR AS status,
-  l.tenant, l.model, l.route, l.instance, l.slo_class, l.finish_reason,
+_COLUMNS = f"""s.name AS source, r.arrived_at, r.status::VARCHAR AS status,
+  l.tenant, l.model, l.route, l.instance, l.slo_class, l.finish_reason, l.admission_reason,
   r.input_tokens, r.output_tokens, r.cached_tokens, r.predicted_output_tokens,
   r.queue_seconds, r.prefill_seconds, r.decode_seconds,
   r.ttft_seconds, r.tpot_seconds, r.e2e_seconds,
+  {", ".join(f"r.{name}" for name in GATEWAY_COLUMNS)},
   n.session_id, r.trace_id::VARCHAR AS trace_id, r.decision_id, r.request_key, p.block_hashes"""
 _TABLES: Mapping[str, str] = {
     "client_rate": """SELECT s.name AS source, c.* EXCLUDE (source_id)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from store.bulk_spec import LABELS, MAX_TOKENS
+from store.bulk_spec import GATEWAY_COLUMNS, LABELS, MAX_TOKENS
 
 MOST_CHARACTERS = 256
 MOST_SECONDS = 1e7
+MOST_WEIGHT = 1e6
 AHEAD = timedelta(hours=1)
 YEAR_2000 = datetime(2000, 1, 1)  # noqa: DTZ001 - naive UTC, as the store keeps it
 STATUSES = ("ok", "failed", "refused", "aborted")
@@ -24,7 +25,15 @@ SECONDS = (
     "ttft_seconds",
     "tpot_seconds",
     "e2e_seconds",
+    *(name for name in GATEWAY_COLUMNS if name.endswith("_seconds")),
 )
+COUNTS: Mapping[str, int] = {
+    "attempt": 2**15 - 1,
+    "policy_version": 2**31 - 1,
+    "decision_id": 2**63 - 1,
+}
+"""Numbers from 1 on, and the largest of each."""
+WEIGHTS = ("tenant_weight",)
 REQUIRED = ("arrived_at", "status")
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}")
 
@@ -106,6 +115,20 @@ def _seconds(name: str, value: Any) -> float:
     return float(value)
 
 
+def _count(name: str, value: Any) -> int:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or not 1 <= value <= COUNTS[name]:
+        raise BadField(f"{name} must be a whole number from 1 to {COUNTS[name]:,}")
+    return int(value)
+
+
+def _weight(name: str, value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value <= MOST_WEIGHT:
+        raise BadField(f"{name} must be a number above 0, at most {MOST_WEIGHT:,.0f}")
+    return float(value)
+
+
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MOST_CHARACTERS:
         raise BadField(f"{name} must be text of 1 to {MOST_CHARACTERS} characters")
@@ -127,6 +150,8 @@ FIELDS: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(LABELS, _text),
     **dict.fromkeys(TOKENS, _tokens),
     **dict.fromkeys(SECONDS, _seconds),
+    **dict.fromkeys(COUNTS, _count),
+    **dict.fromkeys(WEIGHTS, _weight),
     "session_id": _text,
     "trace_id": _trace_id,
 }
@@ -141,6 +166,7 @@ MEANINGS: Mapping[str, str] = {
     "instance": "Which replica served it.",
     "slo_class": "The class of service.",
     "finish_reason": "Why it ended, such as stop or length.",
+    "admission_reason": "Why it was turned away, as one word; of rows of gateways.",
     "input_tokens": "Tokens of the prompt.",
     "output_tokens": "Tokens generated.",
     "cached_tokens": "Prompt tokens found in a cache.",
@@ -151,6 +177,15 @@ MEANINGS: Mapping[str, str] = {
     "ttft_seconds": "Arrival to first token.",
     "tpot_seconds": "Mean time per output token after the first.",
     "e2e_seconds": "Arrival to last token.",
+    "itl_p50_seconds": "Median of the gaps between its chunks.",
+    "itl_p95_seconds": "0.95 quantile of the gaps between its chunks.",
+    "itl_p99_seconds": "0.99 quantile of the gaps between its chunks.",
+    "itl_max_seconds": "The longest gap between two of its chunks.",
+    "retry_after_seconds": "What a client that was turned away was told to wait.",
+    "attempt": "Which try of the request this is, from 1.",
+    "tenant_weight": "The tenant's share in the queue; twice as much may be served of 2 as of 1.",
+    "policy_version": "The version of the gateway's policy that decided.",
+    "decision_id": "The newest decision of the autoscaler at that time.",
     "session_id": "The conversation it belongs to.",
     "trace_id": "Trace in which it is a span: 32 hexadecimal digits.",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from store.bulk_spec import MAX_TOKENS, Check
+from store.bulk_spec import GATEWAY_COLUMNS, MAX_TOKENS, Check
 
 UNIT_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "predicted_output_tokens")
@@ -15,8 +15,11 @@ SECONDS = (
     "ttft_seconds",
     "tpot_seconds",
     "e2e_seconds",
+    *(name for name in GATEWAY_COLUMNS if name.endswith("_seconds")),
 )
-"""Columns of a stored request that hold token counts, and those that hold durations."""
+COUNTS = ("attempt", "policy_version")
+WEIGHTS = ("tenant_weight",)
+"""Columns of a stored request: token counts, durations, numbers from 1 on, shares."""
 YEAR_2000_SECONDS = 946_684_800
 """Nobody counts that many seconds from a start: a larger number is an epoch time."""
 _MICROSECONDS_LIMIT = 9e18
@@ -94,6 +97,12 @@ def number_checks(columns: Collection[str]) -> tuple[Check, ...]:
         CHECK_TIME,
         *token_checks(*(column for column in TOKENS if column in columns)),
         *seconds_checks(*(column for column in SECONDS if column in columns)),
+        *(Check(f"{column} is below 1", f"{column} < 1") for column in COUNTS if column in columns),
+        *(
+            Check(f"{column} is not above 0", f"{column} <= 0 OR NOT isfinite({column})")
+            for column in WEIGHTS
+            if column in columns
+        ),
     )
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import orjson
 
 from collector.traces.expressions import (
+    COUNTS,
     SECONDS,
     TOKENS,
+    WEIGHTS,
     YEAR_2000_SECONDS,
     literal,
     number_checks,
@@ -83,7 +85,7 @@ def _build(heads: Sequence[Head], name: str) -> BulkLoad:
         )
     present = [
         column
-        for column in (*TOKENS, *SECONDS, "trace_id", "decision_id")
+        for column in (*TOKENS, *SECONDS, *COUNTS, *WEIGHTS, "trace_id", "decision_id")
         if column in head.columns
     ]
     return BulkLoad(

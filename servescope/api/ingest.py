@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from collector.request_rows.accept import Sorted, frame_of, sort_rows
-from collector.request_rows.fields import MEANINGS, REQUIRED, SECONDS, TOKENS
+from collector.request_rows.fields import COUNTS, MEANINGS, REQUIRED, SECONDS, TOKENS, WEIGHTS
 from collector.request_rows.forms import FORMS, JSON, LINES, MOST_ROWS, BadForm, TooMany, rows_of
 from servescope.api import negotiate, problems
 from servescope.api.bodies import (
@@ -133,9 +133,9 @@ def _request_body() -> dict[str, Any]:
 
 def _property(name: str, meaning: str) -> dict[str, Any]:
     kind: Any = "string"
-    if name in TOKENS:
+    if name in TOKENS or name in COUNTS:
         kind = "integer"
-    elif name in SECONDS:
+    elif name in SECONDS or name in WEIGHTS:
         kind = "number"
     elif name == "arrived_at":
         kind = ["string", "number"]

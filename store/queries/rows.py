@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from store.bulk_spec import GATEWAY_COLUMNS, LABELS
 from store.errors import InputError
 from store.queries.scope import Scope
 from store.queries.workload import naive, where
@@ -14,8 +15,10 @@ from store.reader import Reader
 
 REQUEST_COLUMNS = (
     "arrived_at", "status", "tenant", "model", "route", "instance", "slo_class", "finish_reason",
+    "admission_reason",
     "input_tokens", "output_tokens", "cached_tokens", "predicted_output_tokens", "queue_seconds",
     "prefill_seconds", "decode_seconds", "ttft_seconds", "tpot_seconds", "e2e_seconds",
+    *GATEWAY_COLUMNS, "decision_id",
 )  # fmt: skip
 STATUSES = ("ok", "failed", "refused", "aborted")
 
@@ -115,7 +118,6 @@ def samples_page(
 
 
 def _qualified(name: str) -> str:
-    labels = ("tenant", "model", "route", "instance", "slo_class", "finish_reason")
     if name == "status":
         return "r.status::VARCHAR AS status"
-    return f"l.{name}" if name in labels else f"r.{name}"
+    return f"l.{name}" if name in LABELS else f"r.{name}"

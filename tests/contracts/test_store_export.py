@@ -38,6 +38,12 @@ def rows(n=500):
             "ttft_seconds": [i / 7 if i % 5 else None for i in range(n)],
             "e2e_seconds": [i / 3 for i in range(n)],
             "trace_id": [f"{i:032x}" for i in range(n)],
+            "admission_reason": ["queue_full" if i % 4 == 2 else None for i in range(n)],
+            "attempt": [1 + i % 2 if i % 3 else None for i in range(n)],
+            "tenant_weight": [0.5 if i % 3 else None for i in range(n)],
+            "policy_version": [7 if i % 3 else None for i in range(n)],
+            "itl_p99_seconds": [i / 900 if i % 3 else None for i in range(n)],
+            "retry_after_seconds": [1.25 if i % 4 == 2 else None for i in range(n)],
         }
     )
 

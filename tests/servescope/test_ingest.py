@@ -28,6 +28,9 @@ ROW = {
     "finish_reason": "stop", "input_tokens": 812, "output_tokens": 120, "cached_tokens": 64,
     "predicted_output_tokens": 100, "queue_seconds": 0.01, "prefill_seconds": 0.1,
     "decode_seconds": 2.0, "ttft_seconds": 0.21, "tpot_seconds": 0.018, "e2e_seconds": 2.35,
+    "itl_p50_seconds": 0.015, "itl_p95_seconds": 0.03, "itl_p99_seconds": 0.06,
+    "itl_max_seconds": 0.5, "retry_after_seconds": 1.5, "admission_reason": "queue_full",
+    "attempt": 2, "tenant_weight": 2.5, "policy_version": 3, "decision_id": 17,
     "session_id": "s-1", "trace_id": "0AF7651916CD43DD8448EB211C80319C",
 }  # fmt: skip
 
@@ -69,7 +72,7 @@ def live(runtime):
 
 def test_the_fields_are_those_of_the_store():
     """Whatever the store keeps of a request can be posted, and every field is explained."""
-    ours = set(REQUEST_FRAME) - {"source_id", "decision_id"}
+    ours = set(REQUEST_FRAME) - {"source_id"}
     assert set(FIELDS) == set(MEANINGS) == ours == set(ROW)
 
 
