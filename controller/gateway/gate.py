@@ -18,7 +18,7 @@ from controller.gateway.fleet import Instance, Sight, Starting
 from controller.gateway.prefixes import Prefixes
 from controller.gateway.queueing.base import Line, Room
 from controller.gateway.rates import FadingRate
-from controller.gateway.routing.base import Way
+from controller.gateway.routing.base import Choice, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +208,7 @@ class Gate:
         """Whom there is a place for; `chosen` remembers where, so that dice fall once."""
 
         def fits(ask: Ask) -> bool:
-            fitting = self._fitting(ask, now)
-            one = self.policies.way.choose(ask, fitting, now) if fitting else None
+            one = self._chosen(ask, now)
             if one is not None:
                 chosen[ask.number] = one
             return one is not None
@@ -219,11 +218,23 @@ class Gate:
 
         return Room(fits, cached)
 
+    def _chosen(self, ask: Ask, now: float) -> Instance | None:
+        free = self._fitting(ask, now)
+        if not free:
+            return None
+        fleet = [
+            one
+            for one in self.instances.values()
+            if one.state == "ready" and one.answers(ask.model)
+        ]
+        return self.policies.way.choose(ask, Choice(free, fleet, now, self.prefixes.cached_tokens))
+
     def _fitting(self, ask: Ask, now: float) -> list[Instance]:
         return [
             one
             for one in self.instances.values()
             if one.free_seats
+            and one.role != "decode"
             and one.answers(ask.model)
             and all(place.has_room(ask, one, now) for place in self.policies.places)
         ]
@@ -276,3 +287,4 @@ class Gate:
     def _forget(self, name: str) -> None:
         self.instances.pop(name, None)
         self.prefixes.gone(name)
+        self.policies.way.gone(name)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from controller.gateway.ask import Ask
 from controller.gateway.fleet import Instance
-from controller.gateway.routing.base import WaySpec
+from controller.gateway.routing.base import Choice, WaySpec
+from controller.gateway.routing.turns import least, outstanding
 
 SPEC = WaySpec("least-outstanding", "Least outstanding requests", "nginx least_conn, and others")
 
 
 class LeastOutstanding:
-    """Fewest requests first; ties go by the share of seats, then by name."""
+    """Fewest requests first, then the smallest share of seats; equals take turns."""
 
     spec = SPEC
 
-    def choose(self, ask: Ask, instances: Sequence[Instance], now: float) -> Instance | None:
+    def choose(self, ask: Ask, choice: Choice) -> Instance | None:
         """The one with the fewest."""
-
-        def load(one: Instance) -> tuple[int, float, str]:
-            return len(one.running), len(one.running) / max(one.seats, 1), one.name
-
-        return min(instances, key=load, default=None)
+        return least(choice.free, ask, outstanding)
 
     def sent(self, ask: Ask, instance: Instance, now: float) -> None:
         """Nothing to remember: the gate counts."""
 
     def ended(self, ask: Ask, instance: Instance, now: float, *, is_failed: bool) -> None:
         """Nothing to learn."""
+
+    def gone(self, name: str) -> None:
+        """Nothing to forget."""
