@@ -180,9 +180,11 @@ class Replica:
     def _placed(self, one: Job, tokens: int) -> bool:
         """Whether the cache has blocks for so many tokens of a request; takes them."""
         more = -(-tokens // BLOCK_TOKENS) - one.blocks
+        if more <= 0:
+            return True
         if more > self.free_blocks:
             return False
-        one.blocks += max(more, 0)
+        one.blocks += more
         self._shrink_prefixes()
         return True
 
