@@ -1,0 +1,62 @@
+"""What a pace comes to: seconds of steps, prompts and requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controller.gateway.admission.usage import remaining_tokens
+from controller.gateway.ask import Ask
+from controller.gateway.fleet import Instance, Pace
+
+MOST_BUSY = 0.95
+"""Of a replica's time that prompts take; above it decoding would stand still."""
+
+
+def step_seconds(pace: Pace, sequences: float, busy: float = 0.0) -> float:
+    """Between two tokens of a request where so many decode and prompts take a share of the time."""
+    step = pace.step_seconds + pace.sequence_seconds * sequences
+    return step / (1 - min(max(busy, 0.0), MOST_BUSY))
+
+
+def prompt_seconds(pace: Pace, tokens: float) -> float:
+    """To compute so many prompt tokens."""
+    return pace.prompt_token_seconds * tokens
+
+
+def seconds_left(ask: Ask, instance: Instance) -> float | None:
+    """Until a running request is over, likely; None where the pace is unknown."""
+    if instance.pace is None:
+        return None
+    pace = instance.pace
+    if instance.role == "prefill":
+        return prompt_seconds(pace, instance.prompt_tokens_ahead)
+    left = remaining_tokens(ask) * step_seconds(pace, len(instance.running))
+    if not ask.has_first:
+        left += prompt_seconds(pace, instance.prompt_tokens_ahead)
+    return left
+
+
+def service_seconds(pace: Pace, seats: int, input_tokens: float, output_tokens: float) -> float:
+    """How long a request keeps its seat on a full replica.
+
+    Each of n seats computes one prompt in that time, so prompts of all n are in its way:
+
+        seconds = output (step + n sequence) + n prompt
+    """
+    prompts = seats * prompt_seconds(pace, input_tokens)
+    return max(output_tokens, 1.0) * step_seconds(pace, seats) + prompts
+
+
+def most_sequences(pace: Pace, tpot_seconds: float) -> int:
+    """That may decode together inside a bound; 0 where not even one may."""
+    room = tpot_seconds - pace.step_seconds
+    if room < 0:
+        return 0
+    if pace.sequence_seconds <= 0:
+        return 1_000_000
+    return int(room / pace.sequence_seconds + 1e-9)
+
+
+def ready(instances: Iterable[Instance]) -> list[Instance]:
+    """Those that take new requests."""
+    return [one for one in instances if one.state == "ready"]
