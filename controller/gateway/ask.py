@@ -59,6 +59,7 @@ class Ask:
         output_tokens: so far.
         told_input_tokens: of the prompt, by the engine; None before, or where it does not tell.
         attempt: 1 for the first try.
+        tried: replicas that failed it; others are preferred.
     """
 
     number: int
@@ -81,6 +82,7 @@ class Ask:
     output_tokens: int = 0
     told_input_tokens: int | None = None
     attempt: int = 1
+    tried: tuple[str, ...] = ()
 
     @property
     def has_started(self) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from controller.gateway.admission.base import Place, Refusal, Rule
 from controller.gateway.ask import Ask
-from controller.gateway.fleet import Instance, Sight, Starting
+from controller.gateway.fleet import Instance, Sight, Starting, State
 from controller.gateway.prefixes import Prefixes
 from controller.gateway.queueing.base import Line, Room
 from controller.gateway.rates import FadingRate
@@ -135,6 +135,7 @@ class Gate:
         instance.is_over(ask)
         self.policies.line.served(ask, 0, is_over=True, now=now)
         self.policies.way.ended(ask, instance, now, is_failed=True)
+        ask.tried += (ask.instance,)
         ask.instance, ask.started, ask.first = "", float("nan"), float("nan")
         ask.output_tokens = ask.cached_tokens = 0
         ask.attempt += 1
@@ -166,6 +167,13 @@ class Gate:
         instance.state = "down"
         if not instance.running:
             self._forget(name)
+
+    def mark(self, name: str, state: State, now: float) -> None:
+        """A replica is fit, or unfit, for new requests; what it has goes on."""
+        one = self.instances.get(name)
+        if one is not None and one.state != state:
+            one.state = state
+            one.ready_since = now if state == "ready" else one.ready_since
 
     def change(self, policies: Policies, now: float) -> None:
         """Go on with other policies: what waits moves over in the order of arrival."""
@@ -230,7 +238,7 @@ class Gate:
         return self.policies.way.choose(ask, Choice(free, fleet, now, self.prefixes.cached_tokens))
 
     def _fitting(self, ask: Ask, now: float) -> list[Instance]:
-        return [
+        found = [
             one
             for one in self.instances.values()
             if one.free_seats
@@ -238,6 +246,7 @@ class Gate:
             and one.answers(ask.model)
             and all(place.has_room(ask, one, now) for place in self.policies.places)
         ]
+        return [one for one in found if one.name not in ask.tried] or found if ask.tried else found
 
     def _put(self, ask: Ask, now: float) -> None:
         self.waiting[ask.number] = ask
