@@ -56,14 +56,14 @@ class Gaps:
         for where, count in enumerate(self._bins):
             seen += count
             if count and seen >= rank:
-                middle = LEAST_SECONDS * 2.0 ** ((where - 0.5) / BINS_PER_OCTAVE)
+                middle = LEAST_SECONDS * math.exp2((where - 0.5) / BINS_PER_OCTAVE)
                 return min(middle, self.longest_seconds)
         return self.longest_seconds
 
     def bins(self) -> tuple[tuple[float, int], ...]:
         """Upper edge in seconds and count of each bin that holds something."""
         return tuple(
-            (LEAST_SECONDS * 2.0 ** (where / BINS_PER_OCTAVE), count)
+            (LEAST_SECONDS * math.exp2(where / BINS_PER_OCTAVE), count)
             for where, count in enumerate(self._bins or ())
             if count
         )
