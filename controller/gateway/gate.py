@@ -224,7 +224,7 @@ class Gate:
         def cached(ask: Ask) -> int:
             return self.prefixes.best(ask, (one.name for one in self._fitting(ask, now)))
 
-        return Room(fits, cached)
+        return Room(fits, cached, where=lambda ask: chosen[ask.number].name)
 
     def _chosen(self, ask: Ask, now: float) -> Instance | None:
         free = self._fitting(ask, now)

@@ -13,6 +13,7 @@ INPUT_WEIGHT, OUTPUT_WEIGHT = 1.0, 2.0
 
 Fits = Callable[[Ask], bool]
 Cached = Callable[[Ask], int]
+Where = Callable[[Ask], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class LineSpec:
         source: project and file, or paper.
         parameters: name -> value, as documented by its source.
         is_bounded: whether it bounds the difference of service (see `bound`).
+        is_work_conserving: whether somebody goes as long as somebody who is next fits; where not,
+            ask again as time passes.
     """
 
     name: str
@@ -32,6 +35,7 @@ class LineSpec:
     source: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     is_bounded: bool = False
+    is_work_conserving: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,14 @@ class Room:
     Attributes:
         fits: whether some replica can take the request.
         cached: prompt tokens that the best such replica is thought to have kept.
+        where: name of the replica that `fits` found for a request, where it said yes.
         instance: the one replica it is about, where only one is asked for; "" is any.
     """
 
     fits: Fits
     cached: Cached = lambda ask: 0
     instance: str = ""
+    where: Where = lambda ask: ""
 
 
 @runtime_checkable
