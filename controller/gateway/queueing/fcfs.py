@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Iterable
+from itertools import islice
 
 from controller.gateway.ask import Ask
 from controller.gateway.queueing.base import LineSpec, Room
+from controller.gateway.queueing.fifo import Fifo, arrival
+from controller.gateway.queueing.lanes import Lanes
+from controller.gateway.queueing.ranking import Key
 
 SPEC = LineSpec("fcfs", "First come, first served", "every engine's default")
 
 
+class _Lane(Fifo):
+    def put(self, ask: Ask, now: float = 0.0) -> None:
+        super().put(ask)
+
+    def candidates(self, room: Room, now: float) -> Iterable[Ask]:
+        return islice(self, 1)
+
+    def key(self, ask: Ask) -> Key:
+        return arrival(ask)
+
+
 class Fcfs:
-    """In the order of arrival; one that does not fit lets nobody past it."""
+    """In the order of arrival; one that does not fit lets nobody of its model past it."""
 
     spec = SPEC
 
     def __init__(self) -> None:
-        self._asks: OrderedDict[int, Ask] = OrderedDict()
+        self._lanes = Lanes(_Lane)
 
     def put(self, ask: Ask, now: float) -> None:
-        """At the end; one that was put back goes to the front again."""
-        self._asks[ask.number] = ask
-        if ask.attempt > 1:
-            self._asks.move_to_end(ask.number, last=False)
+        """At the end; one that was put back goes where it was."""
+        self._lanes.put(ask, now)
 
     def take(self, room: Room, now: float) -> Ask | None:
         """The first, if it fits."""
-        first = next(iter(self._asks.values()), None)
-        if first is None or not room.fits(first):
-            return None
-        return self._asks.pop(first.number)
+        return self._lanes.take(room, now)
 
     def drop(self, ask: Ask) -> bool:
         """Forget it."""
-        return self._asks.pop(ask.number, None) is not None
+        return self._lanes.drop(ask)
 
     def served(self, ask: Ask, output_tokens: int, *, is_over: bool, now: float) -> None:
         """What anybody received changes nothing."""
