@@ -26,6 +26,7 @@ DOCUMENTS = (
     frozenset({"backend", "model_id", "tokenizer_id", "num_prompts"}),  # vllm bench serve
     frozenset({"guidellm_version"}),
     frozenset({"benchmarks", "type_"}),  # older GuideLLM
+    frozenset({"result", "responses", "adapter_dir"}),  # VTC
 )
 """Names that stand near the beginning of results which are one JSON document each."""
 _NAME = re.compile(r'"([a-z_]{1,40})"\s*:')

@@ -126,6 +126,21 @@ def test_vtc_refused_requests(database, tmp_path):
     assert found.rows() == [("a", "ok", 1.0, 2.0, 4), ("b", "refused", None, None, None)]
 
 
+def test_vtc_of_usual_size(database, tmp_path):
+    """A run is one line of any length: it is recognised by how it begins."""
+    file = tmp_path / "run.jsonl"
+    one = (
+        '{"adapter_dir": "a", "prompt_len": 8, "output_len": 4, "request_latency": 2.0, '
+        '"first_token_latency": 1.0, "req_time": %d}'
+    )
+    responses = ", ".join(one % at for at in range(1_000))
+    file.write_text('{"config": {}, "result": {"total_time": 3, "responses": [' + responses + "]}}")
+
+    (report,) = imported(database, file)
+
+    assert report.rows_added == 1_000
+
+
 def test_vtc_cut_short(database, tmp_path):
     """A run whose line is not whole is refused instead of vanishing."""
     file = tmp_path / "run.jsonl"
