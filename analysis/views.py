@@ -106,6 +106,21 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.anatomy_requests:latency_request",
         options=("request",),
     ),
+    "fairness": ViewSpec(
+        "Does every tenant get its share, and who suffers from whom?",
+        "analysis.fairness:fairness",
+        options=(
+            "input_weight",
+            "output_weight",
+            "cached_weight",
+            "window",
+            "weights",
+            "batch_tokens",
+            "shown",
+            "slo",
+        ),
+        needs_slos=True,
+    ),
     "cold_starts": ViewSpec(
         "How long until a new replica serves, and which step is slow?",
         "analysis.cold_start:cold_starts",

@@ -1,0 +1,234 @@
+"""Does every tenant get its share, and who suffers from whom?
+
+Service of a request is input + 2 x output tokens (both weights can be chosen). A tenant counts only
+where it asks for something: who is idle is not starved, and no traffic is neither fair nor unfair.
+Definitions and sources stand in `analysis.fairness_measures` and docs/fairness_page.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from analysis import (
+    fairness_courses,
+    fairness_frames,
+    fairness_numbers,
+    fairness_tenants,
+    fairness_words,
+)
+from analysis import fairness_measures as measures
+from analysis.emptiness import why_empty
+from analysis.fairness_courses import Bools, Courses, Floats
+from analysis.fairness_options import Wish, wish
+from analysis.measure import Empty, View
+from analysis.slo_model import Slo
+from analysis.workload.loading import NotingReader
+from store.queries import fairness as queries
+from store.queries.scope import Scope
+from store.reader import Reader
+
+_VIEW = "fairness"
+MOST_TOLD_APART = 64
+"""Tenants that are compared over time, those with the largest demand."""
+MOST_IN_TIME = 3_000_000
+"""Requests whose course over time is computed; of more, the newest part of the range."""
+NO_TENANT = (
+    "No request names its tenant. Name it by an API key of the gateway, by the header"
+    " x-llm-d-inference-fairness-id, or by the field `user` of the request; traces by their column"
+    " (servescope import --map tenant=COLUMN)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """All that was found in a scope, for measures, frames and words.
+
+    Attributes:
+        wish: how it was looked at.
+        part: the part of the scope whose course over time was computed.
+        tenants: as `fairness_tenants.per_tenant` gives.
+        courses: over time; None where no request has a size.
+        weights: of the tenants of the courses.
+        shares: by window; None without courses.
+        gap: among tenants that wait; None where waits are not known.
+        ratios: service over fair share of each tenant in the windows in which anybody waited.
+        difference: windowed difference; None without courses.
+        with_refused: the same with what was refused.
+        bound: of VTC, tokens; None is unknown.
+        why_no_bound: why.
+        judged: attainment by tenant.
+        slo: objective that they are judged by.
+    """
+
+    wish: Wish
+    part: Scope
+    tenants: pl.DataFrame
+    courses: Courses | None
+    weights: Floats
+    shares: measures.Shares | None
+    gap: measures.Gap | None
+    ratios: Floats | None
+    difference: Floats | None
+    with_refused: Floats | None
+    bound: float | None
+    why_no_bound: str | None
+    judged: pl.DataFrame
+    slo: Slo | None
+
+    @property
+    def with_demand(self) -> int:
+        """Named tenants that asked for something."""
+        named = self.tenants.filter(pl.col("tenant").is_not_null())
+        return named.filter(pl.col("requests") > 0).height
+
+
+def fairness(
+    reader: Reader,
+    scope: Scope,
+    *,
+    slos: Sequence[Slo] = (),
+    named: Callable[[str], str] = str,
+    slo: str = "",
+    **options: str,
+) -> View:
+    """Who got which part of the service, who waited, and whether that was fair.
+
+    Measures: tenants, jain_index, max_min_share, gap_max_tokens, gap_bound_tokens,
+    windowed_difference_mean, _max and _variance, windowed_difference_with_refused_mean,
+    attainment_gap_ratio, waiting_tenants_most, refused.
+    Frames: `tenants` (columns of `fairness_tenants.TENANTS_SCHEMA`), `service`, `gap`, `windowed`,
+    `jain`, `interference` (columns in `analysis.fairness_frames`).
+
+    Args:
+        reader: the store.
+        scope: what is asked about.
+        slos: definitions; the first with a latency judges tenants unless `slo` names one.
+        named: what a tenant is called in the answer.
+        slo: name of the objective.
+        options: texts as of `fairness_options.wish`.
+
+    Raises:
+        InputError: an option makes no sense.
+    """
+    chosen = wish(**options)
+    noting = NotingReader(reader)
+    totals = queries.tenants(noting, scope, chosen.cost)
+    if totals["tenant"].drop_nulls().is_empty():
+        empty = why_empty(reader, scope)
+        if empty is None:
+            empty = Empty("metric_absent", NO_TENANT)
+        return View(_VIEW, scope, empty=empty)
+    text = noting.last_text
+    slo_chosen = fairness_tenants.chosen_slo(reader, scope, slos, slo)
+    looked = _look(reader, scope, chosen, totals, slo_chosen)
+    frames = {name: _called(frame, named) for name, frame in _frames(reader, scope, looked).items()}
+    sentences = fairness_words.sentences(looked, frames["tenants"], scope, named)
+    sql = dict.fromkeys(("tenants",), text)
+    return View(_VIEW, scope, fairness_numbers.numbers(looked), frames, sentences, sql=sql)
+
+
+def _look(
+    reader: Reader, scope: Scope, chosen: Wish, totals: pl.DataFrame, slo: Slo | None
+) -> Looked:
+    tenants = fairness_tenants.per_tenant(totals)
+    named = tenants.filter(pl.col("tenant").is_not_null() & (pl.col("sized") > 0))
+    names = named["tenant"].head(MOST_TOLD_APART).to_list()
+    weights = np.array([chosen.weights.get(name, 1.0) for name in names])
+    part = _recent(scope, totals)
+    courses = shares = gap = ratios = plain = refused = None
+    if names:
+        courses = fairness_courses.load(reader, part, chosen.cost, names, chosen.window_seconds)
+        shares = measures.shares(courses, weights)
+        plain = measures.windowed_difference(courses, weights)
+        refused = measures.windowed_difference(courses, weights, with_refused=True)
+        if totals["waits"].sum():
+            gap = measures.gap(courses, weights)
+            ratios = measures.fair_ratio(shares, _judged_windows(shares))
+    bound, why = _bound(reader, part, chosen, totals, weights)
+    judged = fairness_tenants.attainment(reader, scope, slo)
+    return Looked(chosen, part, tenants, courses, weights, shares, gap, ratios, plain, refused,
+                  bound, why, judged, slo)  # fmt: skip
+
+
+def _judged_windows(shares: measures.Shares) -> Bools:
+    """Those in which anybody waited; all where nobody ever did."""
+    contended = shares.is_contended
+    return contended if contended.any() else np.ones_like(contended)
+
+
+def _recent(scope: Scope, totals: pl.DataFrame) -> Scope:
+    """The newest part of a scope with about as many requests as can be placed in time."""
+    requests = int(totals["requests"].sum())
+    if requests <= MOST_IN_TIME:
+        return scope
+    return replace(
+        scope, start=scope.end - timedelta(seconds=scope.seconds * MOST_IN_TIME / requests)
+    )
+
+
+def _bound(
+    reader: Reader, scope: Scope, chosen: Wish, totals: pl.DataFrame, weights: Floats
+) -> tuple[float | None, str | None]:
+    """The bound of VTC for this scope, or why it is not known."""
+    longest = totals["longest_input"].max()
+    batch = chosen.batch_tokens
+    if batch is None and scope.is_live:
+        told = queries.cache_tokens(reader, scope)["cache_tokens"].drop_nulls()
+        batch = float(told.sum()) if told.len() else None
+    if batch is None:
+        return None, "no engine tells how many tokens its cache holds; say it with batch_tokens"
+    if not isinstance(longest, float) or not len(weights):
+        return None, "no request tells its length"
+    cost = chosen.cost
+    bound = measures.bound_tokens(cost.input_weight, cost.output_weight, longest, batch)
+    return bound / float(weights.min()), None
+
+
+def _frames(reader: Reader, scope: Scope, looked: Looked) -> dict[str, pl.DataFrame]:
+    courses, shares = looked.courses, looked.shares
+    finish = pl.DataFrame(schema={"tenant": pl.String, "finish_time_factor": pl.Float64})
+    made = {
+        "service": pl.DataFrame(schema=fairness_frames.SERVICE_SCHEMA),
+        "gap": pl.DataFrame(schema=fairness_frames.GAP_SCHEMA),
+        "windowed": pl.DataFrame(schema=fairness_frames.DIFFERENCE_SCHEMA),
+        "jain": pl.DataFrame(schema=fairness_frames.JAIN_SCHEMA),
+        "interference": pl.DataFrame(schema=fairness_frames.INTERFERENCE_SCHEMA),
+    }
+    if courses is not None and shares is not None:
+        part, known = looked.part, looked.gap is not None
+        made["service"] = fairness_frames.service(
+            courses, part, looked.wish.shown, waits_known=known
+        )
+        if looked.gap is not None:
+            made["gap"] = fairness_frames.gap(courses, part, looked.gap, looked.bound)
+            made["jain"] = fairness_frames.jain(courses, part, shares)
+        if looked.difference is not None and looked.with_refused is not None:
+            made["windowed"] = fairness_frames.difference(
+                courses, part, looked.difference, looked.with_refused
+            )
+        made["interference"] = fairness_frames.interference(
+            reader, courses, part, shares, looked.wish.shown
+        )
+        finish = fairness_tenants.finish_times(reader, part, courses)
+    made["tenants"] = fairness_tenants.table(
+        looked.tenants, courses, looked.weights, looked.ratios, looked.judged, finish
+    )
+    return made
+
+
+def _called(frame: pl.DataFrame, named: Callable[[str], str]) -> pl.DataFrame:
+    """The frame with tenants as they are to be called."""
+    if named is str:
+        return frame
+    columns = [name for name in ("tenant", "ahead", "behind") if name in frame.columns]
+    return frame.with_columns(
+        pl.col(name).map_elements(
+            lambda value: value if value == fairness_frames.OTHERS else named(value), pl.String
+        )
+        for name in columns
+    )

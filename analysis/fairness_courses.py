@@ -1,0 +1,161 @@
+"""What tenants asked for, got and waited for over time, as courses that are exact at every edge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from store.queries.fairness import Cost, flows
+from store.queries.scope import Scope
+from store.queries.workload import FrameReader
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+MOST_CELLS = 100_000
+"""Tenants times bins: more would be neither drawn nor quick."""
+MOST_BINS = 3_000
+FEWEST_BINS = 300
+_PARTS_OF_WINDOW = (60, 30, 20, 12, 10, 6, 5, 4, 3, 2, 1)
+_SUMS = (
+    "asked", "refused", "began", "began_left", "ended", "ended_left", "at_once", "came",
+    "left_line", "entered", "done",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Courses:
+    """Courses of tenants over the edges of bins; shape (tenants, edges), service in tokens.
+
+    Attributes:
+        tenants: their names; where there are too many, "others" stand apart in `others`.
+        width_seconds: between edges.
+        window_bins: bins of a window.
+        service: given since the range began.
+        asked: asked for until then, with what was left of before; refused requests apart.
+        refused: asked for by requests that were refused.
+        waiting: requests that wait.
+        others: service of all other tenants together, (edges,).
+        running: requests of anybody that came and have not ended, (edges,).
+    """
+
+    tenants: tuple[str, ...]
+    width_seconds: float
+    window_bins: int
+    service: Floats
+    asked: Floats
+    refused: Floats
+    waiting: Floats
+    others: Floats
+    running: Floats
+
+    @property
+    def edges(self) -> int:
+        """Number of edges: one more than bins."""
+        return int(self.others.size)
+
+    @property
+    def window_seconds(self) -> float:
+        """Length of a window."""
+        return self.width_seconds * self.window_bins
+
+    @property
+    def backlogged(self) -> Bools:
+        """Who has a request waiting, (tenants, edges)."""
+        found: Bools = self.waiting > 0
+        return found
+
+    def given(self, bins: int, starts: slice = slice(None)) -> Floats:
+        """Service in stretches of so many bins, one from each edge, (tenants, stretches)."""
+        return _rises(self.service, bins)[:, starts]
+
+
+def _rises(course: Floats, bins: int) -> Floats:
+    found: Floats = course[..., bins:] - course[..., :-bins]
+    return found
+
+
+def grid(seconds: float, window_seconds: float, tenants: int) -> tuple[float, int]:
+    """Width of bins and bins of a window: as fine as the limits allow, always whole windows.
+
+    Args:
+        seconds: length of the range, > 0.
+        window_seconds: wanted length of a window, > 0; a third of the range at most, and more where
+            the range is so long that there would be too many bins.
+        tenants: how many are told apart.
+    """
+    most = min(MOST_BINS, max(FEWEST_BINS, MOST_CELLS // max(tenants, 1)))
+    window = min(window_seconds, seconds / 3)
+    parts = next((n for n in _PARTS_OF_WINDOW if seconds * n / window <= most), 0)
+    if parts:
+        return window / parts, parts
+    return window * math.ceil(seconds / window / most), 1
+
+
+def load(
+    reader: FrameReader, scope: Scope, cost: Cost, names: Sequence[str], window_seconds: float
+) -> Courses:
+    """The courses of a scope.
+
+    Args:
+        reader: the store.
+        scope: range and labels.
+        cost: service of a token.
+        names: the tenants that are told apart.
+        window_seconds: of the windows that measures look at.
+    """
+    width, parts = grid(scope.seconds, window_seconds, len(names))
+    rows = flows(reader, scope, cost, list(names), width)
+    return of_flows(rows, names, scope.seconds, width, parts)
+
+
+def of_flows(
+    rows: pl.DataFrame, names: Sequence[str], seconds: float, width: float, window_bins: int
+) -> Courses:
+    """Courses from sums by tenant and bin.
+
+    Args:
+        rows: as `store.queries.fairness.flows` gives.
+        names: the tenants, by slot.
+        seconds: length of the range.
+        width: of the bins, seconds.
+        window_bins: of a window.
+    """
+    # What lies behind the last whole bin is left out: of a part of a bin nothing would be exact.
+    bins = max(int(seconds / width + 1e-9), 1)
+    sums = _spread(rows, len(names) + 2, bins)
+    running = np.cumsum(sums["began"] - sums["ended"], axis=1)
+    rising = np.zeros_like(running)
+    rising[:, 1:] = running[:, :-1] * width
+    rising += sums["began_left"] - sums["ended_left"] + sums["at_once"]
+    # Sums of rates leave crumbs of rounding.
+    service = np.cumsum(np.maximum(rising, 0.0), axis=1)
+    asked, refused = np.cumsum(sums["asked"], axis=1), np.cumsum(sums["refused"], axis=1)
+    waiting = np.cumsum(sums["came"] - sums["left_line"], axis=1)
+    own = slice(0, len(names))
+    return Courses(
+        tuple(names), width, min(window_bins, bins), service[own], asked[own], refused[own],
+        waiting[own], service[-2], np.cumsum(sums["entered"] - sums["done"], axis=1).sum(axis=0),
+    )  # fmt: skip
+
+
+def _spread(rows: pl.DataFrame, slots: int, bins: int) -> Mapping[str, Floats]:
+    """Sums as arrays (slots, bins + 1); place 0 holds what was before the range.
+
+    The last two slots are all others, and those of no tenant.
+    """
+    kept = rows.filter(pl.col("bin") < bins)
+    # The slot of no tenant is -1, which is the last one here, too.
+    slot = kept["slot"].fill_null(slots - 2).to_numpy().astype(np.int64)
+    place = kept["bin"].to_numpy().astype(np.int64) + 1
+    found = {}
+    for name in _SUMS:
+        made = np.zeros((slots, bins + 1))
+        np.add.at(made, (slot, place), kept[name].cast(pl.Float64).to_numpy())
+        found[name] = made
+    return found

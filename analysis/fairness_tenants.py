@@ -1,0 +1,206 @@
+"""The table of tenants: what each asked for, got, waited for, and how that compares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from analysis.fairness_courses import Courses, Floats
+from analysis.intervals import wilson
+from analysis.latency import quantiles
+from analysis.slo import applicable, good_rule
+from analysis.slo_model import Slo
+from store.errors import InputError
+from store.queries import fairness as queries
+from store.queries import fairness_durations as durations
+from store.queries import slo as slo_queries
+from store.queries.scope import Scope
+from store.reader import Reader
+
+MOST_ROWS = 500
+FEWEST_EVENTS = 30
+FEWEST_ALONE = 10
+"""Requests of one input length that must have been served at low load to tell how long it takes."""
+LEAST_COVERED_RATIO = 0.5
+ATTAINMENT_SCHEMA: dict[str, Any] = {
+    "tenant": pl.String,
+    "judged": pl.Int64,
+    "attainment_ratio": pl.Float64,
+    "attainment_low": pl.Float64,
+    "attainment_high": pl.Float64,
+}
+TENANTS_SCHEMA: dict[str, Any] = {
+    "tenant": pl.String,
+    "requests": pl.Int64,
+    "refused": pl.Int64,
+    "failed": pl.Int64,
+    "demand_tokens": pl.Float64,
+    "service_tokens": pl.Float64,
+    "service_share_ratio": pl.Float64,
+    "weight": pl.Float64,
+    "of_fair_share": pl.Float64,
+    "waiting_ratio": pl.Float64,
+    "waited_mean_seconds": pl.Float64,
+    "ttft_p50_seconds": pl.Float64,
+    "ttft_p95_seconds": pl.Float64,
+    "attainment_ratio": pl.Float64,
+    "attainment_low": pl.Float64,
+    "attainment_high": pl.Float64,
+    "judged": pl.Int64,
+    "finish_time_factor": pl.Float64,
+}
+
+
+def per_tenant(totals: pl.DataFrame) -> pl.DataFrame:
+    """One row a tenant (null last: requests of no tenant), the largest demand first.
+
+    Args:
+        totals: as `store.queries.fairness.tenants` gives.
+
+    Returns:
+        tenant, requests, refused, failed, sized, demand_tokens, waits, waited_mean_seconds, timed,
+        ttft_p50_seconds, ttft_p95_seconds.
+    """
+    of = {name: pl.col("requests").filter(pl.col("status") == name) for name in ("refused", "ok")}
+    refused, good = of["refused"].sum(), of["ok"].sum()
+    made = totals.group_by("tenant").agg(
+        pl.col("requests").sum(),
+        refused.alias("refused"),
+        (pl.col("requests").sum() - refused - good).alias("failed"),
+        pl.col("sized").sum(),
+        pl.when(pl.col("sized").sum() > 0).then(pl.col("cost").sum()).alias("demand_tokens"),
+        pl.col("waits").sum(),
+        pl.when(pl.col("waits").sum() > 0)
+        .then(pl.col("waited_seconds").sum() / pl.col("waits").sum())
+        .alias("waited_mean_seconds"),
+        pl.col("timed").sum(),
+    )
+    counts = totals.filter((pl.col("status") == "ok") & pl.col("log_bin").is_not_null())
+    for q, name in ((0.5, "ttft_p50_seconds"), (0.95, "ttft_p95_seconds")):
+        found = quantiles(counts, q, "tenant").select("tenant", pl.col("seconds").alias(name))
+        made = made.join(found, on="tenant", how="left", nulls_equal=True)
+    return made.sort(
+        pl.col("tenant").is_null(), pl.col("demand_tokens"), "requests", "tenant",
+        descending=[False, True, True, False], nulls_last=True,
+    )  # fmt: skip
+
+
+def chosen_slo(reader: Reader, scope: Scope, slos: Sequence[Slo], name: str) -> Slo | None:
+    """The objective that tenants are judged by: the named one, else the first with a latency.
+
+    Raises:
+        InputError: none of this name is about these sources.
+    """
+    fitting = applicable(reader, slos, scope)
+    if not name:
+        return next((slo for slo in fitting if slo.limits_seconds), next(iter(fitting), None))
+    named = next((slo for slo in fitting if slo.name == name), None)
+    if named is None:
+        known = ", ".join(slo.name for slo in fitting) or "none"
+        raise InputError(f"no SLO '{name[:60]}' is about these sources", hint=f"there are: {known}")
+    return named
+
+
+def attainment(reader: Reader, scope: Scope, slo: Slo | None) -> pl.DataFrame:
+    """Attainment of each tenant with its Wilson interval, columns of `ATTAINMENT_SCHEMA`."""
+    if slo is None:
+        return pl.DataFrame(schema=ATTAINMENT_SCHEMA)
+    rule = good_rule(slo, slo_queries.source_ids(reader))
+    rows = []
+    for tenant, good, bad in queries.attainment(reader, scope, rule).rows():
+        interval = wilson(good, good + bad)
+        if interval is not None:
+            rows.append((tenant, good + bad, good / (good + bad), *interval))
+    return pl.DataFrame(rows, schema=ATTAINMENT_SCHEMA, orient="row")
+
+
+def finish_times(reader: Reader, scope: Scope, courses: Courses) -> pl.DataFrame:
+    """How many times as long requests took as they would have alone, by tenant.
+
+    rho = sum of durations over the sum of what requests of that length took when next to nobody
+    was there: the median first token of that input length, and the median pace. Source: finish-time
+    fairness of Themis (NSDI 2020).
+
+    Returns:
+        tenant, finish_time_factor; only tenants of which most requests can be compared.
+    """
+    schema = {"tenant": pl.String, "finish_time_factor": pl.Float64}
+    quiet = courses.running <= durations.instances(reader, scope)
+    bins = np.flatnonzero(quiet[:-1] & quiet[1:]).tolist()
+    if not bins:
+        return pl.DataFrame(schema=schema)
+    alone = durations.alone(reader, scope, bins, courses.width_seconds)
+    known = alone.filter(pl.col("requests") >= FEWEST_ALONE)
+    paced = known.filter(pl.col("paced") >= FEWEST_ALONE)
+    if known.is_empty() or paced.is_empty():
+        return pl.DataFrame(schema=schema)
+    pace = float((paced["tpot_seconds"] * paced["paced"]).sum()) / float(paced["paced"].sum())
+    whole = durations.durations(reader, scope)
+    joined = whole.join(known.select("octave", "ttft_seconds"), on="octave", how="left")
+    has = pl.col("ttft_seconds").is_not_null()
+    expected = pl.col("requests") * pl.col("ttft_seconds") + pace * pl.col("later_tokens")
+    return (
+        joined.group_by("tenant")
+        .agg(
+            (pl.col("e2e_seconds").filter(has).sum() / expected.filter(has).sum()).alias(
+                "finish_time_factor"
+            ),
+            (pl.col("requests").filter(has).sum() / pl.col("requests").sum()).alias("covered"),
+        )
+        .filter(
+            (pl.col("covered") >= LEAST_COVERED_RATIO) & pl.col("finish_time_factor").is_finite()
+        )
+        .select("tenant", "finish_time_factor")
+        .cast(schema)  # type: ignore[arg-type]
+    )
+
+
+def table(
+    tenants: pl.DataFrame,
+    courses: Courses | None,
+    weights: Floats,
+    ratios: Floats | None,
+    judged: pl.DataFrame,
+    finish: pl.DataFrame,
+) -> pl.DataFrame:
+    """The rows of `TENANTS_SCHEMA`, largest demand first; what is not known is null.
+
+    Args:
+        tenants: as `per_tenant` gives.
+        courses: of those told apart; None where nothing can be placed in time.
+        weights: of those.
+        ratios: service over fair share of those; NaN is unknown. None where waits are not known.
+        judged: as `attainment` gives.
+        finish: as `finish_times` gives.
+    """
+    named = tenants.filter(pl.col("tenant").is_not_null()).head(MOST_ROWS)
+    found = named.join(_of_courses(courses, weights, ratios), on="tenant", how="left")
+    found = found.join(judged, on="tenant", how="left").join(finish, on="tenant", how="left")
+    return found.select(*TENANTS_SCHEMA).cast(TENANTS_SCHEMA)  # type: ignore[arg-type]
+
+
+def _of_courses(courses: Courses | None, weights: Floats, ratios: Floats | None) -> pl.DataFrame:
+    schema = {
+        "tenant": pl.String, "service_tokens": pl.Float64, "service_share_ratio": pl.Float64,
+        "weight": pl.Float64, "of_fair_share": pl.Float64, "waiting_ratio": pl.Float64,
+    }  # fmt: skip
+    if courses is None:
+        return pl.DataFrame(schema=schema)
+    service = courses.service[:, -1]
+    total = float(service.sum() + courses.others[-1])
+    known = ratios is not None
+    waits = courses.backlogged[:, 1:].mean(axis=1)
+    return pl.DataFrame(
+        {
+            "tenant": list(courses.tenants),
+            "service_tokens": service,
+            "service_share_ratio": service / total if total else [None] * len(service),
+            "weight": weights,
+            "of_fair_share": ratios if known else [None] * len(service),
+            "waiting_ratio": waits if known else [None] * len(service),
+        },
+        schema=schema,
+    ).with_columns(pl.col("of_fair_share").fill_nan(None))
