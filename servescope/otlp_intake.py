@@ -14,15 +14,15 @@ from collector.drops import Drops
 from collector.model import Scrape
 from collector.otlp import json_walk, metrics, protobuf, requests
 from collector.otlp.answers import Encoding
-from collector.otlp.duplicates import Duplicates, Judgement
+from collector.otlp.duplicates import Judgement
 from collector.otlp.frames import request_frame, start_frame
 from collector.otlp.metrics import MetricReader, MetricReading, Round
 from collector.otlp.requests import SpanReader, TraceReading
 from collector.otlp.settings import OtlpSettings
 from collector.sink import frames as sink_frames
+from servescope.one_row import OneRow
 from servescope.otlp_targets import OtlpTargets
 from store.clock import Clock
-from store.requests import take_back
 from store.writer import Writer
 
 DOOR = "otlp"
@@ -57,21 +57,27 @@ class OtlpIntake:
         clock: the time.
         drops: where it is counted what became no row.
         settings: attribute maps and limits.
+        one_row: finds requests that others tell of, too.
     """
 
-    def __init__(self, writer: Writer, clock: Clock, drops: Drops, settings: OtlpSettings) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        clock: Clock,
+        drops: Drops,
+        settings: OtlpSettings,
+        one_row: OneRow | None = None,
+    ) -> None:
         self.settings = settings
         self._writer = writer
         self._clock = clock
         self._drops = drops
         self._spans = SpanReader(settings)
-        self._duplicates = Duplicates()
+        self._one_row = OneRow(writer) if one_row is None else one_row
         self._metrics = MetricReader()
         self._metrics_lock = Lock()
         self._targets = OtlpTargets(writer, clock)
-        self._to_take_back: dict[tuple[str, int], None] = {}
         self._decoding = asyncio.Semaphore(DECODERS)
-        self._judging = asyncio.Lock()
 
     async def traces(self, body: Callable[[], bytes], encoding: Encoding) -> Receipt:
         """Take an ExportTraceServiceRequest.
@@ -88,13 +94,12 @@ class OtlpIntake:
         """
         now_ns = _ns(self._clock.now())
         reading = await self._decoded(lambda: self._read(body, encoding, now_ns))
-        # What is judged first is queued first: a row is there before it can be taken back.
-        async with self._judging:
+        async with self._one_row.order:
             judged, frames = await asyncio.to_thread(self._judge, reading)
-            self._to_take_back |= dict.fromkeys(judged.superseded)
+            self._one_row.note(judged)
             waiting = self._queue(frames)
         await _all(waiting)
-        await self._take_back()
+        await self._one_row.settle()
         self._count(reading)
         self._drops.add(DOOR, TOLD_BY_OTHERS, judged.told_by_others + len(judged.superseded))
         return _receipt(reading, requests.REFUSED_REASONS)
@@ -135,7 +140,7 @@ class OtlpIntake:
         return self._spans.read(groups, now_ns)
 
     def _judge(self, reading: TraceReading) -> tuple[Judgement, dict[str, Any]]:
-        judged = self._duplicates.judge(reading.requests)
+        judged = self._one_row.judge(reading.requests)
         frames = {}
         if judged.kept:
             frames["request"] = request_frame(judged.kept)
@@ -156,14 +161,6 @@ class OtlpIntake:
             StoreError: it takes nothing.
         """
         return [self._writer.append(table, frame) for table, frame in frames.items()]
-
-    async def _take_back(self) -> None:
-        """Delete rows of callers that turned out to be told by their servers; again if it fails."""
-        rows = list(self._to_take_back)
-        if rows:
-            await asyncio.wrap_future(take_back(self._writer, rows))
-            for row in rows:
-                self._to_take_back.pop(row, None)
 
     def _read_metrics(
         self, body: Callable[[], bytes], encoding: Encoding, now_ns: int

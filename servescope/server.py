@@ -20,6 +20,7 @@ from servescope.api import (
     candidates,
     controller,
     discovery,
+    gateway,
     ingest,
     operations,
     otlp,
@@ -35,7 +36,9 @@ from servescope.api import (
 )
 from servescope.api.compression import ApiCompression
 from servescope.api.guards import LOOPBACK_NAMES, Guard, content_security_policy
+from servescope.gateway.intake import GatewayRows
 from servescope.metrics import CONTENT_TYPE, Measured, ServerMetrics
+from servescope.one_row import OneRow
 from servescope.otlp_intake import OtlpIntake
 from servescope.remote_write_intake import RemoteWriteIntake
 from servescope.runtime import Runtime
@@ -82,6 +85,8 @@ def create_app(
     app.state.runtime = runtime
     app.state.api_root = API_ROOT
     app.state.agent_intake = AgentIntake(runtime)
+    app.state.one_row = OneRow(runtime.database.writer)
+    app.state.gateway_rows = GatewayRows(runtime, app.state.one_row)
     app.state.remote_write = RemoteWriteIntake(runtime.database, runtime.drops, runtime.clock)
     metrics = app.state.metrics = ServerMetrics(runtime)
     problems.install(app)
@@ -124,6 +129,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         operations.router,
         discovery.router,
         agents.router,
+        gateway.router,
         status.router,
         trust.router,
         starts.router,
@@ -135,7 +141,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         api.include_router(router)
     app.include_router(api)
     app.include_router(status.root_router)
-    app.include_router(otlp.router(otlp_intake(app.state.runtime)))
+    app.include_router(otlp.router(otlp_intake(app.state.runtime, app.state.one_row)))
 
     @app.get("/metrics", include_in_schema=False)
     def self_metrics() -> Response:
@@ -149,10 +155,10 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
             return RedirectResponse(f"{UI_ROOT}/")
 
 
-def otlp_intake(runtime: Runtime) -> OtlpIntake:
+def otlp_intake(runtime: Runtime, one_row: OneRow) -> OtlpIntake:
     """The one that takes what comes by OTLP for a process."""
     writer = runtime.database.writer
-    return OtlpIntake(writer, runtime.clock, runtime.drops, runtime.config.otlp)
+    return OtlpIntake(writer, runtime.clock, runtime.drops, runtime.config.otlp, one_row)
 
 
 def _with_doors(lifespan: Lifespan) -> Lifespan:

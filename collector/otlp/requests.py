@@ -34,6 +34,7 @@ OTHER_SPAN = "span of something else than an LLM request"
 CALLER_DROPPED = "span of a caller, and otlp.caller_spans is drop"
 HALF_REQUEST = "span of the prefill half of a request; the decode half tells of all of it"
 BAD_VALUE = "attribute that is no number in its range; the rest of the span is kept"
+OWN_SPAN = "span of a servescope gateway, which tells of the same request by a row"
 REFUSED_REASONS = (NO_IDS, NO_TIME, FROM_THE_FUTURE)
 """These spans are invalid: the sender is told. The others are none of ours, and it is not."""
 
@@ -42,7 +43,11 @@ EARLIEST_NS = 946_684_800 * 10**9
 """Year 2000; a sender that counts in another unit than nanoseconds lies far before it."""
 _MOST_TOKENS = 2**31 - 1
 _MOST_SECONDS = 1e8
-_ROLES: dict[Role, int] = {"engine": 0, "server": 1, "caller": 2}
+_ROLES: dict[Role, int] = {"engine": 0, "server": 2, "caller": 3}
+GATEWAY_RANK = 1
+"""Of rows that a gateway of servescope tells; they come by a door of their own."""
+GATEWAY_SCOPE = "servescope.gateway"
+"""Instrumentation scope of its spans."""
 _ABORTED = frozenset({"abort", "aborted", "cancelled", "canceled", "cancel", "client_disconnect"})
 _REFUSED_STATUS = frozenset({429, 503, 529})
 _CLOSED_BY_CLIENT = 499
@@ -52,7 +57,8 @@ class Request(NamedTuple):
     """One row, and what is needed to find the same request told by another.
 
     Attributes:
-        rank: 0 the engine, 1 a server in front of it, 2 the caller.
+        rank: 0 the engine, 1 a gateway of servescope, 2 another server in front of it, 3 the
+            caller.
         row: values for `ROW_COLUMNS`.
     """
 
@@ -156,7 +162,7 @@ class SpanReader:
         shared: tuple[str | None, ...],
         latest_ns: int,
     ) -> None:
-        reason = _refusal(span, latest_ns)
+        reason = OWN_SPAN if scope == GATEWAY_SCOPE else _refusal(span, latest_ns)
         if reason is None:
             role = _role(span)
             if role is None:

@@ -76,6 +76,7 @@ class Attempt:
         is_last: False where another attempt follows; only the last is what the client saw.
         trace: None where it is not traced.
         decision_id: of the policy that decided; "" is none.
+        retry_after_seconds: that a refused client was told to wait; None where it was told nothing.
     """
 
     ask: Ask
@@ -98,6 +99,7 @@ class Attempt:
     is_last: bool = True
     trace: TraceContext | None = None
     decision_id: str = ""
+    retry_after_seconds: float | None = None
 
     @property
     def instance(self) -> str:

@@ -1,0 +1,1 @@
+"""The gateway put together: its settings, its doors at the server, its life as a child."""
