@@ -5,7 +5,9 @@ What counts as failed is the caller's to say: the replica's fault only, never a 
 a request that was wrong.
 
 Slow is judged against peers of the same group in the same window, by time to first token and time
-between tokens:
+between tokens. Both are best told as multiples of what was expected of a healthy replica with the
+same work (`estimates.expectation`): else a busy replica, or one with little in its cache, looks
+slow, gets less, has even less in its cache, and looks slower still.
 
     ratio = own median / median of the peers' medians
     score = (own median - median of the peers' medians) / spread
@@ -26,6 +28,7 @@ from typing import Literal
 MOST_SAMPLES = 256
 _MAD_TO_DEVIATION = 1.4826
 _LEAST_SPREAD_RATIO = 0.1
+_CHANCE_SCORE = 2.0
 
 Cause = Literal["failures", "slow"]
 
@@ -109,8 +112,8 @@ class Ejector:
         now: float,
         *,
         is_failed: bool,
-        ttft_seconds: float | None = None,
-        tpot_seconds: float | None = None,
+        first: float | None = None,
+        gap: float | None = None,
     ) -> None:
         """How a request went.
 
@@ -118,13 +121,14 @@ class Ejector:
             name: of the replica that had it.
             now: seconds of the gateway's clock.
             is_failed: by the replica's fault.
-            ttft_seconds: from being sent there to the first token; None is unknown.
-            tpot_seconds: between tokens; None is unknown.
+            first: from being sent there to the first token, as a multiple of what was expected;
+                or in seconds, but then for all replicas and always. None is unknown.
+            gap: between tokens, likewise.
         """
         seen = self._seen.setdefault(name, _Seen(since=now))
         seen.failures = seen.failures + 1 if is_failed else 0
         if not is_failed:
-            seen.samples.append((now, ttft_seconds, tpot_seconds))
+            seen.samples.append((now, first, gap))
 
     def judge(self, now: float, groups: Mapping[str, str]) -> list[Ejected]:
         """Whom to leave out now.
@@ -181,9 +185,9 @@ class Ejector:
         return seen is not None and seen.until is not None
 
     def degradation_ratio(self, name: str) -> float | None:
-        """How much slower than its peers it was in the window; 0 not at all, None unknown.
+        """How much slower than its peers it was in the window, 0 within what chance does.
 
-        As of the last `judge`; for `Instance.degradation_ratio`.
+        As of the last `judge`; None is unknown. For `Instance.degradation_ratio`.
         """
         seen = self._seen.get(name)
         return None if seen is None else seen.degradation_ratio
@@ -236,7 +240,8 @@ class Ejector:
                 continue
             deviation = _MAD_TO_DEVIATION * median(abs(other - middle) for other in others)
             spread = max(deviation, _LEAST_SPREAD_RATIO * middle)
-            found.append((max(value / middle - 1, 0.0), (value - middle) / spread))
+            score = (value - middle) / spread
+            found.append((value / middle - 1 if score > _CHANCE_SCORE else 0.0, score))
         return max(found, default=(None, None))
 
     def _fault(self, seen: _Seen) -> tuple[Cause, str] | None:

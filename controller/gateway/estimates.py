@@ -77,6 +77,17 @@ def finish_seconds(ask: Ask, one: Instance, cached_tokens: int, usual: Pace) -> 
     return first_token_seconds(ask, one, cached_tokens, usual) + slowness(one) * decoding
 
 
+def expectation(one: Instance, usual: Pace) -> tuple[float, float]:
+    """Seconds to the first token and between tokens that the newest request of a replica may take.
+
+    Ask when the request was just booked there. It is of a healthy replica with this one's work:
+    what was measured, divided by it, is how slow the replica is.
+    """
+    pace = one.pace or usual
+    step = pace.step_seconds + pace.sequence_seconds * len(one.running)
+    return one.prompt_tokens_ahead * pace.prompt_token_seconds + step, step
+
+
 def overlap(remaining_tokens: Iterable[float], length: float) -> float:
     """Steps that others take part in while one of this length runs."""
     return sum(min(left, length) for left in remaining_tokens)

@@ -23,7 +23,7 @@ def feed(one: Ejector, seconds: dict[str, float], count: int = 25, now: float = 
     """Requests of each, one after the other."""
     for number in range(count):
         for name, ttft in seconds.items():
-            one.saw(name, now + number * 0.1, is_failed=False, ttft_seconds=ttft * (1 + number % 3))
+            one.saw(name, now + number * 0.1, is_failed=False, first=ttft * (1 + number % 3))
 
 
 def names(found: Iterable[object]) -> list[str]:
@@ -63,7 +63,7 @@ def test_the_time_between_tokens_counts_as_well() -> None:
     for number in range(30):
         for name in "abcd":
             slow = 0.3 if name == "b" else 0.03
-            one.saw(name, number * 0.1, is_failed=False, ttft_seconds=0.2, tpot_seconds=slow)
+            one.saw(name, number * 0.1, is_failed=False, first=0.2, gap=slow)
     assert names(one.judge(3.0, FOUR)) == ["b"]
 
 
@@ -135,7 +135,7 @@ def test_whatever_happens_the_share_holds(steps: list, share: float) -> None:
     for what, name, number in steps:
         now += number
         if what in "sf":
-            one.saw(name, now, is_failed=what == "f", ttft_seconds=number, tpot_seconds=None)
+            one.saw(name, now, is_failed=what == "f", first=number, gap=None)
         elif what == "j":
             one.judge(now, FOUR)
         elif what in "pq":
