@@ -8,7 +8,7 @@ fine simulator. Three cases:
     degraded   one of them takes twice as long; nobody tells the gate, ejection's comparison sees it
     new        one of them comes only after a third of the time, with an empty cache
 
-    python benchmarks/gateway_routing.py [--seconds 900] [--seeds 3] [--load 0.75] [--no-write]
+    python benchmarks/gateway_routing.py [--seconds 300] [--seeds 3] [--rate 3] [--no-write]
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rate", type=float, default=1.6, help="conversations a second")
+    parser.add_argument("--rate", type=float, default=3.0, help="conversations a second")
     parser.add_argument("--no-write", dest="write", action="store_false")
     return parser.parse_args()
 
