@@ -79,10 +79,31 @@ class Flight:
     """See the head of this module."""
 
     __slots__ = (
-        "_begun_parts", "_connecting", "_first", "_ground", "_headers", "_is_stream_answer",
-        "_last", "_outbound", "_pool", "_scanner", "_status", "_whole", "_whole_bytes",
-        "arrived_at", "ask", "exchange", "gaps", "has_heard", "identity", "is_over", "is_paused",
-        "heard", "said", "timer", "trace",
+        "_begun_parts",
+        "_connecting",
+        "_first",
+        "_ground",
+        "_headers",
+        "_is_stream_answer",
+        "_last",
+        "_outbound",
+        "_pool",
+        "_scanner",
+        "_status",
+        "_whole",
+        "_whole_bytes",
+        "arrived_at",
+        "ask",
+        "exchange",
+        "gaps",
+        "has_heard",
+        "heard",
+        "identity",
+        "is_over",
+        "is_paused",
+        "said",
+        "timer",
+        "trace",
     )  # fmt: skip
 
     def __init__(
