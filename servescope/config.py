@@ -25,6 +25,7 @@ from collector.otlp.settings import OtlpSettings
 from collector.settings import ScrapeSettings
 from controller.settings import ControllerSettings
 from predictors.settings import PredictSettings
+from servescope.gateway.settings import GatewaySettings
 from servescope.settings import ServerSettings
 from store.errors import ConfigError
 from store.settings import StoreSettings
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[Any]] = {
     "agent": AgentSettings,
     "predict": PredictSettings,
     "controller": ControllerSettings,
+    "gateway": GatewaySettings,
 }
 _SECRET_WORDS = ("token", "secret", "password", "api_key", "credential")
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
@@ -63,6 +65,7 @@ class Config:
         discovery: where targets are found.
         predict: what the server predicts on its own.
         controller: what the server scales.
+        gateway: the proxy before the engines.
     """
 
     server: ServerSettings
@@ -75,6 +78,7 @@ class Config:
     agent: AgentSettings = field(default_factory=AgentSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
     controller: ControllerSettings = field(default_factory=ControllerSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
 
 
 class _Environment(BaseSettings):
@@ -91,6 +95,7 @@ class _Environment(BaseSettings):
     otlp: OtlpSettings = OtlpSettings()
     predict: PredictSettings = PredictSettings()
     controller: ControllerSettings = ControllerSettings()
+    gateway: GatewaySettings = GatewaySettings()
 
 
 def load(

@@ -6,6 +6,7 @@ Everything happens in calls of the event loop: nothing here waits. There is one 
 from __future__ import annotations
 
 import asyncio
+import copy
 from datetime import datetime
 from typing import Protocol
 
@@ -66,8 +67,8 @@ class Ground(Protocol):
         """A replica failed a request."""
         ...
 
-    def fine_at(self, instance: str) -> None:
-        """A replica answered."""
+    def fine_at(self, flight: Flight, attempt: Attempt) -> None:
+        """A replica served a request."""
         ...
 
     def record(self, attempt: Attempt) -> None:
@@ -214,14 +215,13 @@ class Flight:
         status = self._status or 502
         if status in RETRIED_STATUS and self._may_retry():
             self._free()
+            self._ground.failed_at(self.ask.instance, f"engine_{status}")
             self._again(f"engine_{status}")
             return
         self._free()
         told = self._finish(status)
         if status >= 500:
             self._ground.failed_at(self.ask.instance, f"engine_{status}")
-        else:
-            self._ground.fine_at(self.ask.instance)
         reason = self._reason(status, told)
         self._land("failed" if reason else "ok", status, reason, told)
 
@@ -258,9 +258,14 @@ class Flight:
                        "client_left", self._told())  # fmt: skip
 
     def fail(self, reason: str) -> None:
-        """End it with one of `FAULTS`."""
+        """End it with one of `FAULTS`, which is nobody's."""
         if not self.is_over:
             self._break(reason)
+
+    def fail_at_replica(self, reason: str) -> None:
+        """End it with one of `FAULTS`, which is the replica's."""
+        if not self.is_over:
+            self._failed(reason)
 
     def refuse(self, refusal: Refusal, answer: Answer) -> None:
         """It waited, and nobody will serve it."""
@@ -273,10 +278,10 @@ class Flight:
     def _count(self, tokens: int, now: float) -> None:
         if self._first:
             self.gaps.add(now - self._last)
-            if tokens > 1:
-                self.gaps.add(0.0, tokens - 1)
         else:
             self._first = now
+        if tokens > 1:
+            self.gaps.add(0.0, tokens - 1)
         self._last = now
         self._ground.produced(self.ask, tokens, now)
 
@@ -392,12 +397,15 @@ class Flight:
             self.timer.cancel()
         self.exchange.on_gone = self.exchange.on_paused = self.exchange.on_resumed = _nothing
         attempt = self._attempt(status, http_status, reason, told, is_last=True)
+        if status == "ok":
+            self._ground.fine_at(self, attempt)
         self._ground.landed(self, attempt)
 
     def _attempt(
         self, status: Status, http_status: int | None, reason: str, told: Told, *, is_last: bool
     ) -> Attempt:
-        ask, tokens = self.ask, self._scanner.tokens
+        # What follows changes the request: who is told now is told of a copy.
+        ask, tokens = self.ask if is_last else copy.copy(self.ask), self._scanner.tokens
         spread = self._last - self._first
         return Attempt(
             ask=ask,

@@ -16,6 +16,7 @@ import typer
 
 from servescope.cli import calibration
 from servescope.cli.controller import controller_app
+from servescope.cli.gateway import register as register_gateway
 from servescope.cli.lab import lab_app
 from servescope.cli.options import (
     ConfigFile,
@@ -409,6 +410,7 @@ def version(as_json: Json = False) -> None:
 register(app)
 calibration.register(app)
 register_replay(app)
+register_gateway(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

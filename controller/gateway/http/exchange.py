@@ -41,8 +41,8 @@ class Exchange:
 
     __slots__ = (
         "_head", "_is_chunked", "_stays", "_wire", "body", "headers", "is_begun", "is_gone",
-        "is_over", "method", "on_gone", "on_paused", "on_resumed", "path", "query", "sent_bytes",
-        "status",
+        "is_over", "method", "on_gone", "on_paused", "on_resumed", "path", "peer", "query",
+        "sent_bytes", "status",
     )  # fmt: skip
 
     def __init__(
@@ -55,12 +55,14 @@ class Exchange:
         *,
         stays: bool,
         is_chunked: bool,
+        peer: str = "",
     ) -> None:
         self._wire = wire
         self.method = method
         self.path, _, self.query = target.partition(b"?")
         self.headers = headers
         self.body = body
+        self.peer = peer
         self.is_begun = self.is_over = self.is_gone = False
         self.status: int | None = None
         self.sent_bytes = 0

@@ -171,7 +171,7 @@ class Inbound(asyncio.Protocol):
         stays = stays and not self._all.is_draining
         exchange = Exchange(
             self, self._parser.get_method(), self._target, self._headers, b"".join(self._body),
-            stays=stays, is_chunked=is_new,
+            stays=stays, is_chunked=is_new, peer=self._address,
         )  # fmt: skip
         self._body_bytes = 0  # the exchange gives them back
         self._reset()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import orjson
 
-from controller.gateway.admission.base import Refusal
+from controller.gateway.admission.base import Allowance, Refusal
 from controller.gateway.http.answer import Answer
 
 REASON_HEADER = b"x-servescope-reason"
@@ -19,23 +18,6 @@ _TYPES = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",
     404: "not_found_error", 413: "invalid_request_error", 429: "rate_limit_error",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """What is left of a limit, for `x-ratelimit-*`.
-
-    Attributes:
-        unit: "requests" or "tokens".
-        limit: the bound.
-        remaining: of it.
-        reset_seconds: until it is whole again; None is unknown.
-    """
-
-    unit: str
-    limit: float
-    remaining: float
-    reset_seconds: float | None = None
 
 
 def error_body(status: int, message: str, code: str, param: str | None = None) -> bytes:
@@ -57,32 +39,42 @@ def error_event(status: int, message: str, code: str) -> bytes:
 
 
 def refused(
-    refusal: Refusal, wait_seconds: float | None = None, bounds: tuple[Bound, ...] = ()
+    refusal: Refusal, wait_seconds: float | None = None, limits: Sequence[Allowance] = ()
 ) -> Answer:
     """A refusal as the client reads it.
 
     Args:
         refusal: why.
         wait_seconds: when asking again helps; None promises nothing, and sends no Retry-After.
-        bounds: limits that the client stands before; the refusal's own is added.
+        limits: what is left of those that the client stands before; the refusal's own is added.
     """
     code = refusal.code.encode()
-    headers = [(REASON_HEADER, code), (LLMD_HEADER, code), *_waits(wait_seconds)]
-    for bound in _with_own(refusal, wait_seconds, bounds).values():
-        headers += ratelimit_headers(bound)
+    headers = [(REASON_HEADER, code), (LLMD_HEADER, code)]
+    if refusal.is_final:
+        # The SDKs of OpenAI ask again by themselves, unless they are told not to.
+        headers.append((b"x-should-retry", b"false"))
+    else:
+        headers += _waits(wait_seconds)
+    headers += ratelimit_headers(_with_own(refusal, wait_seconds, limits))
     body = error_body(refusal.status, refusal.text, refusal.code)
     return Answer(refusal.status, body, tuple(headers))
 
 
-def ratelimit_headers(bound: Bound) -> list[tuple[bytes, bytes]]:
-    """As OpenAI's API sends them."""
-    unit = bound.unit.encode()
-    found = [
-        (b"x-ratelimit-limit-" + unit, b"%d" % bound.limit),
-        (b"x-ratelimit-remaining-" + unit, b"%d" % max(bound.remaining, 0)),
-    ]
-    if bound.reset_seconds is not None:
-        found.append((b"x-ratelimit-reset-" + unit, b"%.3fs" % bound.reset_seconds))
+def ratelimit_headers(limits: Iterable[Allowance]) -> list[tuple[bytes, bytes]]:
+    """As OpenAI's API sends them; of two limits of a unit the one of which less is left."""
+    tightest: dict[str, Allowance] = {}
+    for one in limits:
+        known = tightest.get(one.unit)
+        if known is None or one.remaining / one.limit < known.remaining / known.limit:
+            tightest[one.unit] = one
+    found = []
+    for unit, one in tightest.items():
+        name = unit.encode()
+        found += [
+            (b"x-ratelimit-limit-" + name, b"%d" % one.limit),
+            (b"x-ratelimit-remaining-" + name, b"%d" % max(one.remaining, 0)),
+            (b"x-ratelimit-reset-" + name, b"%.3fs" % one.reset_seconds),
+        ]
     return found
 
 
@@ -97,11 +89,9 @@ def _waits(seconds: float | None) -> list[tuple[bytes, bytes]]:
 
 
 def _with_own(
-    refusal: Refusal, wait_seconds: float | None, bounds: tuple[Bound, ...]
-) -> Mapping[str, Bound]:
-    found = {bound.unit: bound for bound in bounds}
-    if refusal.limit is not None:
-        found[refusal.unit] = Bound(
-            refusal.unit, refusal.limit, refusal.remaining or 0.0, wait_seconds
-        )
-    return found
+    refusal: Refusal, wait_seconds: float | None, limits: Sequence[Allowance]
+) -> Sequence[Allowance]:
+    if not refusal.limit or wait_seconds is None:
+        return limits
+    own = Allowance(refusal.unit, refusal.limit, refusal.remaining or 0.0, wait_seconds)
+    return (own, *limits)

@@ -1,0 +1,1 @@
+"""Doubles of both sides of the gateway, for tests: real sockets, made-up words."""

@@ -1,0 +1,366 @@
+"""Which engines are there, and whether they are well: asked now and then, and told by requests.
+
+A replica joins the gate when it answered for the first time. One that cannot be reached is left out
+at once and asked again and again, each time a little later; one that answers badly or slowly is
+left out by the rules of `ejection`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from controller.gateway.ejection import Ejector
+from controller.gateway.fleet import Instance, Role
+from controller.gateway.gate import Gate
+from controller.gateway.http.asking import Asked, ask
+from controller.gateway.http.pool import Pool, address
+from store.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """How often engines are asked.
+
+    Attributes:
+        probe_seconds: between two questions to an engine that is well.
+        again_seconds: to the first question to one that is not; twice as long each time.
+        most_again_seconds: at most.
+        timeout_seconds: an engine that takes longer did not answer.
+        models_seconds: between two questions for its models.
+        seats: requests an engine serves at once, where it does not say so itself.
+        remembered_seconds: a model whose last replica left is still known so long.
+    """
+
+    probe_seconds: float = 5.0
+    again_seconds: float = 0.25
+    most_again_seconds: float = 5.0
+    timeout_seconds: float = 5.0
+    models_seconds: float = 60.0
+    seats: int = 16
+    remembered_seconds: float = 3600.0
+
+
+@dataclass(slots=True, eq=False)
+class Upstream:
+    """One engine.
+
+    Attributes:
+        name: unique.
+        url: its address.
+        pool: connections to it.
+        seats: as somebody said; None asks the engine.
+        role: of a replica.
+        told_models: as somebody said; empty asks the engine.
+        models: it answers to.
+        documents: of its models, as it told them.
+        is_well: by the last question; None before the first.
+        problem: why it is not; "" is well.
+        in_a_row: questions that failed.
+        next_at: of the next question.
+        models_at: when its models were told.
+        is_leaving: nobody is to be sent there any more.
+    """
+
+    name: str
+    url: str
+    pool: Pool
+    seats: int | None = None
+    role: Role = "whole"
+    told_models: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    is_well: bool | None = None
+    problem: str = ""
+    in_a_row: int = 0
+    next_at: float = 0.0
+    models_at: float = -1e9
+    is_leaving: bool = False
+    is_asked: bool = False
+
+
+class Health:
+    """See the head of this module.
+
+    Args:
+        gate: is told who may be sent requests.
+        clock: the time.
+        settings: how often.
+        connect_seconds: to wait for a connection.
+        changed: called when a replica became fit.
+        ejector: judges those that answer.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        clock: Clock,
+        settings: HealthSettings,
+        connect_seconds: float,
+        ejector: Ejector | None = None,
+    ) -> None:
+        self.upstreams: dict[str, Upstream] = {}
+        self.ejector = ejector or Ejector()
+        self.changed: Callable[[], None] = _nothing
+        self._gate = gate
+        self._clock = clock
+        self._settings = settings
+        self._connect_seconds = connect_seconds
+        self._known_models: dict[str, float] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+
+    # -- who is there
+
+    def add(
+        self,
+        name: str,
+        url: str,
+        *,
+        models: frozenset[str] = frozenset(),
+        seats: int | None = None,
+        role: Role = "whole",
+    ) -> None:
+        """An engine is there; it is asked at once.
+
+        Raises:
+            ConfigError: the address is none.
+        """
+        known = self.upstreams.get(name)
+        if known is not None and not known.is_leaving:
+            return
+        pool = Pool(address(url), self._clock, self._connect_seconds)
+        self.upstreams[name] = Upstream(name, url, pool, seats, role, models)
+
+    def remove(self, name: str) -> None:
+        """It leaves: what it has goes on, nothing new comes."""
+        upstream = self.upstreams.get(name)
+        if upstream is None or upstream.is_leaving:
+            return
+        upstream.is_leaving = True
+        self.ejector.gone(name)
+        if name in self._gate.instances:
+            self._gate.leave(name)
+        self._forget_if_over(upstream)
+
+    def knows(self, model: str) -> bool:
+        """Whether somebody serves that model, or did lately."""
+        seen = self._known_models.get(model)
+        return (
+            seen is not None and self._clock.monotonic() - seen < self._settings.remembered_seconds
+        )
+
+    @property
+    def models(self) -> dict[str, dict[str, Any]]:
+        """Models that can be asked for, as their engines describe them."""
+        found: dict[str, dict[str, Any]] = {}
+        for upstream in self.upstreams.values():
+            if upstream.is_leaving:
+                continue
+            told = {one["id"]: one for one in upstream.documents}
+            for model in sorted(upstream.models):
+                document = told.get(model, {"id": model, "object": "model", "owned_by": "engine"})
+                found.setdefault(model, document)
+        return found
+
+    # -- what requests say
+
+    def failed(self, name: str, reason: str) -> None:
+        """A replica failed a request."""
+        upstream = self.upstreams.get(name)
+        if upstream is None or upstream.is_leaving:
+            return
+        now = self._clock.monotonic()
+        self.ejector.saw(name, now, is_failed=True)
+        if reason == "upstream_unreachable":
+            self._is_ill(upstream, "cannot be reached", now)
+        else:
+            # Whether it is the engine or the request is asked at once.
+            upstream.next_at = min(upstream.next_at, now)
+        self._judge(now)
+
+    def fine(self, name: str, ttft_seconds: float | None, tpot_seconds: float | None) -> None:
+        """A replica served a request."""
+        if name in self.upstreams:
+            now = self._clock.monotonic()
+            self.ejector.saw(
+                name, now, is_failed=False, ttft_seconds=ttft_seconds, tpot_seconds=tpot_seconds
+            )
+
+    # -- asking
+
+    async def first(self, seconds: float) -> None:
+        """Ask all, and wait for those that answer within so long."""
+        self.tend()
+        if self._asking:
+            await asyncio.wait(tuple(self._asking), timeout=seconds)
+
+    def tend(self) -> None:
+        """Ask whoever is due; called some times a second."""
+        now = self._clock.monotonic()
+        self._judge(now)
+        due = set(self.ejector.due(now))
+        for upstream in tuple(self.upstreams.values()):
+            upstream.pool.tend()
+            if upstream.is_leaving:
+                self._forget_if_over(upstream)
+            elif not upstream.is_asked and (upstream.next_at <= now or upstream.name in due):
+                upstream.is_asked = True
+                task = asyncio.get_running_loop().create_task(self._ask(upstream))
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
+        for model in self.models:
+            self._known_models[model] = now
+
+    async def aclose(self) -> None:
+        """Ask no more, close what is idle."""
+        for task in tuple(self._asking):
+            task.cancel()
+        if self._asking:
+            await asyncio.wait(tuple(self._asking))
+        for upstream in self.upstreams.values():
+            upstream.pool.close()
+
+    async def _ask(self, upstream: Upstream) -> None:
+        try:
+            problem = await self._look(upstream)
+        finally:
+            upstream.is_asked = False
+        if upstream.is_leaving:
+            return
+        now = self._clock.monotonic()
+        if problem:
+            self._is_ill(upstream, problem, now)
+        else:
+            self._is_fine(upstream, now)
+        if self.ejector.is_out(upstream.name) and upstream.name in self.ejector.due(now):
+            self.ejector.probed(upstream.name, now, is_good=not problem)
+        self._set_state(upstream, now)
+
+    async def _look(self, upstream: Upstream) -> str:
+        """Why it is not well; "" where it is."""
+        health = await self._get(upstream, "/health")
+        if health.status == 404:
+            health = await self._get(upstream, "/v1/models")
+        if health.problem:
+            return health.problem
+        if health.status >= 400:
+            return f"answers {health.status}"
+        if self._clock.monotonic() - upstream.models_at >= self._settings.models_seconds:
+            await self._learn(upstream)
+        return "" if upstream.models else "names no model"
+
+    async def _learn(self, upstream: Upstream) -> None:
+        told = await self._get(upstream, "/v1/models")
+        documents = _documents(told.body) if told.status == 200 else []
+        if documents or upstream.told_models:
+            upstream.documents = documents
+            named = frozenset(str(one["id"]) for one in documents)
+            upstream.models = upstream.told_models or named
+            upstream.models_at = self._clock.monotonic()
+        if upstream.seats is None:
+            props = await self._get(upstream, "/props")
+            upstream.seats = _slots(props.body) if props.status == 200 else None
+
+    async def _get(self, upstream: Upstream, path: str) -> Asked:
+        return await ask(upstream.pool, path, self._settings.timeout_seconds)
+
+    # -- what follows
+
+    def _is_ill(self, upstream: Upstream, problem: str, now: float) -> None:
+        settings = self._settings
+        upstream.in_a_row += 1
+        wait = settings.again_seconds * 2.0 ** min(upstream.in_a_row - 1, 20)
+        upstream.next_at = now + min(wait, settings.most_again_seconds)
+        if upstream.is_well is not False:
+            log.warning("upstream_ill", extra={"upstream": upstream.name, "problem": problem})
+        # A restarted engine may serve another model.
+        upstream.is_well, upstream.problem, upstream.models_at = False, problem, -1e9
+        self._set_state(upstream, now)
+
+    def _is_fine(self, upstream: Upstream, now: float) -> None:
+        upstream.in_a_row, upstream.problem = 0, ""
+        upstream.next_at = now + self._settings.probe_seconds
+        if not upstream.is_well:
+            log.info("upstream_well", extra={"upstream": upstream.name, "url": upstream.url})
+        upstream.is_well = True
+
+    def _set_state(self, upstream: Upstream, now: float) -> None:
+        instance = self._gate.instances.get(upstream.name)
+        is_fit = upstream.is_well is True and not self.ejector.is_out(upstream.name)
+        if instance is None:
+            if is_fit:
+                self._join(upstream, now)
+            return
+        instance.models = upstream.models
+        self._gate.mark(upstream.name, "ready" if is_fit else "ejected", now)
+        if is_fit:
+            self.changed()
+
+    def _join(self, upstream: Upstream, now: float) -> None:
+        seats = upstream.seats or self._settings.seats
+        for model in upstream.models:
+            self._known_models[model] = now
+        self._gate.join(
+            Instance(
+                upstream.name,
+                upstream.url,
+                upstream.models,
+                upstream.role,
+                ready_since=now,
+                seats=seats,
+            )
+        )
+        self.changed()
+
+    def _judge(self, now: float) -> None:
+        groups = {
+            one.name: ",".join(sorted(one.models))
+            for one in self.upstreams.values()
+            if one.is_well and not one.is_leaving
+        }
+        for ejected in self.ejector.judge(now, groups):
+            log.warning("upstream_ejected", extra={"upstream": ejected.name, "why": ejected.text})
+            self.upstreams[ejected.name].problem = ejected.text
+            self._gate.mark(ejected.name, "ejected", now)
+        for name, instance in self._gate.instances.items():
+            instance.degradation_ratio = self.ejector.degradation_ratio(name)
+
+    def _forget_if_over(self, upstream: Upstream) -> None:
+        if upstream.name not in self._gate.instances:
+            upstream.pool.close()
+            self.upstreams.pop(upstream.name, None)
+
+
+def _documents(body: bytes) -> list[dict[str, Any]]:
+    """Of an answer of /v1/models; nonsense names no model."""
+    with suppress(orjson.JSONDecodeError):
+        told = orjson.loads(body)
+        data = told.get("data") if isinstance(told, dict) else None
+        return [
+            one
+            for one in (data if isinstance(data, list) else ())
+            if isinstance(one, dict) and isinstance(one.get("id"), str)
+        ][:1_000]
+    return []
+
+
+def _slots(body: bytes) -> int | None:
+    """Of llama-server's /props."""
+    with suppress(orjson.JSONDecodeError):
+        told = orjson.loads(body)
+        slots = told.get("total_slots") if isinstance(told, dict) else None
+        if isinstance(slots, int) and not isinstance(slots, bool) and slots > 0:
+            return slots
+    return None
+
+
+def _nothing() -> None:
+    return

@@ -1,0 +1,309 @@
+"""The proxy: takes whole requests, asks the gate, lets them fly, and keeps count.
+
+client -> http/server -> Proxy -> Gate -> Flight -> http/client -> engine
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from controller.gateway.admission.base import Limited, Refusal
+from controller.gateway.ask import Ask
+from controller.gateway.attempt import Attempt
+from controller.gateway.gate import Gate
+from controller.gateway.health import Health
+from controller.gateway.hooks import (
+    AsTheRuleSays,
+    ByUser,
+    Caller,
+    Callers,
+    Forgets,
+    Headers,
+    Lengths,
+    Recorder,
+    Said,
+    Tracer,
+    Untraced,
+    UpToLimit,
+    Waits,
+)
+from controller.gateway.http.answer import Answer
+from controller.gateway.http.exchange import Exchange
+from controller.gateway.http.pool import Pool
+from controller.gateway.openai.errors import error, refused
+from controller.gateway.openai.reading import KNOWN, read
+from controller.gateway.proxy_flight import Flight
+from controller.gateway.proxy_metrics import ProxyMetrics
+from controller.gateway.proxy_request import deadline_seconds, headers_of, request_id
+from controller.gateway.proxy_settings import ProxySettings
+from store.clock import Clock
+
+log = logging.getLogger(__name__)
+
+Page = Callable[[Exchange], Answer]
+
+
+@dataclass(slots=True)
+class Hooks:
+    """What others do; see `hooks`. May be replaced while requests run."""
+
+    callers: Callers = field(default_factory=ByUser)
+    lengths: Lengths = field(default_factory=UpToLimit)
+    waits: Waits = field(default_factory=AsTheRuleSays)
+    tracer: Tracer = field(default_factory=Untraced)
+    recorder: Recorder = field(default_factory=Forgets)
+
+
+class Proxy:
+    """See the head of this module. One event loop owns it.
+
+    Args:
+        gate: decides.
+        health: engines.
+        settings: times and bounds.
+        hooks: what others do.
+        clock: the time.
+        metrics: what is counted.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        health: Health,
+        settings: ProxySettings,
+        hooks: Hooks,
+        clock: Clock,
+        metrics: ProxyMetrics,
+    ) -> None:
+        self.gate = gate
+        self.health = health
+        self.settings = settings
+        self.hooks = hooks
+        self.metrics = metrics
+        self.pages: dict[tuple[bytes, bytes], Page] = {}
+        self.flights: dict[int, Flight] = {}
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self._prefix = secrets.token_hex(6)
+        self._is_pumping = self._pump_again = False
+        health.changed = self.pump
+
+    # -- requests
+
+    def handle(self, exchange: Exchange) -> None:
+        """A whole request is here."""
+        try:
+            self._handle(exchange)
+        except Exception:
+            # A fault in a policy must not take the connections of others with it.
+            log.exception("handling_failed")
+            self.metrics.turned_away["internal"] += 1
+            if not (exchange.is_begun or exchange.is_over):
+                exchange.answer(error(500, "a fault in the gateway; its log says more", "internal"))
+
+    def _handle(self, exchange: Exchange) -> None:
+        page = self.pages.get((b"GET" if exchange.method == b"HEAD" else exchange.method,
+                               exchange.path))  # fmt: skip
+        if page is not None:
+            exchange.answer(page(exchange))
+        elif exchange.path.startswith(b"/v1/"):
+            self._take(exchange)
+        else:
+            path = exchange.path[:200].decode("latin-1")
+            exchange.answer(error(404, f"there is nothing at {path}", "not_found"))
+
+    def _take(self, exchange: Exchange) -> None:
+        found = self._ask(exchange)
+        if isinstance(found, Refusal):
+            self.metrics.turned_away[found.code] += 1
+            exchange.answer(refused(found))
+            return
+        flight = found
+        ask, now = flight.ask, flight.ask.arrived
+        refusal = self.gate.arrive(ask, now)
+        if refusal is not None:
+            flight.refuse(refusal, self._answer_to(refusal, ask, now))
+            return
+        self.flights[ask.number] = flight
+        exchange.on_gone = flight.gone
+        exchange.on_paused = flight.paused
+        exchange.on_resumed = flight.resumed
+        loop = asyncio.get_running_loop()
+        flight.timer = loop.call_later(ask.deadline - now, self._late, flight)
+        self.pump()
+
+    def _ask(self, exchange: Exchange) -> Flight | Refusal:
+        """What is asked for, and by whom; or why it makes no sense."""
+        path = exchange.path.decode("latin-1")
+        if path in KNOWN and exchange.method != b"POST":
+            return Refusal("method_not_allowed", f"{path} takes POST alone", status=405)
+        said = read(path, exchange.body)
+        if isinstance(said, Refusal):
+            return said
+        headers = headers_of(exchange)
+        caller = self.hooks.callers.caller(headers, said)
+        if isinstance(caller, Refusal):
+            return caller
+        model = said.model or self._only_model()
+        if not model or not self.health.knows(model):
+            return self._no_model(said.model)
+        return self._flight(exchange, said, caller, model, headers)
+
+    def _flight(
+        self, exchange: Exchange, said: Said, caller: Caller, model: str, headers: Headers
+    ) -> Flight:
+        now, number = self._clock.monotonic(), next(self._numbers)
+        mean, likely = self.hooks.lengths.expected(said, caller)
+        ask = Ask(
+            number, now, caller.tenant, model, said.input_tokens, mean, likely,
+            most_output_tokens=said.most_output_tokens, weight=caller.weight, slo=caller.slo,
+            session=caller.session, prefix=said.prefix,
+            deadline=now + deadline_seconds(headers, self.settings),
+        )  # fmt: skip
+        identity = request_id(exchange, f"{self._prefix}-{number}")
+        trace = self.hooks.tracer.begin(headers)
+        return Flight(self, exchange, said, ask, identity, self._clock.now(), trace)
+
+    def _only_model(self) -> str:
+        models = self.health.models
+        return next(iter(models)) if len(models) == 1 else ""
+
+    def _no_model(self, model: str) -> Refusal:
+        known = ", ".join(list(self.health.models)[:20])
+        if model:
+            text = f"there is no model '{model[:200]}'; known: {known or 'none yet'}"
+            return Refusal("model_not_found", text, status=404)
+        if known:
+            return Refusal("missing_field", f"'model' is missing; known: {known}", status=400)
+        return Refusal("no_replica", "no engine answers yet; ask again", status=503)
+
+    def _answer_to(self, refusal: Refusal, ask: Ask, now: float) -> Answer:
+        wait = self.hooks.waits.wait_seconds(refusal, ask, self.gate.sight(ask.model, now))
+        limits = [
+            allowance
+            for rule in self.gate.policies.rules
+            if isinstance(rule, Limited)
+            for allowance in rule.allowances(ask.tenant, now)
+        ]
+        return refused(refusal, wait, limits)
+
+    # -- turns
+
+    def pump(self) -> None:
+        """Send whoever has a place now. Called whenever one may have become free."""
+        if self._is_pumping:
+            self._pump_again = True
+            return
+        self._is_pumping = True
+        try:
+            self._pump_again = True
+            while self._pump_again:
+                self._pump_again = False
+                for ask, instance in self.gate.starts(self._clock.monotonic()):
+                    flight = self.flights.get(ask.number)
+                    if flight is not None and ask.instance == instance.name:
+                        flight.starts(instance)
+        except Exception:
+            log.exception("starting_failed")
+            self.metrics.turned_away["internal"] += 1
+        finally:
+            self._is_pumping = False
+
+    def tend(self) -> None:
+        """What nobody calls for: called once a second or more often."""
+        now = self._clock.monotonic()
+        for flight in tuple(self.flights.values()):
+            ask = flight.ask
+            if ask.has_started and flight.has_heard and not flight.is_paused:
+                if now - flight.heard > self.settings.silence_seconds:
+                    flight.fail_at_replica("upstream_silent")
+            elif not ask.has_started and now - ask.arrived > self.settings.hold_seconds:
+                self._hold_no_longer(flight, now)
+        self.pump()
+
+    def _hold_no_longer(self, flight: Flight, now: float) -> None:
+        model = flight.ask.model
+        if any(one.state == "ready" and one.answers(model) for one in self.gate.instances.values()):
+            return
+        text = f"no replica of {model} is ready; ask again"
+        refusal = Refusal("no_replica", text, status=503)
+        answer = self._answer_to(refusal, flight.ask, now)
+        self.gate.counted.refused[refusal.code] += 1
+        flight.refuse(refusal, answer)
+
+    def _late(self, flight: Flight) -> None:
+        flight.fail("deadline_exceeded")
+
+    # -- for flights
+
+    def now(self) -> float:
+        """Seconds of the gateway's clock."""
+        return self._clock.monotonic()
+
+    def pool(self, instance: str) -> Pool | None:
+        """Connections to a replica."""
+        upstream = self.health.upstreams.get(instance)
+        return None if upstream is None else upstream.pool
+
+    def produced(self, ask: Ask, tokens: int, now: float) -> None:
+        """Tokens came."""
+        self.gate.produced(ask, tokens, now)
+
+    def again(self, flight: Flight) -> None:
+        """It failed there; let it wait for another turn."""
+        self.gate.put_back(flight.ask, self._clock.monotonic())
+        self.pump()
+
+    def landed(self, flight: Flight, attempt: Attempt) -> None:
+        """It is over."""
+        self.flights.pop(flight.ask.number, None)
+        ask, now = flight.ask, self._clock.monotonic()
+        if ask.has_started:
+            is_fault = attempt.status == "failed" and _is_fault(attempt.reason)
+            self.gate.ended(ask, now, is_failed=is_fault)
+        elif attempt.reason == "deadline_exceeded":
+            ask.deadline = min(ask.deadline, now)
+            self.gate.expired(now)
+        else:
+            self.gate.left(ask, now)
+        self._keep(attempt)
+        self.pump()
+
+    def record(self, attempt: Attempt) -> None:
+        """One attempt is over, and another follows: it changes the request, so a copy is kept."""
+        self._keep(attempt)
+
+    def failed_at(self, instance: str, reason: str) -> None:
+        """A replica failed a request."""
+        self.health.failed(instance, reason)
+
+    def fine_at(self, flight: Flight, attempt: Attempt) -> None:
+        """A replica served a request."""
+        ttft, queue = attempt.ttft_seconds, attempt.queue_seconds
+        there = None if ttft is None or queue is None else ttft - queue
+        self.health.fine(flight.ask.instance, there, attempt.tpot_seconds)
+
+    def _keep(self, attempt: Attempt) -> None:
+        self.metrics.saw(attempt)
+        try:
+            self.hooks.recorder.record(attempt)
+        except Exception:
+            log.exception("recording_failed")
+            self.metrics.unrecorded += 1
+
+    # -- the end
+
+    def fail_all(self, reason: str) -> None:
+        """End what still flies."""
+        for flight in tuple(self.flights.values()):
+            flight.fail(reason)
+
+
+def _is_fault(reason: str) -> bool:
+    """Of the replica; a client's deadline and a wrong request are not."""
+    return not reason.startswith(("engine_4", "deadline", "draining"))

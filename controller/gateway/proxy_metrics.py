@@ -1,0 +1,136 @@
+"""What the gateway tells Prometheus, from a registry of its own. Tenants are never labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from controller.gateway.attempt import Attempt
+from controller.gateway.gate import Gate
+from controller.gateway.http.connections import Connections
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_EDGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_STATES = ("ready", "draining", "ejected", "down")
+
+
+class ProxyMetrics:
+    """Counts what ended."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.attempts: Counter[tuple[str, str]] = Counter()
+        self.turned_away: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
+        self.unrecorded = 0
+        self._queue = self._histogram("queue_seconds", "In the gateway's line.")
+        self._first = self._histogram("time_to_first_token_seconds", "From arrival.")
+        self._whole = self._histogram("request_seconds", "From arrival to the end.")
+
+    def saw(self, attempt: Attempt) -> None:
+        """One attempt is over."""
+        self.attempts[attempt.status, attempt.reason] += 1
+        self.tokens["output"] += attempt.output_tokens or 0
+        self.tokens["input"] += attempt.usage.input_tokens or 0
+        if attempt.queue_seconds is not None:
+            self._queue.observe(attempt.queue_seconds)
+        if attempt.ttft_seconds is not None:
+            self._first.observe(attempt.ttft_seconds)
+        if attempt.status == "ok":
+            self._whole.observe(attempt.e2e_seconds)
+
+    def watch(self, gate: Gate, connections: Connections) -> None:
+        """Tell of these as well."""
+        self.registry.register(_Reading(self, gate, connections))
+
+    def page(self) -> bytes:
+        """All of it."""
+        return generate_latest(self.registry)
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(f"servescope_gateway_{name}", text, buckets=_EDGES, registry=self.registry)
+
+
+class _Reading(Collector):
+    """Reads counters when Prometheus asks; keeps nothing."""
+
+    def __init__(self, metrics: ProxyMetrics, gate: Gate, connections: Connections) -> None:
+        self._metrics, self._gate, self._connections = metrics, gate, connections
+
+    def collect(self) -> Iterable[Metric]:
+        """All families."""
+        yield from self._requests()
+        yield from self._gate_counts()
+        yield from self._fleet()
+        yield from self._clients()
+
+    def _requests(self) -> Iterator[Metric]:
+        attempts = CounterMetricFamily(
+            "servescope_gateway_attempts", "Attempts that are over.", labels=("status", "reason")
+        )
+        for (status, reason), count in self._metrics.attempts.items():
+            attempts.add_metric((status, reason), count)
+        yield attempts
+        away = CounterMetricFamily(
+            "servescope_gateway_turned_away", "Requests that make no sense.", labels=("reason",)
+        )
+        for reason, count in self._metrics.turned_away.items():
+            away.add_metric((reason,), count)
+        yield away
+        tokens = CounterMetricFamily(
+            "servescope_gateway_tokens", "Tokens that engines told of.", labels=("kind",)
+        )
+        for kind, count in self._metrics.tokens.items():
+            tokens.add_metric((kind,), count)
+        yield tokens
+        lost = CounterMetricFamily(
+            "servescope_gateway_unrecorded", "Attempts that the recorder did not take."
+        )
+        lost.add_metric((), self._metrics.unrecorded)
+        yield lost
+
+    def _gate_counts(self) -> Iterator[Metric]:
+        counted = self._gate.counted
+        arrived = CounterMetricFamily("servescope_gateway_requests", "Requests that arrived.")
+        arrived.add_metric((), counted.arrived)
+        yield arrived
+        yield GaugeMetricFamily(
+            "servescope_gateway_waiting", "Requests in the line.", len(self._gate.waiting)
+        )
+
+    def _fleet(self) -> Iterator[Metric]:
+        running = GaugeMetricFamily(
+            "servescope_gateway_running", "Requests at a replica.", labels=("instance",)
+        )
+        states = GaugeMetricFamily(
+            "servescope_gateway_instances", "Replicas by state.", labels=("state",)
+        )
+        found: Counter[str] = Counter()
+        for one in self._gate.instances.values():
+            running.add_metric((one.name,), len(one.running))
+            found[one.state] += 1
+        for state in _STATES:
+            states.add_metric((state,), found[state])
+        yield running
+        yield states
+
+    def _clients(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "servescope_gateway_connections", "Of clients, open.", len(self._connections)
+        )
+        yield GaugeMetricFamily(
+            "servescope_gateway_bodies_bytes",
+            "Of requests, kept until their answers begin.",
+            self._connections.bodies_bytes,
+        )
+        away = CounterMetricFamily(
+            "servescope_gateway_connections_turned_away", "By reason.", labels=("reason",)
+        )
+        for reason, count in self._connections.counted.turned_away.items():
+            away.add_metric((reason,), count)
+        yield away

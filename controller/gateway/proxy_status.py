@@ -1,0 +1,53 @@
+"""What the gateway says of itself, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.gateway.proxy import Proxy
+
+
+def status_of(proxy: Proxy) -> Mapping[str, object]:
+    """Everything that runs, for people and programs; no tenant's name is in it."""
+    gate = proxy.gate
+    policies = gate.policies
+    return {
+        "policies": {
+            "line": policies.line.spec.name,
+            "way": policies.way.spec.name,
+            "rules": [rule.spec.name for rule in policies.rules],
+            "places": [place.spec.name for place in policies.places],
+        },
+        "queue": {"waiting": len(gate.waiting), "running": len(proxy.flights) - len(gate.waiting)},
+        "counts": {
+            "arrived": gate.counted.arrived,
+            "started": gate.counted.started,
+            "ended": gate.counted.ended,
+            "failed": gate.counted.failed,
+            "left": gate.counted.left,
+            "expired": gate.counted.expired,
+            "refused": dict(gate.counted.refused),
+        },
+        "instances": [
+            {
+                "name": upstream.name,
+                "url": upstream.url,
+                "state": _state(proxy, upstream.name),
+                "problem": upstream.problem,
+                "models": sorted(upstream.models),
+                "seats": upstream.seats or (one.seats if one else None),
+                "running": len(one.running) if one else 0,
+                "keeps_connection_after_stream": upstream.pool.keeps_after_stream,
+                "connections_opened": upstream.pool.opened,
+            }
+            for upstream in proxy.health.upstreams.values()
+            for one in [gate.instances.get(upstream.name)]
+        ],
+    }
+
+
+def _state(proxy: Proxy, name: str) -> str:
+    one = proxy.gate.instances.get(name)
+    if one is None:
+        return "unreachable"
+    return "draining" if one.state == "down" else one.state

@@ -1,0 +1,188 @@
+"""The gateway put together from its settings."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import ssl
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+from controller.gateway.admission import registry as admission
+from controller.gateway.gate import Gate, GateLimits, Policies
+from controller.gateway.health import Health, HealthSettings
+from controller.gateway.http.connections import Connections
+from controller.gateway.http.limits import HttpLimits
+from controller.gateway.proxy import Hooks, Proxy
+from controller.gateway.proxy_metrics import ProxyMetrics
+from controller.gateway.proxy_pages import pages
+from controller.gateway.proxy_server import ProxyServer, ServeSettings
+from controller.gateway.proxy_settings import ProxySettings
+from controller.gateway.queueing.fcfs import Fcfs
+from controller.gateway.routing import registry as routing
+from servescope.gateway.settings import GatewaySettings
+from servescope.gateway.upstreams import Upstreams, named
+from store.clock import Clock
+from store.errors import ConfigError
+
+
+@dataclass(slots=True)
+class Gateway:
+    """All parts, ready to run."""
+
+    gate: Gate
+    health: Health
+    proxy: Proxy
+    server: ProxyServer
+    upstreams: Upstreams
+    clock: Clock
+
+    async def run(self, sock: socket, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
+        """Serve until told to stop.
+
+        Raises:
+            ConfigError: an engine's address is none.
+        """
+        self.upstreams.look()
+        watching = asyncio.get_running_loop().create_task(self.upstreams.watch())
+        try:
+            await self.server.run(sock, stop, on_ready)
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+
+def build(settings: GatewaySettings, clock: Clock, hooks: Hooks | None = None) -> Gateway:
+    """A gateway as the settings have it.
+
+    Raises:
+        ConfigError: a policy, an engine or a certificate cannot be used.
+    """
+    gate = Gate(policies(settings),
+                GateLimits(settings.most_waiting, settings.most_waiting_of_tenant))  # fmt: skip
+    health = Health(
+        gate, clock,
+        HealthSettings(
+            probe_seconds=settings.probe_seconds, timeout_seconds=settings.probe_timeout_seconds,
+            seats=settings.seats,
+        ),
+        settings.connect_seconds,
+    )  # fmt: skip
+    metrics = ProxyMetrics()
+    proxy = Proxy(gate, health, _proxy(settings), hooks or Hooks(), clock, metrics)
+    connections = Connections(_limits(settings))
+    metrics.watch(gate, connections)
+    serving = ServeSettings(settings.drain_seconds, tls=tls(settings))
+    server = ProxyServer(proxy, connections, serving, clock)
+    proxy.pages.update(pages(proxy, server))
+    file = Path(settings.upstreams_file).expanduser() if settings.upstreams_file else None
+    upstreams = Upstreams(health, named(settings.upstreams), file, clock)
+    return Gateway(gate, health, proxy, server, upstreams, clock)
+
+
+def policies(settings: GatewaySettings) -> Policies:
+    """What decides, by name.
+
+    Raises:
+        ControllerError: no such policy, or a parameter it does not have.
+    """
+    way = routing.make(settings.way, **settings.way_parameters)
+    return Policies(
+        line(settings),
+        routing.wrapped(way, settings.around),
+        tuple(_made(settings.rules, admission.make_rule)),
+        tuple(_made(settings.places, admission.make_place)),
+    )
+
+
+def line(settings: GatewaySettings) -> Fcfs:
+    """Who is next."""
+    if settings.line != "fcfs":
+        raise ConfigError(f"there is no line '{settings.line}'", where="gateway.line",
+                          hint="known: fcfs")  # fmt: skip
+    return Fcfs()
+
+
+def _made(given: Iterable[str | dict[str, Any]], make: Callable[..., Any]) -> Iterable[Any]:
+    for one in given:
+        if isinstance(one, str):
+            yield make(one)
+        else:
+            yield make(one["name"], **{key: one[key] for key in one if key != "name"})
+
+
+def tls(settings: GatewaySettings) -> ssl.SSLContext | None:
+    """Of the certificate; None where there is none.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    if not settings.tls_certificate:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key_file or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"the certificate cannot be used ({error.strerror or error})",
+            where=settings.tls_certificate,
+            hint="gateway.tls_certificate and gateway.tls_key_file name PEM files",
+        ) from None
+    return context
+
+
+def make_room(connections: int) -> None:
+    """Let the process have as many files open as it needs: two for each client."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + 256
+    if soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+async def serve(gateway: Gateway, sock: socket, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await gateway.run(sock, stop, on_ready)
+
+
+def _proxy(settings: GatewaySettings) -> ProxySettings:
+    return ProxySettings(
+        deadline_seconds=settings.deadline_seconds,
+        deadline_header=settings.deadline_header.lower(),
+        connect_seconds=settings.connect_seconds,
+        silence_seconds=settings.silence_seconds,
+        hold_seconds=settings.hold_seconds,
+        retries=settings.retries,
+        whole_bytes=settings.whole_bytes,
+        forwards_authorization=settings.forwards_authorization,
+        upstream_key=settings.upstream_api_key,
+    )
+
+
+def _limits(settings: GatewaySettings) -> HttpLimits:
+    return HttpLimits(
+        head_bytes=settings.head_bytes,
+        headers=settings.headers,
+        body_bytes=settings.body_bytes,
+        bodies_bytes=settings.bodies_bytes,
+        head_seconds=settings.head_seconds,
+        body_seconds=settings.body_seconds,
+        idle_seconds=settings.idle_seconds,
+        stalled_seconds=settings.stalled_seconds,
+        linger_seconds=settings.linger_seconds,
+        connections=settings.connections,
+        connections_of_client=settings.connections_of_client,
+        write_bytes=settings.write_bytes,
+    )
