@@ -191,7 +191,7 @@ class Health:
         if name in self.upstreams:
             now = self._clock.monotonic()
             self.ejector.saw(
-                name, now, is_failed=False, ttft_seconds=ttft_seconds, tpot_seconds=tpot_seconds
+                name, now, is_failed=False, first=ttft_seconds, gap=tpot_seconds
             )
 
     # -- asking

@@ -6,12 +6,12 @@ import asyncio
 import resource
 import signal
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
-from typing import Any
+from typing import Any, TypeVar
 
 from controller.gateway.admission import registry as admission
 from controller.gateway.gate import Gate, GateLimits, Policies
@@ -23,12 +23,15 @@ from controller.gateway.proxy_metrics import ProxyMetrics
 from controller.gateway.proxy_pages import pages
 from controller.gateway.proxy_server import ProxyServer, ServeSettings
 from controller.gateway.proxy_settings import ProxySettings
+from controller.gateway.queueing.base import Line
 from controller.gateway.queueing.fcfs import Fcfs
 from controller.gateway.routing import registry as routing
-from servescope.gateway.settings import GatewaySettings
+from servescope.gateway.settings import Choice, GatewaySettings
 from servescope.gateway.upstreams import Upstreams, named
 from store.clock import Clock
 from store.errors import ConfigError
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -92,29 +95,32 @@ def policies(settings: GatewaySettings) -> Policies:
     Raises:
         ControllerError: no such policy, or a parameter it does not have.
     """
-    way = routing.make(settings.way, **settings.way_parameters)
+    way, parameters = _split(settings.way)
     return Policies(
-        line(settings),
-        routing.wrapped(way, settings.around),
-        tuple(_made(settings.rules, admission.make_rule)),
-        tuple(_made(settings.places, admission.make_place)),
+        _line(settings.line),
+        routing.wrapped(routing.make(way, **parameters), dict(map(_split, settings.around))),
+        tuple(_made(one, admission.make_rule) for one in settings.rules),
+        tuple(_made(one, admission.make_place) for one in settings.places),
     )
 
 
-def line(settings: GatewaySettings) -> Fcfs:
-    """Who is next."""
-    if settings.line != "fcfs":
-        raise ConfigError(f"there is no line '{settings.line}'", where="gateway.line",
-                          hint="known: fcfs")  # fmt: skip
+def _line(choice: Choice) -> Line:
+    name, _ = _split(choice)
+    if name != "fcfs":
+        raise ConfigError(f"there is no line '{name}'", where="gateway.line", hint="known: fcfs")
     return Fcfs()
 
 
-def _made(given: Iterable[str | dict[str, Any]], make: Callable[..., Any]) -> Iterable[Any]:
-    for one in given:
-        if isinstance(one, str):
-            yield make(one)
-        else:
-            yield make(one["name"], **{key: one[key] for key in one if key != "name"})
+def _made(choice: Choice, make: Callable[..., _T]) -> _T:
+    name, parameters = _split(choice)
+    return make(name, **parameters)
+
+
+def _split(choice: Choice) -> tuple[str, dict[str, Any]]:
+    """Name and parameters."""
+    if isinstance(choice, str):
+        return choice, {}
+    return choice["name"], {key: choice[key] for key in choice if key != "name"}
 
 
 def tls(settings: GatewaySettings) -> ssl.SSLContext | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from controller.gateway.gate import GateLimits
@@ -13,6 +13,8 @@ from controller.gateway.proxy_settings import ProxySettings
 
 _HTTP, _PROXY, _HEALTH, _GATE = HttpLimits(), ProxySettings(), HealthSettings(), GateLimits()
 DEFAULT_LISTEN = "127.0.0.1:8300"
+Choice = str | dict[str, Any]
+"""A policy by name, or a table with `name` and parameters."""
 _AT_LEAST_ONE = (
     "seats", "head_bytes", "headers", "body_bytes", "bodies_bytes", "connections",
     "connections_of_client", "write_bytes", "most_waiting", "most_waiting_of_tenant",
@@ -34,13 +36,12 @@ class GatewaySettings:
             target groups as Prometheus' file_sd has them.
         seats: requests an engine serves at once, where it does not say so itself (llama-server
             does); more wait in the gateway, where somebody is fair. Set vLLM's `--max-num-seqs`.
-        line: who is next among those that wait; a name, see docs/gateway.md.
-        line_parameters: of the line.
-        way: which replica; a name.
-        way_parameters: of the way.
-        around: wrappers of the way: name -> parameters; the first is innermost.
-        rules: who may come in, asked in turn: names, or tables with `name` and parameters.
-        places: whether a replica has room, all must agree; as rules.
+        line: who is next among those that wait: a name, or a table with `name` and parameters; see
+            docs/gateway.md.
+        way: which replica; as line.
+        around: what goes around the way, the first innermost; each as line.
+        rules: who may come in, asked in turn; each as line.
+        places: whether a replica has room, all must agree; each as line.
         most_waiting: requests that wait; one more is answered 429.
         most_waiting_of_tenant: of one tenant.
         deadline_seconds: a request that is not over by then is ended with 504.
@@ -76,13 +77,11 @@ class GatewaySettings:
     upstreams: tuple[str, ...] = ()
     upstreams_file: str = ""
     seats: int = _HEALTH.seats
-    line: str = "fcfs"
-    line_parameters: dict[str, Any] = field(default_factory=dict)
-    way: str = "least-outstanding"
-    way_parameters: dict[str, Any] = field(default_factory=dict)
-    around: dict[str, dict[str, Any]] = field(default_factory=dict)
-    rules: tuple[str | dict[str, Any], ...] = ()
-    places: tuple[str | dict[str, Any], ...] = ()
+    line: Choice = "fcfs"
+    way: Choice = "least-outstanding"
+    around: tuple[Choice, ...] = ()
+    rules: tuple[Choice, ...] = ()
+    places: tuple[Choice, ...] = ()
     most_waiting: int = _GATE.most_waiting
     most_waiting_of_tenant: int = _GATE.most_waiting_of_tenant
     deadline_seconds: float = _PROXY.deadline_seconds
@@ -120,12 +119,18 @@ class GatewaySettings:
             ValueError: naming the setting.
         """
         _check_numbers(self)
-        for name in ("rules", "places"):
-            tables = [one for one in getattr(self, name) if not isinstance(one, str)]
-            if any(not str(table.get("name", "")) for table in tables):
-                raise ValueError(f"gateway.{name}: each table needs a name")
+        for name in ("around", "rules", "places"):
+            _check_names(name, getattr(self, name))
+        _check_names("line", (self.line,))
+        _check_names("way", (self.way,))
         if self.log_level not in {"debug", "info", "warning", "error"}:
             raise ValueError("gateway.log_level must be debug, info, warning or error")
+
+
+def _check_names(name: str, choices: tuple[Choice, ...]) -> None:
+    tables = [one for one in choices if not isinstance(one, str)]
+    if any(not str(table.get("name", "")) for table in tables):
+        raise ValueError(f"gateway.{name}: a table needs a name")
 
 
 def _check_numbers(settings: GatewaySettings) -> None:
