@@ -190,9 +190,7 @@ class Health:
         """A replica served a request."""
         if name in self.upstreams:
             now = self._clock.monotonic()
-            self.ejector.saw(
-                name, now, is_failed=False, first=ttft_seconds, gap=tpot_seconds
-            )
+            self.ejector.saw(name, now, is_failed=False, first=ttft_seconds, gap=tpot_seconds)
 
     # -- asking
 

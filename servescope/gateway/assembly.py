@@ -23,8 +23,7 @@ from controller.gateway.proxy_metrics import ProxyMetrics
 from controller.gateway.proxy_pages import pages
 from controller.gateway.proxy_server import ProxyServer, ServeSettings
 from controller.gateway.proxy_settings import ProxySettings
-from controller.gateway.queueing.base import Line
-from controller.gateway.queueing.fcfs import Fcfs
+from controller.gateway.queueing import registry as queueing
 from controller.gateway.routing import registry as routing
 from servescope.gateway.settings import Choice, GatewaySettings
 from servescope.gateway.upstreams import Upstreams, named
@@ -97,18 +96,11 @@ def policies(settings: GatewaySettings) -> Policies:
     """
     way, parameters = _split(settings.way)
     return Policies(
-        _line(settings.line),
+        _made(settings.line, queueing.make),
         routing.wrapped(routing.make(way, **parameters), dict(map(_split, settings.around))),
         tuple(_made(one, admission.make_rule) for one in settings.rules),
         tuple(_made(one, admission.make_place) for one in settings.places),
     )
-
-
-def _line(choice: Choice) -> Line:
-    name, _ = _split(choice)
-    if name != "fcfs":
-        raise ConfigError(f"there is no line '{name}'", where="gateway.line", hint="known: fcfs")
-    return Fcfs()
 
 
 def _made(choice: Choice, make: Callable[..., _T]) -> _T:
