@@ -98,7 +98,7 @@ def fairness(
 ) -> View:
     """Who got which part of the service, who waited, and whether that was fair.
 
-    Measures: tenants, jain_index, max_min_share, gap_max_tokens, gap_bound_tokens,
+    Measures: tenants, jain_index, max_min_share, held_back, gap_max_tokens, gap_bound_tokens,
     windowed_difference_mean, _max and _variance, windowed_difference_with_refused_mean,
     attainment_gap_ratio, waiting_tenants_most, refused.
     Frames: `tenants` (columns of `fairness_tenants.TENANTS_SCHEMA`), `service`, `gap`, `windowed`,

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from analysis import fairness_measures as measures
+from analysis import fairness_words
 from analysis.fairness_tenants import FEWEST_EVENTS
 from analysis.measure import Measure
 
@@ -30,6 +31,7 @@ def numbers(looked: Looked) -> dict[str, Measure]:
         "tenants": Measure(count, "", n=int(looked.tenants["requests"].sum())),
         "jain_index": _measure(measures.jain(ratios), "", known, one or no_wait or _ONE),
         "max_min_share": _measure(measures.max_min(ratios), "", known, one or no_wait or _ONE),
+        "held_back": _held_back(looked, one or no_wait),
         "gap_max_tokens": _gap_measure(looked, one or no_wait),
         "gap_bound_tokens": Measure(looked.bound, "tokens", why=looked.why_no_bound),
         "attainment_gap_ratio": _attainment_gap(looked),
@@ -41,6 +43,15 @@ def numbers(looked: Looked) -> dict[str, Measure]:
 def _measure(value: float | None, unit: str, n: int | None, why: str) -> Measure:
     return Measure(value, unit, n=n if value is not None else None,
                    why=why if value is None else None)  # fmt: skip
+
+
+def _held_back(looked: Looked, why: str | None) -> Measure:
+    """Tenants that got clearly less than their share while another got clearly more."""
+    if why is not None or looked.ratios is None:
+        return Measure(None, "tenants", why=why or _ONE)
+    pair = fairness_words.unfair_pair(looked)
+    count = int((looked.ratios <= fairness_words.HELD_BACK).sum()) if pair else 0
+    return Measure(float(count), "tenants")
 
 
 def _gap_measure(looked: Looked, why: str | None) -> Measure:

@@ -90,7 +90,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
         "Understand",
         (
             NavItem("Workload", ("workload",), "workload"),
-            NavItem("Fairness", None, "fairness", "comes with tenant fairness"),
+            NavItem("Fairness", ("fairness",), "fairness"),
             NavItem("Cold starts", ("cold-starts",), "cold"),
         ),
     ),

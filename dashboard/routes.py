@@ -9,6 +9,7 @@ from dashboard.pages import (
     admin,
     cold_starts,
     controller,
+    fairness,
     fleet,
     latency,
     predictors,
@@ -37,6 +38,7 @@ def page_of(address: Address) -> Page | None:
 
 _PLAIN: Mapping[tuple[str, ...], Page] = {
     ("latency",): latency.PAGE,
+    ("fairness",): fairness.PAGE,
     ("cold-starts",): cold_starts.PAGE,
     ("predictors",): predictors.PAGE,
     ("controller",): controller.PAGE,

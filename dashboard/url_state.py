@@ -17,7 +17,8 @@ PAGE_PARAMS = (
     "table", "against", "quantity", "by", "sort", "page", "status", "over", "request", "demand",
     "series", "ahead", "pool", "decision", "policies", "startups", "seeds", "scale", "profile",
     "objective", "tune", "a", "b", "startup", "least", "most", "pools", "guards", "forecasts",
-    "more",
+    "more", "stack", "input_weight", "output_weight", "cached_weight", "window", "weights",
+    "batch_tokens", "shown", "slo",
 )  # fmt: skip
 SCOPE_PARAMS = ("source", "from", "to", "model", "tenant", "route", "instance")
 

@@ -25,6 +25,7 @@ PAGES = {
     "export": f"/ui/workload/export{TRACES}",
     "admin": "/ui/admin",
     "latency": "/ui/latency?request=1:1790000000000000:7",
+    "fairness": "/ui/fairness",
     "cold-starts": "/ui/cold-starts",
     "predictors": "/ui/predictors",
     "predictors-trace": "/ui/predictors?source=burst",

@@ -22,7 +22,7 @@ from dashboard.services import DataAge, Services
 from store.clock import VirtualClock, WallClock
 from store.database import Database
 from store.errors import ServescopeError
-from store.queries.scope import SourceInfo, resolve
+from store.queries.scope import Scope, SourceInfo, resolve
 from store.settings import StoreSettings
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -1074,7 +1074,39 @@ def _real(name):
     return lambda scope, rng, names: _seen(name, scope)
 
 
+@functools.cache
+def _tenants() -> Database:
+    """A store in which one of three tenants gets too much, and somebody was refused."""
+    database = Database.open(None, StoreSettings(memory_limit_bytes=256 << 20), WallClock())
+    rng, rows = random.Random(11), []  # noqa: S311
+    for number in range(900):
+        tenant = "search" if number % 9 < 6 else ("chat" if number % 9 < 8 else "batch")
+        rows.append((f"f{number}", NOW - timedelta(seconds=3600 - 4 * number), tenant,
+                     "refused" if number % 50 == 49 else "ok", 200 + rng.randrange(400),
+                     100 + rng.randrange(100), 20.0 + 40 * rng.random()))  # fmt: skip
+    names = ("request_id", "arrived_at", "tenant", "status", "input_tokens", "output_tokens",
+             "ttft_seconds")  # fmt: skip
+    frame = pl.DataFrame(rows, schema=names, orient="row").with_columns(
+        pl.col("arrived_at").dt.replace_time_zone(None),
+        pl.when(pl.col("status") == "ok").then("ttft_seconds").alias("ttft_seconds"),
+        pl.when(pl.col("status") == "ok").then("output_tokens").alias("output_tokens"),
+        e2e_seconds=pl.when(pl.col("status") == "ok").then(pl.col("ttft_seconds") + 5),
+    )
+    database.writer.append("request", frame).result()
+    return database
+
+
+def fairness(scope, rng, names) -> dict:
+    """What the view itself makes of three tenants."""
+    live = Scope((1,), NOW - timedelta(hours=1), NOW)
+    options = {"batch_tokens": "4000"}
+    view = compute("fairness", _tenants().reader, live, clock=VirtualClock(NOW), options=options)
+    return {"frames": view.frames, "measures": view.measures, "sentences": view.sentences,
+            "sql": view.sql}  # fmt: skip
+
+
 MAKERS = {
+    "fairness": fairness,
     "predictors": _real("predictors"),
     "predictors_models": _real("predictors_models"),
     "predictors_forecast": _real("predictors_forecast"),

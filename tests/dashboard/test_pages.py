@@ -29,7 +29,14 @@ from dashboard.tables import ROW_LIMIT, table
 from dashboard.url_state import parse
 
 PATHS = ["/ui/", "/ui/slo", "/ui/slo/chat-ttft", "/ui/admin", "/ui/workload"]
-PATHS += ["/ui/latency", "/ui/cold-starts", "/ui/predictors", "/ui/controller", "/ui/what-if"]
+PATHS += [
+    "/ui/fairness",
+    "/ui/latency",
+    "/ui/cold-starts",
+    "/ui/predictors",
+    "/ui/controller",
+    "/ui/what-if",
+]
 PATHS += [
     f"/ui/workload/{tab}"
     for tab in (
