@@ -18,6 +18,7 @@ from controller.gateway.fleet import Instance, Sight, Starting, State
 from controller.gateway.prefixes import Prefixes
 from controller.gateway.queueing.base import Line, Room
 from controller.gateway.rates import FadingRate
+from controller.gateway.retry_after import RetryAfter
 from controller.gateway.routing.base import Choice, Way
 
 
@@ -67,8 +68,14 @@ class Counted:
 class Gate:
     """The queue before a fleet; see the head of this module. Not thread-safe: one loop owns it."""
 
-    def __init__(self, policies: Policies, limits: GateLimits | None = None) -> None:
+    def __init__(
+        self,
+        policies: Policies,
+        limits: GateLimits | None = None,
+        retry_after: RetryAfter | None = None,
+    ) -> None:
         self.policies = policies
+        self.retry_after = retry_after or RetryAfter()
         self.limits = limits or GateLimits()
         self.instances: dict[str, Instance] = {}
         self.starting: tuple[Starting, ...] = ()
@@ -83,18 +90,34 @@ class Gate:
     # -- requests
 
     def arrive(self, ask: Ask, now: float) -> Refusal | None:
-        """Let a request wait, or say why not."""
+        """Let a request wait, or say why not, and after how long asking again helps."""
         self.counted.arrived += 1
-        refusal = self._refused(ask, now)
+        sight = self.retry_after.seen_by(ask, self.sight(ask.model, now))
+        refusal = self.would_refuse(ask, sight)
         if refusal is not None:
             self.counted.refused[refusal.code] += 1
-            return refusal
+            return self.retry_after.told(refusal, ask, sight)
+        self.retry_after.entered(ask, now)
         for rule in self.policies.rules:
             rule.entered(ask, now)
         for place in self.policies.places:
             place.entered(ask, now)
         self._put(ask, now)
         return None
+
+    def would_refuse(self, ask: Ask, sight: Sight) -> Refusal | None:
+        """What would be said to a request now; nothing is booked."""
+        limits, promised = self.limits, sight.promised
+        waiting, of_tenant = len(self.waiting), self._waiting_of[ask.tenant]
+        if waiting + promised >= limits.most_waiting:
+            text = f"{limits.most_waiting:,} requests wait already"
+            return Refusal("queue_full", text, ahead=waiting + promised + 1 - limits.most_waiting)
+        if of_tenant >= limits.most_waiting_of_tenant:
+            most = limits.most_waiting_of_tenant
+            text = f"{most:,} requests of this tenant wait already"
+            return Refusal("tenant_queue_full", text, "tenant", ahead=of_tenant + 1 - most)
+        found = (rule.judge(ask, sight) for rule in self.policies.rules)
+        return next((refusal for refusal in found if refusal is not None), None)
 
     def starts(self, now: float) -> list[tuple[Ask, Instance]]:
         """Who goes where now; each is booked as running there."""
@@ -106,6 +129,7 @@ class Gate:
                 break
             self._begin(ask, chosen[ask.number], now)
             begun.append((ask, chosen[ask.number]))
+        self.retry_after.started(len(begun), now)
         return begun
 
     def produced(self, ask: Ask, output_tokens: int, now: float) -> None:
@@ -199,19 +223,6 @@ class Gate:
 
     # -- inside
 
-    def _refused(self, ask: Ask, now: float) -> Refusal | None:
-        limits = self.limits
-        if len(self.waiting) >= limits.most_waiting:
-            return Refusal("queue_full", f"{limits.most_waiting:,} requests wait already")
-        if self._waiting_of[ask.tenant] >= limits.most_waiting_of_tenant:
-            text = f"{limits.most_waiting_of_tenant:,} requests of this tenant wait already"
-            return Refusal("tenant_queue_full", text, "tenant")
-        if not self.policies.rules:
-            return None
-        sight = self.sight(ask.model, now)
-        found = (rule.judge(ask, sight) for rule in self.policies.rules)
-        return next((refusal for refusal in found if refusal is not None), None)
-
     def _room(self, chosen: dict[int, Instance], now: float) -> Room:
         """Whom there is a place for; `chosen` remembers where, so that dice fall once."""
 
@@ -290,6 +301,7 @@ class Gate:
     def _over(self, ask: Ask, now: float) -> None:
         for rule in self.policies.rules:
             rule.ended(ask, now)
+        self.retry_after.ended(ask, now)
         for place in self.policies.places:
             place.ended(ask, now)
 

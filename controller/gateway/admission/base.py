@@ -39,6 +39,8 @@ class Refusal:
         ahead: requests that have to leave the gateway's queue before it would be let in; None where
             the limit is not about a queue.
         is_final: asking again never helps: it is larger than the limit itself.
+        cost: of the limit that the request would take, in units.
+        per_second: units that come back by themselves; None where they do not.
     """
 
     code: str
@@ -51,6 +53,8 @@ class Refusal:
     unit: str = "requests"
     ahead: float | None = None
     is_final: bool = False
+    cost: float = 1.0
+    per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,10 +38,9 @@ class HasReplica:
         text = f"no replica serves {ask.model} now"
         if soonest is None:
             return Refusal("no_replica", text + " and none is starting", status=503)
-        wait = soonest - sight.now
-        return Refusal(
-            "no_replica", text + "; one is starting", status=503, wait_seconds=max(wait, 0.0)
-        )
+        # From then on it may come in and wait here.
+        wait = soonest - sight.now - self._hold
+        return Refusal("no_replica", text + "; one is starting", status=503, wait_seconds=wait)
 
     def entered(self, ask: Ask, now: float) -> None:
         """Nothing to book."""

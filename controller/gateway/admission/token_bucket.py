@@ -118,4 +118,5 @@ def _refusal(name: str, tenant: str, limit: float, level: float, cost: float) ->
         f"tenant_{name}", text, "tenant",
         wait_seconds=None if is_final else (cost - level) / limit * MINUTE,
         limit=limit, remaining=max(level, 0.0), unit=unit, is_final=is_final,
+        cost=cost, per_second=limit / MINUTE,
     )  # fmt: skip

@@ -204,7 +204,7 @@ def test_nobody_waits_for_a_replica_that_does_not_come() -> None:
     assert (refusal.status, refusal.wait_seconds) == (503, None)
     late = rule.judge(ask(1), Sight(0.0, (), (Starting(40.0, 50.0, 8),)))
     assert late is not None
-    assert late.wait_seconds == pytest.approx(50.0)
+    assert late.wait_seconds == pytest.approx(20.0)
     assert rule.judge(ask(1), Sight(0.0, (), (Starting(10.0, 20.0, 8),))) is None
 
 

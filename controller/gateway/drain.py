@@ -1,0 +1,126 @@
+"""How many requests will leave the queue by when, replicas on their way included.
+
+Each seat takes one from the queue when it falls free, and then one after another:
+
+    left by t = sum over seats free at e <= t of (1 + m(t - e))
+    m(x)      = x / d + (cv^2 - 1) / 2 (1 - exp(-x / d))      never below 0
+
+d is how long a request keeps its seat on a full replica, cv the coefficient of variation of that.
+A seat that is taken falls free when its request is expected to end, one of a starting replica when
+that will serve. m is the renewal function by its two-moment limit (Cox, Renewal Theory, 1962, 4.2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from controller.gateway.admission.pace import seconds_left, service_seconds
+from controller.gateway.admission.usage import remaining_tokens
+from controller.gateway.ask import Ask
+from controller.gateway.fleet import Instance, Sight
+
+STEP_SECONDS = 0.5
+STEPS = 128
+"""64 s: what is later is of no use to clients that honour at most 60 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Requests that leave the queue, as expected at one time.
+
+    Attributes:
+        at: seconds of the gateway's clock.
+        left: (STEPS + 1,) by `at` + n STEP_SECONDS, rising.
+    """
+
+    at: float
+    left: tuple[float, ...]
+
+    def by(self, at: float) -> float:
+        """Requests that leave from `self.at` to then; straight on after the last step."""
+        place = max(at - self.at, 0.0) / STEP_SECONDS
+        index = min(int(place), STEPS - 1)
+        low, high = self.left[index], self.left[index + 1]
+        return low + (place - index) * (high - low)
+
+    def between(self, start: float, end: float) -> float:
+        """Requests that leave in that time."""
+        return self.by(end) - self.by(start)
+
+
+def drain(sight: Sight, factor: float = 1.0, usual_seconds: float | None = None) -> Drain | None:
+    """What will leave the queue of a fleet; None where nobody can tell.
+
+    Args:
+        sight: replicas, running requests, and replicas that start.
+        factor: how much faster than expected it went lately.
+        usual_seconds: that a request keeps its seat, for replicas whose pace is unknown.
+    """
+    ready = [one for one in sight.instances if one.state == "ready" and one.seats > 0]
+    keeps, spread = _seat_seconds(ready, usual_seconds)
+    if keeps is None:
+        return None
+    frees = [0.0] * (STEPS + 1)
+    for seconds, seats in _frees(ready, sight, keeps):
+        index = max(math.ceil(seconds / factor / STEP_SECONDS), 0)
+        if index <= STEPS:
+            frees[index] += seats
+    return Drain(sight.now, _summed(frees, keeps / factor, spread))
+
+
+def _summed(frees: Sequence[float], keeps: float, spread: float) -> tuple[float, ...]:
+    """The sum of the head of this module, on the grid."""
+    renewals = [_renewals(n * STEP_SECONDS, keeps, spread) for n in range(STEPS + 1)]
+    left = [0.0] * (STEPS + 1)
+    for start, seats in enumerate(frees):
+        if seats:
+            for n in range(start, STEPS + 1):
+                left[n] += seats * (1 + renewals[n - start])
+    return tuple(left)
+
+
+def _renewals(seconds: float, keeps: float, spread: float) -> float:
+    passed = seconds / keeps
+    return max(passed + (spread * spread - 1) / 2 * -math.expm1(-passed), 0.0)
+
+
+def _frees(ready: Sequence[Instance], sight: Sight, keeps: float) -> Iterable[tuple[float, float]]:
+    """(seconds from now, seats that fall free then)."""
+    for one in ready:
+        if one.free_seats:
+            yield 0.0, one.free_seats
+        for ask in one.running.values():
+            left = seconds_left(ask, one)
+            yield (_share_left(ask) * keeps if left is None else left), 1.0
+    for coming in sight.starting:
+        # Half of the seats by the median, half by when nine in ten are there.
+        times = [at - sight.now for at in (coming.ready_at, coming.late_at) if at > sight.now]
+        for seconds in times:
+            yield seconds, coming.seats / len(times)
+
+
+def _share_left(ask: Ask) -> float:
+    left = remaining_tokens(ask)
+    return left / (left + ask.output_tokens)
+
+
+def _seat_seconds(
+    ready: Sequence[Instance], usual_seconds: float | None
+) -> tuple[float | None, float]:
+    """(mean seconds that a request keeps its seat, their coefficient of variation)."""
+    found = [
+        service_seconds(one.pace, one.seats, ask.input_tokens - ask.cached_tokens,
+                        max(ask.expected_output_tokens, ask.output_tokens))
+        for one in ready
+        if one.pace is not None
+        for ask in one.running.values()
+    ]  # fmt: skip
+    if not found:
+        return usual_seconds, 1.0
+    mean = sum(found) / len(found)
+    variance = sum((one - mean) ** 2 for one in found) / len(found)
+    # What runs at a time is longer than what comes: a request is seen as long as it lasts.
+    typical = len(found) / sum(1 / max(one, 1e-6) for one in found)
+    return max(typical, 1e-3), math.sqrt(variance) / mean if mean > 0 else 1.0

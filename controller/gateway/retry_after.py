@@ -1,0 +1,265 @@
+"""When a refused request should come again, and the promise that it will be let in then.
+
+    wait = the first t from which on there is room for it and for whom a place was promised:
+           left by t' - z sqrt(left by t')  >=  ahead + promised by t'       for all t' >= t
+
+`left` is what leaves the queue (`drain`: running requests, the pace, replicas that start), `ahead`
+how many must leave first, as the rule says that refused. Those told to come back count as load for
+the next: as many places as they will not find by the drain alone are kept from newcomers until they
+come or are overdue, and no more, so nothing stays idle for who never returns.
+
+Pure: no clock, no dice but the request's number. One `RetryAfter` belongs to one gate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+
+from controller.gateway.admission.base import Refusal
+from controller.gateway.admission.dice import share_of
+from controller.gateway.ask import Ask
+from controller.gateway.drain import STEP_SECONDS, STEPS, Drain, drain
+from controller.gateway.fleet import Sight
+from controller.gateway.promises import Promise, Promises, key_of
+from controller.gateway.retry_meter import RetryMeter
+from store.errors import ControllerError
+
+LONGEST_SECONDS = 60.0
+"""SDKs ignore more: those that Stainless generates for OpenAI and Anthropic."""
+SDK_SECONDS = 0.5
+"""What they wait where they are told nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """How Retry-After is told.
+
+    Attributes:
+        most_seconds: told at most.
+        least_seconds: less is not told.
+        sureness: standard deviations by which the drain is taken to be slower than expected.
+        jitter_ratio: of the wait, added by the request's number.
+        most_jitter_seconds: of that.
+        keeps_places: whether those told to come back are kept a place.
+        overdue_seconds: after its time, and `overdue_ratio` of the wait, a promise is void.
+        overdue_ratio: as above.
+        most_promises: kept; beyond them nothing is promised.
+        refresh_seconds: how old an expectation of the drain may be.
+    """
+
+    most_seconds: float = 30.0
+    least_seconds: float = 0.5
+    sureness: float = 0.5
+    jitter_ratio: float = 0.05
+    most_jitter_seconds: float = 1.0
+    keeps_places: bool = True
+    overdue_seconds: float = 2.0
+    overdue_ratio: float = 0.1
+    most_promises: int = 10_000
+    refresh_seconds: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ControllerError: naming what.
+        """
+        if not 0 < self.most_seconds <= LONGEST_SECONDS:
+            raise ControllerError(
+                f"retry-after: most_seconds must be above 0 and at most {LONGEST_SECONDS:g},"
+                f" not {self.most_seconds}",
+                hint="SDKs ignore a longer Retry-After",
+            )
+
+
+class RetryAfter:
+    """Tells waits, and keeps what it told."""
+
+    def __init__(self, settings: RetrySettings | None = None) -> None:
+        self.settings = settings or RetrySettings()
+        self.meter = RetryMeter()
+        self.promises = Promises()
+        self._order = 0
+        self._drains: dict[str, Drain] = {}
+        self._seat_seconds: float | None = None
+
+    # -- what the gate calls
+
+    def seen_by(self, ask: Ask, sight: Sight) -> Sight:
+        """The sight with what was promised to others and has to be kept from this one."""
+        for _ in self.promises.void(sight.now):
+            self.meter.stayed_away()
+        if not self.settings.keeps_places or not len(self.promises):
+            return sight
+        own = self.promises.of(key_of(ask))
+        if own is not None and own.due_at <= sight.now:
+            return sight
+        kept = self._kept(ask, own, sight)
+        return replace(sight, promised=kept) if kept > 0 else sight
+
+    def told(self, refusal: Refusal, ask: Ask, sight: Sight) -> Refusal:
+        """The refusal with the time after which asking again helps, and a promise of it.
+
+        Args:
+            refusal: of a rule.
+            ask: what was refused.
+            sight: as the rule saw it.
+        """
+        now, own = sight.now, self.promises.of(key_of(ask))
+        if own is not None:
+            is_early = now < own.due_at
+            self.meter.came(is_let_in=False, is_early=is_early)
+            self.promises.close(own)
+            if is_early:
+                # It keeps its place; a wait that was cut is told in parts.
+                return self._promised(refusal, ask, own.told_at, now, own.due_at - now)
+        wait = None if refusal.is_final else self._wait(refusal, ask, sight, is_next=bool(own))
+        if wait is None:
+            self.meter.told(None)
+            return replace(refusal, wait_seconds=None)
+        told_at = now if own is None else own.told_at
+        return self._promised(refusal, ask, told_at, now, self._jittered(wait, ask))
+
+    def entered(self, ask: Ask, now: float) -> None:
+        """A request was let in; if that was promised to it, the promise is kept."""
+        own = self.promises.of(key_of(ask)) if len(self.promises) else None
+        if own is not None:
+            self.meter.came(is_let_in=True, is_early=now < own.due_at)
+            self.promises.close(own)
+
+    def started(self, count: int, now: float) -> None:
+        """So many left the queue."""
+        self.meter.started(count, now)
+
+    def ended(self, ask: Ask, now: float) -> None:
+        """Learn how long requests keep a seat, for replicas whose pace nobody knows."""
+        if not ask.has_started:
+            return
+        kept, known = now - ask.started, self._seat_seconds
+        self._seat_seconds = kept if known is None else known + 0.02 * (kept - known)
+
+    # -- the wait
+
+    def _wait(self, refusal: Refusal, ask: Ask, sight: Sight, *, is_next: bool) -> float | None:
+        group = _group(refusal, ask)
+        if refusal.ahead is None:
+            if refusal.wait_seconds is None or not refusal.per_second:
+                return refusal.wait_seconds
+            # A bucket's own time, after those of the tenant that were told to come before.
+            return refusal.wait_seconds + self.promises.cost(group) / refusal.per_second
+        expected = self._drain(ask.model, sight)
+        if expected is None:
+            return None
+        share, came = _share_of(refusal, ask, sight), self.meter.kept_share
+
+        def room(at: float) -> float:
+            before = came * self.promises.due_by(group, ask.slo.priority, at)
+            return self._surely(share * expected.between(sight.now, at)) - before
+
+        ahead = max(refusal.ahead - sight.promised, 1.0)
+        wait = _first(sight.now, ahead, room, is_next=is_next)
+        before = came * self.promises.due_by(group, ask.slo.priority, sight.now + wait)
+        self.meter.expect(ahead + before, sight.now, wait)
+        return wait
+
+    def _surely(self, left: float) -> float:
+        return max(left - self.settings.sureness * math.sqrt(left), 0.0)
+
+    def _drain(self, model: str, sight: Sight) -> Drain | None:
+        known = self._drains.get(model)
+        if known is not None and 0 <= sight.now - known.at < self.settings.refresh_seconds:
+            return known
+        made = drain(sight, self.meter.factor(model), self._seat_seconds)
+        if made is None:
+            self._drains.pop(model, None)
+            return None
+        if len(self._drains) > 64:
+            self._drains.clear()
+        self._drains[model] = made
+        self.meter.look(model, made, sight.waiting)
+        return made
+
+    # -- promises
+
+    def _kept(self, ask: Ask, own: Promise | None, sight: Sight) -> float:
+        """Places that those who come will not find by the drain alone."""
+        group, priority = ask.model, ask.slo.priority
+        if not self.promises.due_by(group, priority, math.inf):
+            return 0.0
+        expected = self._drain(ask.model, sight)
+        most, came = 0.0, self.meter.kept_share
+        for step in range(STEPS + 1):
+            at = sight.now + step * STEP_SECONDS
+            due = self.promises.due_by(group, priority, at)
+            due -= own is not None and own.due_at <= at
+            left = 0.0 if expected is None else expected.between(sight.now, at)
+            most = max(most, came * due - self._surely(left))
+        return most
+
+    def _promised(
+        self, refusal: Refusal, ask: Ask, told_at: float, now: float, wait: float
+    ) -> Refusal:
+        """Book it, and cut it to what may be told."""
+        settings = self.settings
+        told = min(wait, settings.most_seconds)
+        is_told = told >= settings.least_seconds
+        self.meter.told(told if is_told else None, is_capped=wait > told)
+        if len(self.promises) < settings.most_promises:
+            self._order += 1
+            # A client that is told nothing comes after what its SDK waits by itself.
+            come_at = now + max(told, SDK_SECONDS)
+            void_at = come_at + settings.overdue_seconds + settings.overdue_ratio * told
+            group, priority = _group(refusal, ask), ask.slo.priority
+            self.promises.add(
+                Promise(
+                    self._order, key_of(ask), group, priority, told_at, now + wait, come_at,
+                    void_at, refusal.cost,
+                )
+            )  # fmt: skip
+        return replace(refusal, wait_seconds=told if is_told else None)
+
+    def _jittered(self, wait: float, ask: Ask) -> float:
+        most = min(self.settings.jitter_ratio * wait, self.settings.most_jitter_seconds)
+        return wait + share_of(ask.number) * most
+
+
+def _group(refusal: Refusal, ask: Ask) -> Hashable:
+    return (refusal.code, ask.tenant) if refusal.scope == "tenant" else ask.model
+
+
+def _share_of(refusal: Refusal, ask: Ask, sight: Sight) -> float:
+    """Of the drain that helps: a tenant's own limit falls with its own requests alone."""
+    if refusal.scope != "tenant":
+        return 1.0
+    running = [each.tenant for one in sight.instances for each in one.running.values()]
+    own = running.count(ask.tenant)
+    return own / len(running) if own else 1.0
+
+
+def _first(now: float, ahead: float, room: Callable[[float], float], *, is_next: bool) -> float:
+    """Seconds until there is room for one more, and stays so; infinite beyond what is looked at.
+
+    Who was refused although it was due is the next: it does not ask for those who are due later.
+    """
+    spare = [room(now + step * STEP_SECONDS) - ahead for step in range(STEPS + 1)]
+    steps = range(STEPS + 1)
+    if is_next:
+        first = next((step for step in steps if spare[step] >= 0), None)
+    else:
+        last_short = next((step for step in reversed(steps) if spare[step] < 0), -1)
+        first = last_short + 1 if last_short < STEPS else None
+    if first is None:
+        return _beyond(spare)
+    if first == 0:
+        return 0.0
+    short, over = -spare[first - 1], spare[first]
+    return (first - 1 + short / max(short + over, 1e-9)) * STEP_SECONDS
+
+
+def _beyond(spare: list[float]) -> float:
+    """Straight on from the end of what is looked at; at most as long again."""
+    slope = (spare[-1] - spare[STEPS // 2]) / (STEPS - STEPS // 2)
+    more = -spare[-1] / slope if slope > 1e-9 else float(STEPS)
+    return (STEPS + min(more, STEPS)) * STEP_SECONDS
