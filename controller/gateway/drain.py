@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from controller.gateway.admission.pace import seconds_left, service_seconds
+from controller.gateway.admission.pace import mix, seconds_left, service_seconds
 from controller.gateway.admission.usage import remaining_tokens
 from controller.gateway.ask import Ask
 from controller.gateway.fleet import Instance, Sight
@@ -88,11 +88,12 @@ def _renewals(seconds: float, keeps: float, spread: float) -> float:
 
 def _frees(ready: Sequence[Instance], sight: Sight, keeps: float) -> Iterable[tuple[float, float]]:
     """(seconds from now, seats that fall free then)."""
+    sizes = mix(ready) or (0.0, 1.0)
     for one in ready:
         if one.free_seats:
             yield 0.0, one.free_seats
         for ask in one.running.values():
-            left = seconds_left(ask, one)
+            left = seconds_left(ask, one, sizes)
             yield (_share_left(ask) * keeps if left is None else left), 1.0
     for coming in sight.starting:
         # Half of the seats by the median, half by when nine in ten are there.
@@ -110,17 +111,27 @@ def _seat_seconds(
     ready: Sequence[Instance], usual_seconds: float | None
 ) -> tuple[float | None, float]:
     """(mean seconds that a request keeps its seat, their coefficient of variation)."""
-    found = [
-        service_seconds(one.pace, one.seats, ask.input_tokens - ask.cached_tokens,
-                        max(ask.expected_output_tokens, ask.output_tokens))
+    sizes = mix(ready)
+    kept = [
+        service_seconds(one.pace, one.seats, *sizes)
         for one in ready
-        if one.pace is not None
-        for ask in one.running.values()
-    ]  # fmt: skip
-    if not found:
+        if one.pace is not None and sizes is not None
+    ]
+    if not kept:
         return usual_seconds, 1.0
-    mean = sum(found) / len(found)
-    variance = sum((one - mean) ** 2 for one in found) / len(found)
-    # What runs at a time is longer than what comes: a request is seen as long as it lasts.
-    typical = len(found) / sum(1 / max(one, 1e-6) for one in found)
-    return max(typical, 1e-3), math.sqrt(variance) / mean if mean > 0 else 1.0
+    seats = sum(one.seats for one in ready if one.pace is not None)
+    rates = sum(
+        one.seats / seconds
+        for one, seconds in zip((one for one in ready if one.pace is not None), kept, strict=True)
+    )
+    return max(seats / rates, 1e-3), _spread(ready)
+
+
+def _spread(ready: Sequence[Instance]) -> float:
+    """Coefficient of variation of expected outputs, each weighted by one over its length."""
+    running = [ask for one in ready for ask in one.running.values()]
+    outputs = [max(ask.expected_output_tokens, 1.0) for ask in running]
+    typical = len(outputs) / sum(1 / one for one in outputs)
+    mean = sum(outputs) / len(outputs)
+    # With weights 1 / x the mean is the harmonic one, and the mean square x harmonic.
+    return math.sqrt(max(mean / typical - 1, 0.0))

@@ -123,7 +123,8 @@ class Sight:
         freed_per_second: seats that fell free lately; None where nothing did.
         tokens_per_second: prompt and output tokens served lately; None likewise.
         promised: refused requests that were told when to come back, before this one's turn, and
-            have not come yet: they count as if they waited.
+            have not come yet: they count as if they waited. Below 0 for one whose turn it is: so
+            many more than usual may wait, that its promise is kept.
     """
 
     now: float

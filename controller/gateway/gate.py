@@ -107,7 +107,7 @@ class Gate:
 
     def would_refuse(self, ask: Ask, sight: Sight) -> Refusal | None:
         """What would be said to a request now; nothing is booked."""
-        limits, promised = self.limits, sight.promised
+        limits, promised = self.limits, max(sight.promised, 0.0)
         waiting, of_tenant = len(self.waiting), self._waiting_of[ask.tenant]
         if waiting + promised >= limits.most_waiting:
             text = f"{limits.most_waiting:,} requests wait already"

@@ -1,12 +1,12 @@
 """When a refused request should come again, and the promise that it will be let in then.
 
     wait = the first t from which on there is room for it and for whom a place was promised:
-           left by t' - z sqrt(left by t')  >=  ahead + promised by t'       for all t' >= t
+           0.96 left by t' - z sqrt(left by t')  >=  ahead + promised by t'   for all t' >= t
 
 `left` is what leaves the queue (`drain`: running requests, the pace, replicas that start), `ahead`
 how many must leave first, as the rule says that refused. Those told to come back count as load for
-the next: as many places as they will not find by the drain alone are kept from newcomers until they
-come or are overdue, and no more, so nothing stays idle for who never returns.
+the next, and nobody who comes later passes them. But nothing stays idle for who has not come: where
+the queue would soon be empty, newcomers have their places.
 
 Pure: no clock, no dice but the request's number. One `RetryAfter` belongs to one gate.
 """
@@ -40,23 +40,29 @@ class RetrySettings:
         most_seconds: told at most.
         least_seconds: less is not told.
         sureness: standard deviations by which the drain is taken to be slower than expected.
+        slower_ratio: and by which share.
         jitter_ratio: of the wait, added by the request's number.
         most_jitter_seconds: of that.
         keeps_places: whether those told to come back are kept a place.
+        ready_seconds: where no more wait than leave in so long, places are given to newcomers.
         overdue_seconds: after its time, and `overdue_ratio` of the wait, a promise is void.
         overdue_ratio: as above.
+        overbook_ratio: of the queue, by which it may be too long so that a promise is kept.
         most_promises: kept; beyond them nothing is promised.
         refresh_seconds: how old an expectation of the drain may be.
     """
 
-    most_seconds: float = 30.0
+    most_seconds: float = 60.0
     least_seconds: float = 0.5
-    sureness: float = 0.5
+    sureness: float = 0.7
+    slower_ratio: float = 0.04
     jitter_ratio: float = 0.05
     most_jitter_seconds: float = 1.0
     keeps_places: bool = True
+    ready_seconds: float = 1.0
     overdue_seconds: float = 2.0
     overdue_ratio: float = 0.1
+    overbook_ratio: float = 0.05
     most_promises: int = 10_000
     refresh_seconds: float = 0.25
 
@@ -95,7 +101,7 @@ class RetryAfter:
             return sight
         own = self.promises.of(key_of(ask))
         if own is not None and own.due_at <= sight.now:
-            return sight
+            return replace(sight, promised=-self.settings.overbook_ratio * sight.waiting)
         kept = self._kept(ask, own, sight)
         return replace(sight, promised=kept) if kept > 0 else sight
 
@@ -165,7 +171,8 @@ class RetryAfter:
         return wait
 
     def _surely(self, left: float) -> float:
-        return max(left - self.settings.sureness * math.sqrt(left), 0.0)
+        sure = left * (1 - self.settings.slower_ratio)
+        return max(sure - self.settings.sureness * math.sqrt(left), 0.0)
 
     def _drain(self, model: str, sight: Sight) -> Drain | None:
         known = self._drains.get(model)
@@ -184,19 +191,19 @@ class RetryAfter:
     # -- promises
 
     def _kept(self, ask: Ask, own: Promise | None, sight: Sight) -> float:
-        """Places that those who come will not find by the drain alone."""
-        group, priority = ask.model, ask.slo.priority
-        if not self.promises.due_by(group, priority, math.inf):
+        """Places kept for those whose turn is before: nobody passes them.
+
+        Unless what waits would soon be gone: no seat stays idle for who has not come.
+        """
+        until = math.inf if own is None else own.due_at - 1e-9
+        before = self.promises.due_by(ask.model, ask.slo.priority, until)
+        expected = self._drain(ask.model, sight) if before else None
+        if expected is None:
             return 0.0
-        expected = self._drain(ask.model, sight)
-        most, came = 0.0, self.meter.kept_share
-        for step in range(STEPS + 1):
-            at = sight.now + step * STEP_SECONDS
-            due = self.promises.due_by(group, priority, at)
-            due -= own is not None and own.due_at <= at
-            left = 0.0 if expected is None else expected.between(sight.now, at)
-            most = max(most, came * due - self._surely(left))
-        return most
+        soon = sight.now + self.settings.ready_seconds
+        if sight.waiting <= expected.between(sight.now, soon):
+            return 0.0
+        return self.meter.kept_share * before
 
     def _promised(
         self, refusal: Refusal, ask: Ask, told_at: float, now: float, wait: float

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from controller.gateway.admission.base import Refusal, RuleSpec
 from controller.gateway.admission.pace import (
+    mix,
     prompt_seconds,
     seconds_left,
     service_seconds,
@@ -95,7 +96,8 @@ class EarlyRejection:
         assert pace is not None  # noqa: S101  chosen above
         running = float(len(one.running))
         if self._load == "predicted":
-            left = (seconds_left(each, one) or 0.0 for each in one.running.values())
+            sizes = mix([one]) or (0.0, 1.0)
+            left = (seconds_left(each, one, sizes) or 0.0 for each in one.running.values())
             running = sum(seconds > first for seconds in left) + coming
         return step_seconds(pace, min(running + 1, max(one.seats, 1)))
 
@@ -128,8 +130,9 @@ def seat_wait_seconds(instances: Sequence[Instance], sight: Sight) -> float:
     if ahead < free:
         return 0.0
     place = int(ahead - free)
+    sizes = mix(instances) or (0.0, 1.0)
     ends = sorted(
-        seconds_left(ask, one) or 0.0 for one in instances for ask in one.running.values()
+        seconds_left(ask, one, sizes) or 0.0 for one in instances for ask in one.running.values()
     )
     if place < len(ends):
         return ends[place]
@@ -141,13 +144,11 @@ def seat_wait_seconds(instances: Sequence[Instance], sight: Sight) -> float:
 
 def fleet_per_second(instances: Sequence[Instance], sight: Sight) -> float | None:
     """Requests a second of a full fleet, as what runs and waits is sized; None is unknown."""
-    asks = [ask for one in instances for ask in one.running.values()]
-    if not asks:
+    sizes = mix(instances)
+    if sizes is None:
         return sight.freed_per_second
-    prompt = sum(ask.input_tokens - ask.cached_tokens for ask in asks) / len(asks)
-    output = sum(ask.expected_output_tokens for ask in asks) / len(asks)
     rates = (
-        one.seats / service_seconds(one.pace, one.seats, prompt, output)
+        one.seats / service_seconds(one.pace, one.seats, *sizes)
         for one in instances
         if one.pace is not None and one.seats
     )

@@ -23,17 +23,46 @@ def prompt_seconds(pace: Pace, tokens: float) -> float:
     return pace.prompt_token_seconds * tokens
 
 
-def seconds_left(ask: Ask, instance: Instance) -> float | None:
-    """Until a running request is over, likely; None where the pace is unknown."""
-    if instance.pace is None:
+def mix(instances: Iterable[Instance]) -> tuple[float, float] | None:
+    """(prompt tokens to compute, output tokens) of a typical request; None where nothing runs.
+
+    What runs is longer than what comes, as each is seen for as long as it lasts; so it is weighted
+    by one over its length.
+    """
+    weights = prompts = count = 0.0
+    for one in instances:
+        for ask in one.running.values():
+            output = max(ask.expected_output_tokens, float(ask.output_tokens), 1.0)
+            weights += 1 / output
+            prompts += (ask.input_tokens - ask.cached_tokens) / output
+            count += 1
+    return (prompts / weights, count / weights) if weights else None
+
+
+def token_seconds(instance: Instance, sizes: tuple[float, float]) -> float | None:
+    """For each output token of a request, prompts of those that come meanwhile included.
+
+    Each of n seats brings a new prompt whenever its request ends:
+
+        seconds = step + n sequence + n prompt / output
+    """
+    pace, running = instance.pace, len(instance.running)
+    if pace is None:
         return None
+    prompt, output = sizes
+    return step_seconds(pace, running) + running * prompt_seconds(pace, prompt) / output
+
+
+def seconds_left(ask: Ask, instance: Instance, sizes: tuple[float, float]) -> float | None:
+    """Until a running request is over, likely; None where the pace is unknown."""
     pace = instance.pace
+    if pace is None:
+        return None
+    ahead = prompt_seconds(pace, instance.prompt_tokens_ahead)
     if instance.role == "prefill":
-        return prompt_seconds(pace, instance.prompt_tokens_ahead)
-    left = remaining_tokens(ask) * step_seconds(pace, len(instance.running))
-    if not ask.has_first:
-        left += prompt_seconds(pace, instance.prompt_tokens_ahead)
-    return left
+        return ahead
+    left = remaining_tokens(ask) * (token_seconds(instance, sizes) or 0.0)
+    return left if ask.has_first else left + ahead
 
 
 def service_seconds(pace: Pace, seats: int, input_tokens: float, output_tokens: float) -> float:
@@ -55,8 +84,3 @@ def most_sequences(pace: Pace, tpot_seconds: float) -> int:
     if pace.sequence_seconds <= 0:
         return 1_000_000
     return int(room / pace.sequence_seconds + 1e-9)
-
-
-def ready(instances: Iterable[Instance]) -> list[Instance]:
-    """Those that take new requests."""
-    return [one for one in instances if one.state == "ready"]

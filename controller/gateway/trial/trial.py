@@ -25,6 +25,7 @@ from controller.gateway.admission.base import Refusal
 from controller.gateway.ask import Ask
 from controller.gateway.fleet import Instance, Pace, Sight, Starting
 from controller.gateway.gate import Gate, GateLimits, Policies
+from controller.gateway.retry_after import RetryAfter as Promising
 from controller.gateway.trial.requests import MODEL, Requests
 from controller.gateway.trial.result import Refused, TrialResult
 from controller.gateway.trial.runner import Runner
@@ -117,6 +118,7 @@ def trial(
     clients: Clients | None = None,
     limits: GateLimits | None = None,
     retry_after: RetryAfter | None = None,
+    promises: Promising | None = None,
     watch: Watch | None = None,
     told_every_seconds: float = 0.0,
     look_every_seconds: float = 0.1,
@@ -129,7 +131,8 @@ def trial(
         replicas: at least one that is ready some time.
         clients: what refused ones do; by default they give up.
         limits: of the gate's queue; by default 1,000,000 requests each, as a trial looks at lines.
-        retry_after: what a refused client is told, seconds; by default what the rule knows.
+        retry_after: what a refused client is told, seconds; by default what the gate tells.
+        promises: the gate's own; a fresh one by default.
         watch: called after everything that happened at one time, with the gate and the time.
         told_every_seconds: 0 tells the gate of every token before anything is decided; more tells
             of the tokens of other replicas at most so often, which is faster with many.
@@ -144,9 +147,10 @@ def trial(
     if not replicas:
         raise ControllerError("a trial needs a replica")
     most = 1_000_000
+    gate = Gate(policies, limits or GateLimits(most, most), promises)
     run = _Run(
-        requests, Gate(policies, limits or GateLimits(most, most)), replicas, clients or Clients(),
-        retry_after, watch, told_every_seconds, look_every_seconds,
+        requests, gate, replicas, clients or Clients(), retry_after, watch,
+        told_every_seconds, look_every_seconds,
     )  # fmt: skip
     return run.all()
 

@@ -1,0 +1,253 @@
+"""Retry-After: what is told, what is kept, and how good it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.gateway.admission.base import Refusal
+from controller.gateway.admission.registry import make_rule
+from controller.gateway.ask import Ask, SloClass
+from controller.gateway.drain import drain
+from controller.gateway.fleet import Instance, Pace, Sight, Starting
+from controller.gateway.gate import Gate, Policies
+from controller.gateway.promises import Promise, Promises
+from controller.gateway.queueing.fcfs import Fcfs
+from controller.gateway.retry_after import RetryAfter, RetrySettings
+from controller.gateway.routing.least_outstanding import LeastOutstanding
+from store.errors import ControllerError
+
+PACE = Pace(0.0, 0.02, 0.0)
+
+
+def ask(number: int, now: float = 0.0, **more: object) -> Ask:
+    """One of 100 output tokens: two seconds; sizes tell requests apart."""
+    return Ask(number, now, "a", "m", 100 + number, 100.0, 150.0, **more)  # type: ignore[arg-type]
+
+
+def busy(name: str = "one", seats: int = 20) -> Instance:
+    """A full replica whose requests end one after another within two seconds."""
+    one = Instance(name, "", seats=seats, pace=PACE)
+    for number in range(seats):
+        each = ask(10_000 + number)
+        each.started, each.instance = 0.0, name
+        one.begins(each)
+        one.produced(each, max(int(number * 100 / seats), 1), 1.0)
+    return one
+
+
+def full(waiting: int = 10, starting: Sequence[Starting] = ()) -> Sight:
+    """A full replica and a queue."""
+    return Sight(100.0, (busy(),), starting, waiting, {"a": waiting}, 200.0 * waiting)
+
+
+def refusal(ahead: float, **more: object) -> Refusal:
+    """Of a queue."""
+    return Refusal("queue_requests", "too many", ahead=ahead, **more)  # type: ignore[arg-type]
+
+
+def exact(**more: object) -> RetryAfter:
+    """Without margins and jitter."""
+    plain = {"sureness": 0.0, "slower_ratio": 0.0, "jitter_ratio": 0.0}
+    return RetryAfter(RetrySettings(**{**plain, **more}))  # type: ignore[arg-type]
+
+
+def test_the_wait_is_what_is_ahead_over_what_leaves_a_second() -> None:
+    """Twenty seats of two seconds: ten a second."""
+    told = exact().told(refusal(ahead=50.0), ask(1), full())
+    assert told.wait_seconds == pytest.approx(5.0, rel=0.15)
+
+
+def test_who_comes_second_waits_behind_the_first() -> None:
+    """Ten promises later one is told a second more."""
+    gate = exact()
+    waits = [
+        gate.told(refusal(ahead=50.0), ask(number), full()).wait_seconds for number in range(21)
+    ]
+    assert waits[20] == pytest.approx((waits[0] or 0) + 2.0, abs=0.6)
+    assert waits == sorted(waits, key=lambda wait: wait or 0)
+
+
+def test_replicas_that_start_make_the_wait_shorter() -> None:
+    """Twice the seats after two seconds; and nothing but them where none serves."""
+    alone = exact().told(refusal(ahead=100.0), ask(1), full()).wait_seconds
+    helped = exact().told(
+        refusal(ahead=100.0), ask(1), full(starting=[Starting(102.0, 103.0, 40)])
+    ).wait_seconds  # fmt: skip
+    assert alone is not None
+    assert helped is not None
+    assert helped < 0.65 * alone
+    idle = Sight(100.0, (busy(seats=20),), [Starting(99.0, 99.5, 40)])
+    late = exact().told(refusal(ahead=100.0), ask(1), idle).wait_seconds
+    assert late == pytest.approx(alone), "one that is later than late promises nothing"
+
+
+def test_nothing_is_told_of_what_nobody_knows() -> None:
+    """Neither pace nor anything that ended: silence; likewise where it is of no use."""
+    unknown = Sight(1.0, (Instance("x", "", seats=0),), (), 5)
+    assert exact().told(refusal(ahead=5.0), ask(1), unknown).wait_seconds is None
+    assert (
+        exact().told(Refusal("draining", "going away", status=503), ask(1), full()).wait_seconds
+        is None
+    )
+    final = Refusal("too_large", "too large", "tenant", is_final=True)
+    assert exact().told(final, ask(1), full()).wait_seconds is None
+    assert exact().told(refusal(ahead=1.0), ask(1), full()).wait_seconds is None
+
+
+def test_a_pace_is_learnt_where_none_is_known() -> None:
+    """From how long requests kept their seats."""
+    gate = exact()
+    done = ask(1)
+    done.started = 10.0
+    gate.ended(done, 14.0)
+    one = busy()
+    one.pace = None
+    told = gate.told(refusal(ahead=25.0), ask(2), Sight(100.0, (one,), (), 5))
+    assert told.wait_seconds == pytest.approx(5.0, rel=0.4)
+
+
+def test_a_bucket_tells_its_own_time_after_those_before() -> None:
+    """The second of a tenant waits until the bucket has enough for both."""
+    gate = exact()
+    out = Refusal(
+        "tenant_tokens_per_minute", "none left", "tenant", wait_seconds=10.0, unit="tokens",
+        cost=50.0, per_second=10.0,
+    )  # fmt: skip
+    assert gate.told(out, ask(1), full()).wait_seconds == pytest.approx(10.0)
+    assert gate.told(out, ask(2), full()).wait_seconds == pytest.approx(15.0)
+    other = Ask(3, 0.0, "b", "m", 100, 100.0, 150.0)
+    assert gate.told(out, other, full()).wait_seconds == pytest.approx(10.0)
+
+
+def test_a_wait_is_cut_to_what_clients_honour_and_keeps_its_place() -> None:
+    """Told in parts, each the rest of the first."""
+    gate = exact(most_seconds=30.0)
+    assert gate.told(refusal(ahead=400.0), ask(1), full()).wait_seconds == pytest.approx(30.0)
+    again = full()
+    again = Sight(130.0, again.instances, (), 10)
+    rest = gate.told(refusal(ahead=400.0), ask(1, 130.0), again).wait_seconds
+    assert rest == pytest.approx(10.0, abs=2.5)
+    assert gate.meter.capped_count == 1
+    with pytest.raises(ControllerError, match="most_seconds must be"):
+        RetrySettings(most_seconds=90.0)
+
+
+def test_nobody_passes_those_who_were_promised_a_place() -> None:
+    """A newcomer sees them as if they waited; who is due does not, and its promise is kept."""
+    gate = exact()
+    sight = full(waiting=40)
+    told = gate.told(refusal(ahead=20.0), ask(1), sight)
+    assert gate.seen_by(ask(2), sight).promised == pytest.approx(1.0)
+    assert gate.seen_by(ask(1), sight).promised == 0.0
+    due = Sight(100.0 + (told.wait_seconds or 0.0), sight.instances, (), 40)
+    assert gate.seen_by(ask(1), due).promised < 0.0
+    gate.entered(ask(1), due.now)
+    assert gate.seen_by(ask(2), due).promised == 0.0
+    assert (gate.meter.let_in_count, gate.meter.refused_again_count) == (1, 0)
+
+
+def test_nothing_stays_idle_for_who_does_not_come() -> None:
+    """A queue that will be empty in a second is open to all, and late promises are void."""
+    gate = exact()
+    gate.told(refusal(ahead=20.0), ask(1), full(waiting=40))
+    assert gate.seen_by(ask(2), full(waiting=5)).promised == 0.0
+    later = Sight(110.0, full().instances, (), 40)
+    assert gate.seen_by(ask(2), later).promised == 0.0
+    assert gate.meter.away_count == 1
+    assert gate.meter.kept_share < 1.0
+
+
+def test_lower_classes_wait_for_promises_to_higher_ones_and_not_the_other_way() -> None:
+    """Priority holds among promises, too."""
+    gate = exact()
+    batch = SloClass("batch", priority=-1, is_best_effort=True)
+    gate.told(refusal(ahead=20.0), ask(1, slo=batch), full(waiting=40))
+    assert gate.seen_by(ask(2), full(waiting=40)).promised == 0.0
+    assert gate.seen_by(ask(3, slo=batch), full(waiting=40)).promised == pytest.approx(1.0)
+
+
+def test_the_meter_judges_by_what_really_left() -> None:
+    """Told five seconds, and there was room after four: a quarter off."""
+    gate = exact()
+    told = gate.told(refusal(ahead=50.0), ask(1), full())
+    gate.started(49, 103.0)
+    assert gate.meter.median_error() is None
+    gate.started(1, 104.0)
+    assert gate.meter.median_error() == pytest.approx(abs((told.wait_seconds or 0) - 4) / 4)
+
+
+class Walk:
+    """A gate behind one replica, step by step."""
+
+    def __init__(self) -> None:
+        self.gate = Gate(
+            Policies(Fcfs(), LeastOutstanding(), (make_rule("queue-depth", requests=3),))
+        )
+        self.gate.join(Instance("one", "", seats=2, pace=PACE))
+        self.running: list[Ask] = []
+
+    def goes_on(self, now: float) -> None:
+        """One ends, and the next starts."""
+        if self.running:
+            self.gate.ended(self.running.pop(0), now)
+        self.running += [one for one, _ in self.gate.starts(now)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 3), st.booleans()), max_size=60))
+def test_what_is_told_is_always_a_time_that_clients_honour(steps: list[tuple[float, bool]]) -> None:
+    """From 0 to 60 s or nothing; promises do not pile up for those that never come."""
+    walk, now = Walk(), 0.0
+    for number, (gap, is_end) in enumerate(steps):
+        now += gap
+        if is_end:
+            walk.goes_on(now)
+            continue
+        said = walk.gate.arrive(ask(number, now), now)
+        walk.running += [one for one, _ in walk.gate.starts(now)]
+        if said is not None and said.wait_seconds is not None:
+            assert 0 < said.wait_seconds <= 60
+    walk.gate.retry_after.seen_by(ask(9_999), walk.gate.sight("m", now + 1_000))
+    assert len(walk.gate.retry_after.promises) == 0
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 1), st.floats(0, 100)), max_size=30),
+    st.data(),
+)
+def test_the_book_of_promises_counts_as_a_list_would(
+    made: list[tuple[int, int, float]], data: st.DataObject
+) -> None:
+    """After any of them are closed."""
+    book = Promises()
+    open_ = []
+    for order, (group, priority, due) in enumerate(made):
+        one = Promise(order, order % 5, group, priority, 0.0, due, due, due + 1, 2.0)
+        book.add(one)
+        open_.append(one)
+    while open_ and data.draw(st.booleans()):
+        one = open_.pop(data.draw(st.integers(0, len(open_) - 1)))
+        book.close(one)
+    at = data.draw(st.floats(0, 101))
+    for group in range(3):
+        found = [one for one in open_ if one.group == group]
+        expected = sum(one.due_at <= at and one.priority >= 0 for one in found)
+        assert book.due_by(group, 0, at) == expected
+        assert book.cost(group) == pytest.approx(2.0 * len(found))
+    assert len(book.void(at)) == sum(one.void_at <= at for one in open_)
+
+
+def test_a_drain_rises_and_settles_at_what_the_fleet_serves() -> None:
+    """Ten a second for twenty seats of two seconds."""
+    made = drain(full())
+    assert made is not None
+    assert list(made.left) == sorted(made.left)
+    assert made.between(130.0, 150.0) == pytest.approx(200.0, rel=0.05)
+    assert made.between(200.0, 210.0) == pytest.approx(100.0, rel=0.05)
+    assert not math.isnan(made.by(0.0))
