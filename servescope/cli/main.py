@@ -18,6 +18,7 @@ from servescope.cli import calibration
 from servescope.cli.controller import controller_app
 from servescope.cli.gateway import register as register_gateway
 from servescope.cli.lab import lab_app
+from servescope.cli.load import register as register_load
 from servescope.cli.options import (
     ConfigFile,
     From,
@@ -411,6 +412,7 @@ register(app)
 calibration.register(app)
 register_replay(app)
 register_gateway(app)
+register_load(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,1 @@
+"""Recorded traffic sent to a real endpoint, in open loop: `servescope load`."""
