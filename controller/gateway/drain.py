@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from controller.gateway.admission.pace import mix, seconds_left, service_seconds
 from controller.gateway.admission.usage import remaining_tokens
 from controller.gateway.ask import Ask
-from controller.gateway.fleet import Instance, Sight
+from controller.gateway.fleet import Instance, Sight, Starting
 
 STEP_SECONDS = 0.5
 STEPS = 128
@@ -96,10 +96,22 @@ def _frees(ready: Sequence[Instance], sight: Sight, keeps: float) -> Iterable[tu
             left = seconds_left(ask, one, sizes)
             yield (_share_left(ask) * keeps if left is None else left), 1.0
     for coming in sight.starting:
-        # Half of the seats by the median, half by when nine in ten are there.
-        times = [at - sight.now for at in (coming.ready_at, coming.late_at) if at > sight.now]
-        for seconds in times:
-            yield seconds, coming.seats / len(times)
+        yield from _coming(coming, sight.now)
+
+
+def _coming(one: Starting, now: float) -> Iterable[tuple[float, float]]:
+    """Its seats over the times at which it may serve: evenly about the median.
+
+    Nine in ten are there by `late_at`, so all by a quarter of that distance more. What is over is
+    left out: one that is later than that promises nothing.
+    """
+    half = 1.25 * max(one.late_at - one.ready_at, 0.0)
+    start, end = max(one.ready_at - half, now), one.ready_at + half
+    if end <= now:
+        return
+    parts = max(min(int((end - start) / STEP_SECONDS), STEPS), 1)
+    for part in range(parts):
+        yield start + (part + 0.5) * (end - start) / parts - now, one.seats / parts
 
 
 def _share_left(ask: Ask) -> float:

@@ -59,7 +59,7 @@ class RetrySettings:
     jitter_ratio: float = 0.05
     most_jitter_seconds: float = 1.0
     keeps_places: bool = True
-    ready_seconds: float = 1.0
+    ready_seconds: float = 0.5
     overdue_seconds: float = 2.0
     overdue_ratio: float = 0.1
     overbook_ratio: float = 0.05
@@ -185,7 +185,7 @@ class RetryAfter:
         if len(self._drains) > 64:
             self._drains.clear()
         self._drains[model] = made
-        self.meter.look(model, made, sight.waiting)
+        self.meter.look(model, made, sight)
         return made
 
     # -- promises

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from controller.gateway.drain import Drain
+from controller.gateway.fleet import Sight
 
 RECENT = 500
 LOOK_SECONDS = 5.0
@@ -23,6 +24,7 @@ class _Look:
     until: float
     expected: float
     started: int
+    seats: int
 
 
 class RetryMeter:
@@ -103,21 +105,22 @@ class RetryMeter:
         """Real drain by expected, lately; 1 before anything is known."""
         return self._factors.get(model, 1.0)
 
-    def look(self, model: str, expected: Drain, waiting: int) -> None:
-        """Compare what was expected with what came, while requests waited all the time."""
+    def look(self, model: str, expected: Drain, sight: Sight) -> None:
+        """Compare what was expected with what came, while requests waited and no replica did."""
         now, look = expected.at, self._looks.get(model)
-        if not waiting:
+        if not sight.waiting or sight.starting:
             self._looks.pop(model, None)
             return
         if look is not None and now < look.until:
             return
-        if look is not None and now - look.until < LOOK_SECONDS / 2:
+        seats = sum(one.seats for one in sight.instances if one.state == "ready")
+        if look is not None and look.seats == seats and now - look.until < LOOK_SECONDS / 2:
             self._learn(model, look)
         if len(self._looks) > 64:
             self._looks.clear()
             self._factors.clear()
         until = now + LOOK_SECONDS
-        self._looks[model] = _Look(until, expected.between(now, until), self._started)
+        self._looks[model] = _Look(until, expected.between(now, until), self._started, seats)
 
     def _learn(self, model: str, look: _Look) -> None:
         if look.expected < LEAST_STARTED:
