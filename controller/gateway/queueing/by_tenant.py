@@ -1,11 +1,12 @@
-"""Requests of one lane by tenant: the tenant is chosen by a value, its requests go by arrival."""
+"""Requests of one lane by tenant: the tenant is chosen by a value, then one of its requests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeVar
 
 from controller.gateway.ask import Ask
-from controller.gateway.queueing.fifo import Fifo, arrival
+from controller.gateway.queueing.fifo import arrival
 from controller.gateway.queueing.ranking import Key, Ranking
 
 Owner = Callable[[Ask], str]
@@ -16,17 +17,39 @@ def tenant_of(ask: Ask) -> str:
     return ask.tenant
 
 
-class ByTenant:
-    """A `Fifo` each, and a ranking by value; equal ones go by the arrival of their first request.
+class Own(Protocol):
+    """Requests of one tenant; iterates by arrival."""
+
+    def put(self, ask: Ask) -> None:
+        """Add one."""
+        ...
+
+    def drop(self, ask: Ask) -> bool:
+        """Take one out; tells whether it was there."""
+        ...
+
+    def __iter__(self) -> Iterator[Ask]: ...
+
+    def __len__(self) -> int: ...
+
+
+Mine = TypeVar("Mine", bound=Own)
+
+
+class ByTenant(Generic[Mine]):
+    """A queue each, and a ranking by value; equal ones go by the arrival of their first request.
 
     Args:
+        make: a queue of a tenant's own.
         value: of a tenant, as it is now.
         owner: whose request it is, where that is not the tenant.
     """
 
-    def __init__(self, value: Callable[[str], float], owner: Owner = tenant_of) -> None:
-        self._value, self._owner = value, owner
-        self._asks: dict[str, Fifo] = {}
+    def __init__(
+        self, make: Callable[[], Mine], value: Callable[[str], float], owner: Owner = tenant_of
+    ) -> None:
+        self._make, self._value, self._owner = make, value, owner
+        self._asks: dict[str, Mine] = {}
         self._size = 0
         self.ranking = Ranking(self._key)
 
@@ -39,7 +62,10 @@ class ByTenant:
     def put(self, ask: Ask) -> None:
         """Add one."""
         name = self._owner(ask)
-        self._asks.setdefault(name, Fifo()).put(ask)
+        asks = self._asks.get(name)
+        if asks is None:
+            asks = self._asks[name] = self._make()
+        asks.put(ask)
         self._size += 1
         self.ranking.add(name)
 
@@ -57,7 +83,7 @@ class ByTenant:
             self.ranking.discard(name)
         return True
 
-    def of(self, name: str) -> Fifo:
+    def of(self, name: str) -> Mine:
         """Requests of one that waits."""
         return self._asks[name]
 

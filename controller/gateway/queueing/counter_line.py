@@ -14,17 +14,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Generic, TypeVar
 
 from controller.gateway.ask import Ask
 from controller.gateway.queueing.base import INPUT_WEIGHT, OUTPUT_WEIGHT, LineSpec, Room
-from controller.gateway.queueing.by_tenant import ByTenant
+from controller.gateway.queueing.by_tenant import ByTenant, Own
 from controller.gateway.queueing.counters import Counters
-from controller.gateway.queueing.fifo import arrival
+from controller.gateway.queueing.fifo import Fifo, arrival
 from controller.gateway.queueing.lanes import Lanes
 from controller.gateway.queueing.ranking import Key
 from store.errors import ControllerError
 
-Offer = Callable[[ByTenant, Counters, float], Iterable[Ask]]
+Mine = TypeVar("Mine", bound=Own)
+Offer = Callable[[ByTenant[Mine], Counters, float], Iterable[Ask]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,13 @@ class Costs:
     Attributes:
         input_weight: each prompt token.
         output_weight: each output token.
-        is_predicted: whether the expected output is charged ahead.
+        ahead_ratio: of the expected output, charged when a request goes.
         lifts: whether a tenant that comes back is lifted.
     """
 
     input_weight: float = INPUT_WEIGHT
     output_weight: float = OUTPUT_WEIGHT
-    is_predicted: bool = False
+    ahead_ratio: float = 0.0
     lifts: bool = True
 
     def __post_init__(self) -> None:
@@ -49,22 +51,22 @@ class Costs:
         Raises:
             ControllerError: naming which.
         """
-        for name in ("input_weight", "output_weight"):
+        for name in ("input_weight", "output_weight", "ahead_ratio"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ControllerError(f"{name} must be 0 or more, not {getattr(self, name)}")
 
 
-def least_first(queue: ByTenant, counters: Counters, now: float) -> Iterable[Ask]:
+def least_first(queue: ByTenant[Fifo], counters: Counters, now: float) -> Iterable[Ask]:
     """The first request of the tenant that had least; nobody passes it."""
     return (queue.head(name) for name in islice(queue.ranking, 1))
 
 
-class _Lane:
+class _Lane(Generic[Mine]):
     """Requests of one lane."""
 
-    def __init__(self, counters: Counters, offer: Offer) -> None:
+    def __init__(self, counters: Counters, make: Callable[[], Mine], offer: Offer[Mine]) -> None:
         self._counters, self._offer = counters, offer
-        self.by_tenant = ByTenant(counters)
+        self.by_tenant = ByTenant(make, counters)
 
     def __len__(self) -> int:
         return len(self.by_tenant)
@@ -82,21 +84,31 @@ class _Lane:
         return (self._counters(ask.tenant), *arrival(ask))
 
 
-class CounterLine:
+class CounterLine(Generic[Mine]):
     """See the head of this module.
 
     Args:
         spec: name, source, parameters.
         costs: what is charged.
+        make: a queue of a tenant's own requests.
         offer: who may go next of one lane's tenants.
+        served: told of all service, charged or not, and when.
     """
 
-    def __init__(self, spec: LineSpec, costs: Costs, offer: Offer = least_first) -> None:
+    def __init__(
+        self,
+        spec: LineSpec,
+        costs: Costs,
+        make: Callable[[], Mine],
+        offer: Offer[Mine],
+        served: Callable[[float, float], None] | None = None,
+    ) -> None:
         self.spec, self.costs = spec, costs
         self.counters = Counters()
-        self._lanes = Lanes(lambda: _Lane(self.counters, offer))
+        self._lanes = Lanes(lambda: _Lane(self.counters, make, offer))
         self._ahead: dict[int, float] = {}
         self._last = ""
+        self._served = served
 
     def put(self, ask: Ask, now: float) -> None:
         """Let it wait; its tenant is lifted if it comes back."""
@@ -112,7 +124,7 @@ class CounterLine:
         if ask is None:
             return None
         self._has_left(ask)
-        ahead = ask.expected_output_tokens if self.costs.is_predicted else 0.0
+        ahead = self.costs.ahead_ratio * ask.expected_output_tokens
         self._ahead[ask.number] = ahead
         cost = self.costs.input_weight * ask.input_tokens + self.costs.output_weight * ahead
         self._charge(ask, cost)
@@ -128,6 +140,10 @@ class CounterLine:
 
     def served(self, ask: Ask, output_tokens: int, *, is_over: bool, now: float) -> None:
         """Charge what came and was not charged ahead; at the end, give back what did not come."""
+        if self._served is not None and output_tokens:
+            is_first = ask.output_tokens <= output_tokens
+            prompt = self.costs.input_weight * ask.input_tokens if is_first else 0.0
+            self._served(prompt + self.costs.output_weight * output_tokens, now)
         # One that another line had taken is charged as its tokens come.
         ahead = self._ahead.get(ask.number, 0.0)
         if output_tokens and ask.output_tokens > ahead:

@@ -20,7 +20,7 @@ from controller.gateway.ask import Ask
 from controller.gateway.queueing.base import INPUT_WEIGHT, OUTPUT_WEIGHT, LineSpec, Room
 from controller.gateway.queueing.by_tenant import ByTenant
 from controller.gateway.queueing.credit import Credit
-from controller.gateway.queueing.fifo import arrival
+from controller.gateway.queueing.fifo import Fifo, arrival
 from controller.gateway.queueing.lanes import Lanes
 from controller.gateway.queueing.ranking import Key
 from store.errors import ControllerError
@@ -37,7 +37,7 @@ class Window:
     def __init__(self, credit: Credit, *, is_by_replica: bool, looked_at: int, most: int) -> None:
         self._credit, self._is_by_replica = credit, is_by_replica
         self._looked_at, self._most_passed = looked_at, most
-        self.tenants = ByTenant(lambda tenant: 0.0)
+        self.tenants = ByTenant(Fifo, lambda tenant: 0.0)
         self._spent: dict[str, None] = {}
         self._oldest, self._passed = -1, 0
 
@@ -75,7 +75,7 @@ class Window:
             return iter((oldest,))
         each = max(self._looked_at // len(names), 1)
         seen = [ask for name in names for ask in islice(self.tenants.of(name), each)]
-        return iter(sorted(seen, key=lambda ask: (-room.cached(ask), *arrival(ask))))
+        return iter(sorted(seen, key=lambda ask: (-_kept(ask, room), *arrival(ask))))
 
     def _renew(self) -> None:
         """Leave those with credit in the ranking; give all a quantum when nobody has any."""
@@ -98,6 +98,10 @@ class Window:
             for name in back:
                 del self._spent[name]
                 ranking.add(name)
+
+
+def _kept(ask: Ask, room: Room) -> int:
+    return room.cached(ask) if ask.prefix else 0
 
 
 class Dlpm:
@@ -151,7 +155,7 @@ class Dlpm:
         ask = self._by_replica(room, now) if self._is_by_replica else self._lanes.take(room, now)
         if ask is not None:
             replica = room.where(ask) if self._is_by_replica else ""
-            cached = min(room.cached(ask), ask.input_tokens)
+            cached = min(_kept(ask, room), ask.input_tokens)
             self._charged[ask.number] = replica, cached
             self._charge(replica, ask, self._input_weight * (ask.input_tokens - cached))
         return ask

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from controller.gateway.ask import Ask
 from controller.gateway.queueing.base import INPUT_WEIGHT, OUTPUT_WEIGHT, LineSpec, Room
 from controller.gateway.queueing.by_tenant import ByTenant
-from controller.gateway.queueing.fifo import arrival
+from controller.gateway.queueing.fifo import Fifo, arrival
 from controller.gateway.queueing.lanes import Lanes
 from controller.gateway.queueing.ranking import Key
 from store.errors import ControllerError
@@ -61,8 +61,8 @@ class _Lane:
 
     def __init__(self, attained: Attained, service_share: float) -> None:
         self._attained, self._service_share = attained, service_share
-        self.by_service = ByTenant(attained, program_of)
-        self._by_wait = ByTenant(lambda program: 0.0, program_of)
+        self.by_service = ByTenant(Fifo, attained, program_of)
+        self._by_wait = ByTenant(Fifo, lambda program: 0.0, program_of)
 
     def __len__(self) -> int:
         return len(self.by_service)

@@ -16,10 +16,14 @@ from controller.gateway.queueing.program_aware import ProgramAware
 from controller.gateway.queueing.rpm import Rpm
 from controller.gateway.queueing.shortest_first import ShortestFirst
 from controller.gateway.queueing.vtc import vtc
+from controller.gateway.queueing.vtc_deadline import vtc_deadline
 from controller.gateway.queueing.vtc_predicted import vtc_predicted
 from store.errors import ControllerError
 
+DEFAULT = "vtc-deadline"
+# Ours first; then what people run; then those from papers.
 LINES: dict[str, Callable[..., Line]] = {
+    "vtc-deadline": vtc_deadline,
     "fcfs": Fcfs,
     "rpm": Rpm,
     "lcf": lcf,

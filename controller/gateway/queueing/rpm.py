@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from controller.gateway.ask import Ask
 from controller.gateway.queueing.base import LineSpec, Room
 from controller.gateway.queueing.by_tenant import ByTenant
-from controller.gateway.queueing.fifo import arrival
+from controller.gateway.queueing.fifo import Fifo, arrival
 from controller.gateway.queueing.lanes import Lanes
 from controller.gateway.queueing.ranking import Key
 from store.errors import ControllerError
@@ -52,7 +52,7 @@ class _Lane:
 
     def __init__(self, starts: Starts) -> None:
         self._starts = starts
-        self._tenants = ByTenant(lambda tenant: 0.0)
+        self._tenants = ByTenant(Fifo, lambda tenant: 0.0)
         self._later: list[tuple[float, str]] = []
 
     def __len__(self) -> int:

@@ -7,56 +7,23 @@ for long: with k before it by arrival, it goes after n (k + 1) others at the lat
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
 
 from controller.gateway.ask import Ask
-from controller.gateway.queueing.base import INPUT_WEIGHT, OUTPUT_WEIGHT, LineSpec, Room
-from controller.gateway.queueing.fifo import Fifo, arrival
+from controller.gateway.queueing.base import LineSpec, Room
 from controller.gateway.queueing.lanes import Lanes
-from controller.gateway.queueing.ranking import Key
-from store.errors import ControllerError
+from controller.gateway.queueing.shortest import Shortest, check_starvation
 
 SOURCE = "arXiv 2408.15792 (learning to rank), section 4"
 
 
-class _Lane:
-    """A heap by length beside the order of arrival; who left is thrown out when it comes up."""
-
-    def __init__(self, every: int, patience_seconds: float) -> None:
-        self._every, self._patience_seconds = every, patience_seconds
-        self._asks = Fifo()
-        self._heap: list[tuple[Key, Ask]] = []
-        self._gone = 0
-
-    def __len__(self) -> int:
-        return len(self._asks)
-
-    def put(self, ask: Ask, now: float) -> None:
-        self._asks.put(ask)
-        heapq.heappush(self._heap, (self.key(ask), ask))
-
-    def drop(self, ask: Ask) -> bool:
-        if not self._asks.drop(ask):
-            return False
-        self._gone += 1
-        if len(self._heap) > 2 * len(self._asks) + 64:
-            self._heap = [(self.key(one), one) for one in self._asks]
-            heapq.heapify(self._heap)
-        return True
+class _Lane(Shortest):
+    def put(self, ask: Ask, now: float = 0.0) -> None:
+        super().put(ask)
 
     def candidates(self, room: Room, now: float) -> Iterator[Ask]:
-        while self._heap and self._heap[0][1] not in self._asks:
-            heapq.heappop(self._heap)
-        oldest = self._asks.first()
-        is_its_turn = self._gone % self._every == self._every - 1
-        if oldest is not None and is_its_turn and now - oldest.arrived >= self._patience_seconds:
-            return iter((oldest,))
-        return iter([self._heap[0][1]] if self._heap else [])
-
-    def key(self, ask: Ask) -> Key:
-        cost = INPUT_WEIGHT * ask.input_tokens + OUTPUT_WEIGHT * ask.expected_output_tokens
-        return (cost / ask.weight, *arrival(ask))
+        first = self.first(now)
+        return iter(() if first is None else (first,))
 
 
 class ShortestFirst:
@@ -72,8 +39,7 @@ class ShortestFirst:
         Raises:
             ControllerError: a value out of range.
         """
-        if every < 1 or patience_seconds < 0:
-            raise ControllerError("every must be 1 or more, and patience_seconds 0 or more")
+        check_starvation(every, patience_seconds)
         self.spec = LineSpec(
             "shortest-first", "Shortest predicted first", SOURCE,
             {"every": every, "patience_seconds": patience_seconds},

@@ -168,7 +168,7 @@ def test_dlpm_prefers_what_is_cached_while_there_is_credit() -> None:
     """A match goes first, until its tenant has had its quantum."""
     line = registry.make("dlpm", quantum=500.0)
     for number in range(40):
-        line.put(ask(number, "ab"[number % 2]), 0.0)
+        line.put(ask(number, "ab"[number % 2], prefix=(1,)), 0.0)
     found = []
     for _ in range(12):
         one = line.take(Room(lambda ask: True, lambda ask: 90 if ask.tenant == "b" else 0), 1.0)

@@ -1,0 +1,233 @@
+"""Measures live how far apart the service of tenants is that wait at the same time.
+
+For each two tenants, from when both wait until one does not: the difference of what they had, its
+highest less its lowest point. That is the greatest difference over any part of the time, which is
+what VTC's bound is about. Looked at when somebody begins or ends to wait, and every second.
+
+    meter = FairnessMeter(); meter.limit = bound(line, capacity)
+    gate = Gate(Policies(Metered(line, meter), way)); meter.read(now)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controller.gateway.ask import Ask
+from controller.gateway.queueing.base import INPUT_WEIGHT, OUTPUT_WEIGHT, Line, LineSpec, Room
+
+MOST_COMPARED = 64
+MOST_KEPT = 10_000
+EVERY_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Pair:
+    """Difference of two tenants' service: when both began to wait, lowest and highest since."""
+
+    start: float
+    low: float = 0.0
+    high: float = 0.0
+
+    def at(self, difference: float) -> float:
+        """Take note; gives how far apart they were at most."""
+        since = difference - self.start
+        self.low, self.high = min(self.low, since), max(self.high, since)
+        return self.high - self.low
+
+
+@dataclass(frozen=True, slots=True)
+class Fairness:
+    """What the meter shows.
+
+    Attributes:
+        at: seconds.
+        service: by tenant, over weight, since the meter started; of those that are known still.
+        waiting_since: by tenant that waits.
+        apart: the greatest difference of two that wait now; None where no two do.
+        between: which two.
+        greatest: since the start, of any two; None where no two ever waited.
+        limit: the bound; None where the line has none, or nobody told it.
+        breaches: times that a pair came to be farther apart than the limit.
+        not_compared: tenants that wait and are not looked at, as too many do.
+    """
+
+    at: float
+    service: Mapping[str, float]
+    waiting_since: Mapping[str, float]
+    apart: float | None = None
+    between: tuple[str, str] | None = None
+    greatest: float | None = None
+    limit: float | None = None
+    breaches: int = 0
+    not_compared: int = 0
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether two that wait now are farther apart than promised: an alarm."""
+        return self.apart is not None and self.limit is not None and self.apart > self.limit
+
+
+@dataclass(slots=True, eq=False)
+class FairnessMeter:
+    """See the head of this module. Costs a sum for each token, and pairs once a second.
+
+    Attributes:
+        limit: the bound to watch; None watches none.
+        every_seconds: how often all pairs are looked at.
+        most_compared: tenants that wait of which all pairs are kept; those that waited first.
+    """
+
+    limit: float | None = None
+    every_seconds: float = EVERY_SECONDS
+    most_compared: int = MOST_COMPARED
+    _service: dict[str, float] = field(default_factory=dict)
+    _count: Counter[str] = field(default_factory=Counter)
+    _since: dict[str, float] = field(default_factory=dict)
+    _compared: dict[str, None] = field(default_factory=dict)
+    _pairs: dict[tuple[str, str], _Pair] = field(default_factory=dict)
+    _over: set[tuple[str, str]] = field(default_factory=set)
+    _greatest: float | None = None
+    _breaches: int = 0
+    _looked_at: float = float("-inf")
+
+    def waits(self, tenant: str, now: float) -> None:
+        """One more of its requests waits."""
+        self._count[tenant] += 1
+        if self._count[tenant] == 1:
+            self._since[tenant] = now
+            self._service.setdefault(tenant, 0.0)
+            if len(self._compared) < self.most_compared:
+                self._compare(tenant)
+
+    def left(self, tenant: str) -> None:
+        """One less."""
+        self._count[tenant] -= 1
+        if self._count[tenant] > 0:
+            return
+        del self._count[tenant], self._since[tenant]
+        if tenant in self._compared:
+            self._look(tenant)
+            del self._compared[tenant]
+            for other in self._compared:
+                self._pairs.pop(_key(tenant, other), None)
+                self._over.discard(_key(tenant, other))
+            follows = next((one for one in self._since if one not in self._compared), None)
+            if follows is not None:
+                self._compare(follows)
+        if len(self._service) > MOST_KEPT + len(self._since):
+            self._forget()
+
+    def serves(self, tenant: str, service: float, now: float) -> None:
+        """It had more, over its weight."""
+        self._service[tenant] = self._service.get(tenant, 0.0) + service
+        if now - self._looked_at >= self.every_seconds:
+            self.look(now)
+
+    def look(self, now: float) -> None:
+        """Compare all that wait."""
+        self._looked_at = now
+        for key, pair in self._pairs.items():
+            self._note(key, pair)
+
+    def read(self, now: float) -> Fairness:
+        """What it shows now."""
+        self.look(now)
+        worst = max(
+            self._pairs, key=lambda key: self._pairs[key].high - self._pairs[key].low, default=None
+        )
+        apart = None if worst is None else self._pairs[worst].high - self._pairs[worst].low
+        return Fairness(
+            now, dict(self._service), dict(self._since), apart, worst, self._greatest, self.limit,
+            self._breaches, len(self._since) - len(self._compared),
+        )  # fmt: skip
+
+    def _compare(self, tenant: str) -> None:
+        for other in self._compared:
+            key = _key(tenant, other)
+            self._pairs[key] = _Pair(self._service[key[0]] - self._service[key[1]])
+        self._compared[tenant] = None
+
+    def _look(self, tenant: str) -> None:
+        for other in self._compared:
+            key = _key(tenant, other)
+            if key in self._pairs:
+                self._note(key, self._pairs[key])
+
+    def _note(self, key: tuple[str, str], pair: _Pair) -> None:
+        apart = pair.at(self._service[key[0]] - self._service[key[1]])
+        if self._greatest is None or apart > self._greatest:
+            self._greatest = apart
+        if self.limit is not None and apart > self.limit and key not in self._over:
+            self._over.add(key)
+            self._breaches += 1
+
+    def _forget(self) -> None:
+        idle = [name for name in self._service if name not in self._since]
+        for name in idle[: len(idle) // 2]:
+            del self._service[name]
+
+
+class Metered:
+    """A line that is measured; it decides as the one inside."""
+
+    def __init__(
+        self,
+        line: Line,
+        meter: FairnessMeter,
+        *,
+        input_weight: float = INPUT_WEIGHT,
+        output_weight: float = OUTPUT_WEIGHT,
+    ) -> None:
+        """Measure a line.
+
+        Args:
+            line: decides.
+            meter: is told.
+            input_weight: service of a prompt token; where the line has its own, that counts.
+            output_weight: likewise, of an output token.
+        """
+        self.line, self.meter = line, meter
+        knobs = line.spec.parameters
+        self._input_weight = float(knobs.get("input_weight", input_weight))
+        self._output_weight = float(knobs.get("output_weight", output_weight))
+        # Lines with a quantum give what is cached for nothing.
+        self._is_cached_free = "quantum" in knobs
+
+    @property
+    def spec(self) -> LineSpec:
+        """Of the line inside."""
+        return self.line.spec
+
+    def put(self, ask: Ask, now: float) -> None:
+        """It waits."""
+        self.line.put(ask, now)
+        self.meter.waits(ask.tenant, now)
+
+    def take(self, room: Room, now: float) -> Ask | None:
+        """It goes: its prompt is served, as VTC counts."""
+        ask = self.line.take(room, now)
+        if ask is not None:
+            cached = min(room.cached(ask), ask.input_tokens) if self._is_cached_free else 0
+            cost = self._input_weight * (ask.input_tokens - cached)
+            self.meter.serves(ask.tenant, cost / ask.weight, now)
+            self.meter.left(ask.tenant)
+        return ask
+
+    def drop(self, ask: Ask) -> bool:
+        """It left."""
+        was_there = self.line.drop(ask)
+        if was_there:
+            self.meter.left(ask.tenant)
+        return was_there
+
+    def served(self, ask: Ask, output_tokens: int, *, is_over: bool, now: float) -> None:
+        """Its tokens came."""
+        self.line.served(ask, output_tokens, is_over=is_over, now=now)
+        if output_tokens:
+            self.meter.serves(ask.tenant, self._output_weight * output_tokens / ask.weight, now)
+
+
+def _key(one: str, other: str) -> tuple[str, str]:
+    return (one, other) if one < other else (other, one)
