@@ -97,7 +97,7 @@ def load(
     """Send a recorded trace to a real endpoint in open loop, and measure what clients get."""
     from collector.traces.format import check_name
     from collector.traces.plan import parse_map
-    from servescope.cli.output import CommandError, ExitCode, Output, Progress
+    from servescope.cli.output import ExitCode, Output, Progress
     from servescope.load import running
     from servescope.load.planning import Slice
     from servescope.load.sender import Rules
@@ -124,9 +124,8 @@ def load(
     bar.done()
     _shown(out_, done)
     if done.was_stopped:
-        raise CommandError(
-            "stopped; what was done by then is kept", ExitCode.INTERRUPTED, code="interrupted"
-        )
+        out_.note("stopped; what was done by then is kept")
+        raise typer.Exit(int(ExitCode.INTERRUPTED))
 
 
 def _file(trace: str) -> Path:

@@ -60,7 +60,7 @@ class Wording:
             f"host: {to.authority.decode()}",
             "content-type: application/json",
             f"content-length: {len(body)}",
-            f"x-request-id: {request_id}",
+            f"x-request-id: {_plain(request_id)}",
             *self._who(planned),
         ]
         return "\r\n".join(head).encode() + b"\r\n\r\n" + body

@@ -30,7 +30,7 @@ from store.queries import replays as queries
 from store.queries.scope import resolve
 from store.settings import StoreSettings
 
-MOST_REQUESTS = 2_000_000
+MOST_REQUESTS = 1_000_000
 TICK_SECONDS = 0.5
 Tick = Callable[[float, str], None]
 Note = Callable[[str], None]
