@@ -36,6 +36,7 @@ from servescope.api import (
 )
 from servescope.api.compression import ApiCompression
 from servescope.api.guards import LOOPBACK_NAMES, Guard, content_security_policy
+from servescope.gateway.desk import GatewayDesk
 from servescope.gateway.intake import GatewayRows
 from servescope.metrics import CONTENT_TYPE, Measured, ServerMetrics
 from servescope.one_row import OneRow
@@ -86,6 +87,7 @@ def create_app(
     app.state.api_root = API_ROOT
     app.state.agent_intake = AgentIntake(runtime)
     app.state.one_row = OneRow(runtime.database.writer)
+    app.state.gateway_desk = GatewayDesk(runtime)
     app.state.gateway_rows = GatewayRows(runtime, app.state.one_row)
     app.state.remote_write = RemoteWriteIntake(runtime.database, runtime.drops, runtime.clock)
     metrics = app.state.metrics = ServerMetrics(runtime)
