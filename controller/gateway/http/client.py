@@ -152,8 +152,10 @@ class Outbound(asyncio.Protocol):
             self._pieces.append(data)
 
     def on_message_complete(self) -> None:
-        """The answer is whole."""
-        self._is_whole = self._is_head_over
+        """The answer is whole. Only now does the parser know whether the connection stays."""
+        if self._is_head_over and not self._is_whole:
+            self._is_whole = True
+            self.is_dirty = self.is_dirty or not self._parser.should_keep_alive()
 
     # -- inside
 
@@ -165,7 +167,6 @@ class Outbound(asyncio.Protocol):
 
     def _finish(self) -> None:
         receiver, self._receiver = self._receiver, None
-        self.is_dirty = self.is_dirty or not self._parser.should_keep_alive()
         if receiver is not None:
             receiver.done()
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import httptools
 
-from controller.gateway.http.answer import Answer
+from controller.gateway.http.answer import Answer, header_lines
 from controller.gateway.http.limits import HttpLimits
 from controller.gateway.openai.errors import error
 
@@ -83,13 +83,16 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Read on."""
+        was_between = self.phase == "idle" and not self.ready
+        self._has_begun = False
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.problem = error(400, "this server knows HTTP/1.1 alone", "no_upgrade")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(400, "this is not HTTP/1.1", "bad_request")
-        if self.problem is None:
+        # What belongs to the request before is not known apart; the next part is counted.
+        if self.problem is None and (was_between or not self._has_begun):
             self._count(len(data))
 
     def drop(self) -> None:
@@ -147,7 +150,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """It is whole."""
-        if self.problem is not None:
+        if self.problem is not None or self._parser.should_upgrade():
             return
         if len(self.ready) > MOST_AHEAD:
             self._refuse(400, f"more than {MOST_AHEAD} requests were sent ahead", "too_far_ahead")
@@ -164,14 +167,25 @@ class RequestReader:
 
     # -- inside
 
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Java's client asks for HTTP/2 with its first request; a server may ignore that.
+
+        The parser stops there, so another one is given the same head without the question.
+        """
+        method, headers = self._parser.get_method(), self._headers
+        if method == b"CONNECT":
+            self._refuse(400, "this is no proxy for CONNECT", "no_connect")
+            return
+        left_out = (b"upgrade", b"http2-settings", b"connection")
+        kept = header_lines(pair for pair in headers if pair[0] not in left_out)
+        self._parser = httptools.HttpRequestParser(self)
+        self.feed(b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._target, kept) + rest)
+
     def _count(self, count: int) -> None:
         """Bytes of heads, frames and trailers: the parser keeps parts of them to itself."""
-        if self._has_begun:
-            # What belongs to the request before is not known apart; the next part is counted.
-            self._has_begun = False
-            return
         self._other_bytes += count
-        if self._other_bytes - self._body_bytes > 2 * self._limits.head_bytes:
+        most = self._limits.head_bytes * (1 if self.phase == "head" else 2)
+        if self._other_bytes - self._body_bytes > most:
             self._refuse(431, "the headers are too large", "headers_too_large")
 
     def _refuse(self, status: int, text: str, code: str) -> None:
