@@ -1,4 +1,4 @@
-"""What others do for the proxy: who asks, what is kept of it, how long a refused one waits.
+"""What others do for the proxy: who asks, how long an answer may become, what is kept of it.
 
 All are called in the event loop, so none may wait for anything.
 """
@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from controller.gateway.admission.base import Refusal
-from controller.gateway.ask import Ask, SloClass
+from controller.gateway.ask import SloClass
 from controller.gateway.attempt import Attempt, TraceContext
-from controller.gateway.fleet import Sight
 
 Headers = Mapping[str, str]
 """Of a request; names in lower case, the last of a name counts."""
@@ -91,20 +90,15 @@ class Lengths(Protocol):
 
 
 @runtime_checkable
-class Waits(Protocol):
-    """Tells when asking again helps."""
-
-    def wait_seconds(self, refusal: Refusal, ask: Ask, sight: Sight) -> float | None:
-        """For Retry-After; None is unknown, and nothing is promised then."""
-        ...
-
-
-@runtime_checkable
 class Tracer(Protocol):
     """Puts requests into traces."""
 
     def begin(self, headers: Headers) -> TraceContext | None:
         """A span of our own within the caller's trace, or in a new one; None traces nothing."""
+        ...
+
+    def again(self, context: TraceContext) -> TraceContext:
+        """For the next attempt at the same request."""
         ...
 
 
@@ -134,14 +128,6 @@ class UpToLimit:
         return max(min(most / 2, self._usual), 1.0), float(max(min(most, 4 * self._usual), 1))
 
 
-class AsTheRuleSays:
-    """What the rule that refused knows itself."""
-
-    def wait_seconds(self, refusal: Refusal, ask: Ask, sight: Sight) -> float | None:
-        """Nothing more."""
-        return refusal.wait_seconds
-
-
 class Forgets:
     """Keeps nothing."""
 
@@ -155,3 +141,7 @@ class Untraced:
     def begin(self, headers: Headers) -> TraceContext | None:
         """None."""
         return None
+
+    def again(self, context: TraceContext) -> TraceContext:
+        """The same."""
+        return context

@@ -18,7 +18,6 @@ from controller.gateway.attempt import Attempt
 from controller.gateway.gate import Gate
 from controller.gateway.health import Health
 from controller.gateway.hooks import (
-    AsTheRuleSays,
     ByUser,
     Caller,
     Callers,
@@ -30,7 +29,6 @@ from controller.gateway.hooks import (
     Tracer,
     Untraced,
     UpToLimit,
-    Waits,
 )
 from controller.gateway.http.answer import Answer
 from controller.gateway.http.exchange import Exchange
@@ -54,7 +52,6 @@ class Hooks:
 
     callers: Callers = field(default_factory=ByUser)
     lengths: Lengths = field(default_factory=UpToLimit)
-    waits: Waits = field(default_factory=AsTheRuleSays)
     tracer: Tracer = field(default_factory=Untraced)
     recorder: Recorder = field(default_factory=Forgets)
 
@@ -121,7 +118,7 @@ class Proxy:
         found = self._ask(exchange)
         if isinstance(found, Refusal):
             self.metrics.turned_away[found.code] += 1
-            exchange.answer(refused(found))
+            exchange.answer(refused(found, found.wait_seconds))
             return
         flight = found
         ask, now = flight.ask, flight.ask.arrived
@@ -183,14 +180,13 @@ class Proxy:
         return Refusal("no_replica", "no engine answers yet; ask again", status=503)
 
     def _answer_to(self, refusal: Refusal, ask: Ask, now: float) -> Answer:
-        wait = self.hooks.waits.wait_seconds(refusal, ask, self.gate.sight(ask.model, now))
         limits = [
             allowance
             for rule in self.gate.policies.rules
             if isinstance(rule, Limited)
             for allowance in rule.allowances(ask.tenant, now)
         ]
-        return refused(refusal, wait, limits)
+        return refused(refusal, refusal.wait_seconds, limits)
 
     # -- turns
 
@@ -256,6 +252,8 @@ class Proxy:
 
     def again(self, flight: Flight) -> None:
         """It failed there; let it wait for another turn."""
+        if flight.trace is not None:
+            flight.trace = self.hooks.tracer.again(flight.trace)
         self.gate.put_back(flight.ask, self._clock.monotonic())
         self.pump()
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 import asyncio
 import copy
 from datetime import datetime
-from typing import Protocol
 
 from controller.gateway.admission.base import Refusal
 from controller.gateway.ask import Ask
 from controller.gateway.attempt import Attempt, Status, TraceContext
 from controller.gateway.fleet import Instance
-from controller.gateway.gaps import Gaps
 from controller.gateway.hooks import Said
 from controller.gateway.http.answer import Answer, passed_on
 from controller.gateway.http.client import Outbound
@@ -22,10 +20,11 @@ from controller.gateway.http.exchange import Exchange
 from controller.gateway.http.pool import Pool
 from controller.gateway.openai.errors import error, error_event
 from controller.gateway.openai.reading import CHAT, COMPLETIONS
-from controller.gateway.openai.sse import SseScanner
-from controller.gateway.openai.usage import Told, read_whole
+from controller.gateway.openai.usage import Told
+from controller.gateway.proxy_answer import Passing
+from controller.gateway.proxy_ground import Ground
 from controller.gateway.proxy_request import REQUEST_ID, upstream_request
-from controller.gateway.proxy_settings import RETRIED_STATUS, ProxySettings
+from controller.gateway.proxy_settings import RETRIED_STATUS
 
 FAULTS = {
     "upstream_unreachable": (502, "the engine cannot be reached"),
@@ -38,73 +37,13 @@ FAULTS = {
 _RETRIED = ("upstream_unreachable", "upstream_reset", "upstream_garbage")
 
 
-class Ground(Protocol):
-    """What a flight needs of the proxy."""
-
-    settings: ProxySettings
-
-    def now(self) -> float:
-        """Seconds of the gateway's clock."""
-        ...
-
-    def pool(self, instance: str) -> Pool | None:
-        """Connections to a replica; None where it is gone."""
-        ...
-
-    def produced(self, ask: Ask, tokens: int, now: float) -> None:
-        """Tokens came."""
-        ...
-
-    def again(self, flight: Flight) -> None:
-        """It failed there; let it wait for another turn."""
-        ...
-
-    def landed(self, flight: Flight, attempt: Attempt) -> None:
-        """It is over."""
-        ...
-
-    def failed_at(self, instance: str, reason: str) -> None:
-        """A replica failed a request."""
-        ...
-
-    def fine_at(self, flight: Flight, attempt: Attempt) -> None:
-        """A replica served a request."""
-        ...
-
-    def record(self, attempt: Attempt) -> None:
-        """One attempt is over, and another follows."""
-        ...
-
-
 class Flight:
     """See the head of this module."""
 
     __slots__ = (
-        "_begun_parts",
-        "_connecting",
-        "_first",
-        "_ground",
-        "_headers",
-        "_is_stream_answer",
-        "_last",
-        "_outbound",
-        "_pool",
-        "_scanner",
-        "_status",
-        "_whole",
-        "_whole_bytes",
-        "arrived_at",
-        "ask",
-        "exchange",
-        "gaps",
-        "has_heard",
-        "heard",
-        "identity",
-        "is_over",
-        "is_paused",
-        "said",
-        "timer",
-        "trace",
+        "_connecting", "_ground", "_outbound", "_passing", "_pool", "_retry_after_seconds",
+        "arrived_at", "ask", "exchange", "has_heard", "heard", "identity", "is_over", "is_paused",
+        "said", "timer", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -130,20 +69,13 @@ class Flight:
         self._connecting: asyncio.Task[None] | None = None
         self._outbound: Outbound | None = None
         self._pool: Pool | None = None
+        self._retry_after_seconds: float | None = None
         self._forget()
 
     def _forget(self) -> None:
         """Nothing came of this attempt yet."""
-        self._status: int | None = None
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._scanner = SseScanner()
-        self._is_stream_answer = False
-        self._whole: list[bytes] | None = []
-        self._whole_bytes = 0
-        self._begun_parts = 0
-        self._first = self._last = 0.0
+        self._passing = Passing(self._ground.settings.whole_bytes)
         self.has_heard = False
-        self.gaps = Gaps()
 
     # -- its turn
 
@@ -184,42 +116,31 @@ class Flight:
         """Keep it until the first of the body comes."""
         self.has_heard = True
         self.heard = self._ground.now()
-        self._status, self._headers = status, headers
-        kind = dict(headers).get(b"content-type", b"")
-        self._is_stream_answer = kind.lower().startswith(b"text/event-stream")
+        self._passing.head(status, headers)
 
     def body(self, data: bytes) -> None:
         """Pass it on, and look at it as it passes."""
         if self.is_over:
             return
         now = self.heard = self._ground.now()
-        if self._is_stream_answer:
-            passed, tokens = self._scanner.feed(data)
-            if tokens:
-                self._count(tokens, now)
-            if passed:
-                self._pass(passed)
-        elif self._whole is None:
-            self._pass(data)
-        else:
-            self._whole.append(data)
-            self._whole_bytes += len(data)
-            if self._whole_bytes > self._ground.settings.whole_bytes:
-                parts, self._whole = self._whole, None
-                self._pass(b"".join(parts))
+        passed, tokens = self._passing.body(data, now)
+        if tokens:
+            self._ground.produced(self.ask, tokens, now)
+        if passed:
+            self._pass(passed)
 
     def done(self) -> None:
         """The answer is whole."""
         if self.is_over:
             return
-        status = self._status or 502
+        status = self._passing.status or 502
         if status in RETRIED_STATUS and self._may_retry():
             self._free()
             self._ground.failed_at(self.ask.instance, f"engine_{status}")
             self._again(f"engine_{status}")
             return
         self._free()
-        told = self._finish(status)
+        told = self._finish()
         if status >= 500:
             self._ground.failed_at(self.ask.instance, f"engine_{status}")
         reason = self._reason(status, told)
@@ -271,19 +192,10 @@ class Flight:
         """It waited, and nobody will serve it."""
         if not self.is_over:
             self.exchange.answer(self._named(answer))
+            self._retry_after_seconds = refusal.wait_seconds
             self._land("refused", answer.status, refusal.code, Told())
 
     # -- inside
-
-    def _count(self, tokens: int, now: float) -> None:
-        if self._first:
-            self.gaps.add(now - self._last)
-        else:
-            self._first = now
-        if tokens > 1:
-            self.gaps.add(0.0, tokens - 1)
-        self._last = now
-        self._ground.produced(self.ask, tokens, now)
 
     def _pass(self, data: bytes) -> None:
         if not self.exchange.is_begun:
@@ -291,25 +203,22 @@ class Flight:
         self.exchange.write(data)
 
     def _begin(self, length: int | None) -> None:
-        headers = passed_on(self._headers, b"content-length", b"date", b"server", REQUEST_ID)
+        passing = self._passing
+        headers = passed_on(passing.headers, b"content-length", b"date", b"server", REQUEST_ID)
         headers.append((REQUEST_ID, self.identity.encode()))
-        self.exchange.begin(self._status or 502, headers, length)
+        self.exchange.begin(passing.status or 502, headers, length)
         self.exchange.drop_body()
 
-    def _finish(self, status: int) -> Told:
+    def _finish(self) -> Told:
         """Send what is left."""
-        if self._whole is not None and not self._is_stream_answer:
-            body = b"".join(self._whole)
-            self._begin(len(body))
-            self.exchange.write(body)
-            told = read_whole(body)
-            self._book(told)
-        else:
-            tail = self._scanner.tail
-            if tail or not self.exchange.is_begun:
-                self._pass(tail)
-            told = self._scanner.told
-            self._book(told)
+        told = self._passing.told()
+        rest, is_all = self._passing.rest()
+        self._book(told)
+        if is_all:
+            self._begin(len(rest))
+            self.exchange.write(rest)
+        elif rest or not self.exchange.is_begun:
+            self._pass(rest)
         self.exchange.end()
         return told
 
@@ -329,8 +238,8 @@ class Flight:
             return f"engine_{status}"
         if told.error:
             return "engine_error"
-        is_known = self.said.path in (CHAT, COMPLETIONS) and self._is_stream_answer
-        if is_known and not (self._scanner.is_done or told.finish_reason):
+        is_known = self.said.path in (CHAT, COMPLETIONS) and self._passing.is_stream
+        if is_known and not self._passing.has_end:
             return "upstream_incomplete"
         return ""
 
@@ -347,7 +256,9 @@ class Flight:
         return not self.exchange.is_begun and self.ask.attempt <= self._ground.settings.retries
 
     def _again(self, reason: str) -> None:
-        self._ground.record(self._attempt("failed", self._status, reason, Told(), is_last=False))
+        self._ground.record(
+            self._attempt("failed", self._passing.status, reason, Told(), is_last=False)
+        )
         self._forget()
         self._ground.again(self)
 
@@ -359,7 +270,7 @@ class Flight:
         if not self.exchange.is_begun:
             self.exchange.answer(self._named(error(status, text, reason)))
         else:
-            if self._is_stream_answer:
+            if self._passing.is_stream:
                 self.exchange.write(error_event(status, text, reason))
             # Without the end that HTTP asks for, nobody takes it for a whole answer.
             self.exchange.cut()
@@ -370,7 +281,7 @@ class Flight:
         return Answer(answer.status, answer.body, headers, answer.content_type)
 
     def _told(self) -> Told:
-        return self._scanner.told if self._is_stream_answer else Told()
+        return self._passing.told() if self._passing.is_stream else Told()
 
     def _free(self, *, is_clean: bool = True) -> None:
         """Let go of the connection."""
@@ -383,7 +294,7 @@ class Flight:
         if is_clean and self._pool is not None:
             if self.is_paused:
                 outbound.resume()
-            self._pool.give(outbound, self._headers, was_stream=self._is_stream_answer)
+            self._pool.give(outbound, self._passing.headers, was_stream=self._passing.is_stream)
         else:
             outbound.close()
 
@@ -405,8 +316,8 @@ class Flight:
         self, status: Status, http_status: int | None, reason: str, told: Told, *, is_last: bool
     ) -> Attempt:
         # What follows changes the request: who is told now is told of a copy.
-        ask, tokens = self.ask if is_last else copy.copy(self.ask), self._scanner.tokens
-        spread = self._last - self._first
+        ask = self.ask if is_last else copy.copy(self.ask)
+        passing = self._passing
         return Attempt(
             ask=ask,
             request_id=self.identity,
@@ -419,14 +330,15 @@ class Flight:
             e2e_seconds=self._ground.now() - ask.arrived,
             finish_reason=told.finish_reason,
             usage=told.usage,
-            streamed_tokens=tokens if self._is_stream_answer else None,
+            streamed_tokens=passing.tokens,
             queue_seconds=ask.started - ask.arrived if ask.has_started else None,
-            ttft_seconds=self._first - ask.arrived if self._first else None,
-            tpot_seconds=spread / (tokens - 1) if self._first and tokens > 1 else None,
-            gaps=self.gaps,
+            ttft_seconds=passing.first - ask.arrived if passing.first else None,
+            tpot_seconds=passing.tpot_seconds,
+            gaps=passing.gaps,
             retries=ask.attempt - 1,
             is_last=is_last,
             trace=self.trace,
+            retry_after_seconds=self._retry_after_seconds,
         )
 
 

@@ -16,15 +16,17 @@ from typing import Any, TypeVar
 from controller.gateway.admission import registry as admission
 from controller.gateway.gate import Gate, GateLimits, Policies
 from controller.gateway.health import Health, HealthSettings
+from controller.gateway.hooks import Recorder
 from controller.gateway.http.connections import Connections
 from controller.gateway.http.limits import HttpLimits
-from controller.gateway.proxy import Hooks, Proxy
+from controller.gateway.proxy import Proxy
 from controller.gateway.proxy_metrics import ProxyMetrics
 from controller.gateway.proxy_pages import pages
 from controller.gateway.proxy_server import ProxyServer, ServeSettings
 from controller.gateway.proxy_settings import ProxySettings
 from controller.gateway.queueing import registry as queueing
 from controller.gateway.routing import registry as routing
+from servescope.gateway.beside import Beside, beside
 from servescope.gateway.settings import Choice, GatewaySettings
 from servescope.gateway.upstreams import Upstreams, named
 from store.clock import Clock
@@ -42,15 +44,19 @@ class Gateway:
     proxy: Proxy
     server: ProxyServer
     upstreams: Upstreams
+    beside: Beside
     clock: Clock
 
     async def run(self, sock: socket, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """Serve until told to stop.
 
         Raises:
-            ConfigError: an engine's address is none.
+            ConfigError: an engine's address is none, or the file of tenants has mistakes.
+            CollectError: the spool cannot be used.
         """
         self.upstreams.look()
+        self.beside.open()
+        self.beside.start()
         watching = asyncio.get_running_loop().create_task(self.upstreams.watch())
         try:
             await self.server.run(sock, stop, on_ready)
@@ -58,10 +64,16 @@ class Gateway:
             watching.cancel()
             with suppress(asyncio.CancelledError):
                 await watching
+            await self.beside.aclose()
 
 
-def build(settings: GatewaySettings, clock: Clock, hooks: Hooks | None = None) -> Gateway:
+def build(settings: GatewaySettings, clock: Clock, recorder: Recorder | None = None) -> Gateway:
     """A gateway as the settings have it.
+
+    Args:
+        settings: all of it.
+        clock: the time.
+        recorder: hears of attempts instead of the one that the settings name.
 
     Raises:
         ConfigError: a policy, an engine or a certificate cannot be used.
@@ -77,7 +89,10 @@ def build(settings: GatewaySettings, clock: Clock, hooks: Hooks | None = None) -
         settings.connect_seconds,
     )  # fmt: skip
     metrics = ProxyMetrics()
-    proxy = Proxy(gate, health, _proxy(settings), hooks or Hooks(), clock, metrics)
+    parts = beside(settings, clock)
+    if recorder is not None:
+        parts.hooks.recorder = recorder
+    proxy = Proxy(gate, health, _proxy(settings), parts.hooks, clock, metrics)
     connections = Connections(_limits(settings))
     metrics.watch(gate, connections)
     serving = ServeSettings(settings.drain_seconds, tls=tls(settings))
@@ -85,7 +100,7 @@ def build(settings: GatewaySettings, clock: Clock, hooks: Hooks | None = None) -
     proxy.pages.update(pages(proxy, server))
     file = Path(settings.upstreams_file).expanduser() if settings.upstreams_file else None
     upstreams = Upstreams(health, named(settings.upstreams), file, clock)
-    return Gateway(gate, health, proxy, server, upstreams, clock)
+    return Gateway(gate, health, proxy, server, upstreams, parts, clock)
 
 
 def policies(settings: GatewaySettings) -> Policies:

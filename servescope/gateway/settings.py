@@ -10,6 +10,7 @@ from controller.gateway.gate import GateLimits
 from controller.gateway.health import HealthSettings
 from controller.gateway.http.limits import HttpLimits
 from controller.gateway.proxy_settings import ProxySettings
+from controller.gateway.span_names import NEWEST
 
 _HTTP, _PROXY, _HEALTH, _GATE = HttpLimits(), ProxySettings(), HealthSettings(), GateLimits()
 DEFAULT_LISTEN = "127.0.0.1:8300"
@@ -42,6 +43,16 @@ class GatewaySettings:
         around: what goes around the way, the first innermost; each as line.
         rules: who may come in, asked in turn; each as line.
         places: whether a replica has room, all must agree; each as line.
+        tenants_file: TOML with tenants, keys and classes, read again when it changes; empty takes
+            OpenAI's `user`, or a header, for the tenant.
+        name: what the server calls this gateway; empty takes the host's name.
+        server: URL of the servescope server that gets a row of each attempt; empty keeps none.
+        server_token_file: file with the bearer token for it.
+        spool_folder: where rows wait for the server; empty is in the user's data folder.
+        otlp_endpoint: of an OTLP/HTTP collector that gets spans; empty sends none.
+        otlp_names: version of the spans' attribute names.
+        otlp_token_file: file with the bearer token for it.
+        ca_file: certificates to trust for both; empty means the usual ones.
         most_waiting: requests that wait; one more is answered 429.
         most_waiting_of_tenant: of one tenant.
         deadline_seconds: a request that is not over by then is ended with 504.
@@ -82,6 +93,15 @@ class GatewaySettings:
     around: tuple[Choice, ...] = ()
     rules: tuple[Choice, ...] = ()
     places: tuple[Choice, ...] = ()
+    tenants_file: str = ""
+    name: str = ""
+    server: str = ""
+    server_token_file: str = ""
+    spool_folder: str = ""
+    otlp_endpoint: str = ""
+    otlp_names: str = NEWEST
+    otlp_token_file: str = ""
+    ca_file: str = ""
     most_waiting: int = _GATE.most_waiting
     most_waiting_of_tenant: int = _GATE.most_waiting_of_tenant
     deadline_seconds: float = _PROXY.deadline_seconds

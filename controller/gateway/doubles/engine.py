@@ -64,7 +64,7 @@ Script = Callable[[Asked], Awaitable[None]]
 
 async def usual(asked: Asked) -> None:
     """As an engine answers."""
-    asked.writer.write(STREAM if b'"stream": true' in asked.body else ANSWER)
+    asked.writer.write(STREAM if json.loads(asked.body).get("stream") else ANSWER)
 
 
 @dataclass

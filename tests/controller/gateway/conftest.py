@@ -12,7 +12,6 @@ import pytest
 from controller.gateway.attempt import Attempt
 from controller.gateway.doubles.client import Client
 from controller.gateway.doubles.engine import Engine
-from controller.gateway.proxy import Hooks
 from servescope.gateway import assembly
 from servescope.gateway.listening import bind
 from servescope.gateway.settings import GatewaySettings
@@ -69,7 +68,7 @@ async def gateway(*engines: Engine, **settings: object) -> AsyncIterator[Running
         **{"drain_seconds": 0.2, **settings},  # type: ignore[arg-type]
     )
     kept, stop, ready = Kept(), asyncio.Event(), asyncio.Event()
-    made = assembly.build(told, WallClock(), Hooks(recorder=kept))
+    made = assembly.build(told, WallClock(), kept)
     sock = bind(told.listen, "gateway.listen")
     task = asyncio.create_task(made.run(sock, stop, ready.set))
     async with asyncio.timeout(10):

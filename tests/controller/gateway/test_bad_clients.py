@@ -160,8 +160,8 @@ async def test_a_question_for_another_protocol_is_ignored(gateway):
         client = await one.talk()
         client.send(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
-            b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAE\r\ncontent-length: %d\r\n\r\n%b"
-            % (len(body), body)
+            b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n"
+            b"http2-settings: AAE\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
         )
         first = await client.answer()
         client.post(CHAT)

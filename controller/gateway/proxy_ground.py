@@ -1,0 +1,51 @@
+"""What a flight needs of the proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from controller.gateway.ask import Ask
+from controller.gateway.attempt import Attempt
+from controller.gateway.http.pool import Pool
+from controller.gateway.proxy_settings import ProxySettings
+
+if TYPE_CHECKING:
+    from controller.gateway.proxy_flight import Flight
+
+
+class Ground(Protocol):
+    """The ground under it."""
+
+    settings: ProxySettings
+
+    def now(self) -> float:
+        """Seconds of the gateway's clock."""
+        ...
+
+    def pool(self, instance: str) -> Pool | None:
+        """Connections to a replica; None where it is gone."""
+        ...
+
+    def produced(self, ask: Ask, tokens: int, now: float) -> None:
+        """Tokens came."""
+        ...
+
+    def again(self, flight: Flight) -> None:
+        """It failed there; let it wait for another turn."""
+        ...
+
+    def landed(self, flight: Flight, attempt: Attempt) -> None:
+        """It is over."""
+        ...
+
+    def failed_at(self, instance: str, reason: str) -> None:
+        """A replica failed a request."""
+        ...
+
+    def fine_at(self, flight: Flight, attempt: Attempt) -> None:
+        """A replica served a request."""
+        ...
+
+    def record(self, attempt: Attempt) -> None:
+        """One attempt is over, and another follows."""
+        ...
