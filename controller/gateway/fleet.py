@@ -29,7 +29,7 @@ class Pace:
 
 @dataclass(slots=True, eq=False)
 class Instance:
-    """A replica. The gate alone changes it; policies read.
+    """A replica. The gate and whoever watches its health change it; policies read.
 
     Attributes:
         name: unique.
@@ -69,6 +69,12 @@ class Instance:
     def answers(self, model: str) -> bool:
         """Whether it serves the model."""
         return not self.models or model in self.models
+
+    def mark(self, state: State, now: float) -> None:
+        """Fit, or unfit, for new requests; what it has goes on."""
+        if self.state != state:
+            self.state = state
+            self.ready_since = now if state == "ready" else self.ready_since
 
     def begins(self, ask: Ask) -> None:
         """It was sent a request."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from controller.gateway.admission.base import Place, Refusal, Rule
 from controller.gateway.ask import Ask
-from controller.gateway.fleet import Instance, Sight, Starting, State
+from controller.gateway.fleet import Instance, Sight, Starting
 from controller.gateway.prefixes import Prefixes
 from controller.gateway.queueing.base import Line, Room
 from controller.gateway.rates import FadingRate
@@ -191,13 +191,6 @@ class Gate:
         instance.state = "down"
         if not instance.running:
             self._forget(name)
-
-    def mark(self, name: str, state: State, now: float) -> None:
-        """A replica is fit, or unfit, for new requests; what it has goes on."""
-        one = self.instances.get(name)
-        if one is not None and one.state != state:
-            one.state = state
-            one.ready_since = now if state == "ready" else one.ready_since
 
     def change(self, policies: Policies, now: float) -> None:
         """Go on with other policies: what waits moves over in the order of arrival."""

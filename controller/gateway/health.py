@@ -298,7 +298,7 @@ class Health:
                 self._join(upstream, now)
             return
         instance.models = upstream.models
-        self._gate.mark(upstream.name, "ready" if is_fit else "ejected", now)
+        instance.mark("ready" if is_fit else "ejected", now)
         if is_fit:
             self.changed()
 
@@ -327,7 +327,8 @@ class Health:
         for ejected in self.ejector.judge(now, groups):
             log.warning("upstream_ejected", extra={"upstream": ejected.name, "why": ejected.text})
             self.upstreams[ejected.name].problem = ejected.text
-            self._gate.mark(ejected.name, "ejected", now)
+            if ejected.name in self._gate.instances:
+                self._gate.instances[ejected.name].mark("ejected", now)
         for name, instance in self._gate.instances.items():
             instance.degradation_ratio = self.ejector.degradation_ratio(name)
 

@@ -200,7 +200,7 @@ async def test_an_engine_that_dies_takes_only_its_own_streams(gateway):
 async def test_without_any_replica_a_request_waits_a_while_and_is_told(gateway):
     """503 with a reason, once nobody came back."""
     async with running(Engine()) as engine, gateway(engine, hold_seconds=0.2) as one:
-        one.made.gate.mark("e0", "ejected", 0.0)
+        one.made.gate.instances["e0"].mark("ejected", 0.0)
         one.made.health.upstreams["e0"].next_at = 1e12
         client = await one.talk()
         client.post(CHAT)

@@ -160,16 +160,16 @@ def test_a_retry_goes_to_another_replica_where_there_is_one() -> None:
     one.put_back(first, 1.0)
     assert [to.name for _, to in one.starts(1.0)] == ["two"]
     one.put_back(first, 2.0)
-    one.mark("two", "ejected", 2.0)
+    one.instances["two"].mark("ejected", 2.0)
     assert [to.name for _, to in one.starts(2.0)] == ["one"]
 
 
 def test_an_ejected_replica_gets_nothing_and_starts_slowly_when_it_is_back() -> None:
     """What waits goes on when it is ready again, and its ready time is then."""
     one = gate()
-    one.mark("one", "ejected", 1.0)
+    one.instances["one"].mark("ejected", 1.0)
     one.arrive(ask(1), 2.0)
     assert one.starts(2.0) == []
-    one.mark("one", "ready", 3.0)
+    one.instances["one"].mark("ready", 3.0)
     assert len(one.starts(3.0)) == 1
     assert one.instances["one"].ready_since == 3.0
