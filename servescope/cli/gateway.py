@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from servescope.cli import gateway_control
 from servescope.cli.options import ConfigFile
 
 _Upstreams = Annotated[
@@ -24,11 +25,15 @@ _Seats = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(gateway)
+    """Add the command, and those that talk about gateways."""
+    group = typer.Typer(invoke_without_command=True)
+    group.callback()(gateway)
+    gateway_control.register(group)
+    app.add_typer(group, name="gateway")
 
 
 def gateway(
+    context: typer.Context,
     *,
     upstream: _Upstreams = None,
     upstreams_file: _File = None,
@@ -37,6 +42,8 @@ def gateway(
     config: ConfigFile = None,
 ) -> None:
     """Answer as OpenAI's API does before engines: admit, queue, route, measure every request."""
+    if context.invoked_subcommand is not None:
+        return
     import asyncio
 
     from servescope.cli.output import Output
