@@ -98,7 +98,7 @@ def load(
     from collector.traces.format import check_name
     from collector.traces.plan import parse_map
     from servescope.cli.output import ExitCode, Output, Progress
-    from servescope.load import running
+    from servescope.load import result_file, running
     from servescope.load.planning import Slice
     from servescope.load.sender import Rules
     from store.clock import WallClock
@@ -106,6 +106,8 @@ def load(
     out_, clock = Output(as_json=as_json, plain=plain), WallClock()
     source = name or f"load-{clock.now():%Y%m%d-%H%M%S}"
     check_name(source)
+    if out is not None:
+        result_file.check(out)
     _check(api, connections, retries, (hold, timeout), tokens_per_word)
     part = Slice(skip, seconds, speed, most)
     wording = _wording(model, api, keys, tenant_header, is_stream=stream, is_exact=exact)

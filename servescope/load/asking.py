@@ -52,9 +52,8 @@ class Wording:
             told["ignore_eos"] = True
         return orjson.dumps(told)
 
-    def request(self, to: Address, planned: Planned, text: str, request_id: str) -> bytes:
+    def request(self, to: Address, planned: Planned, body: bytes, request_id: str) -> bytes:
         """Head and body, ready for the wire."""
-        body = self.body(text, planned.output_tokens)
         head = [
             f"POST {to.root}{PATHS[self.api]} HTTP/1.1",
             f"host: {to.authority.decode()}",

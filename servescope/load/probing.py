@@ -70,7 +70,8 @@ async def _tokens(url: str, wording: Wording, clock: Clock, words: int) -> int |
     path = PATHS[wording.api]
     tenant = next((name for name in wording.keys if name), "")
     planned = Planned(0, 0.0, tenant, "", words, 1, 64, 0)
-    request = plain.request(address(url), planned, sample(words), f"servescope-probe-{words}")
+    asked = plain.body(sample(words), 1)
+    request = plain.request(address(url), planned, asked, f"servescope-probe-{words}")
     status, body = await _answer(url, request, path, clock)
     told = read_whole(body)
     if status == 200:

@@ -36,6 +36,18 @@ _SCHEMA = pa.schema(
 )  # fmt: skip
 
 
+def check(path: Path) -> None:
+    """Whether a result can be kept there; asked before anything is read or sent.
+
+    Raises:
+        InputError: it is there already, or its folder is not.
+    """
+    if path.exists():
+        raise InputError("this exists already", where=str(path), hint="name a new file")
+    if not path.absolute().parent.is_dir():
+        raise InputError("there is no such folder", where=str(path.parent), hint="make it first")
+
+
 class ResultFile:
     """Rows are written in portions beside the file; it appears under its name when it is closed.
 
@@ -65,8 +77,7 @@ class ResultFile:
         Raises:
             InputError: it is there, or cannot be written.
         """
-        if self.path.exists():
-            raise InputError("this exists already", where=str(self.path), hint="name a new file")
+        check(self.path)
         self._started = started.replace(tzinfo=None)
         told = {
             self._source: {

@@ -93,10 +93,12 @@ class Sender:
         """Send all of it, and wait for the answers; `stop` ends it early."""
         self._began = self._clock.monotonic()
         for one in plan:
+            # Made while there is nothing else to do: a long prompt takes milliseconds.
+            body = self._body(one)
             await self._until(self._began + one.at_seconds)
             if self.is_stopping:
                 break
-            task = asyncio.create_task(self._served(one))
+            task = asyncio.create_task(self._served(one, body))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
         while self._under_way:
@@ -117,12 +119,15 @@ class Sender:
 
     # -- one request
 
-    async def _served(self, planned: Planned) -> None:
+    def _body(self, planned: Planned) -> bytes:
+        return self._wording.body(self._prompts.text(planned), planned.output_tokens)
+
+    async def _served(self, planned: Planned, body: bytes) -> None:
         """All attempts of a request."""
         due = self._began + planned.at_seconds
         first_due, attempt = due, 1
         while True:
-            sent, again_seconds = await self._attempted(planned, attempt, due, first_due)
+            sent, again_seconds = await self._attempted(planned, body, attempt, due, first_due)
             self._report(sent)
             if sent.is_last:
                 return
@@ -135,7 +140,7 @@ class Sender:
                 return
 
     async def _attempted(
-        self, planned: Planned, attempt: int, due: float, first_due: float
+        self, planned: Planned, body: bytes, attempt: int, due: float, first_due: float
     ) -> tuple[Sent, float]:
         """One attempt, and the seconds to wait before the next one if there is to be one."""
         came = self._clock.monotonic()
@@ -150,7 +155,7 @@ class Sender:
         target = min(self._targets, key=lambda one: one.under_way)
         target.under_way += 1
         try:
-            heard, left = await self._exchanged(target, planned, attempt)
+            heard, left = await self._exchanged(target, planned, body, attempt)
         finally:
             target.under_way -= 1
             self._slots.release()
@@ -173,12 +178,11 @@ class Sender:
         return sent, waiting.wait_seconds(told, attempt, self._dice) if again else 0.0
 
     async def _exchanged(
-        self, target: _Target, planned: Planned, attempt: int
+        self, target: _Target, planned: Planned, body: bytes, attempt: int
     ) -> tuple[Heard, float]:
         """What was heard, and when the sender had the request ready: connecting comes after."""
         identity = f"{self._name}-{planned.number}" + (f".{attempt}" if attempt > 1 else "")
-        text = self._prompts.text(planned)
-        request = self._wording.request(target.pool.address, planned, text, identity)
+        request = self._wording.request(target.pool.address, planned, body, identity)
         ready = self._clock.monotonic()
         for repair in range(_REPAIRS + 1):
             heard: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()

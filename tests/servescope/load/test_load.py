@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servescope.cli.main import main
 from servescope.importing import Options, load_files, planned
 from servescope.load import probing, running, waiting
 from servescope.load.asking import Wording
@@ -405,3 +406,24 @@ def test_a_late_sender_says_so() -> None:
     summary["sender_lag_seconds"]["p99"] = 0.05
     what = running.Run(("http://x",), Plan((), 0), Wording("m"))
     assert "late by 50 ms" in running._warnings(summary, what)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere.csv"], "there is no trace 'nowhere.csv'"),
+        (["azure-2023-conv", "--api", "responses"], "--api responses is not known"),
+        (["azure-2023-conv", "--speed", "0"], "--speed must be above 0"),
+        (["azure-2023-conv", "--retries", "-1"], "--retries must be 0 to 100"),
+        (["azure-2023-conv", "--out", "/no/such/folder/x.parquet"], "there is no such folder"),
+        (["azure-2023-conv", "--keys", "/no/keys.toml"], "keys cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_is_sent(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What, where, what to do; exit status 2."""
+    assert main(["load", *arguments, "--target", "http://127.0.0.1:9"]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.strip().splitlines()) == 1
