@@ -23,6 +23,7 @@ from dashboard.services import Services
 from servescope.collecting import TargetCollecting
 from servescope.connections import ConnectionMetrics, ConnectionRules, Connections, make_room
 from servescope.controlling.desk import Desk
+from servescope.gateway import child
 from servescope.importing import load_example
 from servescope.jobs import JobRunner
 from servescope.maintenance import jobs_for, keep_drops
@@ -216,14 +217,20 @@ def serving(runtime: Runtime) -> Lifespan:
         )
         jobs = JobRunner(jobs_for(runtime), runtime.database.writer, runtime.clock)
         runtime.beside = Beside(jobs, collecting)
+        planned = child.plan(runtime.config, runtime.url)
+        gateway = child.GatewayChild(planned, runtime.clock) if planned else None
         warming = asyncio.create_task(asyncio.to_thread(_warm))
         try:
             await asyncio.to_thread(runtime.replaying.start)
             await collecting.start()
             jobs.start()
             await runtime.controlling.start()
+            if gateway is not None:
+                gateway.start()
             yield
         finally:
+            if gateway is not None:
+                await gateway.aclose()
             await warming
             await runtime.controlling.aclose()
             runtime.predicting.close()

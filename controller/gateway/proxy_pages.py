@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -17,8 +17,16 @@ from controller.gateway.proxy_server import ProxyServer
 from controller.gateway.proxy_status import status_of
 
 
-def pages(proxy: Proxy, server: ProxyServer) -> dict[tuple[bytes, bytes], Page]:
-    """Method and path -> what answers."""
+def pages(
+    proxy: Proxy, server: ProxyServer, more: Callable[[], Mapping[str, Any]] = dict
+) -> dict[tuple[bytes, bytes], Page]:
+    """Method and path -> what answers.
+
+    Args:
+        proxy: serves.
+        server: listens.
+        more: what else the status tells.
+    """
 
     def healthz(exchange: Exchange) -> Answer:
         return _json({"status": "alive"})
@@ -38,7 +46,7 @@ def pages(proxy: Proxy, server: ProxyServer) -> dict[tuple[bytes, bytes], Page]:
         return _json({"object": "list", "data": list(proxy.health.models.values())})
 
     def status(exchange: Exchange) -> Answer:
-        return _json({"draining": server.is_draining, **status_of(proxy)})
+        return _json({"draining": server.is_draining, **status_of(proxy), **more()})
 
     return {
         (b"GET", b"/healthz"): healthz,

@@ -28,7 +28,7 @@ from controller.gateway.hooks import ANONYMOUS, Caller, Headers, Said
 from controller.gateway.tenant_book import HASH_PREFIX, Tenant, TenantBook
 from controller.gateway.tenant_file import read_file
 from store.clock import Clock
-from store.errors import ConfigError
+from store.errors import ServescopeError
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class WatchedTenants:
         """Read it now.
 
         Raises:
-            ConfigError: it cannot be read, or has mistakes.
+            ServescopeError: it cannot be read, or has mistakes.
         """
         stamp = self._stamped()
         self._use(read_file(self.path))
@@ -166,7 +166,7 @@ class WatchedTenants:
         try:
             # A large file takes a while to read: streams go on meanwhile.
             self._use(await asyncio.to_thread(read_file, self.path))
-        except ConfigError as error:
+        except ServescopeError as error:
             self.problem = str(error)
             log.warning("tenants_unread", extra={"problem": self.problem})
             return False
@@ -174,8 +174,8 @@ class WatchedTenants:
         return True
 
     def _use(self, book: TenantBook) -> None:
-        self._tenants.book, self.problem = book, None
         self._changed(book)
+        self._tenants.book, self.problem = book, None
 
     def _stamped(self) -> tuple[int, int, int] | None:
         try:

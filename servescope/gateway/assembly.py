@@ -11,10 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
-from typing import Any, TypeVar
+from typing import Any
 
-from controller.gateway.admission import registry as admission
-from controller.gateway.gate import Gate, GateLimits, Policies
+from controller.gateway.gate import Gate
 from controller.gateway.health import Health, HealthSettings
 from controller.gateway.hooks import Recorder
 from controller.gateway.http.connections import Connections
@@ -24,15 +23,13 @@ from controller.gateway.proxy_metrics import ProxyMetrics
 from controller.gateway.proxy_pages import pages
 from controller.gateway.proxy_server import ProxyServer, ServeSettings
 from controller.gateway.proxy_settings import ProxySettings
-from controller.gateway.queueing import registry as queueing
-from controller.gateway.routing import registry as routing
 from servescope.gateway.beside import Beside, beside
-from servescope.gateway.settings import Choice, GatewaySettings
+from servescope.gateway.child import end_with_parent
+from servescope.gateway.policy import limits, policies
+from servescope.gateway.settings import GatewaySettings
 from servescope.gateway.upstreams import Upstreams, named
 from store.clock import Clock
 from store.errors import ConfigError
-
-_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -78,8 +75,7 @@ def build(settings: GatewaySettings, clock: Clock, recorder: Recorder | None = N
     Raises:
         ConfigError: a policy, an engine or a certificate cannot be used.
     """
-    gate = Gate(policies(settings),
-                GateLimits(settings.most_waiting, settings.most_waiting_of_tenant))  # fmt: skip
+    gate = Gate(policies(settings), limits(settings))
     health = Health(
         gate, clock,
         HealthSettings(
@@ -97,37 +93,12 @@ def build(settings: GatewaySettings, clock: Clock, recorder: Recorder | None = N
     metrics.watch(gate, connections)
     serving = ServeSettings(settings.drain_seconds, tls=tls(settings))
     server = ProxyServer(proxy, connections, serving, clock)
-    proxy.pages.update(pages(proxy, server))
+    proxy.pages.update(pages(proxy, server, parts.status))
+    parts.steering.attach(gate, proxy.pump)
+    parts.details = lambda: _details(proxy, server)
     file = Path(settings.upstreams_file).expanduser() if settings.upstreams_file else None
     upstreams = Upstreams(health, named(settings.upstreams), file, clock)
     return Gateway(gate, health, proxy, server, upstreams, parts, clock)
-
-
-def policies(settings: GatewaySettings) -> Policies:
-    """What decides, by name.
-
-    Raises:
-        ControllerError: no such policy, or a parameter it does not have.
-    """
-    way, parameters = _split(settings.way)
-    return Policies(
-        _made(settings.line, queueing.make),
-        routing.wrapped(routing.make(way, **parameters), dict(map(_split, settings.around))),
-        tuple(_made(one, admission.make_rule) for one in settings.rules),
-        tuple(_made(one, admission.make_place) for one in settings.places),
-    )
-
-
-def _made(choice: Choice, make: Callable[..., _T]) -> _T:
-    name, parameters = _split(choice)
-    return make(name, **parameters)
-
-
-def _split(choice: Choice) -> tuple[str, dict[str, Any]]:
-    """Name and parameters."""
-    if isinstance(choice, str):
-        return choice, {}
-    return choice["name"], {key: choice[key] for key in choice if key != "name"}
 
 
 def tls(settings: GatewaySettings) -> ssl.SSLContext | None:
@@ -167,7 +138,22 @@ async def serve(gateway: Gateway, sock: socket, on_ready: Callable[[], None]) ->
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    end_with_parent(stop.set)
     await gateway.run(sock, stop, on_ready)
+
+
+def _details(proxy: Proxy, server: ProxyServer) -> dict[str, Any]:
+    """What the server is told of the gateway, besides its rows."""
+    gate = proxy.gate
+    return {
+        "waiting": len(gate.waiting),
+        "running": len(proxy.flights) - len(gate.waiting),
+        "instances_ready": sum(one.state == "ready" for one in gate.instances.values()),
+        "instances": len(gate.instances),
+        "line": gate.policies.line.spec.name,
+        "way": gate.policies.way.spec.name,
+        "draining": server.is_draining,
+    }
 
 
 def _proxy(settings: GatewaySettings) -> ProxySettings:

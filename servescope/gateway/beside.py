@@ -1,25 +1,26 @@
-"""What runs beside the proxy: who the tenants are, rows on their way to the server, spans."""
+"""What runs beside the proxy: tenants, rows on their way, spans, and the server's word."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from collector.drops import Drops
 from controller.gateway.hooks import Forgets, Recorder
 from controller.gateway.proxy import Hooks
 from controller.gateway.recorder import SpoolingRecorder, spooling_recorder
-from controller.gateway.recording import RecorderSettings
-from controller.gateway.rows import Marks
+from controller.gateway.recording import RecorderSettings, server_poster
 from controller.gateway.spans import Both, SpanExporter, SpanSettings, span_exporter
 from controller.gateway.tenants import Tenants, WatchedTenants
 from controller.gateway.tracing import Traces
 from servescope.gateway.settings import GatewaySettings
+from servescope.gateway.steering import Standing, Steering
 from store.clock import Clock
 
 TENANTS_SECONDS = 1.0
@@ -36,15 +37,23 @@ class Beside:
         spans: None where no collector is named.
         watched: the file of tenants; None where none is named.
         drops: what was lost of spans.
+        steering: what decides, when the server or the file of tenants says otherwise.
+        recording: how rows are kept; None where no server is named.
+        details: tells what else the server is to know; set by who puts the gateway together.
+        url: where clients come to.
     """
 
     hooks: Hooks
     tenants: Tenants
     clock: Clock
+    steering: Steering
     recorder: SpoolingRecorder | None = None
     spans: SpanExporter | None = None
     watched: WatchedTenants | None = None
     drops: Drops = field(default_factory=Drops)
+    recording: RecorderSettings | None = None
+    details: Standing = dict
+    url: str = ""
     _watching: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -58,6 +67,10 @@ class Beside:
             self.watched.load()
         if self.recorder is not None:
             self.recorder.open()
+        if self.recording is not None:
+            told = self.recording
+            poster = server_poster(told)
+            self.steering.ask(told.name, self.url, poster, told.folder, self.standing)
 
     def start(self) -> None:
         """Go on beside the proxy."""
@@ -65,6 +78,7 @@ class Beside:
             self.recorder.start()
         if self.spans is not None:
             self.spans.start()
+        self.steering.start()
         if self.watched is not None:
             self._watching = asyncio.get_running_loop().create_task(self._watch(self.watched))
 
@@ -74,9 +88,38 @@ class Beside:
             self._watching.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watching
-        for part in (self.spans, self.recorder):
+        for part in (self.steering, self.spans, self.recorder):
             if part is not None:
                 await part.aclose()
+
+    def standing(self) -> Mapping[str, Any]:
+        """How it stands, for the server."""
+        rows = self.recorder.state() if self.recorder is not None else None
+        return {
+            "waiting_rows": rows.waiting_rows if rows else 0,
+            "dropped_rows": sum(rows.dropped.values()) if rows else 0,
+            "details": {**self.details(), "problem": self.problem},
+        }
+
+    @property
+    def problem(self) -> str | None:
+        """The first of what is wrong here, but for a server that is away: it would not hear it."""
+        return self.watched.problem if self.watched is not None else None
+
+    def status(self) -> dict[str, Any]:
+        """How it stands, for people on this machine."""
+        rows = self.recorder.state() if self.recorder is not None else None
+        told = {} if rows is None else {**asdict(rows), "dropped": dict(rows.dropped)}
+        return {
+            "control": self.steering.status(),
+            "rows": told or None,
+            "spans": self.spans and {"sent": self.spans.sent, "waiting": self.spans.waiting,
+                                     "problem": self.spans.problem},
+            "tenants": {
+                "named": len(self.tenants.book.tenants), "unauthorized": self.tenants.unauthorized,
+                "shared": self.tenants.shared, "problem": self.problem,
+            },
+        }  # fmt: skip
 
     async def _watch(self, watched: WatchedTenants) -> None:
         while True:
@@ -84,23 +127,30 @@ class Beside:
             await watched.look()
 
 
-def beside(settings: GatewaySettings, clock: Clock, marks: Callable[[], Marks] = Marks) -> Beside:
+def beside(settings: GatewaySettings, clock: Clock) -> Beside:
     """As the settings have it; nothing is opened yet.
 
     Raises:
         ConfigError: an address is none.
     """
     tenants = Tenants(clock)
-    recorder = spooling_recorder(_recording(settings), clock, marks) if settings.server else None
+    steering = Steering(settings, clock)
+    recording = _recording(settings) if settings.server else None
+    recorder = spooling_recorder(recording, clock, steering.marks) if recording else None
     drops = Drops()
     spans = span_exporter(_spans(settings), clock, drops) if settings.otlp_endpoint else None
     heard: list[Recorder] = [one for one in (recorder, spans) if one is not None]
     hooks = Hooks(
-        callers=tenants, tracer=Traces(), recorder=Both(*heard) if heard else Forgets()
+        callers=tenants, lengths=steering.lengths, tracer=Traces(),
+        recorder=Both(*heard) if heard else Forgets(),
     )  # fmt: skip
     file = settings.tenants_file
-    watched = WatchedTenants(Path(file).expanduser(), tenants) if file else None
-    return Beside(hooks, tenants, clock, recorder, spans, watched, drops)
+    watched = WatchedTenants(Path(file).expanduser(), tenants, steering.use_book) if file else None
+    scheme = "https" if settings.tls_certificate else "http"
+    return Beside(
+        hooks, tenants, clock, steering, recorder, spans, watched, drops, recording,
+        url=f"{scheme}://{settings.listen}",
+    )  # fmt: skip
 
 
 def name_of(settings: GatewaySettings) -> str:
