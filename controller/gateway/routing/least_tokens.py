@@ -6,7 +6,7 @@ from controller.gateway.ask import Ask
 from controller.gateway.estimates import tokens_left
 from controller.gateway.fleet import Instance
 from controller.gateway.routing.base import Choice, WaySpec
-from controller.gateway.routing.turns import least
+from controller.gateway.routing.turns import least, shortlist
 
 SPEC = WaySpec(
     "least-tokens",
@@ -22,11 +22,16 @@ class LeastTokens:
 
     def choose(self, ask: Ask, choice: Choice) -> Instance | None:
         """The one with the fewest tokens ahead, this prompt's own uncached ones counted."""
+        kept = {one.name: choice.kept(ask, one.name) for one in choice.free}
+
+        def roughly(one: Instance) -> float:
+            others = len(one.running) * ask.expected_output_tokens / 2
+            return one.prompt_tokens_ahead + others - kept[one.name]
 
         def load(one: Instance) -> float:
-            return tokens_left(one) + ask.input_tokens - choice.kept(ask, one.name)
+            return tokens_left(one) + ask.input_tokens - kept[one.name]
 
-        return least(choice.free, ask, load)
+        return least(shortlist(choice.free, ask, roughly), ask, load)
 
     def sent(self, ask: Ask, instance: Instance, now: float) -> None:
         """Nothing to remember: the gate counts."""

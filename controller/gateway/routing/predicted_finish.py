@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from controller.gateway.ask import Ask
-from controller.gateway.estimates import finish_seconds, pace_among
+from controller.gateway.estimates import finish_seconds, pace_among, rough_finish_seconds
 from controller.gateway.fleet import Instance
 from controller.gateway.routing.base import Choice, WaySpec
-from controller.gateway.routing.turns import least
+from controller.gateway.routing.turns import least, shortlist
 
 SPEC = WaySpec(
     "predicted-finish",
@@ -23,11 +23,15 @@ class PredictedFinish:
     def choose(self, ask: Ask, choice: Choice) -> Instance | None:
         """The one with the earliest finish."""
         usual = pace_among(choice.fleet)
+        kept = {one.name: choice.kept(ask, one.name) for one in choice.free}
+
+        def roughly(one: Instance) -> float:
+            return rough_finish_seconds(ask, one, kept[one.name], usual)
 
         def seconds(one: Instance) -> float:
-            return finish_seconds(ask, one, choice.kept(ask, one.name), usual)
+            return finish_seconds(ask, one, kept[one.name], usual)
 
-        return least(choice.free, ask, seconds)
+        return least(shortlist(choice.free, ask, roughly), ask, seconds)
 
     def sent(self, ask: Ask, instance: Instance, now: float) -> None:
         """Nothing to remember: the gate counts."""

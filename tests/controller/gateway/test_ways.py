@@ -308,3 +308,15 @@ def test_a_slower_replica_gets_less_but_some() -> None:
     assert "a" in {chosen(way, ask(n), free) for n in range(60)}
     busy(free[0], 2)
     assert "a" not in {chosen(way, ask(n), free) for n in range(60)}
+
+
+@pytest.mark.parametrize("name", ["least-tokens", "predicted-finish"])
+def test_a_large_fleet_is_used_evenly_and_the_best_is_still_found(name: str) -> None:
+    """Only a few are looked at closely: by turns where all are alike, the promising ones else."""
+    way, free = make(name), fleet(40)
+    got = Counter(chosen(way, ask(number), free) for number in range(400))
+    assert len(got) == 40
+    for one in free:
+        busy(one, 3, expected=100.0)
+    free[33].running.clear()
+    assert chosen(way, ask(5), free) == free[33].name

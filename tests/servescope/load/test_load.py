@@ -319,6 +319,7 @@ async def test_a_trace_goes_out_and_its_rows_come_back_by_import(tmp_path: Path)
         rows = store.reader.frame("SELECT * FROM requests ORDER BY arrived_at")
     assert rows["tenant"].to_list() == ["a", "b", "a"]
     assert rows["output_tokens"].to_list() == [4, 3, 5]
+    assert rows["attempt"].to_list() == [1, 1, 1]
     assert rows["ttft_seconds"].null_count() == 0
     with pytest.raises(InputError, match="exists already"):
         ResultFile(tmp_path / "rows.parquet", "x", "y").open(CLOCK.now())
