@@ -97,7 +97,7 @@ def load(
     """Send a recorded trace to a real endpoint in open loop, and measure what clients get."""
     from collector.traces.format import check_name
     from collector.traces.plan import parse_map
-    from servescope.cli.output import ExitCode, Output, Progress
+    from servescope.cli.output import CommandError, ExitCode, Output, Progress
     from servescope.load import result_file, running
     from servescope.load.planning import Slice
     from servescope.load.sender import Rules
@@ -125,6 +125,10 @@ def load(
     done = asyncio.run(running.run(what, clock, bar, out_.note))
     bar.done()
     _shown(out_, done)
+    if done.problem:
+        raise CommandError(
+            f"no rows were kept: {done.problem}", ExitCode.FAILED, where=str(out), hint="disk full?"
+        )
     if done.was_stopped:
         out_.note("stopped; what was done by then is kept")
         raise typer.Exit(int(ExitCode.INTERRUPTED))

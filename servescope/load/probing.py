@@ -94,9 +94,10 @@ async def _answer(url: str, request: bytes, path: str, clock: Clock) -> tuple[in
     taken: asyncio.Future[tuple[int, bytes] | None] = asyncio.get_running_loop().create_future()
     try:
         outbound = await Pool(address(url), clock, _SECONDS).connect()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
         raise CollectError(
-            f"cannot be reached ({error.strerror or 'no answer in time'})",
+            f"cannot be reached ({reason})",
             where=url,
             hint="is it up, and is the URL right?",
         ) from error

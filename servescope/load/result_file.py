@@ -62,6 +62,7 @@ class ResultFile:
         self, path: Path, source: str, model: str, details: Mapping[str, Any] | None = None
     ) -> None:
         self.path, self.rows = path, 0
+        self.problem = ""
         self._source, self._model, self._details = source, model, dict(details or {})
         self._part = path.with_name(f".{path.name}.part")
         self._started: datetime | None = None
@@ -95,25 +96,41 @@ class ResultFile:
             ) from error  # fmt: skip
 
     def add(self, sent: Sent) -> None:
-        """Keep an attempt."""
+        """Keep an attempt; after a problem with the disk nothing more is kept."""
+        if self.problem:
+            return
         row = self._row(sent)
         self._waiting.append(tuple(row[name] for name in _SCHEMA.names))
         if len(self._waiting) >= PORTION_ROWS:
             self._flush()
 
     def close(self) -> int:
-        """Write what is left; gives the number of rows."""
+        """Write what is left; gives the number of rows that are in the file."""
         if self._writer is None:
             return 0
         self._flush()
-        self._writer.close()
-        self._writer = None
-        self._part.replace(self.path)
+        writer, self._writer = self._writer, None
+        try:
+            writer.close()
+            if not self.problem:
+                self._part.replace(self.path)
+        except OSError as error:
+            self.problem = self.problem or str(error)
+        if self.problem:
+            self._part.unlink(missing_ok=True)
+            return 0
         return self.rows
 
     def _flush(self) -> None:
         if self._writer is None or not self._waiting:
             return
+        try:
+            self._write()
+        except OSError as error:
+            self.problem, self._waiting = str(error), []
+
+    def _write(self) -> None:
+        assert self._writer is not None  # noqa: S101 - asked before
         rows, self._waiting = self._waiting, []
         columns = [
             pa.array(values, field.type)

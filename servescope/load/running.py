@@ -69,11 +69,13 @@ class Done:
         summary: of `Tally`, and of the file.
         warnings: one line each.
         was_stopped: by Ctrl-C.
+        problem: why no rows were kept; "" is none.
     """
 
     summary: dict[str, Any]
     warnings: tuple[str, ...]
     was_stopped: bool
+    problem: str = ""
 
 
 def read_trace(
@@ -167,9 +169,12 @@ async def run(what: Run, clock: Clock, tick: Tick, note: Note) -> Done:
     summary |= {
         "planned": len(what.plan.requests), "rows_without_sizes": what.plan.left_out,
         "model": wording.model, "targets": list(what.urls),
-        "file": None if file is None else str(file.path), "file_rows": rows, "source": what.name,
+        "file": str(file.path) if rows and file is not None else None, "file_rows": rows,
+        "source": what.name,
     }  # fmt: skip
-    return Done(summary, (*warnings, *_warnings(summary, what)), sender.is_stopping)
+    warnings += _warnings(summary, what)
+    problem = "" if file is None else file.problem
+    return Done(summary, tuple(warnings), sender.is_stopping, problem)
 
 
 async def _prepared(what: Run, clock: Clock, note: Note) -> tuple[Wording, Prompts]:

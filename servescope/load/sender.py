@@ -12,6 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from controller.gateway.http.client import Outbound
 from controller.gateway.http.pool import Pool, address
@@ -100,7 +101,7 @@ class Sender:
                 break
             task = asyncio.create_task(self._served(one, body))
             self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            task.add_done_callback(partial(self._over, one))
         while self._under_way:
             await asyncio.wait(tuple(self._under_way))
         for target in self._targets:
@@ -114,8 +115,18 @@ class Sender:
 
     async def _until(self, due: float) -> None:
         """Wait; a stop is seen soon."""
+        if due <= self._clock.monotonic():
+            # Those that were due before are served first, however late we are.
+            await self._clock.sleep(0)
         while not self.is_stopping and (wait := due - self._clock.monotonic()) > 0:
             await self._clock.sleep(min(wait, _LOOK_SECONDS))
+
+    def _over(self, planned: Planned, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if task.cancelled():
+            # Stopped before its first step.
+            due = self._began + planned.at_seconds
+            self._report(self._unsent(planned, 1, due, "aborted", "stopped"))
 
     # -- one request
 
@@ -197,8 +208,9 @@ class Sender:
                 hearing.give_up("aborted", "stopped")
             except TimeoutError:
                 hearing.give_up("failed", "connect_timeout" if outbound is None else "timeout")
-            except OSError as error:
-                hearing.give_up("failed", f"connect_{error.errno or 'failed'}")
+            except (OSError, UnicodeError) as error:
+                number = getattr(error, "errno", None)
+                hearing.give_up("failed", f"connect_{number or 'failed'}")
             found = await heard
             # A kept connection that the other side had closed already: nothing was served.
             is_stale = (

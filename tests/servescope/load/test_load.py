@@ -287,6 +287,50 @@ async def test_a_stop_ends_what_waits_for_an_answer() -> None:
     assert [(each.status, each.reason) for each in found] == [("aborted", "stopped")] * 2
 
 
+async def test_a_stop_before_the_first_step_is_told_too() -> None:
+    """What was due and had not begun is aborted, not forgotten."""
+    found: list = []
+    async with engine() as one:
+        sender = Sender([one.url], Wording("tiny"), Prompts(), CLOCK, found.append)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, sender.stop)
+        await sender.run(requests(4))
+    assert all(each.status == "aborted" for each in found)
+    assert 1 <= len(found) <= 4
+
+
+async def test_a_sender_that_is_behind_serves_first_what_was_due_first() -> None:
+    """All are due at once: the first leaves before the last prompt is made."""
+    async with engine() as one:
+        found = await sent_to([one.url], requests(300))
+    assert {each.status for each in found} == {"ok"}
+    lags = [each.lag_seconds for each in sorted(found, key=lambda each: each.planned.number)]
+    assert sum(lags[:50]) < sum(lags[-50:])
+
+
+def test_a_full_disk_is_told_and_no_half_of_a_file_is_left(tmp_path: Path) -> None:
+    """Nothing is raised while requests are under way; it is told at the end."""
+    file = ResultFile(tmp_path / "rows.parquet", "x", "m")
+    file.open(CLOCK.now())
+    real = file._writer
+    assert real is not None
+
+    class Full:
+        schema = real.schema
+
+        def write_table(self, table: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None:
+            real.close()
+
+    file._writer = Full()  # type: ignore[assignment]
+    file.add(Sent(requests(1)[0], 1, True, 0.0, "", "", "ok", 200, ""))
+    assert file.close() == 0
+    assert "No space left" in file.problem
+    assert list(tmp_path.iterdir()) == []
+
+
 TRACE = """arrived_at,client,prompt,output
 0.0,a,40,4
 0.01,b,60,3
