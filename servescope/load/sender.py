@@ -170,7 +170,7 @@ class Sender:
         finally:
             target.under_way -= 1
             self._slots.release()
-        told = waiting.told_seconds(heard.headers)
+        told = waiting.told_seconds(heard.headers, self._clock.now())
         again = (
             attempt <= self.rules.most_retries
             and heard.status in ("refused", "failed")

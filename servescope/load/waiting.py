@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 LONGEST_HONOURED_SECONDS = 60.0
 FIRST_SECONDS, LONGEST_SECONDS, JITTER_RATIO = 0.5, 8.0, 0.25
@@ -24,8 +26,13 @@ def should_retry(status: int, headers: Mapping[bytes, bytes]) -> bool:
     return status in _AGAIN or status >= 500 or status == 0
 
 
-def told_seconds(headers: Mapping[bytes, bytes]) -> float | None:
-    """What an answer says of when to come again; None where it says nothing that can be read."""
+def told_seconds(headers: Mapping[bytes, bytes], now: datetime) -> float | None:
+    """What an answer says of when to come again; None where it says nothing that can be read.
+
+    Args:
+        headers: of the answer, names in lower case.
+        now: aware; `retry-after` may be a date.
+    """
     for name, unit in ((b"retry-after-ms", 1e-3), (b"retry-after", 1.0)):
         try:
             seconds = float(headers[name]) * unit
@@ -33,7 +40,12 @@ def told_seconds(headers: Mapping[bytes, bytes]) -> float | None:
             continue
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
-    return None
+    try:
+        date = parsedate_to_datetime(headers.get(b"retry-after", b"").decode("latin-1"))
+    except ValueError:
+        return None
+    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max((aware - now).total_seconds(), 0.0)
 
 
 def wait_seconds(told: float | None, attempt: int, dice: random.Random) -> float:

@@ -15,6 +15,7 @@ from controller.gateway.fleet import Instance, Pace
 from controller.gateway.prefixes import Prefixes
 from controller.gateway.routing.base import Choice, Way
 from controller.gateway.routing.check import check_way
+from controller.gateway.routing.least_outstanding import LeastOutstanding
 from controller.gateway.routing.prefill_decode import PrefillDecode
 from controller.gateway.routing.registry import WAYS, WRAPPERS, catalogue, make, wrapped
 from controller.gateway.routing.ring import Ring
@@ -320,3 +321,38 @@ def test_a_large_fleet_is_used_evenly_and_the_best_is_still_found(name: str) -> 
         busy(one, 3, expected=100.0)
     free[33].running.clear()
     assert chosen(way, ask(5), free) == free[33].name
+
+
+class Bad(LeastOutstanding):
+    """Breaks one promise."""
+
+    def __init__(self, how: str) -> None:
+        self.how, self.kept = how, {}
+        self.stranger = Instance("elsewhere", "")
+
+    def choose(self, ask: Ask, choice: Choice) -> Instance | None:
+        """Almost right."""
+        if self.how == "not offered" and choice.fleet and ask.number % 50 == 9:
+            return self.stranger
+        if self.how == "answers otherwise":
+            self.kept[len(self.kept)] = 1
+            return choice.free[len(self.kept) % len(choice.free)] if choice.free else None
+        if self.how == "got none" and choice.free:
+            return min(choice.free, key=lambda one: one.name)
+        if self.how == "never chose":
+            return None
+        return super().choose(ask, choice)
+
+    def sent(self, ask: Ask, instance: Instance, now: float) -> None:
+        """Remembers too much."""
+        if self.how == "which left":
+            self.kept[instance.name] = now
+
+
+@pytest.mark.parametrize(
+    "how", ["not offered", "answers otherwise", "got none", "never chose", "which left"]
+)
+def test_the_contract_finds_what_is_broken(how: str) -> None:
+    """Each broken promise is named."""
+    with pytest.raises(AssertionError, match=how):
+        check_way(lambda: Bad(how), steps=200)

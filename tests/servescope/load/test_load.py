@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -432,12 +433,19 @@ def test_prompts_are_as_long_as_asked(
 def test_waits_are_those_of_sdks() -> None:
     """Milliseconds before seconds; only up to a minute; else doubling with jitter; overrides."""
     dice = random.Random(1)  # noqa: S311
-    assert waiting.told_seconds({b"retry-after-ms": b"1500", b"retry-after": b"9"}) == 1.5
-    assert waiting.told_seconds({b"retry-after": b"soon"}) is None
-    assert waiting.told_seconds({b"retry-after": b"nan"}) is None
+    now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    for told, seconds in (
+        ({b"retry-after-ms": b"1500", b"retry-after": b"9"}, 1.5),
+        ({b"retry-after": b"Sat, 31 Jan 2026 12:00:07 GMT"}, 7.0),
+        ({b"retry-after": b"Sat, 31 Jan 2026 11:00:00 GMT"}, 0.0),
+        ({b"retry-after": b"soon"}, None),
+        ({b"retry-after": b"nan"}, None),
+        ({}, None),
+    ):
+        assert waiting.told_seconds(told, now) == seconds
     assert waiting.wait_seconds(7.0, 1, dice) == 7.0
-    for told in (0.0, 61.0, None):
-        assert 0.375 <= waiting.wait_seconds(told, 1, dice) <= 0.5
+    for seconds in (0.0, 61.0, None):
+        assert 0.375 <= waiting.wait_seconds(seconds, 1, dice) <= 0.5
     assert 6.0 <= waiting.wait_seconds(None, 50, dice) <= 8.0
     assert waiting.should_retry(429, {})
     assert not waiting.should_retry(429, {b"x-should-retry": b"false"})
