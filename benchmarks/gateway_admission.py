@@ -170,11 +170,15 @@ def capacity() -> float:
     return float(0.7 * n / (ends[int(0.85 * n)] - ends[int(0.15 * n)]))
 
 
-def retry(case: RetryCase, static: float | None, seed: int) -> tuple[TrialResult, Probe, RetryAfter]:
+def retry(
+    case: RetryCase, static: float | None, seed: int
+) -> tuple[TrialResult, Probe, RetryAfter]:
     probe = Probe()
     settings = RetrySettings(keeps_places=static is None)
     watched = Watched(probe, static, settings)
-    policies = Policies(Fcfs(), LeastOutstanding(), (make_rule("queue-depth", requests=case.queue),))
+    policies = Policies(
+        Fcfs(), LeastOutstanding(), (make_rule("queue-depth", requests=case.queue),)
+    )
     result = trial(
         requests(case.rate, case.seconds, seed), policies, case.plans,
         clients=Clients(most_retries=2), promises=watched, watch=probe, told_every_seconds=0.1,

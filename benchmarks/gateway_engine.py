@@ -19,6 +19,8 @@ import httptools
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 MODEL = "double"
+BIG_BYTES = 256 << 10
+"""Of a chunk for the user "big": what a client that does not read cannot hide in its kernel."""
 _NUMBERS = itertools.count(1)
 
 
@@ -55,7 +57,8 @@ class Streams:
     def step(self, talk: Talk) -> None:
         at = self.open[talk]
         if at[1] < self.chunks:
-            talk.write(event(at[0], at[1], f"w{at[1]} ", None))
+            word = "x" * BIG_BYTES if b'"big"' in talk.body else f"w{at[1]} "
+            talk.write(event(at[0], at[1], word, None))
             at[1] += 1
             return
         last = event(at[0], at[1], None, "stop") + framed(b"data: [DONE]\n\n")
