@@ -10,7 +10,7 @@ from controller.gateway.ask import Ask
 from controller.gateway.fleet import Instance
 from controller.gateway.gate import Gate
 from controller.gateway.tenant_file import book_of
-from servescope.gateway import policy
+from servescope.gateway import assembly, policy
 from servescope.gateway.settings import GatewaySettings
 from servescope.gateway.steering import Steering
 from store.clock import VirtualClock
@@ -87,3 +87,28 @@ def test_limits_of_tenants_are_kept_whatever_the_policy(steered):
     with pytest.raises(ServescopeError):
         steering.use_policy({"line": "none"})
     assert gate.policies is before
+
+
+async def test_a_gateway_is_put_together_so_that_it_follows(tmp_path):
+    """The policy reaches the gate, the tenants' limits their rules, and both the status."""
+    file = tmp_path / "tenants.toml"
+    file.write_text("[tenant.a]\nrequests_at_once = 1\n", "utf-8")
+    settings = GatewaySettings(
+        upstreams=("http://127.0.0.1:9",), server="http://127.0.0.1:9", tenants_file=str(file),
+        spool_folder=str(tmp_path / "spool"), name="edge",
+    )  # fmt: skip
+    made = assembly.build(settings, VirtualClock(NOW))
+    made.beside.open()
+    made.beside.steering.use_policy({"line": "vtc"})
+    specs = made.gate.policies
+    assert (specs.line.spec.name, [rule.spec.name for rule in specs.rules]) == (
+        "vtc", ["concurrency"],
+    )  # fmt: skip
+    assert made.proxy.hooks.lengths is made.beside.steering.lengths
+    told = made.beside.standing()
+    assert told["details"]["line"] == "vtc"
+    assert made.beside.status()["control"]["server"] == "not heard yet"
+    file.write_text("[tenant.a]\nrequests_at_once = -1\n", "utf-8")
+    await made.beside.watched.look()
+    assert "requests_at_once" in made.beside.standing()["details"]["problem"]
+    await made.beside.aclose()
