@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ from controller.gateway.proxy_settings import ProxySettings
 from store.clock import Clock
 
 log = logging.getLogger(__name__)
+
+ILL_SILENCE_SECONDS = 3.0
 
 Page = Callable[[Exchange], Answer]
 
@@ -215,12 +218,23 @@ class Proxy:
         now = self._clock.monotonic()
         for flight in tuple(self.flights.values()):
             ask = flight.ask
-            if ask.has_started and flight.has_heard and not flight.is_paused:
-                if now - flight.heard > self.settings.silence_seconds:
+            if ask.has_started and not flight.is_paused:
+                if now - flight.heard > self._patience(flight):
                     flight.fail_at_replica("upstream_silent")
             elif not ask.has_started and now - ask.arrived > self.settings.hold_seconds:
                 self._hold_no_longer(flight, now)
         self.pump()
+
+    def _patience(self, flight: Flight) -> float:
+        """Seconds that a replica may be silent.
+
+        The first token may take as long as the deadline allows. But one that does not answer
+        questions of its health either has stopped: llama-server keeps its streams open then.
+        """
+        upstream = self.health.upstreams.get(flight.ask.instance)
+        if upstream is not None and upstream.is_well is False:
+            return min(ILL_SILENCE_SECONDS, self.settings.silence_seconds)
+        return self.settings.silence_seconds if flight.has_heard else math.inf
 
     def _hold_no_longer(self, flight: Flight, now: float) -> None:
         model = flight.ask.model

@@ -34,7 +34,7 @@ FAULTS = {
     "deadline_exceeded": (504, "the request was not over within its time"),
     "draining": (503, "the gateway is stopping; ask again"),
 }
-_RETRIED = ("upstream_unreachable", "upstream_reset", "upstream_garbage")
+_RETRIED = ("upstream_unreachable", "upstream_reset", "upstream_garbage", "upstream_silent")
 
 
 class Flight:

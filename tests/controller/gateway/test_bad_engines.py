@@ -247,3 +247,27 @@ async def test_streams_connections_are_used_again_only_where_the_engine_keeps_th
         while pool.keeps_after_stream == "unknown":
             await asyncio.to_thread(lambda: None)
         assert pool.keeps_after_stream == "no"
+
+
+async def test_an_engine_that_stopped_with_its_streams_open_is_noticed_by_its_health(gateway):
+    """llama-server after SIGTERM: silent streams, no new connections; who waits there moves on."""
+
+    async def script(asked: Asked) -> None:
+        if json.loads(asked.body).get("stream"):
+            asked.writer.write(CHUNKED + framed(word("a")))
+        await hang(asked)
+
+    stops = Engine(script)
+    times = {"silence_seconds": 0.3, "probe_seconds": 0.05}
+    async with running(stops), running(Engine()) as other, gateway(stops, **times) as one:
+        streams, waits = await one.talk(), await one.talk()
+        streams.post(STREAMED)
+        waits.post(CHAT)
+        while len(stops.asked) < 2:
+            await asyncio.to_thread(lambda: None)
+        one.made.health.add("other", other.url)
+        stops.health = whole({"error": "stopping"}, "503 Service Unavailable")
+        broken, served = await streams.answer(), await waits.answer()
+    assert not broken.is_whole
+    assert b"upstream_silent" in broken.body
+    assert served.status == 200
