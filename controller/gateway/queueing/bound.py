@@ -7,9 +7,10 @@ While two tenants wait all the time, the service over weight that VTC gives them
 with L the longest prompt, M the tokens that all running requests may hold, w the smaller weight of
 the two: counters of tenants that wait are never farther apart than half of it, and what happens in
 between is the difference of two such distances. A line that lets a tenant pass that had a slack
-more adds it to both. DLPM adds its quantum. No line that keeps replicas busy and stops nothing that
-runs can promise less than w_q M. Where lengths are predicted, tokens that are charged ahead and
-do not come count as held: M is then of predicted lengths, if that is more.
+more, or keep a credit of what it left unused, adds these to both. DLPM adds its quantum. No line
+that keeps replicas busy and stops nothing that runs can promise less than w_q M. Where lengths are
+predicted, tokens that are charged ahead and do not come count as held: M is then of predicted
+lengths, if that is more.
 
 Source: arXiv 2401.00588, theorems 4.4 and 4.8; arXiv 2501.14312 for U + Q (its constant is not
 stated there: taken as 1).
@@ -77,7 +78,8 @@ def bound(
     prompt = float(knobs.get("input_weight", input_weight)) * capacity.longest_prompt_tokens
     held = float(knobs.get("output_weight", output_weight)) * capacity.held_tokens
     vtc = 2 * max(prompt, held) / capacity.smallest_weight
-    return vtc + float(knobs.get("quantum", 0.0)) + 2 * float(knobs.get("slack_service", 0.0))
+    loose = float(knobs.get("slack_service", 0.0)) + float(knobs.get("credit_service", 0.0))
+    return vtc + float(knobs.get("quantum", 0.0)) + 2 * loose
 
 
 def least_possible(capacity: Capacity, output_weight: float = OUTPUT_WEIGHT) -> float:

@@ -38,12 +38,14 @@ class Costs:
         output_weight: each output token.
         ahead_ratio: of the expected output, charged when a request goes.
         lifts: whether a tenant that comes back is lifted.
+        credit: service over weight that a tenant keeps of what it left unused when it is lifted.
     """
 
     input_weight: float = INPUT_WEIGHT
     output_weight: float = OUTPUT_WEIGHT
     ahead_ratio: float = 0.0
     lifts: bool = True
+    credit: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what is no price.
@@ -51,7 +53,7 @@ class Costs:
         Raises:
             ControllerError: naming which.
         """
-        for name in ("input_weight", "output_weight", "ahead_ratio"):
+        for name in ("input_weight", "output_weight", "ahead_ratio", "credit"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ControllerError(f"{name} must be 0 or more, not {getattr(self, name)}")
 
@@ -113,7 +115,7 @@ class CounterLine(Generic[Mine]):
     def put(self, ask: Ask, now: float) -> None:
         """Let it wait; its tenant is lifted if it comes back."""
         if self.costs.lifts and not self._waits(ask.tenant):
-            self.counters.lift(ask.tenant, self._least())
+            self.counters.lift(ask.tenant, self._least() - self.costs.credit)
             self._touch(ask.tenant)
         self.counters.has_begun(ask.tenant)
         self._lanes.put(ask, now)

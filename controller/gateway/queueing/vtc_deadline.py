@@ -1,9 +1,11 @@
 """Ours: as fair between tenants as VTC with predictions, without its price in latency.
 
-Between tenants it is VTC with predicted lengths, but for two things. Of the expected output four
+Between tenants it is VTC with predicted lengths, but for three things. Of the expected output three
 fifths are charged ahead: predictions that are too long hold a tenant back for nothing, those that
-are too short are made good as tokens come. And a tenant whose next request does not fit the room
-there is lets another pass that had at most `slack_service` more, so that room is not left empty.
+are too short are made good as tokens come. A tenant that comes back keeps a small part of what it
+left unused, about half a request: who asks for little gets it at once. And a tenant whose next
+request does not fit the room there is lets another pass that had at most `slack_service` more, so
+that room is not left empty. Slack and credit are in the bound.
 
 Within a tenant requests go by deadlines that grow with their cost (see `soonest`). VTC lets each
 tenant's queue grow until all of its requests wait, so its p99 of the time to the first token is
@@ -32,7 +34,8 @@ MOST_SECONDS = 0.05
 
 def vtc_deadline(
     slack_service: float = 250.0,
-    ahead_ratio: float = 0.8,
+    credit_service: float = 300.0,
+    ahead_ratio: float = 0.6,
     times_own: float = 60.0,
     longest_seconds: float = 120.0,
     passed_seconds: float = 20.0,
@@ -43,6 +46,7 @@ def vtc_deadline(
 
     Args:
         slack_service: that a tenant may have had more and still go first, if only it fits.
+        credit_service: that a tenant which comes back keeps of what it left unused.
         ahead_ratio: of the expected output that is charged when a request goes.
         times_own: how much the fleet may serve while a request is passed by shorter ones of its
             tenant, as a multiple of its own cost; 0 is first come, first served.
@@ -56,9 +60,10 @@ def vtc_deadline(
         ControllerError: a value out of range.
     """
     shown = {
-        "slack_service": slack_service, "ahead_ratio": ahead_ratio, "times_own": times_own,
-        "longest_seconds": longest_seconds, "passed_seconds": passed_seconds,
-        "input_weight": input_weight, "output_weight": output_weight,
+        "slack_service": slack_service, "credit_service": credit_service,
+        "ahead_ratio": ahead_ratio, "times_own": times_own, "longest_seconds": longest_seconds,
+        "passed_seconds": passed_seconds, "input_weight": input_weight,
+        "output_weight": output_weight,
     }  # fmt: skip
     for name, value in shown.items():
         if not 0 <= value < float("inf"):
@@ -78,7 +83,7 @@ def vtc_deadline(
         LineSpec(
             "vtc-deadline", "VTC with predictions and deadlines", SOURCE, shown, is_bounded=True
         ),
-        Costs(input_weight, output_weight, ahead_ratio),
+        Costs(input_weight, output_weight, ahead_ratio, credit=credit_service),
         lambda: Soonest(lambda: patience.seconds, longest_seconds),
         offer,
         patience.served,
