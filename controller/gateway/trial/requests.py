@@ -76,22 +76,21 @@ class Requests:
         patience_seconds: npt.ArrayLike | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> Self:
-        """Arrays in any order, sorted by arrival.
+        """(n,) arrays in any order, sorted by arrival.
 
         Args:
-            arrived: (n,) seconds, 0 or more.
-            tenant: (n,) names.
-            prompt: (n,) tokens.
-            output: (n,) tokens.
-            expected: (n,) predicted mean; by default everybody expects the mean of all outputs,
-                as a gateway without predictor does.
-            likely: (n,) predicted 0.9 quantile; by default 1.5 times what is expected.
-            most_output: (n,) `max_tokens`; 0 where the client did not say.
-            session: (n,) names.
-            group: (n,) numbers of what shares a beginning.
-            shared: (n,) tokens of it.
+            arrived: seconds, 0 or more.
+            tenant: names.
+            prompt: tokens.
+            output: tokens.
+            expected: predicted mean; by default everybody expects the mean of all outputs.
+            likely: predicted 0.9 quantile; by default 1.5 times what is expected.
+            most_output: `max_tokens`; 0 where the client did not say.
+            session: names.
+            group: numbers of what shares a beginning.
+            shared: tokens of it.
             slo: a class each, or one for all.
-            patience_seconds: (n,) as in the attributes.
+            patience_seconds: as in the attributes.
             weights: by tenant.
 
         Raises:
@@ -110,12 +109,7 @@ class Requests:
         patience = _numbers(patience_seconds, n, math.inf)
         classes = (slo or SloClass(),) * n if slo is None or isinstance(slo, SloClass) else slo
         columns = (who, prompts, outputs, hoped, most, sessions, groups, beginnings, patience)
-        if any(len(one) != n for one in (*columns, classes)):
-            raise ControllerError("arrivals, tenants, sizes and classes are not equally many")
-        if n and (not np.isfinite(at).all() or at.min() < 0):
-            raise ControllerError("requests arrive at 0 seconds or later")
-        if n and (prompts.min() < 1 or outputs.min() < 1):
-            raise ControllerError("prompts and outputs have at least 1 token")
+        _check(at, prompts, outputs, [len(one) for one in (*columns, classes)])
         order = np.argsort(at, kind="stable")
         return cls(
             at[order], tuple(map(str, who[order])), prompts[order], outputs[order], hoped[order],
@@ -175,6 +169,16 @@ def predicted(output: npt.ArrayLike, off_ratio: float, seed: int = 0) -> Floats:
     true = np.asarray(output, np.float64)
     off = np.random.default_rng(seed).uniform(1 - off_ratio, 1 + off_ratio, len(true))
     return np.maximum(true * off, 1.0)
+
+
+def _check(at: Floats, prompts: Wholes, outputs: Wholes, lengths: list[int]) -> None:
+    n = len(at)
+    if any(length != n for length in lengths):
+        raise ControllerError("arrivals, tenants, sizes and classes are not equally many")
+    if n and (not np.isfinite(at).all() or at.min() < 0):
+        raise ControllerError("requests arrive at 0 seconds or later")
+    if n and (prompts.min() < 1 or outputs.min() < 1):
+        raise ControllerError("prompts and outputs have at least 1 token")
 
 
 def _numbers(told: npt.ArrayLike | None, n: int, usual: float) -> Floats:
