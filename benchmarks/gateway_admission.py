@@ -1,11 +1,12 @@
 """Rules of admission in the simulated trial: Retry-After, two classes, early rejection.
 
-    SERVESCOPE_DATA=folder python benchmarks/gateway_admission.py [retry] [classes] [early]
+    SERVESCOPE_DATA=folder python benchmarks/gateway_admission.py
+    python benchmarks/gateway_admission.py retry classes early swing --seeds 3 --write
 
 Lengths are of Azure's 2023 conversations where the folder has `azure_llm_2023/`, else log-normal
 like them. The gate, its rules and Retry-After are those that serve; replicas are the fine
-simulator's; time is virtual, so every figure is the same on every machine. With `--write` the
-tables go into docs/admission.md.
+simulator's; time is virtual, so every figure is the same on every machine. `--write` puts the
+tables into docs/admission.md. Two minutes on one core.
 """
 
 from __future__ import annotations
@@ -13,38 +14,42 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import gateway_swing
 import numpy as np
 import polars as pl
 
-from controller.gateway.admission.base import Refusal
+from controller.gateway.admission.base import Place, Refusal, Rule
 from controller.gateway.admission.registry import make_place, make_rule
 from controller.gateway.ask import Ask, SloClass
 from controller.gateway.fleet import Sight
 from controller.gateway.gate import Gate, Policies
-from controller.gateway.queueing.fcfs import Fcfs
 from controller.gateway.promises import key_of
+from controller.gateway.queueing.registry import make as make_line
 from controller.gateway.retry_after import RetryAfter, RetrySettings
 from controller.gateway.routing.least_outstanding import LeastOutstanding
 from controller.gateway.trial.requests import Requests, predicted
 from controller.gateway.trial.result import TrialResult
 from controller.gateway.trial.trial import Clients, ReplicaPlan, trial
+from controller.numbers import Floats
 from controller.profile import Profile, StepTimes
 
+DOCS = Path(__file__).parent.parent / "docs/admission.md"
 PROFILE = Profile(
     "one card, a model of 8 billion",
     StepTimes(0.004, 6e-5, 0.0, 1.5e-4, 0.0, 6e-9, 0.012),
     sequences=64,
     cache_tokens=200_000,
 )
-SEATS, REPLICAS = 32, 3
-STATIC_SECONDS = (1.0, 5.0, 15.0)
+REPLICAS, TOLD_EVERY = 3, 0.1
+Rate = Callable[[float], float]
+Row = Mapping[str, float]
 
 
-def lengths(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def lengths(n: int, seed: int) -> tuple[Floats, Floats]:
     """(prompts, outputs)."""
     dice = np.random.default_rng(seed)
     folder = os.environ.get("SERVESCOPE_DATA")
@@ -58,23 +63,47 @@ def lengths(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return prompt, np.clip(dice.lognormal(4.9, 0.9, n), 2, 1_500).astype(int)
 
 
-def requests(rate: Callable[[float], float], seconds: float, seed: int, **more: object) -> Requests:
-    """Poisson arrivals of a rate that changes with time."""
-    dice = np.random.default_rng(seed + 1)
+def arrivals(rate: Rate, seconds: float, dice: np.random.Generator) -> Floats:
+    """Poisson, of a rate that changes."""
     most = max(rate(at) for at in np.arange(0, seconds, 0.5))
     at = np.cumsum(dice.exponential(1 / most, int(seconds * most * 1.5) + 50))
     at = at[at < seconds]
-    at = at[dice.random(len(at)) < np.array([rate(t) / most for t in at])]
-    prompt, output = lengths(len(at), seed)
+    return at[dice.random(len(at)) < np.array([rate(one) / most for one in at])]
+
+
+def requests(rate: Rate, seconds: float, seed: int, slo: SloClass | None = None) -> Requests:
+    """Of one class and five tenants."""
+    at = arrivals(rate, seconds, np.random.default_rng(seed + 1))
+    n = len(at)
+    prompt, output = lengths(n, seed)
     return Requests.of(
-        at, [f"t{number % 5}" for number in range(len(at))], prompt, output,
+        at, [f"t{number % 5}" for number in range(n)], prompt, output, slo=slo,
         expected=predicted(output, 0.5, seed),
         # A prompt is known again by hashes of its blocks; here by a name of its own.
-        session=[f"s{number}" for number in range(len(at))], **more,
-    )  # type: ignore[arg-type]  # fmt: skip
+        session=[f"s{number}" for number in range(n)],
+    )  # fmt: skip
 
 
-# -- (a) Retry-After
+def plans(seats: int) -> tuple[ReplicaPlan, ...]:
+    return tuple(ReplicaPlan(f"r{number}", PROFILE, seats) for number in range(REPLICAS))
+
+
+def at_full_load(seats: int, seconds: float = 120.0) -> tuple[float, float]:
+    """(requests, tokens) a second that the fleet serves when all wait from the start."""
+    n = int(40 * seconds)
+    prompt, output = lengths(n, 99)
+    many = Requests.of(np.zeros(n), ["a"] * n, prompt, output, patience_seconds=np.full(n, seconds))
+    done = trial(many, policies(), plans(seats))
+    counted = (done.end > 0.15 * seconds) & (done.end <= seconds)
+    tokens = float((prompt + output)[counted].sum())
+    return float(counted.sum()) / (0.85 * seconds), tokens / (0.85 * seconds)
+
+
+def policies(rules: Sequence[Rule] = (), places: Sequence[Place] = ()) -> Policies:
+    return Policies(make_line("fcfs"), LeastOutstanding(), rules, places)
+
+
+# -- Retry-After
 
 
 @dataclass
@@ -115,8 +144,8 @@ class Probe:
 class Watched(RetryAfter):
     """The gate's own, or a static header; tells the probe whom it refused."""
 
-    def __init__(self, probe: Probe, static: float | None, settings: RetrySettings) -> None:
-        super().__init__(settings)
+    def __init__(self, probe: Probe, static: float | None) -> None:
+        super().__init__(RetrySettings(keeps_places=static is None))
         self.probe, self.static = probe, static
 
     def told(self, refusal: Refusal, ask: Ask, sight: Sight) -> Refusal:
@@ -132,94 +161,237 @@ class Watched(RetryAfter):
 
 
 @dataclass(frozen=True)
-class RetryCase:
+class Case:
+    """What comes, and what serves it."""
+
     name: str
-    rate: Callable[[float], float]
+    rate: Rate
     seconds: float
     plans: tuple[ReplicaPlan, ...]
-    queue: int = 48
 
 
-def retry_cases() -> list[RetryCase]:
-    there = tuple(ReplicaPlan(f"r{n}", PROFILE, SEATS) for n in range(REPLICAS))
+SEATS, QUEUE = 32, 48
+HEADERS: dict[str, float | None] = {
+    "servescope": None, "1 s, always": 1.0, "5 s, always": 5.0, "15 s, always": 15.0,
+}  # fmt: skip
+
+
+def retry_cases() -> list[Case]:
     coming = tuple(
-        ReplicaPlan(f"s{n}", PROFILE, SEATS, 40.0, 65.0 + 2 * n, said_ready_at=62.0,
+        ReplicaPlan(f"s{number}", PROFILE, SEATS, 40.0, 65.0 + 2 * number, said_ready_at=62.0,
                     said_late_at=70.0)
-        for n in range(REPLICAS)
+        for number in range(REPLICAS)
     )  # fmt: skip
-    full = capacity()
+    there, (full, _) = plans(SEATS), at_full_load(SEATS)
+
+    def burst(low: float, high: float, end: float) -> Rate:
+        return lambda at: full * (high if 30 < at < end else low)
+
     return [
-        RetryCase("steady, 1.15 x", lambda t: 1.15 * full, 240.0, there),
-        RetryCase("steady, 1.5 x", lambda t: 1.5 * full, 120.0, there),
-        RetryCase("burst, 3 x for 20 s", lambda t: full * (3.0 if 30 < t < 50 else 0.6), 150.0, there),
-        RetryCase(
-            "burst, replicas start", lambda t: full * (1.8 if 30 < t < 120 else 0.6), 180.0,
-            there + coming,
-        ),
-    ]  # fmt: skip
+        Case("steady, 1.15 times the fleet", lambda _: 1.15 * full, 240.0, there),
+        Case("steady, 1.5 times", lambda _: 1.5 * full, 120.0, there),
+        Case("burst of 3 times for 20 s", burst(0.6, 3.0, 50.0), 150.0, there),
+        Case("1.8 times for 90 s, replicas start", burst(0.6, 1.8, 120.0), 180.0, there + coming),
+    ]
 
 
-def capacity() -> float:
-    """Requests a second of the fleet at full load."""
-    n = 1_500
-    prompt, output = lengths(n, 99)
-    many = Requests.of(np.zeros(n), ["a"] * n, prompt, output)
-    plans = [ReplicaPlan(f"r{k}", PROFILE, SEATS) for k in range(REPLICAS)]
-    done = trial(many, Policies(Fcfs(), LeastOutstanding()), plans)
-    ends = np.sort(done.end)
-    return float(0.7 * n / (ends[int(0.85 * n)] - ends[int(0.15 * n)]))
-
-
-def retry(
-    case: RetryCase, static: float | None, seed: int
-) -> tuple[TrialResult, Probe, RetryAfter]:
+def retry(case: Case, static: float | None, seed: int) -> Row:
     probe = Probe()
-    settings = RetrySettings(keeps_places=static is None)
-    watched = Watched(probe, static, settings)
-    policies = Policies(
-        Fcfs(), LeastOutstanding(), (make_rule("queue-depth", requests=case.queue),)
-    )
     result = trial(
-        requests(case.rate, case.seconds, seed), policies, case.plans,
-        clients=Clients(most_retries=2), promises=watched, watch=probe, told_every_seconds=0.1,
+        requests(case.rate, case.seconds, seed),
+        policies([make_rule("queue-depth", requests=QUEUE)]), case.plans, watch=probe,
+        clients=Clients(most_retries=2), promises=Watched(probe, static),
+        told_every_seconds=TOLD_EVERY,
     )  # fmt: skip
-    return result, probe, watched
-
-
-def retry_row(case: RetryCase, static: float | None, seed: int) -> dict[str, float]:
-    result, probe, watched = retry(case, static, seed)
     pairs = [(told, real) for _, told, real in probe.found if told is not None and real > 0]
     errors = [abs(told - real) / real for told, real in pairs]
     came = {one.number for one in result.refused if one.attempt == 1 and one.again_at is not None}
     again = {one.number for one in result.refused if one.attempt == 2}
-    most = watched.settings.most_seconds
-    cut = {one.number for one in result.refused if one.attempt == 1 and one.told_seconds == most}
     return {
-        "refused": len({one.number for one in result.refused}) / len(result.requests),
-        "told": len(pairs),
-        "median_error": float(np.median(errors)) if errors else math.nan,
-        "real_p50": float(np.median([real for _, real in pairs])) if pairs else math.nan,
+        "error": float(np.median(errors)) if errors else math.nan,
+        "real": float(np.median([real for _, real in pairs])) if pairs else math.nan,
         "again": len(again) / max(len(came), 1),
-        "again_uncut": len(again - cut) / max(len(came - cut), 1),
         "gave_up": float(result.gave_up.mean()),
+        "asked": float(result.tries.sum() / len(result.requests)),
         "tokens": result.tokens_per_second(),
-        "meter_error": watched.meter.median_error() or math.nan,
-        "capped": watched.meter.capped_count,
-        "silent": watched.meter.silent_count,
-        "factor": watched.meter.factor("model"),
     }
+
+
+def retry_table(seeds: Sequence[int]) -> str:
+    lines = [
+        "| case | header | median error of the wait | realised wait, median | refused again |"
+        " gave up | tries of a request | tokens/s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for case in retry_cases():
+        for header, static in HEADERS.items():
+            row = mean([retry(case, static, seed) for seed in seeds])
+            told = ratio(row["error"]) if row["error"] < 10 else f"{row['error']:.0f} times"
+            lines.append(
+                f"| {case.name} | {header} | {told} | {row['real']:.2f} s | {ratio(row['again'])} |"
+                f" {ratio(row['gave_up'])} | {row['asked']:.2f} | {row['tokens']:,.0f} |"
+            )
+    return "\n".join(lines)
+
+
+# -- two classes
+
+TTFT, TPOT, CLASS_SEATS, CLASS_SECONDS, WARM = 1.0, 0.05, 48, 240.0, 30.0
+ONE = SloClass("all", TTFT, TPOT)
+ONLINE = SloClass("online", TTFT, TPOT)
+BATCH = SloClass("batch", priority=-1, is_best_effort=True)
+BURSTS = (0.8, 1.0)
+ALONE = "online alone"
+CLASSES: dict[str, tuple[SloClass, SloClass, tuple[str, ...]]] = {
+    ALONE: (ONLINE, BATCH, ()),
+    "first come, first served": (ONE, ONE, ()),
+    "priority": (ONLINE, BATCH, ()),
+    "priority, pace-limit": (ONLINE, BATCH, ("pace-limit",)),
+    "priority, leftover": (ONLINE, BATCH, ("leftover",)),
+}
+
+
+def two_classes(
+    full: float, burst: float, online: SloClass, batch: SloClass, seed: int, alone: bool
+) -> Requests:
+    """Three times what the fleet serves: online 0.45, and more for 10 s of every 50; the rest."""
+    dice = np.random.default_rng(seed)
+    first = arrivals(lambda at: full * (burst if at % 50 > 40 else 0.45), CLASS_SECONDS, dice)
+    second = arrivals(lambda _: 2.44 * full, CLASS_SECONDS, dice)[: 0 if alone else None]
+    at = np.concatenate([first, second])
+    prompt, output = lengths(len(at), seed + 3)
+    return Requests.of(
+        at, ["online"] * len(first) + ["batch"] * len(second), prompt, output,
+        expected=predicted(output, 0.5, seed),
+        slo=(online,) * len(first) + (batch,) * len(second),
+        patience_seconds=CLASS_SECONDS - at + 1e-6,
+    )  # fmt: skip
+
+
+def classes(name: str, burst: float, full: tuple[float, float], seed: int) -> Row:
+    online, batch, places = CLASSES[name]
+    asked = two_classes(full[0], burst, online, batch, seed, name == ALONE)
+    made = [make_place(one) for one in places]
+    done = trial(asked, policies((), made), plans(CLASS_SEATS), told_every_seconds=TOLD_EVERY)
+    is_online = np.array(asked.tenant) == "online"
+    judged = is_online & (asked.arrived > WARM) & (asked.arrived < CLASS_SECONDS - 20)
+    good = (done.ttft <= TTFT) & (np.nan_to_num(done.tpot, nan=0.0) <= TPOT)
+    counted = (done.end > WARM) & (done.end <= CLASS_SECONDS)
+    tokens = (asked.prompt + asked.output) / (CLASS_SECONDS - WARM)
+    mine, rest = tokens[counted & is_online].sum(), tokens[counted & ~is_online].sum()
+    return {
+        "attainment": float(good[judged].mean()),
+        "ttft": float(np.nanquantile(done.ttft[judged], 0.99)),
+        "tpot": float(np.nanquantile(done.tpot[judged], 0.99)),
+        "online": float(mine / full[1]),
+        "fill": float(rest / (full[1] - mine)),
+    }
+
+
+def classes_table(seeds: Sequence[int]) -> str:
+    lines = [
+        "| online in bursts | who may start | online kept both bounds | TTFT p99 | TPOT p99 |"
+        " online, of the fleet | best effort, of what online leaves |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    full = at_full_load(CLASS_SEATS)
+    for burst in BURSTS:
+        for name in CLASSES:
+            row = mean([classes(name, burst, full, seed) for seed in seeds])
+            fill = "-" if name == ALONE else ratio(row["fill"])
+            lines.append(
+                f"| {burst:g} of the fleet | {name} | {ratio(row['attainment'])} |"
+                f" {row['ttft']:.2f} s | {1000 * row['tpot']:.0f} ms | {ratio(row['online'])} |"
+                f" {fill} |"
+            )
+    return "\n".join(lines)
+
+
+# -- early rejection
+
+RULES: dict[str, tuple[str, dict[str, float]]] = {
+    "always": ("always", {}),
+    "queue-depth, 256": ("queue-depth", {"requests": 256}),
+    "queue-depth, 48": ("queue-depth", {"requests": 48}),
+    "queue-depth, 16": ("queue-depth", {"requests": 16}),
+    "early-rejection": ("early-rejection", {}),
+}
+
+
+def early(name: str, load: float, full: float, seed: int) -> Row:
+    rule, parameters = RULES[name]
+    asked = requests(lambda _: load * full, 120.0, seed, SloClass("online", 2.0, 0.06))
+    result: TrialResult = trial(
+        asked, policies([make_rule(rule, **parameters)]), plans(SEATS),
+        told_every_seconds=TOLD_EVERY,
+    )  # fmt: skip
+    good = (result.ttft <= 2.0) & (np.nan_to_num(result.tpot, nan=0.0) <= 0.06)
+    served = result.is_served
+    return {
+        "goodput": float(good.sum() / 120.0),
+        "attainment": float(good.mean()),
+        "served": float(good[served].mean()),
+        "refused": float(result.gave_up.mean()),
+    }
+
+
+def early_table(seeds: Sequence[int]) -> str:
+    lines = [
+        "| load | rule | goodput | kept both bounds, of all | of those served | refused |",
+        "|---|---|---|---|---|---|",
+    ]
+    full, _ = at_full_load(SEATS)
+    for load in (0.8, 1.1, 1.5, 3.0):
+        for name in RULES:
+            row = mean([early(name, load, full, seed) for seed in seeds])
+            lines.append(
+                f"| {load:g} times | {name} | {row['goodput']:.1f}/s | {ratio(row['attainment'])} |"
+                f" {ratio(row['served'])} | {ratio(row['refused'])} |"
+            )
+    return "\n".join(lines)
+
+
+# -- all of it
+
+
+def mean(rows: Sequence[Row]) -> Row:
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def ratio(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+TABLES: dict[str, Callable[[Sequence[int]], str]] = {
+    "retry": retry_table,
+    "classes": classes_table,
+    "early": early_table,
+    "swing": gateway_swing.table,
+}
+
+
+def write(name: str, table: str) -> None:
+    """Between the markers of the page."""
+    start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    text = DOCS.read_text(encoding="utf-8")
+    before, _, rest = text.partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"{DOCS} has no markers {start} and {end}")
+    DOCS.write_text(f"{before}{start}\n\n{table}\n\n{end}{after}", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("parts", nargs="*", default=["retry"])
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("parts", nargs="*", help=", ".join(TABLES))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="into docs/admission.md")
     options = parser.parse_args(argv)
-    print("capacity", capacity())
-    for case in retry_cases():
-        for static in (None, *STATIC_SECONDS[:1]):
-            row = retry_row(case, static, options.seed)
-            print(case.name, static, {key: round(value, 3) for key, value in row.items()})
+    for name in options.parts or TABLES:
+        table = TABLES[name](range(1, options.seeds + 1))
+        print(f"{name}\n\n{table}\n", flush=True)
+        if options.write:
+            write(name, table)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class RetrySettings:
     jitter_ratio: float = 0.05
     most_jitter_seconds: float = 1.0
     keeps_places: bool = True
-    ready_seconds: float = 0.5
+    ready_seconds: float = 0.25
     overdue_seconds: float = 2.0
     overdue_ratio: float = 0.1
     overbook_ratio: float = 0.05

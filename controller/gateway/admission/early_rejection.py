@@ -83,7 +83,8 @@ class EarlyRejection:
             return None
         coming = 0.0
         if self._load == "predicted":
-            coming = coming_by(first, ready) / len(decode)
+            lasts = ask.expected_output_tokens * bound
+            coming = coming_by(first, ready, lasts) / len(decode)
         slowest = min(self._tpot(one, first, coming) for one in decode)
         if slowest <= bound * self._slack:
             return None
@@ -111,15 +112,22 @@ def prefill_seconds(ask: Ask, one: Instance) -> float:
     return prompt_seconds(pace, tokens) + step_seconds(pace, len(one.running))
 
 
-def coming_by(seconds: float, ready: Sequence[Instance]) -> float:
-    """Requests whose prompts are computed on prefill replicas within so many seconds."""
+def coming_by(seconds: float, ready: Sequence[Instance], decode_seconds: float) -> float:
+    """Requests that will decode after so many seconds, of those whose prompts are computed now.
+
+    Prompts of a replica are done one after another, so evenly until the last; who is done more than
+    a decoding before has ended by then.
+    """
     count = 0.0
     for one in ready:
         if one.role != "prefill" or one.pace is None:
             continue
-        ahead = prompt_seconds(one.pace, one.prompt_tokens_ahead)
-        share = min(seconds / ahead, 1.0) if ahead > 0 else 1.0
-        count += share * sum(not each.has_first for each in one.running.values())
+        prompts = sum(not each.has_first for each in one.running.values())
+        last = prompt_seconds(one.pace, one.prompt_tokens_ahead)
+        if last <= 0:
+            continue
+        done = min(seconds, last) - max(seconds - decode_seconds, 0.0)
+        count += prompts * min(max(done / last, 0.0), 1.0)
     return count
 
 

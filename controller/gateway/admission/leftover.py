@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from controller.gateway.admission.base import RuleSpec
-from controller.gateway.admission.pace import most_sequences, prompt_seconds
+from controller.gateway.admission.pace import mix, most_sequences, prompt_seconds
 from controller.gateway.admission.parts import in_range
 from controller.gateway.ask import Ask, SloClass
 from controller.gateway.fleet import Instance
@@ -17,7 +17,7 @@ SPEC = RuleSpec(
     "leftover",
     "Best effort fills what is left",
     "HyGen (arXiv 2501.14808): SLO-aware co-location of online and offline requests",
-    {"ahead_seconds": 1.0, "sureness": 2.0, "pace_slack": 0.9, "prompt_share": 0.3},
+    {"ahead_seconds": 2.0, "sureness": 2.0, "pace_slack": 0.9, "prompt_share": 0.3},
 )
 
 
@@ -40,7 +40,7 @@ class Leftover:
 
     def __init__(
         self,
-        ahead_seconds: float = 1.0,
+        ahead_seconds: float = 2.0,
         sureness: float = 2.0,
         pace_slack: float = 0.9,
         prompt_share: float = 0.3,
@@ -101,7 +101,8 @@ class Leftover:
         bounds = [one.tpot_seconds for one in self._bounds(now) if one.tpot_seconds is not None]
         if not bounds or instance.pace is None:
             return True
-        most = most_sequences(instance.pace, min(bounds) * self._pace_slack)
+        sizes = mix([instance]) or (0.0, 1.0)
+        most = most_sequences(instance.pace, min(bounds) * self._pace_slack, sizes)
         return len(instance.running) + 1 <= most
 
     def _keeps_first(self, ask: Ask, instance: Instance, now: float) -> bool:

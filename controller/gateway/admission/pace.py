@@ -76,11 +76,11 @@ def service_seconds(pace: Pace, seats: int, input_tokens: float, output_tokens: 
     return max(output_tokens, 1.0) * step_seconds(pace, seats) + prompts
 
 
-def most_sequences(pace: Pace, tpot_seconds: float) -> int:
-    """That may decode together inside a bound; 0 where not even one may."""
+def most_sequences(pace: Pace, tpot_seconds: float, sizes: tuple[float, float]) -> int:
+    """That may decode together inside a bound, with the prompts they bring; 0: not even one."""
+    prompt, output = sizes
     room = tpot_seconds - pace.step_seconds
+    each = pace.sequence_seconds + prompt_seconds(pace, prompt) / max(output, 1.0)
     if room < 0:
         return 0
-    if pace.sequence_seconds <= 0:
-        return 1_000_000
-    return int(room / pace.sequence_seconds + 1e-9)
+    return int(room / each + 1e-9) if each > 0 else 1_000_000

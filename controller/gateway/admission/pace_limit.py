@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.gateway.admission.base import RuleSpec
-from controller.gateway.admission.pace import most_sequences
+from controller.gateway.admission.pace import mix, most_sequences
 from controller.gateway.admission.parts import in_range
 from controller.gateway.ask import Ask
 from controller.gateway.fleet import Instance
@@ -37,7 +37,8 @@ class PaceLimit:
         known = [bound for bound in bounds if bound is not None]
         if not known:
             return True
-        most = most_sequences(instance.pace, min(known) * self._slack)
+        sizes = mix([instance]) or (0.0, 1.0)
+        most = most_sequences(instance.pace, min(known) * self._slack, sizes)
         return len(instance.running) + 1 <= most
 
     def entered(self, ask: Ask, now: float) -> None:

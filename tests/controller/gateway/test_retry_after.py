@@ -152,10 +152,10 @@ def test_nobody_passes_those_who_were_promised_a_place() -> None:
 
 
 def test_nothing_stays_idle_for_who_does_not_come() -> None:
-    """A queue that will be empty in a second is open to all, and late promises are void."""
+    """A queue that will be empty at once is open to all, and late promises are void."""
     gate = exact()
     gate.told(refusal(ahead=20.0), ask(1), full(waiting=40))
-    assert gate.seen_by(ask(2), full(waiting=5)).promised == 0.0
+    assert gate.seen_by(ask(2), full(waiting=2)).promised == 0.0
     later = Sight(110.0, full().instances, (), 40)
     assert gate.seen_by(ask(2), later).promised == 0.0
     assert gate.meter.away_count == 1
