@@ -111,6 +111,8 @@ def commands() -> Iterator[tuple[str, Any]]:
         if inner is None:
             yield name, command
             return
+        if name and getattr(command, "invoke_without_command", False):
+            yield name, command
         for word, child in inner.items():
             yield from walk(child, f"{name} {word}".strip())
 
