@@ -9,6 +9,7 @@ shortest first.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 
@@ -18,6 +19,7 @@ from controller.gateway.queueing.fifo import Fifo
 from controller.gateway.rates import FadingRate
 
 Place = tuple[float, float, int]
+EVERY_SECONDS = 0.5
 
 
 class Patience:
@@ -30,11 +32,16 @@ class Patience:
     def __init__(self, times: float, most_seconds: float) -> None:
         self._times, self._most_seconds = times, most_seconds
         self._rate = FadingRate()
+        self._sum, self._at = 0.0, -math.inf
         self.seconds = 0.0
 
     def served(self, service: float, now: float) -> None:
-        """So much was served."""
-        self._rate.add(service, now)
+        """So much was served. It is a token at a time, so the rate is looked at now and then."""
+        self._sum += service
+        if now - self._at < EVERY_SECONDS:
+            return
+        self._rate.add(self._sum, now)
+        self._sum, self._at = 0.0, now
         rate = self._rate.per_second(now)
         if rate:
             self.seconds = min(self._times / rate, self._most_seconds)

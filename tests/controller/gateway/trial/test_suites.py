@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from controller.gateway.ask import SloClass
-from controller.gateway.gate import Policies
+from controller.gateway.gate import Gate, Policies
 from controller.gateway.queueing import registry
 from controller.gateway.routing.least_outstanding import LeastOutstanding
 from controller.gateway.trial import suites
@@ -100,3 +100,24 @@ def test_priorities_go_first_through_the_whole_gate() -> None:
     result = replayed("vtc-deadline", requests)
     high = np.array([one.priority == 1 for one in requests.slo])
     assert np.nanmean(result.ttft[high]) < 0.6 * np.nanmean(result.ttft[~high])
+
+
+def test_lines_change_while_requests_wait_and_nobody_is_lost() -> None:
+    """Through all of them, one after another, in the middle of an overload."""
+    names, changed = iter([*registry.LINES, *registry.LINES]), [0.0]
+
+    def watch(gate: Gate, now: float) -> None:
+        if now - changed[-1] >= 0.4 and (name := next(names, None)) is not None:
+            changed.append(now)
+            gate.change(Policies(registry.make(name), gate.policies.way), now)
+
+    dice, n = np.random.default_rng(2), 300
+    requests = Requests.of(
+        dice.uniform(0, 8, n), dice.choice(["a", "b", "c"], n), dice.integers(1, 200, n),
+        dice.integers(1, 60, n),
+    )  # fmt: skip
+    policies = Policies(registry.make("fcfs"), LeastOutstanding())
+    result = trial(requests, policies, [ReplicaPlan("one", PROFILE)], watch=watch)
+    assert len(changed) == 2 * len(registry.LINES) + 1
+    assert result.is_served.all()
+    assert result.counted.started == result.counted.ended == n
