@@ -138,7 +138,8 @@ def _look(
     tenants = fairness_tenants.per_tenant(totals)
     named = tenants.filter(pl.col("tenant").is_not_null() & (pl.col("sized") > 0))
     names = named["tenant"].head(MOST_TOLD_APART).to_list()
-    weights = np.array([chosen.weights.get(name, 1.0) for name in names])
+    told = dict(zip(named["tenant"], named["told_weight"], strict=True))
+    weights = np.array([chosen.weights.get(name, told[name] or 1.0) for name in names])
     part = _recent(scope, totals)
     courses = shares = gap = ratios = plain = refused = None
     if names:

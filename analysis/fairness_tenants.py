@@ -62,7 +62,7 @@ def per_tenant(totals: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         tenant, requests, refused, failed, sized, demand_tokens, waits, waited_mean_seconds, timed,
-        ttft_p50_seconds, ttft_p95_seconds.
+        told_weight (mean; null where no gateway told), ttft_p50_seconds, ttft_p95_seconds.
     """
     of = {name: pl.col("requests").filter(pl.col("status") == name) for name in ("refused", "ok")}
     refused, good = of["refused"].sum(), of["ok"].sum()
@@ -77,6 +77,9 @@ def per_tenant(totals: pl.DataFrame) -> pl.DataFrame:
         .then(pl.col("waited_seconds").sum() / pl.col("waits").sum())
         .alias("waited_mean_seconds"),
         pl.col("timed").sum(),
+        pl.when(pl.col("weighted").sum() > 0)
+        .then(pl.col("weight_sum").sum() / pl.col("weighted").sum())
+        .alias("told_weight"),
     )
     counts = totals.filter((pl.col("status") == "ok") & pl.col("log_bin").is_not_null())
     for q, name in ((0.5, "ttft_p50_seconds"), (0.95, "ttft_p95_seconds")):

@@ -51,7 +51,7 @@ FIELDS = (
     ("output_weight", "Output token", "2"),
     ("cached_weight", "Cached token", "1"),
     ("window", "Window", "60s"),
-    ("weights", "Tenants' weights", "all 1, or a:2,b:1"),
+    ("weights", "Tenants' weights", "as told, or a:2,b:1"),
     ("batch_tokens", "Tokens in a batch", "from the engines"),
 )
 TABLE_COLUMNS = (

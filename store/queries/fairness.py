@@ -73,7 +73,8 @@ def tenants(reader: FrameReader, scope: Scope, cost: Cost) -> pl.DataFrame:
     Returns:
         tenant (null = not told), status, log_bin (null = no first token), requests, sized (requests
         of known size), cost (service of those), input_tokens, waits (requests whose wait is known),
-        waited_seconds, timed (requests whose end is known), longest_input (tokens).
+        waited_seconds, timed (requests whose end is known), longest_input (tokens), weight_sum and
+        weighted (sum of the weights that the gateway told, and how many did).
     """
     condition, params = where(scope)
     return reader.frame(
@@ -81,13 +82,15 @@ def tenants(reader: FrameReader, scope: Scope, cost: Cost) -> pl.DataFrame:
   SELECT r.labels_id, r.status, {log_bin_sql("r.ttft_seconds")} AS log_bin, count(*) AS requests,
     count({cost.sql()}) AS sized, sum({cost.sql()}) AS cost, sum(r.input_tokens) AS input_tokens,
     count({_WAITED}) AS waits, sum({_WAITED}) AS waited_seconds,
-    count(r.e2e_seconds) AS timed, max(r.input_tokens) AS longest_input
+    count(r.e2e_seconds) AS timed, max(r.input_tokens) AS longest_input,
+    sum(r.tenant_weight) AS weight_sum, count(r.tenant_weight) AS weighted
   FROM request AS r WHERE {condition} GROUP BY ALL)
 SELECT l.tenant, c.status::VARCHAR AS status, c.log_bin, sum(c.requests)::BIGINT AS requests,
   sum(c.sized)::BIGINT AS sized, coalesce(sum(c.cost), 0)::DOUBLE AS cost,
   coalesce(sum(c.input_tokens), 0)::DOUBLE AS input_tokens, sum(c.waits)::BIGINT AS waits,
   coalesce(sum(c.waited_seconds), 0)::DOUBLE AS waited_seconds, sum(c.timed)::BIGINT AS timed,
-  max(c.longest_input)::DOUBLE AS longest_input
+  max(c.longest_input)::DOUBLE AS longest_input,
+  coalesce(sum(c.weight_sum), 0)::DOUBLE AS weight_sum, sum(c.weighted)::BIGINT AS weighted
 FROM counted AS c JOIN request_labels AS l USING (labels_id)
 GROUP BY ALL ORDER BY 1, 2, 3""",
         **params,

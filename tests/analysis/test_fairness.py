@@ -56,6 +56,17 @@ def test_a_weight_makes_the_same_service_fair(database, overload, live_scope):
     assert view.measures["jain_index"].value == pytest.approx(1, abs=0.01)
 
 
+def test_weights_are_those_that_the_gateway_told(database, overload, live_scope):
+    """Rows of the gateway carry the weight of their tenant; the option beats it."""
+    overload(tenant_weight=[1.0 if k % 4 == 0 else 3.0 for k in range(200)])
+
+    view = fairness(database.reader, live_scope)
+
+    assert row(view, "busy")["weight"] == 3
+    assert view.sentences[0].startswith("No unfairness found")
+    assert row(fairness(database.reader, live_scope, weights="busy:1"), "busy")["weight"] == 1
+
+
 def test_the_bound_is_unknown_until_somebody_tells_the_size_of_a_batch(
     database, overload, live_scope
 ):
