@@ -213,7 +213,7 @@ def _frames(reader: Reader, scope: Scope, looked: Looked) -> dict[str, pl.DataFr
                 courses, part, looked.difference, looked.with_refused
             )
         made["interference"] = fairness_frames.interference(
-            reader, courses, part, shares, looked.wish.shown
+            reader, courses, part, looked.wish.shown
         )
         finish = fairness_tenants.finish_times(reader, part, courses)
     made["tenants"] = fairness_tenants.table(

@@ -18,6 +18,8 @@ from store.queries.workload import FrameReader, naive
 
 MOST_POINTS = 300
 FEWEST_FOR_MEDIAN = 30
+MOST_STRETCHES = 120
+"""Stretches of time whose first tokens are counted one by one."""
 SHARE_EDGES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 OTHERS = "others"
 SERVICE_SCHEMA: dict[str, Any] = {
@@ -155,24 +157,24 @@ def jain(courses: Courses, scope: Scope, found: Shares) -> pl.DataFrame:
     return made.gather_every(step)
 
 
-def interference(
-    reader: FrameReader, courses: Courses, scope: Scope, found: Shares, shown: int
-) -> pl.DataFrame:
+def interference(reader: FrameReader, courses: Courses, scope: Scope, shown: int) -> pl.DataFrame:
     """Others' time to first token by the share of the service that one tenant had meanwhile.
 
     It tells what went together, not what caused what. Medians of fewer than 30 requests are null.
     """
-    width = courses.window_seconds
-    counts = queries.first_tokens(reader, scope, list(courses.tenants), width)
-    windows = found.given.shape[1]
-    starts = courses.others[:: courses.window_bins]
-    total = found.given.sum(axis=0) + (starts[1:] - starts[:-1])[:windows]
+    windows = max((courses.edges - 1) // courses.window_bins, 1)
+    step = courses.window_bins * max(1, -(-windows // MOST_STRETCHES))
+    counts = queries.first_tokens(
+        reader, scope, list(courses.tenants), step * courses.width_seconds
+    )
+    given = _steps(courses.service, step)
+    total = given.sum(axis=0) + _steps(courses.others[None, :], step)[0]
     served = np.flatnonzero(total > 0)
     # Those that are not told apart are null: another tenant than any that is.
     counts = counts.with_columns(pl.col("slot").fill_null(len(courses.tenants)))
     counts = counts.filter(pl.col("bin").is_in(served.tolist()))
-    order = np.argsort(-found.given.sum(axis=1), kind="stable")[:shown]
-    parts = [_beside(counts, found.given[one] / np.maximum(total, 1e-9), served, int(one))
+    order = np.argsort(-given.sum(axis=1), kind="stable")[:shown]
+    parts = [_beside(counts, given[one] / np.maximum(total, 1e-9), served, int(one))
              .with_columns(tenant=pl.lit(courses.tenants[one])) for one in order]  # fmt: skip
     if not parts:
         return pl.DataFrame(schema=INTERFERENCE_SCHEMA)
