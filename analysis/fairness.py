@@ -30,6 +30,7 @@ from analysis.slo_model import Slo
 from analysis.workload.loading import NotingReader
 from store.queries import fairness as queries
 from store.queries.scope import Scope
+from store.queries.workload import FrameReader
 from store.reader import Reader
 
 _VIEW = "fairness"
@@ -78,7 +79,7 @@ class Looked:
     bound: float | None
     why_no_bound: str | None
     judged: pl.DataFrame
-    slo: Slo | None
+    slo: Slo | None = None
 
     @property
     def with_demand(self) -> int:
@@ -125,15 +126,32 @@ def fairness(
         return View(_VIEW, scope, empty=empty)
     text = noting.last_text
     slo_chosen = fairness_tenants.chosen_slo(reader, scope, slos, slo)
-    looked = _look(reader, scope, chosen, totals, slo_chosen)
+    judged = fairness_tenants.attainment(reader, scope, slo_chosen)
+    looked = _look(reader, scope, chosen, totals, judged)
+    looked = replace(looked, slo=slo_chosen)
     frames = {name: _called(frame, named) for name, frame in _frames(reader, scope, looked).items()}
     sentences = fairness_words.sentences(looked, frames["tenants"], scope, named)
     sql = dict.fromkeys(("tenants",), text)
     return View(_VIEW, scope, fairness_numbers.numbers(looked), frames, sentences, sql=sql)
 
 
+def in_brief(reader: FrameReader, scope: Scope) -> View | None:
+    """Verdict and measures alone, for findings; None where fewer than two tenants are known.
+
+    An objective is not asked about, and nothing is drawn: this is a part of the work of `fairness`.
+    """
+    chosen = wish()
+    totals = queries.tenants(reader, scope, chosen.cost)
+    if totals["tenant"].drop_nulls().n_unique() < 2 or not totals["waits"].sum():
+        return None
+    judged = pl.DataFrame(schema=fairness_tenants.ATTAINMENT_SCHEMA)
+    looked = _look(reader, scope, chosen, totals, judged)
+    measured = fairness_numbers.numbers(looked)
+    return View(_VIEW, scope, measured, sentences=(fairness_words.verdict(looked, str),))
+
+
 def _look(
-    reader: Reader, scope: Scope, chosen: Wish, totals: pl.DataFrame, slo: Slo | None
+    reader: FrameReader, scope: Scope, chosen: Wish, totals: pl.DataFrame, judged: pl.DataFrame
 ) -> Looked:
     tenants = fairness_tenants.per_tenant(totals)
     named = tenants.filter(pl.col("tenant").is_not_null() & (pl.col("sized") > 0))
@@ -151,9 +169,8 @@ def _look(
             gap = measures.gap(courses, weights)
             ratios = measures.fair_ratio(shares, _judged_windows(shares))
     bound, why = _bound(reader, part, chosen, totals, weights)
-    judged = fairness_tenants.attainment(reader, scope, slo)
     return Looked(chosen, part, tenants, courses, weights, shares, gap, ratios, plain, refused,
-                  bound, why, judged, slo)  # fmt: skip
+                  bound, why, judged)  # fmt: skip
 
 
 def _judged_windows(shares: measures.Shares) -> Bools:
@@ -173,7 +190,7 @@ def _recent(scope: Scope, totals: pl.DataFrame) -> Scope:
 
 
 def _bound(
-    reader: Reader, scope: Scope, chosen: Wish, totals: pl.DataFrame, weights: Floats
+    reader: FrameReader, scope: Scope, chosen: Wish, totals: pl.DataFrame, weights: Floats
 ) -> tuple[float | None, str | None]:
     """The bound of VTC for this scope, or why it is not known."""
     longest = totals["longest_input"].max()
@@ -190,7 +207,7 @@ def _bound(
     return bound / float(weights.min()), None
 
 
-def _frames(reader: Reader, scope: Scope, looked: Looked) -> dict[str, pl.DataFrame]:
+def _frames(reader: FrameReader, scope: Scope, looked: Looked) -> dict[str, pl.DataFrame]:
     courses, shares = looked.courses, looked.shares
     finish = pl.DataFrame(schema={"tenant": pl.String, "finish_time_factor": pl.Float64})
     made = {

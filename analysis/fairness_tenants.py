@@ -18,6 +18,7 @@ from store.queries import fairness as queries
 from store.queries import fairness_durations as durations
 from store.queries import slo as slo_queries
 from store.queries.scope import Scope
+from store.queries.workload import FrameReader
 from store.reader import Reader
 
 MOST_ROWS = 500
@@ -120,7 +121,7 @@ def attainment(reader: Reader, scope: Scope, slo: Slo | None) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=ATTAINMENT_SCHEMA, orient="row")
 
 
-def finish_times(reader: Reader, scope: Scope, courses: Courses) -> pl.DataFrame:
+def finish_times(reader: FrameReader, scope: Scope, courses: Courses) -> pl.DataFrame:
     """How many times as long requests took as they would have alone, by tenant.
 
     rho = sum of durations over the sum of what requests of that length took when next to nobody

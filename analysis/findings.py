@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 
+from analysis.fairness import in_brief
 from analysis.measure import View
 from analysis.remembering import Remembering
 from analysis.workload import contrast_rules, views
@@ -55,6 +56,7 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     rules.lengths,
     rules.failures,
     rules.skew,
+    rules.unfairness,
     rules.prefix_reuse,
     rules.daily_peaks,
     rules.growing_context,
@@ -83,10 +85,14 @@ def gather(
     reader = Remembering(reader)  # the views share their scan of the sums
     with ThreadPoolExecutor(1) as beside:
         sizes = beside.submit(_sizes, reader, scope, with_charts=with_charts)
+        shared = beside.submit(in_brief, reader, scope)
         found = [*_arrivals(reader, scope), *(view(reader, scope) for view in _OTHERS)]
         found += sizes.result()
+        between = shared.result()
     by_name = {view.name: view for view in found}
-    return {name: by_name[name] for name in FACTS}
+    facts = {name: by_name[name] for name in FACTS}
+    # Between one tenant there is nothing to be fair about.
+    return facts if between is None else facts | {between.name: between}
 
 
 def _sizes(reader: queries.FrameReader, scope: Scope, *, with_charts: bool) -> list[View]:

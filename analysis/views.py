@@ -39,6 +39,7 @@ class ViewSpec:
         needs_scope: False for views about the store itself, which ignore the time range.
         needs_now: whether it is handed the time as `now=`.
         needs_adapters: whether it is handed what engines can tell as `adapters=`.
+        needs_names: whether it is handed what tenants are to be called as `named=`.
         is_told: whether people change it from pages: what they did must be there at once.
     """
 
@@ -49,6 +50,7 @@ class ViewSpec:
     needs_scope: bool = True
     needs_now: bool = False
     needs_adapters: bool = False
+    needs_names: bool = False
     is_told: bool = False
 
     def function(self) -> Callable[..., View]:
@@ -120,6 +122,7 @@ VIEWS: Mapping[str, ViewSpec] = {
             "slo",
         ),
         needs_slos=True,
+        needs_names=True,
     ),
     "cold_starts": ViewSpec(
         "How long until a new replica serves, and which step is slow?",
@@ -220,6 +223,7 @@ def compute(
     known: Mapping[str, Measure] | None = None,
     known_frames: Mapping[str, pl.DataFrame] | None = None,
     adapters: Adapters | None = None,
+    named: Callable[[str], str] | None = None,
 ) -> View:
     """Compute one view.
 
@@ -234,6 +238,8 @@ def compute(
             of the view's measures of the same name.
         known_frames: the same for tables, such as how sources of discovery stand.
         adapters: what releases of engines can tell; nothing is known about any when None.
+        named: what a tenant is called in the answer, for views that are handed it; None is its
+            name.
 
     Raises:
         InputError: unknown view or option, or an option's value the view refuses.
@@ -251,6 +257,8 @@ def compute(
     handed: dict[str, Any] = {"slos": tuple(slos)} if spec.needs_slos else {}
     if spec.needs_now:
         handed["now"] = now
+    if spec.needs_names and named is not None:
+        handed["named"] = named
     if spec.needs_adapters:
         handed["adapters"] = adapters or _no_adapter
     view = spec.function()(reader, scope, **handed, **given)

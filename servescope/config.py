@@ -26,7 +26,7 @@ from collector.settings import ScrapeSettings
 from controller.settings import ControllerSettings
 from predictors.settings import PredictSettings
 from servescope.gateway.settings import GatewaySettings
-from servescope.settings import ServerSettings
+from servescope.settings import DashboardSettings, ServerSettings
 from store.errors import ConfigError
 from store.settings import StoreSettings
 
@@ -43,6 +43,7 @@ SECTIONS: dict[str, type[Any]] = {
     "predict": PredictSettings,
     "controller": ControllerSettings,
     "gateway": GatewaySettings,
+    "dashboard": DashboardSettings,
 }
 _SECRET_WORDS = ("token", "secret", "password", "api_key", "credential")
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
@@ -66,6 +67,7 @@ class Config:
         predict: what the server predicts on its own.
         controller: what the server scales.
         gateway: the proxy before the engines.
+        dashboard: what people are shown.
     """
 
     server: ServerSettings
@@ -79,6 +81,7 @@ class Config:
     predict: PredictSettings = field(default_factory=PredictSettings)
     controller: ControllerSettings = field(default_factory=ControllerSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    dashboard: DashboardSettings = field(default_factory=DashboardSettings)
 
 
 class _Environment(BaseSettings):
@@ -96,6 +99,7 @@ class _Environment(BaseSettings):
     predict: PredictSettings = PredictSettings()
     controller: ControllerSettings = ControllerSettings()
     gateway: GatewaySettings = GatewaySettings()
+    dashboard: DashboardSettings = DashboardSettings()
 
 
 def load(

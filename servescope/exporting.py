@@ -8,6 +8,7 @@ import httpx2
 from fastapi.responses import StreamingResponse
 
 from servescope.runtime import Runtime
+from servescope.veil import refuse_rows
 from store import export
 from store.errors import InputError
 from store.queries.scope import Scope
@@ -45,7 +46,13 @@ def chunks(runtime: Runtime, scope: Scope, form: str) -> Iterator[bytes]:
 
 
 def response(runtime: Runtime, scope: Scope, form: str) -> StreamingResponse:
-    """A download."""
+    """A download.
+
+    Raises:
+        QueryRefused: the rows would show what is hidden.
+    """
+    if runtime.veil is not None and form == "parquet":
+        refuse_rows("an export of rows")
     parts = chunks(runtime, scope, form)
     media_type, ending = MEDIA_TYPES[form]
     headers = {"Content-Disposition": f'attachment; filename="requests-{form}.{ending}"'}

@@ -33,6 +33,7 @@ from servescope.importing import ImportedRows
 from servescope.jobs import JobRunner
 from servescope.predicting.service import Predicting
 from servescope.replaying.service import Replaying
+from servescope.veil import Veil
 from store.cache import ViewCache
 from store.clock import Clock
 from store.database import Database
@@ -181,6 +182,8 @@ class Runtime:
         self.controlling = Controlling(database, clock, config)
         self.replaying = Replaying(database, clock)
         self.beside: Beside | None = None
+        hidden = config.dashboard.tenant_names == "pseudonyms"
+        self.veil = Veil(database) if hidden else None
 
     def collecting(self) -> Collecting:
         """What scrapes targets.
@@ -226,7 +229,8 @@ class Runtime:
             InputError: unknown source, sources of different clocks, bad time or empty range.
         """
         now = self.now() if shared else self.clock.now()
-        return resolve(params, self.catalog(), now)
+        known = self.veil.params(params) if self.veil else params
+        return resolve(known, self.catalog(), now)
 
     def view(
         self, name: str, params: Mapping[str, str], options: Mapping[str, str] | None = None
@@ -241,22 +245,34 @@ class Runtime:
         scope = self.scope(params)
         slos = self.slos.definitions()
         given = {key: value for key, value in (options or {}).items() if value}
+        if self.veil is not None:
+            given = self.veil.params(given)
         return self.cache.get(
             (name, scope, tuple(sorted(given.items())), slos),
-            lambda: views.compute(
-                name,
-                self.database.reader,
-                scope,
-                slos=slos,
-                clock=self.clock,
-                options=given,
-                known=self._known() if name == "admin" else None,
-                known_frames=self._known_frames() if name == "admin" else None,
-                adapters=signal_sources,
-            ),
+            lambda: self._computed(name, scope, slos, given),
             ttl_seconds=0.0 if spec.is_told else self.config.server.view_ttl_seconds,
             version=self._version_of(spec, scope),
         )
+
+    def _computed(
+        self, name: str, scope: Scope, slos: Sequence[Slo], options: Mapping[str, str]
+    ) -> View:
+        """A view as it may be shown."""
+        found = views.compute(
+            name,
+            self.database.reader,
+            scope,
+            slos=slos,
+            clock=self.clock,
+            options=options,
+            known=self._known() if name == "admin" else None,
+            known_frames=self._known_frames() if name == "admin" else None,
+            adapters=signal_sources,
+            named=self.veil.of if self.veil else None,
+        )
+        if self.veil is None:
+            return found
+        return self.veil.view(found, is_named=views.view_spec(name).needs_names)
 
     def _version_of(self, spec: views.ViewSpec, scope: Scope) -> int | None:
         # What people change, and what is not of the scope, changes with anything that is written.
@@ -284,10 +300,16 @@ class Runtime:
         scope = self.scope(chosen)
         return self.cache.get(
             ("labels", scope),
-            lambda: choices.label_values(self.database.reader, scope),
+            lambda: self._labels(scope),
             ttl_seconds=LABELS_SECONDS,
             version=self.data_version(scope),
         )
+
+    def _labels(self, scope: Scope) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = choices.label_values(self.database.reader, scope)
+        if self.veil is not None:
+            found["tenant"] = self.veil.names(found["tenant"])
+        return found
 
     def _known(self) -> dict[str, Measure]:
         """What only the process that writes knows."""

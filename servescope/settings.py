@@ -68,6 +68,28 @@ class ServerSettings:
             raise ValueError("server.log_level must be debug, info, warning or error")
 
 
+@dataclass(frozen=True, slots=True)
+class DashboardSettings:
+    """Table `[dashboard]`: what people are shown, on pages, by the REST API and by commands alike.
+
+    Attributes:
+        tenant_names: "shown", or "pseudonyms": then tenants go by stable other names everywhere,
+            also in filters and addresses, and neither SQL nor exports of rows are answered. The
+            secret behind them lies beside the store.
+    """
+
+    tenant_names: str = "shown"
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            ValueError: naming the setting.
+        """
+        if self.tenant_names not in {"shown", "pseudonyms"}:
+            raise ValueError("dashboard.tenant_names must be shown or pseudonyms")
+
+
 def split_listen(text: str) -> tuple[str, int]:
     """Split HOST:PORT; a bare port listens on loopback.
 

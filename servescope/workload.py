@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.measure import View
 from analysis.workload import report
 from servescope.runtime import Runtime
 
@@ -24,12 +25,15 @@ def analysis(
         InputError: unknown source, bad time or empty range.
     """
     scope = runtime.scope(params)
-    reader = runtime.database.reader
+    reader, veil = runtime.database.reader, runtime.veil
+
+    def shown(view: View) -> View:
+        return veil.view(view, is_named=False) if veil else view
 
     def compute() -> dict[str, Any]:
         if as_lines:
-            return {"lines": report.text_report(reader, scope, against)}
-        return report.characterise(reader, scope, against)
+            return {"lines": report.text_report(reader, scope, against, shown)}
+        return report.characterise(reader, scope, against, shown)
 
     return runtime.cache.get(
         ("analysis", scope, against, as_lines),

@@ -44,6 +44,7 @@ OVER_REPRESENTATION = 1.5
 SKEWED_GINI = 0.6
 FEWEST_CLIENTS = 5
 PREFIX_HIT_RATIO = 0.1
+UNFAIR_RATIO = 1.25 / 0.8
 DAILY_PEAK_RATIO = 1.5
 DAILY_EXPLAINED_RATIO = 0.3
 GROWTH_TOKENS_PER_TURN = 100.0
@@ -332,6 +333,23 @@ def skew(facts: Facts) -> Iterator[Finding]:
     # Distance to perfect inequality, so that 0.8 is one doubling beyond 0.6.
     score = doublings(1 - SKEWED_GINI, max(1 - gini, 0.05))
     yield Finding(score, ", ".join(names), sentence, evidence, command(*names))
+
+
+def unfairness(facts: Facts) -> Iterator[Finding]:
+    """A tenant that got clearly more than its share while another waited."""
+    view = facts.get("fairness")
+    if view is None or not view.measures["held_back"].value:
+        return
+    names = source_names(facts)
+    share, jain = view.measures["max_min_share"].value, view.measures["jain_index"]
+    evidence = (
+        f"Jain's index {number_text(jain.value or 0.0)} over n = {jain.n} tenants with demand, by"
+        " service over the max-min fair share (fairness)"
+    )
+    # A quarter more beside a fifth less is where unfairness begins.
+    score = doublings(1 / max(share or 1.0, 0.01), UNFAIR_RATIO)
+    look = f"servescope fairness --source {shlex.quote(','.join(names))}"
+    yield Finding(score, ", ".join(names), view.sentences[0].rstrip("."), evidence, look)
 
 
 def prefix_reuse(facts: Facts) -> Iterator[Finding]:

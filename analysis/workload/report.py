@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -31,8 +32,15 @@ _TITLES = {
 }
 
 
+Shown = Callable[[View], View]
+
+
+def _as_it_is(view: View) -> View:
+    return view
+
+
 def analyse(
-    reader: queries.FrameReader, scope: Scope, against: str | None = None
+    reader: queries.FrameReader, scope: Scope, against: str | None = None, shown: Shown = _as_it_is
 ) -> dict[str, View]:
     """Every workload view, the findings, and the comparison when one is asked for.
 
@@ -40,6 +48,7 @@ def analyse(
         reader: the store.
         scope: what to characterise.
         against: source names, or "previous"; see `workload_compare`.
+        shown: what makes of a view what may be shown.
 
     Raises:
         InputError: `against` names no source.
@@ -49,11 +58,11 @@ def analyse(
     found["workload_findings"] = findings_view(reader, scope, found)
     if compared is not None:
         found["workload_compare"] = compared
-    return found
+    return {name: shown(view) for name, view in found.items()}
 
 
 def characterise(
-    reader: queries.FrameReader, scope: Scope, against: str | None = None
+    reader: queries.FrameReader, scope: Scope, against: str | None = None, shown: Shown = _as_it_is
 ) -> dict[str, Any]:
     """The same as plain JSON values, in the stable form `servescope.analyze/1`.
 
@@ -62,7 +71,7 @@ def characterise(
         (value, unit, low, high, n, why), frames (name → rows), sentences, empty. Times are ISO
         8601; those of a relative clock count from 1970-01-01.
     """
-    found = analyse(reader, scope, against)
+    found = analyse(reader, scope, against, shown)
     return {
         "schema": SCHEMA,
         "scope": {
@@ -104,9 +113,11 @@ def _value(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime | date) else value
 
 
-def text_report(reader: queries.FrameReader, scope: Scope, against: str | None = None) -> list[str]:
+def text_report(
+    reader: queries.FrameReader, scope: Scope, against: str | None = None, shown: Shown = _as_it_is
+) -> list[str]:
     """Findings first, then a section a view, as lines for a terminal."""
-    found = analyse(reader, scope, against)
+    found = analyse(reader, scope, against, shown)
     sources = members(reader, scope)
     names = ", ".join(member.name for member in sources)
     lines = [f"{names}: {_range_text(recorded(reader, scope))}"]

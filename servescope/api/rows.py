@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Query, Request
@@ -17,6 +18,7 @@ from servescope.api.parameters import (
     only_known,
 )
 from servescope.documents import scope_document, source_document
+from servescope.veil import refuse_rows
 from store import adhoc
 from store.queries import rows
 
@@ -78,6 +80,9 @@ def get_requests(
     frame = rows.requests_page(
         runtime.database.reader, chosen, limit=limit + 1, offset=offset, sort=sort, status=statuses
     )
+    if runtime.veil is not None:
+        frame = runtime.veil.frame(frame)
+        chosen = replace(chosen, tenants=tuple(runtime.veil.names(chosen.tenants)))
     following = _next(request, limit, offset) if frame.height > limit else None
     about = {
         "scope": scope_document(chosen, runtime.catalog()),
@@ -134,6 +139,8 @@ def post_sql(
     ],
 ) -> Response:
     """Read-only SQL over the store."""
+    if runtime.veil is not None:
+        refuse_rows("SQL")
     settings = runtime.config.store
     result = adhoc.query(
         runtime.database,

@@ -251,6 +251,28 @@ def latency(
                 as_json=as_json)  # fmt: skip
 
 
+@app.command()
+def fairness(
+    source: Source = None, from_: From = None, to: To = None, model: Model = None,
+    tenant: Tenant = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Shares of tenants, such as a:2,b:1; else as told, or 1.")
+    ] = None,
+    window: Annotated[str | None, typer.Option(help="Of what is compared, such as 60s.")] = None,
+    batch_tokens: Annotated[
+        str | None, typer.Option("--batch-tokens", help="Tokens in a batch, for the bound.")
+    ] = None,
+    slo: Annotated[str | None, typer.Option("--slo", help="Objective to judge tenants by.")] = None,
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Who gets which part of the service, who waits, and whether that is fair."""
+    from servescope.cli.fairness import run_fairness
+
+    options = {"weights": weights, "window": window, "batch_tokens": batch_tokens, "slo": slo}
+    scope = scope_of(source, from_, to, model=model, tenant=tenant)
+    run_fairness(scope, options, store, config, as_json=as_json)
+
+
 @starts_app.command("list")
 def starts_list(
     from_: From = None, to: To = None, model: Model = None,

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from analysis.fairness import fairness
+from analysis.findings import workload_findings
 from analysis.slo_model import Slo
 from store.errors import InputError
 from store.queries.scope import Scope
@@ -312,3 +313,26 @@ def test_a_range_with_nothing_served_in_it(database, overload, live_scope):
 
     assert view.empty is not None
     assert view.empty.kind == "outside_range"
+
+
+def test_unfairness_is_a_finding_with_a_command_to_go_on(database, overload, live_scope):
+    """The list of findings says what the page says, and where to look."""
+    overload()
+
+    found = workload_findings(database.reader, live_scope).frames["findings"]
+
+    unfair = found.filter(pl.col("sentence").str.contains("its fair share while calm waited"))
+    assert unfair.height == 1
+    assert unfair["command"][0] == "servescope fairness --source live"
+    assert unfair["score"][0] > 1
+    assert "n = 2 tenants" in unfair["evidence"][0]
+
+
+def test_fair_tenants_are_no_finding(database, add_requests, live_scope):
+    """Two that wait alike and get alike."""
+    add_requests([1000.0 - 4 * k for k in range(200)], tenant=["a", "b"] * 100, input_tokens=100,
+                 output_tokens=50, ttft_seconds=60.0, e2e_seconds=64.0)  # fmt: skip
+
+    found = workload_findings(database.reader, live_scope).frames["findings"]
+
+    assert not found["sentence"].str.contains("fair share").any()
