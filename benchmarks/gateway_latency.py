@@ -218,9 +218,11 @@ def proxies(options: argparse.Namespace, engine: int, folder: Path) -> list[Way]
     else:
         config = folder / "litellm.yaml"
         params = {"model": "openai/double", "api_base": f"{url}/v1", "api_key": "sk-none"}
-        config.write_text(
-            json.dumps({"model_list": [{"model_name": "double", "litellm_params": params}]})
-        )
+        told = {
+            "model_list": [{"model_name": "double", "litellm_params": params}],
+            "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
+        }
+        config.write_text(json.dumps(told))
         add("LiteLLM", lambda port: [
             str(options.litellm / "bin" / "litellm"), "--config", str(config),
             "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"])  # fmt: skip
@@ -275,7 +277,7 @@ def rss(way: Way) -> float:
 async def measure(options: argparse.Namespace, engine: int, ways: list[Way]) -> list[Way]:
     there = []
     for way in ways:
-        if await answers(way.port, 90):
+        if await answers(way.port, 120):
             there.append(way)
         else:
             print(f"{way.name} is not measured: it does not answer")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from controller.gateway.admission.base import Limited, Refusal
+from controller.gateway.admission.put_back import to_put_back
 from controller.gateway.ask import Ask
 from controller.gateway.attempt import Attempt
 from controller.gateway.gate import Gate
@@ -45,6 +46,7 @@ from store.clock import Clock
 log = logging.getLogger(__name__)
 
 ILL_SILENCE_SECONDS = 3.0
+LEFTOVER, BY_CLASS = "leftover", "vtc-deadline"
 
 Page = Callable[[Exchange], Answer]
 
@@ -223,7 +225,28 @@ class Proxy:
                     flight.fail_at_replica("upstream_silent")
             elif not ask.has_started and now - ask.arrived > self.settings.hold_seconds:
                 self._hold_no_longer(flight, now)
+        self._make_way()
         self.pump()
+
+    def _make_way(self) -> None:
+        """Best-effort requests go back into the line for those with a promise.
+
+        Only where a place keeps them from taking the seat again at once, and where the line lets
+        those with a promise past them.
+        """
+        gate = self.gate
+        keeps_out = any(place.spec.name == LEFTOVER for place in gate.policies.places)
+        if not keeps_out or gate.policies.line.spec.name != BY_CLASS:
+            return
+        waiting = [ask for ask in gate.waiting.values() if not ask.slo.is_best_effort]
+        if waiting:
+            fleet = tuple(gate.instances.values())
+            for ask in to_put_back(waiting, fleet, may_go=self._may_go):
+                self.flights[ask.number].make_way()
+
+    def _may_go(self, ask: Ask) -> bool:
+        flight = self.flights.get(ask.number)
+        return flight is not None and not flight.exchange.is_begun
 
     def _patience(self, flight: Flight) -> float:
         """Seconds that a replica may be silent.

@@ -188,6 +188,12 @@ class Flight:
         if not self.is_over:
             self._failed(reason)
 
+    def make_way(self) -> None:
+        """Wait again, as one with a promise needs the seat; nothing reached the client yet."""
+        if not (self.is_over or self.exchange.is_begun):
+            self._free(is_clean=False)
+            self._again("made_way", "aborted")
+
     def refuse(self, refusal: Refusal, answer: Answer) -> None:
         """It waited, and nobody will serve it."""
         if not self.is_over:
@@ -255,9 +261,9 @@ class Flight:
     def _may_retry(self) -> bool:
         return not self.exchange.is_begun and self.ask.attempt <= self._ground.settings.retries
 
-    def _again(self, reason: str) -> None:
+    def _again(self, reason: str, status: Status = "failed") -> None:
         self._ground.record(
-            self._attempt("failed", self._passing.status, reason, Told(), is_last=False)
+            self._attempt(status, self._passing.status, reason, Told(), is_last=False)
         )
         self._forget()
         self._ground.again(self)

@@ -165,3 +165,34 @@ async def test_models_are_those_of_all_engines(gateway):
     assert (unknown.status, unknown.error["code"]) == (404, "model_not_found")
     assert served.status == 200
     assert len(big.asked) == 1
+
+
+async def test_best_effort_makes_way_for_a_promise(gateway, tmp_path):
+    """It is stopped before its client saw anything, and waits for its turn."""
+    stopped = asyncio.Event()
+
+    async def script(asked: Asked) -> None:
+        if len(engine.asked) == 1:
+            await asked.reader.read()
+            stopped.set()
+            return
+        asked.writer.write(whole({"choices": [], "user": json.loads(asked.body)["user"]}))
+
+    engine = Engine(script, slots=1)
+    file = tmp_path / "tenants.toml"
+    file.write_text("[class.batch]\nbest_effort = true\n[tenant.night]\nclass = 'batch'\n")
+    settings = {"tenants_file": str(file), "places": ("leftover",), "line": "vtc-deadline"}
+    async with running(engine), gateway(engine, **settings) as one:
+        night, day = await one.talk(), await one.talk()
+        night.post({**CHAT, "user": "night"})
+        while not engine.asked:
+            await asyncio.to_thread(lambda: None)
+        day.post({**CHAT, "user": "day"})
+        served = json.loads((await day.answer()).body)["user"]
+        await asyncio.wait_for(stopped.wait(), 5)
+        attempts = await one.kept.until(2)
+    assert served == "day"
+    assert [(each.status, each.reason, each.is_last) for each in attempts[:2]] == [
+        ("aborted", "made_way", False),
+        ("ok", "", True),
+    ]
