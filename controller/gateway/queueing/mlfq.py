@@ -81,7 +81,7 @@ class Mlfq:
         """
         if not 1 <= levels <= 32:
             raise ControllerError(f"levels must be 1 to 32, not {levels}")
-        if not 0 < quantum_tokens < float("inf") or starve_seconds < 0:
+        if not 0 < quantum_tokens < float("inf") or not 0 <= starve_seconds < float("inf"):
             raise ControllerError("quantum_tokens must be above 0, and starve_seconds 0 or more")
         self.spec = LineSpec("mlfq", "Skip-join multi-level feedback", SOURCE, {
             "levels": levels, "quantum_tokens": quantum_tokens, "starve_seconds": starve_seconds,

@@ -56,6 +56,8 @@ def test_defaults_are_what_the_spec_tells(name: str) -> None:
         ("vtc", {"output_weight": math.inf}, "0 or more"),
         ("mlfq", {"levels": 2.5}, "a whole number"),
         ("mlfq", {"levels": 0}, "levels"),
+        ("mlfq", {"starve_seconds": math.nan}, "starve_seconds"),
+        ("vtc-deadline", {"slack_service": -1.0}, "slack_service"),
         ("rpm", {"requests_per_minute": 0.0}, "above 0"),
         ("dlpm", {"quantum": 0.0}, "quantum"),
         ("shortest-first", {"every": 0}, "every"),
