@@ -265,7 +265,7 @@ def cost() -> list[str]:
         cells.append([name, *(f"{1e6 * _cost(name, tenants):.0f}" for tenants in (50, 2_000))])
         _say(f"cost {name}")
     head = ["line", "50 tenants, us", "2,000 tenants, us"]
-    text = "A place given away, twenty tokens told and one more put, with 5,000 that wait."
+    text = "A place given away, twenty tokens told and one more put, with 5,000 that wait; one run."
     return ["### What a place costs", "", text, "", *table(head, cells), ""]
 
 
