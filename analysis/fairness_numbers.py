@@ -48,10 +48,10 @@ def _measure(value: float | None, unit: str, n: int | None, why: str) -> Measure
 def _held_back(looked: Looked, why: str | None) -> Measure:
     """Tenants that got clearly less than their share while another got clearly more."""
     if why is not None or looked.ratios is None:
-        return Measure(None, "tenants", why=why or _ONE)
+        return Measure(None, "", why=why or _ONE)
     pair = fairness_words.unfair_pair(looked)
     count = int((looked.ratios <= fairness_words.HELD_BACK).sum()) if pair else 0
-    return Measure(float(count), "tenants")
+    return Measure(float(count), "")
 
 
 def _gap_measure(looked: Looked, why: str | None) -> Measure:

@@ -29,6 +29,11 @@ PREFILL_SECONDS = 1.0
 taken for its prefill: whoever is served within a second does not wait for others."""
 
 
+def _double(value: float) -> str:
+    # A bare literal would be a DECIMAL, whose arithmetic overflows.
+    return f"{float(value)!r}::DOUBLE"
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Service of one token.
@@ -47,12 +52,12 @@ class Cost:
         """The service of a row of `request`; NULL where a length is not known."""
         cached = "least(coalesce(r.cached_tokens, 0), r.input_tokens)"
         first = (
-            f"{float(self.input_weight)} * r.input_tokens"
+            f"{_double(self.input_weight)} * r.input_tokens"
             if self.cached_weight == self.input_weight
-            else f"({float(self.input_weight)} * (r.input_tokens - {cached})"
-            f" + {float(self.cached_weight)} * {cached})"
+            else f"({_double(self.input_weight)} * (r.input_tokens - {cached})"
+            f" + {_double(self.cached_weight)} * {cached})"
         )
-        return f"({first} + {float(self.output_weight)} * r.output_tokens)"
+        return f"({first} + {_double(self.output_weight)} * r.output_tokens)"
 
 
 NOBODY = -1
@@ -122,7 +127,9 @@ def flows(
     condition, params = where(reach)
     params |= {"names": names, "zero": naive(scope.start)}
     bins = math.ceil(scope.seconds / width_seconds)
-    text = _FLOWS.format(cost=cost.sql(), condition=condition, width=width_seconds, bins=bins)
+    text = _FLOWS.format(
+        cost=cost.sql(), condition=condition, width=_double(width_seconds), bins=bins
+    )
     return reader.frame(text, **params)
 
 

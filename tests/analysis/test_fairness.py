@@ -304,6 +304,17 @@ def test_bad_options_are_one_clear_line(database, overload, live_scope, option, 
     assert caught.value.hint
 
 
+def test_weights_and_windows_of_any_digits(database, overload, live_scope):
+    """Long fractions are numbers like any other."""
+    overload()
+    crooked = Scope((1,), live_scope.start.replace(microsecond=333_333), live_scope.end)
+
+    view = fairness(database.reader, crooked, input_weight="0.12345678901234567",
+                    window="7s", output_weight="1e-9")  # fmt: skip
+
+    assert row(view, "busy")["demand_tokens"] == pytest.approx(150 * 12.345678901)
+
+
 def test_a_range_with_nothing_served_in_it(database, overload, live_scope):
     """A later range has no requests: the page says so and does not call it fair."""
     overload()
