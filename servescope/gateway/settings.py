@@ -10,6 +10,7 @@ from controller.gateway.gate import GateLimits
 from controller.gateway.health import HealthSettings
 from controller.gateway.http.limits import HttpLimits
 from controller.gateway.proxy_settings import ProxySettings
+from controller.gateway.queueing.registry import DEFAULT as LINE
 from controller.gateway.span_names import NEWEST
 
 _HTTP, _PROXY, _HEALTH, _GATE = HttpLimits(), ProxySettings(), HealthSettings(), GateLimits()
@@ -88,7 +89,7 @@ class GatewaySettings:
     upstreams: tuple[str, ...] = ()
     upstreams_file: str = ""
     seats: int = _HEALTH.seats
-    line: Choice = "fcfs"
+    line: Choice = LINE
     way: Choice = "least-outstanding"
     around: tuple[Choice, ...] = ()
     rules: tuple[Choice, ...] = ()

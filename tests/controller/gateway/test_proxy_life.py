@@ -97,7 +97,7 @@ async def test_pages_say_how_it_is(gateway):
     assert 'servescope_gateway_attempts_total{reason="",status="ok"} 1.0' in metrics
     assert "secret-tenant" not in metrics
     status = json.loads(answers["/gateway/status"].body)
-    assert status["policies"]["line"] == "fcfs"
+    assert status["policies"]["line"] == "vtc-deadline"
     assert status["instances"][0]["seats"] == 4
     assert unready.status == 503
 
