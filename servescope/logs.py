@@ -41,5 +41,5 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    for name in ("servescope", "store", "collector", "analysis", "dashboard"):
+    for name in ("servescope", "store", "collector", "analysis", "controller", "dashboard"):
         logging.getLogger(name).setLevel(level.upper())

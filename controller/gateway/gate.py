@@ -153,13 +153,16 @@ class Gate:
         if instance.state == "down" and not instance.running:
             self._forget(instance.name)
 
-    def put_back(self, ask: Ask, now: float) -> None:
-        """A running request waits again: nothing of it was sent to its client yet."""
+    def put_back(self, ask: Ask, now: float, *, is_failed: bool = True) -> None:
+        """A running request waits again: nothing of it was sent to its client yet.
+
+        Its replica failed it, or it made way for one with a promise: then it may go there again.
+        """
         instance = self.instances[ask.instance]
         instance.is_over(ask)
         self.policies.line.served(ask, 0, is_over=True, now=now)
-        self.policies.way.ended(ask, instance, now, is_failed=True)
-        ask.tried += (ask.instance,)
+        self.policies.way.ended(ask, instance, now, is_failed=is_failed)
+        ask.tried += (ask.instance,) if is_failed else ()
         ask.instance, ask.started, ask.first = "", float("nan"), float("nan")
         ask.output_tokens = ask.cached_tokens = 0
         ask.attempt += 1

@@ -287,11 +287,11 @@ class Proxy:
         """Tokens came."""
         self.gate.produced(ask, tokens, now)
 
-    def again(self, flight: Flight) -> None:
-        """It failed there; let it wait for another turn."""
+    def again(self, flight: Flight, *, is_failed: bool) -> None:
+        """It failed there, or made way; let it wait for another turn."""
         if flight.trace is not None:
             flight.trace = self.hooks.tracer.again(flight.trace)
-        self.gate.put_back(flight.ask, self._clock.monotonic())
+        self.gate.put_back(flight.ask, self._clock.monotonic(), is_failed=is_failed)
         self.pump()
 
     def landed(self, flight: Flight, attempt: Attempt) -> None:

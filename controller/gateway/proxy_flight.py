@@ -266,7 +266,7 @@ class Flight:
             self._attempt(status, self._passing.status, reason, Told(), is_last=False)
         )
         self._forget()
-        self._ground.again(self)
+        self._ground.again(self, is_failed=status == "failed")
 
     def _break(self, reason: str) -> None:
         """Tell the client what it can be told at this point."""

@@ -30,7 +30,7 @@ class Ground(Protocol):
         """Tokens came."""
         ...
 
-    def again(self, flight: Flight) -> None:
+    def again(self, flight: Flight, *, is_failed: bool) -> None:
         """It failed there; let it wait for another turn."""
         ...
 

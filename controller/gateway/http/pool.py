@@ -83,6 +83,7 @@ class Pool:
         self.opened = 0
         self._clock = clock
         self._connect_seconds = connect_seconds
+        self._tls: ssl.SSLContext | None = None
         self._idle: list[Outbound] = []
         self._trials: list[Outbound] = []
         self._keep_seconds = KEEP_SECONDS
@@ -105,11 +106,13 @@ class Pool:
             OSError: it cannot be reached (TimeoutError: not in time).
         """
         where = self.address
-        context = ssl.create_default_context() if where.is_tls else None
+        if where.is_tls and self._tls is None:
+            # Reading the system's certificates takes milliseconds: once for an engine.
+            self._tls = ssl.create_default_context()
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._connect_seconds):
             _, made = await loop.create_connection(
-                lambda: Outbound(self._closed), where.host, where.port, ssl=context
+                lambda: Outbound(self._closed), where.host, where.port, ssl=self._tls
             )
         self.opened += 1
         return made

@@ -100,6 +100,20 @@ def test_a_replica_that_leaves_keeps_what_it_has_and_gets_nothing_new() -> None:
     assert "one" not in one.instances
 
 
+def test_one_that_made_way_may_go_to_the_same_replica_again() -> None:
+    """A replica that failed it is not preferred; one that it left for others is."""
+    one = gate(seats=1)
+    one.join(Instance("two", "http://two", seats=1))
+    first = ask(1)
+    one.arrive(first, 0.0)
+    one.starts(0.0)
+    home = first.instance
+    one.put_back(first, 1.0, is_failed=False)
+    assert [there.name for _, there in one.starts(1.0)] == [home]
+    one.put_back(first, 2.0)
+    assert [there.name for _, there in one.starts(2.0)] != [home]
+
+
 def happens(one: Gate, running: list[Ask], what: str, which: int, number: int) -> None:
     """One step of a random course."""
     now, waiting = float(number), list(one.waiting.values())
