@@ -307,7 +307,8 @@ def _afforded(o: Observation, passed: Passed, room: float, unit: _Unit, text: st
         growth = max(before - pool.target, 0)
         if over <= 1e-9 or not growth or not price:
             continue
-        cut = min(growth, math.ceil(over / price - 1e-9))
+        # Compared first: a price next to nothing would make the quotient infinite.
+        cut = growth if over >= growth * price else min(growth, math.ceil(over / price - 1e-9))
         over -= cut * price
         targets[pool.name] = before - cut
         clips.append(Clip("budget", pool.name, before, before - cut, text))

@@ -1,6 +1,7 @@
 """Guards: what they never do, whatever is seen and wanted."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -183,6 +184,16 @@ def test_a_pool_above_its_most_shrinks_step_by_step():
     """Somebody lowered the bound."""
     rules = PoolRules(1, 4, None, 2, 0, 0)
     assert passed_one(view(10, most=4), 10, rules).targets["a"] == 8
+
+
+def test_a_price_next_to_nothing_is_no_trouble_for_a_budget():
+    """What is over is not divided by it; what costs next to nothing is cut for the budget, too."""
+    one = replace(view(target=1, most=9), profile=profile(1, 1e-308))
+    dear = replace(view(target=2), name="b", profile=profile(1, 4.0))
+    rules = {name: PoolRules(1, 9, None, None, 0, 0) for name in "ab"}
+    fleet = FleetRules(rules, most_per_hour=4.0)
+    passed = guarded(Observation(0.0, (one, dear)), fleet, Standing(), {"a": 5, "b": 2})
+    assert (passed.targets, passed.binding("a")) == ({"a": 1, "b": 2}, "budget")
 
 
 def test_a_budget_below_the_minimum_holds_what_is_there():
