@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from controller.gateway.admission.base import Limited, Refusal
+from controller.gateway.admission.base import Refusal
 from controller.gateway.admission.put_back import to_put_back
 from controller.gateway.ask import Ask
 from controller.gateway.attempt import Attempt
@@ -38,6 +38,7 @@ from controller.gateway.http.pool import Pool
 from controller.gateway.openai.errors import error, refused
 from controller.gateway.openai.reading import KNOWN, read
 from controller.gateway.proxy_flight import Flight
+from controller.gateway.proxy_headers import allowances
 from controller.gateway.proxy_metrics import ProxyMetrics
 from controller.gateway.proxy_request import deadline_seconds, headers_of, request_id
 from controller.gateway.proxy_settings import ProxySettings
@@ -185,12 +186,7 @@ class Proxy:
         return Refusal("no_replica", "no engine answers yet; ask again", status=503)
 
     def _answer_to(self, refusal: Refusal, ask: Ask, now: float) -> Answer:
-        limits = [
-            allowance
-            for rule in self.gate.policies.rules
-            if isinstance(rule, Limited)
-            for allowance in rule.allowances(ask.tenant, now)
-        ]
+        limits = allowances(self.gate.policies.rules, ask.tenant, now)
         return refused(refusal, refusal.wait_seconds, limits)
 
     # -- turns
@@ -282,10 +278,6 @@ class Proxy:
         """Connections to a replica."""
         upstream = self.health.upstreams.get(instance)
         return None if upstream is None else upstream.pool
-
-    def produced(self, ask: Ask, tokens: int, now: float) -> None:
-        """Tokens came."""
-        self.gate.produced(ask, tokens, now)
 
     def again(self, flight: Flight, *, is_failed: bool) -> None:
         """It failed there, or made way; let it wait for another turn."""

@@ -14,7 +14,7 @@ from controller.gateway.ask import Ask
 from controller.gateway.attempt import Attempt, Status, TraceContext
 from controller.gateway.fleet import Instance
 from controller.gateway.hooks import Said
-from controller.gateway.http.answer import Answer, passed_on
+from controller.gateway.http.answer import Answer
 from controller.gateway.http.client import Outbound
 from controller.gateway.http.exchange import Exchange
 from controller.gateway.http.pool import Pool
@@ -23,7 +23,13 @@ from controller.gateway.openai.reading import CHAT, COMPLETIONS
 from controller.gateway.openai.usage import Told
 from controller.gateway.proxy_answer import Passing
 from controller.gateway.proxy_ground import Ground
-from controller.gateway.proxy_request import REQUEST_ID, upstream_request
+from controller.gateway.proxy_headers import (
+    REQUEST_ID,
+    allowances,
+    answer_headers,
+    replica_headers,
+)
+from controller.gateway.proxy_request import upstream_request
 from controller.gateway.proxy_settings import RETRIED_STATUS
 
 FAULTS = {
@@ -125,7 +131,7 @@ class Flight:
         now = self.heard = self._ground.now()
         passed, tokens = self._passing.body(data, now)
         if tokens:
-            self._ground.produced(self.ask, tokens, now)
+            self._ground.gate.produced(self.ask, tokens, now)
         if passed:
             self._pass(passed)
 
@@ -210,8 +216,9 @@ class Flight:
 
     def _begin(self, length: int | None) -> None:
         passing = self._passing
-        headers = passed_on(passing.headers, b"content-length", b"date", b"server", REQUEST_ID)
-        headers.append((REQUEST_ID, self.identity.encode()))
+        ground = self._ground
+        limits = allowances(ground.gate.policies.rules, self.ask.tenant, ground.now())
+        headers = answer_headers(passing.headers, limits, self._own_headers())
         self.exchange.begin(passing.status or 502, headers, length)
         self.exchange.drop_body()
 
@@ -233,7 +240,7 @@ class Flight:
         usage, ask = told.usage, self.ask
         more = (usage.output_tokens or 0) - ask.output_tokens
         if more > 0:
-            self._ground.produced(ask, more, self._ground.now())
+            self._ground.gate.produced(ask, more, self._ground.now())
         if ask.has_first:
             ask.told_input_tokens = usage.input_tokens
             if usage.cached_tokens is not None:
@@ -283,8 +290,13 @@ class Flight:
         self._land("failed", self.exchange.status, reason, told)
 
     def _named(self, answer: Answer) -> Answer:
-        headers = (*answer.headers, (REQUEST_ID, self.identity.encode()))
+        headers = (*answer.headers, *self._own_headers())
         return Answer(answer.status, answer.body, headers, answer.content_type)
+
+    def _own_headers(self) -> list[tuple[bytes, bytes]]:
+        names_instance = self._ground.settings.names_instance
+        own = replica_headers(self.ask, names_instance=names_instance)
+        return [*own, (REQUEST_ID, self.identity.encode())]
 
     def _told(self) -> Told:
         return self._passing.told() if self._passing.is_stream else Told()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from controller.gateway.ask import Ask
 from controller.gateway.attempt import Attempt
+from controller.gateway.gate import Gate
 from controller.gateway.http.pool import Pool
 from controller.gateway.proxy_settings import ProxySettings
 
@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 
 
 class Ground(Protocol):
-    """The ground under it."""
+    """The ground under it.
 
+    Attributes:
+        gate: is told of tokens, and knows what a tenant has left.
+        settings: times and bounds.
+    """
+
+    gate: Gate
     settings: ProxySettings
 
     def now(self) -> float:
@@ -24,10 +30,6 @@ class Ground(Protocol):
 
     def pool(self, instance: str) -> Pool | None:
         """Connections to a replica; None where it is gone."""
-        ...
-
-    def produced(self, ask: Ask, tokens: int, now: float) -> None:
-        """Tokens came."""
         ...
 
     def again(self, flight: Flight, *, is_failed: bool) -> None:

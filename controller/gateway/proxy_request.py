@@ -11,9 +11,9 @@ from controller.gateway.hooks import Headers
 from controller.gateway.http.answer import header_lines, passed_on
 from controller.gateway.http.exchange import Exchange
 from controller.gateway.http.pool import Address
+from controller.gateway.proxy_headers import REQUEST_ID
 from controller.gateway.proxy_settings import ProxySettings
 
-REQUEST_ID = b"x-request-id"
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 # What is told to the gateway alone, or is said anew.
 _OURS = (

@@ -22,6 +22,7 @@ class ProxySettings:
         whole_bytes: of an answer that is no stream, kept until it is whole; larger ones are passed
             on as they come, and cannot be tried again.
         forwards_authorization: whether engines see the client's key.
+        names_instance: whether answers name their replica (`x-servescope-instance`).
         upstream_key: engines are sent instead; "" sends none.
     """
 
@@ -33,4 +34,5 @@ class ProxySettings:
     retries: int = 2
     whole_bytes: int = 1 << 20
     forwards_authorization: bool = False
+    names_instance: bool = True
     upstream_key: str = ""

@@ -166,6 +166,7 @@ def _proxy(settings: GatewaySettings) -> ProxySettings:
         retries=settings.retries,
         whole_bytes=settings.whole_bytes,
         forwards_authorization=settings.forwards_authorization,
+        names_instance=settings.names_instance,
         upstream_key=settings.upstream_api_key,
     )
 

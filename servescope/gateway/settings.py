@@ -64,6 +64,7 @@ class GatewaySettings:
         retries: other attempts at a request of which nothing reached the client.
         whole_bytes: of an answer that is no stream, kept until it is whole.
         forwards_authorization: whether engines see the client's key.
+        names_instance: whether answers name their replica, in the header `x-servescope-instance`.
         upstream_api_key: engines are sent instead.
         probe_seconds: between two looks at an engine that is well.
         probe_timeout_seconds: an engine that takes longer did not answer.
@@ -113,6 +114,7 @@ class GatewaySettings:
     retries: int = _PROXY.retries
     whole_bytes: int = _PROXY.whole_bytes
     forwards_authorization: bool = False
+    names_instance: bool = _PROXY.names_instance
     upstream_api_key: str = ""
     probe_seconds: float = _HEALTH.probe_seconds
     probe_timeout_seconds: float = _HEALTH.timeout_seconds

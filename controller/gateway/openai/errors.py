@@ -14,6 +14,10 @@ REASON_HEADER = b"x-servescope-reason"
 """The reason for machines; `x-llm-d-request-dropped-reason` says the same to who knows that one."""
 LLMD_HEADER = b"x-llm-d-request-dropped-reason"
 
+SHOULD_RETRY = (b"x-should-retry", b"false")
+"""The SDKs of OpenAI ask again by themselves, unless they are told not to."""
+FINAL_STATUSES = frozenset({400, 401, 404, 405, 413, 414, 431})
+"""What the request itself is the reason of: the same one would be answered the same again."""
 _TYPES = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",
     404: "not_found_error", 413: "invalid_request_error", 429: "rate_limit_error",
@@ -28,9 +32,9 @@ def error_body(status: int, message: str, code: str, param: str | None = None) -
 
 def error(status: int, message: str, code: str, param: str | None = None) -> Answer:
     """An error of the gateway itself."""
-    return Answer(
-        status, error_body(status, message, code, param), ((REASON_HEADER, code.encode()),)
-    )
+    final = (SHOULD_RETRY,) if status in FINAL_STATUSES else ()
+    headers = ((REASON_HEADER, code.encode()), *final)
+    return Answer(status, error_body(status, message, code, param), headers)
 
 
 def error_event(status: int, message: str, code: str) -> bytes:
@@ -50,9 +54,8 @@ def refused(
     """
     code = refusal.code.encode()
     headers = [(REASON_HEADER, code), (LLMD_HEADER, code)]
-    if refusal.is_final:
-        # The SDKs of OpenAI ask again by themselves, unless they are told not to.
-        headers.append((b"x-should-retry", b"false"))
+    if refusal.is_final or refusal.status in FINAL_STATUSES:
+        headers.append(SHOULD_RETRY)
     else:
         headers += _waits(wait_seconds)
     headers += ratelimit_headers(_with_own(refusal, wait_seconds, limits))
