@@ -33,7 +33,7 @@ _CONTENT_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "tpot_seconds": pl.Float64,
     "e2e_seconds": pl.Float64,
 }
-_KINDS = {"SMALLINT": pl.Int16, "INTEGER": pl.Int32, "DOUBLE": pl.Float64}
+_KINDS = {"SMALLINT": pl.Int16, "INTEGER": pl.Int32, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean}
 REQUEST_FRAME: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "request_id": pl.String,
     "source_id": pl.Int16,

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from collector.request_rows.fields import COUNTS, FIELDS, TOKENS, WEIGHTS, BadField, checked
+from collector.request_rows.fields import (
+    COUNTS,
+    FIELDS,
+    FLAGS,
+    TOKENS,
+    WEIGHTS,
+    BadField,
+    checked,
+)
 from collector.request_rows.forms import NO_OBJECT, Row
 
 if TYPE_CHECKING:
@@ -68,6 +76,7 @@ def frame_of(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
     schema: dict[str, Any] = dict.fromkeys(FIELDS, pl.String)
     schema |= {"arrived_at": pl.Datetime("us")} | dict.fromkeys(TOKENS, pl.Int32)
     schema |= dict.fromkeys(COUNTS, pl.Int64) | dict.fromkeys(WEIGHTS, pl.Float64)
+    schema |= dict.fromkeys(FLAGS, pl.Boolean)
     schema |= {name: pl.Float64 for name in FIELDS if name.endswith("_seconds")}
     frame = pl.DataFrame({name: [row.get(name) for row in rows] for name in FIELDS}, schema=schema)
     return frame.with_columns(source_id=pl.lit(LIVE_SOURCE, pl.Int16))

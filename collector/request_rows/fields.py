@@ -34,6 +34,7 @@ COUNTS: Mapping[str, int] = {
 }
 """Numbers from 1 on, and the largest of each."""
 WEIGHTS = ("tenant_weight",)
+FLAGS = ("is_last",)
 REQUIRED = ("arrived_at", "status")
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}")
 
@@ -129,6 +130,12 @@ def _weight(name: str, value: Any) -> float:
     return float(value)
 
 
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadField(f"{name} must be true or false")
+    return value
+
+
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MOST_CHARACTERS:
         raise BadField(f"{name} must be text of 1 to {MOST_CHARACTERS} characters")
@@ -152,6 +159,7 @@ FIELDS: Mapping[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(SECONDS, _seconds),
     **dict.fromkeys(COUNTS, _count),
     **dict.fromkeys(WEIGHTS, _weight),
+    **dict.fromkeys(FLAGS, _flag),
     "session_id": _text,
     "trace_id": _trace_id,
 }
@@ -183,6 +191,7 @@ MEANINGS: Mapping[str, str] = {
     "itl_max_seconds": "The longest gap between two of its chunks.",
     "retry_after_seconds": "What a client that was turned away was told to wait.",
     "attempt": "Which try of the request this is, from 1.",
+    "is_last": "False where another attempt at the same request followed.",
     "tenant_weight": "The tenant's share in the queue; twice as much may be served of 2 as of 1.",
     "policy_version": "The version of the gateway's policy that decided.",
     "decision_id": "The newest decision of the autoscaler at that time.",

@@ -19,7 +19,8 @@ SECONDS = (
 )
 COUNTS = ("attempt", "policy_version")
 WEIGHTS = ("tenant_weight",)
-"""Columns of a stored request: token counts, durations, numbers from 1 on, shares."""
+FLAGS = ("is_last",)
+"""Columns of a stored request: token counts, durations, numbers from 1 on, shares, yes or no."""
 YEAR_2000_SECONDS = 946_684_800
 """Nobody counts that many seconds from a start: a larger number is an epoch time."""
 _MICROSECONDS_LIMIT = 9e18

@@ -9,6 +9,7 @@ import orjson
 
 from collector.traces.expressions import (
     COUNTS,
+    FLAGS,
     SECONDS,
     TOKENS,
     WEIGHTS,
@@ -85,7 +86,7 @@ def _build(heads: Sequence[Head], name: str) -> BulkLoad:
         )
     present = [
         column
-        for column in (*TOKENS, *SECONDS, *COUNTS, *WEIGHTS, "trace_id", "decision_id")
+        for column in (*TOKENS, *SECONDS, *COUNTS, *WEIGHTS, *FLAGS, "trace_id", "decision_id")
         if column in head.columns
     ]
     return BulkLoad(

@@ -64,6 +64,7 @@ def row_of(attempt: Attempt, identity: str, marks: Marks) -> dict[str, Any]:
         "itl_max_seconds": _rounded(gaps.longest_seconds) if gaps.count else None,
         "retry_after_seconds": _rounded(attempt.retry_after_seconds),
         "attempt": ask.attempt,
+        "is_last": attempt.is_last,
         "tenant_weight": ask.weight,
         "policy_version": marks.policy_version,
         "decision_id": marks.decision_id,

@@ -11,7 +11,15 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from collector.request_rows.accept import Sorted, frame_of, sort_rows
-from collector.request_rows.fields import COUNTS, MEANINGS, REQUIRED, SECONDS, TOKENS, WEIGHTS
+from collector.request_rows.fields import (
+    COUNTS,
+    FLAGS,
+    MEANINGS,
+    REQUIRED,
+    SECONDS,
+    TOKENS,
+    WEIGHTS,
+)
 from collector.request_rows.forms import FORMS, JSON, LINES, MOST_ROWS, BadForm, TooMany, rows_of
 from servescope.api import negotiate, problems
 from servescope.api.bodies import (
@@ -137,6 +145,8 @@ def _property(name: str, meaning: str) -> dict[str, Any]:
         kind = "integer"
     elif name in SECONDS or name in WEIGHTS:
         kind = "number"
+    elif name in FLAGS:
+        kind = "boolean"
     elif name == "arrived_at":
         kind = ["string", "number"]
     return {"type": kind, "description": meaning}

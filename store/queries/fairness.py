@@ -24,6 +24,9 @@ LOOK_BACK_SECONDS = 3600.0
 """Requests that came so long before the range may still be served or wait in it."""
 INSTANT_SECONDS = 1e-3
 """Answers that took less to come are counted at their end."""
+IS_LAST = "(r.is_last IS NOT false)"
+"""What the client saw: a request that was tried several times is counted, judged and waits once, as
+its last attempt says; what attempts before it produced is service all the same."""
 PREFILL_SECONDS = 1.0
 """Where a row tells its first token but neither queue nor prefill, the last second of that time is
 taken for its prefill: whoever is served within a second does not wait for others."""
@@ -49,7 +52,10 @@ class Cost:
     cached_weight: float = 1.0
 
     def sql(self) -> str:
-        """The service of a row of `request`; NULL where a length is not known."""
+        """The service of a row of `request`; NULL where a length is not known.
+
+        An attempt that another followed counts as far as it produced something.
+        """
         cached = "least(coalesce(r.cached_tokens, 0), r.input_tokens)"
         first = (
             f"{_double(self.input_weight)} * r.input_tokens"
@@ -57,7 +63,8 @@ class Cost:
             else f"({_double(self.input_weight)} * (r.input_tokens - {cached})"
             f" + {_double(self.cached_weight)} * {cached})"
         )
-        return f"({first} + {_double(self.output_weight)} * r.output_tokens)"
+        service = f"({first} + {_double(self.output_weight)} * r.output_tokens)"
+        return f"CASE WHEN {IS_LAST} OR r.output_tokens > 0 THEN {service} END"
 
 
 NOBODY = -1
@@ -75,6 +82,8 @@ _END = "greatest(coalesce(r.e2e_seconds, r.ttft_seconds, 0), coalesce(r.ttft_sec
 def tenants(reader: FrameReader, scope: Scope, cost: Cost) -> pl.DataFrame:
     """What each tenant sent in the range, by outcome and logarithmic bin of its first token.
 
+    A request of several attempts is one, that of its last; `cost` is of all of them.
+
     Returns:
         tenant (null = not told), status, log_bin (null = no first token), requests, sized (requests
         of known size), cost (service of those), input_tokens, waits (requests whose wait is known),
@@ -84,18 +93,23 @@ def tenants(reader: FrameReader, scope: Scope, cost: Cost) -> pl.DataFrame:
     condition, params = where(scope)
     return reader.frame(
         f"""WITH counted AS (
-  SELECT r.labels_id, r.status, {log_bin_sql("r.ttft_seconds")} AS log_bin, count(*) AS requests,
-    count({cost.sql()}) AS sized, sum({cost.sql()}) AS cost, sum(r.input_tokens) AS input_tokens,
-    count({_WAITED}) AS waits, sum({_WAITED}) AS waited_seconds,
-    count(r.e2e_seconds) AS timed, max(r.input_tokens) AS longest_input,
+  SELECT r.labels_id, r.status, {log_bin_sql("r.ttft_seconds")} AS log_bin, {IS_LAST} AS is_last,
+    count(*) AS requests, count({cost.sql()}) AS sized, sum({cost.sql()}) AS cost,
+    sum(r.input_tokens) AS input_tokens, max(r.input_tokens) AS longest_input,
+    count({_WAITED}) AS waits, sum({_WAITED}) AS waited_seconds, count(r.e2e_seconds) AS timed,
     sum(r.tenant_weight) AS weight_sum, count(r.tenant_weight) AS weighted
   FROM request AS r WHERE {condition} GROUP BY ALL)
-SELECT l.tenant, c.status::VARCHAR AS status, c.log_bin, sum(c.requests)::BIGINT AS requests,
-  sum(c.sized)::BIGINT AS sized, coalesce(sum(c.cost), 0)::DOUBLE AS cost,
-  coalesce(sum(c.input_tokens), 0)::DOUBLE AS input_tokens, sum(c.waits)::BIGINT AS waits,
-  coalesce(sum(c.waited_seconds), 0)::DOUBLE AS waited_seconds, sum(c.timed)::BIGINT AS timed,
+SELECT l.tenant, c.status::VARCHAR AS status, c.log_bin,
+  coalesce(sum(c.requests) FILTER (is_last), 0)::BIGINT AS requests,
+  coalesce(sum(c.sized) FILTER (is_last), 0)::BIGINT AS sized,
+  coalesce(sum(c.cost), 0)::DOUBLE AS cost,
+  coalesce(sum(c.input_tokens) FILTER (is_last), 0)::DOUBLE AS input_tokens,
+  coalesce(sum(c.waits) FILTER (is_last), 0)::BIGINT AS waits,
+  coalesce(sum(c.waited_seconds) FILTER (is_last), 0)::DOUBLE AS waited_seconds,
+  coalesce(sum(c.timed) FILTER (is_last), 0)::BIGINT AS timed,
   max(c.longest_input)::DOUBLE AS longest_input,
-  coalesce(sum(c.weight_sum), 0)::DOUBLE AS weight_sum, sum(c.weighted)::BIGINT AS weighted
+  coalesce(sum(c.weight_sum) FILTER (is_last), 0)::DOUBLE AS weight_sum,
+  coalesce(sum(c.weighted) FILTER (is_last), 0)::BIGINT AS weighted
 FROM counted AS c JOIN request_labels AS l USING (labels_id)
 GROUP BY ALL ORDER BY 1, 2, 3""",
         **params,
@@ -141,15 +155,16 @@ WITH known AS (
 ), rows AS (
   SELECT l.slot, r.status = 'refused' AS is_refused, {{cost}} AS cost,
     (epoch_us(r.arrived_at) - epoch_us($zero)) / 1e6 AS came_at,
-    {_FIRST} AS first, {_END} AS done, {_WAITED} AS waited, r.e2e_seconds IS NOT NULL AS is_told
+    {_FIRST} AS first, {_END} AS done, {_WAITED} AS waited,
+    {IS_LAST} AS is_last, r.e2e_seconds IS NOT NULL AS is_told
   FROM request AS r JOIN known AS l USING (labels_id)
   WHERE {{condition}}
 ), timed AS (
   SELECT slot, is_refused, cost, came_at,
     greatest(came_at + first, 0) AS first_at, came_at + done AS end_at, came_at + waited AS left_at,
     CASE WHEN done - first >= {INSTANT_SECONDS} THEN cost / (done - first) END AS rate,
-    waited > 0 AND came_at + waited >= 0 AS waits,
-    is_told AND NOT is_refused AND came_at + done >= 0 AS runs
+    is_last AND waited > 0 AND came_at + waited >= 0 AS waits,
+    is_last AND is_told AND NOT is_refused AND came_at + done >= 0 AS runs
   FROM rows
 ), binned AS MATERIALIZED (
   SELECT *, floor(came_at / {{width}})::INTEGER AS came_bin,
@@ -191,7 +206,7 @@ FROM parts GROUP BY 1, 2 ORDER BY 1, 2
 
 
 def attainment(reader: FrameReader, scope: Scope, rule: GoodRule) -> pl.DataFrame:
-    """Good and bad requests of each tenant by one rule.
+    """Good and bad requests of each tenant by one rule, each by its last attempt.
 
     Returns:
         tenant, good, bad (undetermined ones are in neither).
@@ -203,7 +218,7 @@ def attainment(reader: FrameReader, scope: Scope, rule: GoodRule) -> pl.DataFram
         f"""WITH counted AS (
   SELECT r.labels_id, count(*) FILTER (WHERE {verdict}) AS good,
     count(*) FILTER (WHERE NOT {verdict}) AS bad
-  FROM request AS r WHERE {condition} AND {source_sql(scope, rule)} GROUP BY 1)
+  FROM request AS r WHERE {condition} AND {IS_LAST} AND {source_sql(scope, rule)} GROUP BY 1)
 SELECT tenant, sum(good)::BIGINT AS good, sum(bad)::BIGINT AS bad
 FROM counted JOIN request_labels USING (labels_id)
 WHERE tenant IS NOT NULL AND {meant} GROUP BY 1 ORDER BY 1""",

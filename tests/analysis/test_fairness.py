@@ -347,3 +347,61 @@ def test_fair_tenants_are_no_finding(database, add_requests, live_scope):
     found = workload_findings(database.reader, live_scope).frames["findings"]
 
     assert not found["sentence"].str.contains("fair share").any()
+
+
+TWICE = {"input_tokens": 100, "attempt": [1, 2], "is_last": [False, True], "tenant": "a"}
+
+
+def add_others(add_requests):
+    """Forty of each of two tenants."""
+    add_requests([100.0 + k for k in range(80)], tenant=["a", "b"] * 40, input_tokens=100,
+                 output_tokens=50, ttft_seconds=3.0, e2e_seconds=4.0)  # fmt: skip
+
+
+@pytest.mark.parametrize("status", ["failed", "aborted"])
+def test_a_request_that_was_tried_twice_is_one(database, add_requests, live_scope, status):
+    """One request, by its last attempt; what the first one produced was served all the same."""
+    add_others(add_requests)
+    add_requests([90.0, 90.0], **TWICE, status=[status, "ok"], output_tokens=[20, 50],
+                 queue_seconds=[1.0, 5.0], ttft_seconds=[2.0, 6.0],
+                 e2e_seconds=[4.0, 8.0])  # fmt: skip
+
+    found = row(fairness(database.reader, live_scope), "a")
+
+    assert (found["requests"], found["failed"], found["refused"]) == (41, 0, 0)
+    assert found["demand_tokens"] == pytest.approx(41 * 200 + 140)
+    assert found["service_tokens"] == pytest.approx(41 * 200 + 140)
+    assert found["waited_mean_seconds"] == pytest.approx((40 * 2 + 5) / 41)
+
+
+def test_an_attempt_of_which_nothing_came_was_no_service(database, add_requests, live_scope):
+    """The prompt of a request whose first engine did not answer is counted once."""
+    add_others(add_requests)
+    add_requests([90.0, 90.0], **TWICE, status=["failed", "ok"], output_tokens=[0, 50],
+                 ttft_seconds=[None, 6.0], e2e_seconds=[4.0, 8.0])  # fmt: skip
+
+    assert row(fairness(database.reader, live_scope), "a")["service_tokens"] == 41 * 200
+
+
+def test_a_request_that_waits_again_waits_once(database, add_requests, live_scope):
+    """Its two rows tell of the same place in the line."""
+    add_others(add_requests)
+    add_requests([2000.0, 2000.0], **TWICE, status=["failed", "ok"], output_tokens=[0, 50],
+                 queue_seconds=[30.0, 600.0], e2e_seconds=[60.0, 700.0])  # fmt: skip
+
+    service = fairness(database.reader, live_scope).frames["service"]
+
+    assert service["requests_waiting"].max() == 1
+
+
+def test_the_last_attempt_says_how_a_request_ended(database, add_requests, live_scope):
+    """One that failed and then found no replica was refused, once; attainment counts it once."""
+    add_others(add_requests)
+    add_requests([90.0, 90.0], **TWICE, status=["failed", "refused"], e2e_seconds=[4.0, 9.0])
+    slo = Slo("done", "availability", 0.9, 3600.0)
+
+    found = row(fairness(database.reader, live_scope, slos=(slo,)), "a")
+
+    assert (found["requests"], found["failed"], found["refused"]) == (41, 0, 1)
+    assert found["judged"] == 41
+    assert found["attainment_ratio"] == pytest.approx(40 / 41)
