@@ -23,7 +23,6 @@ burn = 14.4
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
@@ -34,6 +33,7 @@ from typing import Any, cast
 from analysis.burn import AlertRule, Severity, default_alerts, reachable_alerts, unreachable_why
 from analysis.slo_model import KINDS, MINIMUM_BAD_EVENTS, QUANTITIES, Slo, SloKind, SloMatch
 from store.errors import ConfigError, InputError
+from store.nearest import nearest_hint
 from store.queries.scope import parse_duration
 
 LARGEST_FILE_BYTES = 1 << 20
@@ -132,7 +132,7 @@ def parse_slo_text(text: str, name: str = "slo.toml") -> tuple[tuple[Slo, ...], 
         return (), [_syntax_problem(error, name)]
     lines = _Lines(text, name)
     problems = [
-        Problem(lines.of(None, key), f"unknown key '{key}'", _nearest(key, ("slo",)))
+        Problem(lines.of(None, key), f"unknown key '{key}'", nearest_hint(key, ("slo",)))
         for key in document
         if key != "slo"
     ]
@@ -259,7 +259,7 @@ class _SloReader:
     def _refuse_unknown(self, table: Mapping[str, Any], known: Collection[str]) -> None:
         for key in table:
             if key not in known:
-                self._say(key, f"unknown key '{key}'", _nearest(key, known))
+                self._say(key, f"unknown key '{key}'", nearest_hint(key, known))
 
     def _name(self) -> str:
         name = self._table.get("name")
@@ -276,7 +276,7 @@ class _SloReader:
         kind = self._table.get("kind")
         if kind in KINDS:
             return cast("SloKind", kind)
-        hint = _nearest(str(kind), KINDS)
+        hint = nearest_hint(str(kind), KINDS)
         self._say("kind", f"'kind' is {kind!r}" if kind else "'kind' is missing", hint)
         return None
 
@@ -375,11 +375,6 @@ class _SloReader:
         if long is None or short is None or burn is None:
             return None
         return AlertRule(cast("Severity", severity), long, short, burn)
-
-
-def _nearest(word: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
 
 
 def _syntax_problem(error: Exception, name: str) -> Problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from analysis.slo import (
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo, short_window
 from store.errors import InputError
+from store.nearest import nearest_hint
 from store.queries import rollup, slo_rolled
 from store.queries import slo as slo_queries
 from store.queries.scope import Scope
@@ -203,9 +203,7 @@ def _named(reader: Reader, slos: Sequence[Slo], scope: Scope, name: str) -> Slo:
                 )
             return slo
     names = [slo.name for slo in slos]
-    near = difflib.get_close_matches(name, names, n=1)
-    known = f"there are: {', '.join(names)}" if names else "none is defined; write slo.toml"
-    hint = f"did you mean '{near[0]}'?" if near else known
+    hint = nearest_hint(name, names) if names else "none is defined; write slo.toml"
     raise InputError(f"no SLO is called '{name}'" if name else "which SLO?", hint=hint)
 
 

@@ -8,7 +8,6 @@ a command that needs none stays quick.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.measure import Measure, View
 from store.errors import InputError
+from store.nearest import nearest_hint
 
 if TYPE_CHECKING:
     import polars as pl
@@ -279,6 +279,4 @@ def view_spec(name: str) -> ViewSpec:
     """
     if name in VIEWS:
         return VIEWS[name]
-    near = difflib.get_close_matches(name, VIEWS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(VIEWS)}"
-    raise InputError(f"there is no view called '{name}'", hint=hint)
+    raise InputError(f"there is no view called '{name}'", hint=nearest_hint(name, VIEWS))

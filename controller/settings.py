@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.modes import MODES
+from store.nearest import nearest_hint
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _ABOVE_ZERO = (
@@ -190,9 +190,7 @@ def _pool(number: int, table: Mapping[str, Any]) -> PoolSettings:
     known = [one.name for one in fields(PoolSettings)]
     for key, value in table.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
-            raise ValueError(f"{where}: no setting '{key}'; {hint}")
+            raise ValueError(f"{where}: no setting '{key}'; {nearest_hint(key, known)}")
         kinds = _KINDS.get(key, (int, float))
         if isinstance(value, bool) or not isinstance(value, kinds):
             text = f"{where}: {key} must be {_words(kinds)}, not {value!r}"

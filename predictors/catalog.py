@@ -6,7 +6,6 @@ loads neither torch nor scikit-learn.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from predictors.backtest import Backtest
 from predictors.base import Predictor
 from predictors.baselines import History
 from store.errors import PredictorError
+from store.nearest import nearest_hint
 from store.queries.scope import Scope
 from store.reader import Reader
 
@@ -231,7 +231,7 @@ def entry(name: str) -> Entry:
     """
     found = PREDICTORS.get(name)
     if found is None:
-        raise PredictorError(f"no predictor '{name}'", hint=_hint(name, PREDICTORS))
+        raise PredictorError(f"no predictor '{name}'", hint=nearest_hint(name, PREDICTORS))
     return found
 
 
@@ -242,14 +242,9 @@ def backtest(name: str) -> Backtest:
         PredictorError: there is none, or what it needs is not installed.
     """
     if name not in BACKTESTS:
-        raise PredictorError(f"no back-test '{name}'", hint=_hint(name, BACKTESTS))
+        raise PredictorError(f"no back-test '{name}'", hint=nearest_hint(name, BACKTESTS))
     judge: Backtest = _found(BACKTESTS[name])
     return judge
-
-
-def _hint(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known) or 'none yet'}"
 
 
 def _found(place: str) -> Callable[..., Any]:

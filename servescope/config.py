@@ -7,7 +7,6 @@ The file is TOML; its tables are the sections below. The environment names a set
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import re
 import tomllib
@@ -28,6 +27,7 @@ from predictors.settings import PredictSettings
 from servescope.gateway.settings import GatewaySettings
 from servescope.settings import DashboardSettings, ServerSettings
 from store.errors import ConfigError
+from store.nearest import nearest_hint
 from store.settings import StoreSettings
 
 ENV_PREFIX = "SERVESCOPE_"
@@ -251,22 +251,17 @@ def _known(tables: Mapping[str, Any], where: str, problems: list[str]) -> Values
     kept: Values = {}
     for section, table in tables.items():
         if section not in SECTIONS:
-            problems.append(f"{where}: no section [{section}]{_nearest(section, SECTIONS)}")
+            problems.append(f"{where}: no section [{section}]; {nearest_hint(section, SECTIONS)}")
         elif not isinstance(table, dict):
             problems.append(f"{where}: {section} must be a table, write [{section}]")
         else:
             keys = [field.name for field in dataclasses.fields(SECTIONS[section])]
             unknown = [key for key in table if key not in keys]
             problems.extend(
-                f"{where}: no setting {section}.{key}{_nearest(key, keys)}" for key in unknown
+                f"{where}: no setting {section}.{key}; {nearest_hint(key, keys)}" for key in unknown
             )
             kept[section] = {key: value for key, value in table.items() if key in keys}
     return kept
-
-
-def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
 
 
 def _merge(layers: Sequence[tuple[str, Values]]) -> tuple[Values, dict[str, str]]:

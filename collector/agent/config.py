@@ -6,7 +6,6 @@ The file is the server's own format; of it the agent reads the tables `[agent]` 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any
 from collector.agent.settings import AgentSettings
 from collector.settings import ScrapeSettings
 from store.errors import ConfigError
+from store.nearest import nearest_hint
 
 _PREFIX = "SERVESCOPE_"
 _SECTIONS: Mapping[str, type[Any]] = {"agent": AgentSettings, "collector": ScrapeSettings}
@@ -102,9 +102,8 @@ def _merge(
             continue
         for key, value in table.items():
             if key not in fields:
-                near = difflib.get_close_matches(key, fields, n=1)
-                advice = f"; did you mean {near[0]}?" if near else ""
-                problems.append(f"{where}: no setting {section}.{key}{advice}")
+                advice = nearest_hint(key, fields)
+                problems.append(f"{where}: no setting {section}.{key}; {advice}")
                 continue
             try:
                 tables[section][key] = _value(fields[key], value)

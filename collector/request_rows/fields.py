@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from store.bulk_spec import GATEWAY_COLUMNS, LABELS, MAX_TOKENS
+from store.nearest import nearest_hint
 
 MOST_CHARACTERS = 256
 MOST_SECONDS = 1e7
@@ -69,9 +69,7 @@ def checked(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 
 
 def _unknown(name: object) -> str:
-    near = difflib.get_close_matches(str(name)[:MOST_CHARACTERS], FIELDS, n=1)
-    known = f"did you mean {near[0]}?" if near else f"there are: {', '.join(FIELDS)}"
-    return f"a field that no request has; {known}"
+    return f"a field that no request has; {nearest_hint(name, FIELDS)}"
 
 
 def _time(name: str, value: Any) -> datetime:

@@ -30,6 +30,7 @@ from controller.actuators.vllm_sleep import VllmPool, VllmSettings, VllmSleep
 from controller.actuators.webhook import Webhook, WebhookPool, WebhookSettings
 from store.clock import Clock
 from store.errors import ControllerError
+from store.nearest import nearest_hint
 
 _PATIENCE = ("limit_seconds", "told_back_seconds", "pause_seconds")
 MOST_POOLS = 256
@@ -137,9 +138,8 @@ def create(kind: str, given: Mapping[str, Any], clock: Clock) -> Actuator:
     """
     found = KINDS.get(kind)
     if found is None:
-        raise ControllerError(
-            f"there is no actuator '{kind}'", hint=f"there is {', '.join(sorted(KINDS))}"
-        )
+        hint = nearest_hint(kind, sorted(KINDS), lists_all=True)
+        raise ControllerError(f"there is no actuator '{kind}'", hint=hint)
     where = f"actuator {kind}"
     rest = {key: value for key, value in given.items() if key not in (*_PATIENCE, "pools")}
     waits = {key: value for key, value in given.items() if key in _PATIENCE}

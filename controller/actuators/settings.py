@@ -6,7 +6,6 @@ Every mistake is told at once, each with where it stands.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from store.errors import ControllerError
+from store.nearest import nearest_hint
 
 T = TypeVar("T")
 _ENTRY = re.compile(r"^(\w+): (.+?)(?=^\w+: |\Z)", re.MULTILINE | re.DOTALL)
@@ -105,8 +105,7 @@ def _strange(cls: type[Any], given: Mapping[str, Any]) -> Iterator[str]:
     names = [field.name for field in dataclasses.fields(cls)]
     for key in given:
         if key not in names:
-            near = difflib.get_close_matches(str(key), names, 1)
-            yield f"{key}: unknown" + (f"; did you mean {near[0]}?" if near else "")
+            yield f"{key}: unknown; {nearest_hint(key, names)}"
 
 
 def _error(wrong: list[str], where: str) -> ControllerError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from controller.policies import registry
 from controller.policy import Policy
 from controller.simulator.workload import Workload
 from store.errors import ControllerError
+from store.nearest import nearest_hint
 
 # The one stream of requests that a fleet serves.
 STREAM = "fleet"
@@ -46,9 +46,7 @@ def checked_names(wanted: tuple[str, ...], *, may_import: bool) -> tuple[str, ..
         elif name == STATIC or name in names():
             built(one, {}, None)
         else:
-            near = difflib.get_close_matches(name, names(), n=1)
-            known = f"there are: {', '.join(names())}"
-            hint = f"did you mean {near[0]}? {known}" if near else known
+            hint = nearest_hint(name, names(), lists_all=True)
             raise ControllerError(f"there is no policy '{name}'", hint=hint)
     return wanted
 

@@ -10,7 +10,6 @@ keys = ["sha256:…"]
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import tomllib
@@ -21,6 +20,7 @@ from typing import Any
 from controller.gateway.ask import ONLINE, SloClass
 from controller.gateway.tenant_book import LIMITS, Tenant, TenantBook
 from store.errors import ConfigError
+from store.nearest import nearest_hint
 
 MOST_BYTES = 8 << 20
 MOST_KEYS = 100_000
@@ -215,9 +215,7 @@ class _Reading:
     def _known(self, at: str, table: Mapping[str, Any], names: tuple[str, ...]) -> None:
         for name in table:
             if name not in names:
-                near = difflib.get_close_matches(name, names, 1)
-                hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
-                self._bad(f"{at}{name}", f"is unknown; {hint}")
+                self._bad(f"{at}{name}", f"is unknown; {nearest_hint(name, names)}")
 
     def _bad(self, at: str, why: str) -> None:
         self.problems.append(f"{self._where}: {at} {why}")

@@ -6,12 +6,11 @@ there; `parameters_of(policy)` is what `make` needs to make the same again.
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from controller.by_name import ByName
 from controller.policies import dynamo, kubernetes_hpa
 from controller.policies.aibrix_apa import AibrixApa
 from controller.policies.clairvoyant import SPEC as CLAIRVOYANT_SPEC
@@ -54,8 +53,8 @@ POLICIES: dict[str, Factory] = {
     "learned": Learned,
 }
 REPLAY = "replay"
-# Not asked of people: what makes two entries of one class, and what a replay hands over.
-_HIDDEN = ("spec", "workload", "network")
+# People are not asked for what a replay hands over, nobody for what makes two entries of one class.
+_BY_NAME = ByName("policy", POLICIES, unshown=("workload", "network"), closed=("spec",))
 
 
 def make(name: str, /, **parameters: Any) -> Policy:
@@ -68,23 +67,9 @@ def make(name: str, /, **parameters: Any) -> Policy:
     Raises:
         ControllerError: no such policy, no such parameter, or a value out of range.
     """
-    factory = POLICIES.get(name)
-    if factory is None:
-        near = difflib.get_close_matches(name, POLICIES, 1)
-        raise ControllerError(
-            f"there is no policy '{name}'",
-            hint=(f"did you mean {near[0]}? " if near else "") + f"known: {', '.join(POLICIES)}",
-        )
-    allowed = tuple(inspect.signature(factory).parameters)
-    for given in parameters:
-        if given not in allowed or given == "spec":
-            shown = [each for each in allowed if each not in _HIDDEN]
-            raise ControllerError(
-                f"policy {name} has no parameter '{given}'", hint=f"it has {', '.join(shown)}"
-            )
     if name == "clairvoyant" and "workload" not in parameters:
         parameters["workload"] = None
-    return factory(**parameters)
+    return _BY_NAME.make(name, parameters)
 
 
 def catalogue() -> tuple[PolicySpec, ...]:
@@ -100,14 +85,7 @@ def defaults(name: str) -> dict[str, Any]:
     Raises:
         ControllerError: no such policy.
     """
-    if name not in POLICIES:
-        raise ControllerError(f"there is no policy '{name}'", hint=f"known: {', '.join(POLICIES)}")
-    found = inspect.signature(POLICIES[name]).parameters.values()
-    return {
-        one.name: _plain(one.default)
-        for one in found
-        if one.name not in _HIDDEN and one.default is not one.empty
-    }
+    return {name: _plain(value) for name, value in _BY_NAME.defaults(name).items()}
 
 
 def parameters_of(policy: Policy) -> dict[str, Any]:

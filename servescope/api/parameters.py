@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request
@@ -10,6 +9,7 @@ from fastapi import Depends, FastAPI, Query, Request
 from servescope.api import negotiate, problems
 from servescope.runtime import Runtime
 from store.errors import InputError
+from store.nearest import nearest_hint
 
 ScopeParams = dict[str, str]
 
@@ -77,8 +77,7 @@ async def only_known(request: Request) -> None:
     known = _parameter_names(request)
     for name in request.query_params:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known))}"
+            hint = nearest_hint(name, sorted(known))
             raise InputError(f"there is no parameter '{name}'", hint=hint)
 
 

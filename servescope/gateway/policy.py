@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -13,6 +12,7 @@ from controller.gateway.queueing import registry as queueing
 from controller.gateway.routing import registry as routing
 from servescope.gateway.settings import Choice, GatewaySettings
 from store.errors import InputError, ServescopeError
+from store.nearest import nearest_hint
 
 FIELDS = ("line", "way", "around", "rules", "places", "most_waiting", "most_waiting_of_tenant")
 _LISTS = ("around", "rules", "places")
@@ -95,8 +95,7 @@ def made(choice: Choice, make: Callable[..., _T]) -> _T:
 def _check_fields(document: Mapping[str, Any]) -> None:
     for name in document:
         if name not in FIELDS:
-            near = difflib.get_close_matches(str(name), FIELDS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(FIELDS)}"
+            hint = nearest_hint(name, FIELDS)
             raise InputError(f"a policy has no '{str(name)[:100]}'", hint=hint)
     for name in ("most_waiting", "most_waiting_of_tenant"):
         value = document.get(name, 1)

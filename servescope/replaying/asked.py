@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -22,6 +21,7 @@ from servescope.calibrating import profiles_folder
 from servescope.replaying.fleet import LivePools, fleet_of
 from servescope.replaying.values import value_of
 from store.errors import InputError
+from store.nearest import nearest_hint
 
 USUAL_POLICIES = ("risk", "kubernetes-hpa", "knative-kpa", "ray-serve", "queue-length-hpa")
 USUAL_PROFILE = "llama2-70b-4-x-h100"
@@ -90,8 +90,7 @@ class Asked:
         known = [one.name for one in fields(cls)]
         for name in told:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+                hint = nearest_hint(name, known)
                 raise InputError(f"there is no parameter '{name}'", hint=hint)
         try:
             return cls(**{name: value_of(name, value) for name, value in told.items()})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from controller.settings import ControllerSettings
 from controller.startup import StartupTimes
 from servescope.controlling.assembly import objective_of
 from store.errors import InputError, ServescopeError
+from store.nearest import nearest_hint
 
 ALL = "all"
 _COUNTS = ("least", "most", "initial", "gpus", "most_up", "most_down")
@@ -99,9 +99,7 @@ def _checked(number: int, pool: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"{where} has no name", hint='give each pool a name = "…"')
     for key, value in pool.items():
         if key not in _KEYS:
-            near = difflib.get_close_matches(key, _KEYS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(_KEYS)}"
-            raise InputError(f"{where}: there is no '{key}'", hint=hint)
+            raise InputError(f"{where}: there is no '{key}'", hint=nearest_hint(key, _KEYS))
         problem = _problem(key, value)
         if problem:
             raise InputError(f"{where}: {key} must be {problem}, not {value!r}")
@@ -210,11 +208,8 @@ def live(names: Sequence[str], settings: ControllerSettings, slos: Sequence[Slo]
     wanted = list(known) if list(names) == [ALL] else list(names)
     for name in wanted:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise InputError(
-                f"there is no pool '{name}'", hint=f"{hint}there are: {', '.join(known)}, or all"
-            )
+            hint = nearest_hint(name, (*known, ALL), lists_all=True)
+            raise InputError(f"there is no pool '{name}'", hint=hint)
     try:
         found = [
             Pool(known[name], objective_of(known[name], settings, slos), profile_in(known[name]))

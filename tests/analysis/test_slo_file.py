@@ -64,11 +64,11 @@ def test_all_mistakes_are_listed_with_their_lines(tmp_path):
     text = str(caught.value)
     for line, words in [
         (2, "'name'"),
-        (3, "did you mean 'ttft'?"),
-        (4, "did you mean 'threshold_seconds'?"),
+        (3, "did you mean ttft?"),
+        (4, "did you mean threshold_seconds?"),
         (5, "a ratio, so 99 % is 0.99"),
         (6, "'window' is 'month'"),
-        (8, "did you mean 'model'?"),
+        (8, "did you mean model?"),
     ]:
         assert any(f":{line}:" in row and words in row for row in text.splitlines()), (line, text)
 

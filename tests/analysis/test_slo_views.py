@@ -94,7 +94,7 @@ def test_alerts_list_what_fires_and_why_not(database, traffic, live_scope):
 
 def test_an_unknown_slo_names_the_nearest(database, live_scope):
     """A typo in an address gets one clear line."""
-    with pytest.raises(InputError, match="did you mean 'chat'"):
+    with pytest.raises(InputError, match="did you mean chat"):
         slo_detail(database.reader, live_scope, slos=[SLO], slo="chta")
 
 

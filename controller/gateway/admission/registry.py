@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
+from controller.by_name import ByName
 from controller.gateway.admission.always import Always
 from controller.gateway.admission.base import Place, Rule
 from controller.gateway.admission.busy import BusyThreshold
@@ -22,9 +21,7 @@ from controller.gateway.admission.queue_depth import QueueDepth
 from controller.gateway.admission.quota import Quota
 from controller.gateway.admission.saturation import Saturation
 from controller.gateway.admission.token_bucket import TokenBucket
-from store.errors import ControllerError
 
-Made = TypeVar("Made")
 RULES: dict[str, Callable[..., Rule]] = {
     "always": Always,
     "has-replica": HasReplica,
@@ -43,6 +40,8 @@ PLACES: dict[str, Callable[..., Place]] = {
     "pace-limit": PaceLimit,
     "leftover": Leftover,
 }
+_RULES = ByName("admission rule", RULES)
+_PLACES = ByName("admission place", PLACES)
 
 
 def make_rule(name: str, /, **parameters: Any) -> Rule:
@@ -55,31 +54,9 @@ def make_rule(name: str, /, **parameters: Any) -> Rule:
     Raises:
         ControllerError: no such rule, no such parameter, or a value out of range.
     """
-    factory = _checked("rule", name, RULES, parameters)
-    return factory(**parameters)
+    return _RULES.make(name, parameters)
 
 
 def make_place(name: str, /, **parameters: Any) -> Place:
     """A place; as `make_rule`."""
-    factory = _checked("place", name, PLACES, parameters)
-    return factory(**parameters)
-
-
-def _checked(
-    kind: str, name: str, known: Mapping[str, Callable[..., Made]], parameters: Mapping[str, Any]
-) -> Callable[..., Made]:
-    factory = known.get(name)
-    if factory is None:
-        near = difflib.get_close_matches(name, known, 1)
-        raise ControllerError(
-            f"there is no admission {kind} '{name}'",
-            hint=(f"did you mean {near[0]}? " if near else "") + f"known: {', '.join(known)}",
-        )
-    allowed = tuple(inspect.signature(factory).parameters)
-    for given in parameters:
-        if given not in allowed:
-            raise ControllerError(
-                f"admission {kind} {name} has no parameter '{given}'",
-                hint=f"it has {', '.join(allowed)}" if allowed else "it has none",
-            )
-    return factory
+    return _PLACES.make(name, parameters)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Callable
 from typing import Any
 
+from controller.by_name import ByName
 from controller.gateway.queueing.base import Line, LineSpec
 from controller.gateway.queueing.dlpm import D2lpm, Dlpm
 from controller.gateway.queueing.fcfs import Fcfs
@@ -18,7 +17,6 @@ from controller.gateway.queueing.shortest_first import ShortestFirst
 from controller.gateway.queueing.vtc import vtc
 from controller.gateway.queueing.vtc_deadline import vtc_deadline
 from controller.gateway.queueing.vtc_predicted import vtc_predicted
-from store.errors import ControllerError
 
 DEFAULT = "vtc-deadline"
 # Ours first; then what people run; then those from papers.
@@ -35,6 +33,7 @@ LINES: dict[str, Callable[..., Line]] = {
     "shortest-first": ShortestFirst,
     "program-aware": ProgramAware,
 }
+_BY_NAME = ByName("line", LINES)
 
 
 def make(name: str, /, **parameters: Any) -> Line:
@@ -47,20 +46,7 @@ def make(name: str, /, **parameters: Any) -> Line:
     Raises:
         ControllerError: no such line, no such parameter, or a value out of range.
     """
-    factory = LINES.get(name)
-    if factory is None:
-        near = difflib.get_close_matches(name, LINES, 1)
-        raise ControllerError(
-            f"there is no line '{name}'",
-            hint=(f"did you mean {near[0]}? " if near else "") + f"known: {', '.join(LINES)}",
-        )
-    known = defaults(name)
-    for given, value in parameters.items():
-        if given not in known:
-            hint = f"it has {', '.join(known)}" if known else "it has none"
-            raise ControllerError(f"line {name} has no parameter '{given}'", hint=hint)
-        _check_type(name, given, value, known[given])
-    return factory(**parameters)
+    return _BY_NAME.make(name, parameters)
 
 
 def catalogue() -> tuple[LineSpec, ...]:
@@ -74,15 +60,4 @@ def defaults(name: str) -> dict[str, Any]:
     Raises:
         ControllerError: no such line.
     """
-    if name not in LINES:
-        raise ControllerError(f"there is no line '{name}'", hint=f"known: {', '.join(LINES)}")
-    found = inspect.signature(LINES[name]).parameters.values()
-    return {one.name: one.default for one in found if one.default is not one.empty}
-
-
-def _check_type(name: str, given: str, value: Any, usual: Any) -> None:
-    """A number for a number, a whole one for a whole one."""
-    wanted = (int,) if isinstance(usual, int) else (int, float)
-    if isinstance(value, bool) or not isinstance(value, wanted):
-        kind = "a whole number" if wanted == (int,) else "a number"
-        raise ControllerError(f"line {name}: {given} must be {kind}, not {value!r}")
+    return _BY_NAME.defaults(name)

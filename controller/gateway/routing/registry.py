@@ -7,11 +7,10 @@ innermost.
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from controller.by_name import ByName
 from controller.gateway.routing import held_back, sticky
 from controller.gateway.routing.base import Way, WaySpec
 from controller.gateway.routing.cache_aware import CacheAware
@@ -24,7 +23,6 @@ from controller.gateway.routing.prefill_decode import PrefillDecode
 from controller.gateway.routing.prefix_affinity import PrefixAffinity
 from controller.gateway.routing.round_robin import RoundRobin
 from controller.gateway.routing.sticky import Sticky
-from store.errors import ControllerError
 
 WAYS: dict[str, Callable[..., Way]] = {
     "round-robin": RoundRobin,
@@ -41,6 +39,8 @@ WRAPPERS: dict[str, Callable[..., Way]] = {
     "degradation-aware": degradation_aware,
     "sticky": Sticky,
 }
+_WAYS = ByName("way", WAYS)
+_WRAPPERS = ByName("wrapper", WRAPPERS)
 _WRAPPER_SPECS = (held_back.SLOW_START, held_back.DEGRADATION_AWARE, sticky.SPEC)
 
 
@@ -54,7 +54,7 @@ def make(name: str, /, **parameters: Any) -> Way:
     Raises:
         ControllerError: no such way, no such parameter, or a value out of range.
     """
-    return _made("way", WAYS, name, (), parameters)
+    return _WAYS.make(name, parameters)
 
 
 def wrapped(way: Way, wrappers: Mapping[str, Mapping[str, Any]]) -> Way:
@@ -68,45 +68,10 @@ def wrapped(way: Way, wrappers: Mapping[str, Mapping[str, Any]]) -> Way:
         ControllerError: as `make`.
     """
     for name, parameters in wrappers.items():
-        way = _made("wrapper", WRAPPERS, name, (way,), parameters)
+        way = _WRAPPERS.make(name, parameters, way)
     return way
 
 
 def catalogue() -> tuple[WaySpec, ...]:
     """The spec of every way, then of every wrapper."""
     return (*(make(name).spec for name in WAYS), *_WRAPPER_SPECS)
-
-
-def _made(
-    what: str,
-    among: Mapping[str, Callable[..., Way]],
-    name: str,
-    given: tuple[Way, ...],
-    parameters: Mapping[str, Any],
-) -> Way:
-    factory = among.get(name)
-    if factory is None:
-        raise ControllerError(f"there is no {what} '{name}'", hint=_near(name, among))
-    allowed = list(inspect.signature(factory).parameters)[len(given) :]
-    for one in parameters:
-        if one not in allowed:
-            shown = f"it has {', '.join(allowed)}" if allowed else "it has none"
-            raise ControllerError(f"{what} {name} has no parameter '{one}'", hint=shown)
-    try:
-        return factory(*given, **parameters)
-    except TypeError as error:
-        raise ControllerError(
-            f"{what} {name}: a parameter is of the wrong type",
-            hint=f"its defaults: {_defaults(factory)}",
-        ) from error
-
-
-def _near(name: str, among: Iterable[str]) -> str:
-    known = list(among)
-    near = difflib.get_close_matches(name, known, 1)
-    return (f"did you mean {near[0]}? " if near else "") + f"known: {', '.join(known)}"
-
-
-def _defaults(factory: Callable[..., Way]) -> str:
-    found = inspect.signature(factory).parameters.values()
-    return ", ".join(f"{p.name}={p.default!r}" for p in found if p.default is not p.empty)

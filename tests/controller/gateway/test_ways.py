@@ -81,7 +81,7 @@ def test_unknown_names_and_values_are_one_clear_line() -> None:
         make("prefix-affinity", blocks=3)
     with pytest.raises(ControllerError, match="out of range"):
         make("cache-aware", least_match_ratio=float("nan"))
-    with pytest.raises(ControllerError, match="wrong type"):
+    with pytest.raises(ControllerError, match="key_blocks must be a whole number, not 'many'"):
         make("prefix-affinity", key_blocks="many")
     with pytest.raises(ControllerError, match="no wrapper 'stick'"):
         wrapped(make("round-robin"), {"stick": {}})
