@@ -10,6 +10,8 @@ from controller.gateway.ask import Ask
 from controller.gateway.gaps import Gaps
 
 Status = Literal["ok", "failed", "refused", "aborted"]
+Sizes = Literal["all", "prompt", "none"]
+"""What was estimated of a request: of one that was turned away at the door not everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Attempt:
         trace: None where it is not traced.
         decision_id: of the policy that decided; "" is none.
         retry_after_seconds: that a refused client was told to wait; None where it was told nothing.
+        sizes: which of those of `ask` mean something.
     """
 
     ask: Ask
@@ -100,6 +103,7 @@ class Attempt:
     trace: TraceContext | None = None
     decision_id: str = ""
     retry_after_seconds: float | None = None
+    sizes: Sizes = "all"
 
     @property
     def instance(self) -> str:
@@ -111,3 +115,16 @@ class Attempt:
         """By the engine, else as counted in the stream."""
         told = self.usage.output_tokens
         return self.streamed_tokens if told is None else told
+
+    @property
+    def input_tokens(self) -> int | None:
+        """Of the prompt, by the engine, else as estimated; None where nobody could."""
+        told = self.usage.input_tokens
+        if told is None and self.sizes != "none":
+            return self.ask.input_tokens
+        return told
+
+    @property
+    def predicted_output_tokens(self) -> int | None:
+        """As expected before it was known; None where nothing was."""
+        return round(self.ask.expected_output_tokens) if self.sizes == "all" else None

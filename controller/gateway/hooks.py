@@ -6,7 +6,7 @@ All are called in the event loop, so none may wait for anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from controller.gateway.admission.base import Refusal
@@ -145,3 +145,13 @@ class Untraced:
     def again(self, context: TraceContext) -> TraceContext:
         """The same."""
         return context
+
+
+@dataclass(slots=True)
+class Hooks:
+    """All of them. May be replaced while requests run."""
+
+    callers: Callers = field(default_factory=ByUser)
+    lengths: Lengths = field(default_factory=UpToLimit)
+    tracer: Tracer = field(default_factory=Untraced)
+    recorder: Recorder = field(default_factory=Forgets)

@@ -11,7 +11,6 @@ import logging
 import math
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from controller.gateway.admission.base import Refusal
 from controller.gateway.admission.put_back import to_put_back
@@ -19,29 +18,18 @@ from controller.gateway.ask import Ask
 from controller.gateway.attempt import Attempt
 from controller.gateway.gate import Gate
 from controller.gateway.health import Health
-from controller.gateway.hooks import (
-    ByUser,
-    Caller,
-    Callers,
-    Forgets,
-    Headers,
-    Lengths,
-    Recorder,
-    Said,
-    Tracer,
-    Untraced,
-    UpToLimit,
-)
+from controller.gateway.hooks import Headers, Hooks
 from controller.gateway.http.answer import Answer
 from controller.gateway.http.exchange import Exchange
 from controller.gateway.http.pool import Pool
 from controller.gateway.openai.errors import error, refused
-from controller.gateway.openai.reading import KNOWN, read
 from controller.gateway.proxy_flight import Flight
 from controller.gateway.proxy_headers import allowances
 from controller.gateway.proxy_metrics import ProxyMetrics
-from controller.gateway.proxy_request import deadline_seconds, headers_of, request_id
+from controller.gateway.proxy_request import deadline_seconds, own_id, texts
 from controller.gateway.proxy_settings import ProxySettings
+from controller.gateway.reception import Received, Turned, receive
+from controller.gateway.turned_away import TurnedAway
 from store.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -50,16 +38,6 @@ ILL_SILENCE_SECONDS = 3.0
 LEFTOVER, BY_CLASS = "leftover", "vtc-deadline"
 
 Page = Callable[[Exchange], Answer]
-
-
-@dataclass(slots=True)
-class Hooks:
-    """What others do; see `hooks`. May be replaced while requests run."""
-
-    callers: Callers = field(default_factory=ByUser)
-    lengths: Lengths = field(default_factory=UpToLimit)
-    tracer: Tracer = field(default_factory=Untraced)
-    recorder: Recorder = field(default_factory=Forgets)
 
 
 class Proxy:
@@ -93,6 +71,9 @@ class Proxy:
         self._clock = clock
         self._numbers = itertools.count(1)
         self._prefix = secrets.token_hex(6)
+        self.turned_away = TurnedAway(
+            hooks, metrics, clock, self._numbers, self._prefix, health.knows
+        )
         self._is_pumping = self._pump_again = False
         health.changed = self.pump
 
@@ -121,12 +102,15 @@ class Proxy:
             exchange.answer(error(404, f"there is nothing at {path}", "not_found"))
 
     def _take(self, exchange: Exchange) -> None:
-        found = self._ask(exchange)
-        if isinstance(found, Refusal):
-            self.metrics.turned_away[found.code] += 1
-            exchange.answer(refused(found, found.wait_seconds))
+        headers, path = texts(exchange.headers), exchange.path.decode("latin-1")
+        found = receive(
+            exchange.method, path, exchange.body, headers, self.hooks.callers, self.health
+        )
+        if isinstance(found, Turned):
+            exchange.answer(refused(found.refusal, found.refusal.wait_seconds))
+            self.turned_away.saw(found, headers)
             return
-        flight = found
+        flight = self._flight(exchange, found, headers)
         ask, now = flight.ask, flight.ask.arrived
         refusal = self.gate.arrive(ask, now)
         if refusal is not None:
@@ -140,50 +124,19 @@ class Proxy:
         flight.timer = loop.call_later(ask.deadline - now, self._late, flight)
         self.pump()
 
-    def _ask(self, exchange: Exchange) -> Flight | Refusal:
-        """What is asked for, and by whom; or why it makes no sense."""
-        path = exchange.path.decode("latin-1")
-        if path in KNOWN and exchange.method != b"POST":
-            return Refusal("method_not_allowed", f"{path} takes POST alone", status=405)
-        said = read(path, exchange.body)
-        if isinstance(said, Refusal):
-            return said
-        headers = headers_of(exchange)
-        caller = self.hooks.callers.caller(headers, said)
-        if isinstance(caller, Refusal):
-            return caller
-        model = said.model or self._only_model()
-        if not model or not self.health.knows(model):
-            return self._no_model(said.model)
-        return self._flight(exchange, said, caller, model, headers)
-
-    def _flight(
-        self, exchange: Exchange, said: Said, caller: Caller, model: str, headers: Headers
-    ) -> Flight:
+    def _flight(self, exchange: Exchange, found: Received, headers: Headers) -> Flight:
         now, number = self._clock.monotonic(), next(self._numbers)
+        said, caller = found.said, found.caller
         mean, likely = self.hooks.lengths.expected(said, caller)
         ask = Ask(
-            number, now, caller.tenant, model, said.input_tokens, mean, likely,
+            number, now, caller.tenant, found.model, said.input_tokens, mean, likely,
             most_output_tokens=said.most_output_tokens, weight=caller.weight, slo=caller.slo,
             session=caller.session, prefix=said.prefix,
             deadline=now + deadline_seconds(headers, self.settings),
         )  # fmt: skip
-        identity = request_id(exchange, f"{self._prefix}-{number}")
+        identity = own_id(headers) or f"{self._prefix}-{number}"
         trace = self.hooks.tracer.begin(headers)
         return Flight(self, exchange, said, ask, identity, self._clock.now(), trace)
-
-    def _only_model(self) -> str:
-        models = self.health.models
-        return next(iter(models)) if len(models) == 1 else ""
-
-    def _no_model(self, model: str) -> Refusal:
-        known = ", ".join(list(self.health.models)[:20])
-        if model:
-            text = f"there is no model '{model[:200]}'; known: {known or 'none yet'}"
-            return Refusal("model_not_found", text, status=404)
-        if known:
-            return Refusal("missing_field", f"'model' is missing; known: {known}", status=400)
-        return Refusal("no_replica", "no engine answers yet; ask again", status=503)
 
     def _answer_to(self, refusal: Refusal, ask: Ask, now: float) -> Answer:
         limits = allowances(self.gate.policies.rules, ask.tenant, now)

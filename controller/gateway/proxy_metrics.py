@@ -28,6 +28,7 @@ class ProxyMetrics:
         self.turned_away: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
         self.unrecorded = 0
+        self.turned_away_without_row = 0
         self._queue = self._histogram("queue_seconds", "In the gateway's line.")
         self._first = self._histogram("time_to_first_token_seconds", "From arrival.")
         self._whole = self._histogram("request_seconds", "From arrival to the end.")
@@ -82,6 +83,12 @@ class _Reading(Collector):
         for reason, count in self._metrics.turned_away.items():
             away.add_metric((reason,), count)
         yield away
+        few = CounterMetricFamily(
+            "servescope_gateway_turned_away_without_row",
+            "Of those, beyond the rows that are kept a second.",
+        )
+        few.add_metric((), self._metrics.turned_away_without_row)
+        yield few
         tokens = CounterMetricFamily(
             "servescope_gateway_tokens", "Tokens that engines told of.", labels=("kind",)
         )

@@ -8,28 +8,28 @@ from collections.abc import Mapping
 
 from controller.gateway.attempt import TraceContext
 from controller.gateway.hooks import Headers
-from controller.gateway.http.answer import header_lines, passed_on
+from controller.gateway.http.answer import Pairs, header_lines, passed_on
 from controller.gateway.http.exchange import Exchange
 from controller.gateway.http.pool import Address
 from controller.gateway.proxy_headers import REQUEST_ID
 from controller.gateway.proxy_settings import ProxySettings
 
-_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 # What is told to the gateway alone, or is said anew.
 _OURS = (
     b"host", b"content-length", b"accept-encoding", b"expect", b"cookie", REQUEST_ID,
 )  # fmt: skip
 
 
-def headers_of(exchange: Exchange) -> Headers:
-    """As texts."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers}
+def texts(headers: Pairs) -> Headers:
+    """Headers as texts; the last of a name counts."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
 
 
-def request_id(exchange: Exchange, otherwise: str) -> str:
-    """The client's own where it may be passed on."""
-    told = exchange.header(REQUEST_ID)
-    return told.decode() if told is not None and _ID.fullmatch(told) else otherwise
+def own_id(headers: Headers) -> str:
+    """The client's own name of its request, where it may be passed on; "" is none."""
+    told = headers.get(REQUEST_ID.decode(), "")
+    return told if _ID.fullmatch(told) else ""
 
 
 def deadline_seconds(headers: Mapping[str, str], settings: ProxySettings) -> float:

@@ -69,10 +69,13 @@ class ProxyServer:
             stop: set when it shall stop.
             on_ready: called once it answers.
         """
-        await self._proxy.health.first(self._settings.first_seconds)
+        proxy = self._proxy
+        await proxy.health.first(self._settings.first_seconds)
         loop = asyncio.get_running_loop()
         listening = await loop.create_server(
-            lambda: Inbound(self._connections, self._proxy.handle, self._clock),
+            lambda: Inbound(
+                self._connections, proxy.handle, self._clock, proxy.turned_away.at_the_door
+            ),
             sock=sock,
             ssl=self._settings.tls,
             backlog=BACKLOG,

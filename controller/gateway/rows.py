@@ -38,7 +38,6 @@ def row_of(attempt: Attempt, identity: str, marks: Marks) -> dict[str, Any]:
     """
     ask, usage, gaps, trace = attempt.ask, attempt.usage, attempt.gaps, attempt.trace
     is_refused = attempt.status == "refused"
-    told = usage.input_tokens
     row = {
         "request_id": request_id(attempt, identity),
         "arrived_at": attempt.arrived_at.timestamp(),
@@ -50,10 +49,10 @@ def row_of(attempt: Attempt, identity: str, marks: Marks) -> dict[str, Any]:
         "slo_class": _text(ask.slo.name),
         "finish_reason": _text(attempt.finish_reason or ("" if is_refused else attempt.reason)),
         "admission_reason": _text(attempt.reason) if is_refused else None,
-        "input_tokens": ask.input_tokens if told is None else told,
+        "input_tokens": attempt.input_tokens,
         "output_tokens": attempt.output_tokens,
         "cached_tokens": usage.cached_tokens,
-        "predicted_output_tokens": round(ask.expected_output_tokens),
+        "predicted_output_tokens": attempt.predicted_output_tokens,
         "queue_seconds": _rounded(attempt.queue_seconds),
         "ttft_seconds": _rounded(attempt.ttft_seconds),
         "tpot_seconds": _rounded(attempt.tpot_seconds),
@@ -65,7 +64,7 @@ def row_of(attempt: Attempt, identity: str, marks: Marks) -> dict[str, Any]:
         "retry_after_seconds": _rounded(attempt.retry_after_seconds),
         "attempt": ask.attempt,
         "is_last": attempt.is_last,
-        "tenant_weight": ask.weight,
+        "tenant_weight": ask.weight if ask.tenant else None,
         "policy_version": marks.policy_version,
         "decision_id": marks.decision_id,
         "session_id": _text(ask.session),

@@ -275,11 +275,11 @@ def fields_of(attempt: Attempt) -> Mapping[str, Any]:
         "slo_class": ask.slo.name,
         "queue_seconds": attempt.queue_seconds,
         "attempt": ask.attempt,
-        "tenant_weight": float(ask.weight),
+        "tenant_weight": float(ask.weight) if ask.tenant else None,
         "admission_reason": attempt.reason if is_refused else None,
         "retry_after_seconds": attempt.retry_after_seconds,
         "itl_p99_seconds": attempt.gaps.quantile_seconds(0.99),
-        "predicted_output_tokens": round(ask.expected_output_tokens),
+        "predicted_output_tokens": attempt.predicted_output_tokens,
         "request_id": attempt.request_id,
     }
 

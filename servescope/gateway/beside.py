@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.drops import Drops
-from controller.gateway.hooks import Forgets, Recorder
-from controller.gateway.proxy import Hooks
+from controller.gateway.hooks import Forgets, Hooks, Recorder
 from controller.gateway.recorder import SpoolingRecorder, spooling_recorder
 from controller.gateway.recording import RecorderSettings, server_poster
 from controller.gateway.spans import Both, SpanExporter, SpanSettings, span_exporter

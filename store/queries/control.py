@@ -26,6 +26,13 @@ COUNTERS = (
     "engine_steps_total",
 )
 
+CLIENT_FAULTS = (
+    "invalid_api_key", "invalid_json", "invalid_body", "invalid_type", "missing_field",
+    "model_not_found", "method_not_allowed", "body_too_large", "path_too_long",
+    "headers_too_large", "too_slow",
+)  # fmt: skip
+"""Why a gateway turns requests away that no replica more would serve: they are no demand."""
+
 _TARGETS = """
 SELECT target_id, url, engine, model, labels::VARCHAR AS labels, added_at
 FROM target WHERE removed_at IS NULL ORDER BY target_id
@@ -76,10 +83,11 @@ SELECT target_id, max(scraped_at) FILTER (outcome = 'ok') AS ok_at, max(scraped_
 FROM scrape WHERE scraped_at > $since AND scraped_at <= $now AND list_contains($targets, target_id)
 GROUP BY target_id
 """
-_MINE = """
+_MINE = f"""
   SELECT labels_id FROM request_labels
   WHERE (len($models) = 0 OR list_contains($models, model))
     AND (len($instances) = 0 OR list_contains($instances, instance))
+    AND coalesce(admission_reason, '') NOT IN {CLIENT_FAULTS}
 """
 _ROWS = f"""
   SELECT r.arrived_at, r.arrived_at + to_microseconds((1e6 * coalesce(r.e2e_seconds, 0))::BIGINT)

@@ -10,6 +10,8 @@ from starlette.testclient import TestClient
 from collector.agent.wire import BATCH_HEADER
 from servescope.runtime import Runtime
 from servescope.server import create_app
+from store.queries import control
+from store.queries.control import CLIENT_FAULTS
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 AT = NOW - timedelta(minutes=1)
@@ -104,6 +106,22 @@ def test_a_batch_is_kept_once(door, runtime):
     assert [(row["status"], row["admission_reason"]) for row in kept(runtime)] == [
         ("ok", None), ("refused", "queue_full"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", CLIENT_FAULTS)
+def test_nonsense_is_no_demand(door, runtime, reason):
+    """Whoever sends broken requests to a model neither makes it grow nor spoils its record."""
+    nonsense = {
+        "request_id": "g:8:1", "arrived_at": AT.timestamp() + 1, "status": "refused",
+        "model": "llama", "admission_reason": reason,
+    }  # fmt: skip
+    post(door, ROW, nonsense)
+    start, end = (at.replace(tzinfo=None) for at in (AT - timedelta(minutes=5), NOW))
+    found = control.requests(
+        runtime.database.reader, ["llama"], [], (None, None), (start, start, start, end)
+    )
+    assert len(kept(runtime)) == 2
+    assert (found["arrived"], found["refused"], found["attainment"]) == (1, 0, 1.0)
 
 
 def test_what_cannot_be_kept_says_why(door, runtime):

@@ -22,6 +22,19 @@ Phase = Literal["idle", "head", "body"]
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of a request before its body.
+
+    Attributes:
+        path: without the query.
+        headers: names in lower case.
+    """
+
+    path: str
+    headers: list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A whole one.
 
@@ -94,6 +107,13 @@ class RequestReader:
         # What belongs to the request before is not known apart; the next part is counted.
         if self.problem is None and (was_between or not self._has_begun):
             self._count(len(data))
+
+    @property
+    def head(self) -> Head | None:
+        """Of the request whose body is being read; None where there is none."""
+        if self.phase != "body":
+            return None
+        return Head(self._target.partition(b"?")[0].decode("latin-1"), self._headers)
 
     def drop(self) -> None:
         """Forget what was read of a request that is not whole."""

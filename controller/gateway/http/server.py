@@ -9,7 +9,7 @@ from collections.abc import Callable
 from controller.gateway.http.answer import Answer
 from controller.gateway.http.connections import Connections
 from controller.gateway.http.exchange import Exchange
-from controller.gateway.http.reading import Phase, RequestReader
+from controller.gateway.http.reading import Head, Phase, RequestReader
 from controller.gateway.openai.errors import error
 from store.clock import Clock
 
@@ -17,6 +17,8 @@ MOST_AHEAD_BYTES = 64 << 10
 """What a client may send before its last request was answered; then it is not read any more."""
 
 Handle = Callable[[Exchange], None]
+TurnedAway = Callable[[Head | None, Answer], None]
+"""Told of a request that was never whole, with its head where that was, and of the answer to it."""
 
 
 class Inbound(asyncio.Protocol):
@@ -26,13 +28,21 @@ class Inbound(asyncio.Protocol):
         connections: counts this one.
         handle: called with each whole request.
         clock: the time.
+        turned_away: told of requests that were never whole.
     """
 
-    def __init__(self, connections: Connections, handle: Handle, clock: Clock) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        handle: Handle,
+        clock: Clock,
+        turned_away: TurnedAway = lambda head, answer: None,
+    ) -> None:
         self.due = math.inf
         self._all = connections
         self._limits = connections.limits
         self._handle = handle
+        self._tells = turned_away
         self._clock = clock
         self._reader = RequestReader(connections.limits, connections.keeps, self.give_back)
         self._phase: Phase = "idle"
@@ -120,7 +130,7 @@ class Inbound(asyncio.Protocol):
         elif ready:
             self._start()
         elif self._reader.problem is not None:
-            self._turn_away(self._reader.problem)
+            self._refuse(self._reader.problem)
         else:
             self._set_due(self._limits.idle_seconds)
             data, self._ahead = bytes(self._ahead), bytearray()
@@ -142,7 +152,7 @@ class Inbound(asyncio.Protocol):
             return
         if self._exchange is None and not self._is_over and self._phase != "idle":
             text = f"the {self._phase} of the request took too long"
-            self._turn_away(error(408, text, "too_slow"))
+            self._refuse(error(408, text, "too_slow"))
             return
         # Stalled, lingering or idle: nobody reads what we would say.
         if self._exchange is not None:
@@ -164,7 +174,7 @@ class Inbound(asyncio.Protocol):
         if reader.ready:
             self._start()
         elif reader.problem is not None:
-            self._turn_away(reader.problem)
+            self._refuse(reader.problem)
         elif reader.phase != self._phase:
             self._enter(reader.phase)
 
@@ -191,6 +201,11 @@ class Inbound(asyncio.Protocol):
             peer=self._address,
         )  # fmt: skip
         self._handle(exchange)
+
+    def _refuse(self, answer: Answer) -> None:
+        """A request that will never be whole."""
+        self._tells(self._reader.head, answer)
+        self._turn_away(answer)
 
     def _turn_away(self, answer: Answer) -> None:
         """Say why, and listen a while without hearing: who still sends would not read it."""
