@@ -13,6 +13,8 @@ from pathlib import Path
 from socket import socket
 from typing import Any
 
+from controller.gateway.fairness_metrics import FairnessReading
+from controller.gateway.fairness_watch import FairnessWatch
 from controller.gateway.gate import Gate
 from controller.gateway.health import Health, HealthSettings
 from controller.gateway.hooks import Recorder
@@ -42,6 +44,7 @@ class Gateway:
     server: ProxyServer
     upstreams: Upstreams
     beside: Beside
+    fairness: FairnessWatch
     clock: Clock
 
     async def run(self, sock: socket, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
@@ -54,13 +57,14 @@ class Gateway:
         self.upstreams.look()
         self.beside.open()
         self.beside.start()
-        watching = asyncio.get_running_loop().create_task(self.upstreams.watch())
+        loop = asyncio.get_running_loop()
+        watching = [loop.create_task(one) for one in (self.upstreams.watch(), self.fairness.run())]
         try:
             await self.server.run(sock, stop, on_ready)
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
             await self.beside.aclose()
 
 
@@ -75,7 +79,9 @@ def build(settings: GatewaySettings, clock: Clock, recorder: Recorder | None = N
     Raises:
         ConfigError: a policy, an engine or a certificate cannot be used.
     """
-    gate = Gate(policies(settings), limits(settings))
+    fairness = FairnessWatch(clock)
+    gate = Gate(fairness.over(policies(settings)), limits(settings))
+    fairness.attach(gate)
     health = Health(
         gate, clock,
         HealthSettings(
@@ -91,14 +97,17 @@ def build(settings: GatewaySettings, clock: Clock, recorder: Recorder | None = N
     proxy = Proxy(gate, health, _proxy(settings), parts.hooks, clock, metrics)
     connections = Connections(_limits(settings))
     metrics.watch(gate, connections)
+    metrics.registry.register(FairnessReading(fairness))
     serving = ServeSettings(settings.drain_seconds, tls=tls(settings))
     server = ProxyServer(proxy, connections, serving, clock)
-    proxy.pages.update(pages(proxy, server, parts.status))
-    parts.steering.attach(gate, proxy.pump)
-    parts.details = lambda: _details(proxy, server)
+    proxy.pages.update(
+        pages(proxy, server, lambda: {"fairness": fairness.state(), **parts.status()})
+    )
+    parts.steering.attach(gate, proxy.pump, fairness)
+    parts.details = lambda: {**_details(proxy, server), "fairness": fairness.state()}
     file = Path(settings.upstreams_file).expanduser() if settings.upstreams_file else None
     upstreams = Upstreams(health, named(settings.upstreams), file, clock)
-    return Gateway(gate, health, proxy, server, upstreams, parts, clock)
+    return Gateway(gate, health, proxy, server, upstreams, parts, fairness, clock)
 
 
 def tls(settings: GatewaySettings) -> ssl.SSLContext | None:

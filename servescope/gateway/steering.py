@@ -17,6 +17,7 @@ from typing import Any
 
 from collector.agent.post import Poster
 from controller.gateway.control import Control
+from controller.gateway.fairness_watch import FairnessWatch
 from controller.gateway.fleet import Starting
 from controller.gateway.gate import Gate
 from controller.gateway.lengths import TableLengths
@@ -46,17 +47,21 @@ class Steering:
         self._own, self._settings, self._clock = settings, settings, clock
         self._rules: Mapping[str, Mapping[str, Any]] = {}
         self._gate: Gate | None = None
+        self._fairness: FairnessWatch | None = None
         self._pump: Callable[[], None] = lambda: None
         self._task: asyncio.Task[None] | None = None
 
-    def attach(self, gate: Gate, pump: Callable[[], None]) -> None:
+    def attach(
+        self, gate: Gate, pump: Callable[[], None], fairness: FairnessWatch | None = None
+    ) -> None:
         """Change this gate from now on.
 
         Args:
             gate: decides.
             pump: called after a change: somebody may have a place now.
+            fairness: watches whatever line decides.
         """
-        self._gate, self._pump = gate, pump
+        self._gate, self._pump, self._fairness = gate, pump, fairness
 
     def ask(self, name: str, url: str, poster: Poster, folder: Path, standing: Standing) -> None:
         """Go by the server's word; what it said last counts at once.
@@ -121,6 +126,8 @@ class Steering:
         rules = book.rules()
         if rules != self._rules:
             self._change(self._settings, rules)
+        elif self._fairness is not None:
+            self._fairness.forget()
 
     def status(self) -> dict[str, Any]:
         """How it stands with the server's word, for people."""
@@ -140,6 +147,8 @@ class Steering:
     def _change(self, settings: GatewaySettings, rules: Mapping[str, Mapping[str, Any]]) -> None:
         made = policy.policies(settings, rules)
         self._settings, self._rules = settings, rules
+        if self._fairness is not None:
+            made = self._fairness.over(made)
         if self._gate is not None:
             self._gate.change(made, self._clock.monotonic())
             self._gate.limits = policy.limits(settings)

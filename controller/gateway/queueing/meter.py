@@ -4,14 +4,18 @@ For each two tenants, from when both wait until one does not: the difference of 
 highest less its lowest point. That is the greatest difference over any part of the time, which is
 what VTC's bound is about. Looked at when somebody begins or ends to wait, and every second.
 
-    meter = FairnessMeter(); meter.limit = bound(line, capacity)
+    meter = FairnessMeter(); meter.promise(bound(line, capacity))
     gate = Gate(Policies(Metered(line, meter), way)); meter.read(now)
+
+A bound holds for a part of the time in which it was true: a pair is judged by the largest limit
+there was since both began to wait, and not at all where there was none.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from controller.gateway.ask import Ask
@@ -22,11 +26,23 @@ MOST_KEPT = 10_000
 EVERY_SECONDS = 1.0
 
 
+def _nothing() -> None:
+    return
+
+
+def _unseen(ask: Ask) -> None:
+    return
+
+
 @dataclass(slots=True)
 class _Pair:
-    """Difference of two tenants' service: when both began to wait, lowest and highest since."""
+    """Difference of two tenants' service: when both began to wait, lowest and highest since.
+
+    `limit` is the largest there was meanwhile; infinite where there was none.
+    """
 
     start: float
+    limit: float
     low: float = 0.0
     high: float = 0.0
 
@@ -47,9 +63,11 @@ class Fairness:
         waiting_since: by tenant that waits.
         apart: the greatest difference of two that wait now; None where no two do.
         between: which two.
-        greatest: since the start, of any two; None where no two ever waited.
+        greatest: since the line in force began, of any two; None where no two ever waited.
         limit: the bound; None where the line has none, or nobody told it.
         breaches: times that a pair came to be farther apart than the limit.
+        is_broken: whether two that wait now are farther apart than promised: an alarm.
+        broken_at: when that was seen last, seconds; None where it never was.
         not_compared: tenants that wait and are not looked at, as too many do.
     """
 
@@ -61,12 +79,9 @@ class Fairness:
     greatest: float | None = None
     limit: float | None = None
     breaches: int = 0
+    is_broken: bool = False
+    broken_at: float | None = None
     not_compared: int = 0
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether two that wait now are farther apart than promised: an alarm."""
-        return self.apart is not None and self.limit is not None and self.apart > self.limit
 
 
 @dataclass(slots=True, eq=False)
@@ -74,14 +89,16 @@ class FairnessMeter:
     """See the head of this module. Costs a sum for each token, and pairs once a second.
 
     Attributes:
-        limit: the bound to watch; None watches none.
+        limit: the bound to watch; None watches none. Once two wait, `promise` another.
         every_seconds: how often all pairs are looked at.
         most_compared: tenants that wait of which all pairs are kept; those that waited first.
+        renew: called before a breach is counted; promises the limit as it is by now.
     """
 
     limit: float | None = None
     every_seconds: float = EVERY_SECONDS
     most_compared: int = MOST_COMPARED
+    renew: Callable[[], None] = _nothing
     _service: dict[str, float] = field(default_factory=dict)
     _count: Counter[str] = field(default_factory=Counter)
     _since: dict[str, float] = field(default_factory=dict)
@@ -90,10 +107,30 @@ class FairnessMeter:
     _over: set[tuple[str, str]] = field(default_factory=set)
     _greatest: float | None = None
     _breaches: int = 0
+    _broken_at: float | None = None
     _looked_at: float = float("-inf")
+    _renewed_at: float = float("-inf")
+    _now: float = 0.0
+
+    def promise(self, limit: float | None) -> None:
+        """Watch another bound: pairs that wait already keep a larger one."""
+        if limit == self.limit:
+            return
+        self.limit = limit
+        most = math.inf if limit is None else limit
+        for pair in self._pairs.values():
+            pair.limit = max(pair.limit, most)
+
+    def begin(self) -> None:
+        """Another line decides from now on: whoever waits is compared anew."""
+        self.look(self._now)
+        self._pairs.clear()
+        self._over.clear()
+        self._greatest = None
 
     def waits(self, tenant: str, now: float) -> None:
         """One more of its requests waits."""
+        self._now = now
         self._count[tenant] += 1
         if self._count[tenant] == 1:
             self._since[tenant] = now
@@ -127,7 +164,7 @@ class FairnessMeter:
 
     def look(self, now: float) -> None:
         """Compare all that wait."""
-        self._looked_at = now
+        self._looked_at = self._now = now
         for key, pair in self._pairs.items():
             self._note(key, pair)
 
@@ -140,13 +177,15 @@ class FairnessMeter:
         apart = None if worst is None else self._pairs[worst].high - self._pairs[worst].low
         return Fairness(
             now, dict(self._service), dict(self._since), apart, worst, self._greatest, self.limit,
-            self._breaches, len(self._since) - len(self._compared),
+            self._breaches, bool(self._over), self._broken_at,
+            len(self._since) - len(self._compared),
         )  # fmt: skip
 
     def _compare(self, tenant: str) -> None:
+        limit = math.inf if self.limit is None else self.limit
         for other in self._compared:
             key = _key(tenant, other)
-            self._pairs[key] = _Pair(self._service[key[0]] - self._service[key[1]])
+            self._pairs[key] = _Pair(self._service[key[0]] - self._service[key[1]], limit)
         self._compared[tenant] = None
 
     def _look(self, tenant: str) -> None:
@@ -159,9 +198,20 @@ class FairnessMeter:
         apart = pair.at(self._service[key[0]] - self._service[key[1]])
         if self._greatest is None or apart > self._greatest:
             self._greatest = apart
-        if self.limit is not None and apart > self.limit and key not in self._over:
+        if apart > pair.limit:
+            self._beyond(key, pair, apart)
+
+    def _beyond(self, key: tuple[str, str], pair: _Pair, apart: float) -> None:
+        """What is promised may have grown since it was told."""
+        if key not in self._over:
+            if self._renewed_at != self._now:
+                self._renewed_at = self._now
+                self.renew()
+            if apart <= pair.limit:
+                return
             self._over.add(key)
             self._breaches += 1
+        self._broken_at = self._now
 
     def _forget(self) -> None:
         idle = [name for name in self._service if name not in self._since]
@@ -179,6 +229,7 @@ class Metered:
         *,
         input_weight: float = INPUT_WEIGHT,
         output_weight: float = OUTPUT_WEIGHT,
+        seen: Callable[[Ask], None] = _unseen,
     ) -> None:
         """Measure a line.
 
@@ -187,8 +238,10 @@ class Metered:
             meter: is told.
             input_weight: service of a prompt token; where the line has its own, that counts.
             output_weight: likewise, of an output token.
+            seen: hears of each request when it comes to wait, and when it is over.
         """
         self.line, self.meter = line, meter
+        self._seen = seen
         knobs = line.spec.parameters
         self._input_weight = float(knobs.get("input_weight", input_weight))
         self._output_weight = float(knobs.get("output_weight", output_weight))
@@ -203,6 +256,7 @@ class Metered:
     def put(self, ask: Ask, now: float) -> None:
         """It waits."""
         self.line.put(ask, now)
+        self._seen(ask)
         self.meter.waits(ask.tenant, now)
 
     def take(self, room: Room, now: float) -> Ask | None:
@@ -227,6 +281,8 @@ class Metered:
         self.line.served(ask, output_tokens, is_over=is_over, now=now)
         if output_tokens:
             self.meter.serves(ask.tenant, self._output_weight * output_tokens / ask.weight, now)
+        if is_over:
+            self._seen(ask)
 
 
 def _key(one: str, other: str) -> tuple[str, str]:

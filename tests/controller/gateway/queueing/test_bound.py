@@ -107,6 +107,23 @@ def test_the_meter_shows_the_greatest_difference_over_any_part_of_the_time(
         assert meter.read(float(now)).apart == (max(ranges) if ranges else None)
 
 
+@pytest.mark.parametrize("first", [1_000.0, None])
+def test_a_pair_is_judged_by_what_was_promised_while_it_waited(first: float | None) -> None:
+    """A fleet that shrinks breaks no promise of before; who comes later is promised less."""
+    meter = FairnessMeter(limit=first, every_seconds=0.0)
+    for tenant in "ab":
+        meter.waits(tenant, 0.0)
+    meter.promise(100.0)
+    meter.serves("a", 600.0, 1.0)
+    assert meter.read(1.0).breaches == 0
+    meter.waits("c", 2.0)
+    meter.serves("a", 150.0, 3.0)
+    shown = meter.read(3.0)
+    assert (shown.breaches, shown.is_broken, shown.broken_at) == (1, True, 3.0)
+    meter.left("c")
+    assert not meter.read(4.0).is_broken
+
+
 def test_the_meter_stays_small() -> None:
     """Many tenants: some are not compared, and it says so; those that are gone are forgotten."""
     meter = FairnessMeter(most_compared=4)
