@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from controller.gateway.admission.base import Place, Refusal, Rule
+from controller.gateway.admission.lasting import named, take_over
 from controller.gateway.ask import Ask
 from controller.gateway.fleet import Instance, Sight, Starting
 from controller.gateway.prefixes import Prefixes
@@ -30,6 +31,8 @@ class Policies:
         line: who is next.
         way: where to.
         rules: who may come in, asked in turn.
+        names: of the rules: one of the same name goes on from their books after a change; empty
+            takes their kinds and order.
         places: whether there is one, all must agree. A free seat is always asked for.
     """
 
@@ -37,6 +40,12 @@ class Policies:
     way: Way
     rules: Sequence[Rule] = ()
     places: Sequence[Place] = ()
+    names: Sequence[str] = ()
+
+    @property
+    def named_rules(self) -> dict[str, Rule]:
+        """Rules by name."""
+        return named(self.rules, self.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +205,11 @@ class Gate:
             self._forget(name)
 
     def change(self, policies: Policies, now: float) -> None:
-        """Go on with other policies: what waits moves over in the order of arrival."""
+        """Go on with other policies: books of rules stay, what waits moves over as it arrived."""
+        take_over(policies.named_rules, self.policies.named_rules, now)
+        if policies.line is self.policies.line:
+            self.policies = policies
+            return
         for ask in self.waiting.values():
             self.policies.line.drop(ask)
         self.policies = policies

@@ -6,13 +6,13 @@ import asyncio
 import re
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from collector.drops import Drops
 from controller.gateway.hooks import Forgets, Hooks, Recorder
+from controller.gateway.quota_file import QuotaFile
 from controller.gateway.recorder import SpoolingRecorder, spooling_recorder
 from controller.gateway.recording import RecorderSettings, server_poster
 from controller.gateway.spans import Both, SpanExporter, SpanSettings, span_exporter
@@ -38,6 +38,7 @@ class Beside:
         drops: what was lost of spans.
         steering: what decides, when the server or the file of tenants says otherwise.
         recording: how rows are kept; None where no server is named.
+        quotas: on disk; None where there is no folder for it.
         details: tells what else the server is to know; set by who puts the gateway together.
         url: where clients come to.
     """
@@ -51,9 +52,10 @@ class Beside:
     watched: WatchedTenants | None = None
     drops: Drops = field(default_factory=Drops)
     recording: RecorderSettings | None = None
+    quotas: QuotaFile | None = None
     details: Standing = dict
     url: str = ""
-    _watching: asyncio.Task[None] | None = None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def open(self) -> None:
         """Take what belongs to them, before anything is served.
@@ -70,6 +72,8 @@ class Beside:
             told = self.recording
             poster = server_poster(told)
             self.steering.ask(told.name, self.url, poster, told.folder, self.standing)
+        if self.quotas is not None:
+            self.quotas.load()
 
     def start(self) -> None:
         """Go on beside the proxy."""
@@ -78,15 +82,20 @@ class Beside:
         if self.spans is not None:
             self.spans.start()
         self.steering.start()
+        loop = asyncio.get_running_loop()
         if self.watched is not None:
-            self._watching = asyncio.get_running_loop().create_task(self._watch(self.watched))
+            self._tasks.append(loop.create_task(self._watch(self.watched)))
+        if self.quotas is not None:
+            self._tasks.append(loop.create_task(self.quotas.run()))
 
     async def aclose(self) -> None:
         """Deliver what there is, and let go."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watching
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self.quotas is not None:
+            await self.quotas.aclose()
         for part in (self.steering, self.spans, self.recorder):
             if part is not None:
                 await part.aclose()
@@ -103,7 +112,8 @@ class Beside:
     @property
     def problem(self) -> str | None:
         """The first of what is wrong here, but for a server that is away: it would not hear it."""
-        return self.watched.problem if self.watched is not None else None
+        parts = (part for part in (self.watched, self.quotas) if part is not None)
+        return next((part.problem for part in parts if part.problem), None)
 
     def status(self) -> dict[str, Any]:
         """How it stands, for people on this machine."""
@@ -116,7 +126,12 @@ class Beside:
                                      "problem": self.spans.problem},
             "tenants": {
                 "named": len(self.tenants.book.tenants), "unauthorized": self.tenants.unauthorized,
-                "shared": self.tenants.shared, "problem": self.problem,
+                "shared": self.tenants.shared,
+                "problem": self.watched and self.watched.problem,
+            },
+            "quotas": {
+                "are_kept": self.quotas is not None,
+                "problem": self.quotas and self.quotas.problem,
             },
         }  # fmt: skip
 
@@ -145,10 +160,12 @@ def beside(settings: GatewaySettings, clock: Clock) -> Beside:
     )  # fmt: skip
     file = settings.tenants_file
     watched = WatchedTenants(Path(file).expanduser(), tenants, steering.use_book) if file else None
+    folder = _folder(settings) if settings.server or settings.spool_folder else None
+    quotas = QuotaFile(folder, clock, steering.rules) if folder else None
     scheme = "https" if settings.tls_certificate else "http"
     return Beside(
         hooks, tenants, clock, steering, recorder, spans, watched, drops, recording,
-        url=f"{scheme}://{settings.listen}",
+        quotas, url=f"{scheme}://{settings.listen}",
     )  # fmt: skip
 
 
@@ -158,16 +175,17 @@ def name_of(settings: GatewaySettings) -> str:
 
 
 def _recording(settings: GatewaySettings) -> RecorderSettings:
-    folder = Path(settings.spool_folder).expanduser() if settings.spool_folder else _spool_folder()
     return RecorderSettings(
-        settings.server, name_of(settings), folder, settings.server_token_file, settings.ca_file
-    )
+        settings.server, name_of(settings), _folder(settings), settings.server_token_file,
+        settings.ca_file,
+    )  # fmt: skip
 
 
-def _spool_folder() -> Path:
+def _folder(settings: GatewaySettings) -> Path:
     from servescope.config import data_folder
 
-    return data_folder() / "gateway"
+    told = settings.spool_folder
+    return Path(told).expanduser() if told else data_folder() / "gateway"
 
 
 def _spans(settings: GatewaySettings) -> SpanSettings:

@@ -7,9 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from controller.gateway.admission import registry as admission
+from controller.gateway.admission.base import Place
+from controller.gateway.admission.lasting import numbered
 from controller.gateway.gate import GateLimits, Policies
 from controller.gateway.queueing import registry as queueing
+from controller.gateway.queueing.base import Line
 from controller.gateway.routing import registry as routing
+from controller.gateway.routing.base import Way
 from servescope.gateway.settings import Choice, GatewaySettings
 from store.errors import InputError, ServescopeError
 from store.nearest import nearest_hint
@@ -20,26 +24,48 @@ _T = TypeVar("_T")
 
 
 def policies(
-    settings: GatewaySettings, tenant_rules: Mapping[str, Mapping[str, Any]] | None = None
+    settings: GatewaySettings,
+    tenant_rules: Mapping[str, Mapping[str, Any]] | None = None,
+    before: tuple[GatewaySettings, Policies] | None = None,
 ) -> Policies:
     """What decides, by name.
 
     Args:
         settings: as they are, or with a policy from elsewhere.
         tenant_rules: rule -> parameters, asked after those of the settings: limits of tenants.
+        before: what is in force, with its settings: a line, a way or places that stay the same are
+            gone on with, so that a new limit does not make them forget what they learnt.
 
     Raises:
         ControllerError: no such policy, or a parameter it does not have.
     """
-    way, parameters = _split(settings.way)
+    of_tenants = tenant_rules or {}
     rules = [made(one, admission.make_rule) for one in settings.rules]
-    rules += [admission.make_rule(name, **told) for name, told in (tenant_rules or {}).items()]
+    names = [*numbered(rule.spec.name for rule in rules), *(f"tenants/{one}" for one in of_tenants)]
+    rules += [admission.make_rule(name, **told) for name, told in of_tenants.items()]
+    told, old = before or (None, None)
+    if old is None or told is None:
+        return Policies(_line(settings), _way(settings), rules, _places(settings), names)
     return Policies(
-        made(settings.line, queueing.make),
-        routing.wrapped(routing.make(way, **parameters), dict(map(_split, settings.around))),
-        tuple(rules),
-        tuple(made(one, admission.make_place) for one in settings.places),
+        old.line if told.line == settings.line else _line(settings),
+        old.way if (told.way, told.around) == (settings.way, settings.around) else _way(settings),
+        rules,
+        old.places if told.places == settings.places else _places(settings),
+        names,
     )
+
+
+def _line(settings: GatewaySettings) -> Line:
+    return made(settings.line, queueing.make)
+
+
+def _way(settings: GatewaySettings) -> Way:
+    way, parameters = _split(settings.way)
+    return routing.wrapped(routing.make(way, **parameters), dict(map(_split, settings.around)))
+
+
+def _places(settings: GatewaySettings) -> tuple[Place, ...]:
+    return tuple(made(one, admission.make_place) for one in settings.places)
 
 
 def limits(settings: GatewaySettings) -> GateLimits:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.agent.post import Poster
+from controller.gateway.admission.base import Rule
 from controller.gateway.control import Control
 from controller.gateway.fairness_watch import FairnessWatch
 from controller.gateway.fleet import Starting
@@ -105,6 +106,10 @@ class Steering:
         if self.control is not None:
             await self.control.aclose()
 
+    def rules(self) -> Mapping[str, Rule]:
+        """Those in force, by name."""
+        return {} if self._gate is None else self._gate.policies.named_rules
+
     def marks(self) -> Marks:
         """What rows say was in force."""
         return Marks() if self.control is None else self.control.marks
@@ -145,7 +150,8 @@ class Steering:
         }
 
     def _change(self, settings: GatewaySettings, rules: Mapping[str, Mapping[str, Any]]) -> None:
-        made = policy.policies(settings, rules)
+        before = None if self._gate is None else (self._settings, self._gate.policies)
+        made = policy.policies(settings, rules, before)
         self._settings, self._rules = settings, rules
         if self._fairness is not None:
             made = self._fairness.over(made)

@@ -106,6 +106,18 @@ class Limited(Protocol):
 
 
 @runtime_checkable
+class Lasting(Protocol):
+    """A rule with books: they outlive a change of what decides."""
+
+    def take_over(self, before: Rule, now: float) -> None:
+        """Go on from the books of a rule that this one replaces; of another kind changes nothing.
+
+        However often limits change, nobody is let in for more than they allow together.
+        """
+        ...
+
+
+@runtime_checkable
 class Place(Protocol):
     """Does it fit a replica now? All places must agree."""
 

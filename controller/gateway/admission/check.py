@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from controller.gateway.admission.base import Limited, Place, Refusal, Rule, RuleSpec
+from controller.gateway.admission.always import Always
+from controller.gateway.admission.base import Lasting, Limited, Place, Refusal, Rule, RuleSpec
 from controller.gateway.ask import Ask, SloClass
 from controller.gateway.fleet import Instance, Pace, Sight, Starting
 
@@ -17,6 +18,7 @@ _ONLINE = SloClass("online", 2.0, 0.1)
 _BATCH = SloClass("batch", None, None, -1, is_best_effort=True)
 _STATUSES = (429, 503)
 _LONG = 3_000
+_MANY = 100
 
 
 def check_rule(make: Callable[[], Rule]) -> None:
@@ -31,6 +33,7 @@ def check_rule(make: Callable[[], Rule]) -> None:
         for ask in asks():
             _judges(rule, ask, sight)
     _forgets(make())
+    _goes_on(make)
     _bears_strangers(make())
 
 
@@ -138,6 +141,33 @@ def _forgets(rule: Rule) -> None:
         for told in rule.allowances("a", at):
             _expect(0 <= told.remaining <= told.limit, f"{rule.spec.name}: {told} cannot be")
             _expect(told.reset_seconds >= 0, f"{rule.spec.name}: {told} cannot be")
+
+
+def _goes_on(make: Callable[[], Rule]) -> None:
+    """Books outlive a change of what decides, with those that run; a rule without any needs not."""
+    rule, at = make(), 1e5
+    asked, sight = Ask(0, at, "a", "m", 10, 5.0, 9.0), Sight(at, (_busy("x", 64, 0, None, None),))
+    inside = [Ask(number, at, "a", "m", 10, 5.0, 9.0) for number in range(1, _MANY)]
+    for one in inside:
+        rule.entered(one, at)
+    name, said = rule.spec.name, rule.judge(asked, sight)
+    if not isinstance(rule, Lasting):
+        _expect(said == make().judge(asked, sight), f"{name} has books and no take_over")
+        return
+    after = make()
+    for before in (rule, Always()):
+        if isinstance(after, Lasting):
+            after.take_over(before, at)
+    _expect(after.judge(asked, sight) == said, f"{name} forgets its books when policies change")
+    for one in inside[1:]:
+        one.started, one.output_tokens = at, 7
+        rule.ended(one, at)
+        after.ended(one, at)
+    said = rule.judge(asked, sight)
+    _expect(after.judge(asked, sight) == said, f"{name} forgets what runs when policies change")
+    if isinstance(rule, Limited) and isinstance(after, Limited):
+        told = rule.allowances("a", at)
+        _expect(after.allowances("a", at) == told, f"{name} tells of another rest after a change")
 
 
 def _bears_strangers(rule: Rule) -> None:

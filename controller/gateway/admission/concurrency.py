@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from controller.gateway.admission.base import Allowance, Refusal, RuleSpec
+from controller.gateway.admission.base import Allowance, Refusal, Rule, RuleSpec
 from controller.gateway.admission.parts import Limits, in_range, limits_by_tenant
 from controller.gateway.ask import Ask
 from controller.gateway.fleet import Sight
@@ -73,6 +73,11 @@ class Concurrency:
         self._inside_of[ask.tenant] -= 1
         if not self._inside_of[ask.tenant]:
             del self._inside_of[ask.tenant]
+
+    def take_over(self, before: Rule, now: float) -> None:
+        """Who is inside stays inside."""
+        if isinstance(before, Concurrency):
+            self._inside, self._inside_of = set(before._inside), Counter(before._inside_of)
 
     def allowances(self, tenant: str, now: float) -> Sequence[Allowance]:
         """None: places at once are no allowance for a time, which x-ratelimit-* are about."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from controller.gateway.admission.base import Allowance, Refusal, RuleSpec
+from controller.gateway.admission.base import Allowance, Refusal, Rule, RuleSpec
 from controller.gateway.admission.parts import ByTenant, Limits, in_range, limits_by_tenant
 from controller.gateway.admission.usage import expected_tokens, used_tokens
 from controller.gateway.ask import Ask
@@ -79,6 +79,23 @@ class FixedWindow:
         used = self._used.get(ask.tenant)
         if used is not None and used.window == window:
             used.tokens += used_tokens(ask) - cost
+
+    def take_over(self, before: Rule, now: float) -> None:
+        """What was counted in the window that goes on counts on; limits are those of now.
+
+        A window of another length begins with what the one before it had.
+        """
+        if not isinstance(before, FixedWindow):
+            return
+        old, window = before._window(now), self._window(now)
+        for tenant, used in before._used.kept.items():
+            if used.window == old:
+                self._used.put(tenant, replace(used, window=window))
+        self._charged = {
+            number: (window, cost)
+            for number, (began, cost) in before._charged.items()
+            if began == old
+        }
 
     def allowances(self, tenant: str, now: float) -> Sequence[Allowance]:
         """Requests and tokens, as far as they are limited."""

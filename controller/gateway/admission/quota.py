@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.gateway.admission.base import Allowance, Refusal, RuleSpec
+from controller.gateway.admission.base import Allowance, Refusal, Rule, RuleSpec
 from controller.gateway.admission.parts import ByTenant, Limits, in_range, limits_by_tenant
 from controller.gateway.ask import Ask
 from controller.gateway.fleet import Sight
@@ -22,14 +22,34 @@ SPEC = RuleSpec(
 )  # fmt: skip
 
 
-@dataclass(slots=True)
+Tokens = tuple[float, float]
+"""Of prompts, and of outputs."""
+_NONE: Tokens = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class _Spent:
     period: int
-    spent: float = 0.0
+    tokens: Tokens = _NONE
+
+
+@dataclass(frozen=True, slots=True)
+class KeptQuota:
+    """What is kept of a quota over a restart.
+
+    Attributes:
+        ends_in_seconds: the period.
+        tokens: tenant -> of prompts and outputs in it, without what still runs.
+    """
+
+    ends_in_seconds: float
+    tokens: Mapping[str, Tokens]
 
 
 class Quota:
     """What was used counts when it was used; what runs is held back until it is over.
+
+    Books are in tokens: when prices change, what was used in the period counts by the new ones.
 
     Args:
         budget: of each tenant and period, in tokens or, with weights as prices, in money; None is
@@ -58,22 +78,49 @@ class Quota:
         in_range(SPEC.name, "period_seconds", period_seconds, 1.0, 366 * DAY)
         self._budget, self._weights = budget, (input_weight, output_weight)
         self._period_seconds, self._began = period_seconds, period_began
+        self._told = (period_seconds, period_began)
         self._tenants = limits_by_tenant(SPEC.name, tenants, ("budget",))
         self._spent: ByTenant[_Spent] = ByTenant()
-        self._held: dict[int, float] = {}
-        self._held_of: dict[str, float] = {}
+        self._held: dict[int, tuple[str, Tokens]] = {}
+        self._held_of: dict[str, Tokens] = {}
 
-    def restore(self, spent: Mapping[str, float], now: float) -> None:
-        """Go on from what tenants spent in this period before a restart."""
-        for tenant, value in spent.items():
-            self._spent.put(tenant, _Spent(self._period(now), value))
+    def kept(self, now: float) -> KeptQuota:
+        """What another process would go on from."""
+        period = self._period(now)
+        booked = self._spent.kept.items()
+        tokens = {tenant: one.tokens for tenant, one in booked if one.period == period}
+        return KeptQuota(self._resets(now), tokens)
+
+    def restore(self, kept: KeptQuota, passed_seconds: float, now: float) -> None:
+        """Go on from what was kept so long ago; periods end when they would have ended there."""
+        left = kept.ends_in_seconds - max(passed_seconds, 0.0)
+        self._began = now + left
+        if left > 0:
+            period = self._period(now)
+            for tenant, tokens in kept.tokens.items():
+                self._spent.put(tenant, _Spent(period, tokens))
+
+    def take_over(self, before: Rule, now: float) -> None:
+        """What was used in the period that goes on, and what runs, counts by the new limits.
+
+        A period of another length begins with what was used in the one before it.
+        """
+        if not isinstance(before, Quota):
+            return
+        if self._told == before._told:
+            self._began = before._began
+        period = self._period(now)
+        for tenant, tokens in before.kept(now).tokens.items():
+            self._spent.put(tenant, _Spent(period, tokens))
+        self._held, self._held_of = dict(before._held), dict(before._held_of)
 
     def judge(self, ask: Ask, sight: Sight) -> Refusal | None:
         """Out where the budget would not last for it."""
         limit = self._limit(ask.tenant)
         if limit is None:
             return None
-        cost, left = self._expected(ask), limit - self._used(ask.tenant, sight.now)
+        cost = self._cost((ask.input_tokens, ask.expected_output_tokens))
+        left = limit - self._used(ask.tenant, sight.now)
         if cost <= left:
             return None
         is_final = cost > limit
@@ -86,21 +133,20 @@ class Quota:
 
     def entered(self, ask: Ask, now: float) -> None:
         """Hold back what it is expected to take."""
-        cost = self._expected(ask)
-        self._held[ask.number] = cost
-        self._held_of[ask.tenant] = self._held_of.get(ask.tenant, 0.0) + cost
+        tokens = (float(ask.input_tokens), ask.expected_output_tokens)
+        self._held[ask.number] = (ask.tenant, tokens)
+        self._held_of[ask.tenant] = _sum(self._held_of.get(ask.tenant, _NONE), tokens)
 
     def ended(self, ask: Ask, now: float) -> None:
         """Book what it took."""
-        cost = self._held.pop(ask.number, None)
-        if cost is None:
+        tenant, held = self._held.pop(ask.number, ("", None))
+        if held is None:
             return
-        left = self._held_of.pop(ask.tenant) - cost
-        if left > 1e-9:
-            self._held_of[ask.tenant] = left
-        booked = self._booked(ask.tenant, now)
-        booked.spent += self._took(ask)
-        self._spent.put(ask.tenant, booked)
+        left = _sum(self._held_of.pop(tenant), held, -1)
+        if sum(left) > 1e-9:
+            self._held_of[tenant] = left
+        period, booked = self._period(now), self._booked(tenant, now)
+        self._spent.put(tenant, _Spent(period, _sum(booked, _took(ask))))
 
     def allowances(self, tenant: str, now: float) -> Sequence[Allowance]:
         """What is left of the period."""
@@ -113,17 +159,17 @@ class Quota:
 
     def spent(self, tenant: str, now: float) -> float:
         """In this period, without what still runs."""
-        return self._booked(tenant, now).spent
+        return self._cost(self._booked(tenant, now))
 
     def _limit(self, tenant: str) -> float | None:
         return self._tenants.get(tenant, {}).get("budget", self._budget)
 
     def _used(self, tenant: str, now: float) -> float:
-        return self.spent(tenant, now) + self._held_of.get(tenant, 0.0)
+        return self.spent(tenant, now) + self._cost(self._held_of.get(tenant, _NONE))
 
-    def _booked(self, tenant: str, now: float) -> _Spent:
-        booked, period = self._spent.get(tenant), self._period(now)
-        return booked if booked is not None and booked.period == period else _Spent(period)
+    def _booked(self, tenant: str, now: float) -> Tokens:
+        booked = self._spent.get(tenant)
+        return booked.tokens if booked and booked.period == self._period(now) else _NONE
 
     def _period(self, now: float) -> int:
         return int((now - self._began) // self._period_seconds)
@@ -131,14 +177,16 @@ class Quota:
     def _resets(self, now: float) -> float:
         return self._began + (self._period(now) + 1) * self._period_seconds - now
 
-    def _expected(self, ask: Ask) -> float:
-        return self._cost(ask.input_tokens, ask.expected_output_tokens)
+    def _cost(self, tokens: Tokens) -> float:
+        return self._weights[0] * tokens[0] + self._weights[1] * tokens[1]
 
-    def _took(self, ask: Ask) -> float:
-        if not ask.has_started:
-            return 0.0
-        told = ask.told_input_tokens
-        return self._cost(ask.input_tokens if told is None else told, ask.output_tokens)
 
-    def _cost(self, input_tokens: float, output_tokens: float) -> float:
-        return self._weights[0] * input_tokens + self._weights[1] * output_tokens
+def _took(ask: Ask) -> Tokens:
+    if not ask.has_started:
+        return _NONE
+    told = ask.told_input_tokens
+    return float(ask.input_tokens if told is None else told), float(ask.output_tokens)
+
+
+def _sum(one: Tokens, other: Tokens, sign: int = 1) -> Tokens:
+    return one[0] + sign * other[0], one[1] + sign * other[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controller.gateway.admission.base import Allowance, Refusal, RuleSpec
+from controller.gateway.admission.base import Allowance, Refusal, Rule, RuleSpec
 from controller.gateway.admission.parts import ByTenant, Limits, in_range, limits_by_tenant
 from controller.gateway.admission.usage import expected_tokens, used_tokens
 from controller.gateway.ask import Ask
@@ -53,7 +53,7 @@ class TokenBucket:
         self._usual = usual
         self._tenants = limits_by_tenant(SPEC.name, tenants, LIMITS)
         self._buckets: dict[str, ByTenant[_Bucket]] = {name: ByTenant() for name in LIMITS}
-        self._charged: dict[int, float] = {}
+        self._charged: dict[int, tuple[str, float]] = {}
 
     def judge(self, ask: Ask, sight: Sight) -> Refusal | None:
         """Out where a bucket holds less than the request is expected to take."""
@@ -68,15 +68,36 @@ class TokenBucket:
 
     def entered(self, ask: Ask, now: float) -> None:
         """Take it out of the buckets."""
-        self._charged[ask.number] = expected_tokens(ask)
         self._take("requests_per_minute", ask.tenant, 1.0, now)
-        self._take("tokens_per_minute", ask.tenant, self._charged[ask.number], now)
+        if self._limit("tokens_per_minute", ask.tenant) is not None:
+            cost = expected_tokens(ask)
+            self._charged[ask.number] = (ask.tenant, cost)
+            self._take("tokens_per_minute", ask.tenant, cost, now)
 
     def ended(self, ask: Ask, now: float) -> None:
         """Give back what was charged too much, or take the rest."""
-        charged = self._charged.pop(ask.number, None)
+        _, charged = self._charged.pop(ask.number, ("", None))
         if charged is not None:
             self._take("tokens_per_minute", ask.tenant, used_tokens(ask) - charged, now)
+
+    def take_over(self, before: Rule, now: float) -> None:
+        """Levels stay as they are, cut to the new size; from now on they rise as it says.
+
+        So a higher limit fills up at its own pace and a lower one is never more than full; who owes
+        goes on owing.
+        """
+        if not isinstance(before, TokenBucket):
+            return
+        for name in LIMITS:
+            for tenant in before._buckets[name].kept:
+                old, new = before._limit(name, tenant), self._limit(name, tenant)
+                if old is not None and new is not None:
+                    level = min(before._level(name, tenant, old, now), new)
+                    self._buckets[name].put(tenant, _Bucket(level, now))
+        booked = self._buckets["tokens_per_minute"].kept
+        self._charged = {
+            number: charged for number, charged in before._charged.items() if charged[0] in booked
+        }
 
     def allowances(self, tenant: str, now: float) -> Sequence[Allowance]:
         """Requests and tokens, as far as they are limited."""

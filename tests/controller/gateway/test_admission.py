@@ -11,6 +11,7 @@ from controller.gateway.admission.dice import share_of
 from controller.gateway.admission.leftover import Leftover
 from controller.gateway.admission.past_future import PastFuture, peak_tokens
 from controller.gateway.admission.put_back import to_put_back
+from controller.gateway.admission.quota import KeptQuota
 from controller.gateway.admission.registry import PLACES, RULES, make_place, make_rule
 from controller.gateway.ask import Ask, SloClass
 from controller.gateway.fleet import Instance, Pace, Sight, Starting
@@ -159,7 +160,7 @@ def test_a_days_budget_holds_back_what_runs_and_survives_a_restart() -> None:
     assert refusal is not None
     assert refusal.wait_seconds == pytest.approx(890.0)
     fresh = make_rule("quota", budget=500, period_seconds=1000, period_began=-100)
-    fresh.restore({"a": 400.0}, 20.0)  # type: ignore[attr-defined]
+    fresh.restore(KeptQuota(900.0, {"a": (300.0, 100.0)}), 20.0, 20.0)  # type: ignore[attr-defined]
     assert fresh.judge(ask(2, tokens=200), Sight(20.0, ())) is not None
     assert fresh.judge(ask(2, tokens=200), Sight(901.0, ())) is None
 
