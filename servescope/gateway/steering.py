@@ -153,7 +153,9 @@ class Steering:
         before = None if self._gate is None else (self._settings, self._gate.policies)
         made = policy.policies(settings, rules, before)
         self._settings, self._rules = settings, rules
-        if self._fairness is not None:
+        if self._fairness is not None and before is not None and made.line is before[1].line:
+            self._fairness.forget()  # the line goes on, and is measured already
+        elif self._fairness is not None:
             made = self._fairness.over(made)
         if self._gate is not None:
             self._gate.change(made, self._clock.monotonic())

@@ -18,6 +18,7 @@ from controller.gateway.admission.registry import make_rule
 from controller.gateway.admission.token_bucket import TokenBucket
 from controller.gateway.ask import Ask
 from controller.gateway.doubles.engine import Engine, running
+from controller.gateway.fairness_watch import FairnessWatch
 from controller.gateway.fleet import Sight
 from controller.gateway.gate import Gate
 from controller.gateway.quota_file import FILE, QuotaFile
@@ -202,6 +203,22 @@ def test_a_new_line_or_limit_keeps_what_is_known_of_the_rest():
     assert gate.policies.line is not line
     assert gate.arrive(ask(4), clock.monotonic()).code == "tenant_requests_per_minute"
     assert len(gate.waiting) == 2
+
+
+def test_a_line_that_goes_on_is_measured_once():
+    """However often limits change: a request counts once in the gap between tenants."""
+    clock, asked = VirtualClock(NOW), GatewaySettings()
+    steering, watch = Steering(asked, clock), FairnessWatch(clock)
+    gate = Gate(watch.over(policy.policies(asked)))
+    watch.attach(gate)
+    steering.attach(gate, lambda: None, watch)
+    line = gate.policies.line
+    for most in (5, 6):
+        steering.use_policy({"rules": [{"name": BUCKET, "requests_per_minute": most}]})
+    assert gate.policies.line is line
+    steering.use_policy({"line": "fcfs"})
+    assert gate.policies.line is not line
+    assert watch.state()["line"] == "fcfs"
 
 
 async def test_a_file_of_tenants_that_changes_gives_no_fresh_bucket(gateway, tmp_path):
