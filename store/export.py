@@ -160,7 +160,7 @@ def export_store(database: Database, folder: Path) -> dict[str, int]:
 def _selection(scope: Scope | None) -> Selection:
     if scope is None:
         return Selection("TRUE", {}, None)
-    condition, params = where(scope)
+    condition, params = where(scope, every_attempt=True)
     return Selection(condition, params, scope.start)
 
 

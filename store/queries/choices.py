@@ -21,7 +21,7 @@ def label_values(reader: Reader, scope: Scope, most: int = MOST_VALUES) -> dict[
         scope: sources and range; its own label filters are part of the question.
         most: at most this many values a label.
     """
-    condition, params = where(scope)
+    condition, params = where(scope, every_attempt=True)
     counted = reader.frame(
         f"""SELECT l.model, l.tenant, l.route, l.instance, c.requests
         FROM (SELECT labels_id, count(*) AS requests FROM request AS r

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import polars as pl
 
-from store.queries.scope import LIVE_SOURCE_ID
+from store.queries.scope import IS_LAST, LIVE_SOURCE_ID
 from store.reader import Reader
 
 GAUGES = ("requests_running", "requests_waiting", "kv_cache_usage_ratio")
@@ -100,6 +100,7 @@ _ROWS = f"""
         AND ($tpot IS NULL OR r.tpot_seconds IS NULL OR r.tpot_seconds <= $tpot) END AS is_good
   FROM request AS r SEMI JOIN ({_MINE}) USING (labels_id)
   WHERE r.source_id = {LIVE_SOURCE_ID} AND r.arrived_at > $oldest AND r.arrived_at < $until
+    AND {IS_LAST}
 """
 _REQUESTS = f"""
 WITH mine AS ({_ROWS})
@@ -130,7 +131,8 @@ _ARRIVALS = f"""
 WITH mine AS (
   SELECT floor((epoch_us($until) - epoch_us(r.arrived_at)) / (1e6 * $bin))::INTEGER AS bin
   FROM request AS r SEMI JOIN ({_MINE}) USING (labels_id)
-  WHERE r.source_id = {LIVE_SOURCE_ID} AND r.arrived_at >= $oldest AND r.arrived_at < $until)
+  WHERE r.source_id = {LIVE_SOURCE_ID} AND r.arrived_at >= $oldest AND r.arrived_at < $until
+    AND {IS_LAST})
 SELECT bin, count(*) AS requests FROM mine GROUP BY bin ORDER BY bin DESC
 """
 _DEMAND = """

@@ -16,7 +16,7 @@ from datetime import timedelta
 import polars as pl
 
 from store.queries.log_bins import log_bin_sql
-from store.queries.scope import Scope
+from store.queries.scope import IS_LAST, Scope
 from store.queries.slo import GoodRule, labels_sql, outcome_sql, source_sql
 from store.queries.workload import FrameReader, naive, where
 
@@ -24,9 +24,6 @@ LOOK_BACK_SECONDS = 3600.0
 """Requests that came so long before the range may still be served or wait in it."""
 INSTANT_SECONDS = 1e-3
 """Answers that took less to come are counted at their end."""
-IS_LAST = "(r.is_last IS NOT false)"
-"""What the client saw: a request that was tried several times is counted, judged and waits once, as
-its last attempt says; what attempts before it produced is service all the same."""
 PREFILL_SECONDS = 1.0
 """Where a row tells its first token but neither queue nor prefill, the last second of that time is
 taken for its prefill: whoever is served within a second does not wait for others."""
@@ -90,7 +87,7 @@ def tenants(reader: FrameReader, scope: Scope, cost: Cost) -> pl.DataFrame:
         waited_seconds, timed (requests whose end is known), longest_input (tokens), weight_sum and
         weighted (sum of the weights that the gateway told, and how many did).
     """
-    condition, params = where(scope)
+    condition, params = where(scope, every_attempt=True)
     return reader.frame(
         f"""WITH counted AS (
   SELECT r.labels_id, r.status, {log_bin_sql("r.ttft_seconds")} AS log_bin, {IS_LAST} AS is_last,
@@ -138,7 +135,7 @@ def flows(
         (requests that came and ended, of those whose end is known).
     """
     reach = replace(scope, start=scope.start - timedelta(seconds=LOOK_BACK_SECONDS))
-    condition, params = where(reach)
+    condition, params = where(reach, every_attempt=True)
     params |= {"names": names, "zero": naive(scope.start)}
     bins = math.ceil(scope.seconds / width_seconds)
     text = _FLOWS.format(
@@ -218,7 +215,7 @@ def attainment(reader: FrameReader, scope: Scope, rule: GoodRule) -> pl.DataFram
         f"""WITH counted AS (
   SELECT r.labels_id, count(*) FILTER (WHERE {verdict}) AS good,
     count(*) FILTER (WHERE NOT {verdict}) AS bad
-  FROM request AS r WHERE {condition} AND {IS_LAST} AND {source_sql(scope, rule)} GROUP BY 1)
+  FROM request AS r WHERE {condition} AND {source_sql(scope, rule)} GROUP BY 1)
 SELECT tenant, sum(good)::BIGINT AS good, sum(bad)::BIGINT AS bad
 FROM counted JOIN request_labels USING (labels_id)
 WHERE tenant IS NOT NULL AND {meant} GROUP BY 1 ORDER BY 1""",

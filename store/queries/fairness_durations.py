@@ -19,7 +19,7 @@ def alone(reader: FrameReader, scope: Scope, bins: list[int], width_seconds: flo
         octave (log2 of the input tokens, rounded down), requests, ttft_seconds (median), paced
         (requests of two tokens and more), tpot_seconds (median of those).
     """
-    condition, params = where(scope)
+    condition, params = where(scope, every_attempt=True)
     pace = "(r.e2e_seconds - r.ttft_seconds) / (r.output_tokens - 1)"
     return reader.frame(
         f"""SELECT {OCTAVE_SQL} AS octave, count(*) AS requests,
@@ -40,7 +40,7 @@ def durations(reader: FrameReader, scope: Scope) -> pl.DataFrame:
     Returns:
         tenant, octave, requests, e2e_seconds (sum), later_tokens (tokens after the first, sum).
     """
-    condition, params = where(scope)
+    condition, params = where(scope, every_attempt=True)
     return reader.frame(
         f"""WITH counted AS (
   SELECT r.labels_id, {OCTAVE_SQL} AS octave, count(*) AS requests,
@@ -56,7 +56,7 @@ GROUP BY 1, 2 ORDER BY 1, 2""",
 
 def instances(reader: FrameReader, scope: Scope) -> int:
     """How many instances served requests of the scope; 1 where nobody told."""
-    condition, params = where(scope)
+    condition, params = where(scope, every_attempt=True)
     found = reader.frame(
         f"""SELECT count(DISTINCT instance) AS instances FROM request_labels
 WHERE labels_id IN (SELECT DISTINCT r.labels_id FROM request AS r WHERE {condition})""",

@@ -55,7 +55,7 @@ def requests_page(
     unknown = [name for name in status if name not in STATUSES]
     if unknown:
         raise InputError(f"no status is called '{unknown[0]}'", hint=f"one of: {STATUSES}")
-    condition, params = where(scope)
+    condition, params = where(scope, every_attempt=True)
     if status:
         condition += " AND r.status::VARCHAR IN $status"
         params["status"] = list(status)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from store.queries.scope import Scope
+from store.queries.scope import IS_LAST, Scope
 
 Dimension = Literal["tenant", "route", "model", "instance", "source", "session"]
 LengthField = Literal["input_tokens", "output_tokens"]
@@ -45,18 +45,22 @@ _LABEL_COLUMNS = {
 }
 
 
-def where(scope: Scope, alias: str = "r") -> tuple[str, dict[str, Any]]:
+def where(
+    scope: Scope, alias: str = "r", *, every_attempt: bool = False
+) -> tuple[str, dict[str, Any]]:
     """The condition that keeps a scope's request rows, and the parameters it binds.
 
     Args:
         scope: what is asked for.
         alias: the name of the `request` table in the query.
+        every_attempt: also rows of attempts that another followed; else a request is one row.
     """
     params: dict[str, Any] = {"start": naive(scope.start), "end": naive(scope.end)}
     parts = [
         f"{alias}.source_id IN ({_ids(scope)})",
         f"{alias}.arrived_at >= $start",
         f"{alias}.arrived_at < $end",
+        *(() if every_attempt else (IS_LAST.replace("r.", f"{alias}."),)),
     ]
     labels = []
     for column, field in _LABEL_COLUMNS.items():

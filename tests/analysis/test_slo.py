@@ -41,6 +41,16 @@ def test_failed_refused_and_aborted_requests_are_bad(database, add_requests, liv
     assert (found.status, found.met) == ("healthy", True)
 
 
+def test_a_request_that_was_tried_twice_is_judged_once(database, add_requests, live_scope):
+    """An engine that failed behind a gateway cost its client nothing: the last attempt counts."""
+    add_requests([1.0, 2.0, 2.0, 3.0], status=["ok", "failed", "ok", "ok"],
+                 ttft_seconds=[0.5, None, 0.9, 2.0], attempt=[1, 1, 2, 1],
+                 is_last=[True, False, True, None])  # fmt: skip
+    found = only(database.reader, slo(), live_scope)
+    assert (found.tally.good_low, found.tally.bad_low, found.tally.attempted) == (2, 1, 3)
+    assert only(database.reader, slo("availability"), live_scope).tally.bad_low == 0
+
+
 def test_aborted_requests_can_be_left_out(database, add_requests, live_scope):
     """Where clients often give up for their own reasons, a setting leaves them out, visibly."""
     add_requests([1.0, 2.0, 3.0], status=["ok", "ok", "aborted"], ttft_seconds=[0.5, 0.5, None])

@@ -40,10 +40,11 @@ def requests(minutes, **columns):
             "output_tokens": [i * 11 % 300 if i % 5 else None for i in range(n)],
             "ttft_seconds": [0.01 * (i % 50) if i % 3 else None for i in range(n)],
             "e2e_seconds": [0.5 + 0.1 * (i % 90) for i in range(n)],
+            "is_last": [(True, None, True, False)[i % 4] if i % 8 > 3 else None for i in range(n)],
         },
         schema_overrides={"arrived_at": pl.Datetime("us")},
     )
-    return frame.with_columns(**columns)
+    return frame.with_columns(**{name: pl.lit(each) for name, each in columns.items()})
 
 
 def scope(start_minutes=0, end_minutes=10 * 1440, **labels):
@@ -166,7 +167,7 @@ def test_a_live_bucket_waits_until_it_is_over(database):
 
 def test_counts_outlive_the_rows_they_were_made_of(database):
     """After retention, an old roll-up is kept even when a straggler marks its bucket."""
-    database.writer.append("request", requests(list(range(60)))).result()
+    database.writer.append("request", requests(list(range(60)), is_last=None)).result()
     refresh_due(database.writer, LATER)
     database.writer.run(lambda con: con.execute("DELETE FROM request")).result()
     database.writer.append("request", requests([5])).result()
