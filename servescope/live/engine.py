@@ -31,6 +31,7 @@ class LlamaServer:
         port: where it listens; 0 takes a free one. A restart under the same port is the same
             instance.
         before: words in front of the command, such as `taskset -c 0`.
+        after: further options of its own, such as `--embeddings`.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class LlamaServer:
         context_tokens: int = 16_384,
         port: int = 0,
         before: Sequence[str] = (),
+        after: Sequence[str] = (),
     ) -> None:
-        self._command = [*before, *_command(binary, model, slots, context_tokens)]
+        self._command = [*before, *_command(binary, model, slots, context_tokens), *after]
         self._log = log
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,6 +73,11 @@ class LlamaServer:
         trace: TracebackType | None,
     ) -> None:
         self._stop()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None before it was started."""
+        return None if self._process is None else self._process.pid
 
     @property
     def alive(self) -> bool:

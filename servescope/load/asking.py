@@ -52,7 +52,9 @@ class Wording:
             told["ignore_eos"] = True
         return orjson.dumps(told)
 
-    def request(self, to: Address, planned: Planned, body: bytes, request_id: str) -> bytes:
+    def request(
+        self, to: Address, planned: Planned, body: bytes, request_id: str, traceparent: str = ""
+    ) -> bytes:
         """Head and body, ready for the wire."""
         head = [
             f"POST {to.root}{PATHS[self.api]} HTTP/1.1",
@@ -60,6 +62,7 @@ class Wording:
             "content-type: application/json",
             f"content-length: {len(body)}",
             f"x-request-id: {_plain(request_id)}",
+            *([f"traceparent: {traceparent}"] if traceparent else []),
             *self._who(planned),
         ]
         return "\r\n".join(head).encode() + b"\r\n\r\n" + body

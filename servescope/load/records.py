@@ -35,6 +35,8 @@ class Sent:
         lag_seconds: by which the sender itself was late; None where it was not sent.
         held_seconds: waited for a free connection before it left.
         retry_after_seconds: as told with a refusal.
+        trace_id: that was sent, 32 hexadecimal digits; a gateway's row of it has the same. "" is
+            not sent.
         since_first_seconds: from when the first attempt was meant to leave to this one's first
             token, or its end where it is no stream: what the user waited.
     """
@@ -61,4 +63,5 @@ class Sent:
     lag_seconds: float | None = None
     held_seconds: float = 0.0
     retry_after_seconds: float | None = None
+    trace_id: str = ""
     since_first_seconds: float | None = None

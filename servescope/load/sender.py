@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from controller.gateway.attempt import TraceContext
 from controller.gateway.http.client import Outbound
 from controller.gateway.http.pool import Pool, address
 from servescope.load import waiting
@@ -166,7 +168,8 @@ class Sender:
         target = min(self._targets, key=lambda one: one.under_way)
         target.under_way += 1
         try:
-            heard, left = await self._exchanged(target, planned, body, attempt)
+            trace = TraceContext(secrets.token_hex(16), secrets.token_hex(8))
+            heard, left = await self._exchanged(target, planned, body, attempt, trace)
         finally:
             target.under_way -= 1
             self._slots.release()
@@ -183,17 +186,20 @@ class Sender:
         since = None if heard.last is None else (heard.first or heard.last) - first_due
         sent = replace(
             sent, is_last=not again, held_seconds=held, since_first_seconds=since,
+            trace_id=trace.trace_id,
             lag_seconds=max(left - due - held, 0.0),
             retry_after_seconds=told if heard.status == "refused" else None,
         )  # fmt: skip
         return sent, waiting.wait_seconds(told, attempt, self._dice) if again else 0.0
 
     async def _exchanged(
-        self, target: _Target, planned: Planned, body: bytes, attempt: int
+        self, target: _Target, planned: Planned, body: bytes, attempt: int, trace: TraceContext
     ) -> tuple[Heard, float]:
         """What was heard, and when the sender had the request ready: connecting comes after."""
         identity = f"{self._name}-{planned.number}" + (f".{attempt}" if attempt > 1 else "")
-        request = self._wording.request(target.pool.address, planned, body, identity)
+        request = self._wording.request(
+            target.pool.address, planned, body, identity, trace.traceparent
+        )
         ready = self._clock.monotonic()
         for repair in range(_REPAIRS + 1):
             heard: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import polars as pl
 import pytest
@@ -205,6 +206,9 @@ async def test_refused_ones_come_again_when_they_were_told_and_each_attempt_is_a
     assert found[2].since_first_seconds >= 0.04 > found[2].ttft_from_send_seconds
     names = [headers["x-request-id"] for headers, _ in one.seen]
     assert names == ["test-0", "test-0.2", "test-0.3"]
+    traces = [headers["traceparent"].split("-")[1] for headers, _ in one.seen]
+    assert traces == [each.trace_id for each in found]
+    assert len(set(traces)) == 3
 
 
 async def test_every_kind_of_end_is_named() -> None:
@@ -365,6 +369,8 @@ async def test_a_trace_goes_out_and_its_rows_come_back_by_import(tmp_path: Path)
     assert rows["tenant"].to_list() == ["a", "b", "a"]
     assert rows["output_tokens"].to_list() == [4, 3, 5]
     assert rows["attempt"].to_list() == [1, 1, 1]
+    sent = [headers["traceparent"].split("-")[1] for headers, _ in one.seen[-3:]]
+    assert {one.hex for one in map(UUID, rows["trace_id"])} == set(sent)
     assert rows["ttft_seconds"].null_count() == 0
     with pytest.raises(InputError, match="exists already"):
         ResultFile(tmp_path / "rows.parquet", "x", "y").open(CLOCK.now())
