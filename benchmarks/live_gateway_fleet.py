@@ -160,11 +160,11 @@ def engine(folder: Path, name: str) -> Engine:
     shape = tiny_model.TINY if is_embed else tiny_model.MID
     kind = "tiny" if is_embed else "mid"
     model = tiny_model.write(obtain.cache_folder() / "model" / f"servescope-{kind}.gguf", shape)
-    more = ("--embeddings", "--pooling", "mean", "--alias", EMBEDDINGS) if is_embed else ()
+    more = ("--embeddings", "--pooling", "mean") if is_embed else ()
     return Engine(
         binary, model, log=folder / f"{name}.log", slots=SLOTS,
         context_tokens=SLOTS * CONTEXT_TOKENS, port=free_port(), before=("nice", "-n", "5"),
-        after=more,
+        alias=EMBEDDINGS if is_embed else "tiny", after=more,
     )  # fmt: skip
 
 

@@ -179,6 +179,20 @@ class Ejector:
         self._seen[name] = _Seen(times=seen.times, since=now)
         return True
 
+    def returned(self, name: str) -> bool:
+        """It could not be reached and can be again, as after a restart; tells whether it is in.
+
+        What broke with it is not held against what is there now, unless it was out before: who
+        dies again and again waits.
+        """
+        seen = self._seen.get(name)
+        if seen is None:
+            return True
+        seen.failures = 0
+        if seen.until is not None and seen.times == 1:
+            seen.until = None
+        return seen.until is None
+
     def is_out(self, name: str) -> bool:
         """Whether it is left out."""
         seen = self._seen.get(name)

@@ -288,6 +288,7 @@ class Health:
         upstream.next_at = now + self._settings.probe_seconds
         if not upstream.is_well:
             log.info("upstream_well", extra={"upstream": upstream.name, "url": upstream.url})
+            self.ejector.returned(upstream.name)
         upstream.is_well = True
 
     def _set_state(self, upstream: Upstream, now: float) -> None:

@@ -31,6 +31,7 @@ class LlamaServer:
         port: where it listens; 0 takes a free one. A restart under the same port is the same
             instance.
         before: words in front of the command, such as `taskset -c 0`.
+        alias: what it calls its model.
         after: further options of its own, such as `--embeddings`.
     """
 
@@ -44,9 +45,10 @@ class LlamaServer:
         context_tokens: int = 16_384,
         port: int = 0,
         before: Sequence[str] = (),
+        alias: str = "tiny",
         after: Sequence[str] = (),
     ) -> None:
-        self._command = [*before, *_command(binary, model, slots, context_tokens), *after]
+        self._command = [*before, *_command(binary, model, alias), *_sizes(slots, context_tokens), *after]
         self._log = log
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
@@ -111,12 +113,15 @@ class LlamaServer:
             process.wait()
 
 
-def _command(binary: Path, model: Path, slots: int, context_tokens: int) -> Sequence[str]:
+def _command(binary: Path, model: Path, alias: str) -> Sequence[str]:
     return [
-        *(str(binary), "-m", str(model), "--alias", "tiny", "--host", _LOOPBACK),
-        *("-c", str(context_tokens), "-np", str(slots), "-t", "1", "-tb", "1"),
+        *(str(binary), "-m", str(model), "--alias", alias, "--host", _LOOPBACK),
         *("--metrics", "--slots", "--no-webui"),
     ]
+
+
+def _sizes(slots: int, context_tokens: int) -> Sequence[str]:
+    return ("-c", str(context_tokens), "-np", str(slots), "-t", "1", "-tb", "1")
 
 
 def _free_port() -> int:

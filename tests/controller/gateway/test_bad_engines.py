@@ -14,6 +14,7 @@ from controller.gateway.doubles.engine import (
     Engine,
     framed,
     running,
+    usual,
     whole,
     word,
 )
@@ -271,3 +272,29 @@ async def test_an_engine_that_stopped_with_its_streams_open_is_noticed_by_its_he
     assert not broken.is_whole
     assert b"upstream_silent" in broken.body
     assert served.status == 200
+
+
+async def test_an_engine_that_died_with_many_requests_is_used_again_when_it_is_back(gateway):
+    """What broke with it is no reason to leave out what was started in its place."""
+
+    async def dies(asked: Asked) -> None:
+        first.health = whole({"error": "starting"}, "503 Service Unavailable")
+        asked.writer.transport.abort()
+
+    async with (
+        running(Engine(dies, slots=8)) as first,
+        running(Engine()) as second,
+        gateway(first, second, probe_seconds=0.05, retries=9) as one,
+    ):
+        clients = [await one.talk() for _ in range(12)]
+        for client in clients:
+            client.post(CHAT)
+        answers = [await client.answer() for client in clients]
+        async with asyncio.timeout(10):
+            while one.made.health.upstreams["e0"].is_well:
+                await asyncio.to_thread(lambda: None)
+            first.script, first.health = usual, whole({"status": "ok"})
+            while one.made.gate.instances["e0"].state != "ready":
+                await asyncio.to_thread(lambda: None)
+    assert {answer.status for answer in answers} == {200}
+    assert len(first.asked) >= 5

@@ -44,6 +44,22 @@ def test_failures_in_a_row_leave_it_out_and_one_success_between_does_not() -> No
     assert one.judge(1.5, FOUR) == []
 
 
+def test_one_that_was_away_and_is_back_is_let_in_once() -> None:
+    """A restart breaks many requests at once; who dies again and again waits its time."""
+    one = Ejector()
+    for life in (1, 2):
+        for _ in range(8):
+            one.saw("a", float(life), is_failed=True)
+        assert names(one.judge(life + 0.5, FOUR)) == ["a"]
+        assert one.returned("a") is (life == 1)
+    assert one.is_out("a")
+    one.saw("b", 3.0, is_failed=True)
+    assert one.returned("b")
+    for _ in range(4):
+        one.saw("b", 4.0, is_failed=True)
+    assert one.judge(5.0, FOUR) == []
+
+
 def test_a_replica_much_slower_than_its_peers_is_left_out() -> None:
     """And one that is a little slower gets a ratio, but stays."""
     one = fed({"a": 0.2, "b": 0.21, "c": 0.19, "d": 0.6})
