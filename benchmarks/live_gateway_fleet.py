@@ -163,7 +163,7 @@ def engine(folder: Path, name: str) -> Engine:
     more = ("--embeddings", "--pooling", "mean") if is_embed else ()
     return Engine(
         binary, model, log=folder / f"{name}.log", slots=SLOTS,
-        context_tokens=SLOTS * CONTEXT_TOKENS, port=free_port(), before=("nice", "-n", "5"),
+        context_tokens=SLOTS * CONTEXT_TOKENS, port=free_port(), before=("nice", "-n", "2"),
         alias=EMBEDDINGS if is_embed else "tiny", after=more,
     )  # fmt: skip
 

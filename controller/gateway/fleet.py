@@ -131,6 +131,7 @@ class Sight:
         promised: refused requests that were told when to come back, before this one's turn, and
             have not come yet: they count as if they waited. Below 0 for one whose turn it is: so
             many more than usual may wait, that its promise is kept.
+        promised_of_tenant: the same of the tenant's own part of the queue.
     """
 
     now: float
@@ -142,3 +143,4 @@ class Sight:
     freed_per_second: float | None = None
     tokens_per_second: float | None = None
     promised: float = 0.0
+    promised_of_tenant: float = 0.0

@@ -19,7 +19,7 @@ from controller.gateway.fleet import Instance, Sight, Starting
 from controller.gateway.prefixes import Prefixes
 from controller.gateway.queueing.base import Line, Room
 from controller.gateway.rates import FadingRate
-from controller.gateway.retry_after import RetryAfter
+from controller.gateway.retry_after import TENANT_QUEUE_FULL, RetryAfter
 from controller.gateway.routing.base import Choice, Way
 
 
@@ -117,14 +117,15 @@ class Gate:
     def would_refuse(self, ask: Ask, sight: Sight) -> Refusal | None:
         """What would be said to a request now; nothing is booked."""
         limits, promised = self.limits, max(sight.promised, 0.0)
-        waiting, of_tenant = len(self.waiting), self._waiting_of[ask.tenant]
+        waiting = len(self.waiting)
+        of_tenant = self._waiting_of[ask.tenant] + sight.promised_of_tenant
         if waiting + promised >= limits.most_waiting:
             text = f"{limits.most_waiting:,} requests wait already"
             return Refusal("queue_full", text, ahead=waiting + promised + 1 - limits.most_waiting)
         if of_tenant >= limits.most_waiting_of_tenant:
             most = limits.most_waiting_of_tenant
             text = f"{most:,} requests of this tenant wait already"
-            return Refusal("tenant_queue_full", text, "tenant", ahead=of_tenant + 1 - most)
+            return Refusal(TENANT_QUEUE_FULL, text, "tenant", ahead=of_tenant + 1 - most)
         found = (rule.judge(ask, sight) for rule in self.policies.rules)
         return next((refusal for refusal in found if refusal is not None), None)
 
@@ -138,7 +139,7 @@ class Gate:
                 break
             self._begin(ask, chosen[ask.number], now)
             begun.append((ask, chosen[ask.number]))
-        self.retry_after.started(len(begun), now)
+        self.retry_after.started([ask.tenant for ask, _ in begun], now)
         return begun
 
     def produced(self, ask: Ask, output_tokens: int, now: float) -> None:

@@ -14,7 +14,7 @@ Pure: no clock, no dice but the request's number. One `RetryAfter` belongs to on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from controller.gateway.admission.base import Refusal
@@ -23,6 +23,7 @@ from controller.gateway.ask import Ask
 from controller.gateway.drain import STEP_SECONDS, STEPS, Drain, drain
 from controller.gateway.fleet import Sight
 from controller.gateway.promises import Promise, Promises, key_of
+from controller.gateway.rates import FadingRate
 from controller.gateway.retry_meter import RetryMeter
 from store.errors import ControllerError
 
@@ -30,6 +31,10 @@ LONGEST_SECONDS = 60.0
 """SDKs ignore more: those that Stainless generates for OpenAI and Anthropic."""
 SDK_SECONDS = 0.5
 """What they wait where they are told nothing."""
+TENANT_QUEUE_FULL = "tenant_queue_full"
+SHARE_SECONDS = 15.0
+"""Over which it is counted whose requests left the queue."""
+MOST_TENANTS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,8 @@ class RetryAfter:
         self._order = 0
         self._drains: dict[str, Drain] = {}
         self._seat_seconds: float | None = None
+        self._left = FadingRate(SHARE_SECONDS)
+        self._left_of: dict[str, FadingRate] = {}
 
     # -- what the gate calls
 
@@ -100,10 +107,18 @@ class RetryAfter:
         if not self.settings.keeps_places or not len(self.promises):
             return sight
         own = self.promises.of(key_of(ask))
+        of_tenant = sight.waiting_of.get(ask.tenant, 0)
         if own is not None and own.due_at <= sight.now:
-            return replace(sight, promised=-self.settings.overbook_ratio * sight.waiting)
-        kept = self._kept(ask, own, sight)
-        return replace(sight, promised=kept) if kept > 0 else sight
+            more = self.settings.overbook_ratio
+            return replace(
+                sight, promised=-more * sight.waiting, promised_of_tenant=-more * of_tenant
+            )
+        kept = self._kept(ask.model, ask, own, sight, sight.waiting)
+        as_whole = of_tenant / self._share_of(ask.tenant, sight)
+        of_its = self._kept((TENANT_QUEUE_FULL, ask.tenant), ask, own, sight, as_whole)
+        if kept or of_its:
+            return replace(sight, promised=kept, promised_of_tenant=of_its)
+        return sight
 
     def told(self, refusal: Refusal, ask: Ask, sight: Sight) -> Refusal:
         """The refusal with the time after which asking again helps, and a promise of it.
@@ -135,9 +150,14 @@ class RetryAfter:
             self.meter.came(is_let_in=True, is_early=now < own.due_at)
             self.promises.close(own)
 
-    def started(self, count: int, now: float) -> None:
-        """So many left the queue."""
-        self.meter.started(count, now)
+    def started(self, tenants: Sequence[str], now: float) -> None:
+        """Requests of these left the queue, each named once for each."""
+        self.meter.started(len(tenants), now)
+        if len(self._left_of) > MOST_TENANTS:
+            self._left_of.clear()
+        for tenant in tenants:
+            self._left.add(1, now)
+            self._left_of.setdefault(tenant, FadingRate(SHARE_SECONDS)).add(1, now)
 
     def ended(self, ask: Ask, now: float) -> None:
         """Learn how long requests keep a seat, for replicas whose pace nobody knows."""
@@ -158,17 +178,32 @@ class RetryAfter:
         expected = self._drain(ask.model, sight)
         if expected is None:
             return None
-        share, came = _share_of(refusal, ask, sight), self.meter.kept_share
+        came = self.meter.kept_share
+        is_own = refusal.scope == "tenant"
+        share = self._share_of(ask.tenant, sight) if is_own else 1.0
 
         def room(at: float) -> float:
             before = came * self.promises.due_by(group, ask.slo.priority, at)
             return self._surely(share * expected.between(sight.now, at)) - before
 
-        ahead = max(refusal.ahead - sight.promised, 1.0)
+        kept = sight.promised_of_tenant if refusal.code == TENANT_QUEUE_FULL else sight.promised
+        ahead = max(refusal.ahead - kept, 1.0)
         wait = _first(sight.now, ahead, room, is_next=is_next)
         before = came * self.promises.due_by(group, ask.slo.priority, sight.now + wait)
         self.meter.expect(ahead + before, sight.now, wait)
         return wait
+
+    def _share_of(self, tenant: str, sight: Sight) -> float:
+        """Of what leaves the queue: a tenant's own limit falls with its own requests alone.
+
+        As it was lately; of a tenant that had no turn yet, as if all that wait took turns.
+        """
+        known = self._left_of.get(tenant)
+        own = known.per_second(sight.now) if known else None
+        total = self._left.per_second(sight.now)
+        if not own or not total:
+            return 1.0 / max(len(sight.waiting_of), 1)
+        return min(own / total, 1.0)
 
     def _surely(self, left: float) -> float:
         sure = left * (1 - self.settings.slower_ratio)
@@ -190,18 +225,21 @@ class RetryAfter:
 
     # -- promises
 
-    def _kept(self, ask: Ask, own: Promise | None, sight: Sight) -> float:
+    def _kept(
+        self, group: Hashable, ask: Ask, own: Promise | None, sight: Sight, waiting: float
+    ) -> float:
         """Places kept for those whose turn is before: nobody passes them.
 
-        Unless what waits would soon be gone: no seat stays idle for who has not come.
+        Unless what waits would soon be gone: no seat stays idle for who has not come. Of a part of
+        the queue, `waiting` is how long a whole one would be that takes as long.
         """
         until = math.inf if own is None else own.due_at - 1e-9
-        before = self.promises.due_by(ask.model, ask.slo.priority, until)
+        before = self.promises.due_by(group, ask.slo.priority, until)
         expected = self._drain(ask.model, sight) if before else None
         if expected is None:
             return 0.0
         soon = sight.now + self.settings.ready_seconds
-        if sight.waiting <= expected.between(sight.now, soon):
+        if waiting <= expected.between(sight.now, soon):
             return 0.0
         return self.meter.kept_share * before
 
@@ -234,15 +272,6 @@ class RetryAfter:
 
 def _group(refusal: Refusal, ask: Ask) -> Hashable:
     return (refusal.code, ask.tenant) if refusal.scope == "tenant" else ask.model
-
-
-def _share_of(refusal: Refusal, ask: Ask, sight: Sight) -> float:
-    """Of the drain that helps: a tenant's own limit falls with its own requests alone."""
-    if refusal.scope != "tenant":
-        return 1.0
-    running = [each.tenant for one in sight.instances for each in one.running.values()]
-    own = running.count(ask.tenant)
-    return own / len(running) if own else 1.0
 
 
 def _first(now: float, ahead: float, room: Callable[[float], float], *, is_next: bool) -> float:

@@ -14,7 +14,7 @@ from controller.gateway.admission.registry import make_rule
 from controller.gateway.ask import Ask, SloClass
 from controller.gateway.drain import drain
 from controller.gateway.fleet import Instance, Pace, Sight, Starting
-from controller.gateway.gate import Gate, Policies
+from controller.gateway.gate import Gate, GateLimits, Policies
 from controller.gateway.promises import Promise, Promises
 from controller.gateway.queueing.fcfs import Fcfs
 from controller.gateway.retry_after import RetryAfter, RetrySettings
@@ -171,13 +171,44 @@ def test_lower_classes_wait_for_promises_to_higher_ones_and_not_the_other_way() 
     assert gate.seen_by(ask(3, slo=batch), full(waiting=40)).promised == pytest.approx(1.0)
 
 
+def test_a_tenant_s_own_line_gets_shorter_by_its_own_requests() -> None:
+    """One in four of those that leave: it takes four times as long as the whole queue would."""
+    gate = exact()
+    for number in range(40):
+        gate.started(["a" if number % 4 == 0 else "b"], 60.0 + number)
+    own = refusal(ahead=10.0, scope="tenant")
+    alone = exact().told(refusal(ahead=10.0), ask(1), full()).wait_seconds
+    told = gate.told(own, ask(1), full()).wait_seconds
+    assert told == pytest.approx(4 * (alone or 0), rel=0.2)
+
+
+def test_no_newcomer_takes_the_place_of_a_tenant_s_own_that_was_told_to_come() -> None:
+    """The place that fell free is for who was told; after it has come the next may wait."""
+    gate = Gate(Policies(Fcfs(), LeastOutstanding()), GateLimits(most_waiting_of_tenant=5))
+    gate.join(Instance("one", "", seats=1, pace=PACE))
+    assert gate.arrive(ask(0), 0.0) is None
+    ((first, _),) = gate.starts(0.0)
+    assert [gate.arrive(ask(number), 0.0) for number in range(1, 6)] == [None] * 5
+    told = gate.arrive(ask(6), 0.0)
+    assert told is not None
+    assert told.code == "tenant_queue_full"
+    gate.ended(first, 2.0)
+    gate.starts(2.0)
+    newcomer = gate.arrive(ask(7), 2.0)
+    assert newcomer is not None
+    assert (newcomer.wait_seconds or 0) > 0
+    assert gate.arrive(ask(6), told.wait_seconds or 0) is None
+    other = Ask(20, 2.0, "b", "m", 100, 100.0, 150.0)
+    assert gate.arrive(other, 2.0) is None, "what one tenant was promised keeps nobody else out"
+
+
 def test_the_meter_judges_by_what_really_left() -> None:
     """Told five seconds, and there was room after four: a quarter off."""
     gate = exact()
     told = gate.told(refusal(ahead=50.0), ask(1), full())
-    gate.started(49, 103.0)
+    gate.started(["a"] * 49, 103.0)
     assert gate.meter.median_error() is None
-    gate.started(1, 104.0)
+    gate.started(["a"], 104.0)
     assert gate.meter.median_error() == pytest.approx(abs((told.wait_seconds or 0) - 4) / 4)
 
 
