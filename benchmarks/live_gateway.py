@@ -41,6 +41,8 @@ from live_gateway_client import check as openai_check
 from live_gateway_fleet import TENANTS, Stage, running
 from live_gateway_witness import Kill, kill
 
+DRAWN = """() => document.querySelector('.ss-panel') && !document.querySelector('.ss-waiting')
+  && [...document.querySelectorAll('.ss-graph')].every(graph => graph.querySelector('.main-svg'))"""
 SETTLED_SECONDS = 5.0
 """Rows reach the store within two seconds; after so long without a new one all are there."""
 
@@ -51,8 +53,8 @@ def run(stage: Stage, options: argparse.Namespace) -> tuple[list[Check], dict[st
     capacity = asyncio.run(load.capacity(stage, options.measure))
     demand = load.write_trace(folder / "trace.csv", capacity, options.seconds)
     print(f"capacity {capacity:,.0f} tokens of service/s; the trace asks for {demand:.2f} of it"
-          f" in {options.seconds:g} s, {options.seconds * options.kill_at:g} s on '{options.victim}'"
-          " is killed", flush=True)  # fmt: skip
+          f" in {options.seconds:g} s; '{options.victim}' is killed after"
+          f" {options.seconds * options.kill_at:g} s", flush=True)  # fmt: skip
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     sending = load.start(stage, folder / "trace.csv", folder / "run.parquet")
     try:
@@ -66,6 +68,8 @@ def run(stage: Stage, options: argparse.Namespace) -> tuple[list[Check], dict[st
     client, store = client_rows(folder / "run.parquet"), store_rows(stage)
     longest_prompt = int(client["input_tokens"].max() or 0)
     longest = longest_prompt + max(one.output_tokens for one in TENANTS)
+    if options.screenshot:
+        screenshot(stage, options.screenshot, since)
     checks = [
         *fair(stage, longest_prompt, longest, since),
         *let_in(client),
@@ -80,8 +84,6 @@ def run(stage: Stage, options: argparse.Namespace) -> tuple[list[Check], dict[st
         "kill": {"at": happened.at, "in_flight": happened.in_flight,
                  "away_seconds": happened.away_seconds},
     }  # fmt: skip
-    if options.screenshot:
-        screenshot(stage, options.screenshot, since)
     return checks, figures
 
 
@@ -115,9 +117,9 @@ def screenshot(stage: Stage, file: Path, since: str) -> None:
     url = f"{stage.server.url}/ui/fairness?source=live&from={since}&to=now"
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 2000})
+        page = browser.new_page(viewport={"width": 1600, "height": 1200})
         page.goto(url)
-        page.wait_for_load_state("networkidle", timeout=60_000)
+        page.wait_for_function(DRAWN, timeout=60_000)
         page.screenshot(path=str(file), full_page=True)
         browser.close()
 
@@ -165,7 +167,7 @@ def main() -> None:
         checks, figures = run(stage, options)
     show(checks, figures)
     if options.json:
-        machine = {"machine": platform.machine(), "cores": os.cpu_count(), "system": platform.system(),
+        machine = {"machine": platform.machine(), "cores": os.cpu_count(),
                    "at": datetime.now(UTC).isoformat(), "command": sys.argv}  # fmt: skip
         told = {"checks": [vars(one) for one in checks], **figures, "run": machine}
         options.json.write_text(json.dumps(told, indent=1, default=str))

@@ -5,6 +5,7 @@ Rows of both sides are laid side by side by the trace that each attempt was sent
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def store_rows(stage: Stage) -> pl.DataFrame:
         " finish_reason, ttft_seconds, queue_seconds, retry_after_seconds, arrived_at"
         " FROM requests WHERE source = 'live' LIMIT 100000"
     )
-    return rows.with_columns(pl.col("trace_id").str.replace_all("-", "")).sort("trace_id", "attempt")
+    rows = rows.with_columns(pl.col("trace_id").str.replace_all("-", ""))
+    return rows.sort("trace_id", "attempt")
 
 
 def fair(stage: Stage, longest_prompt: int, longest: int, since: str) -> list[Check]:
@@ -65,8 +67,8 @@ def fair(stage: Stage, longest_prompt: int, longest: int, since: str) -> list[Ch
             "a fair, by the store", None if gap is None else gap <= of_view,
             f"tenants that waited were {_said(gap)} tokens of service apart at most; the page's"
             f" bound is {_said(of_view)}, that of the line {_said(limit)}",
-            {"gap_tokens": gap, "bound_tokens": of_view, "line_bound_tokens": limit, "measures": told,
-             "sentences": view["sentences"], "tenants": frame_rows(view, "tenants")},
+            {"gap_tokens": gap, "bound_tokens": of_view, "line_bound_tokens": limit,
+             "measures": told, "sentences": view["sentences"], "tenants": frame_rows(view, "tenants")},
         )
     ]  # fmt: skip
     return [*checks, metered(stage)]
@@ -74,13 +76,13 @@ def fair(stage: Stage, longest_prompt: int, longest: int, since: str) -> list[Ch
 
 def metered(stage: Stage) -> Check:
     """The same by the gateway's own meter."""
-    told = stage.status().get("fairness")
-    if not told or told.get("greatest") is None:
-        return Check("a fair, by the meter", None, "the gateway's status has no meter")
-    limit = told.get("limit")
-    is_kept = None if limit is None else told["greatest"] <= limit and not told.get("breaches")
-    text = f"{_said(told['greatest'])} apart at most, limit {_said(limit)}"
-    return Check("a fair, by the meter", is_kept, text, told)
+    told = stage.status()["fairness"]
+    apart, limit = told["greatest_gap_service"], told["bound_service"]
+    if apart is None or limit is None:
+        why = told["why_no_bound"] or "no two tenants waited at the same time"
+        return Check("a fair, by the meter", None, why, told)
+    text = f"{_said(apart)} apart at most, bound {_said(limit)}, {told['breaches']} breaches"
+    return Check("a fair, by the meter", apart <= limit and not told["breaches"], text, told)
 
 
 def let_in(rows: pl.DataFrame) -> list[Check]:
@@ -123,40 +125,52 @@ def broken(kill: Kill, client: pl.DataFrame, store: pl.DataFrame) -> list[Check]
     """(d) exactly what had begun on the killed engine breaks; the rest goes on or goes elsewhere."""
     lost = store.filter(pl.col("finish_reason").is_in(GAVE_OUT))
     there = lost.filter(pl.col("instance") == kill.engine)
-    begun = there.filter(pl.col("ttft_seconds").is_not_null())
-    not_begun = there.filter(pl.col("ttft_seconds").is_null())
     ends = store.group_by("trace_id", maintain_order=True).last()
+    return [
+        _begun(kill, client, set(there.drop_nulls("ttft_seconds")["trace_id"])),
+        _retried(there, ends),
+        _unharmed(kill, ends, lost.height - there.height),
+    ]
+
+
+def _begun(kill: Kill, client: pl.DataFrame, begun: set[str]) -> Check:
+    seen = set(client.filter(pl.col("status") == "failed")["trace_id"])
+    seen |= {one.trace_id for one in kill.witnesses if one.end != "done"}
+    text = (
+        f"{len(begun)} streams had begun on '{kill.engine}' when it was killed, and clients saw"
+        f" {len(seen)} end in an error: {'the same' if seen == begun else 'others'}"
+        f" ({kill.in_flight} were in flight there; away for {kill.away_seconds:.1f} s)"
+    )
+    figures = {
+        "begun": len(begun), "clients_saw": len(seen), "in_flight": kill.in_flight,
+        "away_seconds": kill.away_seconds,
+    }  # fmt: skip
+    return Check("d what had begun breaks", bool(begun) and seen == begun, text, figures)
+
+
+def _retried(there: pl.DataFrame, ends: pl.DataFrame) -> Check:
+    not_begun = there.filter(pl.col("ttft_seconds").is_null())
     again = ends.join(not_begun.select("trace_id"), on="trace_id", how="semi")
     saved = again.filter(pl.col("status") == "ok").height
-    by_client = set(client.filter(pl.col("status") == "failed")["trace_id"])
-    by_client |= {one.trace_id for one in kill.witnesses if one.end != "done"}
+    return Check(
+        "d the rest is retried",
+        saved == again.height if again.height else None,
+        f"{again.height} had not begun or could not be sent; {saved} of them succeeded elsewhere",
+        {"not_begun": again.height, "saved": saved},
+    )
+
+
+def _unharmed(kill: Kill, ends: pl.DataFrame, broke: int) -> Check:
     where = dict(ends.select("trace_id", "instance").iter_rows())
     others = [one for one in kill.witnesses if where.get(one.trace_id) != kill.engine]
     whole = sum(one.is_whole for one in others)
-    sent_at = set(there.unique("trace_id")["trace_id"])
-    return [
-        Check(
-            "d what had begun breaks", by_client == set(begun["trace_id"]) and begun.height > 0,
-            f"{begun.height} streams had begun on '{kill.engine}' when it was killed, and clients saw"
-            f" {len(by_client)} end in an error: "
-            f"{'the same' if by_client == set(begun['trace_id']) else 'others'}"
-            f" ({kill.in_flight} were in flight there; away for {kill.away_seconds:.1f} s)",
-            {"begun": begun.height, "clients_saw": len(by_client), "in_flight": kill.in_flight,
-             "away_seconds": kill.away_seconds},
-        ),
-        Check(
-            "d the rest is retried", saved == again.height if again.height else None,
-            f"{again.height} had not begun or could not be sent; {saved} of them succeeded elsewhere",
-            {"not_begun": again.height, "saved": saved, "sent_there": len(sent_at)},
-        ),
-        Check(
-            "d the other is unharmed",
-            whole == len(others) > 0 and lost.height == there.height,
-            f"{whole} of {len(others)} numbered streams on the other engine had each of {TOKENS} chunks"
-            f" once and in order; {lost.height - there.height} attempts broke there",
-            {"whole": whole, "others": len(others), "broke": lost.height - there.height},
-        ),
-    ]  # fmt: skip
+    return Check(
+        "d the other is unharmed",
+        whole == len(others) > 0 and not broke,
+        f"{whole} of {len(others)} numbered streams on the other engine had each of {TOKENS}"
+        f" chunks once and in order; {broke} attempts broke there",
+        {"whole": whole, "others": len(others), "broke": broke},
+    )
 
 
 def counted(client: pl.DataFrame, store: pl.DataFrame, kill: Kill) -> Check:
@@ -176,8 +190,8 @@ def counted(client: pl.DataFrame, store: pl.DataFrame, kill: Kill) -> Check:
     refused = sent.filter(pl.col("status") == "refused").height
     text = (
         f"{len(traces)} attempts were sent ({refused} refused), {ends.height} have rows"
-        f" ({rows.height} with the gateway's own retries); {differ} tell another end, {waits} another"
-        f" Retry-After, {doubled} are there twice"
+        f" ({rows.height} with the gateway's own retries); {differ} tell another end,"
+        f" {waits} another Retry-After, {doubled} are there twice"
     )
     figures = {"sent": len(traces), "with_rows": ends.height, "rows": rows.height, "differ": differ}
     return Check("e every attempt has its row", is_kept, text, figures)
@@ -185,18 +199,17 @@ def counted(client: pl.DataFrame, store: pl.DataFrame, kill: Kill) -> Check:
 
 def by_tenant(client: pl.DataFrame, ttft_seconds: float) -> list[dict[str, Any]]:
     """(f) what each tenant got: from the last asking, and from the first."""
-    firsts = client.group_by("number", maintain_order=True).first().select("number", first="arrived_at")
-    rows = client.join(firsts, on="number").with_columns(
-        waited=(pl.col("arrived_at") - pl.col("first")).dt.total_microseconds() / 1e6
-        + pl.col("ttft_seconds")
-    )
+    of_one = client.group_by("number", maintain_order=True)
+    firsts = of_one.first().select("number", first="arrived_at")
+    since = (pl.col("arrived_at") - pl.col("first")).dt.total_microseconds() / 1e6
+    rows = client.join(firsts, on="number").with_columns(waited=since + pl.col("ttft_seconds"))
+    refused = Counter(rows.filter(pl.col("status") == "refused")["tenant"])
     last = rows.group_by("number", maintain_order=True).last()
     found = []
     for (tenant,), part in last.group_by("tenant", maintain_order=True):
         good = part.filter((pl.col("status") == "ok") & (pl.col("waited") <= ttft_seconds)).height
         found.append(
-            {"tenant": tenant, "requests": part.height,
-             "refusals": rows.filter((pl.col("tenant") == tenant) & (pl.col("status") == "refused")).height,
+            {"tenant": tenant, "requests": part.height, "refusals": refused[tenant],
              "failed": part.filter(pl.col("status") == "failed").height,
              "attainment": good / part.height,
              **{f"ttft_p{q}": part["ttft_seconds"].quantile(q / 100) for q in (50, 99)},
@@ -206,7 +219,9 @@ def by_tenant(client: pl.DataFrame, ttft_seconds: float) -> list[dict[str, Any]]
 
 
 def _share(second: pl.DataFrame) -> float | None:
-    return None if not second.height else second.filter(pl.col("second") != "refused").height / second.height
+    if not second.height:
+        return None
+    return second.filter(pl.col("second") != "refused").height / second.height
 
 
 def _percent(share: float | None) -> str:

@@ -60,35 +60,27 @@ def _streams(client: Any, done: list[str]) -> None:
 
 
 def _errors(openai: Any, stage: Stage, done: list[str]) -> None:
-    wrong = openai.OpenAI(base_url=f"{stage.gateway}/v1", api_key="sk-wrong", max_retries=0)
-    try:
-        wrong.chat.completions.create(model="tiny", messages=MESSAGES)
-        raise AssertionError("a wrong key was let in")
-    except openai.AuthenticationError as error:
-        assert error.code == "invalid_api_key"
-    done.append("wrong key: AuthenticationError")
-    client = openai.OpenAI(base_url=f"{stage.gateway}/v1", api_key=_key("measure"), max_retries=0)
-    try:
-        client.chat.completions.create(model="huge", messages=MESSAGES)
-        raise AssertionError("an unknown model was served")
-    except openai.NotFoundError as error:
-        assert error.code == "model_not_found"
-    done.append("unknown model: NotFoundError")
+    for key, model, expected, code in (
+        ("sk-wrong", "tiny", openai.AuthenticationError, "invalid_api_key"),
+        (_key("measure"), "huge", openai.NotFoundError, "model_not_found"),
+    ):
+        client = openai.OpenAI(base_url=f"{stage.gateway}/v1", api_key=key, max_retries=0)
+        error = _refused(client, expected, model)
+        assert error is not None, f"{code} was served"
+        assert error.code == code
+        done.append(f"{code}: {expected.__name__}")
 
 
 def _limits(openai: Any, stage: Stage, done: list[str]) -> None:
     """One that comes again by itself after the time that it is told."""
     told = {"base_url": f"{stage.gateway}/v1", "api_key": _key("small")}
     impatient = openai.OpenAI(**told, max_retries=0)
-    wait = 0.0
-    for _ in range(100):
-        try:
-            impatient.chat.completions.create(model="tiny", messages=MESSAGES, max_tokens=1)
-        except openai.RateLimitError as error:
-            wait = float(error.response.headers["retry-after-ms"]) / 1000
-            assert 0 < wait <= float(error.response.headers["retry-after"]) < wait + 1.001
-            break
-    assert wait > 0, "the limit was never reached"
+    tries = (_refused(impatient, openai.RateLimitError) for _ in range(100))
+    error = next((one for one in tries if one is not None), None)
+    assert error is not None, "the limit was never reached"
+    headers = error.response.headers
+    wait = float(headers["retry-after-ms"]) / 1000
+    assert 0 < wait <= float(headers["retry-after"]) < wait + 1.001
     done.append("limit: RateLimitError")
     patient, begun = openai.OpenAI(**told, max_retries=1), time.monotonic()
     answer = patient.chat.completions.with_raw_response.create(
@@ -97,6 +89,15 @@ def _limits(openai: Any, stage: Stage, done: list[str]) -> None:
     took = time.monotonic() - begun
     assert answer.retries_taken == 1, f"{answer.retries_taken} retries"
     done.append(f"its one retry came after {took:.1f} s as told, and was let in")
+
+
+def _refused(client: Any, expected: type[Any], model: str = "tiny") -> Any:
+    """The error; None where it was served."""
+    try:
+        client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=1)
+    except expected as error:
+        return error
+    return None
 
 
 def _key(name: str) -> str:

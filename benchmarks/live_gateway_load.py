@@ -1,4 +1,4 @@
-"""What the engines can do, and a trace that asks for about twice as much, sent by `servescope load`.
+"""What the engines can do, and a trace that asks for more, sent by `servescope load`.
 
 Every tenant's demand is told as a multiple of its share of the measured capacity, in the service
 that VTC counts: prompt tokens and twice the output tokens, a second.
@@ -46,7 +46,8 @@ async def capacity(stage: Stage, seconds: float) -> float:
     """
     key = next(one.key for one in OTHERS if one.name == "measure")
     mix = [one for one in TENANTS for _ in range(round(1000 * share(one) / service(one)) or 1)]
-    dice, begun, done = random.Random(7), time.monotonic(), 0.0
+    dice = random.Random(7)  # noqa: S311 - load, not secrets
+    begun, done = time.monotonic(), 0.0
 
     def is_on() -> bool:
         return time.monotonic() < begun + WARM_SECONDS + seconds
@@ -86,7 +87,8 @@ def share(tenant: Tenant) -> float:
 
 def write_trace(path: Path, capacity: float, seconds: float) -> float:
     """The trace as CSV; gives its demand over what can be served in that time."""
-    rows, dice = [], random.Random(11)
+    rows = []
+    dice = random.Random(11)  # noqa: S311 - load, not secrets
     for tenant in TENANTS:
         rate = tenant.rate_of_share * share(tenant) * capacity / service(tenant)
         at = dice.expovariate(rate)
@@ -112,7 +114,10 @@ def start(stage: Stage, trace: Path, out: Path) -> subprocess.Popen[bytes]:
         "--tenant-header", "", "--model", "tiny", "--retries", str(RETRIES), "--out", str(out),
         "--name", NAME, "--json",
     ]  # fmt: skip
-    with out.with_suffix(".json").open("wb") as summary, (stage.folder / "load.log").open("wb") as log:
+    with (
+        out.with_suffix(".json").open("wb") as summary,
+        (stage.folder / "load.log").open("wb") as log,
+    ):
         return subprocess.Popen(
             told, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=summary, stderr=log
         )

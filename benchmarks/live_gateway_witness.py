@@ -30,6 +30,8 @@ class Seen:
     numbers: list[int] = field(default_factory=list)
     end: str = ""
     """"done", the code of an error in the stream, or "cut"."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set with the first chunk, or the end."""
 
     @property
     def is_whole(self) -> bool:
@@ -76,6 +78,8 @@ async def watch(stage: Stage, seen: Seen) -> None:
                         take(seen, line[6:])
         except httpx2.HTTPError:
             seen.end = seen.end or "cut"
+        finally:
+            seen.begun.set()
 
 
 def take(seen: Seen, data: str) -> None:
@@ -88,14 +92,14 @@ def take(seen: Seen, data: str) -> None:
         seen.end = told["error"]["code"]
     elif any(choice.get("text") for choice in told.get("choices", ())):
         seen.numbers.append(told["timings"]["predicted_n"])
+        seen.begun.set()
 
 
 async def kill(stage: Stage, name: str, count: int) -> Kill:
     """Start numbered streams, kill an engine while all of them flow, start it again."""
     seen = [Seen() for _ in range(count)]
     streams = [asyncio.create_task(watch(stage, one)) for one in seen]
-    while not all(one.numbers or task.done() for one, task in zip(seen, streams, strict=True)):
-        await asyncio.sleep(0.02)
+    await asyncio.gather(*(one.begun.wait() for one in seen))
     engine = stage.engines[name]
     await asyncio.to_thread(engine.freeze)
     told = next(one for one in stage.status()["instances"] if one["name"] == name)

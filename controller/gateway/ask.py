@@ -60,6 +60,7 @@ class Ask:
         told_input_tokens: of the prompt, by the engine; None before, or where it does not tell.
         attempt: 1 for the first try.
         tried: replicas that failed it; others are preferred.
+        fingerprint: hash of the whole prompt, by which it is known again; 0 is unknown.
     """
 
     number: int
@@ -83,6 +84,7 @@ class Ask:
     told_input_tokens: int | None = None
     attempt: int = 1
     tried: tuple[str, ...] = ()
+    fingerprint: int = 0
 
     @property
     def has_started(self) -> bool:

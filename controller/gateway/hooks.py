@@ -42,6 +42,7 @@ class Said:
         most_output_tokens: None where it did not say.
         prefix: hashes of the prompt's blocks.
         session: `prompt_cache_key`, or what a header says; "" is none.
+        fingerprint: hash of the whole prompt; 0 is unknown.
     """
 
     path: str
@@ -52,6 +53,7 @@ class Said:
     most_output_tokens: int | None = None
     prefix: tuple[int, ...] = ()
     session: str = ""
+    fingerprint: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,5 +108,5 @@ class Promises:
 
 def key_of(ask: Ask) -> Hashable:
     """What a request has in common with itself when it comes again, without its prompt."""
-    end = ask.prefix[-1] if ask.prefix else 0
-    return ask.tenant, ask.model, ask.session, ask.input_tokens, ask.most_output_tokens, end
+    words = ask.fingerprint or (ask.prefix[-1] if ask.prefix else 0)
+    return ask.tenant, ask.model, ask.session, ask.input_tokens, ask.most_output_tokens, words

@@ -133,6 +133,7 @@ class Proxy:
             most_output_tokens=said.most_output_tokens, weight=caller.weight, slo=caller.slo,
             session=caller.session, prefix=said.prefix,
             deadline=now + deadline_seconds(headers, self.settings),
+            fingerprint=said.fingerprint,
         )  # fmt: skip
         identity = own_id(headers) or f"{self._prefix}-{number}"
         trace = self.hooks.tracer.begin(headers)

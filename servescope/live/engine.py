@@ -48,7 +48,12 @@ class LlamaServer:
         alias: str = "tiny",
         after: Sequence[str] = (),
     ) -> None:
-        self._command = [*before, *_command(binary, model, alias), *_sizes(slots, context_tokens), *after]
+        self._command = [
+            *before,
+            *_command(binary, model, alias),
+            *_sizes(slots, context_tokens),
+            *after,
+        ]
         self._log = log
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None

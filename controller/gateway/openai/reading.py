@@ -79,6 +79,8 @@ def _said(path: str, told: Mapping[str, Any]) -> Said:
         _most(path, told),
         blocks(str(model or ""), text),
         _text(told, "prompt_cache_key"),
+        # Salted by Python at each start, so that it tells nothing of the prompt elsewhere.
+        hash(text),
     )
 
 

@@ -15,6 +15,7 @@ from controller.gateway.ask import Ask, SloClass
 from controller.gateway.drain import drain
 from controller.gateway.fleet import Instance, Pace, Sight, Starting
 from controller.gateway.gate import Gate, GateLimits, Policies
+from controller.gateway.openai.reading import CHAT, read
 from controller.gateway.promises import Promise, Promises
 from controller.gateway.queueing.fcfs import Fcfs
 from controller.gateway.retry_after import RetryAfter, RetrySettings
@@ -200,6 +201,21 @@ def test_no_newcomer_takes_the_place_of_a_tenant_s_own_that_was_told_to_come() -
     assert gate.arrive(ask(6), told.wait_seconds or 0) is None
     other = Ask(20, 2.0, "b", "m", 100, 100.0, 150.0)
     assert gate.arrive(other, 2.0) is None, "what one tenant was promised keeps nobody else out"
+
+
+def test_requests_alike_in_size_are_told_apart_by_their_words() -> None:
+    """A newcomer is not taken for another one that was told to come, however short both are."""
+    gate = exact()
+    first = gate.told(refusal(ahead=50.0), ask(1, fingerprint=11), full()).wait_seconds
+    for word in range(20, 40):
+        gate.told(refusal(ahead=50.0), ask(1, fingerprint=word), full())
+    last = gate.told(refusal(ahead=50.0), ask(1, fingerprint=99), full()).wait_seconds
+    assert (last or 0) > (first or 0) + 1.5
+    one, other, same = (
+        read(CHAT, b'{"model": "m", "messages": [{"role": "user", "content": "%b"}]}' % text)
+        for text in (b"cat", b"dog", b"cat")
+    )
+    assert one == same != other
 
 
 def test_the_meter_judges_by_what_really_left() -> None:
