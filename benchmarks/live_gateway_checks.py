@@ -46,8 +46,8 @@ def client_rows(out: Path) -> pl.DataFrame:
 def store_rows(stage: Stage) -> pl.DataFrame:
     """Attempts as the gateway told them."""
     rows = stage.sql(
-        "SELECT trace_id::VARCHAR AS trace_id, attempt, status::VARCHAR AS status, tenant, instance,"
-        " finish_reason, ttft_seconds, queue_seconds, retry_after_seconds, arrived_at"
+        "SELECT trace_id::VARCHAR AS trace_id, attempt, status::VARCHAR AS status, tenant,"
+        " instance, finish_reason, ttft_seconds, queue_seconds, retry_after_seconds, arrived_at"
         " FROM requests WHERE source = 'live' LIMIT 100000"
     )
     rows = rows.with_columns(pl.col("trace_id").str.replace_all("-", ""))
@@ -68,7 +68,8 @@ def fair(stage: Stage, longest_prompt: int, longest: int, since: str) -> list[Ch
             f"tenants that waited were {_said(gap)} tokens of service apart at most; the page's"
             f" bound is {_said(of_view)}, that of the line {_said(limit)}",
             {"gap_tokens": gap, "bound_tokens": of_view, "line_bound_tokens": limit,
-             "measures": told, "sentences": view["sentences"], "tenants": frame_rows(view, "tenants")},
+             "measures": told, "sentences": view["sentences"],
+             "tenants": frame_rows(view, "tenants")},
         )
     ]  # fmt: skip
     return [*checks, metered(stage)]
@@ -122,7 +123,7 @@ def let_in(rows: pl.DataFrame) -> list[Check]:
 
 
 def broken(kill: Kill, client: pl.DataFrame, store: pl.DataFrame) -> list[Check]:
-    """(d) exactly what had begun on the killed engine breaks; the rest goes on or goes elsewhere."""
+    """(d) what had begun on the killed engine breaks; the rest goes on or goes elsewhere."""
     lost = store.filter(pl.col("finish_reason").is_in(GAVE_OUT))
     there = lost.filter(pl.col("instance") == kill.engine)
     ends = store.group_by("trace_id", maintain_order=True).last()

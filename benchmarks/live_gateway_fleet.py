@@ -80,7 +80,7 @@ class Tenant:
 
 
 TENANTS = (
-    Tenant("flood", 1, 240, 3.0, 12, 24, in_waves=True),
+    Tenant("flood", 1, 150, 3.0, 12, 24, in_waves=True),
     Tenant("steady", 1, None, 1.0, 20, 32),
     Tenant("long", 2, None, 1.5, 100, 160),
 )
