@@ -58,6 +58,8 @@ class Ask:
         cached_tokens: of the prompt that the replica is thought, or said, to have kept.
         output_tokens: so far.
         told_input_tokens: of the prompt, by the engine; None before, or where it does not tell.
+        is_stream: whether its tokens come one by one; else nobody sees the first.
+        is_computed: whether its prompt is computed, as far as is known.
         attempt: 1 for the first try.
         tried: replicas that failed it; others are preferred.
         fingerprint: hash of the whole prompt, by which it is known again; 0 is unknown.
@@ -82,6 +84,8 @@ class Ask:
     cached_tokens: int = 0
     output_tokens: int = 0
     told_input_tokens: int | None = None
+    is_stream: bool = True
+    is_computed: bool = False
     attempt: int = 1
     tried: tuple[str, ...] = ()
     fingerprint: int = 0

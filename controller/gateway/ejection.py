@@ -5,9 +5,9 @@ What counts as failed is the caller's to say: the replica's fault only, never a 
 a request that was wrong.
 
 Slow is judged against peers of the same group in the same window, by time to first token and time
-between tokens. Both are best told as multiples of what was expected of a healthy replica with the
-same work (`estimates.expectation`): else a busy replica, or one with little in its cache, looks
-slow, gets less, has even less in its cache, and looks slower still.
+between tokens. Both are best told as multiples of what its group takes for the same work
+(`PaceBook.measured`): else a busy replica, or one with little in its cache, looks slow, gets less,
+has even less in its cache, and looks slower still.
 
     ratio = own median / median of the peers' medians
     score = (own median - median of the peers' medians) / spread
@@ -89,6 +89,7 @@ class _Seen:
     samples: deque[tuple[float, float | None, float | None]] = field(
         default_factory=lambda: deque(maxlen=MOST_SAMPLES)
     )
+    is_multiple: bool = False
     until: float | None = None
     times: int = 0
     since: float = 0.0
@@ -114,6 +115,7 @@ class Ejector:
         is_failed: bool,
         first: float | None = None,
         gap: float | None = None,
+        is_multiple: bool = False,
     ) -> None:
         """How a request went.
 
@@ -121,11 +123,16 @@ class Ejector:
             name: of the replica that had it.
             now: seconds of the gateway's clock.
             is_failed: by the replica's fault.
-            first: from being sent there to the first token, as a multiple of what was expected;
-                or in seconds, but then for all replicas and always. None is unknown.
+            first: from being sent there to the first token, in seconds or as a multiple of what was
+                expected; None is unknown.
             gap: between tokens, likewise.
+            is_multiple: whether both are multiples. Where that changes, what was seen before counts
+                no more, and nobody is compared with peers of the other kind.
         """
         seen = self._seen.setdefault(name, _Seen(since=now))
+        if not is_failed and seen.is_multiple != is_multiple:
+            seen.is_multiple = is_multiple
+            seen.samples.clear()
         seen.failures = seen.failures + 1 if is_failed else 0
         if not is_failed:
             seen.samples.append((now, first, gap))
@@ -222,7 +229,9 @@ class Ejector:
             peers = [
                 medians[other]
                 for other in medians
-                if other != name and groups[other] == groups[name]
+                if other != name
+                and groups[other] == groups[name]
+                and self._seen[other].is_multiple == self._seen[name].is_multiple
             ]
             seen = self._seen[name]
             seen.degradation_ratio, seen.score = self._degraded(own, peers)

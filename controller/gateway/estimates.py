@@ -1,6 +1,7 @@
 """How long a replica would take: from its pace and from what it has to do already.
 
     first token = (prompt tokens ahead + own uncached ones) x prompt_token_seconds
+                  + a step + request_seconds
     output      = L x step_seconds + sequence_seconds x (L + sum over the others of min(R, L))
 
 L is the expected output, R what another has left: a sequence slows exactly the steps that it is
@@ -52,11 +53,14 @@ def pace_among(instances: Sequence[Instance]) -> Pace:
         sum(pace.prompt_token_seconds for pace in known) / len(known),
         sum(pace.step_seconds for pace in known) / len(known),
         sum(pace.sequence_seconds for pace in known) / len(known),
+        sum(pace.request_seconds for pace in known) / len(known),
     )
 
 
 def slowness(one: Instance) -> float:
-    """1 for a healthy replica, 2 for one that takes twice as long."""
+    """1 for a healthy replica, 2 for one that takes twice as long as its pace says."""
+    if one.pace is not None and one.is_pace_learnt:
+        return 1.0
     return 1.0 + max(one.degradation_ratio or 0.0, 0.0)
 
 
@@ -65,7 +69,7 @@ def first_token_seconds(ask: Ask, one: Instance, cached_tokens: int, usual: Pace
     pace = one.pace or usual
     ahead = one.prompt_tokens_ahead + ask.input_tokens - cached_tokens
     steps = pace.step_seconds + pace.sequence_seconds * (len(one.running) + 1)
-    return slowness(one) * (ahead * pace.prompt_token_seconds + steps)
+    return slowness(one) * (ahead * pace.prompt_token_seconds + steps + pace.request_seconds)
 
 
 def finish_seconds(ask: Ask, one: Instance, cached_tokens: int, usual: Pace) -> float:
@@ -97,7 +101,8 @@ def expectation(one: Instance, usual: Pace) -> tuple[float, float]:
     """
     pace = one.pace or usual
     step = pace.step_seconds + pace.sequence_seconds * len(one.running)
-    return one.prompt_tokens_ahead * pace.prompt_token_seconds + step, step
+    prompts = one.prompt_tokens_ahead * pace.prompt_token_seconds
+    return prompts + step + pace.request_seconds, step
 
 
 def overlap(remaining_tokens: Iterable[float], length: float) -> float:

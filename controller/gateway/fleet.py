@@ -20,11 +20,22 @@ class Pace:
         prompt_token_seconds: for each prompt token that has to be computed.
         step_seconds: a step that decodes, whoever is in it.
         sequence_seconds: more for each sequence in it.
+        request_seconds: more until a first token, whatever there is to compute: network, tokenizer,
+            the rest of a step that goes on.
     """
 
     prompt_token_seconds: float
     step_seconds: float
     sequence_seconds: float
+    request_seconds: float = 0.0
+
+    @property
+    def terms(self) -> tuple[float, float, float, float]:
+        """In the order of the attributes."""
+        return (
+            self.prompt_token_seconds, self.step_seconds, self.sequence_seconds,
+            self.request_seconds,
+        )  # fmt: skip
 
 
 @dataclass(slots=True, eq=False)
@@ -41,10 +52,11 @@ class Instance:
         seats: requests it serves at once; more would wait inside it, where nobody is fair.
         cache_tokens: its KV cache; None is unknown.
         pace: None is unknown.
+        is_pace_learnt: from what it does, so that whatever slows it is in its pace already.
         degradation_ratio: how much slower than its peers it was lately, 0 not at all; None unknown.
         running: what was sent and has not ended, by number.
         held_tokens: of their prompts and outputs, so in its cache as far as we know.
-        prompt_tokens_ahead: of prompts it was sent and has not answered with a first token.
+        prompt_tokens_ahead: of prompts it was sent and has not computed, as far as is known.
     """
 
     name: str
@@ -56,6 +68,7 @@ class Instance:
     seats: int = 16
     cache_tokens: int | None = None
     pace: Pace | None = None
+    is_pace_learnt: bool = False
     degradation_ratio: float | None = None
     running: dict[int, Ask] = field(default_factory=dict)
     held_tokens: int = 0
@@ -86,7 +99,7 @@ class Instance:
         """So many more tokens came of it."""
         if not ask.has_first:
             ask.first = now
-            self.prompt_tokens_ahead -= ask.input_tokens - ask.cached_tokens
+            self.computed(ask)
         ask.output_tokens += output_tokens
         self.held_tokens += output_tokens
 
@@ -95,9 +108,14 @@ class Instance:
         if self.running.pop(ask.number, None) is None:
             return False
         self.held_tokens -= ask.held_tokens
-        if not ask.has_first:
-            self.prompt_tokens_ahead -= ask.input_tokens - ask.cached_tokens
+        self.computed(ask)
         return True
+
+    def computed(self, ask: Ask) -> None:
+        """Its prompt is not ahead of others any more."""
+        if not ask.is_computed:
+            ask.is_computed = True
+            self.prompt_tokens_ahead -= ask.input_tokens - ask.cached_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from controller.gateway.admission.base import Place, Refusal, Rule
 from controller.gateway.admission.lasting import named, take_over
 from controller.gateway.ask import Ask
 from controller.gateway.fleet import Instance, Sight, Starting
+from controller.gateway.paces import Paces, Unlearnt
 from controller.gateway.prefixes import Prefixes
 from controller.gateway.queueing.base import Line, Room
 from controller.gateway.rates import FadingRate
@@ -82,8 +83,10 @@ class Gate:
         policies: Policies,
         limits: GateLimits | None = None,
         retry_after: RetryAfter | None = None,
+        paces: Paces | None = None,
     ) -> None:
         self.policies = policies
+        self.paces: Paces = paces or Unlearnt()
         self.retry_after = retry_after or RetryAfter()
         self.limits = limits or GateLimits()
         self.instances: dict[str, Instance] = {}
@@ -101,6 +104,7 @@ class Gate:
     def arrive(self, ask: Ask, now: float) -> Refusal | None:
         """Let a request wait, or say why not, and after how long asking again helps."""
         self.counted.arrived += 1
+        self.paces.settle(now)
         sight = self.retry_after.seen_by(ask, self.sight(ask.model, now))
         refusal = self.would_refuse(ask, sight)
         if refusal is not None:
@@ -132,6 +136,7 @@ class Gate:
     def starts(self, now: float) -> list[tuple[Ask, Instance]]:
         """Who goes where now; each is booked as running there."""
         begun: list[tuple[Ask, Instance]] = []
+        self.paces.settle(now)
         while self.waiting and any(one.free_seats for one in self.instances.values()):
             chosen: dict[int, Instance] = {}
             ask = self.policies.line.take(self._room(chosen, now), now)
@@ -145,6 +150,8 @@ class Gate:
     def produced(self, ask: Ask, output_tokens: int, now: float) -> None:
         """A running request got so many more tokens."""
         prompt_tokens = 0 if ask.has_first else ask.input_tokens
+        if not ask.has_first:
+            self.paces.first(ask, now)
         self.instances[ask.instance].produced(ask, output_tokens, now)
         self._tokens.add(prompt_tokens + output_tokens, now)
         self.policies.line.served(ask, output_tokens, is_over=False, now=now)
@@ -154,6 +161,7 @@ class Gate:
         instance = self.instances.get(ask.instance)
         if instance is None or not instance.is_over(ask):
             return
+        self.paces.ended(ask, now, is_failed=is_failed)
         self.counted.failed += is_failed
         self.counted.ended += not is_failed
         self._freed.add(1, now)
@@ -170,11 +178,13 @@ class Gate:
         """
         instance = self.instances[ask.instance]
         instance.is_over(ask)
+        self.paces.ended(ask, now, is_failed=True)
         self.policies.line.served(ask, 0, is_over=True, now=now)
         self.policies.way.ended(ask, instance, now, is_failed=is_failed)
         ask.tried += (ask.instance,) if is_failed else ()
         ask.instance, ask.started, ask.first = "", float("nan"), float("nan")
         ask.output_tokens = ask.cached_tokens = 0
+        ask.is_computed = False
         ask.attempt += 1
         self._put(ask, now)
 
@@ -197,6 +207,7 @@ class Gate:
         """A replica serves from now on."""
         self.instances[instance.name] = instance
         self.prefixes.size(instance.name, instance.cache_tokens)
+        self.paces.joined(instance)
 
     def leave(self, name: str) -> None:
         """No more requests for a replica; it is forgotten when the last of it ended."""
@@ -304,6 +315,7 @@ class Gate:
         ask.instance, ask.started = instance.name, now
         ask.cached_tokens = self.prefixes.cached_tokens(ask, instance.name)
         instance.begins(ask)
+        self.paces.began(ask, instance, now)
         self.counted.started += 1
         self.policies.way.sent(ask, instance, now)
         self.prefixes.sent(ask, instance.name)
@@ -318,4 +330,5 @@ class Gate:
     def _forget(self, name: str) -> None:
         self.instances.pop(name, None)
         self.prefixes.gone(name)
+        self.paces.gone(name)
         self.policies.way.gone(name)

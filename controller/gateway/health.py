@@ -17,10 +17,12 @@ from typing import Any
 import orjson
 
 from controller.gateway.ejection import Ejector
-from controller.gateway.fleet import Instance, Role
+from controller.gateway.engine_facts import UNKNOWN, Facts, facts
+from controller.gateway.fleet import Instance, Pace, Role
 from controller.gateway.gate import Gate
 from controller.gateway.http.asking import Asked, ask
 from controller.gateway.http.pool import Pool, address
+from controller.gateway.paces import Measured
 from store.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ class HealthSettings:
         timeout_seconds: an engine that takes longer did not answer.
         models_seconds: between two questions for its models.
         seats: requests an engine serves at once, where it does not say so itself.
+        cache_tokens: that an engine's cache holds, whatever it says itself; None asks it.
+        pace: of every engine; None learns it.
         remembered_seconds: a model whose last replica left is still known so long.
     """
 
@@ -46,6 +50,8 @@ class HealthSettings:
     timeout_seconds: float = 5.0
     models_seconds: float = 60.0
     seats: int = 16
+    cache_tokens: int | None = None
+    pace: Pace | None = None
     remembered_seconds: float = 3600.0
 
 
@@ -57,9 +63,11 @@ class Upstream:
         name: unique.
         url: its address.
         pool: connections to it.
-        seats: as somebody said; None asks the engine.
+        told: seats and cache as somebody said; what is None is asked of the engine.
+        pace: as somebody said; None learns it.
         role: of a replica.
         told_models: as somebody said; empty asks the engine.
+        facts: seats and cache as the engine says; None before it was asked.
         models: it answers to.
         documents: of its models, as it told them.
         is_well: by the last question; None before the first.
@@ -73,9 +81,11 @@ class Upstream:
     name: str
     url: str
     pool: Pool
-    seats: int | None = None
+    told: Facts = UNKNOWN
+    pace: Pace | None = None
     role: Role = "whole"
     told_models: frozenset[str] = frozenset()
+    facts: Facts | None = None
     models: frozenset[str] = frozenset()
     documents: list[dict[str, Any]] = field(default_factory=list)
     is_well: bool | None = None
@@ -85,6 +95,12 @@ class Upstream:
     models_at: float = -1e9
     is_leaving: bool = False
     is_asked: bool = False
+
+    @property
+    def known(self) -> Facts:
+        """Seats and cache; what somebody said counts before what the engine says."""
+        told, asked = self.told, self.facts or UNKNOWN
+        return Facts(told.seats or asked.seats, told.cache_tokens or asked.cache_tokens)
 
 
 class Health:
@@ -125,10 +141,19 @@ class Health:
         url: str,
         *,
         models: frozenset[str] = frozenset(),
-        seats: int | None = None,
+        told: Facts | None = None,
+        pace: Pace | None = None,
         role: Role = "whole",
     ) -> None:
         """An engine is there; it is asked at once.
+
+        Args:
+            name: unique.
+            url: its address.
+            models: it answers to; empty asks it.
+            told: seats and cache; what is None is asked of it.
+            pace: None learns it.
+            role: of a replica.
 
         Raises:
             ConfigError: the address is none.
@@ -137,7 +162,11 @@ class Health:
         if known is not None and not known.is_leaving:
             return
         pool = Pool(address(url), self._clock, self._connect_seconds)
-        self.upstreams[name] = Upstream(name, url, pool, seats, role, models)
+        settings, told = self._settings, told or UNKNOWN
+        self.upstreams[name] = Upstream(
+            name, url, pool, Facts(told.seats, told.cache_tokens or settings.cache_tokens),
+            pace or settings.pace, role, models,
+        )  # fmt: skip
 
     def remove(self, name: str) -> None:
         """It leaves: what it has goes on, nothing new comes."""
@@ -186,11 +215,13 @@ class Health:
             upstream.next_at = min(upstream.next_at, now)
         self._judge(now)
 
-    def fine(self, name: str, ttft_seconds: float | None, tpot_seconds: float | None) -> None:
+    def fine(self, name: str, measured: Measured) -> None:
         """A replica served a request."""
         if name in self.upstreams:
-            now = self._clock.monotonic()
-            self.ejector.saw(name, now, is_failed=False, first=ttft_seconds, gap=tpot_seconds)
+            self.ejector.saw(
+                name, self._clock.monotonic(), is_failed=False, first=measured.first,
+                gap=measured.gap, is_multiple=measured.is_multiple,
+            )  # fmt: skip
 
     # -- asking
 
@@ -263,9 +294,8 @@ class Health:
             named = frozenset(str(one["id"]) for one in documents)
             upstream.models = upstream.told_models or named
             upstream.models_at = self._clock.monotonic()
-        if upstream.seats is None:
-            props = await self._get(upstream, "/props")
-            upstream.seats = _slots(props.body) if props.status == 200 else None
+        if upstream.facts is None and None in (upstream.told.seats, upstream.told.cache_tokens):
+            upstream.facts = await facts(lambda path: self._get(upstream, path))
 
     async def _get(self, upstream: Upstream, path: str) -> Asked:
         return await ask(upstream.pool, path, self._settings.timeout_seconds)
@@ -281,6 +311,7 @@ class Health:
             log.warning("upstream_ill", extra={"upstream": upstream.name, "problem": problem})
         # A restarted engine may serve another model.
         upstream.is_well, upstream.problem, upstream.models_at = False, problem, -1e9
+        upstream.facts = None
         self._set_state(upstream, now)
 
     def _is_fine(self, upstream: Upstream, now: float) -> None:
@@ -299,25 +330,30 @@ class Health:
                 self._join(upstream, now)
             return
         instance.models = upstream.models
+        if is_fit:
+            self._size(upstream, instance)
         instance.mark("ready" if is_fit else "ejected", now)
         if is_fit:
             self.changed()
 
     def _join(self, upstream: Upstream, now: float) -> None:
-        seats = upstream.seats or self._settings.seats
         for model in upstream.models:
             self._known_models[model] = now
-        self._gate.join(
-            Instance(
-                upstream.name,
-                upstream.url,
-                upstream.models,
-                upstream.role,
-                ready_since=now,
-                seats=seats,
-            )
-        )
+        instance = Instance(
+            upstream.name, upstream.url, upstream.models, upstream.role, ready_since=now,
+            pace=upstream.pace,
+        )  # fmt: skip
+        self._gate.join(instance)
+        self._size(upstream, instance)
         self.changed()
+
+    def _size(self, upstream: Upstream, instance: Instance) -> None:
+        """It may have come back with another size."""
+        known = upstream.known
+        instance.seats = known.seats or self._settings.seats
+        if instance.cache_tokens != known.cache_tokens:
+            instance.cache_tokens = known.cache_tokens
+            self._gate.prefixes.size(instance.name, known.cache_tokens)
 
     def _judge(self, now: float) -> None:
         groups = {
@@ -350,16 +386,6 @@ def _documents(body: bytes) -> list[dict[str, Any]]:
             if isinstance(one, dict) and isinstance(one.get("id"), str)
         ][:1_000]
     return []
-
-
-def _slots(body: bytes) -> int | None:
-    """Of llama-server's /props."""
-    with suppress(orjson.JSONDecodeError):
-        told = orjson.loads(body)
-        slots = told.get("total_slots") if isinstance(told, dict) else None
-        if isinstance(slots, int) and not isinstance(slots, bool) and slots > 0:
-            return slots
-    return None
 
 
 def _nothing() -> None:

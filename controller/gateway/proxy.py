@@ -131,7 +131,7 @@ class Proxy:
         ask = Ask(
             number, now, caller.tenant, found.model, said.input_tokens, mean, likely,
             most_output_tokens=said.most_output_tokens, weight=caller.weight, slo=caller.slo,
-            session=caller.session, prefix=said.prefix,
+            session=caller.session, prefix=said.prefix, is_stream=said.is_stream,
             deadline=now + deadline_seconds(headers, self.settings),
             fingerprint=said.fingerprint,
         )  # fmt: skip
@@ -265,9 +265,7 @@ class Proxy:
 
     def fine_at(self, flight: Flight, attempt: Attempt) -> None:
         """A replica served a request."""
-        ttft, queue = attempt.ttft_seconds, attempt.queue_seconds
-        there = None if ttft is None or queue is None else ttft - queue
-        self.health.fine(flight.ask.instance, there, attempt.tpot_seconds)
+        self.health.fine(flight.ask.instance, self.gate.paces.measured(flight.ask, self.now()))
 
     def _keep(self, attempt: Attempt) -> None:
         self.metrics.saw(attempt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,11 +11,34 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from controller.gateway.attempt import Attempt
+from controller.gateway.fleet import Instance
 from controller.gateway.gate import Gate
 from controller.gateway.http.connections import Connections
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _EDGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_OF_INSTANCE: Mapping[str, tuple[str, Callable[[Instance], float | None]]] = {
+    "seats": ("Requests that it serves at once.", lambda one: one.seats),
+    "cache_tokens": ("That its KV cache holds.", lambda one: one.cache_tokens),
+    "held_tokens": ("Of prompts and outputs of what runs there.", lambda one: one.held_tokens),
+    "degradation_ratio": (
+        "Slower than its peers lately; 0 not at all.", lambda one: one.degradation_ratio
+    ),
+    "prompt_token_seconds": (
+        "Each prompt token takes.", lambda one: one.pace.prompt_token_seconds if one.pace else None
+    ),
+    "step_seconds": (
+        "Each decoding step takes.", lambda one: one.pace.step_seconds if one.pace else None
+    ),
+    "sequence_seconds": (
+        "Each sequence adds to a step.",
+        lambda one: one.pace.sequence_seconds if one.pace else None,
+    ),
+    "request_seconds": (
+        "More until a first token.", lambda one: one.pace.request_seconds if one.pace else None
+    ),
+}  # fmt: skip
+"""What is unknown of a replica has no sample."""
 _STATES = ("ready", "draining", "ejected", "down")
 
 
@@ -68,6 +91,7 @@ class _Reading(Collector):
         yield from self._requests()
         yield from self._gate_counts()
         yield from self._fleet()
+        yield from self._instances()
         yield from self._clients()
 
     def _requests(self) -> Iterator[Metric]:
@@ -125,6 +149,16 @@ class _Reading(Collector):
             states.add_metric((state,), found[state])
         yield running
         yield states
+
+    def _instances(self) -> Iterator[Metric]:
+        for name, (text, read) in _OF_INSTANCE.items():
+            family = GaugeMetricFamily(
+                f"servescope_gateway_instance_{name}", text, labels=("instance",)
+            )
+            for one in self._gate.instances.values():
+                if (value := read(one)) is not None:
+                    family.add_metric((one.name,), value)
+            yield family
 
     def _clients(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
+from controller.gateway.fleet import Instance
 from controller.gateway.proxy import Proxy
 
 
@@ -35,8 +37,12 @@ def status_of(proxy: Proxy) -> Mapping[str, object]:
                 "state": _state(proxy, upstream.name),
                 "problem": upstream.problem,
                 "models": sorted(upstream.models),
-                "seats": upstream.seats or (one.seats if one else None),
+                "seats": one.seats if one else upstream.known.seats,
                 "running": len(one.running) if one else 0,
+                "cache_tokens": upstream.known.cache_tokens,
+                "held_tokens": one.held_tokens if one else 0,
+                "pace": _pace(one),
+                "degradation_ratio": one.degradation_ratio if one else None,
                 "keeps_connection_after_stream": upstream.pool.keeps_after_stream,
                 "connections_opened": upstream.pool.opened,
             }
@@ -44,6 +50,13 @@ def status_of(proxy: Proxy) -> Mapping[str, object]:
             for one in [gate.instances.get(upstream.name)]
         ],
     }
+
+
+def _pace(one: Instance | None) -> Mapping[str, object] | None:
+    """None while it is unknown."""
+    if one is None or one.pace is None:
+        return None
+    return {**asdict(one.pace), "is_learnt": one.is_pace_learnt}
 
 
 def _state(proxy: Proxy, name: str) -> str:

@@ -15,11 +15,13 @@ from typing import Any
 
 from controller.gateway.fairness_metrics import FairnessReading
 from controller.gateway.fairness_watch import FairnessWatch
+from controller.gateway.fleet import Pace
 from controller.gateway.gate import Gate
 from controller.gateway.health import Health, HealthSettings
 from controller.gateway.hooks import Recorder
 from controller.gateway.http.connections import Connections
 from controller.gateway.http.limits import HttpLimits
+from controller.gateway.pace_book import PaceBook
 from controller.gateway.proxy import Proxy
 from controller.gateway.proxy_metrics import ProxyMetrics
 from controller.gateway.proxy_pages import pages
@@ -80,13 +82,14 @@ def build(settings: GatewaySettings, clock: Clock, recorder: Recorder | None = N
         ConfigError: a policy, an engine or a certificate cannot be used.
     """
     fairness = FairnessWatch(clock)
-    gate = Gate(fairness.over(policies(settings)), limits(settings))
+    gate = Gate(fairness.over(policies(settings)), limits(settings), paces=PaceBook())
     fairness.attach(gate)
     health = Health(
         gate, clock,
         HealthSettings(
             probe_seconds=settings.probe_seconds, timeout_seconds=settings.probe_timeout_seconds,
-            seats=settings.seats,
+            seats=settings.seats, cache_tokens=settings.cache_tokens or None,
+            pace=Pace(*settings.pace) if settings.pace else None,
         ),
         settings.connect_seconds,
     )  # fmt: skip

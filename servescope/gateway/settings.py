@@ -38,6 +38,9 @@ class GatewaySettings:
             target groups as Prometheus' file_sd has them.
         seats: requests an engine serves at once, where it does not say so itself (llama-server
             does); more wait in the gateway, where somebody is fair. Set vLLM's `--max-num-seqs`.
+        cache_tokens: that the KV cache of an engine holds, whatever it says itself; 0 asks it.
+        pace: seconds of a prompt token, of a step and of each sequence in a step, of every engine;
+            empty learns them.
         line: who is next among those that wait: a name, or a table with `name` and parameters; see
             docs/gateway.md.
         way: which replica; as line.
@@ -90,6 +93,8 @@ class GatewaySettings:
     upstreams: tuple[str, ...] = ()
     upstreams_file: str = ""
     seats: int = _HEALTH.seats
+    cache_tokens: int = 0
+    pace: tuple[float, ...] = ()
     line: Choice = LINE
     way: Choice = "least-outstanding"
     around: tuple[Choice, ...] = ()
@@ -163,6 +168,8 @@ def _check_numbers(settings: GatewaySettings) -> None:
     for name in _ABOVE_ZERO:
         if not 0 < getattr(settings, name) < math.inf:
             raise ValueError(f"gateway.{name} must be above 0")
-    for name in ("retries", "drain_seconds", "hold_seconds", "whole_bytes"):
+    if len(settings.pace) not in (0, 3) or not all(0 <= one < math.inf for one in settings.pace):
+        raise ValueError("gateway.pace must be three numbers of seconds, 0 or more, or nothing")
+    for name in ("cache_tokens", "retries", "drain_seconds", "hold_seconds", "whole_bytes"):
         if getattr(settings, name) < 0:
             raise ValueError(f"gateway.{name} must not be negative")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from controller.gateway.fleet import Role
+from controller.gateway.engine_facts import UNKNOWN, Facts
+from controller.gateway.fleet import Pace, Role
 from controller.gateway.health import Health
 from store.clock import Clock
 from store.errors import ConfigError
@@ -30,12 +32,16 @@ class Named:
         url: its address.
         models: it answers to; empty asks it.
         role: of a replica.
+        told: its seats and cache, as far as somebody said.
+        pace: None learns it.
     """
 
     name: str
     url: str
     models: frozenset[str] = frozenset()
     role: Role = "whole"
+    told: Facts = UNKNOWN
+    pace: Pace | None = None
 
 
 def named(given: Iterable[str]) -> tuple[Named, ...]:
@@ -62,7 +68,8 @@ def read_file(path: Path) -> tuple[Named, ...]:
 
     Args:
         path: `endpoints.json` of a local fleet ({"pools": {POOL: [{"address", "replica"}]}}), or
-            target groups ([{"targets": […], "labels": {"model", "role"}}]).
+            target groups ([{"targets": […], "labels": {"model", "role", "replica", "seats",
+            "cache_tokens", "prompt_token_seconds", "step_seconds", "sequence_seconds"}}]).
 
     Raises:
         ConfigError: it cannot be read, or is neither.
@@ -99,8 +106,23 @@ def _of_groups(groups: Iterable[Mapping[str, Any]]) -> tuple[Named, ...]:
             name = str(labels.get("replica") or target)
             models = frozenset({model} if model else ())
             kept: Role = role if role in ("whole", "prefill", "decode") else "whole"
-            found[name] = Named(name, _url(str(target)), models, kept)
+            found[name] = Named(
+                name, _url(str(target)), models, kept, _facts(labels), _pace(labels)
+            )
     return tuple(found.values())
+
+
+def _facts(labels: Mapping[str, Any]) -> Facts:
+    """Of labels, which are texts; what is none, or not above 0, is asked of the engine."""
+    seats, cache = (int(labels.get(name) or 0) for name in ("seats", "cache_tokens"))
+    return Facts(seats if seats > 0 else None, cache if cache > 0 else None)
+
+
+def _pace(labels: Mapping[str, Any]) -> Pace | None:
+    """All three numbers, or none."""
+    names = ("prompt_token_seconds", "step_seconds", "sequence_seconds")
+    terms = [float(labels.get(name) or "nan") for name in names]
+    return Pace(*terms) if all(0 <= one < math.inf for one in terms) else None
 
 
 def _url(address: str) -> str:
@@ -144,7 +166,8 @@ class Upstreams:
                 del self._known[name]
         for name, one in wanted.items():
             if name not in self._known:
-                self._health.add(name, one.url, models=one.models, role=one.role)
+                self._health.add(name, one.url, models=one.models, told=one.told,
+                                 pace=one.pace, role=one.role)  # fmt: skip
                 self._known[name] = one
 
     async def watch(self) -> None:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from controller.gateway.fleet import Instance
+from controller.gateway.engine_facts import Facts
+from controller.gateway.fleet import Instance, Pace
 from controller.gateway.gate import Gate, Policies
 from controller.gateway.health import Health, HealthSettings
 from controller.gateway.queueing.fcfs import Fcfs
@@ -130,3 +131,26 @@ def test_a_certificate_that_cannot_be_used_is_named(tmp_path):
     """With the setting to mend."""
     with pytest.raises(ConfigError, match=r"certificate cannot be used.*tls_certificate"):
         assembly.tls(GatewaySettings(tls_certificate=str(tmp_path / "none.pem")))
+
+
+def test_labels_of_a_target_say_what_it_can_do(tmp_path):
+    """Seats, cache and pace; a pace of which a number is missing is none."""
+    file = tmp_path / "targets.json"
+    pace = {"prompt_token_seconds": "0.0001", "step_seconds": "0.02", "sequence_seconds": "0"}
+    file.write_text(json.dumps([
+        {"targets": ["a:1"], "labels": {"seats": "64", "cache_tokens": "200000", **pace}},
+        {"targets": ["b:1"], "labels": {"seats": "0", "step_seconds": "0.02"}},
+    ]))  # fmt: skip
+    one, other = read_file(file)
+    assert (one.told, one.pace) == (Facts(64, 200_000), Pace(1e-4, 0.02, 0.0))
+    assert (other.told, other.pace) == (Facts(), None)
+    _, health, upstreams = parts(file)
+    upstreams.look()
+    assert health.upstreams["a:1"].known == Facts(64, 200_000)
+
+
+@pytest.mark.parametrize("pace", [(1e-4, 0.02), (1e-4, -0.02, 0.0), (1e-4, float("nan"), 0.0)])
+def test_a_pace_that_cannot_be_is_refused(pace):
+    """Three numbers of seconds, or none."""
+    with pytest.raises(ValueError, match=r"gateway\.pace must be three numbers"):
+        GatewaySettings(pace=pace)

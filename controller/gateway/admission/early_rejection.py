@@ -109,7 +109,8 @@ def prefill_seconds(ask: Ask, one: Instance) -> float:
     if pace is None:
         return math.inf
     tokens = one.prompt_tokens_ahead + max(ask.input_tokens - ask.cached_tokens, 0)
-    return prompt_seconds(pace, tokens) + step_seconds(pace, len(one.running))
+    step = step_seconds(pace, len(one.running))
+    return prompt_seconds(pace, tokens) + step + pace.request_seconds
 
 
 def coming_by(seconds: float, ready: Sequence[Instance], decode_seconds: float) -> float:

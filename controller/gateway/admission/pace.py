@@ -62,7 +62,7 @@ def seconds_left(ask: Ask, instance: Instance, sizes: tuple[float, float]) -> fl
     if instance.role == "prefill":
         return ahead
     left = remaining_tokens(ask) * (token_seconds(instance, sizes) or 0.0)
-    return left if ask.has_first else left + ahead
+    return left if ask.is_computed else left + ahead
 
 
 def service_seconds(pace: Pace, seats: int, input_tokens: float, output_tokens: float) -> float:

@@ -74,6 +74,7 @@ class Engine:
     script: Script = usual
     models: tuple[str, ...] = ("tiny",)
     slots: int = 4
+    pages: dict[str, bytes] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     open: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -103,6 +104,8 @@ class Engine:
             asked = Asked(method, path, headers, body, writer, reader)
             self.asked.append(asked)
             await self.script(asked)
+        elif path in self.pages:
+            writer.write(self.pages[path])
         elif path == "/v1/models":
             writer.write(whole({"object": "list", "data": [{"id": m} for m in self.models]}))
         elif path == "/props":

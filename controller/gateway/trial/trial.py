@@ -25,6 +25,7 @@ from controller.gateway.admission.base import Refusal
 from controller.gateway.ask import Ask
 from controller.gateway.fleet import Instance, Pace, Sight, Starting
 from controller.gateway.gate import Gate, GateLimits, Policies
+from controller.gateway.paces import Paces
 from controller.gateway.retry_after import RetryAfter as Promising
 from controller.gateway.trial.requests import MODEL, Requests
 from controller.gateway.trial.result import Refused, TrialResult
@@ -119,6 +120,7 @@ def trial(
     limits: GateLimits | None = None,
     retry_after: RetryAfter | None = None,
     promises: Promising | None = None,
+    paces: Paces | None = None,
     watch: Watch | None = None,
     told_every_seconds: float = 0.0,
     look_every_seconds: float = 0.1,
@@ -133,6 +135,7 @@ def trial(
         limits: of the gate's queue; by default 1,000,000 requests each, as a trial looks at lines.
         retry_after: what a refused client is told, seconds; by default what the gate tells.
         promises: the gate's own; a fresh one by default.
+        paces: learns how fast replicas are; by default nobody does.
         watch: called after everything that happened at one time, with the gate and the time.
         told_every_seconds: 0 tells the gate of every token before anything is decided; more tells
             of the tokens of other replicas at most so often, which is faster with many.
@@ -147,7 +150,7 @@ def trial(
     if not replicas:
         raise ControllerError("a trial needs a replica")
     most = 1_000_000
-    gate = Gate(policies, limits or GateLimits(most, most), promises)
+    gate = Gate(policies, limits or GateLimits(most, most), promises, paces)
     run = _Run(
         requests, gate, replicas, clients or Clients(), retry_after, watch,
         told_every_seconds, look_every_seconds,

@@ -15,7 +15,7 @@ from controller.gateway.doubles.engine import Engine
 from servescope.gateway import assembly
 from servescope.gateway.listening import bind
 from servescope.gateway.settings import GatewaySettings
-from store.clock import WallClock
+from store.clock import Clock, WallClock
 
 
 class Kept:
@@ -60,7 +60,9 @@ class Running:
 
 
 @asynccontextmanager
-async def gateway(*engines: Engine, **settings: object) -> AsyncIterator[Running]:
+async def gateway(
+    *engines: Engine, clock: Clock | None = None, **settings: object
+) -> AsyncIterator[Running]:
     """A gateway before engines, on a port of its own."""
     told = GatewaySettings(
         upstreams=tuple(f"e{number}={one.url}" for number, one in enumerate(engines)),
@@ -68,7 +70,7 @@ async def gateway(*engines: Engine, **settings: object) -> AsyncIterator[Running
         **{"drain_seconds": 0.2, **settings},  # type: ignore[arg-type]
     )
     kept, stop, ready = Kept(), asyncio.Event(), asyncio.Event()
-    made = assembly.build(told, WallClock(), kept)
+    made = assembly.build(told, clock or WallClock(), kept)
     sock = bind(told.listen, "gateway.listen")
     task = asyncio.create_task(made.run(sock, stop, ready.set))
     async with asyncio.timeout(10):

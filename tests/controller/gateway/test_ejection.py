@@ -159,3 +159,18 @@ def test_whatever_happens_the_share_holds(steps: list, share: float) -> None:
         else:
             one.gone(name)
         assert sum(one.is_out(each) for each in FOUR) <= min(max(int(share * 4), 1), 3)
+
+
+def test_seconds_and_multiples_are_never_compared() -> None:
+    """When what is measured changes, what was seen before counts no more."""
+    one = Ejector()
+    feed(one, {"a": 0.2, "b": 0.2, "c": 0.2})
+    for number in range(25):
+        one.saw("d", 3.0 + number * 0.1, is_failed=False, first=1.0, is_multiple=True)
+    assert one.judge(6.0, FOUR) == []
+    assert one.degradation_ratio("d") is None
+    for number in range(25):
+        for name, times in {"a": 1.0, "b": 1.1, "c": 0.9, "d": 3.0}.items():
+            one.saw(name, 6.0 + number * 0.1, is_failed=False, first=times, is_multiple=True)
+    assert names(one.judge(9.0, FOUR)) == ["d"]
+    assert one.degradation_ratio("a") == 0.0

@@ -1,0 +1,70 @@
+"""Least squares with coefficients that are never negative, for a handful of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+Matrix = list[list[float]]
+
+
+def solved(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float] | None:
+    """The x of `matrix` x = `right`, symmetric and positive definite; None where it is not.
+
+    Source: Cholesky's decomposition.
+
+    Args:
+        matrix: (n, n).
+        right: (n,).
+    """
+    n = len(right)
+    lower: Matrix = [[0.0] * n for _ in range(n)]
+    found = [0.0] * n
+    for i in range(n):
+        for j in range(i + 1):
+            rest = matrix[i][j] - sum(lower[i][k] * lower[j][k] for k in range(j))
+            if i > j:
+                lower[i][j] = rest / lower[j][j]
+            elif rest > 1e-12 * matrix[i][i]:
+                lower[i][i] = float(rest**0.5)
+            else:
+                return None
+        found[i] = (right[i] - sum(lower[i][k] * found[k] for k in range(i))) / lower[i][i]
+    for i in reversed(range(n)):
+        after = sum(lower[k][i] * found[k] for k in range(i + 1, n))
+        found[i] = (found[i] - after) / lower[i][i]
+    return found
+
+
+def not_negative(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float] | None:
+    """The x >= 0 with the least x' `matrix` x / 2 - `right`' x; None where `matrix` is no use.
+
+    The best of all sets of columns that are left at 0: at most 15 with four columns, and one where
+    nothing wants to be negative. Source: Lawson and Hanson, Solving Least Squares Problems, 1974,
+    chapter 23, whose conditions pick the same set.
+    """
+    n = len(right)
+    best, least, is_any = [0.0] * n, 0.0, False
+    for size in range(n, 0, -1):
+        for kept in combinations(range(n), size):
+            part = solved([[matrix[i][j] for j in kept] for i in kept], [right[i] for i in kept])
+            is_any = is_any or part is not None
+            if part is None or min(part) < 0:
+                continue
+            found = [0.0] * n
+            for i, value in zip(kept, part, strict=True):
+                found[i] = value
+            if size == n:
+                return found
+            loss = -0.5 * sum(right[i] * found[i] for i in kept)
+            if loss < least:
+                best, least = found, loss
+    return best if is_any else None
+
+
+def inverse(matrix: Sequence[Sequence[float]]) -> Matrix | None:
+    """Of a symmetric, positive definite matrix; None where it is not."""
+    n = len(matrix)
+    found = [solved(matrix, [float(i == j) for j in range(n)]) for i in range(n)]
+    kept = [row for row in found if row is not None]
+    return kept if len(kept) == n else None
