@@ -25,15 +25,18 @@ from analysis import fairness_measures as measures
 from analysis.emptiness import why_empty
 from analysis.fairness_courses import Bools, Courses, Floats
 from analysis.fairness_options import Wish, wish
+from analysis.gateways import live_bound
 from analysis.measure import Empty, View
 from analysis.slo_model import Slo
 from analysis.workload.loading import NotingReader
 from store.queries import fairness as queries
+from store.queries import gateways as gateway_queries
 from store.queries.scope import Scope
 from store.queries.workload import FrameReader
 from store.reader import Reader
 
 _VIEW = "fairness"
+FAIR_QUEUEING = "fair queueing (VTC)"
 MOST_TOLD_APART = 64
 """Tenants that are compared over time, those with the largest demand."""
 MOST_IN_TIME = 3_000_000
@@ -60,8 +63,9 @@ class Looked:
         ratios: service over fair share of each tenant in the windows in which anybody waited.
         difference: windowed difference; None without courses.
         with_refused: the same with what was refused.
-        bound: of VTC, tokens; None is unknown.
-        why_no_bound: why.
+        bound: of fair queueing, tokens; None is unknown.
+        bound_of: who promises it.
+        why_no_bound: why it is unknown.
         judged: attainment by tenant.
         slo: objective that they are judged by.
     """
@@ -77,6 +81,7 @@ class Looked:
     difference: Floats | None
     with_refused: Floats | None
     bound: float | None
+    bound_of: str
     why_no_bound: str | None
     judged: pl.DataFrame
     slo: Slo | None = None
@@ -168,9 +173,9 @@ def _look(
         if totals["waits"].sum():
             gap = measures.gap(courses, weights)
             ratios = measures.fair_ratio(shares, _judged_windows(shares))
-    bound, why = _bound(reader, part, chosen, totals, weights)
+    bound, whose, why = _bound(reader, part, chosen, totals, weights)
     return Looked(chosen, part, tenants, courses, weights, shares, gap, ratios, plain, refused,
-                  bound, why, judged)  # fmt: skip
+                  bound, whose, why, judged)  # fmt: skip
 
 
 def _judged_windows(shares: measures.Shares) -> Bools:
@@ -191,8 +196,23 @@ def _recent(scope: Scope, totals: pl.DataFrame) -> Scope:
 
 def _bound(
     reader: FrameReader, scope: Scope, chosen: Wish, totals: pl.DataFrame, weights: Floats
+) -> tuple[float | None, str, str | None]:
+    """The bound for this scope and who promises it, or why it is not known.
+
+    It is that which gateways told, unless weights or batches are supposed that are not theirs.
+    """
+    if scope.is_live and not chosen.weights and chosen.batch_tokens is None:
+        told = live_bound(gateway_queries.gateways(reader), scope, chosen.cost)
+        if told is not None:
+            return *told, None
+    bound, why = _supposed_bound(reader, scope, chosen, totals, weights)
+    return bound, FAIR_QUEUEING, why
+
+
+def _supposed_bound(
+    reader: FrameReader, scope: Scope, chosen: Wish, totals: pl.DataFrame, weights: Floats
 ) -> tuple[float | None, str | None]:
-    """The bound of VTC for this scope, or why it is not known."""
+    """The bound that VTC would keep on this fleet, or why it is not known."""
     longest = totals["longest_input"].max()
     batch = chosen.batch_tokens
     if batch is None and scope.is_live:

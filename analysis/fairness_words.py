@@ -109,11 +109,11 @@ def _bound(looked: Looked, named: Named) -> Iterator[str]:
     elif value > looked.bound:
         beyond = float((found.tokens > looked.bound).sum()) * looked.courses.width_seconds
         yield (
-            f"{said}, beyond the {looked.bound:,.0f} that fair queueing (VTC) never exceeds, for"
+            f"{said}, beyond the {looked.bound:,.0f} that {looked.bound_of} never exceeds, for"
             f" {seconds_text(beyond)}."
         )
     else:
-        yield f"{said}, within the {looked.bound:,.0f} that fair queueing (VTC) allows."
+        yield f"{said}, within the {looked.bound:,.0f} that {looked.bound_of} allows."
 
 
 def _refused(tenants: pl.DataFrame) -> Iterator[str]:

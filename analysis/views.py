@@ -196,6 +196,12 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.trust:trust",
         needs_now=True,
     ),
+    "gateways": ViewSpec(
+        "Do gateways report, and do they keep tenants as even as they promise?",
+        "analysis.gateways:gateways",
+        needs_scope=False,
+        needs_now=True,
+    ),
     "signal_coverage": ViewSpec(
         "Which signal does each connected engine tell, and how?",
         "analysis.signal_coverage:signal_coverage",

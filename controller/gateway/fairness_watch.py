@@ -100,6 +100,7 @@ class FairnessWatch:
         shown = self.meter.read(self._clock.monotonic())
         spec = None if self._line is None else self._line.spec
         knobs = {} if spec is None else spec.parameters
+        input_weight = float(knobs.get("input_weight", INPUT_WEIGHT))
         weight, broken_at = self._smallest_weight, shown.broken_at
         return {
             "line": None if spec is None else spec.name,
@@ -112,8 +113,10 @@ class FairnessWatch:
             "broken_seconds_ago": None if broken_at is None else _rounded(shown.at - broken_at),
             "tenants_waiting": len(shown.waiting_since),
             "tenants_not_compared": shown.not_compared,
-            "input_weight": float(knobs.get("input_weight", INPUT_WEIGHT)),
+            "input_weight": input_weight,
             "output_weight": float(knobs.get("output_weight", OUTPUT_WEIGHT)),
+            # Lines with a quantum give what is cached for nothing.
+            "cached_weight": 0.0 if "quantum" in knobs else input_weight,
             "smallest_weight": weight if math.isfinite(weight) else None,
         }
 

@@ -11,7 +11,7 @@ from dash import html
 from analysis.measure import View
 from dashboard.cards import Slot, Unshown, card, frame_tools, grid, tile, tiles, verdict
 from dashboard.navigation import Page, Panel
-from dashboard.pages import admin_coverage, admin_trust
+from dashboard.pages import admin_coverage, admin_gateways, admin_trust
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import Cell, table
@@ -259,6 +259,7 @@ PAGE = Page(
     "Is the data complete, and can I trust these pages?",
     (
         Panel("admin-main", "admin", body),
+        admin_gateways.PANEL,
         Panel("admin-trust", "trust", admin_trust.body),
         Panel(
             "admin-signals",

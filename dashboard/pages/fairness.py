@@ -26,6 +26,7 @@ from dashboard.cards import (
 from dashboard.figures import fairness as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
+from dashboard.pages import fairness_alarm
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
@@ -43,6 +44,7 @@ TILES = (
     ("Jain's index", "jain_index"),
     ("Least \N{DIVISION SIGN} most", "max_min_share"),
     ("Widest gap", "gap_max_tokens"),
+    ("Its bound", "gap_bound_tokens"),
     ("Windowed difference", "windowed_difference_mean"),
     ("Attainment gap", "attainment_gap_ratio"),
 )
@@ -81,8 +83,8 @@ CHARTS = (
         figures.gap,
         "Largest difference of service (by weight) between two tenants who both have requests "
         "waiting, since the later of them began to wait. Fair queueing (VTC) keeps it within "
-        "2 x max(w_in x longest input, w_out x tokens in a batch). Where fewer than two wait there "
-        "is no gap.",
+        "2 x max(w_in x longest input, w_out x tokens in a batch); where a gateway told the bound "
+        "of its line, that is drawn. Where fewer than two wait there is no gap.",
     ),
     Chart(
         "windowed",
@@ -257,5 +259,5 @@ def _form(scene: Scene) -> html.Form:
 PAGE = Page(
     "Fairness",
     "Does every tenant get its share, and who suffers from whom?",
-    (Panel("fairness-main", "fairness", body, options, is_marked=True),),
+    (fairness_alarm.PANEL, Panel("fairness-main", "fairness", body, options, is_marked=True)),
 )

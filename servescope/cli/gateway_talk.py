@@ -14,7 +14,10 @@ from servescope.cli.data import configured
 from servescope.cli.output import Output
 from store.errors import InputError
 
-_STATUS = ("gateway", "state", "heard", "policy", "waiting rows", "dropped rows", "url", "why")
+_STATUS = (
+    "gateway", "state", "heard", "policy", "apart / bound", "breaches", "waiting rows",
+    "dropped rows", "url", "why",
+)  # fmt: skip
 _HISTORY = ("version", "at", "by", "why")
 
 
@@ -83,9 +86,19 @@ def _row(one: dict[str, Any]) -> tuple[Any, ...]:
     version = one["policy_version"]
     return (
         one["name"], one["state"], f"{one['age_seconds']:.0f} s ago",
-        "its own" if version is None else version,
+        "its own" if version is None else version, *_fairness(one["details"]),
         one["waiting_rows"], one["dropped_rows"], one["url"], one["why"] or "",
     )  # fmt: skip
+
+
+def _fairness(details: dict[str, Any]) -> tuple[str, str]:
+    """How far apart tenants are that wait, what is promised, and how often that was broken."""
+    told = details.get("fairness") or {}
+    apart, bound = (
+        "-" if told.get(name) is None else f"{told[name]:,.0f}"
+        for name in ("apart_service", "bound_service")
+    )
+    return f"{apart} / {bound}", str(told.get("breaches", "-"))
 
 
 def _read(file: Path) -> Any:

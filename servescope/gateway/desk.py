@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from analysis.gateways import standing
 from servescope.gateway.intake import check_name
 from servescope.runtime import Runtime
 from store.errors import InputError, ServescopeError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 LENGTHS_SECONDS = 60.0
 LENGTHS_WINDOW = timedelta(days=7)
-LATE_HEARTBEATS = 3.0
 MOST_STARTING = 100
 MOST_DETAILS_BYTES = 64 << 10
 _LATE_LEVEL, _LIKELY_LEVEL = 0.9, 0.5
@@ -85,8 +85,9 @@ class GatewayDesk:
         now = self._runtime.clock.now()
         policy = queries.policy(self._runtime.database.reader)
         version = policy["version"] if policy else None
-        return [_standing(row, now, version) for row in queries.gateways(
-            self._runtime.database.reader)]  # fmt: skip
+        return [
+            standing(row, now, version) for row in queries.gateways(self._runtime.database.reader)
+        ]
 
     def _length_rows(self) -> tuple[str, list[list[Any]]]:
         with self._lock:
@@ -161,21 +162,6 @@ def _on_their_way(view: PoolView, asked_seconds: float) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _standing(row: dict[str, Any], now: datetime, version: int | None) -> dict[str, Any]:
-    age = (now - row["last_seen_at"].replace(tzinfo=UTC)).total_seconds()
-    state, why = "ok", None
-    if age > LATE_HEARTBEATS * row["heartbeat_seconds"]:
-        state, why = "late", f"not heard of for {age:,.0f} s"
-    elif row["policy_version"] != version:
-        state, why = "behind", "it decides by another version of the policy"
-    details = json.loads(row["details"])
-    if details.get("problem"):
-        state, why = "ill", str(details["problem"])[:300]
-    elif details.get("draining"):
-        state, why = "draining", "it takes no more requests"
-    return {**row, "details": details, "age_seconds": round(age, 1), "state": state, "why": why}
 
 
 def _text(told: Any) -> str:

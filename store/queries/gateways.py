@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from store.queries.workload import FrameReader
 from store.reader import Reader
 
 LEAST_ROWS = 20
@@ -28,7 +29,7 @@ ORDER BY requests DESC, model, tenant, bin LIMIT {MOST_ROWS}
 """
 
 
-def gateways(reader: Reader) -> list[dict[str, Any]]:
+def gateways(reader: FrameReader) -> list[dict[str, Any]]:
     """Every gateway as it stood last, by name; `details` is JSON text."""
     return reader.frame(
         "SELECT * REPLACE (details::VARCHAR AS details) FROM gateway ORDER BY name"

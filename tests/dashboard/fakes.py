@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import itertools
+import json
 import math
 import random
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
+from analysis.gateways import view_of
 from analysis.measure import Empty, Measure, View
 from analysis.views import compute
 from dashboard.services import DataAge, Services
@@ -1140,6 +1142,19 @@ MAKERS = {
 LEDGER = ("controller", "controller_decision", "controller_marks", "replays", "replay")
 
 
+def gateway_row(name="edge", *, seconds_ago=1.0, **fairness) -> dict:
+    """How a gateway stood; what it tells of fairness may be changed by name."""
+    told = {"line": "vtc", "apart_service": 1200.0, "greatest_gap_service": 3000.0,
+            "bound_service": 4040.0, "why_no_bound": None, "breaches": 0, "is_broken": False,
+            "broken_seconds_ago": None, "input_weight": 1.0, "output_weight": 2.0,
+            "cached_weight": 1.0, **fairness}  # fmt: skip
+    at = (NOW - timedelta(seconds=seconds_ago)).replace(tzinfo=None)
+    return {"name": name, "url": "http://n:8300", "version": "0.1.0", "last_seen_at": at,
+            "started_at": at - timedelta(hours=5), "heartbeat_seconds": 2.0, "policy_version": None,
+            "waiting_rows": 0, "dropped_rows": 0,
+            "details": json.dumps({"waiting": 7, "running": 12, "fairness": told})}  # fmt: skip
+
+
 class FakeServices:
     """Services whose state a test may change between two looks.
 
@@ -1151,6 +1166,7 @@ class FakeServices:
         slow_seconds: how long every view takes.
         control: the controller that pages tell something; None where there is none.
         replays: the comparisons.
+        gateways: rows of table `gateway`.
     """
 
     def __init__(self) -> None:
@@ -1163,6 +1179,7 @@ class FakeServices:
         self.slow_seconds = 0.0
         self.control = control_rows().FakeControl()
         self.replays = control_rows().FakeReplays()
+        self.gateways: list[dict] = []
 
     def view(self, name: str, params: Mapping[str, str], **options: str) -> View:
         """Answer like the server would."""
@@ -1173,12 +1190,18 @@ class FakeServices:
         scope = resolve(params, catalog(), self.now)
         if self.empty is not None:
             return View(name, scope, empty=self.empty, computed_at=self.now)
+        if name == "gateways":
+            return replace(view_of(self.gateways, scope, self.now, None), computed_at=self.now)
         named = {2: (CONV, 5.5), 3: (CODE, 2.6), 1: ("live", 41.0), 4: ("burst", 0.14)}
         if name in LEDGER:
             made = _seen(name, scope, tuple(sorted(options.items())))
             return replace(View(name, scope, computed_at=self.now), **made)
         made = MAKERS[name](scope, random.Random(7), [named[i] for i in scope.source_ids])  # noqa: S311
         return replace(View(name, scope, computed_at=self.now), **made)
+
+    def gateway(self, name="edge", **more) -> dict:
+        """How a gateway stood; see `gateway_row`."""
+        return gateway_row(name, **more)
 
     def load_example(self) -> str:
         """Count the wish."""

@@ -24,7 +24,7 @@ def drawn(fake, search=""):
     """The page as JSON text."""
     services = fake.services()
     scene = scene_of(services, parse("/ui/fairness", search, "/ui/"), "/ui/")
-    (panel,) = page_of(scene.address).panels
+    (panel,) = (one for one in page_of(scene.address).panels if one.view == "fairness")
     body = answer(panel, scene, services, None, beat=False)[0]
     return json.dumps(body, default=lambda c: c.to_plotly_json(), ensure_ascii=False)
 
@@ -77,7 +77,7 @@ def test_a_stale_fleet_says_so_above_the_pictures(fake):
     fake.newest_at = fake.now - timedelta(hours=1)
     services = fake.services()
     scene = scene_of(services, parse("/ui/fairness", "?source=live", "/ui/"), "/ui/")
-    (panel,) = page_of(scene.address).panels
+    (panel,) = (one for one in page_of(scene.address).panels if one.view == "fairness")
 
     note = answer(panel, scene, services, None, beat=False)[1]
 

@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from controller.observation import Limits, PoolView, ReplicaView
 from controller.startup import StartupTimes
+from servescope.cli import gateway_talk
 from servescope.gateway import policy
 from servescope.gateway.settings import GatewaySettings
 from servescope.server import create_app
@@ -154,3 +155,18 @@ def test_replicas_on_their_way_are_promised_by_what_is_left(door, runtime):
     assert ready == sorted(ready, reverse=True)
     assert all(0 <= soon <= last <= 100 for soon, last in zip(ready, late, strict=True))
     assert timedelta(seconds=late[1]) <= timedelta(seconds=50)
+
+
+def test_the_command_shows_how_far_apart_tenants_are(monkeypatch, capsys, tmp_path):
+    """Beside what is promised; a gateway that does not tell has dashes."""
+    usual = {"state": "ok", "age_seconds": 1.0, "policy_version": None, "waiting_rows": 0,
+             "dropped_rows": 0, "url": "http://n", "why": None}  # fmt: skip
+    fair = {"apart_service": 1234.0, "bound_service": 40_000.0, "breaches": 2}
+    told = {"gateways": [{**usual, "name": "edge", "details": {"fairness": fair}},
+                         {**usual, "name": "old", "details": {}}]}  # fmt: skip
+    server = SimpleNamespace(get=lambda path, params: told)
+    monkeypatch.setattr(gateway_talk.access, "the_server", lambda config: server)
+    gateway_talk.run_status(tmp_path / "s.duckdb", None, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert any("edge" in line and "1,234 / 40,000" in line and " 2 " in line for line in lines)
+    assert any("old" in line and "- / -" in line for line in lines)
