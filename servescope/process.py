@@ -6,11 +6,12 @@ import asyncio
 import errno
 import gc
 import json
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from servescope.server import API_ROOT, UI_ROOT, Lifespan, create_app
 from servescope.settings import is_loopback, split_listen
 from store.database import server_file
 from store.errors import ConfigError, ServescopeError
+
+log = logging.getLogger(__name__)
 
 PORTS_TRIED = 50
 STOP_SECONDS = 5
@@ -117,7 +120,7 @@ def run(
     # by default for 5 ms at each turn, which under twenty viewers adds up to tens.
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.set_threshold(COLLECT_OBJECTS, 20, 20)
-    asyncio.run(_serve(_Server(config), sockets, on_ready))
+    asyncio.run(_serve(_Server(config), sockets, on_ready, lambda: _end_gateway(runtime)))
 
 
 def bounded_connections(runtime: Runtime, app: FastAPI) -> Connections:
@@ -183,15 +186,39 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(
-    server: _Server, sockets: list[socket.socket], on_ready: Callable[[], None]
-) -> None:
-    loop = asyncio.get_running_loop()
+def _stopper(server: _Server, end_first: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """What a signal does: end in order; another one does not wait.
+
+    Args:
+        server: serves.
+        end_first: ends what has to end while the server answers still.
+    """
+    ending: list[asyncio.Task[None]] = []
+
+    async def end() -> None:
+        try:
+            await end_first()
+        except Exception:
+            log.exception("gateway_not_ended")
+        finally:
+            server.should_exit = True
 
     def stop() -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
+        if ending:
+            server.force_exit = server.should_exit = True
+        else:
+            ending.append(asyncio.create_task(end()))
 
+    return stop
+
+
+async def _serve(
+    server: _Server,
+    sockets: list[socket.socket],
+    on_ready: Callable[[], None],
+    end_first: Callable[[], Awaitable[None]],
+) -> None:
+    loop, stop = asyncio.get_running_loop(), _stopper(server, end_first)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     running = asyncio.create_task(server.serve(sockets=sockets))
@@ -206,6 +233,15 @@ async def _serve(
         raise ServescopeError("the server did not start", hint="the lines above say why")
 
 
+async def _end_gateway(runtime: Runtime) -> None:
+    """The rows of its last seconds are for this server, which must answer until it has sent them.
+
+    Its streams may go on for as long as it drains.
+    """
+    if runtime.beside is not None and runtime.beside.gateway is not None:
+        await runtime.beside.gateway.aclose()
+
+
 def serving(runtime: Runtime) -> Lifespan:
     """What starts and stops scraping and jobs with the server."""
 
@@ -216,9 +252,9 @@ def serving(runtime: Runtime) -> Lifespan:
             runtime.database, runtime.config, runtime.clock, runtime.drops
         )
         jobs = JobRunner(jobs_for(runtime), runtime.database.writer, runtime.clock)
-        runtime.beside = Beside(jobs, collecting)
         planned = child.plan(runtime.config, runtime.url)
         gateway = child.GatewayChild(planned, runtime.clock) if planned else None
+        runtime.beside = Beside(jobs, collecting, gateway)
         warming = asyncio.create_task(asyncio.to_thread(_warm))
         try:
             await asyncio.to_thread(runtime.replaying.start)

@@ -28,6 +28,7 @@ from dashboard.services import DataAge
 from servescope.adapters import signal_sources
 from servescope.config import Config
 from servescope.controlling.service import Controlling
+from servescope.gateway.child import GatewayChild
 from servescope.grading import AgentGrades
 from servescope.importing import ImportedRows
 from servescope.jobs import JobRunner
@@ -83,10 +84,12 @@ class Beside:
     Attributes:
         jobs: what the server does regularly.
         collecting: what scrapes targets.
+        gateway: its child; None where the configuration names no engine for one.
     """
 
     jobs: JobRunner
     collecting: Collecting
+    gateway: GatewayChild | None = None
 
 
 class SloBook:
