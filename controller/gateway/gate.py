@@ -125,11 +125,13 @@ class Gate:
         of_tenant = self._waiting_of[ask.tenant] + sight.promised_of_tenant
         if waiting + promised >= limits.most_waiting:
             text = f"{limits.most_waiting:,} requests wait already"
-            return Refusal("queue_full", text, ahead=waiting + promised + 1 - limits.most_waiting)
+            ahead = waiting + promised + 1 - limits.most_waiting
+            return Refusal("queue_full", text, ahead=ahead, counts_promised=True)
         if of_tenant >= limits.most_waiting_of_tenant:
             most = limits.most_waiting_of_tenant
             text = f"{most:,} requests of this tenant wait already"
-            return Refusal(TENANT_QUEUE_FULL, text, "tenant", ahead=of_tenant + 1 - most)
+            ahead = of_tenant + 1 - most
+            return Refusal(TENANT_QUEUE_FULL, text, "tenant", ahead=ahead, counts_promised=True)
         found = (rule.judge(ask, sight) for rule in self.policies.rules)
         return next((refusal for refusal in found if refusal is not None), None)
 

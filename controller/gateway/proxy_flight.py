@@ -266,7 +266,8 @@ class Flight:
             self._break(reason)
 
     def _may_retry(self) -> bool:
-        return not self.exchange.is_begun and self.ask.attempt <= self._ground.settings.retries
+        # Attempts that made way for others failed nowhere, and are no retries.
+        return not self.exchange.is_begun and len(self.ask.tried) < self._ground.settings.retries
 
     def _again(self, reason: str, status: Status = "failed") -> None:
         self._ground.record(

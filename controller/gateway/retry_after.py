@@ -59,7 +59,7 @@ class RetrySettings:
 
     most_seconds: float = 60.0
     least_seconds: float = 0.5
-    sureness: float = 0.7
+    sureness: float = 1.5
     slower_ratio: float = 0.04
     jitter_ratio: float = 0.05
     most_jitter_seconds: float = 1.0
@@ -187,10 +187,12 @@ class RetryAfter:
             return self._surely(share * expected.between(sight.now, at)) - before
 
         kept = sight.promised_of_tenant if refusal.code == TENANT_QUEUE_FULL else sight.promised
-        ahead = max(refusal.ahead - kept, 1.0)
+        # Below 0 where the queue is shorter than it may be and all the room is promised: whoever is
+        # promised a place from now on comes that much sooner, so that the queue fills up again.
+        ahead = refusal.ahead - (kept if refusal.counts_promised else 0.0)
         wait = _first(sight.now, ahead, room, is_next=is_next)
         before = came * self.promises.due_by(group, ask.slo.priority, sight.now + wait)
-        self.meter.expect(ahead + before, sight.now, wait)
+        self.meter.expect(max(ahead + before, 1.0), sight.now, wait)
         return wait
 
     def _share_of(self, tenant: str, sight: Sight) -> float:

@@ -38,6 +38,7 @@ class Refusal:
         unit: "requests" or "tokens".
         ahead: requests that have to leave the gateway's queue before it would be let in; None where
             the limit is not about a queue.
+        counts_promised: whether `ahead` counts the sight's promised places too.
         is_final: asking again never helps: it is larger than the limit itself.
         cost: of the limit that the request would take, in units.
         per_second: units that come back by themselves; None where they do not.
@@ -52,6 +53,7 @@ class Refusal:
     remaining: float | None = None
     unit: str = "requests"
     ahead: float | None = None
+    counts_promised: bool = False
     is_final: bool = False
     cost: float = 1.0
     per_second: float | None = None

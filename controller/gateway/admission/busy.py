@@ -39,7 +39,7 @@ class BusyThreshold:
             return None
         ahead = min(self._ahead(one) for one in ready) + sight.waiting + sight.promised
         text = f"all {len(ready)} replicas are busy"
-        return Refusal("all_busy", text, ahead=ahead)
+        return Refusal("all_busy", text, ahead=ahead, counts_promised=True)
 
     def entered(self, ask: Ask, now: float) -> None:
         """The gate counts."""

@@ -56,7 +56,7 @@ class Concurrency:
             text = f"{self._requests:,.0f} requests are inside already"
             return Refusal(
                 "concurrency", text, limit=self._requests, remaining=0.0,
-                ahead=inside_all + 1 - self._requests,
+                ahead=inside_all + 1 - self._requests, counts_promised=True,
             )  # fmt: skip
         return None
 

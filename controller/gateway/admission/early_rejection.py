@@ -172,4 +172,5 @@ def _late(
     if wait <= 0 or not per_second:
         # The prompts before it are too long, or how fast the queue is: the time is all we know.
         return Refusal("would_miss_ttft", text, "class", wait_seconds=over)
-    return Refusal("would_miss_ttft", text, "class", ahead=max(over * per_second, 1.0))
+    ahead = max(over * per_second, 1.0)
+    return Refusal("would_miss_ttft", text, "class", ahead=ahead, counts_promised=True)

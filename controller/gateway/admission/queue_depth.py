@@ -49,7 +49,7 @@ class QueueDepth:
             text = f"{waiting:,.0f} requests wait, and {limit:,.0f} may"
             return Refusal(
                 "queue_requests", text, limit=limit, remaining=0.0,
-                ahead=waiting - free + 1 - limit,
+                ahead=waiting - free + 1 - limit, counts_promised=True,
             )  # fmt: skip
         return self._by_tokens(ask, sight)
 
@@ -72,4 +72,5 @@ class QueueDepth:
         return Refusal(
             "queue_tokens", text, limit=self._tokens, remaining=max(self._tokens - tokens, 0.0),
             unit="tokens", ahead=min(over / each, sight.waiting + sight.promised),
+            counts_promised=True,
         )  # fmt: skip

@@ -8,7 +8,7 @@ from controller.gateway.admission.base import Refusal, RuleSpec
 from controller.gateway.admission.dice import share_of
 from controller.gateway.admission.parts import in_range
 from controller.gateway.ask import Ask
-from controller.gateway.fleet import Sight
+from controller.gateway.fleet import Instance, Sight
 from store.errors import ControllerError
 
 SPEC = RuleSpec(
@@ -77,7 +77,7 @@ class Saturation:
         each = self._queue * self._ready(sight)
         return Refusal(
             "saturated", text, "class" if ceiling < 1 else "fleet",
-            ahead=max((full - ceiling) * each, 1.0),
+            ahead=max((full - ceiling) * each, 1.0), counts_promised=self._is_of_queue(sight),
         )  # fmt: skip
 
     def entered(self, ask: Ask, now: float) -> None:
@@ -91,13 +91,21 @@ class Saturation:
         ready = [one for one in sight.instances if one.state == "ready"]
         if not ready:
             return None
-        queue = (sight.waiting + sight.promised) / len(ready) / self._queue
-        full = 0.0
-        for one in ready:
-            known = one.cache_tokens
-            held = 0.0 if not known else one.held_tokens / known / self._ratio
-            full += max(queue, held)
-        return full / len(ready)
+        queue = self._of_queue(sight, len(ready))
+        return sum(max(queue, self._of_cache(one)) for one in ready) / len(ready)
+
+    def _of_queue(self, sight: Sight, ready: int) -> float:
+        return (sight.waiting + sight.promised) / ready / self._queue
+
+    def _of_cache(self, one: Instance) -> float:
+        known = one.cache_tokens
+        return one.held_tokens / known / self._ratio if known else 0.0
+
+    def _is_of_queue(self, sight: Sight) -> bool:
+        """Whether no replica is as full as it is for its cache: no place in a queue helps that."""
+        ready = [one for one in sight.instances if one.state == "ready"]
+        queue = self._of_queue(sight, max(len(ready), 1))
+        return all(self._of_cache(one) <= queue for one in ready)
 
     def _ceiling(self, priority: int, full: float) -> float:
         if self._holdback == "none" or len(self._bands) < 2:

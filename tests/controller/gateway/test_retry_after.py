@@ -73,6 +73,36 @@ def test_who_comes_second_waits_behind_the_first() -> None:
     assert waits == sorted(waits, key=lambda wait: wait or 0)
 
 
+def test_a_queue_that_runs_short_calls_the_next_sooner() -> None:
+    """Thirty are promised a place, one after another, ten a second: the next comes after them.
+
+    Unless the queue has room by now that none of the thirty will need.
+    """
+    waits = []
+    for free in (0, 15):
+        gate = exact()
+        for number in range(31):
+            sight = full(waiting=40 - free if number == 30 else 40)
+            seen = gate.seen_by(ask(number), sight)
+            ahead = sight.waiting + seen.promised + 1 - 40
+            refused = gate.told(refusal(ahead, counts_promised=True), ask(number), seen)
+        waits.append(refused.wait_seconds or 0.0)
+    assert waits[0] == pytest.approx(3.1, abs=0.4)
+    assert waits[1] == 0.0
+
+
+def test_promises_of_the_fleet_do_not_shorten_a_limit_of_a_tenants_own() -> None:
+    """What the fleet's queue has promised says nothing of how many a tenant has running."""
+    own = Refusal("tenant_concurrency", "five", "tenant", ahead=5.0)
+    alone, beside = exact(), exact()
+    for number in range(30):
+        beside.told(refusal(ahead=50.0), ask(number), full(waiting=40))
+    seen = beside.seen_by(ask(99), full(waiting=40))
+    assert seen.promised == pytest.approx(30.0)
+    told = beside.told(own, ask(99), seen).wait_seconds
+    assert told == alone.told(own, ask(99), full(waiting=40)).wait_seconds
+
+
 def test_replicas_that_start_make_the_wait_shorter() -> None:
     """Twice the seats after two seconds; and nothing but them where none serves."""
     alone = exact().told(refusal(ahead=100.0), ask(1), full()).wait_seconds
