@@ -196,3 +196,35 @@ async def test_best_effort_makes_way_for_a_promise(gateway, tmp_path):
         ("aborted", "made_way", False),
         ("ok", "", True),
     ]
+
+
+async def test_making_way_is_no_retry(gateway, tmp_path):
+    """A request that made way and then meets a broken engine is asked for again, as any other."""
+    of_night: list[Asked] = []
+
+    async def script(asked: Asked) -> None:
+        user = json.loads(asked.body)["user"]
+        if user == "night":
+            of_night.append(asked)
+            if len(of_night) == 1:
+                await asked.reader.read()
+                return
+            if len(of_night) == 2:
+                asked.writer.write(b"no answer of HTTP\r\n\r\n")
+                asked.writer.close()
+                return
+        asked.writer.write(whole({"choices": [], "user": user}))
+
+    engine = Engine(script, slots=1)
+    file = tmp_path / "tenants.toml"
+    file.write_text("[class.batch]\nbest_effort = true\n[tenant.night]\nclass = 'batch'\n")
+    settings = {"tenants_file": str(file), "places": ("leftover",), "line": "vtc-deadline"}
+    async with running(engine), gateway(engine, retries=1, **settings) as one:
+        night, day = await one.talk(), await one.talk()
+        night.post({**CHAT, "user": "night"})
+        while not engine.asked:
+            await asyncio.to_thread(lambda: None)
+        day.post({**CHAT, "user": "day"})
+        assert (await day.answer()).status == 200
+        assert (await asyncio.wait_for(night.answer(), 5)).status == 200
+    assert len(of_night) == 3
