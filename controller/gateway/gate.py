@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from controller.gateway.admission.base import Place, Refusal, Rule
 from controller.gateway.admission.lasting import named, take_over
 from controller.gateway.ask import Ask
+from controller.gateway.fitting import fitting, ready
 from controller.gateway.fleet import Instance, Sight, Starting
 from controller.gateway.paces import Paces, Unlearnt
 from controller.gateway.prefixes import Prefixes
@@ -183,6 +184,8 @@ class Gate:
         self.paces.ended(ask, now, is_failed=True)
         self.policies.line.served(ask, 0, is_over=True, now=now)
         self.policies.way.ended(ask, instance, now, is_failed=is_failed)
+        if instance.state == "down" and not instance.running:
+            self._forget(instance.name)
         ask.tried += (ask.instance,) if is_failed else ()
         ask.instance, ask.started, ask.first = "", float("nan"), float("nan")
         ask.output_tokens = ask.cached_tokens = 0
@@ -264,22 +267,11 @@ class Gate:
         free = self._fitting(ask, now)
         if not free:
             return None
-        fleet = [
-            one
-            for one in self.instances.values()
-            if one.state == "ready" and one.answers(ask.model)
-        ]
+        fleet = ready(ask.model, self.instances.values())
         return self.policies.way.choose(ask, Choice(free, fleet, now, self.prefixes.cached_tokens))
 
     def _fitting(self, ask: Ask, now: float) -> list[Instance]:
-        found = [
-            one
-            for one in self.instances.values()
-            if one.free_seats
-            and one.role != "decode"
-            and one.answers(ask.model)
-            and all(place.has_room(ask, one, now) for place in self.policies.places)
-        ]
+        found = fitting(ask, self.instances.values(), self.policies.places, now)
         return [one for one in found if one.name not in ask.tried] or found if ask.tried else found
 
     def _put(self, ask: Ask, now: float) -> None:

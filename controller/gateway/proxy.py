@@ -18,6 +18,7 @@ from controller.gateway.ask import Ask
 from controller.gateway.attempt import Attempt
 from controller.gateway.gate import Gate
 from controller.gateway.health import Health
+from controller.gateway.hedging import Hedges
 from controller.gateway.hooks import Headers, Hooks
 from controller.gateway.http.answer import Answer
 from controller.gateway.http.exchange import Exchange
@@ -25,6 +26,7 @@ from controller.gateway.http.pool import Pool
 from controller.gateway.openai.errors import error, refused
 from controller.gateway.proxy_flight import Flight
 from controller.gateway.proxy_headers import allowances
+from controller.gateway.proxy_leg import Leg
 from controller.gateway.proxy_metrics import ProxyMetrics
 from controller.gateway.proxy_request import deadline_seconds, own_id, texts
 from controller.gateway.proxy_settings import ProxySettings
@@ -66,6 +68,7 @@ class Proxy:
         self.settings = settings
         self.hooks = hooks
         self.metrics = metrics
+        self.hedges = Hedges(gate, settings.hedge_seconds, settings.hedge_share)
         self.pages: dict[tuple[bytes, bytes], Page] = {}
         self.flights: dict[int, Flight] = {}
         self._clock = clock
@@ -170,10 +173,10 @@ class Proxy:
         now = self._clock.monotonic()
         for flight in tuple(self.flights.values()):
             ask = flight.ask
-            if ask.has_started and not flight.is_paused:
-                if now - flight.heard > self._patience(flight):
-                    flight.fail_at_replica("upstream_silent")
-            elif not ask.has_started and now - ask.arrived > self.settings.hold_seconds:
+            for leg in flight.legs:
+                if not leg.is_paused and now - leg.heard > self._patience(leg):
+                    flight.failed(leg, "upstream_silent")
+            if not ask.has_started and now - ask.arrived > self.settings.hold_seconds:
                 self._hold_no_longer(flight, now)
         self._make_way()
         self.pump()
@@ -198,16 +201,16 @@ class Proxy:
         flight = self.flights.get(ask.number)
         return flight is not None and not flight.exchange.is_begun
 
-    def _patience(self, flight: Flight) -> float:
+    def _patience(self, leg: Leg) -> float:
         """Seconds that a replica may be silent.
 
         The first token may take as long as the deadline allows. But one that does not answer
         questions of its health either has stopped: llama-server keeps its streams open then.
         """
-        upstream = self.health.upstreams.get(flight.ask.instance)
+        upstream = self.health.upstreams.get(leg.ask.instance)
         if upstream is not None and upstream.is_well is False:
             return min(ILL_SILENCE_SECONDS, self.settings.silence_seconds)
-        return self.settings.silence_seconds if flight.has_heard else math.inf
+        return self.settings.silence_seconds if leg.has_heard else math.inf
 
     def _hold_no_longer(self, flight: Flight, now: float) -> None:
         model = flight.ask.model

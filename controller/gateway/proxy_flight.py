@@ -15,9 +15,7 @@ from controller.gateway.attempt import Attempt, Status, TraceContext
 from controller.gateway.fleet import Instance
 from controller.gateway.hooks import Said
 from controller.gateway.http.answer import Answer
-from controller.gateway.http.client import Outbound
 from controller.gateway.http.exchange import Exchange
-from controller.gateway.http.pool import Pool
 from controller.gateway.openai.errors import error, error_event
 from controller.gateway.openai.reading import CHAT, COMPLETIONS
 from controller.gateway.openai.usage import Told
@@ -29,6 +27,7 @@ from controller.gateway.proxy_headers import (
     answer_headers,
     replica_headers,
 )
+from controller.gateway.proxy_leg import Leg
 from controller.gateway.proxy_request import upstream_request
 from controller.gateway.proxy_settings import RETRIED_STATUS
 
@@ -44,12 +43,16 @@ _RETRIED = ("upstream_unreachable", "upstream_reset", "upstream_garbage", "upstr
 
 
 class Flight:
-    """See the head of this module."""
+    """See the head of this module.
+
+    Attributes:
+        leg: the attempt that goes on; None while it waits for its turn.
+        rival: the same at another replica, until one of both answers; None is usual.
+    """
 
     __slots__ = (
-        "_connecting", "_ground", "_outbound", "_passing", "_pool", "_retry_after_seconds",
-        "arrived_at", "ask", "exchange", "has_heard", "heard", "identity", "is_over", "is_paused",
-        "said", "timer", "trace",
+        "_attempts", "_ground", "_hedging", "_retry_after_seconds", "arrived_at", "ask", "exchange",
+        "identity", "is_over", "leg", "rival", "said", "timer", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -70,113 +73,147 @@ class Flight:
         self.arrived_at = arrived_at
         self.trace = trace
         self.timer: asyncio.TimerHandle | None = None
-        self.is_over = self.is_paused = False
-        self.heard = ask.arrived
-        self._connecting: asyncio.Task[None] | None = None
-        self._outbound: Outbound | None = None
-        self._pool: Pool | None = None
+        self.is_over = False
+        self.leg: Leg | None = None
+        self.rival: Leg | None = None
+        self._hedging: asyncio.TimerHandle | None = None
+        self._attempts = ask.attempt
         self._retry_after_seconds: float | None = None
-        self._forget()
 
-    def _forget(self) -> None:
-        """Nothing came of this attempt yet."""
-        self._passing = Passing(self._ground.settings.whole_bytes)
-        self.has_heard = False
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """Attempts that go on."""
+        return tuple(leg for leg in (self.leg, self.rival) if leg is not None)
 
     # -- its turn
 
     def starts(self, instance: Instance) -> None:
         """A replica has a place for it."""
-        self.heard = self._ground.now()
-        self._pool = self._ground.pool(instance.name)
-        if self._pool is None:
-            self._failed("upstream_unreachable")
-            return
-        self._send_on(self._pool.take())
+        ground = self._ground
+        if self.ask.attempt == 1:
+            ground.hedges.saw(ground.now())
+        self._attempts = self.ask.attempt
+        self.leg = self._leg(self.ask, self.trace)
+        self._watch()
+        self.leg.start()
 
-    def _send_on(self, outbound: Outbound | None) -> None:
-        if outbound is None:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
-            return
-        self._outbound = outbound
-        assert self._pool is not None  # noqa: S101 - it starts with one
-        settings, to = self._ground.settings, self._pool.address
-        outbound.send(
-            upstream_request(self.exchange, to, settings, self.identity, self.trace), self
-        )
+    def _leg(self, ask: Ask, trace: TraceContext | None) -> Leg:
+        settings = self._ground.settings
+        return Leg(
+            self._ground, self, ask, trace,
+            lambda to, trace: upstream_request(self.exchange, to, settings, self.identity, trace),
+        )  # fmt: skip
 
-    async def _connect(self) -> None:
-        assert self._pool is not None  # noqa: S101 - it starts with one
-        try:
-            outbound = await self._pool.connect()
-        except OSError:
-            self._connecting = None
-            self._failed("upstream_unreachable")
+    # -- a second replica
+
+    def _watch(self) -> None:
+        """Look in a while whether anything came."""
+        hedges = self._ground.hedges
+        if hedges.seconds is not None and hedges.may_be(self.said.path, self.ask):
+            loop = asyncio.get_running_loop()
+            self._hedging = loop.call_later(hedges.seconds, self._hedge)
+
+    def _hedge(self) -> None:
+        """Nothing came: send it to another, too, where one has a free seat."""
+        self._hedging, leg, ground = None, self.leg, self._ground
+        if leg is None or leg.has_body or self.is_over or self.exchange.is_begun:
             return
-        self._connecting = None
-        self._send_on(outbound)
+        twin = ground.hedges.twin(self.ask, self._attempts + 1, ground.now())
+        if twin is None:
+            self._watch()
+            return
+        self._attempts = twin.attempt
+        trace = self.trace and ground.hooks.tracer.again(self.trace)
+        self.rival = self._leg(twin, trace)
+        self.rival.start()
+
+    def _part(self, leg: Leg, status: Status, reason: str) -> None:
+        """One of two goes no further: its engine stops, and the other goes on alone."""
+        ground, rival = self._ground, self.rival
+        if rival is None:
+            return
+        ground.record(self._attempt(leg, status, leg.passing.status, reason, Told(), is_last=False))
+        leg.free()
+        self.rival = None
+        if leg is rival:
+            self.ask.tried += (rival.ask.instance,) if status == "failed" else ()
+            ground.hedges.lost(rival.ask)
+        else:
+            is_failed = status == "failed"
+            ground.hedges.won(self.ask, rival.ask, ground.now(), is_failed=is_failed)
+            self.leg, rival.ask, self.trace = rival, self.ask, rival.trace
+        ground.pump()
 
     # -- what the engine says
 
-    def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Keep it until the first of the body comes."""
-        self.has_heard = True
-        self.heard = self._ground.now()
-        self._passing.head(status, headers)
-
-    def body(self, data: bytes) -> None:
+    def came(self, leg: Leg, data: bytes) -> None:
         """Pass it on, and look at it as it passes."""
-        if self.is_over:
+        if self.is_over or not (leg is self.leg or leg is self.rival):
             return
-        now = self.heard = self._ground.now()
-        passed, tokens = self._passing.body(data, now)
+        if self.rival is not None:
+            status = leg.passing.status or 502
+            if status >= 500:
+                self.failed(leg, f"engine_{status}")
+                return
+            self._wins(leg)
+        now = self._ground.now()
+        passed, tokens = leg.passing.body(data, now)
         if tokens:
             self._ground.gate.produced(self.ask, tokens, now)
         if passed:
-            self._pass(passed)
+            self._pass(leg, passed)
 
-    def done(self) -> None:
+    def whole(self, leg: Leg) -> None:
         """The answer is whole."""
-        if self.is_over:
+        if self.is_over or not (leg is self.leg or leg is self.rival):
             return
-        status = self._passing.status or 502
-        if status in RETRIED_STATUS and self._may_retry():
-            self._free()
-            self._ground.failed_at(self.ask.instance, f"engine_{status}")
-            self._again(f"engine_{status}")
+        status = leg.passing.status or 502
+        if self.rival is not None and status < 500:
+            self._wins(leg)
+        if self.rival is not None or (status in RETRIED_STATUS and self._may_retry()):
+            self._ground.failed_at(leg.ask.instance, f"engine_{status}")
+            self._goes_no_further(leg, f"engine_{status}")
             return
-        self._free()
-        told = self._finish()
+        told = self._finish(leg)
         if status >= 500:
             self._ground.failed_at(self.ask.instance, f"engine_{status}")
-        reason = self._reason(status, told)
+        reason = self._reason(leg, status, told)
         self._land("failed" if reason else "ok", status, reason, told)
 
-    def lost(self, reason: str) -> None:
-        """The connection broke."""
-        if self.is_over:
+    def failed(self, leg: Leg, reason: str) -> None:
+        """The replica's fault."""
+        if self.is_over or not (leg is self.leg or leg is self.rival):
             return
-        outbound, self._outbound = self._outbound, None
-        if outbound is not None and outbound.is_reused and not self.has_heard:
-            # It was closed while it was idle: nobody has seen the request.
-            self._send_on(None)
-            return
-        self._failed(reason)
+        self._ground.failed_at(leg.ask.instance, reason)
+        if self.rival is not None or (reason in _RETRIED and self._may_retry()):
+            self._goes_no_further(leg, reason)
+        else:
+            self._break(reason)
+
+    def _wins(self, leg: Leg) -> None:
+        """Its answer begins before the other's."""
+        for other in self.legs:
+            if other is not leg:
+                self._part(other, "aborted", "hedged")
+
+    def _goes_no_further(self, leg: Leg, reason: str) -> None:
+        """The other goes on, or another replica is tried."""
+        if self.rival is not None:
+            self._part(leg, "failed", reason)
+        else:
+            self._again(leg, reason)
 
     # -- what others do to it
 
     def paused(self) -> None:
         """The client reads too slowly."""
-        self.is_paused = True
-        if self._outbound is not None:
-            self._outbound.pause()
+        for leg in self.legs:
+            leg.pause()
 
     def resumed(self) -> None:
         """It read on."""
-        self.is_paused = False
-        self.heard = self._ground.now()
-        if self._outbound is not None:
-            self._outbound.resume()
+        for leg in self.legs:
+            leg.resume()
 
     def gone(self) -> None:
         """The client left."""
@@ -189,16 +226,13 @@ class Flight:
         if not self.is_over:
             self._break(reason)
 
-    def fail_at_replica(self, reason: str) -> None:
-        """End it with one of `FAULTS`, which is the replica's."""
-        if not self.is_over:
-            self._failed(reason)
-
     def make_way(self) -> None:
         """Wait again, as one with a promise needs the seat; nothing reached the client yet."""
-        if not (self.is_over or self.exchange.is_begun):
-            self._free(is_clean=False)
-            self._again("made_way", "aborted")
+        if self.leg is None or self.is_over or self.exchange.is_begun:
+            return
+        if self.rival is not None:
+            self._part(self.rival, "aborted", "made_way")
+        self._again(self.leg, "made_way", "aborted")
 
     def refuse(self, refusal: Refusal, answer: Answer) -> None:
         """It waited, and nobody will serve it."""
@@ -209,29 +243,28 @@ class Flight:
 
     # -- inside
 
-    def _pass(self, data: bytes) -> None:
+    def _pass(self, leg: Leg, data: bytes) -> None:
         if not self.exchange.is_begun:
-            self._begin(None)
+            self._begin(leg, None)
         self.exchange.write(data)
 
-    def _begin(self, length: int | None) -> None:
-        passing = self._passing
-        ground = self._ground
+    def _begin(self, leg: Leg, length: int | None) -> None:
+        passing, ground = leg.passing, self._ground
         limits = allowances(ground.gate.policies.rules, self.ask.tenant, ground.now())
         headers = answer_headers(passing.headers, limits, self._own_headers())
         self.exchange.begin(passing.status or 502, headers, length)
         self.exchange.drop_body()
 
-    def _finish(self) -> Told:
+    def _finish(self, leg: Leg) -> Told:
         """Send what is left."""
-        told = self._passing.told()
-        rest, is_all = self._passing.rest()
+        told = leg.passing.told()
+        rest, is_all = leg.passing.rest()
         self._book(told)
         if is_all:
-            self._begin(len(rest))
+            self._begin(leg, len(rest))
             self.exchange.write(rest)
         elif rest or not self.exchange.is_begun:
-            self._pass(rest)
+            self._pass(leg, rest)
         self.exchange.end()
         return told
 
@@ -246,45 +279,39 @@ class Flight:
             if usage.cached_tokens is not None:
                 ask.cached_tokens = usage.cached_tokens
 
-    def _reason(self, status: int, told: Told) -> str:
+    def _reason(self, leg: Leg, status: int, told: Told) -> str:
         if status >= 400:
             return f"engine_{status}"
         if told.error:
             return "engine_error"
-        is_known = self.said.path in (CHAT, COMPLETIONS) and self._passing.is_stream
-        if is_known and not self._passing.has_end:
+        is_known = self.said.path in (CHAT, COMPLETIONS) and leg.passing.is_stream
+        if is_known and not leg.passing.has_end:
             return "upstream_incomplete"
         return ""
-
-    def _failed(self, reason: str) -> None:
-        """The replica's fault."""
-        self._ground.failed_at(self.ask.instance, reason)
-        if reason in _RETRIED and self._may_retry():
-            self._free(is_clean=False)
-            self._again(reason)
-        else:
-            self._break(reason)
 
     def _may_retry(self) -> bool:
         # Attempts that made way for others failed nowhere, and are no retries.
         return not self.exchange.is_begun and len(self.ask.tried) < self._ground.settings.retries
 
-    def _again(self, reason: str, status: Status = "failed") -> None:
+    def _again(self, leg: Leg, reason: str, status: Status = "failed") -> None:
+        leg.free()
         self._ground.record(
-            self._attempt(status, self._passing.status, reason, Told(), is_last=False)
+            self._attempt(leg, status, leg.passing.status, reason, Told(), is_last=False)
         )
-        self._forget()
+        self.leg = None
+        self._stop_watching()
+        # One that was sent twice had two attempts.
+        self.ask.attempt = self._attempts
         self._ground.again(self, is_failed=status == "failed")
 
     def _break(self, reason: str) -> None:
         """Tell the client what it can be told at this point."""
         status, text = FAULTS[reason]
         told = self._told()
-        self._free(is_clean=False)
         if not self.exchange.is_begun:
             self.exchange.answer(self._named(error(status, text, reason)))
         else:
-            if self._passing.is_stream:
+            if self.leg is not None and self.leg.passing.is_stream:
                 self.exchange.write(error_event(status, text, reason))
             # Without the end that HTTP asks for, nobody takes it for a whole answer.
             self.exchange.cut()
@@ -300,43 +327,47 @@ class Flight:
         return [*own, (REQUEST_ID, self.identity.encode())]
 
     def _told(self) -> Told:
-        return self._passing.told() if self._passing.is_stream else Told()
+        leg = self.leg
+        return leg.passing.told() if leg is not None and leg.passing.is_stream else Told()
 
-    def _free(self, *, is_clean: bool = True) -> None:
-        """Let go of the connection."""
-        outbound, self._outbound = self._outbound, None
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
-        if outbound is None:
-            return
-        if is_clean and self._pool is not None:
-            if self.is_paused:
-                outbound.resume()
-            self._pool.give(outbound, self._passing.headers, was_stream=self._passing.is_stream)
-        else:
-            outbound.close()
+    def _stop_watching(self) -> None:
+        if self._hedging is not None:
+            self._hedging.cancel()
+            self._hedging = None
 
     def _land(self, status: Status, http_status: int | None, reason: str, told: Told) -> None:
         """The one way out."""
         if self.is_over:
             return
+        if self.rival is not None:
+            self._part(self.rival, "aborted", reason)
         self.is_over = True
-        self._free(is_clean=False)
+        if self.leg is not None:
+            self.leg.free()
+        self._stop_watching()
         if self.timer is not None:
             self.timer.cancel()
         self.exchange.on_gone = self.exchange.on_paused = self.exchange.on_resumed = _nothing
-        attempt = self._attempt(status, http_status, reason, told, is_last=True)
+        attempt = self._attempt(self.leg, status, http_status, reason, told, is_last=True)
         if status == "ok":
             self._ground.fine_at(self, attempt)
         self._ground.landed(self, attempt)
 
     def _attempt(
-        self, status: Status, http_status: int | None, reason: str, told: Told, *, is_last: bool
+        self,
+        leg: Leg | None,
+        status: Status,
+        http_status: int | None,
+        reason: str,
+        told: Told,
+        *,
+        is_last: bool,
     ) -> Attempt:
-        # What follows changes the request: who is told now is told of a copy.
-        ask = self.ask if is_last else copy.copy(self.ask)
-        passing = self._passing
+        ask = self.ask if leg is None else leg.ask
+        if not is_last:
+            # What follows changes the request: who is told now is told of a copy.
+            ask = copy.copy(ask)
+        passing = Passing(0) if leg is None else leg.passing
         return Attempt(
             ask=ask,
             request_id=self.identity,
@@ -356,7 +387,7 @@ class Flight:
             gaps=passing.gaps,
             retries=ask.attempt - 1,
             is_last=is_last,
-            trace=self.trace,
+            trace=self.trace if leg is None else leg.trace,
             retry_after_seconds=self._retry_after_seconds,
         )
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from controller.gateway.attempt import Attempt
 from controller.gateway.gate import Gate
+from controller.gateway.hedging import Hedges
+from controller.gateway.hooks import Hooks
 from controller.gateway.http.pool import Pool
 from controller.gateway.proxy_settings import ProxySettings
 
@@ -19,13 +21,21 @@ class Ground(Protocol):
     Attributes:
         gate: is told of tokens, and knows what a tenant has left.
         settings: times and bounds.
+        hedges: of requests that are sent twice.
+        hooks: what others do.
     """
 
     gate: Gate
+    hedges: Hedges
+    hooks: Hooks
     settings: ProxySettings
 
     def now(self) -> float:
         """Seconds of the gateway's clock."""
+        ...
+
+    def pump(self) -> None:
+        """A seat may be free."""
         ...
 
     def pool(self, instance: str) -> Pool | None:

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from controller.gateway.attempt import Attempt
 from controller.gateway.fleet import Instance
 from controller.gateway.gate import Gate
+from controller.gateway.hedging import OUTCOMES, Hedges
 from controller.gateway.http.connections import Connections
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -68,9 +69,9 @@ class ProxyMetrics:
         if attempt.status == "ok":
             self._whole.observe(attempt.e2e_seconds)
 
-    def watch(self, gate: Gate, connections: Connections) -> None:
+    def watch(self, gate: Gate, connections: Connections, hedges: Hedges) -> None:
         """Tell of these as well."""
-        self.registry.register(_Reading(self, gate, connections))
+        self.registry.register(_Reading(self, gate, connections, hedges))
 
     def page(self) -> bytes:
         """All of it."""
@@ -83,8 +84,11 @@ class ProxyMetrics:
 class _Reading(Collector):
     """Reads counters when Prometheus asks; keeps nothing."""
 
-    def __init__(self, metrics: ProxyMetrics, gate: Gate, connections: Connections) -> None:
+    def __init__(
+        self, metrics: ProxyMetrics, gate: Gate, connections: Connections, hedges: Hedges
+    ) -> None:
         self._metrics, self._gate, self._connections = metrics, gate, connections
+        self._hedges = hedges
 
     def collect(self) -> Iterable[Metric]:
         """All families."""
@@ -130,6 +134,14 @@ class _Reading(Collector):
         arrived = CounterMetricFamily("servescope_gateway_requests", "Requests that arrived.")
         arrived.add_metric((), counted.arrived)
         yield arrived
+        twice = CounterMetricFamily(
+            "servescope_gateway_hedges",
+            "Requests sent to a second replica too, and of those won by it.",
+            labels=("outcome",),
+        )
+        for outcome in OUTCOMES:
+            twice.add_metric((outcome,), self._hedges.counted[outcome])
+        yield twice
         yield GaugeMetricFamily(
             "servescope_gateway_waiting", "Requests in the line.", len(self._gate.waiting)
         )

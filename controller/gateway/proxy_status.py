@@ -28,6 +28,7 @@ def status_of(proxy: Proxy) -> Mapping[str, object]:
             "failed": gate.counted.failed,
             "left": gate.counted.left,
             "expired": gate.counted.expired,
+            "hedged": dict(proxy.hedges.counted),
             "refused": dict(gate.counted.refused),
         },
         "instances": [

@@ -99,7 +99,7 @@ def build(settings: GatewaySettings, clock: Clock, recorder: Recorder | None = N
         parts.hooks.recorder = recorder
     proxy = Proxy(gate, health, _proxy(settings), parts.hooks, clock, metrics)
     connections = Connections(_limits(settings))
-    metrics.watch(gate, connections)
+    metrics.watch(gate, connections, proxy.hedges)
     metrics.registry.register(FairnessReading(fairness))
     serving = ServeSettings(settings.drain_seconds, tls=tls(settings))
     server = ProxyServer(proxy, connections, serving, clock)
@@ -176,6 +176,8 @@ def _proxy(settings: GatewaySettings) -> ProxySettings:
         silence_seconds=settings.silence_seconds,
         hold_seconds=settings.hold_seconds,
         retries=settings.retries,
+        hedge_seconds=settings.hedge_seconds,
+        hedge_share=settings.hedge_share,
         whole_bytes=settings.whole_bytes,
         forwards_authorization=settings.forwards_authorization,
         names_instance=settings.names_instance,

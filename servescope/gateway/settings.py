@@ -65,6 +65,9 @@ class GatewaySettings:
         silence_seconds: between two parts of an answer; then the engine counts as hung.
         hold_seconds: a request waits so long while no replica of its model is ready.
         retries: other attempts at a request of which nothing reached the client.
+        hedge_seconds: a request of which nothing came from its replica for so long is sent to
+            another that has a free seat, too; the first that answers counts. Left out, none is.
+        hedge_share: of requests in the last minute that may be sent twice, at most: 0 to 1.
         whole_bytes: of an answer that is no stream, kept until it is whole.
         forwards_authorization: whether engines see the client's key.
         names_instance: whether answers name their replica, in the header `x-servescope-instance`.
@@ -117,6 +120,8 @@ class GatewaySettings:
     silence_seconds: float = _PROXY.silence_seconds
     hold_seconds: float = _PROXY.hold_seconds
     retries: int = _PROXY.retries
+    hedge_seconds: float | None = _PROXY.hedge_seconds
+    hedge_share: float = _PROXY.hedge_share
     whole_bytes: int = _PROXY.whole_bytes
     forwards_authorization: bool = False
     names_instance: bool = _PROXY.names_instance
@@ -147,6 +152,7 @@ class GatewaySettings:
             ValueError: naming the setting.
         """
         _check_numbers(self)
+        _check_hedging(self)
         for name in ("around", "rules", "places"):
             _check_names(name, getattr(self, name))
         _check_names("line", (self.line,))
@@ -173,3 +179,11 @@ def _check_numbers(settings: GatewaySettings) -> None:
     for name in ("cache_tokens", "retries", "drain_seconds", "hold_seconds", "whole_bytes"):
         if getattr(settings, name) < 0:
             raise ValueError(f"gateway.{name} must not be negative")
+
+
+def _check_hedging(settings: GatewaySettings) -> None:
+    seconds = settings.hedge_seconds
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ValueError("gateway.hedge_seconds must be above 0; leave it out to send none twice")
+    if not 0 <= settings.hedge_share <= 1:
+        raise ValueError("gateway.hedge_share must be from 0 to 1")
