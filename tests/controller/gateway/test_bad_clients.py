@@ -226,7 +226,7 @@ async def test_a_slow_reader_delays_nobody_and_costs_little(gateway):
         slow.post({**STREAMED, "user": "slow"})
         await asyncio.wait_for(stop.wait(), 10)
         (flight,) = one.made.proxy.flights.values()
-        assert flight.is_paused
+        assert flight.leg.is_paused
         assert slow.reader.at_eof() is False
         fast.post(STREAMED)
         assert (await fast.answer()).is_whole
