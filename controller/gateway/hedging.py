@@ -104,33 +104,40 @@ class Hedges:
         twin = copy.copy(ask)
         twin.instance, twin.attempt, twin.started = chosen.name, attempt, now
         twin.cached_tokens = gate.prefixes.cached_tokens(ask, chosen.name)
+        twin.is_computed = False
         chosen.begins(twin)
+        gate.paces.began(twin, chosen, now)
         gate.prefixes.sent(ask, chosen.name)
         self.counted["sent"] += 1
         return twin
 
-    def lost(self, twin: Ask) -> None:
+    def lost(self, twin: Ask, now: float) -> None:
         """The first answered; the seat of the second is free."""
-        self._vacate(twin)
+        self._vacate(twin, now)
 
     def won(self, ask: Ask, twin: Ask, now: float, *, is_failed: bool) -> None:
-        """The second goes on alone: the request is where its twin was."""
+        """The second goes on alone: the request is where its twin was, in its seat."""
         self.counted["won"] += 1
         way, first = self._gate.policies.way, self._gate.instances.get(ask.instance)
         if first is not None:
             way.ended(ask, first, now, is_failed=is_failed)
-        self._vacate(ask)
+        self._vacate(ask, now)
         ask.tried += (ask.instance,) if is_failed else ()
-        second = self._gate.instances[twin.instance]
-        second.is_over(twin)
         ask.instance, ask.attempt, ask.started = twin.instance, twin.attempt, twin.started
-        ask.cached_tokens = twin.cached_tokens
-        second.begins(ask)
+        ask.cached_tokens, ask.is_computed = twin.cached_tokens, twin.is_computed
+        second = self._gate.instances[twin.instance]
+        second.running[ask.number] = ask
         way.sent(ask, second, now)
+        # Whoever still expects something of the twin is not to find it.
+        twin.attempt = 0
 
-    def _vacate(self, ask: Ask) -> None:
+    def _vacate(self, ask: Ask, now: float) -> None:
+        """It is over there; what was never answered teaches nothing of the replica's pace."""
         one = self._gate.instances.get(ask.instance)
-        if one is not None and one.is_over(ask) and one.state == "down" and not one.running:
+        if one is None or not one.is_over(ask):
+            return
+        self._gate.paces.ended(ask, now, is_failed=True)
+        if one.state == "down" and not one.running:
             self._gate.leave(one.name)
 
 

@@ -137,7 +137,7 @@ class Flight:
         self.rival = None
         if leg is rival:
             self.ask.tried += (rival.ask.instance,) if status == "failed" else ()
-            ground.hedges.lost(rival.ask)
+            ground.hedges.lost(rival.ask, ground.now())
         else:
             is_failed = status == "failed"
             ground.hedges.won(self.ask, rival.ask, ground.now(), is_failed=is_failed)

@@ -25,6 +25,7 @@ from controller.gateway.doubles.engine import (
 from controller.gateway.fleet import Instance
 from controller.gateway.gate import Gate, Policies
 from controller.gateway.hedging import Hedges, Share
+from controller.gateway.pace_book import PaceBook
 from controller.gateway.queueing.fcfs import Fcfs
 from controller.gateway.routing.least_outstanding import LeastOutstanding
 
@@ -253,7 +254,7 @@ def ask(number: int, tenant: str = "a") -> Ask:
 
 
 def fleet(*seats: int) -> Gate:
-    gate = Gate(Policies(Fcfs(), LeastOutstanding()))
+    gate = Gate(Policies(Fcfs(), LeastOutstanding()), paces=PaceBook())
     for number, count in enumerate(seats):
         gate.join(Instance(f"r{number}", "", seats=count))
     return gate
@@ -323,7 +324,9 @@ class Counter:
 
     def comes(self, pick: int, now: float) -> None:
         self.number += 1
-        self.gate.arrive(ask(self.number), now)
+        one = ask(self.number)
+        one.is_stream = pick % 2 == 0
+        self.gate.arrive(one, now)
 
     def is_hedged(self, pick: int, now: float) -> None:
         self.hedges.saw(now)
@@ -340,7 +343,7 @@ class Counter:
 
     def first_wins(self, pick: int, now: float) -> None:
         if key := _pick(pick, self.twins):
-            self.hedges.lost(self.twins.pop(key))
+            self.hedges.lost(self.twins.pop(key), now)
 
     def answers(self, pick: int, now: float) -> None:
         if one := self._one(pick):
