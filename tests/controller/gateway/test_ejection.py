@@ -172,5 +172,8 @@ def test_seconds_and_multiples_are_never_compared() -> None:
     for number in range(25):
         for name, times in {"a": 1.0, "b": 1.1, "c": 0.9, "d": 3.0}.items():
             one.saw(name, 6.0 + number * 0.1, is_failed=False, first=times, is_multiple=True)
+        if number == 15:
+            one.judge(8.0, FOUR)
+            assert one.degradation_ratio("a") is None
     assert names(one.judge(9.0, FOUR)) == ["d"]
     assert one.degradation_ratio("a") == 0.0
