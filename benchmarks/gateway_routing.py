@@ -26,6 +26,7 @@ from controller.gateway.ejection import EjectionLimits, Ejector
 from controller.gateway.estimates import TYPICAL_PACE, expectation
 from controller.gateway.fleet import Instance
 from controller.gateway.gate import Gate, Policies
+from controller.gateway.pace_book import PaceBook
 from controller.gateway.queueing.fcfs import Fcfs
 from controller.gateway.routing.base import Choice, Way
 from controller.gateway.routing.registry import make, wrapped
@@ -45,6 +46,7 @@ WAYS = (
     "prefix-affinity", "predicted-finish",
 )  # fmt: skip
 AROUND = {"equal": "sticky", "degraded": "degradation-aware", "new": "slow-start"}
+LEARNT = "predicted-finish, pace learnt"
 CASES = ("equal", "degraded", "new")
 
 
@@ -86,9 +88,9 @@ def arguments() -> argparse.Namespace:
 
 
 def names(case: str) -> list[str]:
-    """Ways of a case: all of them, and two with the wrapper that it is about."""
+    """Ways of a case: all of them, two with the wrapper that it is about, one that is told less."""
     around = [f"{name} + {AROUND[case]}" for name in ("least-outstanding", "predicted-finish")]
-    return [*WAYS, *around]
+    return [*WAYS, *around, LEARNT]
 
 
 def measured(name: str, case: str, profile: Profile, given: argparse.Namespace) -> Row:
@@ -96,13 +98,18 @@ def measured(name: str, case: str, profile: Profile, given: argparse.Namespace) 
     found = []
     for seed in range(given.seeds):
         requests = conversations(given.seconds, given.rate, seed)
-        way, *around = name.split(" + ")
-        policy = Watched(wrapped(make(way), {each: {} for each in around}))
+        way, *around = name.removesuffix(", pace learnt").split(" + ")
+        policy, is_learnt = (
+            Watched(wrapped(make(way), {each: {} for each in around})),
+            name == LEARNT,
+        )
+        told = plans(case, profile, given.seconds)
         result = trial(
             requests,
             Policies(Fcfs(), policy),
-            plans(case, profile, given.seconds),
-            watch=policy.watcher(profile),
+            [replace(plan, knows_pace=False) for plan in told] if is_learnt else told,
+            watch=None if is_learnt else policy.watcher(profile),
+            paces=PaceBook() if is_learnt else None,
             told_every_seconds=0.25,
         )
         found.append(numbers(result, given.seconds))

@@ -56,7 +56,8 @@ class ReplicaPlan:
         leaves_at: when it gets no more requests; what it has, it ends.
         said_ready_at: when it was said to be ready, at the announcement; None is the truth.
         said_late_at: by when nine times in ten; None is the same.
-        knows_pace: whether the gate is told how fast it is and how much it holds.
+        knows_pace: whether the gate is told how fast it is.
+        knows_cache: whether the gate is told how much it holds.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ReplicaPlan:
     said_ready_at: float | None = None
     said_late_at: float | None = None
     knows_pace: bool = True
+    knows_cache: bool = True
 
     @property
     def all_seats(self) -> int:
@@ -90,7 +92,7 @@ class ReplicaPlan:
         )  # fmt: skip
         return Instance(
             self.name, f"http://{self.name}", ready_since=self.ready_at, seats=self.all_seats,
-            cache_tokens=self.profile.cache_tokens if self.knows_pace else None,
+            cache_tokens=self.profile.cache_tokens if self.knows_cache else None,
             pace=known if self.knows_pace else None,
         )  # fmt: skip
 
