@@ -59,7 +59,7 @@ class RetrySettings:
 
     most_seconds: float = 60.0
     least_seconds: float = 0.5
-    sureness: float = 1.5
+    sureness: float = 2.0
     slower_ratio: float = 0.04
     jitter_ratio: float = 0.05
     most_jitter_seconds: float = 1.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from controller.gateway.admission.base import RuleSpec
-from controller.gateway.admission.pace import mix, most_sequences, prompt_seconds
+from controller.gateway.admission.pace import mix, most_sequences, prompt_seconds, step_seconds
 from controller.gateway.admission.parts import in_range
+from controller.gateway.admission.usage import remaining_tokens
 from controller.gateway.ask import Ask, SloClass
 from controller.gateway.fleet import Instance
 from controller.gateway.rates import FadingRate
@@ -17,7 +18,7 @@ SPEC = RuleSpec(
     "leftover",
     "Best effort fills what is left",
     "HyGen (arXiv 2501.14808): SLO-aware co-location of online and offline requests",
-    {"ahead_seconds": 2.0, "sureness": 2.0, "pace_slack": 0.9, "prompt_share": 0.3},
+    {"ahead_seconds": 1.5, "sureness": 2.0, "pace_slack": 0.9, "prompt_share": 0.3},
 )
 
 
@@ -27,6 +28,7 @@ class Leftover:
     - no request with a promise waits;
     - seats stay free for those that a fading forecast expects, and for chance: n + z sqrt(n);
     - one more sequence keeps the tightest promised time between tokens;
+    - its prompt holds up nobody who decodes there by more than is left of that one's time;
     - the prompts ahead keep within a share of the tightest promised time to the first token.
 
     Args:
@@ -40,7 +42,7 @@ class Leftover:
 
     def __init__(
         self,
-        ahead_seconds: float = 2.0,
+        ahead_seconds: float = 1.5,
         sureness: float = 2.0,
         pace_slack: float = 0.9,
         prompt_share: float = 0.3,
@@ -78,7 +80,11 @@ class Leftover:
             return False
         if instance.free_seats - 1 < self.kept_seats(now):
             return False
-        return self._keeps_pace(instance, now) and self._keeps_first(ask, instance, now)
+        return (
+            self._keeps_pace(instance, now)
+            and self._keeps_first(ask, instance, now)
+            and self._spares(ask, instance, now)
+        )
 
     def kept_seats(self, now: float) -> float:
         """Seats of each replica that best effort leaves free."""
@@ -114,6 +120,40 @@ class Leftover:
             return True
         tokens = instance.prompt_tokens_ahead + ask.input_tokens
         return prompt_seconds(instance.pace, tokens) <= self._prompt_share * min(bounds)
+
+    def _spares(self, ask: Ask, instance: Instance, now: float) -> bool:
+        """Whether its prompt leaves everybody who decodes there the promised time between tokens.
+
+        Who would miss it anyway is not waited for. Of a prompt that takes longer than its share of
+        the first token's bound no more is asked than of that: it would wait for ever.
+        """
+        pace = instance.pace
+        if pace is None:
+            return True
+        step = step_seconds(pace, len(instance.running) + 1)
+        ahead = prompt_seconds(pace, instance.prompt_tokens_ahead)
+        firsts = [one.ttft_seconds for one in self._bounds(now) if one.ttft_seconds is not None]
+        share = self._prompt_share * min(firsts, default=math.inf)
+        stall = min(prompt_seconds(pace, ask.input_tokens), share)
+        spare = (
+            self._spare_seconds(each, bound, step, ahead, now)
+            for each in instance.running.values()
+            if (bound := each.slo.tpot_seconds) is not None and not each.slo.is_best_effort
+        )
+        return not any(0 <= seconds < stall for seconds in spare)
+
+    def _spare_seconds(
+        self, ask: Ask, bound: float, step: float, ahead: float, now: float
+    ) -> float:
+        """That it may still be held up: what all its tokens may take, less what they will.
+
+        spare = slack bound (tokens - 1) - since the first - left step - prompts ahead
+        """
+        left = remaining_tokens(ask)
+        may = self._pace_slack * bound * (ask.output_tokens + left - 1)
+        # The prompts before its first token do not count; those that are left then, hardly.
+        took = now - ask.first + ahead if ask.has_first else 0.0
+        return may - took - left * step
 
     def _forget(self, now: float) -> None:
         for name in [n for n, at in self._seen.items() if now - at > REMEMBER_SECONDS]:

@@ -305,6 +305,29 @@ def test_best_effort_leaves_what_the_online_class_needs() -> None:
     assert place.has_room(batch, one, 1_000.0)
 
 
+@pytest.mark.parametrize(("stood_seconds", "prompt", "is_let_in"), [
+    (0.0, 100, True),
+    (0.0, 900, True),   # 1.9 s to spare: one of 0.9 s does no harm
+    (1.6, 100, True),
+    (1.6, 900, False),  # 0.3 s to spare
+    (3.0, 900, True),   # late whatever comes
+])  # fmt: skip
+def test_a_prompt_of_best_effort_makes_nobody_late(
+    stood_seconds: float, prompt: int, is_let_in: bool
+) -> None:
+    """An answer of 50 tokens at 60 ms each, bound to 100 ms, that stood still for a while."""
+    place = Leftover(ahead_seconds=0.0, sureness=0.0, pace_slack=1.0)
+    online = ask(2, slo=SloClass("online", 10.0, 0.1))
+    one = replica(0)
+    one.pace = Pace(0.001, 0.06, 0.0)
+    place.entered(online, 0.0)
+    online.started, online.instance = 0.0, "one"
+    one.begins(online)
+    one.produced(online, 10, 0.1)
+    now = 0.1 + 0.06 * 10 + stood_seconds
+    assert place.has_room(ask(1, tokens=prompt, slo=BATCH), one, now) is is_let_in
+
+
 def test_the_youngest_best_effort_request_makes_way() -> None:
     """Only one of which no token came, and only as many as wait."""
     one = replica(0, seats=3)

@@ -210,8 +210,7 @@ async def test_making_way_is_no_retry(gateway, tmp_path):
                 await asked.reader.read()
                 return
             if len(of_night) == 2:
-                asked.writer.write(b"no answer of HTTP\r\n\r\n")
-                asked.writer.close()
+                asked.writer.write(whole({"error": "out of memory"}, "503 Service Unavailable"))
                 return
         asked.writer.write(whole({"choices": [], "user": user}))
 
