@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -68,3 +69,77 @@ def inverse(matrix: Sequence[Sequence[float]]) -> Matrix | None:
     found = [solved(matrix, [float(i == j) for j in range(n)]) for i in range(n)]
     kept = [row for row in found if row is not None]
     return kept if len(kept) == n else None
+
+
+class FadingSums:
+    """Weighted rows of a regression, kept as sums that can be made to count less.
+
+    Counts of prompt tokens are a thousand times those of steps: solved as they are, digits would
+    be lost. So each coefficient is solved for as the share that it has in a usual row.
+
+    Args:
+        terms: coefficients, few.
+
+    Attributes:
+        weight: of all rows, as they count now.
+    """
+
+    def __init__(self, terms: int) -> None:
+        self.weight = 0.0
+        self._squares = [[0.0] * terms for _ in range(terms)]
+        self._right = [0.0] * terms
+
+    def add(self, row: Sequence[float], value: float, weight: float) -> None:
+        """One more: its counts, and what they sum up to."""
+        self.weight += weight
+        for i, count in enumerate(row):
+            self._right[i] += weight * count * value
+            squares = self._squares[i]
+            for j, other in enumerate(row):
+                squares[j] += weight * count * other
+
+    def fade(self, kept: float) -> None:
+        """All rows count for a share of what they did, in (0, 1]."""
+        self.weight *= kept
+        self._right = [kept * one for one in self._right]
+        self._squares = [[kept * one for one in squares] for squares in self._squares]
+
+    def solved(self, thought: Sequence[float], pull: float) -> list[float] | None:
+        """The coefficients, none below 0; where no row has one of them, what was thought of it.
+
+        Args:
+            thought: of each.
+            pull: so many rows' worth holds each to that.
+
+        Returns:
+            None where numbers are too large to be summed.
+        """
+        scales, share = self.scales(), pull / self.weight
+        right = [
+            value / (self.weight * scale) + share * before * scale if scale else 0.0
+            for value, scale, before in zip(self._right, scales, thought, strict=True)
+        ]
+        found = not_negative(self.scaled(pull), right)
+        if found is None or not all(map(math.isfinite, found)):
+            return None
+        return [
+            value / scale if scale else before
+            for value, scale, before in zip(found, scales, thought, strict=True)
+        ]
+
+    def scales(self) -> list[float]:
+        """The count of each coefficient in a usual row (root mean square); 0 where none has it."""
+        return [math.sqrt(squares[i] / self.weight) for i, squares in enumerate(self._squares)]
+
+    def scaled(self, pull: float) -> Matrix:
+        """The sums for shares of a usual row: 1 and the pull on the diagonal."""
+        scales, share = self.scales(), pull / self.weight
+        return [
+            [
+                1.0 + share if i == j
+                else self._squares[i][j] / (self.weight * one * other) if one and other
+                else 0.0
+                for j, other in enumerate(scales)
+            ]
+            for i, one in enumerate(scales)
+        ]  # fmt: skip

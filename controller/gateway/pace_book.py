@@ -120,9 +120,14 @@ class PaceBook:
         return Measured(_times(first, usual), _times(after, usual), is_multiple=True)
 
     def rows(self, name: str) -> tuple[int, int]:
-        """(learnt from, made no sense) of a replica."""
+        """Stretches of time at a replica: learnt from, and left out as they made no sense."""
         replica = self._replicas.get(name)
         return (replica.fit.rows, replica.fit.ignored) if replica else (0, 0)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether nothing is kept of requests: as it is where none runs."""
+        return not self._unseen and all(one.ledger.is_even for one in self._replicas.values())
 
     # -- inside
 

@@ -13,7 +13,7 @@ on): without it, short prompts would make prompt tokens look slow.
 
 Errors count as shares of what was expected, so that a long answer weighs no more than a short one;
 large ones count less than their size (Huber). What is old is forgotten by half each
-`half_life_seconds`. Nothing is kept but sums: about 1 KB a replica.
+`half_life_seconds`. After the first rows nothing is kept but sums: about 1 KB a replica.
 
 Source: recursive least squares with exponential forgetting, as in Ljung, System Identification,
 1999, chapter 11; Huber, Robust Estimation of a Location Parameter, 1964.
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from controller.gateway.estimates import TYPICAL_PACE
 from controller.gateway.fleet import Pace
-from controller.gateway.least_squares import inverse, not_negative
+from controller.gateway.least_squares import FadingSums, inverse
 from controller.gateway.pace_terms import Work, seconds_of
 
 TERMS = 4
@@ -83,9 +83,7 @@ class PaceFit:
         self._guess: Sequence[float] = ()
         self._first: list[Work] | None = []
         self._next = self.limits.first_rows
-        self._squares = [[0.0] * TERMS for _ in range(TERMS)]
-        self._right = [0.0] * TERMS
-        self._weight = 0.0
+        self._sums = FadingSums(TERMS)
         self._spread = _MOST_SPREAD
         self._found: list[float] | None = None
         self._at = -math.inf
@@ -120,12 +118,7 @@ class PaceFit:
     def _forget(self, now: float) -> None:
         passed = min(max(now - self._at, 0.0), self.limits.most_idle_seconds)
         self._at = max(now, self._at)
-        kept = 0.5 ** (passed / self.limits.half_life_seconds)
-        self._weight *= kept
-        for i in range(TERMS):
-            self._right[i] *= kept
-            for j in range(TERMS):
-                self._squares[i][j] *= kept
+        self._sums.fade(0.5 ** (passed / self.limits.half_life_seconds))
 
     def _begin(self, rows: list[Work], like: Pace | None) -> None:
         """The first rows together: those that fit the others badly count less, round by round."""
@@ -135,8 +128,7 @@ class PaceFit:
         self._guess = _guess(rows, like)
         sizes, weights = [work.seconds for work in rows], [1.0] * len(rows)
         for _ in range(_FIRST_ROUNDS):
-            self._squares = [[0.0] * TERMS for _ in range(TERMS)]
-            self._right, self._weight = [0.0] * TERMS, 0.0
+            self._sums = FadingSums(TERMS)
             for work, size, weight in zip(rows, sizes, weights, strict=True):
                 self._sum(work, size, weight)
             found = self._solve()
@@ -164,61 +156,19 @@ class PaceFit:
         return 1.0 if off <= most else most / off
 
     def _sum(self, work: Work, size: float, weight: float) -> None:
-        row = [count / size for count in work.row]
-        share = weight * work.seconds / size
-        self._weight += weight
-        for i, value in enumerate(row):
-            self._right[i] += share * value
-            for j, other in enumerate(row):
-                self._squares[i][j] += weight * value * other
+        self._sums.add([count / size for count in work.row], work.seconds / size, weight)
 
     def _settle(self) -> None:
         found = self._solve()
-        if found is None or not all(map(math.isfinite, found)):
-            return
-        self._found = found
-        if self.pace is not None or self._is_sure():
-            self.pace = Pace(*found)
+        if found is not None:
+            self._found = found
+            if self.pace is not None or self._is_sure():
+                self.pace = Pace(*found)
 
     def _solve(self) -> list[float] | None:
-        """The coefficients, none below 0, each pulled a little to what was thought of it."""
-        scales, matrix = self._scales(), self._scaled()
-        pull, thought = self.limits.pull_rows / self._weight, self._thought()
-        right = [
-            value / (self._weight * scale) + pull * before * scale if scale else 0.0
-            for value, scale, before in zip(self._right, scales, thought, strict=True)
-        ]
-        found = not_negative(matrix, right)
-        if found is None:
-            return None
-        return [
-            value / scale if scale else before
-            for value, scale, before in zip(found, scales, thought, strict=True)
-        ]
-
-    def _scales(self) -> list[float]:
-        """What one second of each coefficient is of a usual row (root mean square); 0 unseen."""
-        return [math.sqrt(self._squares[i][i] / self._weight) for i in range(TERMS)]
-
-    def _scaled(self) -> list[list[float]]:
-        """The sums for coefficients that are shares of a usual row, 1 and the pull on the diagonal.
-
-        Counts of prompts are a thousand times those of steps: unscaled, digits would be lost.
-        """
-        scales, pull = self._scales(), self.limits.pull_rows / self._weight
-        return [
-            [
-                1.0 + pull if i == j
-                else self._squares[i][j] / (self._weight * one * other) if one and other
-                else 0.0
-                for j, other in enumerate(scales)
-            ]
-            for i, one in enumerate(scales)
-        ]  # fmt: skip
-
-    def _thought(self) -> Sequence[float]:
-        """Of each coefficient: what was found before, else what replicas of its kind are like."""
-        return self._found if self._found is not None else self._guess
+        """Pulled a little to what was found before, else to what replicas of its kind are like."""
+        thought = self._found if self._found is not None else self._guess
+        return self._sums.solved(thought, self.limits.pull_rows)
 
     def _is_sure(self) -> bool:
         """Whether prompts and steps are known well enough apart from each other.
@@ -226,10 +176,10 @@ class PaceFit:
         Steps and sequences need not be: where as many always run, nobody can tell them apart, and
         what is thought of their ratio stays.
         """
-        scales, known = self._scales(), inverse(self._scaled())
+        scales, known = self._sums.scales(), inverse(self._sums.scaled(self.limits.pull_rows))
         if known is None or not (scales[0] and scales[1]):
             return False
-        variance = (_MEDIAN_TO_DEVIATION * self._spread) ** 2 / self._weight
+        variance = (_MEDIAN_TO_DEVIATION * self._spread) ** 2 / self._sums.weight
         step = known[1][1] + known[2][2] + 2 * known[1][2]
         return variance * max(known[0][0], step) <= self.limits.most_error_ratio**2
 

@@ -77,6 +77,11 @@ class Ledger:
         )  # fmt: skip
         return first, self._since(one.computed, ask.output_tokens - 1, after, now), None
 
+    @property
+    def is_even(self) -> bool:
+        """Whether nothing runs there, as far as is known here."""
+        return not self._running and not self._decoding
+
     # -- inside
 
     def _sums(self, now: float) -> tuple[float, float]:

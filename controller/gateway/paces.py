@@ -55,6 +55,10 @@ class Paces(Protocol):
         """How a request went that ends now; ask before it is said to have ended."""
         ...
 
+    def rows(self, name: str) -> tuple[int, int]:
+        """Stretches of time at a replica: learnt from, and left out as they made no sense."""
+        ...
+
 
 class Unlearnt:
     """Learns nothing: paces are as somebody said."""
@@ -84,3 +88,7 @@ class Unlearnt:
         steps = ask.output_tokens - 1
         gap = (now - ask.first) / steps if steps > 0 else None
         return Measured(ask.first - ask.started, gap, is_multiple=False)
+
+    def rows(self, name: str) -> tuple[int, int]:
+        """None."""
+        return 0, 0

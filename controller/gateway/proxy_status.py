@@ -43,6 +43,9 @@ def status_of(proxy: Proxy) -> Mapping[str, object]:
                 "cache_tokens": upstream.known.cache_tokens,
                 "held_tokens": one.held_tokens if one else 0,
                 "pace": _pace(one),
+                "pace_rows": dict(
+                    zip(("learnt", "ignored"), gate.paces.rows(upstream.name), strict=True)
+                ),
                 "degradation_ratio": one.degradation_ratio if one else None,
                 "keeps_connection_after_stream": upstream.pool.keeps_after_stream,
                 "connections_opened": upstream.pool.opened,

@@ -97,6 +97,7 @@ async def test_more_goes_to_the_quick_one_once_both_are_known(gateway):
     assert min(before) >= 10
     assert (len(quick.asked) - before[0], len(slow.asked) - before[1]) == (20, 0)
     assert [each["pace"]["is_learnt"] for each in told] == [True, True]
+    assert all(each["pace_rows"]["learnt"] >= 32 for each in told)
     for each, pace in zip(told, (QUICK, SLOW), strict=True):
         step = each["pace"]["step_seconds"] + each["pace"]["sequence_seconds"]
         assert step == pytest.approx(pace.step_seconds + pace.sequence_seconds, rel=0.15)

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from controller.gateway.ask import Ask
+from controller.gateway.ejection import EjectionLimits, Ejector
 from controller.gateway.fleet import Instance, Pace
 from controller.gateway.gate import Gate, Policies
 from controller.gateway.pace_book import PaceBook
@@ -66,12 +69,20 @@ def test_the_quick_one_of_two_gets_more_once_it_is_known_to_be() -> None:
 
 
 def drive(
-    gate: Gate, name: str, pace: Pace, count: int, now: float, *, is_stream: bool, seed: int = 0
+    gate: Gate,
+    name: str,
+    pace: Pace,
+    count: int,
+    now: float,
+    *,
+    is_stream: bool,
+    seed: int = 0,
+    prompts: tuple[int, int] = (50, 3_000),
 ) -> float:
     """Requests one after another at a replica that takes exactly its pace; gives the time."""
     dice, instance = np.random.default_rng(seed), gate.instances[name]
     for _ in range(count):
-        prompt, output = int(dice.integers(50, 3_000)), int(dice.integers(2, 300))
+        prompt, output = int(dice.integers(*prompts)), int(dice.integers(2, 300))
         ask = Ask(int(now * 1e6), now, "t", "m", prompt, 100.0, 200.0, is_stream=is_stream)
         others = [one for one in gate.instances.values() if one is not instance]
         for one in others:
@@ -79,7 +90,7 @@ def drive(
         gate.arrive(ask, now)
         assert gate.starts(now)
         step = pace.step_seconds + pace.sequence_seconds
-        now += prompt * pace.prompt_token_seconds + step
+        now += prompt * pace.prompt_token_seconds + step + pace.request_seconds
         if is_stream:
             gate.produced(ask, 1, now)
         now += (output - 1) * step
@@ -189,3 +200,71 @@ def test_what_the_engine_kept_of_a_prompt_is_not_counted_as_computed() -> None:
     pace = gate.instances["a"].pace
     assert pace is not None
     assert pace.prompt_token_seconds == pytest.approx(1e-3, rel=0.05)
+
+
+def test_long_prompts_alone_make_no_replica_look_slow() -> None:
+    """Ten times the work takes ten times as long: in seconds it would be left out, so it is not."""
+    gate, limits = gate_of(), EjectionLimits(window_seconds=1e9)
+    gate.paces = book = Asking()
+    usual, now = Pace(2e-4, 0.02, 3e-4, 0.01), 0.0
+    by_seconds, by_multiples = Ejector(limits), Ejector(limits)
+    for name in "abcd":
+        gate.join(Instance(name, "", frozenset({"m"})))
+        now = drive(gate, name, usual, 40, now, is_stream=True)
+    for name in "abcd":
+        prompts = (20_000, 30_000) if name == "d" else (2_000, 3_000)
+        book.found.clear()
+        now = drive(gate, name, usual, 30, now, is_stream=True, prompts=prompts)
+        for each in book.found:
+            tokens = prompts[0] * usual.prompt_token_seconds
+            by_seconds.saw(name, now, is_failed=False, first=tokens)
+            by_multiples.saw(name, now, is_failed=False, first=each.first, gap=each.gap,
+                             is_multiple=each.is_multiple)  # fmt: skip
+    group = dict.fromkeys("abcd", "m")
+    assert [each.name for each in by_seconds.judge(now, group)] == ["d"]
+    assert by_multiples.judge(now, group) == []
+    assert by_multiples.degradation_ratio("d") == pytest.approx(0.0, abs=0.1)
+
+
+def happens(gate: Gate, what: int, which: int, now: float, *, is_so: bool, number: int) -> None:
+    """One of the things that may happen to a request that runs, or to a replica."""
+    here = [ask for one in gate.instances.values() for ask in one.running.values()]
+    if what == 0:
+        ask = Ask(number, now, "t", "m", 50 + which, 9.0, 19.0, is_stream=is_so)
+        gate.arrive(ask, now)
+    elif what == 1 and len(gate.instances) > 1:
+        gate.leave(next(iter(gate.instances)))
+    elif what == 2 and len(gate.instances) < 2:
+        gate.join(Instance("b" if "a" in gate.instances else "a", "", frozenset({"m"})))
+    elif here:
+        touched(gate, here[which % len(here)], what, which, now, is_failed=is_so)
+
+
+def touched(gate: Gate, ask: Ask, what: int, which: int, now: float, *, is_failed: bool) -> None:
+    """Of a request that runs."""
+    if what == 3:
+        gate.produced(ask, 1 + which, now)
+    elif what == 4:
+        gate.ended(ask, now, is_failed=is_failed)
+    elif what == 5:
+        gate.put_back(ask, now)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30), st.booleans()), max_size=120))
+def test_nothing_is_left_of_what_is_over(steps: list[tuple[int, int, bool]]) -> None:
+    """Whatever happens to requests and replicas, in any order: books are even at the end."""
+    gate, now = gate_of("a", "b"), 0.0
+    for number, (what, which, is_so) in enumerate(steps):
+        now += 0.05 * which
+        happens(gate, what, which, now, is_so=is_so, number=number)
+        gate.starts(now)
+    while here := [ask for one in gate.instances.values() for ask in one.running.values()]:
+        for ask in here:
+            gate.ended(ask, now + 1e6)
+        gate.starts(now)
+    for one in gate.instances.values():
+        assert one.prompt_tokens_ahead == one.held_tokens == 0
+    assert isinstance(gate.paces, PaceBook)
+    gate.paces.settle(now + 1e9)
+    assert gate.paces.is_even
