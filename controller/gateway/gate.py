@@ -17,6 +17,7 @@ from controller.gateway.admission.lasting import named, take_over
 from controller.gateway.ask import Ask
 from controller.gateway.fitting import fitting, ready
 from controller.gateway.fleet import Instance, Sight, Starting
+from controller.gateway.handing import Handing
 from controller.gateway.paces import Paces, Unlearnt
 from controller.gateway.prefixes import Prefixes
 from controller.gateway.queueing.base import Line, Room
@@ -95,6 +96,7 @@ class Gate:
         self.waiting: dict[int, Ask] = {}
         self.counted = Counted()
         self.prefixes = Prefixes()
+        self.handing = Handing(self)
         self._waiting_of: Counter[str] = Counter()
         self._waiting_for: Counter[str] = Counter()
         self._tokens_for: Counter[str] = Counter()
@@ -165,6 +167,7 @@ class Gate:
         if instance is None or not instance.is_over(ask):
             return
         self.paces.ended(ask, now, is_failed=is_failed)
+        self.handing.over(ask, now)
         self.counted.failed += is_failed
         self.counted.ended += not is_failed
         self._freed.add(1, now)
@@ -182,6 +185,7 @@ class Gate:
         instance = self.instances[ask.instance]
         instance.is_over(ask)
         self.paces.ended(ask, now, is_failed=True)
+        self.handing.over(ask, now)
         self.policies.line.served(ask, 0, is_over=True, now=now)
         self.policies.way.ended(ask, instance, now, is_failed=is_failed)
         if instance.state == "down" and not instance.running:
@@ -313,6 +317,7 @@ class Gate:
         self.counted.started += 1
         self.policies.way.sent(ask, instance, now)
         self.prefixes.sent(ask, instance.name)
+        self.handing.began(ask, instance)
 
     def _over(self, ask: Ask, now: float) -> None:
         for rule in self.policies.rules:

@@ -8,7 +8,6 @@ Both take a seat. Lines and limits know of the request once: the tenant pays for
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import Counter, deque
 
@@ -17,6 +16,7 @@ from controller.gateway.fitting import fitting, ready
 from controller.gateway.gate import Gate
 from controller.gateway.openai.reading import KNOWN
 from controller.gateway.routing.base import Choice
+from controller.gateway.twins import take_seat, twin_at, vacate
 
 WINDOW_SECONDS = 60
 OUTCOMES = ("sent", "won")
@@ -83,17 +83,17 @@ class Hedges:
         """The same request at another replica, which has a seat for it from now on.
 
         None where no other has one that nobody waits for, where too many were sent twice lately,
-        and once anything came.
+        once anything came, and while its prompt is computed apart.
         """
         gate, policies = self._gate, self._gate.policies
-        if ask.has_first or gate.sight(ask.model, now).waiting:
+        if ask.has_first or gate.handing.has(ask) or gate.sight(ask.model, now).waiting:
             return None
         instances = gate.instances.values()
         tried = {ask.instance, *ask.tried}
         free = [
             one
             for one in fitting(ask, instances, policies.places, now)
-            if one.name not in tried
+            if one.role == "whole" and one.name not in tried
         ]  # fmt: skip
         if not free:
             return None
@@ -101,11 +101,9 @@ class Hedges:
         chosen = policies.way.choose(ask, choice)
         if chosen is None or not self._share.takes(now):
             return None
-        twin = copy.copy(ask)
-        twin.instance, twin.attempt, twin.started = chosen.name, attempt, now
-        twin.cached_tokens = gate.prefixes.cached_tokens(ask, chosen.name)
-        twin.is_computed = False
-        chosen.begins(twin)
+        cached_tokens = gate.prefixes.cached_tokens(ask, chosen.name)
+        twin = twin_at(ask, chosen, attempt, cached_tokens)
+        twin.started = now
         gate.paces.began(twin, chosen, now)
         gate.prefixes.sent(ask, chosen.name)
         self.counted["sent"] += 1
@@ -113,7 +111,7 @@ class Hedges:
 
     def lost(self, twin: Ask, now: float) -> None:
         """The first answered; the seat of the second is free."""
-        self._vacate(twin, now)
+        vacate(self._gate, twin, now)
 
     def won(self, ask: Ask, twin: Ask, now: float, *, is_failed: bool) -> None:
         """The second goes on alone: the request is where its twin was, in its seat."""
@@ -121,24 +119,9 @@ class Hedges:
         way, first = self._gate.policies.way, self._gate.instances.get(ask.instance)
         if first is not None:
             way.ended(ask, first, now, is_failed=is_failed)
-        self._vacate(ask, now)
+        vacate(self._gate, ask, now)
         ask.tried += (ask.instance,) if is_failed else ()
-        ask.instance, ask.attempt, ask.started = twin.instance, twin.attempt, twin.started
-        ask.cached_tokens, ask.is_computed = twin.cached_tokens, twin.is_computed
-        second = self._gate.instances[twin.instance]
-        second.running[ask.number] = ask
-        way.sent(ask, second, now)
-        # Whoever still expects something of the twin is not to find it.
-        twin.attempt = 0
-
-    def _vacate(self, ask: Ask, now: float) -> None:
-        """It is over there; what was never answered teaches nothing of the replica's pace."""
-        one = self._gate.instances.get(ask.instance)
-        if one is None or not one.is_over(ask):
-            return
-        self._gate.paces.ended(ask, now, is_failed=True)
-        if one.state == "down" and not one.running:
-            self._gate.leave(one.name)
+        way.sent(ask, take_seat(self._gate, ask, twin), now)
 
 
 def _count(bins: deque[list[int]], second: int) -> None:

@@ -16,6 +16,7 @@ from controller.gateway.admission.base import Refusal
 from controller.gateway.admission.put_back import to_put_back
 from controller.gateway.ask import Ask
 from controller.gateway.attempt import Attempt
+from controller.gateway.fitting import ready
 from controller.gateway.gate import Gate
 from controller.gateway.health import Health
 from controller.gateway.hedging import Hedges
@@ -214,7 +215,8 @@ class Proxy:
 
     def _hold_no_longer(self, flight: Flight, now: float) -> None:
         model = flight.ask.model
-        if any(one.state == "ready" and one.answers(model) for one in self.gate.instances.values()):
+        fleet = ready(model, self.gate.instances.values())
+        if any(one.role != "decode" for one in fleet):
             return
         text = f"no replica of {model} is ready; ask again"
         refusal = Refusal("no_replica", text, status=503)

@@ -16,6 +16,7 @@ from controller.gateway.fleet import Instance
 from controller.gateway.hooks import Said
 from controller.gateway.http.answer import Answer
 from controller.gateway.http.exchange import Exchange
+from controller.gateway.http.pool import Address
 from controller.gateway.openai.errors import error, error_event
 from controller.gateway.openai.reading import CHAT, COMPLETIONS
 from controller.gateway.openai.usage import Told
@@ -30,6 +31,7 @@ from controller.gateway.proxy_headers import (
 from controller.gateway.proxy_leg import Leg
 from controller.gateway.proxy_request import upstream_request
 from controller.gateway.proxy_settings import RETRIED_STATUS
+from controller.gateway.transfer import decode_body, prefill_body, told_parameters
 
 FAULTS = {
     "upstream_unreachable": (502, "the engine cannot be reached"),
@@ -51,8 +53,8 @@ class Flight:
     """
 
     __slots__ = (
-        "_attempts", "_ground", "_hedging", "_retry_after_seconds", "arrived_at", "ask", "exchange",
-        "identity", "is_over", "leg", "rival", "said", "timer", "trace",
+        "_attempts", "_ground", "_hedging", "_is_apart", "_retry_after_seconds", "arrived_at",
+        "ask", "exchange", "identity", "is_over", "leg", "rival", "said", "timer", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +80,7 @@ class Flight:
         self.rival: Leg | None = None
         self._hedging: asyncio.TimerHandle | None = None
         self._attempts = ask.attempt
+        self._is_apart = False
         self._retry_after_seconds: float | None = None
 
     @property
@@ -93,16 +96,48 @@ class Flight:
         if self.ask.attempt == 1:
             ground.hedges.saw(ground.now())
         self._attempts = self.ask.attempt
-        self.leg = self._leg(self.ask, self.trace)
+        self._is_apart = self._is_handed()
+        body = prefill_body(self.exchange.body) if self._is_apart else None
+        self.leg = self._leg(self.ask, self.trace, body)
         self._watch()
         self.leg.start()
 
-    def _leg(self, ask: Ask, trace: TraceContext | None) -> Leg:
+    def _leg(self, ask: Ask, trace: TraceContext | None, body: bytes | None = None) -> Leg:
         settings = self._ground.settings
-        return Leg(
-            self._ground, self, ask, trace,
-            lambda to, trace: upstream_request(self.exchange, to, settings, self.identity, trace),
-        )  # fmt: skip
+
+        def request(to: Address, trace: TraceContext | None) -> bytes:
+            return upstream_request(self.exchange, to, settings, self.identity, trace, body)
+
+        return Leg(self._ground, self, ask, trace, request)
+
+    # -- prefill and decoding apart
+
+    def _is_handed(self) -> bool:
+        """Whether another replica goes on with its output; of others the seat there is free."""
+        handing = self._ground.gate.handing
+        if handing.has(self.ask) and self.said.path not in (CHAT, COMPLETIONS):
+            handing.over(self.ask, self._ground.now())
+        return handing.has(self.ask)
+
+    def _hand_on(self, leg: Leg) -> None:
+        """Its prompt is computed: go on where its output is."""
+        answer, is_all = leg.passing.rest()
+        try:
+            parameters = told_parameters(answer if is_all else b"")
+        except ValueError:
+            self.failed(leg, "upstream_garbage")
+            return
+        ground, now = self._ground, self._ground.now()
+        done = self._attempt(leg, "ok", leg.passing.status, "", leg.passing.told(), is_last=False)
+        ground.fine_at(self, done)
+        ground.record(done)
+        ground.gate.handing.move(self.ask, now, has_cache=parameters is not None)
+        self._is_apart, self._attempts = False, self.ask.attempt
+        self.trace = self.trace and ground.hooks.tracer.again(self.trace)
+        body = decode_body(self.exchange.body, parameters)
+        self.leg = self._leg(self.ask, self.trace, body)
+        self.leg.start()
+        ground.pump()
 
     # -- a second replica
 
@@ -158,6 +193,10 @@ class Flight:
             self._wins(leg)
         now = self._ground.now()
         passed, tokens = leg.passing.body(data, now)
+        if self._is_apart:
+            if passed or leg.passing.is_stream:
+                self.failed(leg, "upstream_garbage")
+            return
         if tokens:
             self._ground.gate.produced(self.ask, tokens, now)
         if passed:
@@ -173,6 +212,9 @@ class Flight:
         if self.rival is not None or (status in RETRIED_STATUS and self._may_retry()):
             self._ground.failed_at(leg.ask.instance, f"engine_{status}")
             self._goes_no_further(leg, f"engine_{status}")
+            return
+        if self._is_apart and status < 400:
+            self._hand_on(leg)
             return
         told = self._finish(leg)
         if status >= 500:

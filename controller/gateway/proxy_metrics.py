@@ -66,7 +66,7 @@ class ProxyMetrics:
             self._queue.observe(attempt.queue_seconds)
         if attempt.ttft_seconds is not None:
             self._first.observe(attempt.ttft_seconds)
-        if attempt.status == "ok":
+        if attempt.status == "ok" and attempt.is_last:
             self._whole.observe(attempt.e2e_seconds)
 
     def watch(self, gate: Gate, connections: Connections, hedges: Hedges) -> None:
@@ -142,6 +142,14 @@ class _Reading(Collector):
         for outcome in OUTCOMES:
             twice.add_metric((outcome,), self._hedges.counted[outcome])
         yield twice
+        moved = CounterMetricFamily(
+            "servescope_gateway_handed_on",
+            "Requests whose prompt was computed at another replica than their output.",
+            labels=("outcome",),
+        )
+        for outcome, count in self._gate.handing.counted.items():
+            moved.add_metric((outcome,), count)
+        yield moved
         yield GaugeMetricFamily(
             "servescope_gateway_waiting", "Requests in the line.", len(self._gate.waiting)
         )

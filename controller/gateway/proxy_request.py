@@ -48,8 +48,10 @@ def upstream_request(
     settings: ProxySettings,
     identity: str,
     trace: TraceContext | None,
+    body: bytes | None = None,
 ) -> bytes:
-    """The whole request, head and body."""
+    """The whole request, head and body; the client's body where no other is given."""
+    body = exchange.body if body is None else body
     without = list(_OURS)
     if settings.upstream_key or not settings.forwards_authorization:
         without.append(b"authorization")
@@ -67,6 +69,6 @@ def upstream_request(
         lines.append(b"traceparent: %b\r\n" % trace.traceparent.encode())
         if trace.state:
             lines.append(b"tracestate: %b\r\n" % trace.state.encode("latin-1"))
-    if exchange.body or exchange.method in (b"POST", b"PUT", b"PATCH"):
-        lines.append(b"content-length: %d\r\n" % len(exchange.body))
-    return b"".join([*lines, b"\r\n", exchange.body])
+    if body or exchange.method in (b"POST", b"PUT", b"PATCH"):
+        lines.append(b"content-length: %d\r\n" % len(body))
+    return b"".join([*lines, b"\r\n", body])

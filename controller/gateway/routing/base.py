@@ -80,3 +80,20 @@ class Way(Protocol):
     def gone(self, name: str) -> None:
         """The replica left: forget all about it. It may be one that was never heard of."""
         ...
+
+
+@runtime_checkable
+class Decoders(Protocol):
+    """A way for fleets whose prefill and decoding are apart."""
+
+    def decoder(self, ask: Ask, fleet: Sequence[Instance]) -> Instance | None:
+        """Which of the ready replicas has a seat to decode a request; None where none has."""
+        ...
+
+    def sent(self, ask: Ask, instance: Instance, now: float) -> None:
+        """It decodes there."""
+        ...
+
+    def ended(self, ask: Ask, instance: Instance, now: float, *, is_failed: bool) -> None:
+        """It is over there."""
+        ...

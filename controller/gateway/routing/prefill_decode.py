@@ -1,9 +1,7 @@
 """For fleets whose prefill and decoding are apart: one replica for the prompt, one for the output.
 
-The gate sends the request to the prefill replica. The proxy then has to hand it on, which it does
-not do yet: send it there with `max_tokens` 1 and the engine's transfer parameters (vLLM:
-`kv_transfer_params` with `do_remote_decode`), take those of the answer, and send the request with
-them to `decoder(ask, fleet)`. Until then this way is for simulation.
+The gate sends the request to the prefill replica and takes a seat of the decoding one that
+`decoder` names; `handing` moves it there when its prompt is done.
 """
 
 from __future__ import annotations
@@ -46,35 +44,36 @@ class PrefillDecode:
             return slowness(one) * tokens * (one.pace or usual).prompt_token_seconds
 
         prefills = [one for one in choice.free if one.role == "prefill"]
-        if prefills and any(one.role == "decode" for one in choice.fleet):
+        if prefills and self.decoder(ask, choice.fleet) is not None:
             return least(prefills, ask, seconds)
         return least([one for one in choice.free if one.role == "whole"], ask, outstanding)
 
     def decoder(self, ask: Ask, fleet: Sequence[Instance]) -> Instance | None:
-        """Which replica decodes a request whose prompt is done; booked there until it ends.
+        """Which replica is to decode a request: one that has not failed it, where there is one.
 
         Args:
-            ask: was sent to a prefill replica.
+            ask: is sent to a prefill replica.
             fleet: all ready replicas that serve its model.
 
         Returns:
-            None where no decoding replica is ready.
+            None where no decoding replica has a free seat.
         """
-        one = _emptiest([one for one in fleet if one.role == "decode"], self._tokens)
-        if one is None:
-            return None
-        self._free(ask)
-        tokens = ask.input_tokens + round(ask.likely_output_tokens)
-        self._decoder[ask.number] = (one.name, tokens)
-        self._tokens[one.name] += tokens
-        return one
+        free = [one for one in fleet if one.role == "decode" and one.free_seats]
+        return _emptiest([one for one in free if one.name not in ask.tried] or free, self._tokens)
 
     def sent(self, ask: Ask, instance: Instance, now: float) -> None:
-        """Nothing yet: where it decodes is chosen when its prompt is done."""
+        """Where it decodes, it takes room for all of it."""
+        if instance.role == "decode":
+            tokens = ask.input_tokens + round(ask.likely_output_tokens)
+            self._decoder[ask.number] = (instance.name, tokens)
+            self._tokens[instance.name] += tokens
 
     def ended(self, ask: Ask, instance: Instance, now: float, *, is_failed: bool) -> None:
-        """What was booked is free."""
-        self._free(ask)
+        """What was booked there is free."""
+        name, tokens = self._decoder.get(ask.number, ("", 0))
+        if name == instance.name:
+            del self._decoder[ask.number]
+            self._tokens[name] -= tokens
 
     def gone(self, name: str) -> None:
         """Nothing decodes there any more."""
@@ -82,11 +81,6 @@ class PrefillDecode:
         self._decoder = {
             number: found for number, found in self._decoder.items() if found[0] != name
         }
-
-    def _free(self, ask: Ask) -> None:
-        name, tokens = self._decoder.pop(ask.number, ("", 0))
-        if name in self._tokens:
-            self._tokens[name] -= tokens
 
 
 def _emptiest(decoders: Sequence[Instance], booked: Counter[str]) -> Instance | None:

@@ -256,10 +256,18 @@ def test_prompts_and_outputs_go_to_their_own_replicas() -> None:
     choice = Choice(all_of_them[:2], all_of_them, 0.0)
     first, second = ask(1), ask(2)
     assert way.choose(first, choice) is all_of_them[1]
-    decoders = {way.decoder(each, all_of_them).name for each in (first, second)}  # type: ignore[union-attr]
-    assert decoders == {"c", "d"}
+    decoders = []
+    for each in (first, second):
+        decoders.append(way.decoder(each, all_of_them))
+        way.sent(each, decoders[-1], 0.0)
+    assert [one.name for one in decoders] == ["c", "d"]
     way.ended(first, all_of_them[1], 1.0, is_failed=False)
-    assert way.decoder(ask(3), all_of_them).name == "c"  # type: ignore[union-attr]
+    way.ended(second, all_of_them[3], 1.0, is_failed=False)
+    assert way.decoder(ask(3), all_of_them).name == "d"
+    busy(all_of_them[3], all_of_them[3].seats)
+    assert way.decoder(ask(3), all_of_them).name == "c"
+    busy(all_of_them[2], all_of_them[2].seats)
+    assert way.choose(ask(3), choice) is None
     assert way.decoder(ask(4), all_of_them[:2]) is None
     whole = fleet(2)
     assert way.choose(first, Choice(whole, whole, 0.0)) in whole
