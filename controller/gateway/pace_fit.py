@@ -60,7 +60,7 @@ class PaceLimits:
     first_rows: int = 32
     kept_rows: int = 128
     solve_seconds: float = 0.25
-    most_error_ratio: float = 0.1
+    most_error_ratio: float = 0.035
     pull_rows: float = 1.0
 
 
