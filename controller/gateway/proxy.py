@@ -24,6 +24,7 @@ from controller.gateway.hooks import Headers, Hooks
 from controller.gateway.http.answer import Answer
 from controller.gateway.http.exchange import Exchange
 from controller.gateway.http.pool import Pool
+from controller.gateway.large_bodies import LargeBodies
 from controller.gateway.openai.errors import error, refused
 from controller.gateway.proxy_flight import Flight
 from controller.gateway.proxy_headers import allowances
@@ -78,6 +79,7 @@ class Proxy:
         self.turned_away = TurnedAway(
             hooks, metrics, clock, self._numbers, self._prefix, health.knows
         )
+        self.large = LargeBodies(self._guarded(self._take), clock)
         self._is_pumping = self._pump_again = False
         health.changed = self.pump
 
@@ -85,14 +87,22 @@ class Proxy:
 
     def handle(self, exchange: Exchange) -> None:
         """A whole request is here."""
-        try:
-            self._handle(exchange)
-        except Exception:
-            # A fault in a policy must not take the connections of others with it.
-            log.exception("handling_failed")
-            self.metrics.turned_away["internal"] += 1
-            if not (exchange.is_begun or exchange.is_over):
-                exchange.answer(error(500, "a fault in the gateway; its log says more", "internal"))
+        self._guarded(self._handle)(exchange)
+
+    def _guarded(self, handle: Callable[[Exchange], None]) -> Callable[[Exchange], None]:
+        """A fault in a policy must not take the connections of others with it."""
+
+        def guarded(exchange: Exchange) -> None:
+            try:
+                handle(exchange)
+            except Exception:
+                log.exception("handling_failed")
+                self.metrics.turned_away["internal"] += 1
+                if not (exchange.is_begun or exchange.is_over):
+                    text = "a fault in the gateway; its log says more"
+                    exchange.answer(error(500, text, "internal"))
+
+        return guarded
 
     def _handle(self, exchange: Exchange) -> None:
         page = self.pages.get((b"GET" if exchange.method == b"HEAD" else exchange.method,
@@ -100,7 +110,10 @@ class Proxy:
         if page is not None:
             exchange.answer(page(exchange))
         elif exchange.path.startswith(b"/v1/"):
-            self._take(exchange)
+            if self.large.is_large(exchange):
+                self.large.put(exchange)
+            else:
+                self._take(exchange)
         else:
             path = exchange.path[:200].decode("latin-1")
             exchange.answer(error(404, f"there is nothing at {path}", "not_found"))

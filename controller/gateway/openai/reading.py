@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
@@ -11,6 +12,7 @@ import orjson
 from controller.gateway.admission.base import Refusal
 from controller.gateway.ask import PREFIX_BLOCK_TOKENS
 from controller.gateway.hooks import Said
+from controller.gateway.openai.richness import MOST_PARTS, is_too_rich
 
 BYTES_PER_TOKEN = 4
 """Of UTF-8, English and most others; what the engine counted is kept beside the estimate."""
@@ -36,6 +38,8 @@ def read(path: str, body: bytes) -> Said | Refusal:
     Returns:
         or why it cannot be answered, status 400.
     """
+    if is_too_rich(body):
+        return _bad("too_many_values", f"the body holds more than {MOST_PARTS:,} values")
     try:
         told = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -108,17 +112,17 @@ def _prompt(told: Mapping[str, Any]) -> tuple[bytes, int]:
     for text, tokens in _parts(told):
         pieces.append(text)
         extra += tokens
-    return "\n".join(pieces).encode("utf-8", "surrogatepass"), extra
+    return b"\n".join(pieces), extra
 
 
-def _parts(told: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+def _parts(told: Mapping[str, Any]) -> Iterator[tuple[bytes, int]]:
     tools = told.get("tools")
     if tools:
         yield _dumped(tools), 0
     messages = told.get("messages")
     for message in messages if isinstance(messages, list) else ():
         if isinstance(message, dict):
-            yield str(message.get("role", "")), MESSAGE_TOKENS
+            yield _bytes(str(message.get("role", ""))), MESSAGE_TOKENS
             yield from _content(message.get("content"))
             if message.get("tool_calls"):
                 yield _dumped(message["tool_calls"]), 0
@@ -126,29 +130,39 @@ def _parts(told: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         yield from _content(told.get(name))
 
 
-def _content(content: Any, depth: int = 2) -> Iterator[tuple[str, int]]:
+def _content(content: Any, depth: int = 2) -> Iterator[tuple[bytes, int]]:
     """A text, a list of texts, of tokens, of lists of tokens, or of parts."""
     if isinstance(content, str):
-        yield content, 0
+        yield _bytes(content), 0
     elif isinstance(content, list) and depth:
         if content and isinstance(content[0], int):
-            # Tokens as numbers: the same numbers are the same prefix, and they are counted.
-            numbers = " ".join(map(str, content))
-            yield numbers, len(content) - len(numbers) // BYTES_PER_TOKEN
+            yield _numbers(content)
             return
         for part in content:
             if isinstance(part, dict):
                 text = part.get("text")
-                yield (text, 0) if isinstance(text, str) else ("", PART_TOKENS)
+                yield (_bytes(text), 0) if isinstance(text, str) else (b"", PART_TOKENS)
             else:
                 yield from _content(part, depth - 1)
 
 
-def _dumped(value: Any) -> str:
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _numbers(tokens: list[Any]) -> tuple[bytes, int]:
+    """Tokens as numbers: the same numbers are the same prefix, and each counts as one token."""
     try:
-        return orjson.dumps(value).decode()
+        return array("i", tokens).tobytes(), 0
+    except (TypeError, OverflowError):
+        return b"", len(tokens)
+
+
+def _dumped(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
     except orjson.JSONEncodeError:
-        return ""  # nested deeper than anybody means
+        return b""  # nested deeper than anybody means
 
 
 def _most(path: str, told: Mapping[str, Any]) -> int | None:
