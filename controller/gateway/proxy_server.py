@@ -18,6 +18,7 @@ from store.clock import Clock
 log = logging.getLogger(__name__)
 
 BACKLOG = 2_048
+MOST_ACCEPTED = 16
 _LOOK_SECONDS = 0.05
 _FLUSH_SECONDS = 2.0
 
@@ -78,8 +79,10 @@ class ProxyServer:
             ),
             sock=sock,
             ssl=self._settings.tls,
-            backlog=BACKLOG,
+            # asyncio takes so many new connections in one turn: others must not wait for thousands.
+            backlog=MOST_ACCEPTED,
         )
+        sock.listen(BACKLOG)
         tending = loop.create_task(self._tend())
         self.is_ready = True
         on_ready()

@@ -20,8 +20,11 @@ def status_of(proxy: Proxy) -> Mapping[str, object]:
             "rules": [rule.spec.name for rule in policies.rules],
             "places": [place.spec.name for place in policies.places],
         },
-        "queue": {"waiting": len(gate.waiting), "running": len(proxy.flights) - len(gate.waiting),
-                  "large_bodies": len(proxy.large)},  # fmt: skip
+        "queue": {
+            "waiting": len(gate.waiting),
+            "running": len(proxy.flights) - len(gate.waiting),
+            "large_bodies": len(proxy.large),
+        },
         "counts": {
             "arrived": gate.counted.arrived,
             "started": gate.counted.started,

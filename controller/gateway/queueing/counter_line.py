@@ -141,7 +141,11 @@ class CounterLine(Generic[Mine]):
         return True
 
     def served(self, ask: Ask, output_tokens: int, *, is_over: bool, now: float) -> None:
-        """Charge what came and was not charged ahead; at the end, give back what did not come."""
+        """Charge what came and was not charged ahead; at the end, give back what did not come.
+
+        Prompts are charged as estimated when they go, and at the end as the engine counted them:
+        an estimate that is wrong for one tenant's language must not make it pay less for ever.
+        """
         if self._served is not None and output_tokens:
             is_first = ask.output_tokens <= output_tokens
             prompt = self.costs.input_weight * ask.input_tokens if is_first else 0.0
@@ -151,6 +155,9 @@ class CounterLine(Generic[Mine]):
         if output_tokens and ask.output_tokens > ahead:
             more = min(output_tokens, ask.output_tokens - ahead)
             self._charge(ask, self.costs.output_weight * more)
+        if is_over and ask.told_input_tokens is not None:
+            more = ask.told_input_tokens - ask.input_tokens
+            self._charge(ask, self.costs.input_weight * more)
         if is_over and ask.number in self._ahead:
             del self._ahead[ask.number]
             if ask.output_tokens < ahead:

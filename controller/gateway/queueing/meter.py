@@ -283,6 +283,9 @@ class Metered:
             self.meter.serves(ask.tenant, self._output_weight * output_tokens / ask.weight, now)
         if is_over:
             self._seen(ask)
+            if ask.told_input_tokens is not None and not self._is_cached_free:
+                more = self._input_weight * (ask.told_input_tokens - ask.input_tokens)
+                self.meter.serves(ask.tenant, more / ask.weight, now)
 
 
 def _key(one: str, other: str) -> tuple[str, str]:

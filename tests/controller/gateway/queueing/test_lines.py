@@ -281,3 +281,19 @@ def test_a_ranking_is_sorted_whatever_changes(changes: list[tuple[str, int, bool
             values[name] = value
             ranking.add(name)
         assert list(ranking) == sorted(values, key=lambda one: (values[one], one))
+
+
+@pytest.mark.parametrize("name", ["vtc", "lcf", "vtc-predicted", "vtc-deadline"])
+def test_prompts_that_were_estimated_too_short_are_paid_in_the_end(name: str) -> None:
+    """A tenant whose prompts are four times what was thought goes a quarter as often."""
+    line, went = registry.make(name), {"a": 0, "b": 0}
+    for number in range(200):
+        for tenant in "ab":
+            line.put(ask(2 * number + (tenant == "b"), tenant, input_tokens=100), 0.0)
+    for step in range(100):
+        one = line.take(all_fit(), 1.0 + step)
+        assert one is not None
+        went[one.tenant] += 1
+        one.told_input_tokens = 400 if one.tenant == "a" else 100
+        line.served(one, 0, is_over=True, now=1.0 + step)
+    assert went["b"] == pytest.approx(4 * went["a"], abs=4)
