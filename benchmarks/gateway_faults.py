@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=float, default=25.0)
-    parser.add_argument("--seats", type=int, default=64)
+    parser.add_argument("--seats", type=int, default=32)
     parser.add_argument("--only", action="append", choices=[*CLIENT_FAULTS, *ENGINE_FAULTS])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -138,7 +138,7 @@ def main() -> None:
         try:
             running.append(started(
                 [sys.executable, str(HERE / "gateway_engine.py"), "--port", str(ports["engine"]),
-                 "--chunks", "16", "--gap", "0.01", "--slots", str(options.seats)],
+                 "--chunks", "16", "--gap", "0.02", "--slots", str(options.seats)],
                 1, folder / "engine.log"))  # fmt: skip
             running.append(started(
                 [sys.executable, "-m", "servescope", "gateway", "--listen",

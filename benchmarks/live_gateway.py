@@ -72,7 +72,7 @@ def run(stage: Stage, options: argparse.Namespace) -> tuple[list[Check], dict[st
         screenshot(stage, options.screenshot, since)
     checks = [
         *fair(stage, longest_prompt, longest, since),
-        *let_in(client),
+        *let_in(client, happened),
         openai_check(stage),
         *broken(happened, client, store),
         counted(client, store, happened),

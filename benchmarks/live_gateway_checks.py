@@ -86,33 +86,40 @@ def metered(stage: Stage) -> Check:
     return Check("a fair, by the meter", apart <= limit and not told["breaches"], text, told)
 
 
-def let_in(rows: pl.DataFrame) -> list[Check]:
-    """(b) who waits as told is let in, and everybody is served at last."""
+def let_in(rows: pl.DataFrame, kill: Kill) -> list[Check]:
+    """(b) who waits as told is let in, and everybody is served at last.
+
+    A promise cannot know that an engine will be killed: those whose wait met the kill are told
+    apart, and the goal is for the others.
+    """
     last = rows.group_by("number", maintain_order=True).last()
     refused = rows.filter((pl.col("attempt") == 1) & (pl.col("status") == "refused"))
-    second = refused.select("number", "tenant", "admission_reason", "retry_after_seconds").join(
+    second = refused.join(
         rows.filter(pl.col("attempt") == 2).select("number", second="status"), on="number"
     )
-    in_full = second.filter(
-        pl.col("retry_after_seconds").is_not_null()
-        & (pl.col("retry_after_seconds") < LONGEST_TOLD_SECONDS)
-    )
-    share = _share(in_full)
+    wait = pl.col("retry_after_seconds")
+    in_full = second.filter(wait.is_not_null() & (wait < LONGEST_TOLD_SECONDS))
+    told_at = pl.col("arrived_at").dt.epoch("ms") / 1000
+    is_met = (told_at <= kill.at + kill.away_seconds) & (told_at + wait >= kill.at)
+    spared = in_full.filter(~is_met)
+    share = _share(spared)
     figures = {
-        "refused_first": refused.height, "told_in_full": in_full.height,
-        "let_in_on_second": share, "of_all": _share(second),
+        "refused_first": refused.height, "told_in_full": in_full.height, "spared": spared.height,
+        "let_in_on_second": share, "let_in_of_all_told": _share(in_full),
+        "let_in_of_all": _share(second),
         "by_reason": [
             {"reason": reason, "count": part.height, "let_in": _share(part)}
-            for (reason,), part in in_full.group_by("admission_reason", maintain_order=True)
+            for (reason,), part in spared.group_by("admission_reason", maintain_order=True)
         ],
     }  # fmt: skip
     words = "; ".join(
-        f"{one['reason']}: {one['let_in']:.1%} of {one['count']}" for one in figures["by_reason"]
+        f"{one['reason']}: {_percent(one['let_in'])} of {one['count']}"
+        for one in figures["by_reason"]
     )
     text = (
-        f"{refused.height} requests were refused at first; of {in_full.height} that were told when"
-        f" (less than 60 s) {_percent(share)} were let in on the second try ({words}); of all"
-        f" {_percent(figures['of_all'])}"
+        f"{refused.height} requests were refused at first; of {spared.height} whose whole wait was"
+        f" told and saw no kill, {_percent(share)} were let in on the second try ({words}); with"
+        f" those that the kill met {_percent(_share(in_full))} of {in_full.height}"
     )
     never = last.filter(pl.col("status") == "refused").height
     return [
