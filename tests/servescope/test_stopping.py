@@ -19,7 +19,7 @@ class Server:
         self.started = True
 
     async def serve(self, sockets) -> None:
-        while not self.should_exit:  # noqa: ASYNC110 - as uvicorn does
+        while not self.should_exit:
             await WallClock().sleep(0)
 
 
