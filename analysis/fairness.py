@@ -36,7 +36,6 @@ from store.queries.workload import FrameReader
 from store.reader import Reader
 
 _VIEW = "fairness"
-FAIR_QUEUEING = "fair queueing (VTC)"
 MOST_TOLD_APART = 64
 """Tenants that are compared over time, those with the largest demand."""
 MOST_IN_TIME = 3_000_000
@@ -206,7 +205,7 @@ def _bound(
         if told is not None:
             return *told, None
     bound, why = _supposed_bound(reader, scope, chosen, totals, weights)
-    return bound, FAIR_QUEUEING, why
+    return bound, fairness_words.FAIR_QUEUEING, why
 
 
 def _supposed_bound(

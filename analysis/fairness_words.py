@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HELD_BACK, FAVOURED = 0.8, 1.25
 FEWEST_WINDOWS = 2
 CLEAR_ATTAINMENT_GAP = 0.05
+FAIR_QUEUEING = "fair queueing (VTC)"
+"""Whose bound it is where no gateway told one."""
 
 Named = Callable[[str], str]
 
@@ -54,9 +56,19 @@ def verdict(looked: Looked, named: Named) -> str:
         )
     if not looked.shares.is_contended.any():
         return f"No unfairness found among {count} tenants with demand: nobody had to wait."
-    return _contended(looked, looked.ratios, named) or (
-        f"No unfairness found among {count} tenants with demand{_range(looked.ratios)}."
-    )
+    return _contended(looked, looked.ratios, named) or _even(looked, looked.ratios)
+
+
+def _even(looked: Looked, ratios: Floats) -> str:
+    """Nobody was held back beyond doubt; but two may have been farther apart than promised."""
+    count, each = looked.with_demand, _range(ratios)
+    found, bound = looked.gap, looked.bound
+    if found is not None and bound is not None and (np.nan_to_num(found.tokens) > bound).any():
+        return (
+            f"Two tenants that waited came farther apart than the bound; beyond that none of"
+            f" {count} with demand was clearly held back{each}."
+        )
+    return f"No unfairness found among {count} tenants with demand{each}."
 
 
 def unfair_pair(looked: Looked) -> tuple[int, int] | None:
@@ -104,16 +116,18 @@ def _bound(looked: Looked, named: Named) -> Iterator[str]:
     )
     value = float(found.tokens[place])
     said = f"Among tenants that wait, {ahead} got up to {value:,.0f} tokens ahead of {behind}"
+    is_vtc = looked.bound_of == FAIR_QUEUEING
+    never, allows = ("never exceeds", "allows") if is_vtc else ("promises", "promises")
     if looked.bound is None:
         yield f"{said}; the bound of fair queueing is not known ({looked.why_no_bound})."
     elif value > looked.bound:
         beyond = float((found.tokens > looked.bound).sum()) * looked.courses.width_seconds
         yield (
-            f"{said}, beyond the {looked.bound:,.0f} that {looked.bound_of} never exceeds, for"
+            f"{said}, beyond the {looked.bound:,.0f} that {looked.bound_of} {never}, for"
             f" {seconds_text(beyond)}."
         )
     else:
-        yield f"{said}, within the {looked.bound:,.0f} that {looked.bound_of} allows."
+        yield f"{said}, within the {looked.bound:,.0f} that {looked.bound_of} {allows}."
 
 
 def _refused(tenants: pl.DataFrame) -> Iterator[str]:

@@ -258,6 +258,7 @@ PAGE = Page(
     "Admin",
     "Is the data complete, and can I trust these pages?",
     (
+        admin_gateways.ALARM,
         Panel("admin-main", "admin", body),
         admin_gateways.PANEL,
         Panel("admin-trust", "trust", admin_trust.body),

@@ -18,27 +18,33 @@ from dashboard.text import number_text
 from dashboard.theme import attrs
 
 COLUMNS = (
-    "name", "state", "age_seconds", "version", "policy_version", "line", "waiting", "running",
-    "apart_service", "bound_service", "breaches", "waiting_rows", "dropped_rows", "why",
+    "name", "state", "why", "age_seconds", "policy_version", "line", "waiting", "running",
+    "apart_service", "bound_service", "breaches", "waiting_rows", "dropped_rows",
 )  # fmt: skip
 HEADS = {
     "age_seconds": "Heard ago",
     "policy_version": "Policy",
-    "apart_service": "Apart now, service",
-    "bound_service": "Bound, service",
-    "waiting_rows": "Rows waiting",
-    "dropped_rows": "Rows dropped",
+    "apart_service": "Apart now",
+    "bound_service": "Bound",
+    "waiting_rows": "Rows kept",
+    "dropped_rows": "Rows lost",
 }
 _LOOKS = {"ok": ("good", "●"), "behind": ("watch", "◔"), "draining": ("watch", "◐")}
 _ABOUT = (
     "Gateways by their last heartbeat. Apart now: the greatest difference of service (by weight) of"
     " two tenants that wait at it. Bound: what its line promises; unknown where the line promises"
-    " nothing. Breaches: pairs of tenants that came to be farther apart, since it started."
+    " nothing. Breaches: pairs of tenants that came to be farther apart, since it started. Rows"
+    " kept wait for this server; rows lost are since it started."
 )
 
 
+def alarm(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """The banner above all else."""
+    return [banner(view, "alarm-admin")] if view is not None and view.sentences else []
+
+
 def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
-    """Alarms, and a row for each gateway; nothing where none has reported."""
+    """A row for each gateway; nothing where none has reported."""
     if view is None or view.frames["gateways"].is_empty():
         return []
     title = "Do gateways report, and do they keep their bound?"
@@ -55,8 +61,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         view.frames["gateways"], scene, columns=COLUMNS, cells=cells, heads=HEADS, caption=title
     )
     tools = frame_tools(view, "gateways", title, _ABOUT, scene)
-    alarms = [banner(view, scene, "alarm-admin")] if view.sentences else []
-    return [*alarms, grid(card(title, shown, tools=tools, key="gateways"))]
+    return [grid(card(title, shown, tools=tools, key="gateways"))]
 
 
 def _state(row: Mapping[str, Any]) -> html.Span:
@@ -82,4 +87,5 @@ def _breaches(row: Mapping[str, Any]) -> Any:
     return html.Span(f"▲ {count:,}", className="ss-status is-bad")
 
 
+ALARM = Panel("admin-alarm", "gateways", alarm, is_aside=True)
 PANEL = Panel("admin-gateways", "gateways", body, is_aside=True)

@@ -20,13 +20,13 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     """A banner for each gateway that breaks its bound or did lately; nothing where none does."""
     if view is None or not view.sentences or not scene.is_live:
         return []
-    return [banner(view, scene, "alarm-fairness")]
+    return [banner(view, "alarm-fairness", scene.link("admin"))]
 
 
-def banner(view: View, scene: Scene, key: str) -> html.Div:
-    """Alarms as notes, those that last first."""
+def banner(view: View, key: str, link: str = "") -> html.Div:
+    """Alarms as notes, those that last first; `link` leads to the gateways."""
     broken = int(view.measures["broken_now"].value or 0)
-    notes: list[Any] = [_note(text, scene, is_now=place < broken)
+    notes: list[Any] = [_note(text, link, is_now=place < broken)
              for place, text in enumerate(view.sentences[:MOST])]  # fmt: skip
     more = len(view.sentences) - MOST
     if more > 0:
@@ -34,13 +34,12 @@ def banner(view: View, scene: Scene, key: str) -> html.Div:
     return html.Div(notes, className="ss-alarms", id=part_id(key))
 
 
-def _note(text: str, scene: Scene, *, is_now: bool) -> html.Div:
+def _note(text: str, link: str, *, is_now: bool) -> html.Div:
     head = "Fairness alarm" if is_now else "Fairness was broken"
     words = html.Span([html.Strong(f"{head}: "), text])
-    links = html.Span(
-        ["The gateway's log names the tenants. ", html.A("Gateways", href=scene.link("admin"))],
-        className="ss-alarm-more",
-    )
+    more: list[Any] = [" The gateway's log names the tenants. "]
+    more += [html.A("Gateways", href=link)] if link else []
+    links = html.Span(more, className="ss-alarm-more")
     look = "is-error" if is_now else "is-stale"
     return html.Div([words, links], className=f"ss-note {look}", role="alert")
 

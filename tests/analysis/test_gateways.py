@@ -151,8 +151,23 @@ def test_the_view_takes_the_bound_of_the_gateway(database, add_requests, live_sc
     weighed = fairness(database.reader, live_scope, weights="busy:2")
 
     assert view.measures["gap_bound_tokens"].value == 4_000
-    assert any("4,000 that the line vtc of gateway edge allows" in text for text in view.sentences)
+    assert any(
+        "4,000 that the line vtc of gateway edge promises" in text for text in view.sentences
+    )
     assert view.frames["gap"]["bound_tokens"].drop_nulls().unique().to_list() == [4_000.0]
     assert supposed.measures["gap_bound_tokens"].value == 2_000
     assert weighed.measures["gap_bound_tokens"].value is None
     assert isinstance(view.frames["gap"], pl.DataFrame)
+
+
+def test_a_gap_beyond_the_bound_is_not_called_fair(database, add_requests, live_scope):
+    """Shares may be even in the end: the first sentence says what was not."""
+    places = range(200)
+    add_requests([1000.0 - 4 * k for k in places], tenant=["calm", "busy"] * 100, input_tokens=100,
+                 output_tokens=50, ttft_seconds=60.0, e2e_seconds=64.0)  # fmt: skip
+    report(database, gateway(bound_service=10.0))
+
+    first, second, *_ = fairness(database.reader, live_scope).sentences
+
+    assert first.startswith("Two tenants that waited came farther apart than the bound")
+    assert "beyond the 10 that the line vtc of gateway edge promises, for" in second

@@ -65,7 +65,8 @@ def test_admin_lists_gateways_with_their_bound(fake):
                      fake.gateway("rear", bound_service=None, line="fcfs", seconds_ago=90.0,
                                   why_no_bound="the line fcfs promises none")]  # fmt: skip
     text = drawn(fake, "/ui/admin", "", panel)
-    for words in ("Fairness alarm", "unfair", "▲ 3", "4,040", "late", "not heard of for 90 s",
+    assert "Fairness alarm" in drawn(fake, "/ui/admin", "", admin_gateways.ALARM)
+    for words in ("unfair", "▲ 3", "4,040", "late", "not heard of for 90 s",
                   "the line fcfs promises none"):  # fmt: skip
         assert words in text
 
