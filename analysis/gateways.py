@@ -108,7 +108,7 @@ def alarms(frame: pl.DataFrame) -> Iterator[str]:
         elif row["breaches"] and ago is not None and ago <= ALARM_SECONDS:
             yield (
                 f"Gateway {row['name']} broke its fairness bound {_times(row['breaches'])} since it"
-                f" started, last {seconds_text(ago)} ago; now it keeps it." + _heard(row)
+                f" started, last {seconds_text(ago)} ago, and kept it since." + _heard(row)
             )
 
 

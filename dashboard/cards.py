@@ -340,7 +340,9 @@ def empty_state(empty: Empty, scene: Scene) -> html.Div:
         "outside_range": "Nothing in this range.",
         "no_traffic": "No requests in this range.",
     }
-    parts: list[Any] = [html.H2(titles[empty.kind]), html.P(empty.text)]
+    parts: list[Any] = [html.H2(titles[empty.kind])]
+    if empty.text != titles[empty.kind]:
+        parts.append(html.P(empty.text))
     if empty.kind == "outside_range" and empty.last_record_at is not None:
         parts.append(html.P(f"Last record: {scene.when(empty.last_record_at)}."))
     action = _empty_action(empty, scene)

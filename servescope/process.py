@@ -13,6 +13,8 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +259,7 @@ def serving(runtime: Runtime) -> Lifespan:
         runtime.beside = Beside(jobs, collecting, gateway)
         warming = asyncio.create_task(asyncio.to_thread(_warm))
         try:
+            await asyncio.to_thread(_load_pandas)
             await asyncio.to_thread(runtime.replaying.start)
             await collecting.start()
             jobs.start()
@@ -277,6 +280,16 @@ def serving(runtime: Runtime) -> Lifespan:
                 await asyncio.to_thread(keep_drops, runtime)
 
     return beside
+
+
+def _load_pandas() -> None:
+    """Load it whole, where it is installed, before anybody is answered.
+
+    DuckDB loads it in the middle of some query, and plotly, which only looks whether it is there,
+    fails a page in another thread while half of it is.
+    """
+    if find_spec("pandas") is not None:
+        import_module("pandas")
 
 
 def _warm() -> None:
