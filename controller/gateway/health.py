@@ -41,6 +41,7 @@ class HealthSettings:
         seats: requests an engine serves at once, where it does not say so itself.
         cache_tokens: that an engine's cache holds, whatever it says itself; None asks it.
         pace: of every engine; None learns it.
+        key: engines are asked with it; "" asks with none.
         remembered_seconds: a model whose last replica left is still known so long.
     """
 
@@ -52,6 +53,7 @@ class HealthSettings:
     seats: int = 16
     cache_tokens: int | None = None
     pace: Pace | None = None
+    key: str = field(default="", repr=False)
     remembered_seconds: float = 3600.0
 
 
@@ -298,7 +300,8 @@ class Health:
             upstream.facts = await facts(lambda path: self._get(upstream, path))
 
     async def _get(self, upstream: Upstream, path: str) -> Asked:
-        return await ask(upstream.pool, path, self._settings.timeout_seconds)
+        settings = self._settings
+        return await ask(upstream.pool, path, settings.timeout_seconds, settings.key)
 
     # -- what follows
 

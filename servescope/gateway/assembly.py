@@ -89,7 +89,7 @@ def build(settings: GatewaySettings, clock: Clock, recorder: Recorder | None = N
         HealthSettings(
             probe_seconds=settings.probe_seconds, timeout_seconds=settings.probe_timeout_seconds,
             seats=settings.seats, cache_tokens=settings.cache_tokens or None,
-            pace=Pace(*settings.pace) if settings.pace else None,
+            pace=Pace(*settings.pace) if settings.pace else None, key=settings.upstream_api_key,
         ),
         settings.connect_seconds,
     )  # fmt: skip

@@ -75,6 +75,7 @@ class Engine:
     models: tuple[str, ...] = ("tiny",)
     slots: int = 4
     pages: dict[str, bytes] = field(default_factory=dict)
+    key: str = ""
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     open: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -104,6 +105,8 @@ class Engine:
             asked = Asked(method, path, headers, body, writer, reader)
             self.asked.append(asked)
             await self.script(asked)
+        elif self.key and headers.get("authorization") != f"Bearer {self.key}":
+            writer.write(whole({"error": "Unauthorized"}, "401 Unauthorized"))
         elif path in self.pages:
             writer.write(self.pages[path])
         elif path == "/v1/models":

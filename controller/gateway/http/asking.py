@@ -57,8 +57,8 @@ class _Taking:
             self._answered.set_result(asked)
 
 
-async def ask(pool: Pool, path: str, timeout_seconds: float) -> Asked:
-    """GET a path on a connection of its own."""
+async def ask(pool: Pool, path: str, timeout_seconds: float, key: str = "") -> Asked:
+    """GET a path on a connection of its own; with a key where there is one."""
     answered: asyncio.Future[Asked] = asyncio.get_running_loop().create_future()
     try:
         outbound = await pool.connect()
@@ -66,6 +66,8 @@ async def ask(pool: Pool, path: str, timeout_seconds: float) -> Asked:
         return Asked(problem=f"cannot be reached ({error.strerror or 'no answer in time'})")
     to = pool.address
     head = f"GET {to.root}{path} HTTP/1.1\r\n".encode() + b"host: %b\r\n" % to.authority
+    if key:
+        head += b"authorization: Bearer %b\r\n" % key.encode()
     try:
         outbound.send(head + b"connection: close\r\naccept: */*\r\n\r\n", _Taking(answered))
         async with asyncio.timeout(timeout_seconds):

@@ -101,3 +101,16 @@ async def test_it_is_asked_again_when_it_came_back_and_what_somebody_said_counts
     assert (told.seats, told.cache_tokens) == (4, 500)
     assert told.pace is not None
     assert not told.is_pace_learnt
+
+
+async def test_an_engine_that_wants_a_key_is_asked_with_it(gateway) -> None:
+    """As vLLM with `--api-key`, whose models nobody else may see."""
+    locked = Engine(key="sk-1")
+    locked.pages["/props"] = whole(LLAMA)
+    async with running(locked), gateway(locked, upstream_api_key="sk-1") as made:
+        instance = made.made.gate.instances["e0"]
+        assert instance.models == {"tiny"}
+        assert instance.cache_tokens == 8_192
+        assert "sk-1" not in repr(made.made.health._settings)
+    async with running(locked), gateway(locked) as made:
+        assert not made.made.gate.instances
