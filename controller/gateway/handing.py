@@ -43,8 +43,10 @@ class Handing:
 
     def began(self, ask: Ask, instance: Instance) -> None:
         """A request was sent to a replica."""
+        if instance.role != "prefill":
+            return
         way = _decoders(self._gate.policies.way)
-        if instance.role != "prefill" or way is None:
+        if way is None:
             return
         decoder = way.decoder(ask, ready(ask.model, self._gate.instances.values()))
         if decoder is not None:
