@@ -332,7 +332,9 @@ class Health:
             if is_fit:
                 self._join(upstream, now)
             return
-        instance.models = upstream.models
+        if instance.models != upstream.models:
+            instance.models = upstream.models
+            self._gate.paces.joined(instance)
         if is_fit:
             self._size(upstream, instance)
         instance.mark("ready" if is_fit else "ejected", now)

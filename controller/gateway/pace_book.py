@@ -51,7 +51,9 @@ class PaceBook:
     # -- what the gate tells
 
     def joined(self, instance: Instance) -> None:
-        """A replica serves from now on."""
+        """A replica serves from now on; what was learnt of it with other models is forgotten."""
+        if instance.is_pace_learnt:
+            instance.pace, instance.is_pace_learnt = None, False
         self._replicas[instance.name] = _Replica(
             instance, PaceFit(self._limits), Ledger(instance.ready_since), instance.pace is not None
         )

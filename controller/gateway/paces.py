@@ -28,7 +28,7 @@ class Paces(Protocol):
     """Hears of all that runs; times are seconds of the gateway's clock."""
 
     def joined(self, instance: Instance) -> None:
-        """A replica serves from now on."""
+        """A replica serves from now on, or other models than before."""
         ...
 
     def gone(self, name: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from controller.gateway.doubles.engine import Engine, running, whole
 from controller.gateway.engine_facts import UNKNOWN, Facts, facts, of_vllm
+from controller.gateway.fleet import Pace
 from controller.gateway.http.asking import Asked
 
 PAGES = Path(__file__).parents[2] / "data" / "pages"
@@ -79,17 +80,19 @@ async def test_an_engine_that_does_not_answer_is_asked_no_further() -> None:
 
 
 async def test_it_is_asked_again_when_it_came_back_and_what_somebody_said_counts(gateway) -> None:
-    """A restarted engine may have another size; a setting wins over what it says."""
-    one, other = Engine(), Engine()
+    """A restarted engine may have another size, or model; a setting wins over what it says."""
+    one, other, learnt = Engine(), Engine(), Pace(1e-4, 0.02, 0.0)
     for each in (one, other):
         each.pages["/props"] = whole(LLAMA)
     async with running(one), gateway(one, probe_seconds=0.05) as made:
         instance = made.made.gate.instances["e0"]
         first = instance.seats, instance.cache_tokens
+        instance.pace, instance.is_pace_learnt = learnt, True
         one.pages["/props"] = whole({**LLAMA, "total_slots": 2})
         one.health = whole({"error": "loading"}, "503 Service Unavailable")
         while instance.state == "ready":
             await made.made.clock.sleep(0)
+        one.models = ("other",)
         one.health = whole({"status": "ok"})
         while instance.state != "ready":
             await made.made.clock.sleep(0)
@@ -98,6 +101,7 @@ async def test_it_is_asked_again_when_it_came_back_and_what_somebody_said_counts
         told = made.made.gate.instances["e0"]
     assert first == (4, 8_192)
     assert then == (2, 4_096)
+    assert (instance.models, instance.pace) == ({"other"}, None)
     assert (told.seats, told.cache_tokens) == (4, 500)
     assert told.pace is not None
     assert not told.is_pace_learnt
