@@ -24,7 +24,6 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,10 @@ import polars as pl
 from servescope.importing import example_files
 from servescope.live import obtain, tiny_model
 from servescope.live.engine import LlamaServer
-from servescope.live.load import Sent
-from servescope.live.trace_load import LLAMA_FIELDS, Planned, TraceLoad
+from servescope.live.sending import LLAMA_FIELDS, Load, as_json
+from servescope.load.clients import of_sizes
+from servescope.load.planning import Planned
+from servescope.load.records import Sent
 from store.clock import WallClock
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +60,7 @@ def slice_of_azure(options: argparse.Namespace) -> list[Planned]:
     ]
     sizes = np.clip(np.rint(sizes), 1, 1600).astype(int).tolist()
     moments = (seconds[kept] - start).tolist()
-    return [Planned(when, *size) for when, size in zip(moments, sizes, strict=True)]
+    return of_sizes(((at, *size) for at, size in zip(moments, sizes, strict=True)), "trace")
 
 
 def serve(store: Path, targets: list[str]) -> tuple[subprocess.Popen[bytes], str]:
@@ -83,12 +84,6 @@ def serve(store: Path, targets: list[str]) -> tuple[subprocess.Popen[bytes], str
     raise SystemExit("the server did not get ready")
 
 
-def row_of(sent: Sent) -> dict[str, Any]:
-    """As the API takes it."""
-    row = {name: value for name, value in asdict(sent).items() if value is not None}
-    return {**row, "arrived_at": sent.arrived_at.isoformat() + "Z"}
-
-
 async def send(urls: list[str], server: str, plan: list[Planned], fields: dict[str, Any]) -> int:
     """Send the plan; rows go to the server meanwhile. Gives how many were not answered well."""
     waiting: list[dict[str, Any]] = []
@@ -97,12 +92,12 @@ async def send(urls: list[str], server: str, plan: list[Planned], fields: dict[s
     def keep(sent: Sent) -> None:
         nonlocal failed
         failed += sent.status != "ok"
-        waiting.append(row_of(sent))
+        waiting.append(as_json(load.row(sent)))
 
     clock = WallClock()
     name = f"azure-{clock.now():%Y%m%dT%H%M%S}"
-    load = TraceLoad(urls, clock, keep, name=name, fields=fields)
-    work = asyncio.create_task(load.run(plan))
+    load = Load(urls, clock, keep, name)
+    work = asyncio.create_task(load.trace(plan, fields))
     async with httpx2.AsyncClient(base_url=server, timeout=30.0, trust_env=False) as client:
         while not work.done() or waiting:
             rows, waiting[:] = waiting[:], []

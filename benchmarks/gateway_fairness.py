@@ -11,7 +11,8 @@
 Predictors are off by up to half, evenly. Definitions are the artifact's (see
 controller/gateway/trial/measures.py).
 
-    python benchmarks/gateway_fairness.py [--page docs/fairness.md] [--seeds 8] [--only clients]
+    python benchmarks/gateway_fairness.py [--page docs/fairness.md] [--seeds 8] [--first 8]
+        [--only clients]
 """
 
 from __future__ import annotations
@@ -141,9 +142,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, dashes, *rows)]
 
 
-def clients(seeds: int) -> list[str]:
+def clients(seeds: int, first: int) -> list[str]:
     """27 clients, every line, medians of seeds."""
-    judged_on = range(TUNED_SEEDS, TUNED_SEEDS + seeds)
+    judged_on = range(first, first + seeds)
     cases = [suites.many_clients(seed) for seed in judged_on]
     rows: dict[str, list[Row]] = {}
     for name, make in [("vtc", _of("vtc")), *lines("clients")]:
@@ -304,11 +305,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--page", type=Path, default=None, help="put the tables between its marks")
     parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--first", type=int, default=TUNED_SEEDS, help="of the seeds of clients")
     parser.add_argument("--only", default="engine,clients,overload,suites,cost")
     given = parser.parse_args()
     parts: dict[str, Callable[[], list[str]]] = {
-        "engine": engine, "clients": lambda: clients(given.seeds), "overload": overload,
-        "suites": others, "cost": cost,
+        "engine": engine, "clients": lambda: clients(given.seeds, given.first),
+        "overload": overload, "suites": others, "cost": cost,
     }  # fmt: skip
     chosen = given.only.split(",")
     page = None if given.page is None else given.page.read_text(encoding="utf-8")

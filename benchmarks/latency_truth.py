@@ -25,13 +25,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from servescope.live.load import Client, Load, Sent
+from servescope.live.sending import Load, as_json
+from servescope.load.clients import Client
+from servescope.load.records import Sent
 from store.clock import WallClock
 
 ROOT = Path(__file__).parents[1]
@@ -62,8 +63,10 @@ def serve(folder: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], str]:
     raise SystemExit("the server did not get ready")
 
 
-def under_load(url: str, seconds: float, rate: float) -> tuple[list[Sent], float]:
-    """Every request as its client saw it, and the median time of an empty answer meanwhile."""
+def under_load(
+    url: str, seconds: float, rate: float
+) -> tuple[list[Sent], list[dict[str, Any]], float]:
+    """Every request as its client saw it, as rows, and the median time of an empty answer."""
     sent: list[Sent] = []
     took: list[float] = []
     clients = (Client("chat", rate * 0.7, 30, 40), Client("agent", rate * 0.3, 120, 20))
@@ -79,22 +82,14 @@ def under_load(url: str, seconds: float, rate: float) -> tuple[list[Sent], float
                 await asyncio.sleep(0.2)
 
     async def both() -> None:
-        load = Load(url, WallClock(), sent.append, clients=clients, name="truth")
-        await asyncio.gather(load.run(seconds), ways())
+        await asyncio.gather(load.clients(seconds, clients), ways())
 
+    load = Load([url], WallClock(), sent.append, "truth")
     asyncio.run(both())
-    return sent, statistics.median(took)
+    return sent, [as_json(load.row(one)) for one in sent], statistics.median(took)
 
 
-def hand_over(url: str, sent: list[Sent]) -> None:
-    rows = [
-        {
-            name: value.isoformat() + "Z" if name == "arrived_at" else value
-            for name, value in asdict(one).items()
-            if value is not None
-        }
-        for one in sent
-    ]
+def hand_over(url: str, rows: list[dict[str, Any]]) -> None:
     answer = httpx2.post(f"{url}/api/v1/requests", json=rows, timeout=60)
     answer.raise_for_status()
 
@@ -152,9 +147,9 @@ def main() -> None:
         storing, second = serve(Path(two))
         try:
             time.sleep(12)  # two scrapes before the load: what it adds is then known whole
-            sent, way = under_load(given.url, given.seconds, given.rate)
+            sent, rows, way = under_load(given.url, given.seconds, given.rate)
             time.sleep(12)
-            hand_over(second, sent)
+            hand_over(second, rows)
             time.sleep(6)
             print(f"# {len(sent)} requests, {sum(one.status == 'ok' for one in sent)} ok;"
                   f" an empty answer took {way * 1e3:.1f} ms meanwhile")  # fmt: skip

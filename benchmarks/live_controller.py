@@ -32,7 +32,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import polars as pl
-from calibration_live import SLOW, row_of
+from calibration_live import SLOW
 
 from controller.observation import Limits, Objective
 from controller.policies.registry import make
@@ -43,8 +43,10 @@ from controller.simulator.workload import Workload
 from controller.startup import StartupTimes
 from servescope.importing import example_files
 from servescope.live import obtain, tiny_model
-from servescope.live.load import Sent
-from servescope.live.trace_load import Planned, TraceLoad
+from servescope.live.sending import Load, as_json
+from servescope.load.clients import of_sizes
+from servescope.load.planning import Planned
+from servescope.load.records import Sent
 from store.clock import WallClock
 
 ROOT = Path(__file__).parents[1]
@@ -101,9 +103,10 @@ def cycle(number: int, options: argparse.Namespace) -> list[Planned]:
     at = seconds - start
     kept = (at >= 0) & (at < CYCLE_SECONDS)
     kept &= random.random(len(at)) < share_at(at, options.base, options.burst)
-    sizes = rows.select(pl.col("ContextTokens", "GeneratedTokens") / options.shorter).to_numpy()
-    made = np.clip(np.rint(sizes[kept]), 1, 1600).astype(int).tolist()
-    return [Planned(when, *size) for when, size in zip(at[kept].tolist(), made, strict=True)]
+    whole = rows.select(pl.col("ContextTokens", "GeneratedTokens") / options.shorter).to_numpy()
+    made = np.clip(np.rint(whole[kept]), 1, 1600).astype(int).tolist()
+    sizes = ((when, *size) for when, size in zip(at[kept].tolist(), made, strict=True))
+    return of_sizes(sizes, "trace")
 
 
 def past_rows(options: argparse.Namespace, now: datetime) -> list[dict[str, Any]]:
@@ -193,9 +196,10 @@ async def sent(options: argparse.Namespace, server: Server, plan: list[Planned])
 
     def keep(one: Sent) -> None:
         ended.append(one)
-        waiting.append(row_of(one))
+        waiting.append(as_json(load.row(one)))
 
-    work = asyncio.create_task(TraceLoad(urls, WallClock(), keep, name="slice").run(plan))
+    load = Load(urls, WallClock(), keep, "slice")
+    work = asyncio.create_task(load.trace(plan))
     async with httpx2.AsyncClient(base_url=server.url, timeout=30.0, trust_env=False) as client:
         while not work.done() or waiting:
             rows, waiting[:] = waiting[:], []

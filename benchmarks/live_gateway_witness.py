@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 from live_gateway_fleet import OTHERS, Stage, wait_for
 
-from servescope.live.trace_load import LLAMA_FIELDS
+from servescope.live.sending import LLAMA_FIELDS
 
 TOKENS = 400
 

@@ -26,7 +26,9 @@ import httpx2
 from collector.starts.logs import read_log
 from servescope.live import obtain
 from servescope.live.engine import LlamaServer
-from servescope.live.load import Client, Load, Sent
+from servescope.live.sending import Load, as_json
+from servescope.load.clients import Client
+from servescope.load.records import Sent
 from store.clock import WallClock
 
 # tenant, requests a second, words asked, limit, mean length, seconds from high to high
@@ -50,10 +52,9 @@ class Keeper:
         self._waiting: list[dict[str, Any]] = []
         self.kept = self.cut = self.failed = 0
 
-    def take(self, sent: Sent) -> None:
+    def take(self, sent: Sent, row: dict[str, Any]) -> None:
         """One request that has ended."""
-        row = {name: value for name, value in asdict(sent).items() if value is not None}
-        self._waiting.append({**row, "arrived_at": sent.arrived_at.isoformat() + "Z"})
+        self._waiting.append(as_json(row))
         self.failed += sent.status != "ok"
         self.cut += sent.finish_reason == "length"
 
@@ -167,8 +168,8 @@ class Site:
             made = await ending(url, client.fields["mean_tokens"])
             clients.append(replace(client, fields={**made, "max_tokens": client.output_tokens}))
         name = f"live-{datetime.now(UTC):%H%M%S}"
-        load = Load(url, WallClock(), self.keeper.take, clients=clients, name=name)
-        sending = asyncio.create_task(load.run(self._options.minutes * 60))
+        load = Load([url], WallClock(), lambda sent: self.keeper.take(sent, load.row(sent)), name)
+        sending = asyncio.create_task(load.clients(self._options.minutes * 60, clients))
         began, told = time.monotonic(), 0.0
         due = sorted(float(word) * 60 for word in self._options.restarts.split(",") if word)
         while not sending.done():

@@ -9,7 +9,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 
@@ -22,7 +21,8 @@ from servescope.config import data_folder, load
 from servescope.demo import remove_store
 from servescope.live import obtain, tiny_model
 from servescope.live.engine import LlamaServer
-from servescope.live.load import CLIENTS, Load, Sent
+from servescope.live.sending import CLIENTS, Load
+from servescope.load.records import Sent
 from servescope.logs import configure
 from servescope.settings import DEFAULT_HOST
 from store.clock import WallClock
@@ -79,14 +79,13 @@ def under_load(url: str, database: Database, seconds: float = LONGEST_SECONDS) -
     over = threading.Event()
 
     def keep(sent: Sent) -> None:
-        frame = pl.DataFrame([asdict(sent)], infer_schema_length=None)
-        known = [name for name in frame.columns if frame.schema[name] != pl.Null]
         if not over.is_set():
-            database.writer.append("request", frame.select(known))
+            database.writer.append("request", pl.DataFrame([sending.row(sent)]))
+
+    sending = Load([url], clock, keep, f"demo-{clock.now():%Y%m%dT%H%M%S}")
 
     async def send() -> None:
-        load = Load(url, clock, keep, name=f"demo-{clock.now():%Y%m%dT%H%M%S}")
-        work = asyncio.create_task(load.run(seconds))
+        work = asyncio.create_task(sending.clients(seconds))
         stopped = asyncio.create_task(asyncio.to_thread(over.wait))
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
         work.cancel()

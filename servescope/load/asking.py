@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ class Wording:
             which vLLM, SGLang and llama-server know).
         tenant_header: that names the tenant; "" is none.
         keys: tenant -> API key; "" is for everybody else.
+        fields: tenant -> what else its requests say, or in place of the above; "" likewise.
     """
 
     model: str
@@ -37,19 +38,21 @@ class Wording:
     is_exact: bool = True
     tenant_header: str = TENANT_HEADER
     keys: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def body(self, text: str, output_tokens: int) -> bytes:
-        """JSON of a request."""
+    def body(self, prompt: str | Sequence[int], output_tokens: int, tenant: str = "") -> bytes:
+        """JSON of a request; a prompt of tokens is for "completions" alone."""
         told: dict[str, Any] = {"model": self.model, "max_tokens": output_tokens}
         if self.api == "chat":
-            told["messages"] = [{"role": "user", "content": text}]
+            told["messages"] = [{"role": "user", "content": prompt}]
         else:
-            told["prompt"] = text
+            told["prompt"] = prompt
         if self.is_stream:
             told["stream"] = True
             told["stream_options"] = {"include_usage": True}
         if self.is_exact:
             told["ignore_eos"] = True
+        told |= self.fields.get(tenant, self.fields.get("", {}))
         return orjson.dumps(told)
 
     def request(

@@ -74,6 +74,15 @@ class Prompts:
         return " ".join(phrases)
 
 
+class ByteTokens:
+    """Makes prompts of exactly so many tokens, for engines that take numbers: bytes, no words."""
+
+    def text(self, planned: Planned) -> list[int]:
+        """Of one seed always the same. The rest of a vocabulary may hold control tokens."""
+        dice = random.Random(planned.seed)  # noqa: S311 - tokens, not secrets
+        return [dice.randrange(256) for _ in range(planned.input_tokens)]
+
+
 def sample(words: int) -> str:
     """Words to measure a tokeniser with."""
     dice = random.Random(11)  # noqa: S311

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,7 +22,7 @@ from servescope.load import waiting
 from servescope.load.asking import Wording
 from servescope.load.hearing import Heard, Hearing, Status
 from servescope.load.planning import Planned
-from servescope.load.prompts import Prompts
+from servescope.load.prompts import ByteTokens, Prompts
 from servescope.load.records import Sent
 from store.clock import Clock
 
@@ -53,7 +53,7 @@ class Sender:
     """Sends a plan to one or several targets, each request to the one with the fewest under way.
 
     Args:
-        urls: of the targets.
+        urls: of the targets; or what tells them, where they come and go.
         wording: how requests are put.
         prompts: makes their text.
         clock: the time.
@@ -65,9 +65,9 @@ class Sender:
 
     def __init__(
         self,
-        urls: Sequence[str],
+        urls: Sequence[str] | Callable[[], Sequence[str]],
         wording: Wording,
-        prompts: Prompts,
+        prompts: Prompts | ByteTokens,
         clock: Clock,
         report: Callable[[Sent], None],
         *,
@@ -76,10 +76,11 @@ class Sender:
         seed: int = 7,
     ) -> None:
         self.rules = rules or Rules()
-        self._targets = [
-            _Target(url, Pool(address(url), clock, self.rules.connect_seconds)) for url in urls
-        ]
         self._wording, self._prompts, self._clock = wording, prompts, clock
+        self._urls = urls if callable(urls) else partial(tuple, urls)
+        self._targets: dict[str, _Target] = {}
+        for url in () if callable(urls) else urls:
+            self._target(url)
         self._report, self._name = report, name
         self._dice = random.Random(seed)  # noqa: S311 - jitter, not secrets
         self._slots = asyncio.Semaphore(self.rules.most_connections)
@@ -92,7 +93,7 @@ class Sender:
         """Requests that have been due and are not over."""
         return len(self._under_way)
 
-    async def run(self, plan: Sequence[Planned]) -> None:
+    async def run(self, plan: Iterable[Planned]) -> None:
         """Send all of it, and wait for the answers; `stop` ends it early."""
         self._began = self._clock.monotonic()
         for one in plan:
@@ -106,7 +107,7 @@ class Sender:
             task.add_done_callback(partial(self._over, one))
         while self._under_way:
             await asyncio.wait(tuple(self._under_way))
-        for target in self._targets:
+        for target in self._targets.values():
             target.pool.close()
 
     def stop(self) -> None:
@@ -133,7 +134,9 @@ class Sender:
     # -- one request
 
     def _body(self, planned: Planned) -> bytes:
-        return self._wording.body(self._prompts.text(planned), planned.output_tokens)
+        return self._wording.body(
+            self._prompts.text(planned), planned.output_tokens, planned.tenant
+        )
 
     async def _served(self, planned: Planned, body: bytes) -> None:
         """All attempts of a request."""
@@ -158,14 +161,12 @@ class Sender:
         """One attempt, and the seconds to wait before the next one if there is to be one."""
         came = self._clock.monotonic()
         try:
-            async with asyncio.timeout(self.rules.hold_seconds):
-                await self._slots.acquire()
+            target = await self._place()
         except TimeoutError:
             return self._unsent(planned, attempt, due, "failed", "not_sent"), 0.0
         except asyncio.CancelledError:
             return self._unsent(planned, attempt, due, "aborted", "stopped"), 0.0
         held = self._clock.monotonic() - came
-        target = min(self._targets, key=lambda one: one.under_way)
         target.under_way += 1
         try:
             trace = TraceContext(secrets.token_hex(16), secrets.token_hex(8))
@@ -191,6 +192,29 @@ class Sender:
             retry_after_seconds=told if heard.status == "refused" else None,
         )  # fmt: skip
         return sent, waiting.wait_seconds(told, attempt, self._dice) if again else 0.0
+
+    async def _place(self) -> _Target:
+        """Where a request goes next, once a connection is free and anybody takes requests.
+
+        Raises:
+            TimeoutError: not in time.
+        """
+        async with asyncio.timeout(self.rules.hold_seconds):
+            await self._slots.acquire()
+            try:
+                while not (urls := self._urls()):
+                    await self._clock.sleep(_LOOK_SECONDS)
+            except BaseException:
+                self._slots.release()
+                raise
+        return min(map(self._target, urls), key=lambda one: one.under_way)
+
+    def _target(self, url: str) -> _Target:
+        found = self._targets.get(url)
+        if found is None:
+            pool = Pool(address(url), self._clock, self.rules.connect_seconds)
+            found = self._targets[url] = _Target(url, pool)
+        return found
 
     async def _exchanged(
         self, target: _Target, planned: Planned, body: bytes, attempt: int, trace: TraceContext

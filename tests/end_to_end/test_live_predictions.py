@@ -4,7 +4,6 @@ llama-server is the one that `servescope demo --live` would take; its model is m
 """
 
 import asyncio
-from dataclasses import asdict
 from datetime import timedelta
 
 import polars as pl
@@ -14,7 +13,8 @@ from analysis.predictors_view import predictors
 from predictors.settings import PredictSettings
 from servescope.live import obtain, tiny_model
 from servescope.live.engine import LlamaServer
-from servescope.live.load import Client, Load
+from servescope.live.sending import Load
+from servescope.load.clients import Client
 from servescope.predicting.service import Predicting
 from store.clock import WallClock
 from store.database import Database
@@ -30,11 +30,10 @@ def load_of(engine, database, clock, name):
     """Asks the engine; each request becomes a row as its client measured it."""
 
     def keep(sent):
-        frame = pl.DataFrame([asdict(sent)], infer_schema_length=None)
-        known = [name for name in frame.columns if frame.schema[name] != pl.Null]
-        database.writer.append("request", frame.select(known)).result()
+        database.writer.append("request", pl.DataFrame([load.row(sent)])).result()
 
-    return Load(engine.url, clock, keep, clients=CLIENTS, name=name)
+    load = Load([engine.url], clock, keep, name)
+    return load
 
 
 def test_requests_through_an_engine_are_predicted_and_judged(tmp_path):
@@ -52,7 +51,7 @@ def test_requests_through_an_engine_are_predicted_and_judged(tmp_path):
         predicting = Predicting(database, clock, PredictSettings())
         start = clock.now() - timedelta(seconds=1)
         for part in range(3):
-            asyncio.run(load_of(engine, database, clock, f"part-{part}").run(3.0))
+            asyncio.run(load_of(engine, database, clock, f"part-{part}").clients(3.0, CLIENTS))
             predicting.settle()
         predicting.settle()
         assert predicting.settle() is None
