@@ -323,6 +323,7 @@ class Health:
         if not upstream.is_well:
             log.info("upstream_well", extra={"upstream": upstream.name, "url": upstream.url})
             self.ejector.returned(upstream.name)
+            self._gate.prefixes.emptied(upstream.name)
         upstream.is_well = True
 
     def _set_state(self, upstream: Upstream, now: float) -> None:

@@ -54,7 +54,11 @@ class Prefixes:
         while len(kept) > self._most.get(instance, MOST_BLOCKS):
             kept.popitem(last=False)
 
-    def gone(self, instance: str) -> None:
-        """The replica left, or was restarted with an empty cache."""
+    def emptied(self, instance: str) -> None:
+        """The replica was away: whoever is there now may have begun with an empty cache."""
         self._kept.pop(instance, None)
+
+    def gone(self, instance: str) -> None:
+        """The replica left."""
+        self.emptied(instance)
         self._most.pop(instance, None)

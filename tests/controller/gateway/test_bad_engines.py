@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from controller.gateway.ask import Ask
 from controller.gateway.doubles.engine import (
     CHUNKED,
     DONE,
@@ -274,6 +275,9 @@ async def test_an_engine_that_stopped_with_its_streams_open_is_noticed_by_its_he
     assert served.status == 200
 
 
+KEPT = Ask(1_000_000, 0.0, "a", "tiny", 200, 1.0, 1.0, prefix=(11, 12))
+
+
 async def test_an_engine_that_died_with_many_requests_is_used_again_when_it_is_back(gateway):
     """What broke with it is no reason to leave out what was started in its place."""
 
@@ -293,8 +297,10 @@ async def test_an_engine_that_died_with_many_requests_is_used_again_when_it_is_b
         async with asyncio.timeout(10):
             while one.made.health.upstreams["e0"].is_well:
                 await asyncio.to_thread(lambda: None)
+            one.made.gate.prefixes.sent(KEPT, "e0")
             first.script, first.health = usual, whole({"status": "ok"})
             while one.made.gate.instances["e0"].state != "ready":
                 await asyncio.to_thread(lambda: None)
+        assert one.made.gate.prefixes.cached_tokens(KEPT, "e0") == 0, "it began with an empty cache"
     assert {answer.status for answer in answers} == {200}
     assert len(first.asked) >= 5
