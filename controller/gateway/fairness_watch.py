@@ -51,7 +51,7 @@ class FairnessWatch:
     def forget(self) -> None:
         """Weights may be others now: sizes and weights are those of who is here."""
         self._longest_prompt = self._longest = 0.0
-        self._smallest_weight = math.inf
+        self._smallest_weight, self._swelling = math.inf, 1.0
         for ask in self._here():
             self._see(ask)
         self._renew()
@@ -129,22 +129,29 @@ class FairnessWatch:
 
     def _see(self, ask: Ask) -> bool:
         """Whether the limit may be another by it."""
-        # What is charged ahead and does not come counts as held.
-        size = max(ask.held_tokens, ask.input_tokens + ask.expected_output_tokens)
+        # What is charged ahead and does not come counts as held; a prompt is charged as estimated,
+        # and in the end as it was.
+        told = ask.told_input_tokens
+        prompt = ask.input_tokens if told is None else max(ask.input_tokens, told)
+        charged = ask.input_tokens + max(ask.expected_output_tokens, ask.output_tokens)
+        size = max(charged, prompt + ask.output_tokens)
+        swelling = 1.0 if told is None else charged / max(told + ask.output_tokens, 1)
         lane = self._lane
         is_other = lane is not None and (ask.model != lane[0] or ask.slo.priority != lane[1])
         if not (
             lane is None
             or (is_other and not self._has_several)
             or size > self._longest
-            or ask.input_tokens > self._longest_prompt
+            or prompt > self._longest_prompt
+            or swelling > self._swelling
             or ask.weight < self._smallest_weight
         ):
             return False
         self._lane = lane or (ask.model, ask.slo.priority)
         self._has_several = self._has_several or is_other
         self._longest = max(self._longest, size)
-        self._longest_prompt = max(self._longest_prompt, ask.input_tokens)
+        self._longest_prompt = max(self._longest_prompt, prompt)
+        self._swelling = max(self._swelling, swelling)
         self._smallest_weight = min(self._smallest_weight, ask.weight)
         return True
 
@@ -159,7 +166,7 @@ class FairnessWatch:
         running = (ask.held_tokens for one in fleet for ask in one.running.values())
         self._longest = max(self._longest, max(running, default=0))
         capacity = Capacity.of_fleet(
-            fleet, self._longest_prompt, self._longest, self._smallest_weight
+            fleet, self._longest_prompt, self._longest, self._smallest_weight, self._swelling
         )
         self.meter.promise(bound(line, capacity))
 

@@ -46,6 +46,7 @@ class Capacity:
         longest_prompt_tokens: float,
         longest_tokens: float,
         smallest_weight: float = 1.0,
+        swelling: float = 1.0,
     ) -> Capacity:
         """Caches of all replicas; where one is unknown, what its seats may hold at most.
 
@@ -54,11 +55,12 @@ class Capacity:
             longest_prompt_tokens: of a request.
             longest_tokens: prompt and output of a request.
             smallest_weight: of the tenants.
+            swelling: tokens that a line counts, estimated or expected, for one that a cache holds.
         """
         held = 0.0
         for one in instances:
-            by_seats = one.seats * longest_tokens
-            held += by_seats if one.cache_tokens is None else min(by_seats, one.cache_tokens)
+            by_seats, cache = one.seats * longest_tokens, one.cache_tokens
+            held += by_seats if cache is None else min(by_seats, swelling * cache)
         return cls(longest_prompt_tokens, held, smallest_weight)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import random
 from datetime import UTC, datetime
 
 import numpy as np
@@ -170,6 +171,26 @@ def test_the_bound_follows_the_fleet_sizes_and_weights():
     assert place.state["bound_service"] == 2 * 2 * (2 * 399 + 1_000) / 0.5
 
 
+def test_what_the_engine_counts_is_in_the_bound():
+    """A prompt that was estimated too small, and a cache that holds more than it seems."""
+    place = Place(registry.make("vtc"))
+    ask = place.comes("a", 100)
+    ((one, _),) = place.gate.starts(0.0)
+    place.gate.produced(one, 1, 0.0)
+    ask.told_input_tokens = 900
+    place.gate.ended(one, 0.0)
+    assert place.state["bound_service"] == 2 * 2 * 901
+    place.gate.instances["one"].cache_tokens = 500
+    place.watch.tend()
+    assert place.state["bound_service"] == 2 * 2 * 500
+    ask = place.comes("a", 800)
+    ((one, _),) = place.gate.starts(1.0)
+    place.gate.produced(one, 100, 1.0)
+    ask.told_input_tokens = 500
+    place.gate.ended(one, 1.0)
+    assert place.state["bound_service"] == 2 * 2 * (500 * 900 / 600)
+
+
 def test_weights_that_are_no_more_count_no_more():
     """A new file of tenants is enough; whoever is here is looked at again."""
     place = Place(registry.make("vtc"))
@@ -234,6 +255,34 @@ def test_a_line_that_keeps_its_promise_never_raises_an_alarm(seed, name, leaves,
     shown = watch.state()
     assert shown["breaches"] == 0
     assert shown["greatest_gap_service"] > 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), name=st.sampled_from(BOUNDED), seats=st.integers(1, 8))
+def test_wrong_estimates_raise_no_alarm(seed, name, seats):
+    """Each tenant's prompts are estimated wrongly in its own way; all wait all the time."""
+    dice = random.Random(seed)  # noqa: S311
+    place = Place(registry.make(name), seats=seats)
+    wrong = {tenant: dice.choice([0.2, 0.5, 1.0, 2.0, 5.0]) for tenant in "abc"}
+    left: dict[int, int] = {}
+    for step in range(400):
+        for tenant in "abc":
+            while place.gate.sight("m", 0.0).waiting_of[tenant] < 2:
+                place.comes(tenant, dice.randint(1, 200), weight=1.0 if tenant == "a" else 0.5,
+                            expected_output_tokens=float(dice.randint(1, 200)))  # fmt: skip
+        now = float(step)
+        for ask, _ in place.gate.starts(now):
+            left[ask.number] = dice.randint(1, 100)
+        for ask in tuple(place.gate.instances["one"].running.values()):
+            tokens = min(dice.randint(1, 30), left[ask.number])
+            place.gate.produced(ask, tokens, now)
+            left[ask.number] -= tokens
+            if not left[ask.number]:
+                ask.told_input_tokens = max(round(ask.input_tokens * wrong[ask.tenant]), 1)
+                place.gate.ended(ask, now)
+        place.watch.tend()
+    assert place.state["breaches"] == 0
+    assert place.state["greatest_gap_service"] > 0
 
 
 async def test_the_gateway_tells_of_it_without_names(gateway):
