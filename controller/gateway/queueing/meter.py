@@ -49,7 +49,10 @@ class _Pair:
     def at(self, difference: float) -> float:
         """Take note; gives how far apart they were at most."""
         since = difference - self.start
-        self.low, self.high = min(self.low, since), max(self.high, since)
+        if since > self.high:
+            self.high = since
+        elif since < self.low:
+            self.low = since
         return self.high - self.low
 
 
@@ -171,10 +174,11 @@ class FairnessMeter:
     def read(self, now: float) -> Fairness:
         """What it shows now."""
         self.look(now)
-        worst = max(
-            self._pairs, key=lambda key: self._pairs[key].high - self._pairs[key].low, default=None
-        )
-        apart = None if worst is None else self._pairs[worst].high - self._pairs[worst].low
+        apart, worst = None, None
+        for key, pair in self._pairs.items():
+            wide = pair.high - pair.low
+            if apart is None or wide > apart:
+                apart, worst = wide, key
         return Fairness(
             now, dict(self._service), dict(self._since), apart, worst, self._greatest, self.limit,
             self._breaches, bool(self._over), self._broken_at,
