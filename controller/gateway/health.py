@@ -18,7 +18,7 @@ import orjson
 
 from controller.gateway.ejection import Ejector
 from controller.gateway.engine_facts import UNKNOWN, Facts, facts
-from controller.gateway.fleet import Instance, Pace, Role
+from controller.gateway.fleet import Instance, Pace, Role, State
 from controller.gateway.gate import Gate
 from controller.gateway.http.asking import Asked, ask
 from controller.gateway.http.pool import Pool, address
@@ -78,6 +78,7 @@ class Upstream:
         next_at: of the next question.
         models_at: when its models were told.
         is_leaving: nobody is to be sent there any more.
+        is_resting: nobody is to be sent there until somebody says otherwise.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Upstream:
     next_at: float = 0.0
     models_at: float = -1e9
     is_leaving: bool = False
+    is_resting: bool = False
     is_asked: bool = False
 
     @property
@@ -180,6 +182,18 @@ class Health:
         if name in self._gate.instances:
             self._gate.leave(name)
         self._forget_if_over(upstream)
+
+    def rest(self, name: str, *, is_resting: bool) -> bool:
+        """Send it nothing new until somebody says otherwise; whether there is such a replica."""
+        upstream = self.upstreams.get(name)
+        if upstream is None or upstream.is_leaving:
+            return False
+        if upstream.is_resting != is_resting:
+            log.info("upstream_rests" if is_resting else "upstream_used_again",
+                     extra={"upstream": name})  # fmt: skip
+        upstream.is_resting = is_resting
+        self._set_state(upstream, self._clock.monotonic())
+        return True
 
     def knows(self, model: str) -> bool:
         """Whether somebody serves that model, or did lately."""
@@ -328,7 +342,8 @@ class Health:
 
     def _set_state(self, upstream: Upstream, now: float) -> None:
         instance = self._gate.instances.get(upstream.name)
-        is_fit = upstream.is_well is True and not self.ejector.is_out(upstream.name)
+        is_out = upstream.is_resting or self.ejector.is_out(upstream.name)
+        is_fit = upstream.is_well is True and not is_out
         if instance is None:
             if is_fit:
                 self._join(upstream, now)
@@ -338,7 +353,8 @@ class Health:
             self._gate.paces.joined(instance)
         if is_fit:
             self._size(upstream, instance)
-        instance.mark("ready" if is_fit else "ejected", now)
+        unfit: State = "draining" if upstream.is_resting else "ejected"
+        instance.mark("ready" if is_fit else unfit, now)
         if is_fit:
             self.changed()
 

@@ -13,6 +13,7 @@ from controller.gateway.http.exchange import Exchange
 from controller.gateway.openai.errors import error
 from controller.gateway.proxy import Page, Proxy
 from controller.gateway.proxy_metrics import CONTENT_TYPE
+from controller.gateway.proxy_orders import drain_page
 from controller.gateway.proxy_server import ProxyServer
 from controller.gateway.proxy_status import status_of
 
@@ -55,6 +56,7 @@ def pages(
         (b"GET", b"/metrics"): metrics,
         (b"GET", b"/v1/models"): models,
         (b"GET", b"/gateway/status"): local_only(status),
+        (b"POST", b"/gateway/drain"): local_only(drain_page(proxy)),
     }
 
 

@@ -39,7 +39,7 @@ def status_of(proxy: Proxy) -> Mapping[str, object]:
             {
                 "name": upstream.name,
                 "url": upstream.url,
-                "state": _state(proxy, upstream.name),
+                "state": state_of(proxy, upstream.name),
                 "problem": upstream.problem,
                 "models": sorted(upstream.models),
                 "seats": one.seats if one else upstream.known.seats,
@@ -67,7 +67,8 @@ def _pace(one: Instance | None) -> Mapping[str, object] | None:
     return {**asdict(one.pace), "is_learnt": one.is_pace_learnt}
 
 
-def _state(proxy: Proxy, name: str) -> str:
+def state_of(proxy: Proxy, name: str) -> str:
+    """Of a replica, in one word."""
     one = proxy.gate.instances.get(name)
     if one is None:
         return "unreachable"

@@ -1,4 +1,4 @@
-"""`servescope gateway key|status|policy`: how the commands look."""
+"""`servescope gateway key|status|policy|drain`: how the commands look."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def register(group: typer.Typer) -> None:
     group.command("key")(key)
     group.command("status")(status)
     group.command("policy")(policy)
+    group.command("drain")(drain)
 
 
 def key(
@@ -46,3 +47,17 @@ def policy(
     from servescope.cli.gateway_talk import run_policy
 
     run_policy(file, comment, store, config, history=history, as_json=as_json)
+
+
+def drain(
+    instance: Annotated[str, typer.Argument(help="The replica, as /gateway/status names it.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Use it again.")] = False,
+    url: Annotated[
+        str, typer.Option("--url", help="The gateway on this machine; else as gateway.listen says.")
+    ] = "",
+    config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Send a replica nothing new until told otherwise; it finishes what it has."""
+    from servescope.cli.gateway_drain import run_drain
+
+    run_drain(instance, url, config, is_undone=undo, as_json=as_json)
