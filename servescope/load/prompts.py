@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
+from functools import cache
 
 from servescope.load.planning import Planned
 
@@ -29,8 +30,6 @@ class Prompts:
     """
 
     def __init__(self, tokens_per_word: float = 1.0, extra_tokens: int = 0) -> None:
-        dice = random.Random(7)  # noqa: S311 - words, not secrets
-        self._phrases = [" ".join(dice.choices(_WORDS, k=_PHRASE_WORDS)) for _ in range(_PHRASES)]
         self._tokens_per_word = tokens_per_word
         self._extra = extra_tokens
         self._blocks: OrderedDict[tuple[int, int], str] = OrderedDict()
@@ -67,7 +66,7 @@ class Prompts:
         """Of one seed, more words begin with fewer."""
         dice = random.Random(seed)  # noqa: S311
         whole, rest = divmod(words, _PHRASE_WORDS)
-        phrases = dice.choices(self._phrases, k=whole + 1)
+        phrases = dice.choices(_phrases(), k=whole + 1)
         last = phrases.pop()
         if rest:
             phrases.append(" ".join(last.split(" ")[:rest]))
@@ -81,6 +80,13 @@ class ByteTokens:
         """Of one seed always the same. The rest of a vocabulary may hold control tokens."""
         dice = random.Random(planned.seed)  # noqa: S311 - tokens, not secrets
         return [dice.randrange(256) for _ in range(planned.input_tokens)]
+
+
+@cache
+def _phrases() -> tuple[str, ...]:
+    """Made once: thousands take tens of milliseconds."""
+    dice = random.Random(7)  # noqa: S311 - words, not secrets
+    return tuple(" ".join(dice.choices(_WORDS, k=_PHRASE_WORDS)) for _ in range(_PHRASES))
 
 
 def sample(words: int) -> str:
