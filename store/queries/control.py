@@ -28,7 +28,7 @@ COUNTERS = (
 
 CLIENT_FAULTS = (
     "invalid_api_key", "invalid_json", "invalid_body", "invalid_type", "missing_field",
-    "model_not_found", "method_not_allowed", "body_too_large", "path_too_long",
+    "too_many_values", "model_not_found", "method_not_allowed", "body_too_large", "path_too_long",
     "headers_too_large", "too_slow",
 )  # fmt: skip
 """Why a gateway turns requests away that no replica more would serve: they are no demand."""
