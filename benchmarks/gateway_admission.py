@@ -50,12 +50,18 @@ Rate = Callable[[float], float]
 Row = Mapping[str, float]
 
 
+def azure() -> Path | None:
+    """The file of Azure's conversations, where there is one."""
+    folder = os.environ.get("SERVESCOPE_DATA")
+    path = Path(folder or "") / "azure_llm_2023/AzureLLMInferenceTrace_conv.csv.gz"
+    return path if folder and path.is_file() else None
+
+
 def lengths(n: int, seed: int) -> tuple[Floats, Floats]:
     """(prompts, outputs)."""
     dice = np.random.default_rng(seed)
-    folder = os.environ.get("SERVESCOPE_DATA")
-    path = Path(folder or "") / "azure_llm_2023/AzureLLMInferenceTrace_conv.csv.gz"
-    if folder and path.is_file():
+    path = azure()
+    if path is not None:
         rows = pl.read_csv(path)
         chosen = dice.integers(0, len(rows), n)
         prompt = rows["ContextTokens"].clip(1).to_numpy()[chosen]
@@ -425,6 +431,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--first", type=int, default=1, help="of the seeds")
     parser.add_argument("--write", action="store_true", help="into docs/admission.md")
     options = parser.parse_args(argv)
+    print(f"lengths: {azure() or 'log-normal, as SERVESCOPE_DATA has no azure_llm_2023'}\n")
     for name in options.parts or TABLES:
         table = TABLES[name](range(options.first, options.first + options.seeds))
         print(f"{name}\n\n{table}\n", flush=True)
