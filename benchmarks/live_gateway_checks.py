@@ -89,8 +89,8 @@ def metered(stage: Stage) -> Check:
 def let_in(rows: pl.DataFrame, kill: Kill) -> list[Check]:
     """(b) who waits as told is let in, and everybody is served at last.
 
-    A promise cannot know that an engine will be killed: those whose wait met the kill are told
-    apart, and the goal is for the others.
+    A promise cannot know that an engine will be killed, nor that long streams come to watch it:
+    those whose wait met that are told apart, and the goal is for the others.
     """
     last = rows.group_by("number", maintain_order=True).last()
     refused = rows.filter((pl.col("attempt") == 1) & (pl.col("status") == "refused"))
@@ -100,7 +100,7 @@ def let_in(rows: pl.DataFrame, kill: Kill) -> list[Check]:
     wait = pl.col("retry_after_seconds")
     in_full = second.filter(wait.is_not_null() & (wait < LONGEST_TOLD_SECONDS))
     told_at = pl.col("arrived_at").dt.epoch("ms") / 1000
-    is_met = (told_at <= kill.at + kill.away_seconds) & (told_at + wait >= kill.at)
+    is_met = (told_at <= kill.over) & (told_at + wait >= kill.began)
     spared = in_full.filter(~is_met)
     share = _share(spared)
     figures = {

@@ -84,7 +84,7 @@ TENANTS = (
     Tenant("steady", 1, None, 1.0, 20, 32),
     Tenant("long", 2, None, 1.5, 100, 160),
 )
-OTHERS = (Tenant("witness", 4), Tenant("measure", 1), Tenant("small", 1, 20))
+OTHERS = (Tenant("witness", 1), Tenant("measure", 1), Tenant("small", 1, 20))
 """Not of the trace: streams that look for lost chunks, the measuring, the official client."""
 
 

@@ -19,7 +19,7 @@ from live_gateway_fleet import OTHERS, Stage, wait_for
 
 from servescope.live.sending import LLAMA_FIELDS
 
-TOKENS = 400
+TOKENS = 200
 
 
 @dataclass
@@ -44,16 +44,20 @@ class Kill:
     """What happened.
 
     Attributes:
-        at: when, seconds of the epoch.
+        began: when the numbered streams were asked for, seconds of the epoch.
+        at: when it was killed.
         engine: which.
         in_flight: that the gateway had there when it was stopped.
         away_seconds: from the kill to when the gateway used it again.
+        over: when the last numbered stream had ended, or the engine was back.
     """
 
+    began: float
     at: float
     engine: str
     in_flight: int
     away_seconds: float
+    over: float
     witnesses: list[Seen]
 
 
@@ -97,7 +101,7 @@ def take(seen: Seen, data: str) -> None:
 
 async def kill(stage: Stage, name: str, count: int) -> Kill:
     """Start numbered streams, kill an engine while all of them flow, start it again."""
-    seen = [Seen() for _ in range(count)]
+    began, seen = time.time(), [Seen() for _ in range(count)]
     streams = [asyncio.create_task(watch(stage, one)) for one in seen]
     await asyncio.gather(*(one.begun.wait() for one in seen))
     engine = stage.engines[name]
@@ -109,4 +113,4 @@ async def kill(stage: Stage, name: str, count: int) -> Kill:
     await asyncio.to_thread(wait_for, stage, 3)
     away = time.time() - at
     await asyncio.gather(*streams)
-    return Kill(at, name, told["running"], away, seen)
+    return Kill(began, at, name, told["running"], away, time.time(), seen)
