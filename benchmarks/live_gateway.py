@@ -149,7 +149,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--measure", type=float, default=20.0, help="seconds of measuring capacity")
     parser.add_argument("--kill-at", type=float, default=0.15, help="share of the trace")
     parser.add_argument("--victim", choices=("one", "two"), default="one")
-    parser.add_argument("--witnesses", type=int, default=4)
+    parser.add_argument("--witnesses", type=int, default=6)
     parser.add_argument("--most-waiting", type=int, default=40, help="of a tenant, in the line")
     parser.add_argument("--ttft", type=float, default=10.0, help="objective, from the first asking")
     parser.add_argument("--patience", type=float, default=900.0, help="seconds until all is over")
