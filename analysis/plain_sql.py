@@ -18,7 +18,7 @@ def where(scope: Scope) -> str:
         f"source_id IN ({ids})",
         f"arrived_at >= TIMESTAMP '{naive_utc(scope.start)}'",
         f"arrived_at < TIMESTAMP '{naive_utc(scope.end)}'",
-        "is_last IS NOT false",
+        "is_counted IS NOT false",
         *(_among(column, values) for column, values in scope_labels(scope).items()),
     ]
     return " AND ".join(parts)

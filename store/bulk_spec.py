@@ -26,7 +26,7 @@ LABELS = (
 )
 GATEWAY_COLUMNS: Mapping[str, str] = {
     "attempt": "SMALLINT",
-    "is_last": "BOOLEAN",
+    "is_counted": "BOOLEAN",
     "tenant_weight": "DOUBLE",
     "policy_version": "INTEGER",
     "itl_p50_seconds": "DOUBLE",

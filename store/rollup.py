@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from store.queries.log_bins import log_bin_sql
-from store.queries.scope import IS_LAST, LIVE_SOURCE_ID
+from store.queries.scope import IS_COUNTED, LIVE_SOURCE_ID
 from store.writer import Writer
 
 BUCKET_SECONDS = 600
@@ -146,7 +146,7 @@ def _counts_sql(bucket: str, labels: str, chosen: str) -> str:
       SELECT r.source_id, {bucket} AS bucket_at, {labels} r.status, {columns}
       FROM request AS r JOIN request_labels AS l USING (labels_id)
       WHERE r.source_id = $source_id AND r.arrived_at >= $low AND r.arrived_at < $high
-        AND {IS_LAST} AND {bucket} IN (SELECT bucket_at FROM {chosen})
+        AND {IS_COUNTED} AND {bucket} IN (SELECT bucket_at FROM {chosen})
     )
     {" UNION ALL ".join([arrival, *others])}"""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from store.queries.scope import IS_LAST, LIVE_SOURCE_ID
+from store.queries.scope import IS_COUNTED, LIVE_SOURCE_ID
 from store.queries.slo import OCTAVE_SQL, GoodRule, labels_sql, outcome_sql
 from store.rollup import ARRIVAL, BUCKET_SECONDS, bucket_sql
 from store.writer import Writer
@@ -137,7 +137,7 @@ def _count(
             count(*) FILTER (WHERE r.status = 'ok' AND ({outcome}) IS NOT NULL) AS measured
           FROM request AS r
           WHERE r.source_id = $source_id AND r.arrived_at >= $low AND r.arrived_at < $high
-            AND {IS_LAST} AND r.labels_id IN (SELECT labels_id FROM request_labels WHERE {meant})
+            AND {IS_COUNTED} AND r.labels_id IN (SELECT labels_id FROM request_labels WHERE {meant})
           GROUP BY ALL
         ), counted AS (
           SELECT p.bucket_at, l.model, l.route, l.tenant, l.instance,

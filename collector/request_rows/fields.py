@@ -34,7 +34,7 @@ COUNTS: Mapping[str, int] = {
 }
 """Numbers from 1 on, and the largest of each."""
 WEIGHTS = ("tenant_weight",)
-FLAGS = ("is_last",)
+FLAGS = ("is_counted",)
 REQUIRED = ("arrived_at", "status")
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}")
 
@@ -189,7 +189,7 @@ MEANINGS: Mapping[str, str] = {
     "itl_max_seconds": "The longest gap between two of its chunks.",
     "retry_after_seconds": "What a client that was turned away was told to wait.",
     "attempt": "Which try of the request this is, from 1.",
-    "is_last": "False where another attempt followed and the client saw nothing of this one.",
+    "is_counted": "False where it is no request: another attempt followed, or it made no sense.",
     "tenant_weight": "The tenant's share in the queue; twice as much may be served of 2 as of 1.",
     "policy_version": "The version of the gateway's policy that decided.",
     "decision_id": "The newest decision of the autoscaler at that time.",

@@ -19,7 +19,7 @@ SECONDS = (
 )
 COUNTS = ("attempt", "policy_version")
 WEIGHTS = ("tenant_weight",)
-FLAGS = ("is_last",)
+FLAGS = ("is_counted",)
 """Columns of a stored request: token counts, durations, numbers from 1 on, shares, yes or no."""
 YEAR_2000_SECONDS = 946_684_800
 """Nobody counts that many seconds from a start: a larger number is an epoch time."""

@@ -106,6 +106,11 @@ class Attempt:
     sizes: Sizes = "all"
 
     @property
+    def is_counted(self) -> bool:
+        """Whether it is what a client saw of a request that made sense."""
+        return self.is_last and not (self.sizes != "all" and (self.http_status or 500) < 500)
+
+    @property
     def instance(self) -> str:
         """The replica that had it; "" where none did."""
         return self.ask.instance

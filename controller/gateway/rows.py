@@ -63,7 +63,7 @@ def row_of(attempt: Attempt, identity: str, marks: Marks) -> dict[str, Any]:
         "itl_max_seconds": _rounded(gaps.longest_seconds) if gaps.count else None,
         "retry_after_seconds": _rounded(attempt.retry_after_seconds),
         "attempt": ask.attempt,
-        "is_last": attempt.is_last,
+        "is_counted": attempt.is_counted,
         "tenant_weight": ask.weight if ask.tenant else None,
         "policy_version": marks.policy_version,
         "decision_id": marks.decision_id,

@@ -13,7 +13,7 @@ from predictors.cold_start.history import with_history
 from predictors.cold_start.phases import PHASE
 from predictors.cold_start.spec import INSTANCE, MODEL
 from store.queries import cold_start as queries
-from store.queries.scope import IS_LAST, Scope
+from store.queries.scope import IS_COUNTED, Scope
 from store.reader import Reader
 
 PLACE = "place"
@@ -26,7 +26,7 @@ SELECT coalesce(l.model, '') AS model, coalesce(l.tenant, '') AS client,
   count(*) / {WINDOW_SECONDS}.0 AS rate_per_second
 FROM request AS r JOIN request_labels AS l USING (labels_id)
 WHERE list_contains($sources, r.source_id) AND r.arrived_at >= $start AND r.arrived_at < $end
-  AND {IS_LAST}
+  AND {IS_COUNTED}
 GROUP BY ALL ORDER BY ALL
 """
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import polars as pl
 
-from store.queries.scope import IS_LAST, LIVE_SOURCE_ID
+from store.queries.scope import IS_COUNTED, LIVE_SOURCE_ID
 from store.reader import Reader
 
 GAUGES = ("requests_running", "requests_waiting", "kv_cache_usage_ratio")
@@ -25,13 +25,6 @@ COUNTERS = (
     # Tells nothing but that something goes on: some engines count tokens at the end of a request.
     "engine_steps_total",
 )
-
-CLIENT_FAULTS = (
-    "invalid_api_key", "invalid_json", "invalid_body", "invalid_type", "missing_field",
-    "too_many_values", "model_not_found", "method_not_allowed", "body_too_large", "path_too_long",
-    "headers_too_large", "too_slow",
-)  # fmt: skip
-"""Why a gateway turns requests away that no replica more would serve: they are no demand."""
 
 _TARGETS = """
 SELECT target_id, url, engine, model, labels::VARCHAR AS labels, added_at
@@ -83,11 +76,10 @@ SELECT target_id, max(scraped_at) FILTER (outcome = 'ok') AS ok_at, max(scraped_
 FROM scrape WHERE scraped_at > $since AND scraped_at <= $now AND list_contains($targets, target_id)
 GROUP BY target_id
 """
-_MINE = f"""
+_MINE = """
   SELECT labels_id FROM request_labels
   WHERE (len($models) = 0 OR list_contains($models, model))
     AND (len($instances) = 0 OR list_contains($instances, instance))
-    AND coalesce(admission_reason, '') NOT IN {CLIENT_FAULTS}
 """
 _ROWS = f"""
   SELECT r.arrived_at, r.arrived_at + to_microseconds((1e6 * coalesce(r.e2e_seconds, 0))::BIGINT)
@@ -100,7 +92,7 @@ _ROWS = f"""
         AND ($tpot IS NULL OR r.tpot_seconds IS NULL OR r.tpot_seconds <= $tpot) END AS is_good
   FROM request AS r SEMI JOIN ({_MINE}) USING (labels_id)
   WHERE r.source_id = {LIVE_SOURCE_ID} AND r.arrived_at > $oldest AND r.arrived_at < $until
-    AND {IS_LAST}
+    AND {IS_COUNTED}
 """
 _REQUESTS = f"""
 WITH mine AS ({_ROWS})
@@ -132,7 +124,7 @@ WITH mine AS (
   SELECT floor((epoch_us($until) - epoch_us(r.arrived_at)) / (1e6 * $bin))::INTEGER AS bin
   FROM request AS r SEMI JOIN ({_MINE}) USING (labels_id)
   WHERE r.source_id = {LIVE_SOURCE_ID} AND r.arrived_at >= $oldest AND r.arrived_at < $until
-    AND {IS_LAST})
+    AND {IS_COUNTED})
 SELECT bin, count(*) AS requests FROM mine GROUP BY bin ORDER BY bin DESC
 """
 _DEMAND = """

@@ -16,7 +16,7 @@ from datetime import timedelta
 import polars as pl
 
 from store.queries.log_bins import log_bin_sql
-from store.queries.scope import IS_LAST, Scope
+from store.queries.scope import IS_COUNTED, Scope
 from store.queries.slo import GoodRule, labels_sql, outcome_sql, source_sql
 from store.queries.workload import FrameReader, naive, where
 
@@ -61,7 +61,7 @@ class Cost:
             f" + {_double(self.cached_weight)} * {cached})"
         )
         service = f"({first} + {_double(self.output_weight)} * r.output_tokens)"
-        return f"CASE WHEN {IS_LAST} OR r.output_tokens > 0 THEN {service} END"
+        return f"CASE WHEN {IS_COUNTED} OR r.output_tokens > 0 THEN {service} END"
 
 
 NOBODY = -1
@@ -90,23 +90,24 @@ def tenants(reader: FrameReader, scope: Scope, cost: Cost) -> pl.DataFrame:
     condition, params = where(scope, every_attempt=True)
     return reader.frame(
         f"""WITH counted AS (
-  SELECT r.labels_id, r.status, {log_bin_sql("r.ttft_seconds")} AS log_bin, {IS_LAST} AS is_last,
+  SELECT r.labels_id, r.status, {log_bin_sql("r.ttft_seconds")} AS log_bin,
+    {IS_COUNTED} AS is_counted,
     count(*) AS requests, count({cost.sql()}) AS sized, sum({cost.sql()}) AS cost,
     sum(r.input_tokens) AS input_tokens, max(r.input_tokens) AS longest_input,
     count({_WAITED}) AS waits, sum({_WAITED}) AS waited_seconds, count(r.e2e_seconds) AS timed,
     sum(r.tenant_weight) AS weight_sum, count(r.tenant_weight) AS weighted
   FROM request AS r WHERE {condition} GROUP BY ALL)
 SELECT l.tenant, c.status::VARCHAR AS status, c.log_bin,
-  coalesce(sum(c.requests) FILTER (is_last), 0)::BIGINT AS requests,
-  coalesce(sum(c.sized) FILTER (is_last), 0)::BIGINT AS sized,
+  coalesce(sum(c.requests) FILTER (is_counted), 0)::BIGINT AS requests,
+  coalesce(sum(c.sized) FILTER (is_counted), 0)::BIGINT AS sized,
   coalesce(sum(c.cost), 0)::DOUBLE AS cost,
-  coalesce(sum(c.input_tokens) FILTER (is_last), 0)::DOUBLE AS input_tokens,
-  coalesce(sum(c.waits) FILTER (is_last), 0)::BIGINT AS waits,
-  coalesce(sum(c.waited_seconds) FILTER (is_last), 0)::DOUBLE AS waited_seconds,
-  coalesce(sum(c.timed) FILTER (is_last), 0)::BIGINT AS timed,
+  coalesce(sum(c.input_tokens) FILTER (is_counted), 0)::DOUBLE AS input_tokens,
+  coalesce(sum(c.waits) FILTER (is_counted), 0)::BIGINT AS waits,
+  coalesce(sum(c.waited_seconds) FILTER (is_counted), 0)::DOUBLE AS waited_seconds,
+  coalesce(sum(c.timed) FILTER (is_counted), 0)::BIGINT AS timed,
   max(c.longest_input)::DOUBLE AS longest_input,
-  coalesce(sum(c.weight_sum) FILTER (is_last), 0)::DOUBLE AS weight_sum,
-  coalesce(sum(c.weighted) FILTER (is_last), 0)::BIGINT AS weighted
+  coalesce(sum(c.weight_sum) FILTER (is_counted), 0)::DOUBLE AS weight_sum,
+  coalesce(sum(c.weighted) FILTER (is_counted), 0)::BIGINT AS weighted
 FROM counted AS c JOIN request_labels AS l USING (labels_id)
 GROUP BY ALL ORDER BY 1, 2, 3""",
         **params,
@@ -153,15 +154,15 @@ WITH known AS (
   SELECT l.slot, r.status = 'refused' AS is_refused, {{cost}} AS cost,
     (epoch_us(r.arrived_at) - epoch_us($zero)) / 1e6 AS came_at,
     {_FIRST} AS first, {_END} AS done, {_WAITED} AS waited,
-    {IS_LAST} AS is_last, r.e2e_seconds IS NOT NULL AS is_told
+    {IS_COUNTED} AS is_counted, r.e2e_seconds IS NOT NULL AS is_told
   FROM request AS r JOIN known AS l USING (labels_id)
   WHERE {{condition}}
 ), timed AS (
   SELECT slot, is_refused, cost, came_at,
     greatest(came_at + first, 0) AS first_at, came_at + done AS end_at, came_at + waited AS left_at,
     CASE WHEN done - first >= {INSTANT_SECONDS} THEN cost / (done - first) END AS rate,
-    is_last AND waited > 0 AND came_at + waited >= 0 AS waits,
-    is_last AND is_told AND NOT is_refused AND came_at + done >= 0 AS runs
+    is_counted AND waited > 0 AND came_at + waited >= 0 AS waits,
+    is_counted AND is_told AND NOT is_refused AND came_at + done >= 0 AS runs
   FROM rows
 ), binned AS MATERIALIZED (
   SELECT *, floor(came_at / {{width}})::INTEGER AS came_bin,

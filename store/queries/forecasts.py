@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from store.queries.predictions import SCORED_LEVELS
-from store.queries.scope import IS_LAST, Scope
+from store.queries.scope import IS_COUNTED, Scope
 from store.reader import Reader
 
 DEMAND = ("requests_per_second", "tokens_per_second")
@@ -44,7 +44,7 @@ minute AS (
     CASE WHEN count(coalesce(r.input_tokens, r.output_tokens)) > 0 THEN
       coalesce(sum(r.input_tokens), 0) + coalesce(sum(r.output_tokens), 0) END AS tokens
   FROM request AS r JOIN request_labels AS l USING (labels_id)
-  WHERE r.source_id IN (SELECT unnest($sources)) AND r.arrived_at < $end AND {IS_LAST}
+  WHERE r.source_id IN (SELECT unnest($sources)) AND r.arrived_at < $end AND {IS_COUNTED}
     AND r.arrived_at >= (SELECT min(due_at) FROM said) - to_seconds({2 * WINDOW_SECONDS})
   GROUP BY 1, 2, 3),
 wanted AS (

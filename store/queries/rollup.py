@@ -14,7 +14,7 @@ from typing import Any, Literal
 import polars as pl
 
 from store.queries.log_bins import log_bin_sql
-from store.queries.scope import IS_LAST, Scope
+from store.queries.scope import IS_COUNTED, Scope
 from store.reader import Reader, Snapshot
 from store.rollup import ARRIVAL, BUCKET_SECONDS, HOUR_SECONDS, QUANTITIES, bucket_sql
 
@@ -240,7 +240,7 @@ def _raw_rows_sql(asked: _Asked, condition: str) -> str:
     needed = asked.label or condition != "TRUE"
     joined = "JOIN request_labels AS l USING (labels_id)" if needed else ""
     return f"""FROM request AS r {joined} WHERE r.source_id IN ({_ids(asked.scope)})
-      AND r.arrived_at >= $low AND r.arrived_at < $high AND {IS_LAST} AND {condition}"""
+      AND r.arrived_at >= $low AND r.arrived_at < $high AND {IS_COUNTED} AND {condition}"""
 
 
 def _at_sql(column: str, bin_seconds: int | None) -> str:

@@ -18,9 +18,10 @@ LEAST_LIVE_SECONDS = 900
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 LABELS = ("model", "tenant", "route", "instance")
-IS_LAST = "(r.is_last IS NOT false)"
-"""What a client saw: a request that was tried several times counts once, as its last attempt says.
-SQL on a row of `request`; rows that say nothing of attempts are taken for the last."""
+IS_COUNTED = "(r.is_counted IS NOT false)"
+"""Whether a row of `request` is one, in SQL: a request that was tried several times counts once, as
+its last attempt says, and one that made no sense (a wrong key, a broken body) not at all. Rows that
+say nothing count."""
 _TOKEN = re.compile(r"^now(?:-(\d+)([smhdw]))?$")
 # Inside a list of values: an escaped character, or any other one.
 _CHARACTER = re.compile(r"\\([\\,\s])|(.)", re.DOTALL)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from store.queries.log_bins import log_bin_sql
-from store.queries.scope import IS_LAST, Scope
+from store.queries.scope import IS_COUNTED, Scope
 from store.queries.workload import FrameReader
 from store.reader import Reader, Snapshot
 
@@ -138,7 +138,7 @@ def _rows_sql(
         values |= {f"start{number}": naive_utc(start), f"end{number}": naive_utc(end)}
         parts.append(
             f"SELECT * FROM request AS r WHERE {source_sql(scope)}"
-            f" AND r.arrived_at >= $start{number} AND r.arrived_at < $end{number} AND {IS_LAST}"
+            f" AND r.arrived_at >= $start{number} AND r.arrived_at < $end{number} AND {IS_COUNTED}"
         )
     return f"({' UNION ALL '.join(parts)}) AS r"
 
@@ -247,7 +247,7 @@ def threshold_bins(
     sql = (
         f"SELECT {log_bin_sql(f'r.{column}')} AS log_bin, count(*) AS requests\n"
         f"FROM request AS r\nWHERE {source_sql(scope, rule)}"
-        f" AND r.arrived_at >= $start AND r.arrived_at < $end AND {IS_LAST}\n"
+        f" AND r.arrived_at >= $start AND r.arrived_at < $end AND {IS_COUNTED}\n"
         f"{_labels_in(scope, rule, values)}"
         f"AND r.{column} IS NOT NULL AND {outcome_sql(open_rule, values, 'rule0')}\n"
         "GROUP BY log_bin ORDER BY log_bin"

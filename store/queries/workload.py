@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from store.queries.scope import IS_LAST, Scope
+from store.queries.scope import IS_COUNTED, Scope
 
 Dimension = Literal["tenant", "route", "model", "instance", "source", "session"]
 LengthField = Literal["input_tokens", "output_tokens"]
@@ -60,7 +60,7 @@ def where(
         f"{alias}.source_id IN ({_ids(scope)})",
         f"{alias}.arrived_at >= $start",
         f"{alias}.arrived_at < $end",
-        *(() if every_attempt else (IS_LAST.replace("r.", f"{alias}."),)),
+        *(() if every_attempt else (IS_COUNTED.replace("r.", f"{alias}."),)),
     ]
     labels = []
     for column, field in _LABEL_COLUMNS.items():

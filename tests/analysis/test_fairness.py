@@ -349,7 +349,7 @@ def test_fair_tenants_are_no_finding(database, add_requests, live_scope):
     assert not found["sentence"].str.contains("fair share").any()
 
 
-TWICE = {"input_tokens": 100, "attempt": [1, 2], "is_last": [False, True], "tenant": "a"}
+TWICE = {"input_tokens": 100, "attempt": [1, 2], "is_counted": [False, True], "tenant": "a"}
 
 
 def add_others(add_requests):

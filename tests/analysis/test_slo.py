@@ -45,7 +45,7 @@ def test_a_request_that_was_tried_twice_is_judged_once(database, add_requests, l
     """An engine that failed behind a gateway cost its client nothing: the last attempt counts."""
     add_requests([1.0, 2.0, 2.0, 3.0], status=["ok", "failed", "ok", "ok"],
                  ttft_seconds=[0.5, None, 0.9, 2.0], attempt=[1, 1, 2, 1],
-                 is_last=[True, False, True, None])  # fmt: skip
+                 is_counted=[True, False, True, None])  # fmt: skip
     found = only(database.reader, slo(), live_scope)
     assert (found.tally.good_low, found.tally.bad_low, found.tally.attempted) == (2, 1, 3)
     assert only(database.reader, slo("availability"), live_scope).tally.bad_low == 0

@@ -40,7 +40,7 @@ def rows(n=500):
             "trace_id": [f"{i:032x}" for i in range(n)],
             "admission_reason": ["queue_full" if i % 4 == 2 else None for i in range(n)],
             "attempt": [1 + i % 2 if i % 3 else None for i in range(n)],
-            "is_last": [bool(i % 2) if i % 3 else None for i in range(n)],
+            "is_counted": [bool(i % 2) if i % 3 else None for i in range(n)],
             "tenant_weight": [0.5 if i % 3 else None for i in range(n)],
             "policy_version": [7 if i % 3 else None for i in range(n)],
             "itl_p99_seconds": [i / 900 if i % 3 else None for i in range(n)],

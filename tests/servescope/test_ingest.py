@@ -30,7 +30,7 @@ ROW = {
     "decode_seconds": 2.0, "ttft_seconds": 0.21, "tpot_seconds": 0.018, "e2e_seconds": 2.35,
     "itl_p50_seconds": 0.015, "itl_p95_seconds": 0.03, "itl_p99_seconds": 0.06,
     "itl_max_seconds": 0.5, "retry_after_seconds": 1.5, "admission_reason": "queue_full",
-    "attempt": 2, "is_last": False, "tenant_weight": 2.5, "policy_version": 3, "decision_id": 17,
+    "attempt": 2, "is_counted": False, "tenant_weight": 2.5, "policy_version": 3, "decision_id": 17,
     "session_id": "s-1", "trace_id": "0AF7651916CD43DD8448EB211C80319C",
 }  # fmt: skip
 
@@ -111,7 +111,7 @@ def test_bad_rows_are_named_and_the_good_ones_kept(filled, post):
         {**ROW, "request_id": "e", "ttft_second": 1},
         "no row",
         {"status": "ok"},
-        {**ROW, "request_id": "f", "is_last": "yes"},
+        {**ROW, "request_id": "f", "is_counted": "yes"},
     ]
     told = post(orjson.dumps(rows)).json()
     assert (told["rows"], told["added"], told["rejected"]) == (8, 1, 7)
@@ -120,7 +120,7 @@ def test_bad_rows_are_named_and_the_good_ones_kept(filled, post):
     assert any("did you mean ttft_seconds?" in reason for reason in reasons)
     assert reasons["it is no JSON object"]["first"] == [5]
     assert reasons["arrived_at is missing"]["first"] == [6]
-    assert reasons["is_last must be true or false"]["first"] == [7]
+    assert reasons["is_counted must be true or false"]["first"] == [7]
     assert len(live(filled)) == 1
     assert sum(filled.drops.totals().values()) == 7
 

@@ -40,7 +40,9 @@ def requests(minutes, **columns):
             "output_tokens": [i * 11 % 300 if i % 5 else None for i in range(n)],
             "ttft_seconds": [0.01 * (i % 50) if i % 3 else None for i in range(n)],
             "e2e_seconds": [0.5 + 0.1 * (i % 90) for i in range(n)],
-            "is_last": [(True, None, True, False)[i % 4] if i % 8 > 3 else None for i in range(n)],
+            "is_counted": [
+                (True, None, True, False)[i % 4] if i % 8 > 3 else None for i in range(n)
+            ],
         },
         schema_overrides={"arrived_at": pl.Datetime("us")},
     )
@@ -167,7 +169,7 @@ def test_a_live_bucket_waits_until_it_is_over(database):
 
 def test_counts_outlive_the_rows_they_were_made_of(database):
     """After retention, an old roll-up is kept even when a straggler marks its bucket."""
-    database.writer.append("request", requests(list(range(60)), is_last=None)).result()
+    database.writer.append("request", requests(list(range(60)), is_counted=None)).result()
     refresh_due(database.writer, LATER)
     database.writer.run(lambda con: con.execute("DELETE FROM request")).result()
     database.writer.append("request", requests([5])).result()

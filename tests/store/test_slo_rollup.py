@@ -47,7 +47,7 @@ def add(database, ago_seconds):
             "input_tokens": [10, 1000, None, 70_000][i % 4],
             "ttft_seconds": [0.5, 1.0, 1.5, None][i % 4],
             "tpot_seconds": [0.04, 0.06, None][i % 3],
-            "is_last": [True, None, False][i % 3],
+            "is_counted": [True, None, False][i % 3],
         }
         for i, ago in enumerate(ago_seconds)
     ]

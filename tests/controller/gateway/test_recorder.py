@@ -86,7 +86,7 @@ def test_a_row_says_what_is_known_and_no_more():
         "instance": "gpu-1", "slo_class": "batch", "finish_reason": "stop", "input_tokens": 60,
         "output_tokens": 9, "cached_tokens": 32, "predicted_output_tokens": 8,
         "queue_seconds": 0.25, "ttft_seconds": 0.5, "tpot_seconds": 0.125, "e2e_seconds": 1.5,
-        "itl_max_seconds": 0.1, "attempt": 1, "is_last": True, "tenant_weight": 2.0,
+        "itl_max_seconds": 0.1, "attempt": 1, "is_counted": True, "tenant_weight": 2.0,
         "policy_version": 3, "decision_id": 17, "session_id": "s", "trace_id": "ab" * 16,
     }  # fmt: skip
 
