@@ -153,7 +153,8 @@ def _begun(kill: Kill, client: pl.DataFrame, begun: set[str]) -> Check:
         "begun": len(begun), "clients_saw": len(seen), "in_flight": kill.in_flight,
         "away_seconds": kill.away_seconds,
     }  # fmt: skip
-    return Check("d what had begun breaks", bool(begun) and seen == begun, text, figures)
+    is_kept = seen == begun if seen or begun else None
+    return Check("d what had begun breaks", is_kept, text, figures)
 
 
 def _retried(there: pl.DataFrame, ends: pl.DataFrame) -> Check:
