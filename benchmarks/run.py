@@ -32,6 +32,11 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "agent_faults": (["--rounds", "1", "--away", "5"], ["--rounds", "5"]),
     "remote_write": (["--instances", "50", "--rounds", "5"], []),
     "control_step": (["--steps", "10"], ["--steps", "50"]),
+    "gateway_latency": (["--rounds", "2", "--seconds", "3"], []),
+    "gateway_streams": (["--streams", "500"], []),
+    "gateway_faults": (["--rounds", "1", "--seconds", "3"], []),
+    "gateway_pace": (["--no-write", "--seeds", "1"], ["--no-write"]),
+    "load_generator": (["--seconds", "3"], []),
     "kill_nine": (["--rounds", "5"], ["--rounds", "50"]),
     "page_callback": (
         ["--cache", "{cache}", "--rows", "1000000", "--rounds", "5"],
