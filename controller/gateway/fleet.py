@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from controller.gateway.ask import Ask
+
+if TYPE_CHECKING:
+    from controller.gateway.admission.base import Allowance
 
 State = Literal["ready", "draining", "ejected", "down"]
 Role = Literal["whole", "prefill", "decode"]
@@ -150,6 +153,11 @@ class Sight:
             have not come yet: they count as if they waited. Below 0 for one whose turn it is: so
             many more than usual may wait, that its promise is kept.
         promised_of_tenant: the same of the tenant's own part of the queue.
+        promised_cost: of the tenant's limits in requests, and in tokens, that is kept for those of
+            its requests that were told to come.
+        free_of_tenant: places left in the tenant's part of the queue, promised ones too; None where
+            nobody looked.
+        allowances: of the tenant, by rules that tell; only once something was refused.
     """
 
     now: float
@@ -162,3 +170,6 @@ class Sight:
     tokens_per_second: float | None = None
     promised: float = 0.0
     promised_of_tenant: float = 0.0
+    promised_cost: tuple[float, float] = (0.0, 0.0)
+    free_of_tenant: int | None = None
+    allowances: Sequence[Allowance] = ()

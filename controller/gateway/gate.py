@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from controller.gateway.admission.allowances import allowances
 from controller.gateway.admission.base import Place, Refusal, Rule
 from controller.gateway.admission.lasting import named, take_over
 from controller.gateway.ask import Ask
@@ -112,7 +113,7 @@ class Gate:
         refusal = self.would_refuse(ask, sight)
         if refusal is not None:
             self.counted.refused[refusal.code] += 1
-            return self.retry_after.told(refusal, ask, sight)
+            return self.retry_after.told(refusal, ask, self._with_limits(refusal, ask, sight))
         self.retry_after.entered(ask, now)
         for rule in self.policies.rules:
             rule.entered(ask, now)
@@ -277,6 +278,14 @@ class Gate:
     def _fitting(self, ask: Ask, now: float) -> list[Instance]:
         found = fitting(ask, self.instances.values(), self.policies.places, now)
         return [one for one in found if one.name not in ask.tried] or found if ask.tried else found
+
+    def _with_limits(self, refusal: Refusal, ask: Ask, sight: Sight) -> Sight:
+        """When it comes again it has to pass all limits of its tenant, not just this one."""
+        if refusal.scope != "tenant":
+            return sight
+        free = self.limits.most_waiting_of_tenant - self._waiting_of[ask.tenant]
+        told = allowances(self.policies.rules, ask.tenant, sight.now)
+        return replace(sight, free_of_tenant=free, allowances=told)
 
     def _put(self, ask: Ask, now: float) -> None:
         self.waiting[ask.number] = ask

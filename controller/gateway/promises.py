@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from controller.gateway.ask import Ask
 
+_NOTHING = (0, 0.0)
+
 
 @dataclass(slots=True, eq=False)
 class Promise:
@@ -17,13 +19,13 @@ class Promise:
     Attributes:
         order: of the promises.
         key: by which the request is known when it comes again.
-        group: whose limit it waits for: a model's queue, or a tenant's bucket.
+        group: whose limits it waits for: a model's queue, or all of a tenant's own.
         priority: of its class.
         told_at: when it was refused first.
         due_at: when there is room for it.
         come_at: when it was told to come; earlier than `due_at` where the wait was cut.
         void_at: when nobody waits for it any more.
-        cost: of the limit that it takes.
+        tokens: that it is expected to take of a limit in tokens.
     """
 
     order: int
@@ -34,7 +36,7 @@ class Promise:
     due_at: float
     come_at: float
     void_at: float
-    cost: float = 1.0
+    tokens: float = 0.0
 
 
 class Promises:
@@ -44,7 +46,7 @@ class Promises:
         self._open: dict[int, Promise] = {}
         self._by_key: dict[Hashable, list[Promise]] = {}
         self._dues: dict[tuple[Hashable, int], list[float]] = {}
-        self._costs: dict[Hashable, float] = {}
+        self._costs: dict[Hashable, tuple[int, float]] = {}
         self._voids: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
@@ -55,7 +57,8 @@ class Promises:
         self._open[one.order] = one
         self._by_key.setdefault(one.key, []).append(one)
         insort(self._dues.setdefault((one.group, one.priority), []), one.due_at)
-        self._costs[one.group] = self._costs.get(one.group, 0.0) + one.cost
+        requests, tokens = self._costs.get(one.group, _NOTHING)
+        self._costs[one.group] = (requests + 1, tokens + one.tokens)
         heapq.heappush(self._voids, (one.void_at, one.order))
 
     def close(self, one: Promise) -> None:
@@ -69,9 +72,9 @@ class Promises:
         del dues[bisect_left(dues, one.due_at)]
         if not dues:
             del self._dues[one.group, one.priority]
-        self._costs[one.group] -= one.cost
-        if not any(group == one.group for group, _ in self._dues):
-            del self._costs[one.group]
+        requests, tokens = self._costs.pop(one.group)
+        if requests > 1:
+            self._costs[one.group] = (requests - 1, tokens - one.tokens)
 
     def of(self, key: Hashable) -> Promise | None:
         """The oldest one to such a request."""
@@ -86,9 +89,10 @@ class Promises:
             if of == group and rank >= priority
         )
 
-    def cost(self, group: Hashable) -> float:
-        """Of the limit that all of them take."""
-        return self._costs.get(group, 0.0)
+    def cost(self, group: Hashable, unit: str) -> float:
+        """Of a limit in "requests" or "tokens", that all of them take."""
+        requests, tokens = self._costs.get(group, _NOTHING)
+        return tokens if unit == "tokens" else requests
 
     def void(self, now: float) -> list[Promise]:
         """Those whose time is over; they are closed."""

@@ -12,6 +12,7 @@ import math
 import secrets
 from collections.abc import Callable
 
+from controller.gateway.admission.allowances import allowances
 from controller.gateway.admission.base import Refusal
 from controller.gateway.admission.put_back import to_put_back
 from controller.gateway.ask import Ask
@@ -27,7 +28,6 @@ from controller.gateway.http.pool import Pool
 from controller.gateway.large_bodies import LargeBodies
 from controller.gateway.openai.errors import error, refused
 from controller.gateway.proxy_flight import Flight
-from controller.gateway.proxy_headers import allowances
 from controller.gateway.proxy_leg import Leg
 from controller.gateway.proxy_metrics import ProxyMetrics
 from controller.gateway.proxy_request import deadline_seconds, own_id, texts

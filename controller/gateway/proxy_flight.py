@@ -9,6 +9,7 @@ import asyncio
 import copy
 from datetime import datetime
 
+from controller.gateway.admission.allowances import allowances
 from controller.gateway.admission.base import Refusal
 from controller.gateway.ask import Ask
 from controller.gateway.attempt import Attempt, Status, TraceContext
@@ -24,7 +25,6 @@ from controller.gateway.proxy_answer import Passing
 from controller.gateway.proxy_ground import Ground
 from controller.gateway.proxy_headers import (
     REQUEST_ID,
-    allowances,
     answer_headers,
     replica_headers,
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from urllib.parse import quote
 
-from controller.gateway.admission.base import Allowance, Rule
+from controller.gateway.admission.base import Allowance
 from controller.gateway.ask import Ask
 from controller.gateway.http.answer import Pairs, passed_on
 from controller.gateway.openai.errors import ratelimit_headers
@@ -13,18 +13,6 @@ from controller.gateway.openai.errors import ratelimit_headers
 INSTANCE, ATTEMPT = b"x-servescope-instance", b"x-servescope-attempt"
 REQUEST_ID = b"x-request-id"
 _SAFE = "/:._-@=,"
-
-
-def allowances(rules: Iterable[Rule], tenant: str, now: float) -> list[Allowance]:
-    """What a tenant has left by every rule that can tell, as booked now."""
-    found: list[Allowance] = []
-    for rule in rules:
-        # Asking a protocol whether it fits takes longer than all the rest of an answer's head.
-        tells: Callable[[str, float], Iterable[Allowance]] | None
-        tells = getattr(rule, "allowances", None)
-        if tells is not None:
-            found += tells(tenant, now)
-    return found
 
 
 def replica_headers(ask: Ask, *, names_instance: bool) -> list[tuple[bytes, bytes]]:

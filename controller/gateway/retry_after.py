@@ -14,11 +14,12 @@ Pure: no clock, no dice but the request's number. One `RetryAfter` belongs to on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from controller.gateway.admission.base import Refusal
 from controller.gateway.admission.dice import share_of
+from controller.gateway.admission.usage import expected_tokens
 from controller.gateway.ask import Ask
 from controller.gateway.drain import STEP_SECONDS, STEPS, Drain, drain
 from controller.gateway.fleet import Sight
@@ -113,11 +114,12 @@ class RetryAfter:
             return replace(
                 sight, promised=-more * sight.waiting, promised_of_tenant=-more * of_tenant
             )
-        kept = self._kept(ask.model, ask, own, sight, sight.waiting)
+        kept, group = self._kept(ask.model, ask, own, sight, sight.waiting), _own(ask)
         as_whole = of_tenant / self._share_of(ask.tenant, sight)
-        of_its = self._kept((TENANT_QUEUE_FULL, ask.tenant), ask, own, sight, as_whole)
-        if kept or of_its:
-            return replace(sight, promised=kept, promised_of_tenant=of_its)
+        of_its = self._kept(group, ask, own, sight, as_whole)
+        cost = self.promises.cost(group, "requests"), self.promises.cost(group, "tokens")
+        if kept or of_its or any(cost):
+            return replace(sight, promised=kept, promised_of_tenant=of_its, promised_cost=cost)
         return sight
 
     def told(self, refusal: Refusal, ask: Ask, sight: Sight) -> Refusal:
@@ -169,14 +171,39 @@ class RetryAfter:
     # -- the wait
 
     def _wait(self, refusal: Refusal, ask: Ask, sight: Sight, *, is_next: bool) -> float | None:
-        group = _group(refusal, ask)
-        if refusal.ahead is None:
-            if refusal.wait_seconds is None or not refusal.per_second:
-                return refusal.wait_seconds
+        if refusal.ahead is not None:
+            wait = self._queue_wait(refusal, ask, sight, is_next=is_next)
+        elif refusal.wait_seconds is None or not refusal.per_second:
+            return refusal.wait_seconds
+        else:
             # A bucket's own time, after those of the tenant that were told to come before.
-            return refusal.wait_seconds + self.promises.cost(group) / refusal.per_second
-        expected = self._drain(ask.model, sight)
-        if expected is None:
+            cost = 0.0 if is_next else self.promises.cost(_own(ask), refusal.unit)
+            wait = max(refusal.wait_seconds + cost / refusal.per_second, 0.0)
+        if wait is None or refusal.scope != "tenant":
+            return wait
+        return max(wait, *self._other_waits(refusal, ask, sight, is_next=is_next))
+
+    def _other_waits(
+        self, refusal: Refusal, ask: Ask, sight: Sight, *, is_next: bool
+    ) -> Iterator[float]:
+        """Of the tenant's limits that did not refuse it, but will when those before it came."""
+        yield 0.0
+        for one in sight.allowances:
+            if one.per_second:
+                cost = 0.0 if is_next else self.promises.cost(_own(ask), one.unit)
+                cost += expected_tokens(ask) if one.unit == "tokens" else 1.0
+                yield max(cost - one.remaining, 0.0) / one.per_second
+        if refusal.ahead is None and sight.free_of_tenant is not None:
+            free = 1.0 - sight.free_of_tenant
+            queue = Refusal(TENANT_QUEUE_FULL, "", "tenant", ahead=free)
+            yield self._queue_wait(queue, ask, sight, is_next=is_next) or 0.0
+
+    def _queue_wait(
+        self, refusal: Refusal, ask: Ask, sight: Sight, *, is_next: bool
+    ) -> float | None:
+        """Until so many left the queue as the refusal says; None where nobody can tell."""
+        expected, group = self._drain(ask.model, sight), _group(refusal, ask)
+        if expected is None or refusal.ahead is None:
             return None
         came = self.meter.kept_share
         is_own = refusal.scope == "tenant"
@@ -262,7 +289,7 @@ class RetryAfter:
             self.promises.add(
                 Promise(
                     self._order, key_of(ask), group, priority, told_at, now + wait, come_at,
-                    void_at, refusal.cost,
+                    void_at, expected_tokens(ask),
                 )
             )  # fmt: skip
         return replace(refusal, wait_seconds=told if is_told else None)
@@ -273,7 +300,12 @@ class RetryAfter:
 
 
 def _group(refusal: Refusal, ask: Ask) -> Hashable:
-    return (refusal.code, ask.tenant) if refusal.scope == "tenant" else ask.model
+    return _own(ask) if refusal.scope == "tenant" else ask.model
+
+
+def _own(ask: Ask) -> Hashable:
+    """All limits of a tenant are one group: who comes again has to pass each."""
+    return "tenant", ask.tenant
 
 
 def _first(now: float, ahead: float, room: Callable[[float], float], *, is_next: bool) -> float:

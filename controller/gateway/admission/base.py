@@ -40,7 +40,6 @@ class Refusal:
             the limit is not about a queue.
         counts_promised: whether `ahead` counts the sight's promised places too.
         is_final: asking again never helps: it is larger than the limit itself.
-        cost: of the limit that the request would take, in units.
         per_second: units that come back by themselves; None where they do not.
     """
 
@@ -55,7 +54,6 @@ class Refusal:
     ahead: float | None = None
     counts_promised: bool = False
     is_final: bool = False
-    cost: float = 1.0
     per_second: float | None = None
 
 
@@ -68,12 +66,14 @@ class Allowance:
         limit: at most.
         remaining: of it; never below 0.
         reset_seconds: until all of it is there again.
+        per_second: units that come back by themselves; None where they come at once.
     """
 
     unit: str
     limit: float
     remaining: float
     reset_seconds: float
+    per_second: float | None = None
 
 
 @runtime_checkable

@@ -57,13 +57,14 @@ class TokenBucket:
 
     def judge(self, ask: Ask, sight: Sight) -> Refusal | None:
         """Out where a bucket holds less than the request is expected to take."""
-        for name, cost in zip(LIMITS, (1.0, expected_tokens(ask)), strict=True):
+        costs = (1.0, expected_tokens(ask))
+        for name, cost, kept in zip(LIMITS, costs, sight.promised_cost, strict=True):
             limit = self._limit(name, ask.tenant)
             if limit is None:
                 continue
             level = self._level(name, ask.tenant, limit, sight.now)
-            if level < cost:
-                return _refusal(name, ask.tenant, limit, level, cost)
+            if level - kept < cost:
+                return _refusal(name, ask.tenant, limit, level, cost, kept)
         return None
 
     def entered(self, ask: Ask, now: float) -> None:
@@ -107,7 +108,7 @@ class TokenBucket:
             if limit is not None:
                 level = self._level(name, tenant, limit, now)
                 reset = (limit - level) / limit * MINUTE
-                told.append(Allowance(_unit(name), limit, max(level, 0.0), reset))
+                told.append(Allowance(_unit(name), limit, max(level, 0.0), reset, limit / MINUTE))
         return told
 
     def _limit(self, name: str, tenant: str) -> float | None:
@@ -130,14 +131,16 @@ def _unit(name: str) -> str:
     return name.partition("_")[0]
 
 
-def _refusal(name: str, tenant: str, limit: float, level: float, cost: float) -> Refusal:
-    unit, is_final = _unit(name), cost > limit
-    text = f"{tenant} may use {limit:,.0f} {unit} a minute and has {max(level, 0):,.0f} left"
+def _refusal(
+    name: str, tenant: str, limit: float, level: float, cost: float, kept: float
+) -> Refusal:
+    unit, is_final, left = _unit(name), cost > limit, max(level - kept, 0.0)
+    text = f"{tenant} may use {limit:,.0f} {unit} a minute and has {left:,.0f} left"
     if is_final:
         text += f"; this request alone takes {cost:,.0f}: make it smaller"
     return Refusal(
         f"tenant_{name}", text, "tenant",
         wait_seconds=None if is_final else (cost - level) / limit * MINUTE,
-        limit=limit, remaining=max(level, 0.0), unit=unit, is_final=is_final,
-        cost=cost, per_second=limit / MINUTE,
+        limit=limit, remaining=left, unit=unit, is_final=is_final,
+        per_second=limit / MINUTE,
     )  # fmt: skip

@@ -147,10 +147,10 @@ def test_a_bucket_tells_its_own_time_after_those_before() -> None:
     gate = exact()
     out = Refusal(
         "tenant_tokens_per_minute", "none left", "tenant", wait_seconds=10.0, unit="tokens",
-        cost=50.0, per_second=10.0,
+        per_second=10.0,
     )  # fmt: skip
     assert gate.told(out, ask(1), full()).wait_seconds == pytest.approx(10.0)
-    assert gate.told(out, ask(2), full()).wait_seconds == pytest.approx(15.0)
+    assert gate.told(out, ask(2), full()).wait_seconds == pytest.approx(10.0 + 201 / 10)
     other = Ask(3, 0.0, "b", "m", 100, 100.0, 150.0)
     assert gate.told(out, other, full()).wait_seconds == pytest.approx(10.0)
 
@@ -233,6 +233,42 @@ def test_no_newcomer_takes_the_place_of_a_tenant_s_own_that_was_told_to_come() -
     assert gate.arrive(other, 2.0) is None, "what one tenant was promised keeps nobody else out"
 
 
+def limited(requests_per_minute: float, most_waiting: int = 1_000) -> Gate:
+    """One tenant's bucket, and one seat that nobody leaves."""
+    bucket = make_rule("token-bucket", requests_per_minute=requests_per_minute)
+    policies = Policies(Fcfs(), LeastOutstanding(), [bucket])
+    gate = Gate(policies, GateLimits(most_waiting_of_tenant=most_waiting), exact())
+    gate.join(Instance("one", "", seats=1, pace=PACE))
+    return gate
+
+
+def test_no_newcomer_takes_what_a_bucket_gets_for_who_was_told_to_come() -> None:
+    """One a second: each that was told finds its own, whoever asks in between."""
+    gate = limited(60)
+    assert [gate.arrive(ask(number), 0.0) for number in range(60)] == [None] * 60
+    told = [gate.arrive(ask(number), 0.0) for number in (60, 61)]
+    assert [one and one.wait_seconds for one in told] == pytest.approx([1.0, 2.0])
+    newcomer = gate.arrive(ask(70), 1.0)
+    assert newcomer is not None
+    assert newcomer.wait_seconds == pytest.approx(2.0)
+    assert newcomer.remaining == 0
+    assert gate.arrive(ask(60), 1.0) is None
+    assert gate.arrive(ask(61), 2.0) is None
+    assert gate.arrive(ask(70), 3.0) is None
+
+
+def test_who_has_to_pass_two_limits_is_told_the_longer_wait() -> None:
+    """The line has a place after seconds, the bucket has something only after half a minute."""
+    gate = limited(6, most_waiting=5)
+    assert gate.arrive(ask(0), 0.0) is None
+    gate.starts(0.0)
+    assert [gate.arrive(ask(number), 0.0) for number in range(1, 6)] == [None] * 5
+    told = [gate.arrive(ask(number), 0.0) for number in (10, 11, 12)]
+    assert {one and one.code for one in told} == {"tenant_queue_full"}
+    waits = [(one and one.wait_seconds) or 0.0 for one in told]
+    assert waits == pytest.approx([10.0, 20.0, 30.0], rel=0.01)
+
+
 def test_requests_alike_in_size_are_told_apart_by_their_words() -> None:
     """A newcomer is not taken for another one that was told to come, however short both are."""
     gate = exact()
@@ -305,7 +341,7 @@ def test_the_book_of_promises_counts_as_a_list_would(
     book = Promises()
     open_ = []
     for order, (group, priority, due) in enumerate(made):
-        one = Promise(order, order % 5, group, priority, 0.0, due, due, due + 1, 2.0)
+        one = Promise(order, order % 5, group, priority, 0.0, due, due, due + 1, 2.5)
         book.add(one)
         open_.append(one)
     while open_ and data.draw(st.booleans()):
@@ -316,7 +352,8 @@ def test_the_book_of_promises_counts_as_a_list_would(
         found = [one for one in open_ if one.group == group]
         expected = sum(one.due_at <= at and one.priority >= 0 for one in found)
         assert book.due_by(group, 0, at) == expected
-        assert book.cost(group) == pytest.approx(2.0 * len(found))
+        assert book.cost(group, "tokens") == pytest.approx(2.5 * len(found))
+        assert book.cost(group, "requests") == len(found)
     assert len(book.void(at)) == sum(one.void_at <= at for one in open_)
 
 
