@@ -158,6 +158,7 @@ class Sight:
         free_of_tenant: places left in the tenant's part of the queue, promised ones too; None where
             nobody looked.
         allowances: of the tenant, by rules that tell; only once something was refused.
+        is_shared: whether tenants that wait share what is served by their weights.
     """
 
     now: float
@@ -173,3 +174,4 @@ class Sight:
     promised_cost: tuple[float, float] = (0.0, 0.0)
     free_of_tenant: int | None = None
     allowances: Sequence[Allowance] = ()
+    is_shared: bool = False

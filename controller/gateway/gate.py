@@ -150,7 +150,7 @@ class Gate:
                 break
             self._begin(ask, chosen[ask.number], now)
             begun.append((ask, chosen[ask.number]))
-        self.retry_after.started([ask.tenant for ask, _ in begun], now)
+        self.retry_after.started([ask for ask, _ in begun], now)
         return begun
 
     def produced(self, ask: Ask, output_tokens: int, now: float) -> None:
@@ -250,6 +250,7 @@ class Gate:
             self._tokens_for[model],
             self._freed.per_second(now),
             self._tokens.per_second(now),
+            is_shared=self.policies.line.spec.is_bounded,
         )
 
     # -- inside

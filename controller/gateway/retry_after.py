@@ -24,8 +24,8 @@ from controller.gateway.ask import Ask
 from controller.gateway.drain import STEP_SECONDS, STEPS, Drain, drain
 from controller.gateway.fleet import Sight
 from controller.gateway.promises import Promise, Promises, key_of
-from controller.gateway.rates import FadingRate
 from controller.gateway.retry_meter import RetryMeter
+from controller.gateway.shares import Shares
 from store.errors import ControllerError
 
 LONGEST_SECONDS = 60.0
@@ -33,9 +33,6 @@ LONGEST_SECONDS = 60.0
 SDK_SECONDS = 0.5
 """What they wait where they are told nothing."""
 TENANT_QUEUE_FULL = "tenant_queue_full"
-SHARE_SECONDS = 15.0
-"""Over which it is counted whose requests left the queue."""
-MOST_TENANTS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +93,7 @@ class RetryAfter:
         self._order = 0
         self._drains: dict[str, Drain] = {}
         self._seat_seconds: float | None = None
-        self._left = FadingRate(SHARE_SECONDS)
-        self._left_of: dict[str, FadingRate] = {}
+        self._shares = Shares()
 
     # -- what the gate calls
 
@@ -115,7 +111,7 @@ class RetryAfter:
                 sight, promised=-more * sight.waiting, promised_of_tenant=-more * of_tenant
             )
         kept, group = self._kept(ask.model, ask, own, sight, sight.waiting), _own(ask)
-        as_whole = of_tenant / self._share_of(ask.tenant, sight)
+        as_whole = of_tenant / self._shares.of(ask.tenant, sight)
         of_its = self._kept(group, ask, own, sight, as_whole)
         cost = self.promises.cost(group, "requests"), self.promises.cost(group, "tokens")
         if kept or of_its or any(cost):
@@ -152,14 +148,10 @@ class RetryAfter:
             self.meter.came(is_let_in=True, is_early=now < own.due_at)
             self.promises.close(own)
 
-    def started(self, tenants: Sequence[str], now: float) -> None:
-        """Requests of these left the queue, each named once for each."""
-        self.meter.started(len(tenants), now)
-        if len(self._left_of) > MOST_TENANTS:
-            self._left_of.clear()
-        for tenant in tenants:
-            self._left.add(1, now)
-            self._left_of.setdefault(tenant, FadingRate(SHARE_SECONDS)).add(1, now)
+    def started(self, asks: Sequence[Ask], now: float) -> None:
+        """These left the queue."""
+        self.meter.started(len(asks), now)
+        self._shares.started(asks, now)
 
     def ended(self, ask: Ask, now: float) -> None:
         """Learn how long requests keep a seat, for replicas whose pace nobody knows."""
@@ -207,7 +199,7 @@ class RetryAfter:
             return None
         came = self.meter.kept_share
         is_own = refusal.scope == "tenant"
-        share = self._share_of(ask.tenant, sight) if is_own else 1.0
+        share = self._shares.of(ask.tenant, sight) if is_own else 1.0
 
         def room(at: float) -> float:
             before = came * self.promises.due_by(group, ask.slo.priority, at)
@@ -221,18 +213,6 @@ class RetryAfter:
         before = came * self.promises.due_by(group, ask.slo.priority, sight.now + wait)
         self.meter.expect(max(ahead + before, 1.0), sight.now, wait)
         return wait
-
-    def _share_of(self, tenant: str, sight: Sight) -> float:
-        """Of what leaves the queue: a tenant's own limit falls with its own requests alone.
-
-        As it was lately; of a tenant that had no turn yet, as if all that wait took turns.
-        """
-        known = self._left_of.get(tenant)
-        own = known.per_second(sight.now) if known else None
-        total = self._left.per_second(sight.now)
-        if not own or not total:
-            return 1.0 / max(len(sight.waiting_of), 1)
-        return min(own / total, 1.0)
 
     def _surely(self, left: float) -> float:
         sure = left * (1 - self.settings.slower_ratio)

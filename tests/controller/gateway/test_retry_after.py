@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from controller.gateway.promises import Promise, Promises
 from controller.gateway.queueing.fcfs import Fcfs
 from controller.gateway.retry_after import RetryAfter, RetrySettings
 from controller.gateway.routing.least_outstanding import LeastOutstanding
+from controller.gateway.shares import Shares
 from store.errors import ControllerError
 
 PACE = Pace(0.0, 0.02, 0.0)
@@ -28,6 +30,11 @@ PACE = Pace(0.0, 0.02, 0.0)
 def ask(number: int, now: float = 0.0, **more: object) -> Ask:
     """One of 100 output tokens: two seconds; sizes tell requests apart."""
     return Ask(number, now, "a", "m", 100 + number, 100.0, 150.0, **more)  # type: ignore[arg-type]
+
+
+def of(tenant: str, output_tokens: float = 100.0, weight: float = 1.0) -> Ask:
+    """One of a tenant, of no prompt to speak of."""
+    return Ask(1, 0.0, tenant, "m", 0, output_tokens, output_tokens, weight=weight)
 
 
 def busy(name: str = "one", seats: int = 20) -> Instance:
@@ -206,11 +213,30 @@ def test_a_tenant_s_own_line_gets_shorter_by_its_own_requests() -> None:
     """One in four of those that leave: it takes four times as long as the whole queue would."""
     gate = exact()
     for number in range(40):
-        gate.started(["a" if number % 4 == 0 else "b"], 60.0 + number)
+        gate.started([of("a" if number % 4 == 0 else "b")], 60.0 + number)
     own = refusal(ahead=10.0, scope="tenant")
     alone = exact().told(refusal(ahead=10.0), ask(1), full()).wait_seconds
     told = gate.told(own, ask(1), full()).wait_seconds
     assert told == pytest.approx(4 * (alone or 0), rel=0.2)
+
+
+def test_where_tenants_share_their_parts_fall_as_soon_as_others_wait() -> None:
+    """All that left were a's, until b began to wait: now each has half of the service.
+
+    Requests of b are three times as long, so three in four are of a; with three times the weight
+    every other one.
+    """
+    sight = replace(full(), waiting_of={"a": 5, "b": 5})
+    for weight, share in ((1.0, 0.75), (3.0, 0.5)):
+        shares = Shares()
+        shares.started([of("b", 300.0, weight)], 60.0)
+        for number in range(40):
+            shares.started([of("a")], 60.0 + number)
+        assert shares.of("a", sight) > 0.9
+        assert shares.of("a", replace(sight, is_shared=True)) == pytest.approx(share)
+        alone = replace(full(), waiting_of={"a": 5}, is_shared=True)
+        later = replace(alone, now=101.0)
+        assert shares.of("a", later) > 0.9, "who does not wait takes no more than it did"
 
 
 def test_no_newcomer_takes_the_place_of_a_tenant_s_own_that_was_told_to_come() -> None:
@@ -288,9 +314,9 @@ def test_the_meter_judges_by_what_really_left() -> None:
     """Told five seconds, and there was room after four: a quarter off."""
     gate = exact()
     told = gate.told(refusal(ahead=50.0), ask(1), full())
-    gate.started(["a"] * 49, 103.0)
+    gate.started([of("a")] * 49, 103.0)
     assert gate.meter.median_error() is None
-    gate.started(["a"], 104.0)
+    gate.started([of("a")], 104.0)
     assert gate.meter.median_error() == pytest.approx(abs((told.wait_seconds or 0) - 4) / 4)
 
 
