@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from analysis.attainment import attainment, joint_attainment
@@ -19,19 +19,28 @@ def of(values, edges):
     return make(edges, [sum(v <= e for v in values) for e in edges], len(values), sum(values))
 
 
+@example([([100.0], [100.0])], 99.99999999999999)
 @given(REPLICAS, st.floats(0, 250))
 def test_the_truth_lies_inside_whatever_the_layouts(replicas, limit):
-    """Replicas with different buckets still bound the share of all requests."""
+    """Replicas with different buckets still bound the share of all requests.
+
+    A limit as good as an edge is that edge, so the truth is told from just above and below it.
+    """
     found = attainment([of(values, edges) for values, edges in replicas], limit)
     everything = [value for values, _ in replicas for value in values]
-    truth = sum(value <= limit for value in everything) / len(everything)
-    assert found.low - 1e-12 <= truth <= found.high + 1e-12
+    most, least = (
+        sum(value <= limit * near for value in everything) / len(everything)
+        for near in (1 + 2e-9, 1 - 2e-9)
+    )
+    assert found.low - 1e-12 <= most
+    assert least <= found.high + 1e-12
     assert found.count == len(everything)
 
 
 @given(VALUES, EDGES, st.floats(0, 250))
 def test_no_wider_than_the_two_edges_demand(values, edges, limit):
     """The ends are the shares at the edges below and above; at an edge they are one."""
+    assume(all(edge == limit or abs(edge - limit) > 2e-9 * limit for edge in edges))
     found = attainment([of(values, edges)], limit)
     below = [edge for edge in edges if edge <= limit]
     above = [edge for edge in edges if edge >= limit]
