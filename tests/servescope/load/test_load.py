@@ -27,7 +27,7 @@ from servescope.load.records import Sent
 from servescope.load.result_file import ResultFile
 from servescope.load.sender import Rules, Sender
 from servescope.load.tally import Tally
-from store.clock import WallClock
+from store.clock import Clock, VirtualClock, WallClock
 from store.database import Database
 from store.errors import InputError
 from store.settings import StoreSettings
@@ -140,11 +140,13 @@ def requests(count: int, gap_seconds: float = 0.0, **more: object) -> tuple[Plan
     )
 
 
-async def sent_to(urls: list[str], plan: tuple[Planned, ...], **rules: float) -> list:
+async def sent_to(
+    urls: list[str], plan: tuple[Planned, ...], clock: Clock = CLOCK, **rules: float
+) -> list:
     """All attempts."""
     found: list = []
     sender = Sender(
-        urls, Wording("tiny"), Prompts(), CLOCK, found.append,
+        urls, Wording("tiny"), Prompts(), clock, found.append,
         rules=Rules(**rules), name="test",  # type: ignore[arg-type]
     )  # fmt: skip
     await sender.run(plan)
@@ -165,13 +167,20 @@ async def test_requests_leave_when_they_are_due_though_nothing_is_answered() -> 
 
 async def test_a_stalled_server_shows_in_latency_from_the_intended_time() -> None:
     """One connection, 30 ms an answer: what waits its turn is late although it is served fast."""
-    async with engine(delay_seconds=0.03) as one:
-        found = await sent_to([one.url], requests(6), most_connections=1)
+    clock = VirtualClock(datetime(2026, 5, 1, tzinfo=UTC))
+
+    def slowly(number: int, body: dict) -> tuple[int, dict[str, str]]:
+        clock.advance(0.03)
+        return 200, {}
+
+    async with engine(answers=slowly) as one:
+        found = await sent_to([one.url], requests(6), clock, most_connections=1)
     last = max(found, key=lambda each: each.ttft_seconds)
-    assert last.ttft_seconds >= 0.15
-    assert last.ttft_from_send_seconds < 0.12
-    assert last.held_seconds >= 0.1
-    assert last.lag_seconds < 0.1  # the wait for a connection is not the sender's own lateness
+    assert last.ttft_seconds == pytest.approx(0.18)
+    assert last.ttft_from_send_seconds == pytest.approx(0.03)
+    assert last.held_seconds == pytest.approx(0.15)
+    # The wait for a connection is not the sender's own lateness.
+    assert last.lag_seconds == pytest.approx(0.0)
 
 
 async def test_what_finds_no_connection_in_time_is_counted_as_failed() -> None:
