@@ -59,9 +59,11 @@ def run_policy(
         InputError: the file is none, or the server refuses what is in it.
     """
     out = Output(as_json=as_json)
+    # Before the server is looked for: a wrong name is told where there is none as well.
+    policy = None if file is None else _read(file)
     server = access.the_server(configured(store, config_file))
     if file is not None:
-        body = {"policy": _read(file), "comment": comment, "by": getpass.getuser()}
+        body = {"policy": policy, "comment": comment, "by": getpass.getuser()}
         told = server.send("PUT", "/gateway/policy", json=body)
         out.document("gateway.policy", told)
         out.line(f"Version {told['version']} is in force; gateways follow within seconds.")

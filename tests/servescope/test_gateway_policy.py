@@ -170,3 +170,13 @@ def test_the_command_shows_how_far_apart_tenants_are(monkeypatch, capsys, tmp_pa
     lines = capsys.readouterr().out.splitlines()
     assert any("edge" in line and "1,234 / 40,000" in line and " 2 " in line for line in lines)
     assert any("old" in line and "- / -" in line for line in lines)
+
+
+@pytest.mark.parametrize(("text", "word"), [(None, "cannot be read"), ("{line", "neither JSON")])
+def test_a_file_that_is_none_is_told_before_a_server_is_looked_for(tmp_path, text, word):
+    """The name was wrong, whether or not a server runs here."""
+    file = tmp_path / "policy.toml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError, match=word):
+        gateway_talk.run_policy(file, "", tmp_path / "s.duckdb", None, history=False, as_json=False)
