@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from servescope.cli import calibration
+from servescope.cli.config_group import config_app
 from servescope.cli.controller import controller_app
 from servescope.cli.gateway import register as register_gateway
 from servescope.cli.lab import lab_app
@@ -25,7 +26,6 @@ from servescope.cli.options import (
     Json,
     Model,
     Plain,
-    SloFile,
     Source,
     Store,
     Tenant,
@@ -34,6 +34,8 @@ from servescope.cli.options import (
 )
 from servescope.cli.predicting import predictors_app, register
 from servescope.cli.replay import register as register_replay
+from servescope.cli.slo_group import slo_app
+from servescope.cli.starts_group import starts_app
 
 app = typer.Typer(
     name="servescope",
@@ -43,12 +45,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-slo_app = typer.Typer(help="Service level objectives from slo.toml.", no_args_is_help=True)
-config_app = typer.Typer(help="Settings: where they come from, and whether they fit.",
-                         no_args_is_help=True)  # fmt: skip
 app.add_typer(slo_app, name="slo")
-starts_app = typer.Typer(help="Starts of instances: how long, and which step is slow.",
-                         no_args_is_help=True)  # fmt: skip
 app.add_typer(starts_app, name="starts")
 app.add_typer(config_app, name="config")
 app.add_typer(predictors_app, name="predictors")
@@ -198,47 +195,6 @@ def analyze(
     run_analyze(trace, compare, format_, map_, store, config, as_json=as_json, plain=plain)
 
 
-@slo_app.command("list")
-def slo_list(
-    file: SloFile = None, source: Source = None, from_: From = None, to: To = None,
-    store: Store = None, config: ConfigFile = None, as_json: Json = False,
-) -> None:  # fmt: skip
-    """Every objective with attainment, budget and burn."""
-    from servescope.cli.slo import run_list
-
-    run_list(file, scope_of(source, from_, to), store, config, as_json=as_json)
-
-
-@slo_app.command("check")
-def slo_check(
-    name: Annotated[str | None, typer.Argument(help="Only this objective.")] = None,
-    file: SloFile = None, source: Source = None, from_: From = None, to: To = None,
-    store: Store = None, config: ConfigFile = None, as_json: Json = False,
-) -> None:  # fmt: skip
-    """Exit 3 unless every objective is met: a gate for CI, where UNKNOWN counts as not met."""
-    from servescope.cli.slo import run_check
-
-    run_check(name, file, scope_of(source, from_, to), store, config, as_json=as_json)
-
-
-@slo_app.command("lint")
-def slo_lint(file: SloFile = None, config: ConfigFile = None, as_json: Json = False) -> None:
-    """Check the file itself: unknown keys, alerts that can never fire."""
-    from servescope.cli.slo import run_lint
-
-    run_lint(file, config, as_json=as_json)
-
-
-@slo_app.command("init")
-def slo_init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("slo.toml"),
-) -> None:
-    """Write an example file with three objectives."""
-    from servescope.cli.slo import run_init
-
-    run_init(path)
-
-
 @app.command()
 def latency(
     source: Source = None, from_: From = None, to: To = None, model: Model = None,
@@ -271,41 +227,6 @@ def fairness(
     options = {"weights": weights, "window": window, "batch_tokens": batch_tokens, "slo": slo}
     scope = scope_of(source, from_, to, model=model, tenant=tenant)
     run_fairness(scope, options, store, config, as_json=as_json)
-
-
-@starts_app.command("list")
-def starts_list(
-    from_: From = None, to: To = None, model: Model = None,
-    store: Store = None, config: ConfigFile = None, as_json: Json = False,
-) -> None:  # fmt: skip
-    """How long instances take to be ready, by model, node and cache state."""
-    from servescope.cli.latency import run_starts_list
-
-    scope = scope_of("live", from_, to, model=model)
-    run_starts_list(scope, store, config, as_json=as_json)
-
-
-@starts_app.command("read")
-def starts_read(
-    log: Annotated[Path, typer.Argument(help="Log of an engine, vLLM or llama-server.")],
-    instance: Annotated[str, typer.Option(help="Host and port of the engine.")],
-    engine: Annotated[str | None, typer.Option(help="vllm or llama.cpp; else recognised.")] = None,
-    model: Annotated[str | None, typer.Option(help="What it serves.")] = None,
-    node: Annotated[str | None, typer.Option(help="Where it runs.")] = None,
-    began: Annotated[
-        str | None, typer.Option(help="When the process began, ISO 8601; llama-server needs it.")
-    ] = None,
-    utc_offset: Annotated[
-        str | None, typer.Option("--utc-offset", help="Of the host's clock, such as +02:00.")
-    ] = None,
-    store: Store = None, config: ConfigFile = None, as_json: Json = False,
-) -> None:  # fmt: skip
-    """Add the phases of the first start in a log."""
-    from servescope.cli.latency import run_starts_read
-
-    told = {"instance": instance, "engine": engine, "model": model, "node": node,
-            "began": began, "utc_offset": utc_offset}  # fmt: skip
-    run_starts_read(log, told, store, config, as_json=as_json)
 
 
 @app.command()
@@ -390,36 +311,6 @@ def doctor(store: Store = None, config: ConfigFile = None, as_json: Json = False
     from servescope.cli.doctor import run
 
     run(store, config, as_json=as_json)
-
-
-@config_app.command("show")
-def config_show(
-    config: ConfigFile = None,
-    origin: Annotated[bool, typer.Option("--origin", help="Say where each value is from.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Every setting as it is in force."""
-    from servescope.cli.configuration import run_show
-
-    run_show(config, with_origin=origin, as_json=as_json)
-
-
-@config_app.command("init")
-def config_init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("servescope.toml"),
-) -> None:
-    """Write a commented configuration file with the defaults."""
-    from servescope.cli.configuration import run_init
-
-    run_init(path)
-
-
-@config_app.command("validate")
-def config_validate(config: ConfigFile = None, as_json: Json = False) -> None:
-    """Check file and environment; all mistakes at once."""
-    from servescope.cli.configuration import run_validate
-
-    run_validate(config, as_json=as_json)
 
 
 @app.command()
