@@ -10,101 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from controller.gateway.ejection import Ejector
-from controller.gateway.engine_facts import UNKNOWN, Facts, facts
+from controller.gateway.engine_facts import UNKNOWN, Facts
 from controller.gateway.fleet import Instance, Pace, Role, State
 from controller.gateway.gate import Gate
-from controller.gateway.http.asking import Asked, ask
 from controller.gateway.http.pool import Pool, address
 from controller.gateway.paces import Measured
+from controller.gateway.upstream import HealthSettings, Upstream
+from controller.gateway.upstream_probe import Probe
 from store.clock import Clock
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class HealthSettings:
-    """How often engines are asked.
-
-    Attributes:
-        probe_seconds: between two questions to an engine that is well.
-        again_seconds: to the first question to one that is not; twice as long each time.
-        most_again_seconds: at most.
-        timeout_seconds: an engine that takes longer did not answer.
-        models_seconds: between two questions for its models.
-        seats: requests an engine serves at once, where it does not say so itself.
-        cache_tokens: that an engine's cache holds, whatever it says itself; None asks it.
-        pace: of every engine; None learns it.
-        key: engines are asked with it; "" asks with none.
-        remembered_seconds: a model whose last replica left is still known so long.
-    """
-
-    probe_seconds: float = 5.0
-    again_seconds: float = 0.25
-    most_again_seconds: float = 5.0
-    timeout_seconds: float = 5.0
-    models_seconds: float = 60.0
-    seats: int = 16
-    cache_tokens: int | None = None
-    pace: Pace | None = None
-    key: str = field(default="", repr=False)
-    remembered_seconds: float = 3600.0
-
-
-@dataclass(slots=True, eq=False)
-class Upstream:
-    """One engine.
-
-    Attributes:
-        name: unique.
-        url: its address.
-        pool: connections to it.
-        told: seats and cache as somebody said; what is None is asked of the engine.
-        pace: as somebody said; None learns it.
-        role: of a replica.
-        told_models: as somebody said; empty asks the engine.
-        facts: seats and cache as the engine says; None before it was asked.
-        models: it answers to.
-        documents: of its models, as it told them.
-        is_well: by the last question; None before the first.
-        problem: why it is not; "" is well.
-        in_a_row: questions that failed.
-        next_at: of the next question.
-        models_at: when its models were told.
-        is_leaving: nobody is to be sent there any more.
-        is_resting: nobody is to be sent there until somebody says otherwise.
-    """
-
-    name: str
-    url: str
-    pool: Pool
-    told: Facts = UNKNOWN
-    pace: Pace | None = None
-    role: Role = "whole"
-    told_models: frozenset[str] = frozenset()
-    facts: Facts | None = None
-    models: frozenset[str] = frozenset()
-    documents: list[dict[str, Any]] = field(default_factory=list)
-    is_well: bool | None = None
-    problem: str = ""
-    in_a_row: int = 0
-    next_at: float = 0.0
-    models_at: float = -1e9
-    is_leaving: bool = False
-    is_resting: bool = False
-    is_asked: bool = False
-
-    @property
-    def known(self) -> Facts:
-        """Seats and cache; what somebody said counts before what the engine says."""
-        told, asked = self.told, self.facts or UNKNOWN
-        return Facts(told.seats or asked.seats, told.cache_tokens or asked.cache_tokens)
 
 
 class Health:
@@ -133,6 +51,7 @@ class Health:
         self._gate = gate
         self._clock = clock
         self._settings = settings
+        self._probe = Probe(clock, settings)
         self._connect_seconds = connect_seconds
         self._known_models: dict[str, float] = {}
         self._asking: set[asyncio.Task[None]] = set()
@@ -275,7 +194,7 @@ class Health:
 
     async def _ask(self, upstream: Upstream) -> None:
         try:
-            problem = await self._look(upstream)
+            problem = await self._probe.look(upstream)
         finally:
             upstream.is_asked = False
         if upstream.is_leaving:
@@ -288,34 +207,6 @@ class Health:
         if self.ejector.is_out(upstream.name) and upstream.name in self.ejector.due(now):
             self.ejector.probed(upstream.name, now, is_good=not problem)
         self._set_state(upstream, now)
-
-    async def _look(self, upstream: Upstream) -> str:
-        """Why it is not well; "" where it is."""
-        health = await self._get(upstream, "/health")
-        if health.status == 404:
-            health = await self._get(upstream, "/v1/models")
-        if health.problem:
-            return health.problem
-        if health.status >= 400:
-            return f"answers {health.status}"
-        if self._clock.monotonic() - upstream.models_at >= self._settings.models_seconds:
-            await self._learn(upstream)
-        return "" if upstream.models else "names no model"
-
-    async def _learn(self, upstream: Upstream) -> None:
-        told = await self._get(upstream, "/v1/models")
-        documents = _documents(told.body) if told.status == 200 else []
-        if documents or upstream.told_models:
-            upstream.documents = documents
-            named = frozenset(str(one["id"]) for one in documents)
-            upstream.models = upstream.told_models or named
-            upstream.models_at = self._clock.monotonic()
-        if upstream.facts is None and None in (upstream.told.seats, upstream.told.cache_tokens):
-            upstream.facts = await facts(lambda path: self._get(upstream, path))
-
-    async def _get(self, upstream: Upstream, path: str) -> Asked:
-        settings = self._settings
-        return await ask(upstream.pool, path, settings.timeout_seconds, settings.key)
 
     # -- what follows
 
@@ -395,19 +286,6 @@ class Health:
         if upstream.name not in self._gate.instances:
             upstream.pool.close()
             self.upstreams.pop(upstream.name, None)
-
-
-def _documents(body: bytes) -> list[dict[str, Any]]:
-    """Of an answer of /v1/models; nonsense names no model."""
-    with suppress(orjson.JSONDecodeError):
-        told = orjson.loads(body)
-        data = told.get("data") if isinstance(told, dict) else None
-        return [
-            one
-            for one in (data if isinstance(data, list) else ())
-            if isinstance(one, dict) and isinstance(one.get("id"), str)
-        ][:1_000]
-    return []
 
 
 def _nothing() -> None:

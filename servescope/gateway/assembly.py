@@ -17,7 +17,7 @@ from controller.gateway.fairness_metrics import FairnessReading
 from controller.gateway.fairness_watch import FairnessWatch
 from controller.gateway.fleet import Pace
 from controller.gateway.gate import Gate
-from controller.gateway.health import Health, HealthSettings
+from controller.gateway.health import Health
 from controller.gateway.hooks import Recorder
 from controller.gateway.http.connections import Connections
 from controller.gateway.http.limits import HttpLimits
@@ -27,6 +27,7 @@ from controller.gateway.proxy_metrics import ProxyMetrics
 from controller.gateway.proxy_pages import pages
 from controller.gateway.proxy_server import ProxyServer, ServeSettings
 from controller.gateway.proxy_settings import ProxySettings
+from controller.gateway.upstream import HealthSettings
 from servescope.gateway.beside import Beside, beside
 from servescope.gateway.child import end_with_parent
 from servescope.gateway.policy import limits, policies

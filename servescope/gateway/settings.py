@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.gateway.gate import GateLimits
-from controller.gateway.health import HealthSettings
 from controller.gateway.http.limits import HttpLimits
 from controller.gateway.proxy_settings import ProxySettings
 from controller.gateway.queueing.registry import DEFAULT as LINE
 from controller.gateway.span_names import NEWEST
+from controller.gateway.upstream import HealthSettings
 
 _HTTP, _PROXY, _HEALTH, _GATE = HttpLimits(), ProxySettings(), HealthSettings(), GateLimits()
 DEFAULT_LISTEN = "127.0.0.1:8300"

@@ -10,9 +10,10 @@ import pytest
 from controller.gateway.engine_facts import Facts
 from controller.gateway.fleet import Instance, Pace
 from controller.gateway.gate import Gate, Policies
-from controller.gateway.health import Health, HealthSettings
+from controller.gateway.health import Health
 from controller.gateway.queueing.fcfs import Fcfs
 from controller.gateway.routing.least_outstanding import LeastOutstanding
+from controller.gateway.upstream import HealthSettings
 from servescope.config import load
 from servescope.gateway import assembly
 from servescope.gateway.settings import GatewaySettings
