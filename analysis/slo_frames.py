@@ -299,6 +299,17 @@ _DIMENSIONS: Mapping[str, tuple[str, Callable[[str], str]]] = {
 }
 
 
+def raw_value(dimension: str, value: str) -> tuple[str, str]:
+    """A row of `spent_by` as the store calls it: dimension and value of `slo_rolled.spent`.
+
+    >>> raw_value("input_tokens", "1,024-2,047"), raw_value("hour", "13:00-14:00")
+    (('input_octave', '10'), ('hour', '13'))
+    """
+    if dimension == "input_tokens":
+        return "input_octave", str(int(value.split("-")[0].replace(",", "")).bit_length() - 1)
+    return dimension, str(int(value[:2])) if dimension == "hour" else value
+
+
 class Spender(NamedTuple):
     """A value of a dimension, its bad requests and all of them."""
 

@@ -294,23 +294,29 @@ def contributor(spent: pl.DataFrame, when: str = "") -> list[str]:
 
     At least 20 bad requests and 1.5 times the share of the traffic.
     """
-    stand_out = spent.filter(
-        (pl.col("bad") >= 20)
-        & (pl.col("over_representation") >= 1.5)
-        # That a label is missing explains nothing.
-        & (pl.col("value") != slo_frames.UNLABELLED)
-    ).sort("bad_share_ratio", descending=True)
-    if stand_out.is_empty():
+    row = stands_out(spent)
+    if row is None:
         return []
-    row = stand_out.row(0, named=True)
     return [
         f"{row['bad_share_ratio'] * 100:.0f} % of the bad requests{when} are"
-        f" {_called(row['dimension'], row['value'])},"
+        f" {called(row['dimension'], row['value'])},"
         f" which is {row['traffic_share_ratio'] * 100:.0f} % of the traffic."
     ]
 
 
-def _called(dimension: str, value: str) -> str:
+def stands_out(spent: pl.DataFrame) -> dict[str, Any] | None:
+    """The row of `spent_by` that explains most of the bad requests; None where none does."""
+    explains = spent.filter(
+        (pl.col("bad") >= 20)
+        & (pl.col("over_representation") >= 1.5)
+        # That a label is missing explains nothing.
+        & (pl.col("value") != slo_frames.UNLABELLED)
+    ).sort("bad_share_ratio", descending=True, maintain_order=True)
+    return None if explains.is_empty() else explains.row(0, named=True)
+
+
+def called(dimension: str, value: str) -> str:
+    """A value of a dimension of `spent_by` in a sentence."""
     names = {"hour": f"from {value}", "input_tokens": f"those of {value} input tokens"}
     return names.get(dimension, f"{dimension} {value}")
 

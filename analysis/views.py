@@ -68,6 +68,11 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.fleet:fleet",
         needs_slos=True,
     ),
+    "why": ViewSpec(
+        "What is wrong, since when, and how do we know?",
+        "analysis.verdict_view:why",
+        needs_slos=True,
+    ),
     "slo_list": ViewSpec(
         "Which objectives are met, and how much may still go wrong?",
         "analysis.slo_views:slo_list",

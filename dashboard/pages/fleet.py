@@ -26,7 +26,7 @@ from dashboard.cards import (
 from dashboard.figures.base import Look, Picture, numbers
 from dashboard.figures.series import over_time, quantile_over_time
 from dashboard.navigation import Page, Panel
-from dashboard.pages import first_run
+from dashboard.pages import first_run, fleet_why
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
@@ -120,6 +120,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         verdict(view.sentences),
         _tile_row(view, scene),
         grid(
+            *fleet_why.cards(view, scene),
             *(chart_card(view, chart, scene) for chart in CHARTS[:2]),
             _models_card(view, scene),
             *(chart_card(view, chart, scene) for chart in CHARTS[2:]),

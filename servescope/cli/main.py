@@ -36,6 +36,7 @@ from servescope.cli.predicting import predictors_app, register
 from servescope.cli.replay import register as register_replay
 from servescope.cli.slo_group import slo_app
 from servescope.cli.starts_group import starts_app
+from servescope.cli.why import register as register_why
 
 app = typer.Typer(
     name="servescope",
@@ -326,6 +327,7 @@ calibration.register(app)
 register_replay(app)
 register_gateway(app)
 register_load(app)
+register_why(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

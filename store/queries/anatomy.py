@@ -35,12 +35,17 @@ PHASES = ("queue", "prefill", "first_token", "decode")
 INPUT_BINS_PER_OCTAVE = 4
 
 _QUEUE = "CASE WHEN r.queue_seconds >= 0 THEN r.queue_seconds END"
-_PREFILL = f"coalesce(r.prefill_seconds, r.ttft_seconds - ({_QUEUE}))"
-_FIRST_TOKEN = f"CASE WHEN r.prefill_seconds IS NULL AND ({_QUEUE}) IS NULL THEN r.ttft_seconds END"
-_DECODE = "coalesce(r.decode_seconds, r.e2e_seconds - r.ttft_seconds)"
+PHASE_SQL = {
+    "queue": _QUEUE,
+    "prefill": f"coalesce(r.prefill_seconds, r.ttft_seconds - ({_QUEUE}))",
+    "first_token": f"CASE WHEN r.prefill_seconds IS NULL AND ({_QUEUE}) IS NULL"
+    " THEN r.ttft_seconds END",
+    "decode": "coalesce(r.decode_seconds, r.e2e_seconds - r.ttft_seconds)",
+}
+"""Phase -> its seconds in a row `r` of `request`."""
 _SUMS = f"""count(*) AS requests, sum(r.e2e_seconds) AS e2e,
-  sum({_QUEUE}) AS queue, sum({_PREFILL}) AS prefill, sum({_FIRST_TOKEN}) AS first_token,
-  sum({_DECODE}) AS decode, count(r.prefill_seconds) AS prefill_told,
+  {", ".join(f"sum({PHASE_SQL[name]}) AS {name}" for name in PHASES)},
+  count(r.prefill_seconds) AS prefill_told,
   count(r.decode_seconds) AS decode_told"""
 
 

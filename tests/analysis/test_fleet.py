@@ -11,6 +11,7 @@ from analysis.fleet_part import INSTANCES_SCHEMA, MODELS_SCHEMA, SPARKLINES_SCHE
 from analysis.fleet_reach import left_out
 from analysis.instances import instance_name, outlier_scores, state
 from analysis.slo_model import Slo
+from analysis.verdict import PHASES_SCHEMA, SPENT_SCHEMA
 from analysis.workload.views import workload_arrivals, workload_clients
 from store.queries.scope import Scope
 
@@ -111,13 +112,10 @@ def test_the_verdict_names_the_worst_slo_and_who_spent_it(database, add_requests
         model=models,
         ttft_seconds=[0.5 if m == "a" else 2.0 for m in models],
     )
-    verdict = fleet(database.reader, live_scope, slos=[SLO]).sentences[0]
-    assert verdict.startswith("chat is exhausted")
-    assert (
-        "100 % of the bad requests of the last 1 d are model b, which is 25 % of the traffic"
-        in verdict
-    )
-    assert "burning" in verdict
+    verdict, standing = fleet(database.reader, live_scope, slos=[SLO]).sentences
+    assert verdict.startswith("chat burns at 2.5x since 11:30 UTC; ")
+    assert "100 % of the bad requests are model b, which is 25 % of the traffic" in verdict
+    assert standing.startswith("chat is exhausted: 75 % of 400 attempted requests were good")
 
 
 def test_scrapes_alone_give_rates_and_p95_bounds(database, add_target, live_scope):
@@ -323,5 +321,7 @@ def test_empty_frames_have_all_columns(database, live_scope):
         "models": list(MODELS_SCHEMA),
         "instances": list(INSTANCES_SCHEMA),
         "events": ["at", "kind", "text"],
+        "contributors": list(SPENT_SCHEMA),
+        "phases": list(PHASES_SCHEMA),
     }
     assert isinstance(view.frames["events"].schema["at"], pl.Datetime)

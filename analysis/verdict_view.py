@@ -1,0 +1,172 @@
+"""What is wrong, and how do we know? The Fleet page's verdict with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from analysis.degradation_view import degradation_now
+from analysis.emptiness import why_empty
+from analysis.fleet import OUTLIER_SCORE, Seen, look
+from analysis.measure import Measure, View
+from analysis.slo_model import Slo
+from analysis.slo_views import SLOS_SCHEMA, status_row, urgency
+from analysis.verdict import Judged
+from analysis.verdict_next import next_steps
+from store.queries import control_marks, decisions
+from store.queries import fleet as fleet_queries
+from store.queries.scope import LIVE_SOURCE_ID, Scope
+from store.reader import Reader
+
+BEFORE_SECONDS = 1800.0
+"""How long before the onset something may have happened to stand beside it."""
+MOST_EVENTS = 50
+OBJECTIVES_SCHEMA: dict[str, Any] = {
+    **SLOS_SCHEMA,
+    "short_window_seconds": pl.Float64,
+    "burn_short": pl.Float64,
+    "long_window_seconds": pl.Float64,
+    "burn_long": pl.Float64,
+    "since_at": pl.Datetime("us"),
+    "is_older": pl.Boolean,
+    "is_worst": pl.Boolean,
+}
+EVENTS_SCHEMA: dict[str, Any] = {
+    "at": pl.Datetime("us"),
+    "kind": pl.String,
+    "text": pl.String,
+    "after_onset_seconds": pl.Float64,
+}
+SUSPECTS_SCHEMA: dict[str, Any] = {"instance": pl.String, "kind": pl.String, "text": pl.String}
+
+
+def why(reader: Reader, scope: Scope, *, slos: Sequence[Slo] = ()) -> View:
+    """The verdict on the fleet and what it stands on; the sentences are those of the Fleet page.
+
+    Measures: burning (objectives in trouble), burn_long, burn_short, bad_share_ratio (of who is
+    told), excess_share_ratio (of the phase that is told), requests_bad (that were looked at).
+
+    Frames: `objectives` (the worst first), `contributors`, `phases`, `events` (from half an hour
+    before the onset), `suspects`, `next` (title, command, page); columns in this module,
+    `analysis.verdict` and `analysis.verdict_next`.
+    """
+    seen = look(reader, scope, slos)
+    found, causes = seen.verdict, seen.verdict.causes
+    empty = why_empty(reader, scope) if seen.is_silent else None
+    frames = {"objectives": _objectives(seen)}
+    if causes is not None:
+        frames |= {"contributors": causes.spent, "phases": causes.phases}
+    onset = found.worst.burning.since if found.worst else None
+    start = onset or (causes.start if causes is not None else scope.start)
+    frames |= {
+        "events": _events(reader, scope, start, onset),
+        "suspects": _suspects(reader, scope, start, seen),
+        "next": next_steps(found, scope),
+    }
+    return View("why", scope, _measures(seen), frames, seen.sentences, empty)
+
+
+def _objectives(seen: Seen) -> pl.DataFrame:
+    worst = seen.verdict.worst
+    ordered = sorted(seen.verdict.judged, key=lambda one: (one is not worst, urgency(one.status)))
+    return pl.DataFrame([_row(one, worst) for one in ordered], schema=OBJECTIVES_SCHEMA)
+
+
+def _row(one: Judged, worst: Judged | None) -> dict[str, Any]:
+    burn = one.burning
+    return {
+        **status_row(one.status),
+        "short_window_seconds": burn.short_seconds,
+        "burn_short": burn.short,
+        "long_window_seconds": burn.long_seconds,
+        "burn_long": burn.long,
+        "since_at": burn.since.replace(tzinfo=None) if burn.since else None,
+        "is_older": burn.is_older,
+        "is_worst": one is worst,
+    }
+
+
+def _measures(seen: Seen) -> dict[str, Measure]:
+    found, causes = seen.verdict, seen.verdict.causes
+    troubled = sum(one.is_trouble for one in found.judged)
+    measures = {"burning": Measure(float(troubled), "", n=len(found.judged))}
+    calm = None if found.worst else "no objective is in trouble"
+    burn = found.worst.burning if found.worst else None
+    measures["burn_long"] = _told(burn.long if burn else None, "x", calm or "nothing came")
+    measures["burn_short"] = _told(burn.short if burn else None, "x", calm or "nothing came")
+    largest = causes.largest if causes else None
+    nobody = calm or "nobody stands out among the bad requests"
+    share = float(str(largest["bad_share_ratio"])) if largest else None
+    measures["bad_share_ratio"] = _told(share, "ratio", nobody)
+    made = causes.excess if causes else None
+    untold = calm or "fewer than two phases are known of enough requests"
+    phases = causes.phases["excess_share_ratio"].drop_nulls() if causes else pl.Series([])
+    first = float(phases[0]) if phases.len() > 1 else None
+    measures["excess_share_ratio"] = _told(first, "ratio", untold)
+    rows = calm or "engine metrics tell of no single request"
+    measures["requests_bad"] = _told(float(made.bad) if made else None, "requests", rows)
+    return measures
+
+
+def _told(value: float | None, unit: str, why_not: str) -> Measure:
+    return Measure(value, unit, why=why_not if value is None else None)
+
+
+def _events(reader: Reader, scope: Scope, start: datetime, onset: datetime | None) -> pl.DataFrame:
+    """What happened near the onset: events, freezes, changes of replicas; newest last."""
+    near = replace(scope, start=start - timedelta(seconds=BEFORE_SECONDS))
+    rows: Sequence[Mapping[str, Any]] = fleet_queries.events(reader, near).to_dicts()
+    if LIVE_SOURCE_ID in scope.source_ids:
+        first, last = near.start.replace(tzinfo=None), near.end.replace(tzinfo=None)
+        rows = [
+            *rows,
+            *(_scaled(row) for row in control_marks.scalings(reader, first, last).to_dicts()),
+            *(
+                {"at": row["from_at"], "kind": "freeze", "text": _frozen(row)}
+                for row in decisions.freezes(reader, first, last).to_dicts()
+            ),
+        ]
+    naive = onset.replace(tzinfo=None) if onset else None
+    table = [
+        (
+            row["at"],
+            row["kind"],
+            row["text"],
+            (row["at"] - naive).total_seconds() if naive else None,
+        )
+        for row in sorted(rows, key=lambda row: row["at"])
+    ]
+    return pl.DataFrame(table, schema=EVENTS_SCHEMA, orient="row").tail(MOST_EVENTS)
+
+
+def _scaled(row: Mapping[str, Any]) -> dict[str, Any]:
+    before = "?" if row["before_replicas"] is None else row["before_replicas"]
+    text = f"{row['pool']}: {before} to {row['after_replicas']} replicas, by {row['changed_by']}"
+    return {"at": row["at"], "kind": "scaling", "text": text}
+
+
+def _frozen(row: Mapping[str, Any]) -> str:
+    comment = f": {row['comment']}" if row["comment"] else ""
+    return f"{row['pool']} frozen by {row['changed_by']}{comment}"
+
+
+def _suspects(reader: Reader, scope: Scope, start: datetime, seen: Seen) -> pl.DataFrame:
+    """Instances that may be behind it: slowed down, away, or unlike their peers."""
+    rows = []
+    if LIVE_SOURCE_ID in scope.source_ids:
+        slowed = degradation_now(reader, replace(scope, start=min(start, scope.start)))
+        for row in slowed.frames.get("instances", pl.DataFrame()).iter_rows(named=True):
+            if row["state"] == "slowed":
+                text = f"gets {row['performance_ratio'] * 100:.0f} % of what it would get alone"
+                rows.append((row["instance"], "slowed down", text))
+    for row in seen.whole.instances.iter_rows(named=True):
+        if row["state"] in ("unreachable", "stale"):
+            rows.append((row["instance"], row["state"], row["why"]))
+        elif (row["outlier_score"] or 0.0) > OUTLIER_SCORE:
+            text = f"{row['outlier_score']:.1f} deviations from its peers"
+            rows.append((row["instance"], "stands out", text))
+    return pl.DataFrame(rows, schema=SUSPECTS_SCHEMA, orient="row")

@@ -1,0 +1,156 @@
+"""The verdict: which objective, since when, who, and which phase; with the evidence for it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from analysis.fleet import fleet
+from analysis.slo_model import Slo
+from analysis.verdict_view import why
+from store.queries.scope import Scope
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+TTFT = Slo("chat-ttft", "ttft", 0.9, 86_400.0, ttft_seconds=1.0)
+EVERY = 5.0
+
+
+@pytest.fixture
+def burning(add_requests):
+    """Four hours of two models; since 11:00 most of model b waits two seconds for its turn."""
+    ago = [EVERY * i + 1 for i in range(2880)]
+    slow = [a < 3600 and i % 2 == 0 and i % 20 != 0 for i, a in enumerate(ago)]
+    add_requests(
+        ago,
+        model=["b" if i % 2 == 0 else "a" for i in range(len(ago))],
+        queue_seconds=[2.0 if s else 0.1 for s in slow],
+        prefill_seconds=[0.9 if s else 0.2 for s in slow],
+        ttft_seconds=[2.9 if s else 0.3 for s in slow],
+        decode_seconds=3.0,
+        e2e_seconds=[5.9 if s else 3.3 for s in slow],
+    )
+
+
+def test_one_sentence_says_what_since_when_who_and_which_phase(database, burning, live_scope):
+    """The whole of it, in the order in which people ask."""
+    sentence = why(database.reader, live_scope, slos=[TTFT]).sentences[0]
+    # Since 11:00 90 % of b is bad: of all requests 45 %, 4.5 times what the budget allows. The
+    # burn over an hour passed 1 when a fifth of an hour had gone by.
+    assert sentence.startswith("chat-ttft burns at 4.5x since 11:1")
+    assert "; 100 % of the bad requests are model b, which is 50 % of the traffic;" in sentence
+    # 2.0 - 0.1 of queueing and 0.9 - 0.2 of prefill: 1.9 of 2.6.
+    assert sentence.endswith("; 73 % of their excess time is queueing.")
+
+
+def test_the_fleet_page_says_the_same(database, burning, live_scope):
+    """Every sentence, in the same order."""
+    for slos in ([TTFT], [], [replace(TTFT, ttft_seconds=9.0)]):
+        shown = fleet(database.reader, live_scope, slos=slos).sentences
+        assert why(database.reader, live_scope, slos=slos).sentences == shown
+
+
+def test_phases_are_measured_against_good_requests(database, burning, live_scope):
+    """Excess is what a phase took beyond its median among good requests of the same model."""
+    view = why(database.reader, live_scope, slos=[TTFT])
+    phases = {row["phase"]: row for row in view.frames["phases"].to_dicts()}
+    # Decoding cannot break a bound on the first token.
+    assert list(phases) == ["queue", "prefill"]
+    bad = phases["queue"]["bad"]
+    assert phases["queue"]["typical_seconds"] == pytest.approx(0.1)
+    assert phases["queue"]["bad_mean_seconds"] == pytest.approx(2.0)
+    assert phases["queue"]["excess_seconds"] == pytest.approx(1.9 * bad)
+    shares = [row["excess_share_ratio"] for row in phases.values()]
+    assert sum(shares) == pytest.approx(1.0)
+    assert view.measures["excess_share_ratio"].value == shares[0]
+    assert view.measures["requests_bad"].value == bad
+
+
+def test_looking_from_a_past_time_sees_what_was_known_then(database, burning):
+    """Before the trouble all was well, and says so with its numbers."""
+    before = Scope((1,), NOW - timedelta(hours=3), NOW - timedelta(hours=1, minutes=5))
+    view = why(database.reader, before, slos=[TTFT])
+    (sentence,) = view.sentences
+    assert sentence.startswith(
+        "All 1 SLOs are healthy; the lowest budget left is 100 % (chat-ttft)"
+    )
+    assert "requests/s" in sentence
+    assert view.measures["burning"].value == 0
+    assert view.measures["burn_long"].why == "no objective is in trouble"
+
+
+def test_the_worst_is_the_one_that_burns_fastest(database, burning, live_scope):
+    """A budget that was spent long ago does not hide what burns now."""
+    slow = Slo("all-e2e", "e2e", 0.999, 86_400.0, e2e_seconds=3.29)
+    view = why(database.reader, live_scope, slos=[TTFT, slow])
+    rows = view.frames["objectives"].to_dicts()
+    assert [row["name"] for row in rows] == ["all-e2e", "chat-ttft"]
+    assert view.sentences[0].startswith("all-e2e burns at 1e+03x")
+    assert rows[0]["is_worst"]
+    assert not rows[1]["is_worst"]
+    assert rows[1]["since_at"] is not None
+
+
+def test_who_was_turned_away_did_not_wait_too_long(database, add_requests, live_scope):
+    """Most bad requests were refused: that is said, not a phase of the few that were served."""
+    ago = [EVERY * i + 1 for i in range(700)]
+    refused = [i % 3 == 0 for i in range(700)]
+    add_requests(ago, status=["refused" if r else "ok" for r in refused],
+                 ttft_seconds=[None if r else 0.5 for r in refused])  # fmt: skip
+    sentence = why(database.reader, live_scope, slos=[TTFT]).sentences[0]
+    assert sentence.endswith("; 100 % of the bad requests were refused.")
+
+
+def test_too_few_requests_are_no_verdict(database, add_requests, live_scope):
+    """Nobody is told that an objective burns because of a dozen requests."""
+    add_requests([10.0 * i + 1 for i in range(12)], ttft_seconds=5.0)
+    view = why(database.reader, live_scope, slos=[TTFT])
+    assert (
+        "None of the 1 SLOs can be judged from this data (12 requests in the window"
+        in (view.sentences[0])
+    )
+    assert view.measures["burning"].value == 0
+
+
+def test_an_empty_store_says_that_nothing_is_connected(database, live_scope):
+    """No verdict from nothing."""
+    assert why(database.reader, live_scope, slos=[TTFT]).empty.kind == "nothing_connected"
+
+
+def test_what_happened_near_the_onset_stands_beside_it(database, burning, live_scope):
+    """Events before and after the beginning of the burn, with how long before."""
+    at = [NOW - timedelta(hours=1, minutes=5), NOW - timedelta(hours=5)]
+    rows = {
+        "event_id": ["1", "2"], "source_id": [1, 1], "kind": ["deployment", "deployment"],
+        "started_at": [time.replace(tzinfo=None) for time in at], "text": ["v2 is out", "v1"],
+    }  # fmt: skip
+    database.writer.append("event", pl.DataFrame(rows)).result()
+    events = why(database.reader, live_scope, slos=[TTFT]).frames["events"]
+    assert events["text"].to_list() == ["v2 is out"]
+    assert -1500 < events["after_onset_seconds"][0] < -600
+
+
+def test_unreachable_and_odd_instances_are_suspects(database, add_target, live_scope):
+    """What the Fleet page says of instances is evidence here."""
+    add_target("http://gpu-1:8000/metrics", requests_running=1)
+    add_target("http://gpu-2:8000/metrics", requests_running=1, last_failed=10)
+    suspects = why(database.reader, live_scope, slos=[]).frames["suspects"]
+    assert suspects.rows()[0][:2] == ("gpu-2:8000", "unreachable")
+
+
+def test_the_way_on_names_whom_the_verdict_names(database, burning, live_scope):
+    """Each next look carries the objective, the stretch and the label."""
+    rows = why(database.reader, live_scope, slos=[TTFT]).frames["next"].to_dicts()
+    assert rows[0]["command"] == "servescope slo check chat-ttft"
+    assert rows[0]["page"].startswith("slo/chat-ttft?from=2026-03-01T10:1")
+    assert "--model b" in rows[1]["command"]
+    assert rows[1]["page"].endswith("&model=b")
+
+
+def test_engine_metrics_alone_do_not_tell_who(database, add_target, live_scope):
+    """Without request rows the burn is told, and that its causes are not."""
+    buckets = ((0.5, 1.0, 2.0), (2, 4, 20), 20, 30.0)
+    add_target("http://gpu-1:8000/metrics", ttft_seconds=buckets, requests_running=1)
+    sentence = why(database.reader, live_scope, slos=[TTFT]).sentences[0]
+    assert sentence.startswith("chat-ttft burns at 8x")
+    assert sentence.endswith("who and why cannot be told from engine metrics alone.")
