@@ -38,7 +38,7 @@ FROM (
   FROM read_csv('{code}', types = {{'TIMESTAMP': 'TIMESTAMP'}}))
 """
 _LABELS = """
-INSERT INTO request_labels
+INSERT INTO request_labels (labels_id, tenant, model, route, instance, slo_class, finish_reason)
 SELECT 1 + part * 32 + tenant * 4 + instance, 'tenant-' || tenant,
   ['chat-70b', 'code-34b'][part + 1], ['conv', 'code'][part + 1],
   ['chat', 'code'][part + 1] || '-' || instance, NULL, NULL
