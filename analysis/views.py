@@ -162,9 +162,9 @@ VIEWS: Mapping[str, ViewSpec] = {
         needs_scope=False,
         is_told=True,
     ),
-    "controller_marks": ViewSpec(
-        "When were pools frozen, and when did their replicas change?",
-        "analysis.controller_marks:controller_marks",
+    "happenings": ViewSpec(
+        "What happened: freezes, changes of replicas, deployments, outages, alerts?",
+        "analysis.happenings:happenings",
         is_told=True,
     ),
     "gpus": ViewSpec("What do the cards do, and which has a fault?", "analysis.gpus:gpus"),

@@ -85,7 +85,9 @@ def callback(
     def own(part: str) -> dict[str, str]:
         return {"spot": spot, "type": f"panel-{part}"}
 
-    parts = (("body", "children"), ("note", "children"), ("shown", "data"))
+    parts = (
+        ("body", "children"), ("note", "children"), ("shown", "data"), ("frame", "data-range"),
+    )  # fmt: skip
     return {
         "output": output,
         "outputs": [{"id": own(part), "property": prop} for part, prop in parts],

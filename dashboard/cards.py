@@ -12,9 +12,10 @@ from dash import dcc, html
 
 from analysis.measure import Empty, Measure, View
 from dashboard.figures.base import Look, Picture
-from dashboard.figures.marks import marked
+from dashboard.figures.marks import is_over_time, marked
 from dashboard.figures.sparkline import sparkline
 from dashboard.scene import Scene
+from dashboard.snippets import python_menu
 from dashboard.tables import table
 from dashboard.text import Shown, shown, split_unit
 from dashboard.theme import attrs
@@ -78,8 +79,9 @@ def chart_card(
         picture = chart.draw(frame, scene.look)
         if isinstance(picture, str):
             return Unshown(chart.title, picture)
-        if scene.marks is not None:
-            picture = marked(picture, scene.marks, scene.look)
+        marks = scene.marks() if is_over_time(picture) else None
+        if marks is not None:
+            picture = marked(picture, marks, scene.look)
         body = graph(chart, picture, scene)
     tools = _tools(view, chart, scene, frame, as_table, options or {})
     return card(
@@ -135,6 +137,7 @@ def _tools(
         ),
         _outside("CSV", scene.api(resource, **options, format="csv"), chart.title),
         _outside("API", scene.api(resource, **options, format="json"), chart.title),
+        python_menu(chart.title, resource, scene, options),
         about(chart.title, chart.about, view.sql.get(chart.frame), frame.height),
     ]
     return links
@@ -287,6 +290,7 @@ def frame_tools(
     return [
         _outside("CSV", scene.api(resource, **options, format="csv"), title),
         _outside("API", scene.api(resource, **options, format="json"), title),
+        python_menu(title, resource, scene, options),
         about(title, words, view.sql.get(frame), rows),
     ]
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from dash import dcc, html
 
+from dashboard.plain import Plain
 from dashboard.scene import Scene
 from dashboard.services import DataAge
 from dashboard.text import ago, clock_words
+from dashboard.url_state import iso_z
 from store.queries.scope import DEFAULT_LIVE_SECONDS, LABELS, join_values
 from store.units import seconds_text
 
@@ -23,6 +25,8 @@ RANGES = (
 )
 REFRESH_SECONDS = (5, 10, 30, 60)
 DEFAULT_REFRESH_SECONDS = 10
+# From more choices on, a filter can be narrowed by typing.
+MANY_CHOICES = 6
 
 
 def menu(
@@ -90,7 +94,15 @@ def _label_menu(
         _choice(value, scene.address.toggled(name, value).href(scene.prefix), on=value in chosen)
         for value in known
     ]
-    return menu(name, ", ".join(chosen) or "all", links)
+    inside = [_narrow(name), *links] if len(known) > MANY_CHOICES else links
+    return menu(name, ", ".join(chosen) or "all", inside)
+
+
+def _narrow(name: str) -> Plain:
+    """A field that leaves the choices which hold what is typed; see assets/keys.js."""
+    words = f"narrow the list of {name}s"
+    shown = {"type": "search", "placeholder": words, "aria-label": words, "autoComplete": "off"}
+    return Plain([["input", {**shown, "className": "ss-narrow", "data-narrow": ""}]])
 
 
 def _choice(text: str, href: str, *, on: bool, note: str = "") -> html.A:
@@ -266,9 +278,6 @@ def share_search(scene: Scene) -> str:
     """The address of this page with absolute times."""
     if scene.scope is None:
         return scene.address.href(scene.prefix)
-    start, end = (
-        f"{scene.scope.start:%Y-%m-%dT%H:%M:%S.%fZ}",
-        f"{scene.scope.end:%Y-%m-%dT%H:%M:%S.%fZ}",
-    )
+    start, end = iso_z(scene.scope.start), iso_z(scene.scope.end)
     sources = join_values(source.name for source in scene.sources)
     return scene.here(source=sources or None, from_=start, to=end)

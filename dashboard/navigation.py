@@ -34,7 +34,6 @@ class Panel:
         says_why_empty: whether it says so all the same, for a reason of its own.
         is_still: whether it is drawn anew only when it says something else, so that what somebody
             types into it stays.
-        is_marked: whether its charts over time show freezes and changes of replicas.
     """
 
     spot: str
@@ -45,7 +44,6 @@ class Panel:
     is_aside: bool = False
     says_why_empty: bool = False
     is_still: bool = False
-    is_marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +108,15 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
         ),
     ),
 )
+
+
+def go_keys() -> dict[tuple[str, ...], str]:
+    """The letter that leads to each page after `g`: the first of its title that is still free."""
+    found: dict[tuple[str, ...], str] = {}
+    for _, items in NAVIGATION:
+        for item in items:
+            letters = (letter for letter in item.title.lower() if letter.isalpha())
+            free = next((letter for letter in letters if letter not in found.values()), None)
+            if item.path is not None and free is not None:
+                found[item.path] = free
+    return found

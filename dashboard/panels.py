@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache, partial
 from typing import Any
 
 from dash import MATCH, Dash, Input, Output, State, ctx, dcc, html, no_update, set_props
@@ -28,7 +29,7 @@ from dashboard.scene import Scene, scene_of
 from dashboard.services import Services
 from dashboard.text import ago
 from dashboard.theme import attrs
-from dashboard.url_state import parse
+from dashboard.url_state import iso_z, parse
 from store.errors import ServescopeError
 
 # What is renewed in place, by the type in an element's id.
@@ -60,8 +61,9 @@ def _panel_frame(panel: Panel) -> html.Div:
             ),
             dcc.Store(id={"type": "panel-shown", "spot": spot}),
         ],
+        id={"type": "panel-frame", "spot": spot},
         className="ss-panel-frame",
-        **attrs({"data-spot": spot}),
+        **attrs({"data-spot": spot, "data-range": ""}),
     )
 
 
@@ -72,6 +74,7 @@ def register(app: Dash, services: Services, prefix: str) -> None:
         Output({"type": "panel-body", "spot": MATCH}, "children"),
         Output({"type": "panel-note", "spot": MATCH}, "children"),
         Output({"type": "panel-shown", "spot": MATCH}, "data"),
+        Output({"type": "panel-frame", "spot": MATCH}, "data-range"),
         Input("shell-url", "search"),
         Input("shell-pulse", "data"),
         State("shell-url", "pathname"),
@@ -82,14 +85,15 @@ def register(app: Dash, services: Services, prefix: str) -> None:
         address = parse(pathname, search, prefix)
         panel = _panel_at(page_of(address), own["spot"])
         if panel is None:  # a page that was just left
-            return (no_update,) * 3
+            return (no_update,) * 4
         # Words instead of a number: somebody did something, all is looked at again.
         beat = ctx.triggered_id == "shell-pulse" and not isinstance(pulse, str)
         if beat and not panel.follows_clock:
-            return (no_update,) * 3
+            return (no_update,) * 4
         scene = scene_of(services, address, prefix)
         body, note, mark = answer(panel, scene, services, shown, beat=beat)
-        return renew(plain(body), shown, mark), plain(note), mark
+        shows = no_update if mark is no_update else mark.pop("range", "")
+        return renew(plain(body), shown, mark), plain(note), mark, shows
 
 
 def _plain(part: Any) -> Any:
@@ -129,7 +133,7 @@ def answer(
                 extra={"query_id": query_id, "view": panel.view, "error": str(error)},
             )
             return _failed(error, query_id, shown, scene)
-    scene = replace(scene, marks=_marks(panel, scene, services))
+    scene = replace(scene, marks=cache(partial(_marks, scene, services)))
     mark = _mark(view, scene)
     if beat and shown and shown["at"] == mark["at"] and shown["search"] == mark["search"]:
         return (no_update,) * 3
@@ -146,18 +150,17 @@ def answer(
     return body, note, mark
 
 
-def _marks(panel: Panel, scene: Scene, services: Services) -> Marks | None:
-    """What happened to pools in the live range; a chart without it is better than no chart."""
-    if not panel.is_marked or not scene.is_live or scene.scope is None:
+def _marks(scene: Scene, services: Services) -> Marks | None:
+    """What happened in the range; a chart without it is better than no chart."""
+    if scene.scope is None:
         return None
     try:
-        frames = services.view("controller_marks", scene.address.params).frames
+        frames = services.view("happenings", scene.address.params).frames
     except ServescopeError as error:
         _log.warning("marks_failed", extra={"error": str(error)})
         return None
-    if "freezes" not in frames:
-        return None
-    return Marks(scene.scope.start, scene.scope.end, frames["freezes"], frames["scalings"])
+    told = {name: frames[name] for name in ("freezes", "scalings", "events") if name in frames}
+    return Marks(scene.scope.start, scene.scope.end, **told)
 
 
 def _fingerprint(body: Any) -> str:
@@ -215,7 +218,9 @@ def _updates(component: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _mark(view: View | None, scene: Scene) -> dict[str, Any]:
     at = view.computed_at if view and view.computed_at else scene.now
-    return {"at": at.isoformat(), "search": scene.address.search()}
+    scope = view.scope if view else scene.scope
+    shows = f"{iso_z(scope.start)}/{iso_z(scope.end)}" if scope else ""
+    return {"at": at.isoformat(), "search": scene.address.search(), "range": shows}
 
 
 def _body(panel: Panel, view: View | None, scene: Scene, services: Services) -> Sequence[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
@@ -19,6 +19,10 @@ from store.errors import InputError
 from store.queries.scope import Clock, Scope, SourceInfo, resolve
 
 
+def _nothing() -> None:
+    """Nobody to ask what happened."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Everything about a page but its numbers.
@@ -32,8 +36,8 @@ class Scene:
         scope: what the URL asks about; None when it cannot be resolved.
         trouble: why it cannot, or None.
         now: the wall clock.
-        marks: freezes and changes of replicas for charts over time; None where they are not asked
-            for.
+        marks: asks for what happened, for charts over time; None where there is nobody to ask, or
+            the answer failed.
     """
 
     address: Address
@@ -44,7 +48,7 @@ class Scene:
     scope: Scope | None
     trouble: InputError | None
     now: datetime
-    marks: Marks | None = None
+    marks: Callable[[], Marks | None] = _nothing
 
     @property
     def sources(self) -> list[SourceInfo]:

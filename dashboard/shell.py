@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
 from dash import dcc, html
 
-from dashboard.navigation import NAVIGATION, NavItem
+from dashboard.navigation import NAVIGATION, NavItem, go_keys
 from dashboard.scene import Scene
 from dashboard.theme import attrs
 
@@ -166,31 +166,38 @@ def navigation(scene: Scene) -> list[Any]:
     """The entries of the navigation; what is still to come says with what it comes."""
     here = scene.address.path[:1]
     made: list[Any] = []
+    keys = go_keys()
     for group, items in NAVIGATION:
         made.append(html.P(group, className="ss-nav-group"))
-        made.append(html.Ul([html.Li(_nav_item(item, here, scene)) for item in items]))
+        made.append(html.Ul([html.Li(_nav_item(item, here, scene, keys)) for item in items]))
     return made
 
 
-def _nav_item(item: NavItem, here: Sequence[str], scene: Scene) -> Any:
+def _nav_item(
+    item: NavItem, here: Sequence[str], scene: Scene, keys: Mapping[tuple[str, ...], str]
+) -> Any:
     icon = html.Span(className=f"ss-ico ss-ico-{item.icon}", **attrs({"aria-hidden": "true"}))
     if item.path is None:
         words = [html.Span(item.title), html.Small(item.comes_with)]
         return html.Span([icon, html.Span(words)], className="ss-nav-item is-coming")
     active = tuple(here) == item.path[:1]
-    current: dict[str, Any] = {"aria-current": "page"} if active else {}
+    more = {"aria-current": "page"} if active else {}
+    if item.path in keys:
+        more |= {"data-go": keys[item.path], "aria-keyshortcuts": f"g {keys[item.path]}"}
     href = scene.link(*item.path)
     return html.A(
         [icon, html.Span(item.title)],
         href=href,
         className=f"ss-nav-item{' is-active' if active else ''}",
-        **current,
+        **attrs(more),
     )
 
 
 def _help(version: str) -> dmc.Modal:
     keys = (
-        ("t", "table or chart of the card under the pointer"),
+        ("t", "table or chart of the card under the pointer, or of the card with the focus"),
+        ("/", "filter: open the first filter, then type or use the arrows"),
+        (f"g, then {_letters()}", "go to a page of the navigation"),
         ("?", "this help"),
         ("Esc", "close a menu"),
         (
@@ -217,7 +224,8 @@ def _help(version: str) -> dmc.Modal:
             _terms("Keys", [(html.Kbd(key), text) for key, text in keys]),
             _terms("Words", [(html.B(word), text) for word, text in words]),
             html.P(
-                "Everything on a page is in its address: copy it, reload it, send it.",
+                "Everything on a page is in its address: copy it, reload it, send it. "
+                "No key changes anything but what you see.",
                 className="ss-dim",
             ),
             html.P(f"servescope {version}", className="ss-dim"),
@@ -228,6 +236,12 @@ def _help(version: str) -> dmc.Modal:
         size="lg",
         closeButtonProps={"aria-label": "Close"},
     )
+
+
+def _letters() -> str:
+    """The letters of the pages, with their names."""
+    names = {item.path: item.title for _, items in NAVIGATION for item in items}
+    return ", ".join(f"{letter} ({names[path]})" for path, letter in go_keys().items())
 
 
 def _terms(title: str, pairs: Sequence[tuple[Any, str]]) -> html.Div:

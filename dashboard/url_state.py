@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from store.queries.scope import join_values, split_values
@@ -75,6 +76,11 @@ class Address:
     def href(self, prefix: str) -> str:
         """The address as a link below `prefix`, such as "/ui/"."""
         return prefix + "/".join(quote(part, safe="") for part in self.path) + self.search()
+
+
+def iso_z(at: datetime) -> str:
+    """An aware time as addresses have it, to the microsecond."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def parse(pathname: str | None, search: str | None, prefix: str) -> Address:

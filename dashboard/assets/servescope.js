@@ -201,21 +201,6 @@
     });
   };
 
-  /* Keys ---------------------------------------------------------------------------------- */
-
-  function typing(target) { return /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.isContentEditable; }
-
-  document.addEventListener("keydown", function (event) {
-    if (event.key === "Escape") { closeMenus(document.body); return; }
-    if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey) { return; }
-    if (event.key === "?") { byId("shell-help-open").click(); }
-    if (event.key === "t") {
-      var card = document.querySelector(".ss-card:hover") || event.target.closest(".ss-card");
-      var toggle = card && card.querySelector("[data-table-toggle]");
-      if (toggle) { toggle.click(); }
-    }
-  });
-
   /* One crosshair through all time charts: a line over each, at the time under the pointer --- */
 
   function crosshairAt(time) {
@@ -267,6 +252,8 @@
 
   window.servescope = {
     Plain: Plain,
+    closeMenus: closeMenus,
+    copy: copyText,
     /* A tick becomes a pulse only when somebody looks and nothing is under way. */
     pulse: function (tick) {
       return document.hidden || underWay > 0 ? window.dash_clientside.no_update : tick;

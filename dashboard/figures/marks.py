@@ -1,4 +1,4 @@
-"""Freezes and changes of replicas on charts over time, the same on every page."""
+"""What happened, on every chart over time: freezes, changes of replicas, and all other events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from dashboard.figures.base import Look, Picture, Trace, times
-from dashboard.theme import GREY, PURPLE
+from dashboard.theme import BLUE, GREEN, GREY, PURPLE, VERMILION
 
 # A second scale for marks alone, from the foot to the top of the plot; never drawn.
 _AXIS = "y9"
@@ -19,6 +19,16 @@ _BAND = "rgba(122,130,140,0.20)"
 # A band narrower than this share of the range has no room for words.
 _ROOM_RATIO = 0.12
 MOST_BANDS = 100
+MOST_GLYPHS = 60
+# A name, a glyph of its own and a colour for each kind of event, in the order of the legend.
+KINDS: Mapping[str, tuple[str, str, str]] = {
+    "alert": ("alert", "star", VERMILION),
+    "outage": ("outage", "x", VERMILION),
+    "fault": ("fault of a card", "cross", VERMILION),
+    "deployment": ("deployment", "diamond", BLUE),
+    "start": ("process started", "circle-open", GREEN),
+    "drift": ("drift", "hourglass", PURPLE),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +40,18 @@ class Marks:
         end: of the range.
         freezes: `pool`, `from_at`, `until_at` (naive UTC), `changed_by`, `comment`.
         scalings: `at`, `pool`, `before_replicas`, `after_replicas`, `changed_by`; may be empty.
+        events: `at`, `until_at`, `kind` (of `KINDS`), `subject`, `text`; may be empty.
     """
 
     start: datetime
     end: datetime
-    freezes: pl.DataFrame
+    freezes: pl.DataFrame = field(default_factory=pl.DataFrame)
     scalings: pl.DataFrame = field(default_factory=pl.DataFrame)
+    events: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 def marked(picture: Picture, marks: Marks, look: Look) -> Picture:
-    """A picture with bands for freezes and glyphs for changes of replicas; both in the legend.
+    """A picture with bands for freezes and a glyph for all else; each kind is in the legend.
 
     Args:
         picture: left as it is unless its x axis is time.
@@ -47,13 +59,16 @@ def marked(picture: Picture, marks: Marks, look: Look) -> Picture:
         look: zone and clock.
     """
     drawn = picture.figure["layout"]
-    bands, changes = _bands(marks), marks.scalings
-    if drawn["xaxis"].get("type") != "date" or (not bands and changes.is_empty()):
+    if not is_over_time(picture):
         return picture
+    bands, changes, told = _bands(marks), marks.scalings, _told(marks)
     made = [
         *([_starts(bands, look)] if bands else []),
         *([] if changes.is_empty() else [_changes(changes, look)]),
+        *(_events(kind, frame, look) for kind, frame in told.items()),
     ]
+    if not made:
+        return picture
     layout = {
         **drawn,
         "yaxis9": _HIDDEN,
@@ -63,8 +78,23 @@ def marked(picture: Picture, marks: Marks, look: Look) -> Picture:
     if not drawn.get("showlegend"):  # a legend for the marks alone
         traces = [{**trace, "showlegend": trace.get("showlegend", False)} for trace in traces]
         layout |= {"showlegend": True, "margin": {**drawn.get("margin", {}), "t": 26}}
-    words = _words(bands, changes)
+    words = _words(bands, changes, told)
     return Picture({"data": [*traces, *made], "layout": layout}, f"{picture.summary} {words}")
+
+
+def is_over_time(picture: Picture) -> bool:
+    """Whether its x axis is time."""
+    return bool(picture.figure["layout"]["xaxis"].get("type") == "date")
+
+
+def _told(marks: Marks) -> dict[str, pl.DataFrame]:
+    """Events by kind, the newest of each; what began before the range begins with it."""
+    if marks.events.is_empty():
+        return {}
+    start = marks.start.astimezone(UTC).replace(tzinfo=None)
+    clipped = marks.events.with_columns(shown_at=pl.max_horizontal("at", pl.lit(start)))
+    parts = {kind: clipped.filter(pl.col("kind") == kind).tail(MOST_GLYPHS) for kind in KINDS}
+    return {kind: part for kind, part in parts.items() if part.height}
 
 
 def _bands(marks: Marks) -> list[dict[str, Any]]:
@@ -134,6 +164,21 @@ def _changes(frame: pl.DataFrame, look: Look) -> Trace:
     return _glyphs("replicas changed", x, [0.02] * len(texts), texts, symbols, PURPLE)
 
 
+def _events(kind: str, frame: pl.DataFrame, look: Look) -> Trace:
+    """One kind of event, in a row at the top of the plot."""
+    name, symbol, colour = KINDS[kind]
+    texts = [
+        _safe(row["text"]) + (f", until {_clock(row['until_at'], look)}" if _lasted(row) else "")
+        for row in frame.iter_rows(named=True)
+    ]
+    x = times(frame, "shown_at", look)
+    return _glyphs(name, x, [0.96] * len(texts), texts, symbol, colour)
+
+
+def _lasted(row: Mapping[str, Any]) -> bool:
+    return row["until_at"] is not None and row["until_at"] > row["at"]
+
+
 def _glyphs(
     name: str, x: Sequence[Any], y: Sequence[float], texts: Sequence[str], symbol: Any, colour: str
 ) -> Trace:
@@ -144,13 +189,16 @@ def _glyphs(
     }  # fmt: skip
 
 
-def _words(bands: Sequence[Mapping[str, Any]], changes: pl.DataFrame) -> str:
+def _words(
+    bands: Sequence[Mapping[str, Any]], changes: pl.DataFrame, told: Mapping[str, pl.DataFrame]
+) -> str:
     said = []
     if bands:
         who = ", ".join(dict.fromkeys(str(band["changed_by"]) for band in bands))
         said.append(f"Frozen {_times(len(bands))}, by {who}.")
     if not changes.is_empty():
         said.append(f"Replicas changed {_times(changes.height)}.")
+    said += [f"{KINDS[kind][0].capitalize()} {_times(part.height)}." for kind, part in told.items()]
     return " ".join(said)
 
 

@@ -191,7 +191,8 @@ def lanes_body(view: View | None, scene: Scene, services: Services) -> Sequence[
         parts.append(tabs("Pool shown", "pool", pool, names, scene, decision=None))
     part = of_pool(view, pool)
     options = {"pool": pool}
-    marked = replace(scene, marks=Marks(view.scope.start, view.scope.end, part.frames["freezes"]))
+    own = Marks(view.scope.start, view.scope.end, part.frames["freezes"])
+    marked = replace(scene, marks=lambda: own)
     cards = [chart_card(part, chart, marked, options) for chart in _charts(part, pool)]
     rehearsed = controller_score.score(part, scene)
     parts.append(grid(*cards, _decisions(part, scene), rehearsed, key="lanes"))

@@ -132,7 +132,7 @@ def _with_freezes(picture: Picture, told: Document, scene: Scene, services: Serv
     until = end + timedelta(seconds=1)
     params = {"source": "live", "from": _second(start), "to": _second(until)}
     try:
-        frames = services.view("controller_marks", params).frames
+        frames = services.view("happenings", params).frames
     except ServescopeError as error:
         _log.warning("marks_failed", extra={"error": str(error)})
         return picture

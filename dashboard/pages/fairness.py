@@ -259,5 +259,5 @@ def _form(scene: Scene) -> html.Form:
 PAGE = Page(
     "Fairness",
     "Does every tenant get its share, and who suffers from whom?",
-    (fairness_alarm.PANEL, Panel("fairness-main", "fairness", body, options, is_marked=True)),
+    (fairness_alarm.PANEL, Panel("fairness-main", "fairness", body, options)),
 )

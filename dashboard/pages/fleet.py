@@ -262,5 +262,5 @@ def _events_card(view: View, scene: Scene) -> Slot | Unshown:
 PAGE = Page(
     "Fleet",
     "Is the fleet healthy now, and if not, where do I look?",
-    (Panel("fleet-main", "fleet", body, is_marked=True),),
+    (Panel("fleet-main", "fleet", body),),
 )

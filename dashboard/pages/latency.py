@@ -242,8 +242,8 @@ PAGE = Page(
     "Where does the time go: queue, prefill or decode?",
     (
         ONE,
-        Panel("latency-main", "latency", body, options, is_marked=True),
-        Panel("latency-phases", "latency_phases", phases_body, is_aside=True, is_marked=True),
+        Panel("latency-main", "latency", body, options),
+        Panel("latency-phases", "latency_phases", phases_body, is_aside=True),
         Panel("latency-tail", "latency_tail", tail_body, is_aside=True),
         Panel("latency-drivers", "latency_drivers", drivers_body, is_aside=True),
         STRAGGLERS,

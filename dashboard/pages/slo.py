@@ -295,7 +295,7 @@ LIST_PAGE = Page(
 DETAIL_PAGE = Page(
     "SLO",
     "How much may still go wrong, who spent it, and when is it gone?",
-    (Panel("slo-detail", "slo_detail", detail_body, _slo_option, is_marked=True),),
+    (Panel("slo-detail", "slo_detail", detail_body, _slo_option),),
     _crumbs,
     named_by_path=True,
 )

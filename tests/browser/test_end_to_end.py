@@ -131,6 +131,24 @@ def test_the_links_of_a_card_answer(guest, kind):
     assert "requests_per_second" in answer.text
 
 
+def test_the_python_of_a_card_prints_the_rows_of_its_table(guest):
+    """Six lines, nothing installed: as many rows as the card says there are behind its picture."""
+    guest.page.goto(f"{guest.url}/ui/workload?table=rate")
+    drawn(guest)
+    name = "How many requests arrive?"
+    guest.page.locator(f"summary[aria-label='Open in Python: {name}']").click()
+    code = guest.page.locator(".ss-python[open] code").inner_text()
+    assert len(code.splitlines()) == 6
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    rows = done.stdout.splitlines()
+    guest.page.keyboard.press("Escape")
+    said = guest.page.locator("#card-rate .ss-about").last.text_content()
+    assert f"{len(rows):,} rows behind this picture" in said
+    assert "requests_per_second" in rows[0]
+
+
 def test_exports_answer(guest):
     """Every download of the Export tab is a file."""
     guest.page.goto(f"{guest.url}/ui/workload/export?source=azure-2023-conv")

@@ -1139,7 +1139,7 @@ MAKERS = {
 }
 
 
-LEDGER = ("controller", "controller_decision", "controller_marks", "replays", "replay")
+LEDGER = ("controller", "controller_decision", "happenings", "replays", "replay")
 
 
 def gateway_row(name="edge", *, seconds_ago=1.0, **fairness) -> dict:

@@ -24,7 +24,12 @@ def panel_request(app, spot, pathname, search="") -> dict:
     def own(part):
         return {"spot": spot, "type": f"panel-{part}"}
 
-    targets = (("body", "children"), ("note", "children"), ("shown", "data"))
+    targets = (
+        ("body", "children"),
+        ("note", "children"),
+        ("shown", "data"),
+        ("frame", "data-range"),
+    )
     return {
         "output": output,
         "outputs": [{"id": own(part), "property": prop} for part, prop in targets],

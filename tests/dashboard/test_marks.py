@@ -1,4 +1,4 @@
-"""Freezes and changes of replicas are on every live chart over time, and say who and how long."""
+"""What happened is on every chart over time, and says what, who and how long."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from dashboard.figures.base import Look, Picture, axis, layout, line, time_axis
-from dashboard.figures.marks import Marks, marked
+from dashboard.figures.marks import KINDS, Marks, marked
 from dashboard.panels import answer
 from dashboard.routes import page_of
 from dashboard.scene import scene_of
@@ -118,7 +118,30 @@ def test_pages_of_the_live_fleet_show_them_and_traces_do_not(fake, path, search,
     """A trace has a clock of its own: a freeze of today never happened in it."""
     services = fake.services()
     scene = scene_of(services, parse(path, search, "/ui/"), "/ui/")
-    panels = [panel for panel in page_of(scene.address).panels if panel.is_marked]
-    bodies = [answer(panel, scene, services, None, beat=False)[0] for panel in panels]
+    bodies = [
+        answer(panel, scene, services, None, beat=False)[0]
+        for panel in page_of(scene.address).panels
+    ]
     text = json.dumps(bodies, default=lambda part: part.to_plotly_json())
     assert ("chat frozen by bo" in text) is is_live
+
+
+def test_each_kind_of_event_has_a_glyph_and_a_name_of_its_own():
+    """Colour is never the only difference; what began before the range is drawn at its edge."""
+    rows = [
+        {"at": NOW - timedelta(minutes=minutes), "until_at": until, "kind": kind, "subject": "a",
+         "text": f"{kind} of <a>"}
+        for minutes, until, kind in [
+            (90, NOW - timedelta(minutes=30), "outage"), (20, None, "deployment"),
+            (10, None, "alert"), (5, None, "alert"), (4, None, "start"), (3, None, "fault"),
+            (2, None, "drift"),
+        ]
+    ]  # fmt: skip
+    end = NOW.replace(tzinfo=UTC)
+    told = Marks(end - timedelta(hours=1), end, events=pl.DataFrame(rows))
+    made = marked(picture(), told, LOOK)
+    drawn = {name: trace for name, trace in traces(made).items() if name != "rate"}
+    assert len({trace["marker"]["symbol"] for trace in drawn.values()}) == len(KINDS) == len(drawn)
+    assert drawn["outage"]["x"] == ["2026-11-20T11:00:00"]
+    assert drawn["outage"]["text"] == ["outage of &lt;a>, until 11:30:00"]
+    assert "Alert 2 times." in made.summary

@@ -41,7 +41,7 @@ def keep(database, *rows):
 
 def marks(database):
     clock = VirtualClock(NOW)
-    return views.compute("controller_marks", database.reader, SCOPE, clock=clock).frames
+    return views.compute("happenings", database.reader, SCOPE, clock=clock).frames
 
 
 def test_only_what_was_really_changed_is_a_mark(database):
@@ -67,6 +67,44 @@ def test_a_freeze_that_goes_on_ends_with_the_range(database):
     keep(database, ChangeRow(1, at(20), "chat", "freeze", None, None, None, "bo", "rack 4"))
     (row,) = marks(database)["freezes"].rows(named=True)
     assert (row["from_at"], row["until_at"], row["changed_by"]) == (at(20), at(0), "bo")
+
+
+def test_targets_that_came_fell_silent_and_came_back_are_told(database):
+    """Two that came at once are one event; a trace knows of none of it."""
+    database.writer.run(_targets).result()
+    found = marks(database)["events"].select("at", "until_at", "kind", "text").rows()
+    assert found == [
+        (at(59), None, "deployment", "2 targets added"),
+        (at(50), at(45), "outage", "http://a stopped answering: no answer"),
+        (at(40), at(38), "start", "a started"),
+        (at(9), None, "alert", "it burns"),
+    ]
+    trace = Scope((2,), SCOPE.start, SCOPE.end)
+    told = views.compute("happenings", database.reader, trace, clock=VirtualClock(NOW)).frames
+    assert set(told) == {"events"}
+    assert told["events"].height == 0
+
+
+def _targets(connection):
+    for number, url in enumerate(("http://a", "http://b")):
+        connection.execute(
+            "INSERT INTO target (target_id, url, added_at) VALUES ($1, $2, $3)",
+            [number, url, at(59)],
+        )
+    for minutes, grade in ((58, "fresh"), (50, "silent"), (45, "fresh")):
+        connection.execute(
+            "INSERT INTO signal_grade VALUES (0, '', $1, $2, 'no answer', NULL)",
+            [at(minutes), grade],
+        )
+    for minutes, until, kind, text in (
+        (40, 38, "start", "a started"), (9, None, "alert_firing", "it burns"),
+        (8, None, "scale", "told by its own rows"), (90, 80, "start", "before the range"),
+    ):  # fmt: skip
+        ended = None if until is None else at(until)
+        connection.execute(
+            "INSERT INTO event VALUES ($1, 1, $2, $3, $4, 'a', $5, NULL)",
+            [text, at(minutes), ended, kind, text],
+        )
 
 
 def test_a_rehearsal_counts_agreement_and_replica_hours(database):

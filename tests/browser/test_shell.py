@@ -1,0 +1,70 @@
+"""What the frame promises on every page of the navigation."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from dashboard.navigation import NAVIGATION, go_keys
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+PATHS = [item.path for _, items in NAVIGATION for item in items if item.path is not None]
+
+
+@pytest.fixture
+def page(visit):
+    """The fleet, drawn."""
+    visitor = visit()
+    visitor.open("/ui/?from=now-1h&model=qwen3-32b")
+    yield visitor.page
+    assert visitor.troubles == []
+
+
+def test_g_and_a_letter_lead_to_every_page_and_keep_the_scope(page):
+    """Each page has a letter of its own, and the help names it."""
+    keys = go_keys()
+    assert set(keys) == set(PATHS)
+    assert len(set(keys.values())) == len(keys)
+    for path, letter in keys.items():
+        page.locator("#main").focus()
+        page.keyboard.press("g")
+        page.keyboard.press(letter)
+        page.wait_for_url(re.compile(f"/ui/{'/'.join(path)}\\?from=now-1h&model=qwen3-32b$"))
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("w (Workload)")
+
+
+def test_the_fleet_can_be_frozen_from_every_page(page, served):
+    """One click opens it, a press that is held does it: nowhere is it further away."""
+    control = served.fake.control
+    before = copy.deepcopy(control.pools)
+    for letter in go_keys().values():
+        page.locator("#main").focus()
+        page.keyboard.press("g")
+        page.keyboard.press(letter)
+        menu = page.locator("#shell-control summary")
+        expect(menu).to_have_text("Freeze")
+        menu.click()
+        page.get_by_role("button", name="Freeze all pools until resumed").hover()
+        page.mouse.down()
+        expect(menu).to_have_text("Resume")
+        page.mouse.up()
+        assert [told[0] for told in control.told] == ["freeze"], page.url
+        control.pools = copy.deepcopy(before)
+        control.told.clear()
+
+
+def test_filters_open_by_key_and_are_walked_with_the_arrows(page):
+    """Nothing is changed by a key alone: the choice is a link that Enter follows."""
+    page.locator("#main").focus()
+    page.keyboard.press("/")
+    expect(page.get_by_role("link", name="all", exact=True)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(":focus")).to_have_text(re.compile("qwen3-32b"))
+    page.keyboard.press("Escape")
+    expect(page.locator("#shell-menu-model summary")).to_be_focused()
+    assert "model=qwen3-32b" in page.url
