@@ -58,12 +58,17 @@ SLOS_SCHEMA: dict[str, Any] = {
 }
 
 
-def slo_list(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
+def slo_list(reader: Reader, scope: Scope, *, slos: Sequence[Slo], over: str = "") -> View:
     """Every SLO of the scope's sources, the one that runs out first at the top.
 
     Frames: `slos` (columns of `SLOS_SCHEMA`). Budgets are those of each SLO's own window ending at
-    `scope.end`; the visible range plays no part.
+    `scope.end`; the visible range plays no part, unless `over` is "range": then each is judged as
+    if its window were that range, for reports on a period.
+
+    Raises:
+        InputError: `over` is something else.
     """
+    slos = _judged_over(slos, scope, over)
     statuses = sorted(check(reader, slos, scope), key=urgency)
     frame = pl.DataFrame([status_row(item) for item in statuses], schema=SLOS_SCHEMA)
     sentences = [verdict(item) for item in statuses if item.status != "healthy"]
@@ -80,17 +85,20 @@ def slo_list(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
     return View("slo_list", scope, frames={"slos": frame}, sentences=tuple(sentences), empty=empty)
 
 
-def slo_detail(reader: Reader, scope: Scope, *, slos: Sequence[Slo], slo: str = "") -> View:
-    """Everything about one SLO.
+def slo_detail(
+    reader: Reader, scope: Scope, *, slos: Sequence[Slo], slo: str = "", over: str = ""
+) -> View:
+    """Everything about one SLO; `over` as of `slo_list`.
 
     Measures: attainment_ratio, attainment_of_successful_ratio, budget_left_ratio, burn_1h, burn_6h.
     Frames: `slos` (its row of the list), `budget`, `burn`, `events`, `alerts`, `spent_by`,
     `threshold_curve`; columns in `analysis.slo_frames`.
 
     Raises:
-        InputError: no SLO has this name, or it is not about these sources.
+        InputError: no SLO has this name, it is not about these sources, or `over` is no word of
+            ours.
     """
-    chosen = _named(reader, slos, scope, slo)
+    chosen = _named(reader, _judged_over(slos, scope, over), scope, slo)
     rule = good_rule(chosen, slo_queries.source_ids(reader))
     start = scope.end - timedelta(seconds=chosen.window_seconds)
     # Who spent it is counted beside the rest: each leaves a processor idle in turns.
@@ -190,6 +198,13 @@ def verdict(status: SloStatus) -> str:
 
 def _word(status: str) -> str:
     return {"watch": "to be watched", "too few events": "undecided"}.get(status, status)
+
+
+def _judged_over(slos: Sequence[Slo], scope: Scope, over: str) -> Sequence[Slo]:
+    """The SLOs as they are, or with the scope's range in place of their windows."""
+    if over not in ("", "range"):
+        raise InputError(f"an SLO cannot be judged over '{over[:40]}'", hint="over=range")
+    return [replace(slo, window_seconds=scope.seconds) for slo in slos] if over else slos
 
 
 def _named(reader: Reader, slos: Sequence[Slo], scope: Scope, name: str) -> Slo:

@@ -76,12 +76,13 @@ VIEWS: Mapping[str, ViewSpec] = {
     "slo_list": ViewSpec(
         "Which objectives are met, and how much may still go wrong?",
         "analysis.slo_views:slo_list",
+        options=("over",),
         needs_slos=True,
     ),
     "slo_detail": ViewSpec(
         "How much may still go wrong, who spent it, when is it gone?",
         "analysis.slo_views:slo_detail",
-        options=("slo",),
+        options=("slo", "over"),
         needs_slos=True,
     ),
     "latency": ViewSpec(

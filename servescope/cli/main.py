@@ -34,6 +34,7 @@ from servescope.cli.options import (
 )
 from servescope.cli.predicting import predictors_app, register
 from servescope.cli.replay import register as register_replay
+from servescope.cli.report import report_app
 from servescope.cli.slo_group import slo_app
 from servescope.cli.starts_group import starts_app
 from servescope.cli.why import register as register_why
@@ -52,6 +53,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(predictors_app, name="predictors")
 app.add_typer(lab_app, name="lab")
 app.add_typer(controller_app, name="controller")
+app.add_typer(report_app, name="report")
 
 
 @app.command()

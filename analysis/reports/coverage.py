@@ -1,0 +1,54 @@
+"""How much of a period there are records of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from analysis.reports.periods import Period
+from store.units import percent_text, seconds_text
+
+NEARLY_ALL = 0.98
+
+
+def within(
+    sources: Sequence[Mapping[str, Any]], period: Period
+) -> tuple[datetime | None, datetime | None]:
+    """First and last record of the sources within the period; None when they hold none there.
+
+    A source tells when it begins and ends, not where it has holes.
+    """
+    spans = [
+        (max(first, period.start), min(last, period.end))
+        for source in sources
+        if (first := _at(source["first_at"])) is not None
+        and (last := _at(source["last_at"])) is not None
+        and first < period.end
+        and last >= period.start
+    ]
+    if not spans:
+        return None, None
+    return min(first for first, _ in spans), max(last for _, last in spans)
+
+
+def words(first: datetime | None, last: datetime | None, period: Period) -> str | None:
+    """What must be said about a period that is not covered whole; None where it is."""
+    if first is None or last is None:
+        return None
+    covered = last - first
+    share = covered / timedelta(seconds=period.seconds)
+    if share >= NEARLY_ALL:
+        return None
+    return (
+        f"The records cover {seconds_text(covered.total_seconds())} of the"
+        f" {seconds_text(period.seconds)} of this period ({percent_text(share)}), from"
+        f" {first:%-d %b %H:%M} to {last:%-d %b %H:%M} UTC: rates are those of the time covered."
+    )
+
+
+def _at(text: Any) -> datetime | None:
+    if text is None or isinstance(text, datetime):
+        return text
+    at = datetime.fromisoformat(str(text))
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,217 @@
+"""Were the objectives met over the period, and who spent the budget?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.reports import parts
+from analysis.reports.asking import Asking, ViewDocument
+from analysis.reports.document import Chart, Column, Number, Point, Section, Table
+from analysis.reports.parts import Row
+from store.units import count_text, percent_text
+
+_PERIOD = "range"
+_COLUMNS = (
+    Column("name", "Objective"),
+    Column("objective_text", "Means"),
+    Column("attempted", "Requests", "requests"),
+    Column("attainment_ratio", "Met by", "ratio"),
+    Column("attainment_low", "at least", "ratio"),
+    Column("attainment_high", "at most", "ratio"),
+    Column("before_ratio", "Period before", "ratio"),
+    Column("verdict", "Verdict"),
+    Column("own_budget_left_ratio", "Budget left in its own window", "ratio"),
+)
+_SPENDERS = (
+    Column("dimension", "By"),
+    Column("value", "Who"),
+    Column("bad", "Bad requests", "requests"),
+    Column("bad_share_ratio", "Share of the bad", "ratio"),
+    Column("traffic_share_ratio", "Share of the traffic", "ratio"),
+    Column("over_representation", "Times its share", "x"),
+)
+
+
+def slo(asking: Asking) -> Section:
+    """Every objective judged over the period, the worst one closer."""
+    listed = asking.view("slo_list", over=_PERIOD)
+    rows = parts.rows_of(listed, "slos")
+    judged = [row for row in rows if row["attainment_low"] is not None]
+    if not judged:
+        return Section("slo", "", empty=_why_nothing(listed, rows), advice=_why_not(rows),
+                       path="slo")  # fmt: skip
+    missed = [row for row in judged if is_met(row) is False]
+    worst = min(judged, key=_margin)
+    detail = asking.view("slo_detail", slo=str(worst["name"]), over=_PERIOD)
+    spent = _stand_out(detail)
+    return Section(
+        "slo", "",
+        verdict=(_verdict(judged, missed), *_more(worst, missed), *spent),
+        numbers=_numbers(asking, listed, judged),
+        tables=(*_table(asking, listed, rows), *_spenders(detail, missed)),
+        charts=_course(detail, worst),
+        notes=_unjudged(rows),
+        findings=_points(worst, missed, spent),
+        advice=_advice(worst, missed, spent),
+        path="slo",
+    )  # fmt: skip
+
+
+def is_met(row: Row) -> bool | None:
+    """Whether an objective was met; None when its interval holds the target."""
+    target = row["target_ratio"]
+    if row["attainment_ratio"] is not None:
+        return bool(row["attainment_ratio"] >= target)
+    if row["attainment_low"] is not None and row["attainment_low"] >= target:
+        return True
+    if row["attainment_high"] is not None and row["attainment_high"] < target:
+        return False
+    return None
+
+
+def _margin(row: Row) -> tuple[float, str]:
+    """Share of bad requests over the allowed share: above 1 is missed; the largest is worst."""
+    reached = row["attainment_ratio"]
+    reached = row["attainment_low"] if reached is None else reached
+    return -(1 - reached) / (1 - row["target_ratio"]), str(row["name"])
+
+
+def _verdict(judged: Sequence[Row], missed: Sequence[Row]) -> str:
+    unclear = sum(is_met(row) is None for row in judged)
+    met = len(judged) - len(missed) - unclear
+    if met == len(judged):
+        return "The objective was met." if met == 1 else f"All {met} objectives were met."
+    rest = f"; of {unclear} it cannot be said" if unclear else ""
+    return f"{met} of {parts.counted(len(judged), 'objective')} met{rest}."
+
+
+def reached_text(row: Row) -> str:
+    """How many requests were good, beside the target."""
+    target = f"{row['target_ratio'] * 100:.6g} %"
+    if row["attainment_ratio"] is None:
+        share = (
+            f"between {percent_text(row['attainment_low'])} and"
+            f" {percent_text(row['attainment_high'])}"
+        )
+    else:
+        share = percent_text(row["attainment_ratio"], 2)
+    return f"{share} of {count_text(row['attempted'])} requests were good (target {target})"
+
+
+def _more(worst: Row, missed: Sequence[Row]) -> tuple[str, ...]:
+    word = "missed its target" if missed else "came closest to its target"
+    return (f"{worst['name']} {word}: {reached_text(worst)}.",)
+
+
+def _why_nothing(listed: ViewDocument, rows: Sequence[Row]) -> str:
+    if rows:
+        return f"None of {parts.counted(len(rows), 'objective')} can be judged: {rows[0]['why']}."
+    told = [str(text) for text in listed["sentences"]]
+    return told[0] if told else parts.empty_text(listed)
+
+
+def _why_not(rows: Sequence[Row]) -> tuple[Point, ...]:
+    if rows:
+        text = (
+            "To judge objectives, send what is missing: times to first token come from a scraped"
+            " engine, a gateway, or a trace that has them."
+        )
+    else:
+        text = "Write the first objective: `servescope slo init` makes a file to start from."
+    return (Point(20.0, text),)
+
+
+def _stand_out(detail: ViewDocument) -> tuple[str, ...]:
+    """Who spent it out of proportion, as the page of the objective says it."""
+    return tuple(str(text) for text in detail["sentences"] if " of the bad requests" in str(text))
+
+
+def _numbers(asking: Asking, listed: ViewDocument, judged: Sequence[Row]) -> tuple[Number, ...]:
+    before = _by_name(asking.prior("slo_list", over=_PERIOD))
+    return tuple(
+        Number(
+            f"attainment.{row['name']}", str(row["name"]), row["attainment_ratio"], "ratio",
+            row["attainment_low"], row["attainment_high"], row["attempted"],
+            None if row["attainment_ratio"] is not None else str(row["why"]),
+            before.get(row["name"], {}).get("attainment_ratio"), listed["view"],
+        )
+        for row in judged[:4]
+    )  # fmt: skip
+
+
+def _by_name(view: ViewDocument) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in parts.rows_of(view, "slos")}
+
+
+def _table(asking: Asking, listed: ViewDocument, rows: Sequence[Row]) -> tuple[Table, ...]:
+    before = _by_name(asking.prior("slo_list", over=_PERIOD))
+    own = _by_name(asking.view("slo_list"))
+    shown = [
+        {
+            **row,
+            "before_ratio": before.get(row["name"], {}).get("attainment_ratio"),
+            "own_budget_left_ratio": own.get(row["name"], {}).get("budget_left_ratio"),
+            "verdict": _word(row),
+        }
+        for row in sorted(rows, key=lambda row: row["attainment_low"] is None)
+    ]
+    return parts.table(listed, "slos", "Objectives over the period", _COLUMNS, shown, most=20)
+
+
+def _word(row: Row) -> str:
+    if row["attainment_low"] is None:
+        return "not judged"
+    return {True: "met", False: "missed", None: "unclear"}[is_met(row)]
+
+
+def _spenders(detail: ViewDocument, missed: Sequence[Row]) -> tuple[Table, ...]:
+    rows = [row for row in parts.rows_of(detail, "spent_by") if row["bad"]]
+    first = sorted(rows, key=lambda row: (-row["over_representation"], -row["bad"]))
+    title = "Who spent the budget" if missed else "Who the bad requests were"
+    return parts.table(detail, "spent_by", title, _SPENDERS, first, most=8)
+
+
+def _course(detail: ViewDocument, worst: Row) -> tuple[Chart, ...]:
+    rows = parts.rows_of(detail, "budget")
+    left = [row["budget_left_ratio"] for row in rows if row["budget_left_ratio"] is not None]
+    if not left:
+        return ()
+    return parts.over_time(
+        detail,
+        "budget",
+        f"How the budget of {worst['name']} went over the period",
+        {"budget_left_ratio": "budget left"},
+        "ratio",
+        f"Of the period's budget {percent_text(left[-1])} was left at its end.",
+        rows=parts.thinned(rows),
+        limit=0.0,
+        limit_label="spent",
+    )
+
+
+def _unjudged(rows: Sequence[Row]) -> tuple[str, ...]:
+    return tuple(
+        f"{row['name']} was not judged: {row['why']}."
+        for row in rows
+        if row["attainment_low"] is None
+    )
+
+
+def _points(worst: Row, missed: Sequence[Row], spent: Sequence[str]) -> tuple[Point, ...]:
+    if not missed:
+        return (Point(25.0, f"{worst['name']} came closest to its target: {reached_text(worst)}."),)
+    told = [
+        Point(95.0 - place, f"{row['name']} missed its target: {reached_text(row)}.")
+        for place, row in enumerate(sorted(missed, key=_margin)[:3])
+    ]
+    return (*told, *(Point(85.0, text) for text in spent))
+
+
+def _advice(worst: Row, missed: Sequence[Row], spent: Sequence[str]) -> tuple[Point, ...]:
+    if not missed:
+        return ()
+    where = "start with who spent it" if spent else "no tenant, model or hour stands out in it"
+    return (
+        Point(90.0, f"Look at the budget of {worst['name']} first ({where}): page SLOs."),
+    )  # fmt: skip

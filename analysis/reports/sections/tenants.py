@@ -1,0 +1,47 @@
+"""Did every tenant get its share?"""
+
+from __future__ import annotations
+
+from analysis.reports import parts
+from analysis.reports.asking import Asking
+from analysis.reports.document import Column, Point, Section
+
+_NUMBERS = {
+    "tenants": "Tenants with demand",
+    "jain_index": "Evenness (Jain)",
+    "attainment_gap_ratio": "Gap of attainment",
+    "refused": "Refused",
+}
+_COLUMNS = (
+    Column("tenant", "Tenant"),
+    Column("requests", "Requests", "requests"),
+    Column("service_share_ratio", "Share of service", "ratio"),
+    Column("of_fair_share", "Of its fair share", "x"),
+    Column("waiting_ratio", "Time waiting", "ratio"),
+    Column("ttft_p95_seconds", "TTFT p95", "s"),
+    Column("attainment_ratio", "Met objectives", "ratio"),
+    Column("refused", "Refused", "requests"),
+)
+_GOOD = ("No unfairness found", "Only one tenant")
+
+
+def fairness(asking: Asking) -> Section:
+    """Service, waits and attainment by tenant."""
+    view = asking.view("fairness")
+    if parts.is_empty(view):
+        return Section("fairness", "", empty=parts.empty_text(view), path="fairness")
+    sentences = tuple(str(text) for text in view["sentences"])
+    first = sentences[0] if sentences else ""
+    bad = () if not first or first.startswith(_GOOD) else (Point(55.0, first),)
+    return Section(
+        "fairness", "",
+        verdict=sentences[:3],
+        numbers=parts.numbers(view, _NUMBERS, asking.prior("fairness")),
+        tables=parts.table(view, "tenants", "Tenants by demand", _COLUMNS),
+        charts=parts.bars(
+            view, "tenants", "Share of the service, by tenant", "tenant", "service_share_ratio",
+            "ratio", "Who got which share of the service; the largest demand first.",
+        ),
+        findings=bad,
+        path="fairness",
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""How much came, when, and what is worth knowing about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.reports import parts
+from analysis.reports.asking import Asking, ViewDocument
+from analysis.reports.document import Chart, Column, Number, Point, Section, Table
+from store.units import percent_text, signed_percent_text
+
+CLEAR_CHANGE = 0.2
+"""From a fifth more or less on, a change is worth a sentence on the first screen."""
+CLEAR_ERRORS = 0.01
+_WEIGHT_OF_FINDING = 30.0
+_NUMBERS = {"requests": "Requests", "requests_per_second": "Request rate"}
+_BUSIEST = {"peak_to_mean_60s": "Busiest minute over mean"}
+_FLEET = {
+    "input_tokens_per_second": "Input",
+    "output_tokens_per_second": "Output",
+    "error_ratio": "Failed",
+}
+_MODELS = (
+    Column("workload", "Workload"),
+    Column("requests", "Requests", "requests"),
+    Column("requests_per_second", "Rate", "requests/s"),
+    Column("input_tokens_mean", "Mean input", "tokens"),
+    Column("output_tokens_mean", "Mean output", "tokens"),
+    Column("ttft_p95_seconds_high", "TTFT p95", "s"),
+    Column("attainment_ratio", "Met objectives", "ratio"),
+)
+
+
+def traffic(asking: Asking) -> Section:
+    """Requests, tokens and failures over the period, by model."""
+    fleet = asking.view("fleet")
+    if parts.is_empty(fleet):
+        return Section("traffic", "", empty=parts.empty_text(fleet), path="")
+    arrivals = asking.view("workload_arrivals")
+    told = _numbers(asking, fleet, arrivals)
+    return Section(
+        "traffic",
+        "",
+        verdict=_verdict(asking, told),
+        numbers=told,
+        tables=_models(fleet),
+        charts=_course(fleet),
+        findings=_points(told),
+        path="",
+    )
+
+
+def _numbers(asking: Asking, fleet: ViewDocument, arrivals: ViewDocument) -> tuple[Number, ...]:
+    """Counts and rates; of an engine's metrics alone there is a rate but no rows to count."""
+    before = asking.prior("fleet")
+    if parts.is_empty(arrivals):
+        rates = {"requests_per_second": _NUMBERS["requests_per_second"], **_FLEET}
+        return parts.numbers(fleet, rates, before)
+    counts = parts.numbers(arrivals, _NUMBERS, asking.prior("workload_arrivals"))
+    rest = parts.numbers(fleet, _FLEET, before)
+    return (*counts, *rest, *parts.numbers(arrivals, _BUSIEST))
+
+
+def _verdict(asking: Asking, told: Sequence[Number]) -> tuple[str, ...]:
+    known = {one.key: one for one in told}
+    rate = known.get("requests_per_second")
+    if rate is None or rate.value is None:
+        return ("How many requests came is not known.",)
+    count = known.get("requests")
+    much = f"{parts.counted(count.value, 'request')} came, " if count is not None else ""
+    moved = _moved(rate)
+    first = f"{much}{_rate(rate.value)} a second{moved}."
+    busiest = known.get("peak_to_mean_60s")
+    if busiest is None or busiest.value is None:
+        return (parts.sentence(first),)
+    return (
+        parts.sentence(first),
+        f"The busiest minute had {busiest.value:.1f} times the mean rate.",
+    )
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _moved(rate: Number) -> str:
+    moved = parts.change(rate.value, rate.before)
+    if moved is None:
+        return ""
+    if abs(moved) < 0.02:
+        return ", as many as in the period before"
+    return f", {signed_percent_text(moved)} against the period before"
+
+
+def _points(told: Sequence[Number]) -> tuple[Point, ...]:
+    known = {one.key: one for one in told}
+    points = []
+    rate = known.get("requests_per_second")
+    moved = None if rate is None else parts.change(rate.value, rate.before)
+    if moved is not None and abs(moved) >= CLEAR_CHANGE:
+        points.append(
+            Point(
+                50.0,
+                f"Traffic {'grew' if moved > 0 else 'fell'} by {percent_text(abs(moved), 0)}"
+                f" against the period before, to {_rate(_value(rate))} requests a second.",
+            )
+        )
+    failed = known.get("error_ratio")
+    if failed is not None and failed.value is not None and failed.value >= CLEAR_ERRORS:
+        points.append(Point(75.0, f"{percent_text(failed.value)} of the requests failed."))
+    return tuple(points)
+
+
+def _value(one: Number | None) -> float:
+    return 0.0 if one is None or one.value is None else one.value
+
+
+def _models(fleet: ViewDocument) -> tuple[Table, ...]:
+    rows = sorted(
+        parts.rows_of(fleet, "models"),
+        key=lambda row: (-(row.get("requests_per_second") or 0.0), str(row.get("workload"))),
+    )
+    return parts.table(fleet, "models", "What came, by workload", _MODELS, rows)
+
+
+def _course(fleet: ViewDocument) -> tuple[Chart, ...]:
+    rows = parts.rows_of(fleet, "sparklines")
+    known = [row["requests_per_second"] for row in rows if row["requests_per_second"] is not None]
+    if not known:
+        return ()
+    return parts.over_time(
+        fleet,
+        "sparklines",
+        "Requests a second",
+        {"requests_per_second": "requests"},
+        "requests/s",
+        f"Requests a second lay between {min(known):.3g} and {max(known):.3g}.",
+    )
+
+
+def findings(asking: Asking) -> Section:
+    """What stands out in the requests themselves, best first."""
+    view = asking.view("workload_findings")
+    if parts.is_empty(view):
+        return Section("findings", "", empty=parts.empty_text(view), path="workload")
+    rows = parts.rows_of(view, "findings")
+    if not rows:
+        return Section("findings", "", empty="Nothing stands out in the requests.", path="workload")
+    shown = [_finding(row) for row in rows[:6]]
+    return Section(
+        "findings", "",
+        verdict=(f"{parts.counted(len(rows), 'thing')} stand out; the most surprising first.",),
+        tables=parts.table(
+            view, "findings", "What stands out",
+            (Column("sentence", "Finding"), Column("evidence", "Evidence")), shown,
+        ),
+        findings=tuple(
+            Point(_WEIGHT_OF_FINDING - at, parts.sentence(str(row["sentence"])))
+            for at, row in enumerate(rows[:3])
+        ),
+        path="workload",
+    )  # fmt: skip
+
+
+def _finding(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "sentence": parts.sentence(str(row["sentence"]))}

@@ -1,0 +1,86 @@
+"""A report as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from analysis.reports.document import Document, Number, Section, Table
+from dashboard.report import words
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
+
+
+def rendered(document: Document) -> bytes:
+    """Headings, sentences and tables; charts are left out, their sentences stay."""
+    return ("\n".join(_lines(document)).rstrip() + "\n").encode()
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is, in one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _lines(document: Document) -> Iterator[str]:
+    covered = document.covered
+    yield f"# {escaped(words.heading(document))}"
+    yield ""
+    yield f"{escaped(words.scope(covered))} · {escaped(words.zone_words(covered))}"
+    yield ""
+    if document.outcome == "skipped":
+        yield f"Skipped: {escaped(document.reason)}"
+        return
+    yield f"**{escaped(document.verdict)}**"
+    yield ""
+    yield from _list("Findings", document.findings)
+    yield from _list("What to do", document.advice)
+    yield from (f"> {escaped(text)}\n" for text in document.notes)
+    for section in document.sections:
+        yield from _section(section)
+    yield f"Made {words.moment(document.made_at, covered)} by servescope {document.version}."
+
+
+def _list(title: str, texts: Sequence[str]) -> Iterator[str]:
+    if texts:
+        yield f"## {title}"
+        yield ""
+        yield from (f"{place}. {escaped(text)}" for place, text in enumerate(texts, 1))
+        yield ""
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"## {section.title}"
+    yield ""
+    if section.empty is not None:
+        yield escaped(section.empty)
+        yield ""
+        return
+    yield from (f"{escaped(text)}\n" for text in section.verdict)
+    yield from (f"- {_number(one)}" for one in section.numbers)
+    if section.numbers:
+        yield ""
+    for table in section.tables:
+        yield from _table(table)
+    yield from (f"{escaped(chart.title)}: {escaped(chart.summary)}\n" for chart in section.charts)
+    yield from (f"> {escaped(text)}\n" for text in section.notes)
+
+
+def _number(one: Number) -> str:
+    beside = ", ".join(filter(None, (words.change(one), words.note(one))))
+    more = f" ({escaped(beside)})" if beside else ""
+    return f"{escaped(one.label)}: **{escaped(words.number(one))}**{more}"
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f"### {escaped(table.title)}"
+    yield ""
+    yield "| " + " | ".join(escaped(words.head(column)) for column in table.columns) + " |"
+    yield "|" + "|".join(" ---: " if words.is_number(column) else " --- "
+                         for column in table.columns) + "|"  # fmt: skip
+    for row in table.rows:
+        cells = (words.cell(value, column.unit)
+                 for value, column in zip(row, table.columns, strict=True))  # fmt: skip
+        yield "| " + " | ".join(escaped(text) for text in cells) + " |"
+    yield ""
+    if table.left_out:
+        yield f"{table.left_out:,} more are left out.\n"

@@ -1,0 +1,120 @@
+"""Numbers, times and whole reports in words; what every form of a report shares."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from analysis.measure import Measure
+from analysis.reports.document import Column, Covered, Document, Number
+from analysis.reports.periods import zone_named
+from dashboard.text import number_text, shown, unit_text
+from store.units import signed_percent_text
+
+_WHOLE = frozenset({"requests", "tokens", "replicas", "starts", "instances", "rows"})
+# Units that stand in the head of a column, since every cell would repeat them.
+_IN_HEAD = frozenset({"requests/s", "tokens/s", "h"})
+SUMMARY_LINES = 5
+
+
+def number(one: Number) -> str:
+    """A number with its unit, or what is known of it, as a tile of the dashboard shows it."""
+    return shown(_measure(one)).text
+
+
+def note(one: Number) -> str:
+    """What must be known beside a number: interval, count, or why it is unknown."""
+    return shown(_measure(one)).note
+
+
+def _measure(one: Number) -> Measure:
+    return Measure(one.value, one.unit, one.low, one.high, one.n, one.why)
+
+
+def change(one: Number) -> str:
+    """How a number differs from the period before; "" when that is not known."""
+    if one.value is None or one.before is None:
+        return ""
+    if one.unit == "ratio":
+        points = (one.value - one.before) * 100
+        sign = "+" if points >= 0 else "\N{MINUS SIGN}"
+        return f"{sign}{abs(points):.1f} points"
+    if one.before <= 0:
+        return f"before: {unit_text(one.before, one.unit)}"
+    return signed_percent_text(one.value / one.before - 1)
+
+
+def head(column: Column) -> str:
+    """The head of a column, with the unit where cells do not carry it."""
+    return f"{column.label} ({column.unit})" if column.unit in _IN_HEAD else column.label
+
+
+def cell(value: Any, unit: str) -> str:
+    """A value of a table; unknown is a dash."""
+    if value is None:
+        return "\N{EN DASH}"
+    if unit == "time":
+        return str(value)[:16].replace("T", " ") + " UTC"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return str(value)
+    if unit in _WHOLE:
+        return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+    return number_text(value) if unit in _IN_HEAD or not unit else unit_text(value, unit)
+
+
+def is_number(column: Column) -> bool:
+    """Whether cells of a column are set to the right."""
+    return column.unit not in ("text", "time")
+
+
+def zone_words(covered: Covered) -> str:
+    """Whose clock the period is of."""
+    return {"trace time": "trace time", "trace clock": "the trace's own clock"}.get(
+        covered.zone, covered.zone
+    )
+
+
+def moment(at: datetime, covered: Covered) -> str:
+    """A time in the zone of the report."""
+    local = at.astimezone(zone_named(covered.zone))
+    return f"{local:%-d %b %Y %H:%M} {zone_words(covered)}"
+
+
+def scope(covered: Covered) -> str:
+    """Whom the report is about."""
+    labels = [f"{name} {value}" for name, value in covered.labels.items()]
+    return ", ".join([*covered.sources, *labels])
+
+
+def heading(document: Document) -> str:
+    """Title and period."""
+    return f"{document.title}: {document.covered.words}"
+
+
+def file_stem(document: Document) -> str:
+    """Name of its files without an ending; the same for the same template and period."""
+    return f"{document.template}-{document.covered.key}"
+
+
+def summary(document: Document) -> tuple[str, ...]:
+    """The report in five lines at most."""
+    if document.outcome == "skipped":
+        return (heading(document), f"Skipped: {document.reason}")
+    lines = [heading(document), document.verdict, *document.findings]
+    return tuple(line for line in lines if line)[:SUMMARY_LINES]
+
+
+def code(text: str) -> Markup:
+    """Text as HTML, with what stands between backticks as code."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return escape(text)
+    marked = (
+        Markup("<code>{}</code>").format(piece) if place % 2 else escape(piece)
+        for place, piece in enumerate(pieces)
+    )
+    return Markup("").join(marked)

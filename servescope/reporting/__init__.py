@@ -1,0 +1,1 @@
+"""Reports: asked for, made from views, rendered and written."""
