@@ -14,7 +14,14 @@ from typing import Any
 from dash import ALL, Dash, Input, Output, State, html, no_update, set_props
 
 from dashboard import acting, panels
-from dashboard.controls import age_words, filters, refresh_seconds, share_search, time_controls
+from dashboard.controls import (
+    age_words,
+    comparison_words,
+    filters,
+    refresh_seconds,
+    share_search,
+    time_controls,
+)
 from dashboard.figures.base import utc_text
 from dashboard.pages import first_run
 from dashboard.plain import plain
@@ -190,7 +197,9 @@ def _label_values(services: Services, scene: Scene) -> Any:
 def _top(scene: Scene) -> list[Any]:
     """What stands above the panels; its links carry the scope, so it follows every change."""
     page = page_of(scene.address)
-    return list(page.top(scene)) if page and page.top else []
+    own = list(page.top(scene)) if page and page.top else []
+    said = comparison_words(scene)
+    return [*own, said] if said is not None else own
 
 
 def _title(scene: Scene) -> list[Any]:

@@ -13,6 +13,7 @@ from dash import dcc, html
 from analysis.measure import Empty, Measure, View
 from dashboard.figures.base import Look, Picture
 from dashboard.figures.marks import is_over_time, marked
+from dashboard.figures.overlay import overlaid
 from dashboard.figures.sparkline import sparkline
 from dashboard.scene import Scene
 from dashboard.snippets import python_menu
@@ -72,21 +73,43 @@ def chart_card(
     frame = scene.clipped(view.frames.get(chart.frame, pl.DataFrame()))
     if frame.is_empty():
         return Unshown(chart.title, "No rows for this in the range shown.")
+    other = scene.beside.frame(chart.frame) if scene.beside else None
     as_table = chart.key in scene.address.values("table")
     if as_table:
-        body: Any = table(frame, scene, caption=chart.title)
+        body: Any = table(frame, scene, caption=chart.title, other=other)
     else:
         picture = chart.draw(frame, scene.look)
         if isinstance(picture, str):
             return Unshown(chart.title, picture)
+        picture, said = _compared(chart, picture, other, scene)
         marks = scene.marks() if is_over_time(picture) else None
         if marks is not None:
             picture = marked(picture, marks, scene.look)
-        body = graph(chart, picture, scene)
+        body = [graph(chart, picture, scene), said] if said else graph(chart, picture, scene)
     tools = _tools(view, chart, scene, frame, as_table, options or {})
     return card(
         chart.title, body, span=chart.span, tools=tools, key=chart.key, is_chart=not as_table
     )
+
+
+def _compared(
+    chart: Chart, picture: Picture, other: pl.DataFrame | None, scene: Scene
+) -> tuple[Picture, Any]:
+    """The picture with the second series in it, or words that say where both can be seen."""
+    if scene.comparison is None:
+        return picture, None
+    name = scene.comparison.name
+    second = chart.draw(other, scene.look) if other is not None else "nothing to show"
+    if isinstance(second, str):
+        return picture, _aside(f"Beside {name}: nothing to show here.")
+    both = overlaid(picture, second, name, scene.comparison.shift)
+    if both is None:
+        return picture, _aside(f"Beside {name}: one would hide the other here; Table has both.")
+    return both, None
+
+
+def _aside(text: str) -> html.P:
+    return html.P(text, className="ss-dim ss-beside")
 
 
 def graph(chart: Chart, picture: Picture, scene: Scene) -> html.Div:

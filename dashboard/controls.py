@@ -10,7 +10,7 @@ from dash import dcc, html
 from dashboard.plain import Plain
 from dashboard.scene import Scene
 from dashboard.services import DataAge
-from dashboard.text import ago, clock_words
+from dashboard.text import ago, clock_words, when
 from dashboard.url_state import iso_z
 from store.queries.scope import DEFAULT_LIVE_SECONDS, LABELS, join_values
 from store.units import seconds_text
@@ -52,7 +52,7 @@ def filters(scene: Scene, values: Mapping[str, Sequence[str]]) -> list[Any]:
         known = list(dict.fromkeys([*chosen, *values.get(name, ())]))
         if known:
             made.append(_label_menu(scene, name, chosen, known))
-    return made
+    return [*made, compare_menu(scene, values)]
 
 
 def _source_menu(scene: Scene) -> html.Details:
@@ -103,6 +103,42 @@ def _narrow(name: str) -> Plain:
     words = f"narrow the list of {name}s"
     shown = {"type": "search", "placeholder": words, "aria-label": words, "autoComplete": "off"}
     return Plain([["input", {**shown, "className": "ss-narrow", "data-narrow": ""}]])
+
+
+def compare_menu(scene: Scene, values: Mapping[str, Sequence[str]]) -> html.Details:
+    """What the page is shown beside: the period before, another model, another source."""
+    now = scene.address.params.get("cmp", "")
+    shown = {source.name for source in scene.sources}
+    wanted = {"": "nothing", "prev": "the period before"}
+    wanted |= {
+        f"model:{m}": m for m in values.get("model", ()) if scene.address.values("model") != (m,)
+    }
+    wanted |= {f"source:{s.name}": s.name for s in scene.catalog if s.name not in shown}
+    notes = {"model": "model", "source": "source"}
+    links = [
+        _choice(words, scene.here(cmp=value or None), on=value == now,
+                note=notes.get(value.partition(":")[0], ""))
+        for value, words in wanted.items()
+    ]  # fmt: skip
+    words = scene.comparison.name if scene.comparison else "off"
+    return menu("compare", words, links)
+
+
+def comparison_words(scene: Scene) -> html.P | None:
+    """Above a page that is compared: with what, and over which range."""
+    if scene.comparison is None:
+        return None
+    scope = scene.comparison.scope
+    kinds = {source.source_id: source.clock for source in scene.catalog}
+    clock = kinds.get(scope.source_ids[0], "utc") if scope.source_ids else "utc"
+    start, end = (when(at, scene.zone, clock) for at in (scope.start, scope.end))
+    words = f" dashed, from {start} to {end}. Tables have its numbers beside ours; of two intervals"
+    return html.P(
+        [html.Strong(f"Beside {scene.comparison.name}:"),
+         f"{words} it is said whether they overlap. ",
+         html.A("Stop comparing", href=scene.here(cmp=None))],
+        className="ss-note is-compared",
+    )  # fmt: skip
 
 
 def _choice(text: str, href: str, *, on: bool, note: str = "") -> html.A:

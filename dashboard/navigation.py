@@ -34,6 +34,8 @@ class Panel:
         says_why_empty: whether it says so all the same, for a reason of its own.
         is_still: whether it is drawn anew only when it says something else, so that what somebody
             types into it stays.
+        is_compared: whether it means anything beside another range, model or source; single
+            requests do not.
     """
 
     spot: str
@@ -44,6 +46,7 @@ class Panel:
     is_aside: bool = False
     says_why_empty: bool = False
     is_still: bool = False
+    is_compared: bool = True
 
 
 @dataclass(frozen=True, slots=True)

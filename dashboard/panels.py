@@ -26,6 +26,7 @@ from dashboard.navigation import Page, Panel
 from dashboard.plain import plain
 from dashboard.routes import page_of
 from dashboard.scene import Scene, scene_of
+from dashboard.second_look import compared
 from dashboard.services import Services
 from dashboard.text import ago
 from dashboard.theme import attrs
@@ -139,6 +140,7 @@ def answer(
         return (no_update,) * 3
     # One warning a page is enough: that of the panel the others stand beside.
     note = None if panel.is_aside else _stale_note(scene, services)
+    view, scene = compared(panel, view, scene, services)
     try:
         body = list(_body(panel, view, scene, services))
     except ServescopeError as error:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from dashboard.comparing import Beside, Comparison, comparison_of
 from dashboard.figures.base import Look
 from dashboard.figures.marks import Marks
 from dashboard.services import Services
@@ -38,6 +39,8 @@ class Scene:
         now: the wall clock.
         marks: asks for what happened, for charts over time; None where there is nobody to ask, or
             the answer failed.
+        comparison: what the page is shown beside, by its address; None without one.
+        beside: the second view of the panel that is drawn; None where there is none.
     """
 
     address: Address
@@ -49,6 +52,8 @@ class Scene:
     trouble: InputError | None
     now: datetime
     marks: Callable[[], Marks | None] = _nothing
+    comparison: Comparison | None = None
+    beside: Beside | None = None
 
     @property
     def sources(self) -> list[SourceInfo]:
@@ -108,10 +113,14 @@ class Scene:
 def scene_of(services: Services, address: Address, prefix: str) -> Scene:
     """Gather the scene of an address. Bad parameters become its `trouble`, never an exception."""
     catalog, now = services.catalog(), services.now()
-    zone, scope, trouble = ZoneInfo("UTC"), None, None
+    zone, scope, trouble, comparison = ZoneInfo("UTC"), None, None, None
     try:
         zone = zone_of(address.params)
         scope = resolve(address.params, catalog, now)
+        comparison = comparison_of(address, scope, catalog, now)
     except InputError as error:
         trouble = error
-    return Scene(address, prefix, services.api_root, zone, catalog, scope, trouble, now)
+    return Scene(
+        address, prefix, services.api_root, zone, catalog, scope, trouble, now,
+        comparison=comparison,
+    )  # fmt: skip

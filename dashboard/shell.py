@@ -53,7 +53,7 @@ def shell(version: str) -> dmc.MantineProvider:
             ),
         ],
         layout="alt",
-        header={"height": {"base": 230, "xs": 190, "sm": 148, "md": 104}},
+        header={"height": {"base": 230, "xs": 190, "sm": 148, "xl": 104}},
         navbar={"width": 208, "breakpoint": "sm", "collapsed": {"mobile": True}},
         padding="md",
         id="shell-frame",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 from dash import html
 
+from dashboard.rows_beside import Row, rows_beside
 from dashboard.scene import Scene
 from dashboard.text import heading, interval_text, unit_text
 from dashboard.theme import attrs
@@ -64,6 +65,7 @@ def table(
     cells: Mapping[str, Cell] | None = None,
     heads: Mapping[str, str] | None = None,
     caption: str = "",
+    other: pl.DataFrame | None = None,
 ) -> html.Div:
     """A frame as a scrolling table with the same numbers as its picture.
 
@@ -78,25 +80,33 @@ def table(
         cells: how to draw some columns, from the whole row.
         heads: other words for some heads.
         caption: what the table is, for screen readers.
+        other: the same table of what the page is compared with; found by itself where `frame` is
+            one of the view's own.
     """
     names = list(columns) or _merged(frame.columns)
-    makers = {name: (cells or {}).get(name) or _cell(name, frame, scene) for name in names}
     looks = {name: _align(name, frame) for name in names}
-    head = html.Tr(
-        [
-            html.Th((heads or {}).get(n) or heading(n), scope="col", className=looks[n])
-            for n in names
-        ]
-    )
+    seconds, compared = _second_rows(frame, other, scene)
+    doubled = {name for name in names if seconds is not None and looks[name] == "ss-num"}
+    shown = frame.head(ROW_LIMIT)
+    makers = {name: (cells or {}).get(name) or _cell(name, frame, scene) for name in names}
+    head: list[Any] = []
+    for name in names:
+        words = (heads or {}).get(name) or heading(name)
+        head.append(html.Th(words, scope="col", className=looks[name]))
+        if name in doubled:
+            words_beside: Any = [words, html.Small(compared)]
+            head.append(html.Th(words_beside, scope="col", className="ss-num is-beside"))
     rows = [
-        html.Tr([html.Td(makers[n](row), className=looks[n]) for n in names])
-        for row in frame.head(ROW_LIMIT).iter_rows(named=True)
+        _row(names, makers, looks, row, second, doubled)
+        for row, second in zip(
+            shown.iter_rows(named=True), seconds or [None] * shown.height, strict=False
+        )
     ]
     parts: list[Any] = [
         html.Table(
             [
                 html.Caption(caption, className="ss-visually-hidden"),
-                html.Thead(head),
+                html.Thead(html.Tr(head)),
                 html.Tbody(rows),
             ],
             className="ss-table",
@@ -114,6 +124,32 @@ def table(
         role="group",
         **attrs({"aria-label": caption or "table"}),
     )
+
+
+def _second_rows(
+    frame: pl.DataFrame, other: pl.DataFrame | None, scene: Scene
+) -> tuple[Sequence[Row | None] | None, str]:
+    """What stands beside each row, and what it is called; None where there is nothing."""
+    if scene.beside is None:
+        return None, ""
+    other = scene.beside.like(frame) if other is None else other
+    comparison = scene.beside.comparison
+    found = None if other is None else rows_beside(frame, other, comparison.shift)
+    return found, comparison.name
+
+
+def _row(
+    names: Sequence[str], makers: Mapping[str, Cell], looks: Mapping[str, str],
+    row: Row, second: Row | None, doubled: Collection[str],
+) -> html.Tr:  # fmt: skip
+    """One row; behind each number that is compared stands the other's."""
+    made = []
+    for name in names:
+        made.append(html.Td(makers[name](row), className=looks[name]))
+        if name in doubled:
+            said = makers[name](second) if second else "\N{EN DASH}"
+            made.append(html.Td(said, className="ss-num is-beside"))
+    return html.Tr(made)
 
 
 def _merged(columns: Sequence[str]) -> list[str]:

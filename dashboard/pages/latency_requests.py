@@ -131,7 +131,9 @@ def _pages(view: View, scene: Scene) -> html.Div:
     return html.Div(parts, className="ss-row ss-foot")
 
 
-REQUESTS = Panel("latency-requests", "latency_requests", body, options, is_aside=True)
+REQUESTS = Panel(
+    "latency-requests", "latency_requests", body, options, is_aside=True, is_compared=False
+)
 
 
 def one_options(address: Address) -> Mapping[str, str]:
@@ -213,4 +215,5 @@ ONE = Panel(
     one_options,
     follows_clock=False,
     is_aside=True,
+    is_compared=False,
 )

@@ -68,3 +68,21 @@ def test_filters_open_by_key_and_are_walked_with_the_arrows(page):
     page.keyboard.press("Escape")
     expect(page.locator("#shell-menu-model summary")).to_be_focused()
     assert "model=qwen3-32b" in page.url
+
+
+def test_a_comparison_is_a_link_that_any_other_browser_shows_alike(page, visit):
+    """Chosen in the menu, kept on the way to another page, ended by one click."""
+    page.locator("#shell-menu-compare summary").click()
+    page.get_by_role("link", name="the period before").click()
+    expect(page.locator(".is-compared")).to_contain_text("Beside the period before")
+    page.get_by_role("link", name="SLOs", exact=True).click()
+    page.wait_for_url("**/ui/slo?from=now-1h&model=qwen3-32b&cmp=prev")
+    other = visit()
+    other.open("/ui/" + page.url.split("/ui/")[1])
+    expect(other.page.get_by_role("columnheader", name="the period before").first).to_be_visible()
+    other.page.get_by_role("link", name="Stop comparing").click()
+    expect(other.page.get_by_role("columnheader", name="the period before")).to_have_count(0)
+    assert other.page.url.endswith("/ui/slo?from=now-1h&model=qwen3-32b")
+    other.page.go_back()
+    expect(other.page.locator(".is-compared")).to_be_visible()
+    assert other.troubles == []
