@@ -306,8 +306,12 @@ def age_words(scene: Scene, age: DataAge) -> list[Any]:
     stale = seconds > age.stale_after_seconds
     dot = html.Span(className=f"ss-dot is-{'stale' if stale else 'fresh'}")
     lead = "Stale: newest" if stale else "Newest"
-    words = f"{lead} sample {ago(seconds)} · {age.fresh}/{age.total} targets"
-    return [dot, words]
+    # On a narrow screen the age alone is left.
+    return [
+        dot,
+        html.Span([html.Span(f"{lead} sample ", className="ss-age-more"), ago(seconds),
+                   html.Span(f" · {age.fresh}/{age.total} targets", className="ss-age-more")]),
+    ]  # fmt: skip
 
 
 def share_search(scene: Scene) -> str:

@@ -89,19 +89,9 @@ def table(
     doubled = {name for name in names if seconds is not None and looks[name] == "ss-num"}
     shown = frame.head(ROW_LIMIT)
     makers = {name: (cells or {}).get(name) or _cell(name, frame, scene) for name in names}
-    head: list[Any] = []
-    for name in names:
-        words = (heads or {}).get(name) or heading(name)
-        head.append(html.Th(words, scope="col", className=looks[name]))
-        if name in doubled:
-            words_beside: Any = [words, html.Small(compared)]
-            head.append(html.Th(words_beside, scope="col", className="ss-num is-beside"))
-    rows = [
-        _row(names, makers, looks, row, second, doubled)
-        for row, second in zip(
-            shown.iter_rows(named=True), seconds or [None] * shown.height, strict=False
-        )
-    ]
+    head = _head(names, heads or {}, looks, doubled, compared)
+    pairs = zip(shown.iter_rows(named=True), seconds or [None] * shown.height, strict=False)
+    rows = [_row(names, makers, looks, row, second, doubled) for row, second in pairs]
     parts: list[Any] = [
         html.Table(
             [
@@ -136,6 +126,21 @@ def _second_rows(
     comparison = scene.beside.comparison
     found = None if other is None else rows_beside(frame, other, comparison.shift)
     return found, comparison.name
+
+
+def _head(
+    names: Sequence[str], heads: Mapping[str, str], looks: Mapping[str, str],
+    doubled: Collection[str], compared: str,
+) -> list[html.Th]:  # fmt: skip
+    """The heads; behind that of a number which is compared, what it is compared with."""
+    made = []
+    for name in names:
+        words = heads.get(name) or heading(name)
+        made.append(html.Th(words, scope="col", className=looks[name]))
+        if name in doubled:
+            inside: Any = [words, html.Small(compared)]
+            made.append(html.Th(inside, scope="col", className="ss-num is-beside"))
+    return made
 
 
 def _row(
