@@ -197,6 +197,13 @@ VIEWS: Mapping[str, ViewSpec] = {
         needs_scope=False,
         is_told=True,
     ),
+    "reports": ViewSpec(
+        "What do people who never open the dashboard get, and what became of the last ones?",
+        "analysis.reports_view:reports",
+        needs_scope=False,
+        needs_now=True,
+        is_told=True,
+    ),
     "trust": ViewSpec(
         "Which signals can be trusted now, and what is wrong with the others?",
         "analysis.trust:trust",

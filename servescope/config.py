@@ -25,6 +25,7 @@ from collector.settings import ScrapeSettings
 from controller.settings import ControllerSettings
 from predictors.settings import PredictSettings
 from servescope.gateway.settings import GatewaySettings
+from servescope.reporting.settings import ReportsSettings
 from servescope.settings import DashboardSettings, ServerSettings
 from store.errors import ConfigError
 from store.nearest import nearest_hint
@@ -44,8 +45,9 @@ SECTIONS: dict[str, type[Any]] = {
     "controller": ControllerSettings,
     "gateway": GatewaySettings,
     "dashboard": DashboardSettings,
+    "reports": ReportsSettings,
 }
-_SECRET_WORDS = ("token", "secret", "password", "api_key", "credential")
+_SECRET_WORDS = ("token", "secret", "password", "api_key", "credential", "webhook")
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
 
 Values = dict[str, dict[str, Any]]
@@ -68,6 +70,7 @@ class Config:
         controller: what the server scales.
         gateway: the proxy before the engines.
         dashboard: what people are shown.
+        reports: what is sent to people on its own.
     """
 
     server: ServerSettings
@@ -82,6 +85,7 @@ class Config:
     controller: ControllerSettings = field(default_factory=ControllerSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     dashboard: DashboardSettings = field(default_factory=DashboardSettings)
+    reports: ReportsSettings = field(default_factory=ReportsSettings)
 
 
 class _Environment(BaseSettings):
@@ -100,6 +104,7 @@ class _Environment(BaseSettings):
     controller: ControllerSettings = ControllerSettings()
     gateway: GatewaySettings = GatewaySettings()
     dashboard: DashboardSettings = DashboardSettings()
+    reports: ReportsSettings = ReportsSettings()
 
 
 def load(

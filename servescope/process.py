@@ -110,10 +110,11 @@ def run(
 
     Raises:
         ConfigError: the second address, for OTLP, cannot be listened on; or a pool of the
-            controller is configured in a way that cannot work.
+            controller, a schedule or a channel of reports is configured in a way that cannot work.
         ServescopeError: it could not start; the log says why.
     """
     runtime.controlling.prepare(runtime.slos.definitions())
+    runtime.reporting.prepare()
     second = runtime.config.otlp.listen
     sockets = [sock, bind(second, "otlp.listen")] if second else [sock]
     app = create_app(runtime, wsgi_ui=dashboard_server(runtime), lifespan=serving(runtime))
@@ -261,6 +262,7 @@ def serving(runtime: Runtime) -> Lifespan:
         try:
             await asyncio.to_thread(_load_pandas)
             await asyncio.to_thread(runtime.replaying.start)
+            await asyncio.to_thread(runtime.reporting.start)
             await collecting.start()
             jobs.start()
             await runtime.controlling.start()
@@ -274,6 +276,7 @@ def serving(runtime: Runtime) -> Lifespan:
             await runtime.controlling.aclose()
             runtime.predicting.close()
             await asyncio.to_thread(runtime.replaying.close)
+            await asyncio.to_thread(runtime.reporting.close)
             await jobs.aclose()
             await collecting.aclose()
             with suppress(ServescopeError):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
@@ -41,6 +41,9 @@ from store.database import Database
 from store.errors import CollectError, ServescopeError
 from store.queries import catalog, choices
 from store.queries.scope import LABELS, LIVE_SOURCE_ID, Scope, SourceInfo, resolve
+
+if TYPE_CHECKING:
+    from servescope.reporting.service import Reporting
 
 SCOPE_NAMES = ("source", "from", "to", *LABELS)
 SLO_FILE_CHECK_SECONDS = 2.0
@@ -184,9 +187,24 @@ class Runtime:
         self.predicting = Predicting(database, clock, config.predict)
         self.controlling = Controlling(database, clock, config)
         self.replaying = Replaying(database, clock)
+        self._reporting: Reporting | None = None
         self.beside: Beside | None = None
         hidden = config.dashboard.tenant_names == "pseudonyms"
         self.veil = Veil(database) if hidden else None
+
+    @property
+    def reporting(self) -> Reporting:
+        """Scheduled reports; made when first asked for, so that commands do without.
+
+        Raises:
+            ConfigError: a channel is configured in a way that cannot work.
+        """
+        if self._reporting is None:
+            from servescope.reporting.service import Reporting
+
+            reports = self.config.reports
+            self._reporting = Reporting(reports, self.database, self.clock, self.url)
+        return self._reporting
 
     def collecting(self) -> Collecting:
         """What scrapes targets.

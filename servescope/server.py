@@ -28,6 +28,7 @@ from servescope.api import (
     problems,
     remote_write,
     replays,
+    reports,
     rows,
     starts,
     status,
@@ -139,6 +140,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         controller.router,
         candidates.router,
         replays.router,
+        reports.router,
     ):
         api.include_router(router)
     app.include_router(api)

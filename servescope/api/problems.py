@@ -24,6 +24,7 @@ STATUS_BY_CODE = {
     "collect": 400,
     "predictor": 400,
     "controller": 400,
+    "report": 422,
     "query_refused": 403,
     "query_timeout": 504,
     "writer_overloaded": 503,

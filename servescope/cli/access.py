@@ -265,6 +265,13 @@ def the_server(config: Config) -> ServerAccess:
     return ServerAccess(url, _client())
 
 
+@contextmanager
+def server_client(url: str) -> Iterator[ServerAccess]:
+    """The way to a server that is known to run."""
+    with _client() as client:
+        yield ServerAccess(url, client)
+
+
 def _client() -> httpx2.Client:
     # The server is on this machine: packing and unpacking would only cost time.
     plain = {"Accept-Encoding": "identity"}

@@ -1,1 +1,1 @@
-"""Reports: asked for, made from views, rendered and written."""
+"""Reports: asked for, made from views, rendered and written; scheduled ones are sent as well."""
