@@ -105,10 +105,10 @@ def get_preview(runtime: RuntimeDep, name: str, period: Period = "") -> Response
     return _page(told.preview(runtime, {"name": name}, period))
 
 
-@router.get("/reports/preview", response_class=Response, responses=answers({}))
+@router.get("/reports/preview/{template}", response_class=Response, responses=answers({}))
 def get_draft_preview(
     runtime: RuntimeDep,
-    template: Annotated[str, Query(description="Name of a template.")] = "weekly",
+    template: str,
     zone: Annotated[str, Query(description="IANA name.")] = "UTC",
     period: Period = "",
     source: str = "", model: str = "", tenant: str = "", route: str = "", instance: str = "",

@@ -71,6 +71,7 @@ class Book:
         self._channels, self._templates = channels, templates
         self._database, self._clock, self._most = database, clock, most
         self._tables = tables
+        self._known: list[Scheduled] | None = None
 
     def written(self) -> dict[str, Definition]:
         """Those of the file.
@@ -147,11 +148,16 @@ class Book:
         told += [reports.Told(name, FILE, "removed", FILE) for name in known if name not in written]
         if told:
             reports.tell(self._database.writer, self._clock.now(), told).result()
+        self._known = None
 
     def in_force(self) -> list[Scheduled]:
         """All that can be read, by name; one in the file wins over one that was added."""
-        rows = queries.schedules(self._database.reader).iter_rows(named=True)
-        return [found for row in rows if (found := self._scheduled(row)) is not None]
+        known = self._known
+        if known is None:
+            rows = queries.schedules(self._database.reader).iter_rows(named=True)
+            known = [found for row in rows if (found := self._scheduled(row)) is not None]
+            self._known = known
+        return list(known)
 
     def one(self, name: str) -> Scheduled:
         """A schedule by name.
@@ -228,6 +234,7 @@ class Book:
     ) -> None:
         writer, now = self._database.writer, self._clock.now()
         reports.tell(writer, now, told).result()
+        self._known = None  # nobody else writes these rows
         change = audit.Change(told[0].by, action, told[0].name, before, after, told[0].by)
         audit.note(writer, now, change).result()
 

@@ -77,6 +77,7 @@ class Reporting:
         self.stop = Event()
         self._thread: Thread | None = None
         self._has_news = False
+        self._claimed: dict[str, str] = {}
 
     def prepare(self) -> None:
         """Check what is configured, before anything starts.
@@ -135,6 +136,8 @@ class Reporting:
 
     def open_runs(self) -> list[dict[str, Any]]:
         """Those that something still follows, newest first."""
+        if not queries.has_open(self._database.reader):
+            return []
         return runs(queries.runs(self._database.reader, only_open=True))
 
     def run(self, run_id: str) -> dict[str, Any]:
@@ -223,7 +226,7 @@ class Reporting:
             kind = self.template(scheduled.definition.template).kind
             found = due(
                 scheduled, kind, self._clock.now(),
-                lambda period: queries.is_claimed(self._database.reader, name, period),
+                lambda period: self._is_claimed(name, period),
             )  # fmt: skip
         except InputError as error:  # such as a template that was taken away
             log.warning("report_schedule_broken", extra={"schedule": name, "why": str(error)})
@@ -235,6 +238,14 @@ class Reporting:
                 scheduled.definition.document(), scheduled.definition.channels, found.text,
             )  # fmt: skip
             reports.claim(self._database.writer, run).result()
+
+    def _is_claimed(self, name: str, period: str) -> bool:
+        """Asked again and again for the same period, which no other process claims."""
+        if self._claimed.get(name) != period:
+            if not queries.is_claimed(self._database.reader, name, period):
+                return False
+            self._claimed[name] = period
+        return True
 
     def _advance(self, run: Run) -> None:
         """One run as far as it goes now."""

@@ -9,6 +9,7 @@ import json
 import resource
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ def written(made: Made, folder: Path) -> dict[str, Any]:
         "files": files,
     }
     if document.outcome == "made":
-        images = pictures(document, MOST_PICTURES)
+        images = pictures(document, MOST_PICTURES) if find_spec("matplotlib") else ()
         files += [_write(folder, "picture", image) for image in images]
         found["text"] = letter.text(document)
         found["html"] = letter.html(document, [image.name for image in images])

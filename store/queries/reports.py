@@ -48,6 +48,9 @@ ORDER BY r.asked_at DESC, r.run_id DESC LIMIT $limit"""
 DELIVERIES = """
 SELECT * FROM report_delivery WHERE $run IS NULL OR run_id = $run
 ORDER BY run_id, channel, attempt"""
+OPEN = """
+SELECT count(*) FROM (SELECT 1 FROM report_state GROUP BY run_id
+                      HAVING arg_max(state, changed_at) IN ('waiting', 'making', 'sending'))"""
 CLAIMED = """
 SELECT count(*) FROM report_run
 WHERE schedule = $schedule AND period = $period AND cause IN ('due', 'late')"""
@@ -83,6 +86,11 @@ def runs(
 def deliveries(reader: Reader, run: str | None = None) -> pl.DataFrame:
     """Every attempt, in order."""
     return reader.frame(DELIVERIES, run=run)
+
+
+def has_open(reader: Reader) -> bool:
+    """Whether something follows any run still."""
+    return bool(reader.scalar(OPEN))
 
 
 def is_claimed(reader: Reader, schedule: str, period: str) -> bool:
