@@ -19,10 +19,11 @@ SHORTEST_LONG_WINDOW_SECONDS = 300.0
 SHORTEST_SHORT_WINDOW_SECONDS = 60.0
 _ROUNDING = 1e-12
 # (share of the budget spent, long window / W, short window / W, severity); for 30 d: 1 h + 5 m at
-# 14.4, 6 h + 30 m at 6, 3 d + 6 h at 1.
+# 14.4, 6 h + 30 m at 6, 1 d + 2 h at 3, 3 d + 6 h at 1.
 _WORKBOOK: tuple[tuple[float, float, float, Severity], ...] = (
     (0.02, 1 / 720, 1 / 8640, "page"),
     (0.05, 1 / 120, 1 / 1440, "page"),
+    (0.10, 1 / 30, 1 / 360, "ticket"),
     (0.10, 1 / 10, 1 / 120, "ticket"),
 )
 

@@ -168,6 +168,13 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.happenings:happenings",
         is_told=True,
     ),
+    "alerts": ViewSpec(
+        "What is wrong now, who was told, and what is silenced?",
+        "analysis.alerts.view:alerts",
+        options=("alert",),
+        needs_now=True,
+        is_told=True,
+    ),
     "gpus": ViewSpec("What do the cards do, and which has a fault?", "analysis.gpus:gpus"),
     "workload_arrivals": ViewSpec("What is arriving, and when?", f"{_WORKLOAD}:workload_arrivals"),
     "workload_burstiness": ViewSpec("How bursty is it?", f"{_WORKLOAD}:workload_burstiness"),

@@ -1,4 +1,4 @@
-"""What a viewer tells the controller and the replays: one way in, one sentence back.
+"""What a viewer tells the controller, the replays and the alerts: one way in, one sentence back.
 
 Buttons carry what they mean; the browser posts it (never a link, never a GET), and whoever has not
 seen the newest state is refused with it.
@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 from dash import Dash, Input, Output, State, no_update
 
 from dashboard import control_badge
-from dashboard.forms import MOST_TEXT
+from dashboard.alert_acts import ALERT_ACTS
+from dashboard.forms import typed
 from dashboard.plain import plain
 from dashboard.scene import scene_of
 from dashboard.services import ControlDesk, ReplayDesk, Services
@@ -154,12 +155,8 @@ def _replays(services: Services) -> ReplayDesk:
     return services.replays
 
 
-def _typed(wish: Wish, name: str) -> str:
-    return str((wish.get("fields") or {}).get(name) or "").strip()[:MOST_TEXT]
-
-
 def _by(wish: Wish) -> str:
-    return _typed(wish, "by") or ANYBODY
+    return typed(wish, "by") or ANYBODY
 
 
 def _pools(wish: Wish) -> list[str]:
@@ -174,38 +171,38 @@ def _version(wish: Wish) -> int:
 def _freeze(services: Services, wish: Wish) -> str:
     seconds = None if wish["seconds"] is None else float(wish["seconds"])
     found = _control(services).freeze(
-        _pools(wish), seconds, _by(wish), _typed(wish, "comment"), _version(wish)
+        _pools(wish), seconds, _by(wish), typed(wish, "comment"), _version(wish)
     )
     return " ".join(control_words(state) for state in found)
 
 
 def _resume(services: Services, wish: Wish) -> str:
-    comment = _typed(wish, "comment")
+    comment = typed(wish, "comment")
     found = _control(services).resume(_pools(wish), _by(wish), comment, _version(wish))
     return " ".join(control_words(state) for state in found)
 
 
 def _mode(services: Services, wish: Wish) -> str:
     found = _control(services).mode(
-        _pools(wish), str(wish["mode"]), _by(wish), _typed(wish, "comment"), _version(wish),
-        _typed(wish, "override"),
+        _pools(wish), str(wish["mode"]), _by(wish), typed(wish, "comment"), _version(wish),
+        typed(wish, "override"),
     )  # fmt: skip
     return " ".join(control_words(state) for state in found)
 
 
 def _approve(services: Services, wish: Wish) -> str:
-    made = _control(services).approve(int(wish["decision"]), _by(wish), _typed(wish, "comment"))
+    made = _control(services).approve(int(wish["decision"]), _by(wish), typed(wish, "comment"))
     return f"Decision {wish['decision']} approved: {made['outcome']}."
 
 
 def _reject(services: Services, wish: Wish) -> str:
-    _control(services).reject(int(wish["decision"]), _by(wish), _typed(wish, "comment"))
+    _control(services).reject(int(wish["decision"]), _by(wish), typed(wish, "comment"))
     return f"Decision {wish['decision']} rejected; nothing is done."
 
 
 def _rollback(services: Services, wish: Wish) -> str:
     made = _control(services).rollback(
-        int(wish["decision"]), _by(wish), _typed(wish, "comment"), _version(wish)
+        int(wish["decision"]), _by(wish), typed(wish, "comment"), _version(wish)
     )
     return (
         f"{made['pool']} returns to {made['to_replicas']} replicas ({made['outcome']}), frozen for"
@@ -233,8 +230,8 @@ def _propose(services: Services, wish: Wish) -> str:
 
 def _adopt(services: Services, wish: Wish) -> str:
     made = _control(services).candidates.adopt(
-        int(wish["candidate"]), _by(wish), _typed(wish, "comment"), _version(wish),
-        _typed(wish, "override"),
+        int(wish["candidate"]), _by(wish), typed(wish, "comment"), _version(wish),
+        typed(wish, "override"),
     )  # fmt: skip
     return f"{made['policy_text']} decides {', '.join(made['pools'])} from the next step on."
 
@@ -242,14 +239,14 @@ def _adopt(services: Services, wish: Wish) -> str:
 def _withdraw(services: Services, wish: Wish) -> str:
     candidates = _control(services).candidates
     made = candidates.withdraw(
-        int(wish["candidate"]), _by(wish), _typed(wish, "comment"), _version(wish)
+        int(wish["candidate"]), _by(wish), typed(wish, "comment"), _version(wish)
     )
     return f"Candidate {made['candidate_id']} is watched no more; what it would have done is kept."
 
 
 def _restore(services: Services, wish: Wish) -> str:
     states = _control(services).candidates.restore_policy(
-        _pools(wish), _by(wish), _typed(wish, "comment"), _version(wish)
+        _pools(wish), _by(wish), typed(wish, "comment"), _version(wish)
     )
     names = ", ".join(str(state["pool"]) for state in states)
     return f"The policy of the configuration decides {names} again."
@@ -268,5 +265,6 @@ _ACTS: Mapping[str, Callable[[Services, Wish], str]] = {
     "replay": _submit,
     "cancel": _cancel,
     "propose": _propose,
+    **ALERT_ACTS,
 }
 ACTS: Sequence[str] = tuple(_ACTS)

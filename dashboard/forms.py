@@ -15,6 +15,11 @@ Wish = Mapping[str, Any]
 MOST_TEXT = 500
 
 
+def typed(wish: Wish, name: str) -> str:
+    """What was typed into a field of the wish's form; "" where there is none."""
+    return str((wish.get("fields") or {}).get(name) or "").strip()[:MOST_TEXT]
+
+
 def button(
     words: str,
     wish: Wish,

@@ -85,6 +85,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
             NavItem("Fleet", (), "fleet"),
             NavItem("SLOs", ("slo",), "slo"),
             NavItem("Latency", ("latency",), "latency"),
+            NavItem("Alerts", ("alerts",), "alerts"),
         ),
     ),
     (

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dashboard.navigation import Page
 from dashboard.pages import (
     admin,
+    alerts,
     cold_starts,
     controller,
     fairness,
@@ -38,6 +39,7 @@ def page_of(address: Address) -> Page | None:
 
 _PLAIN: Mapping[tuple[str, ...], Page] = {
     ("latency",): latency.PAGE,
+    ("alerts",): alerts.PAGE,
     ("fairness",): fairness.PAGE,
     ("cold-starts",): cold_starts.PAGE,
     ("predictors",): predictors.PAGE,

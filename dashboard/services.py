@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from analysis.measure import View
+from dashboard.alert_desk import AlertDesk
 from store.queries.scope import SourceInfo
 
 
@@ -192,6 +193,7 @@ class Services:
             this server cannot.
         control: the controller; None where nothing can be told to it.
         replays: comparisons; None where none can be asked for.
+        alerts: silences, rules and receivers; None where nothing can be told to them.
     """
 
     view: ViewFunction
@@ -204,3 +206,4 @@ class Services:
     load_example: Callable[[], str] | None = None
     control: ControlDesk | None = None
     replays: ReplayDesk | None = None
+    alerts: AlertDesk | None = None

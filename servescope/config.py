@@ -24,6 +24,7 @@ from collector.otlp.settings import OtlpSettings
 from collector.settings import ScrapeSettings
 from controller.settings import ControllerSettings
 from predictors.settings import PredictSettings
+from servescope.alerting.settings import AlertSettings
 from servescope.gateway.settings import GatewaySettings
 from servescope.reporting.settings import ReportsSettings
 from servescope.settings import DashboardSettings, ServerSettings
@@ -46,6 +47,7 @@ SECTIONS: dict[str, type[Any]] = {
     "gateway": GatewaySettings,
     "dashboard": DashboardSettings,
     "reports": ReportsSettings,
+    "alerts": AlertSettings,
 }
 _SECRET_WORDS = ("token", "secret", "password", "api_key", "credential", "webhook")
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
@@ -71,6 +73,7 @@ class Config:
         gateway: the proxy before the engines.
         dashboard: what people are shown.
         reports: what is sent to people on its own.
+        alerts: what wakes people, and who is told.
     """
 
     server: ServerSettings
@@ -86,6 +89,7 @@ class Config:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     dashboard: DashboardSettings = field(default_factory=DashboardSettings)
     reports: ReportsSettings = field(default_factory=ReportsSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 class _Environment(BaseSettings):
@@ -105,6 +109,7 @@ class _Environment(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     dashboard: DashboardSettings = DashboardSettings()
     reports: ReportsSettings = ReportsSettings()
+    alerts: AlertSettings = AlertSettings()
 
 
 def load(

@@ -63,6 +63,7 @@ def jobs_for(runtime: Runtime) -> list[Job]:
         Job("checkpoint", CHECKPOINT_SECONDS, checkpoint),
         Job("prediction_retention", RETENTION_SECONDS, runtime.predicting.forget),
         Job("decision_retention", RETENTION_SECONDS, runtime.controlling.forget),
+        Job("alert_retention", RETENTION_SECONDS, runtime.alerting.forget),
         Job("replay_retention", RETENTION_SECONDS, lambda: runtime.replaying.forget(settings)),
         Job("report_retention", RETENTION_SECONDS, lambda: runtime.reporting.forget()),
         Job("drops", DROPS_SECONDS, lambda: keep_drops(runtime)),

@@ -16,6 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from servescope.alerting.metrics import alerted
 from servescope.runtime import Runtime
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -40,6 +41,7 @@ class RuntimeCollector(Collector):
         yield self._dropped()
         yield self._predicted()
         yield from self._controlled()
+        yield from alerted(self._runtime.alerting)
 
     def _build(self) -> Iterator[Metric]:
         yield InfoMetricFamily(

@@ -23,6 +23,7 @@ from fastapi import FastAPI
 
 from analysis.views import VIEWS
 from dashboard.services import Services
+from servescope.alerting.desk import AlertDesk
 from servescope.collecting import TargetCollecting
 from servescope.connections import ConnectionMetrics, ConnectionRules, Connections, make_room
 from servescope.controlling.desk import Desk
@@ -159,6 +160,7 @@ def dashboard_server(runtime: Runtime) -> object:
         load_example=lambda: load_example(runtime.database, runtime.imported),
         control=Desk(runtime.controlling, runtime.clock),
         replays=ReplayDesk(runtime),
+        alerts=AlertDesk(runtime.alerting),
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server
 
@@ -266,6 +268,7 @@ def serving(runtime: Runtime) -> Lifespan:
             await collecting.start()
             jobs.start()
             await runtime.controlling.start()
+            await runtime.alerting.start()
             if gateway is not None:
                 gateway.start()
             yield
@@ -273,6 +276,7 @@ def serving(runtime: Runtime) -> Lifespan:
             if gateway is not None:
                 await gateway.aclose()
             await warming
+            await runtime.alerting.aclose()
             await runtime.controlling.aclose()
             runtime.predicting.close()
             await asyncio.to_thread(runtime.replaying.close)

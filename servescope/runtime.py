@@ -26,6 +26,7 @@ from collector.drops import Drops
 from collector.scheduler import SchedulerCounts
 from dashboard.services import DataAge
 from servescope.adapters import signal_sources
+from servescope.alerting.service import Alerting
 from servescope.config import Config
 from servescope.controlling.service import Controlling
 from servescope.gateway.child import GatewayChild
@@ -191,6 +192,10 @@ class Runtime:
         self.beside: Beside | None = None
         hidden = config.dashboard.tenant_names == "pseudonyms"
         self.veil = Veil(database) if hidden else None
+        self.alerting = Alerting(
+            database, clock, config.alerts, slos.definitions, lambda: self.url,
+            self.veil.of if self.veil else None, config.store.disk_reserve_bytes,
+        )  # fmt: skip
 
     @property
     def reporting(self) -> Reporting:

@@ -17,6 +17,7 @@ from fastapi.responses import RedirectResponse, Response
 from servescope.agent_intake import AgentIntake
 from servescope.api import (
     agents,
+    alerts,
     candidates,
     controller,
     discovery,
@@ -53,6 +54,7 @@ BOUNDED_PATHS: tuple[str, ...] = (
     *otlp.PATHS,
     f"{API_ROOT}{remote_write.PATH}",
     f"{API_ROOT}{ingest.PATH}",
+    f"{API_ROOT}{alerts.INTAKE_PATH}",
 )
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 
@@ -139,6 +141,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         predictors.router,
         controller.router,
         candidates.router,
+        alerts.router,
         replays.router,
         reports.router,
     ):

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from servescope.cli import calibration
+from servescope.cli.alerts_group import alerts_app
 from servescope.cli.config_group import config_app
 from servescope.cli.controller import controller_app
 from servescope.cli.gateway import register as register_gateway
@@ -54,6 +55,7 @@ app.add_typer(predictors_app, name="predictors")
 app.add_typer(lab_app, name="lab")
 app.add_typer(controller_app, name="controller")
 app.add_typer(report_app, name="report")
+app.add_typer(alerts_app, name="alerts")
 
 
 @app.command()

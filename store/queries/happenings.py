@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from store.queries import alerts
 from store.queries.scope import Scope
 from store.queries.slo import naive_utc, source_sql
 from store.reader import Reader
@@ -19,7 +20,7 @@ SELECT started_at AS "at", ended_at AS until_at,
   coalesce(subject, '') AS subject, text
 FROM event
 WHERE {sources} AND started_at < $end AND coalesce(ended_at, started_at) >= $start
-  AND kind NOT IN ('freeze', 'scale')
+  AND kind NOT IN ('freeze', 'scale', 'alert')
 ORDER BY started_at DESC LIMIT $most
 """
 _MOVED = """
@@ -58,4 +59,13 @@ def happened(reader: Reader, scope: Scope, most: int = MOST_ROWS) -> pl.DataFram
     parts = [reader.frame(_TOLD.format(sources=sources), **given)]
     if scope.is_live:
         parts += [reader.frame(sql, **given) for sql in (_MOVED, _SILENT)]
+        parts.append(_alerted(reader, scope, most))
     return pl.concat(parts, how="vertical_relaxed").sort("at", "kind", "subject")
+
+
+def _alerted(reader: Reader, scope: Scope, most: int) -> pl.DataFrame:
+    """When alerts fired, ours and those that others told us of."""
+    found = alerts.periods(reader, naive_utc(scope.start), naive_utc(scope.end), most)
+    return found.select(
+        at="from_at", until_at="over_at", kind=pl.lit("alert"), subject="name", text="text"
+    )

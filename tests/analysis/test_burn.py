@@ -56,10 +56,11 @@ def test_without_events_nothing_is_known():
 
 
 def test_the_default_rules_for_30_days_are_the_workbook_table():
-    """1 h + 5 m at 14.4, 6 h + 30 m at 6, 3 d + 6 h at 1."""
+    """1 h + 5 m at 14.4, 6 h + 30 m at 6, 1 d + 2 h at 3, 3 d + 6 h at 1."""
     assert burn.default_alerts(30 * 86_400) == (
         AlertRule("page", 3600, 300, 14.4),
         AlertRule("page", 6 * 3600, 1800, 6.0),
+        AlertRule("ticket", 86_400, 7200, 3.0),
         AlertRule("ticket", 3 * 86_400, 6 * 3600, 1.0),
     )
 

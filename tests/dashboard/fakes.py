@@ -1045,14 +1045,26 @@ def _predicted() -> Database:
     database = Database.open(None, StoreSettings(memory_limit_bytes=256 << 20), WallClock())
     module.fill(database, NOW, count=1200, hours=8)
     control_rows().fill(database, NOW)
+    alert_rows().fill(database, NOW)
     return database
 
 
 @functools.cache
 def control_rows():
-    """The module of made-up ledgers and desks, loaded by its path."""
-    place = Path(__file__).parent / "control_rows.py"
-    spec = importlib.util.spec_from_file_location("servescope_control_rows", place)
+    """The module of made-up ledgers and desks."""
+    return _beside("control_rows")
+
+
+@functools.cache
+def alert_rows():
+    """The module of made-up alerts."""
+    return _beside("alert_rows")
+
+
+def _beside(name: str):
+    """A module of this folder, loaded by its path: tests are no package."""
+    place = Path(__file__).parent / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"servescope_{name}", place)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -1139,7 +1151,7 @@ MAKERS = {
 }
 
 
-LEDGER = ("controller", "controller_decision", "happenings", "replays", "replay")
+LEDGER = ("controller", "controller_decision", "happenings", "replays", "replay", "alerts")
 
 
 def gateway_row(name="edge", *, seconds_ago=1.0, **fairness) -> dict:
@@ -1179,6 +1191,7 @@ class FakeServices:
         self.slow_seconds = 0.0
         self.control = control_rows().FakeControl()
         self.replays = control_rows().FakeReplays()
+        self.alerts = alert_rows().FakeAlerts()
         self.gateways: list[dict] = []
 
     def view(self, name: str, params: Mapping[str, str], **options: str) -> View:
@@ -1224,4 +1237,5 @@ class FakeServices:
             load_example=self.load_example,
             control=self.control,
             replays=self.replays,
+            alerts=self.alerts,
         )
