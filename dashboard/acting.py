@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from dash import Dash, Input, Output, State, no_update
 
-from dashboard import control_badge
+from dashboard import control_badge, saved
 from dashboard.alert_acts import ALERT_ACTS
 from dashboard.forms import typed
 from dashboard.plain import plain
@@ -266,5 +266,6 @@ _ACTS: Mapping[str, Callable[[Services, Wish], str]] = {
     "cancel": _cancel,
     "propose": _propose,
     **ALERT_ACTS,
+    **saved.ACTS,
 }
 ACTS: Sequence[str] = tuple(_ACTS)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from analysis.measure import View
 from dashboard.alert_desk import AlertDesk
+from dashboard.saved_views import SavedDesk
 from store.queries.scope import SourceInfo
 
 
@@ -194,6 +195,7 @@ class Services:
         control: the controller; None where nothing can be told to it.
         replays: comparisons; None where none can be asked for.
         alerts: silences, rules and receivers; None where nothing can be told to them.
+        saved: saved views; None where none can be kept.
     """
 
     view: ViewFunction
@@ -207,3 +209,4 @@ class Services:
     control: ControlDesk | None = None
     replays: ReplayDesk | None = None
     alerts: AlertDesk | None = None
+    saved: SavedDesk | None = None

@@ -157,7 +157,7 @@ def _navbar(version: str) -> list[Any]:
     )
     return [
         brand,
-        html.Div(id="shell-nav", className="ss-nav"),
+        html.Div([html.Div(id="shell-nav"), html.Div(id="shell-saved")], className="ss-nav"),
         html.Div(f"servescope {version}", className="ss-version"),
     ]
 

@@ -179,6 +179,11 @@ def slo_path(config: Config) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
+def views_folder(config: Config) -> Path:
+    """The folder of saved views: beside the configuration, else in the data folder."""
+    return config.file.with_name("views") if config.file is not None else data_folder() / "views"
+
+
 def rows(config: Config) -> list[dict[str, Any]]:
     """Every setting: section, key, value, origin; for `config show` and introspection."""
     return [

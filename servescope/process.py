@@ -25,6 +25,7 @@ from analysis.views import VIEWS
 from dashboard.services import Services
 from servescope.alerting.desk import AlertDesk
 from servescope.collecting import TargetCollecting
+from servescope.config import views_folder
 from servescope.connections import ConnectionMetrics, ConnectionRules, Connections, make_room
 from servescope.controlling.desk import Desk
 from servescope.gateway import child
@@ -33,6 +34,7 @@ from servescope.jobs import JobRunner
 from servescope.maintenance import jobs_for, keep_drops
 from servescope.replaying.desk import ReplayDesk
 from servescope.runtime import Beside, Runtime
+from servescope.saved_views import SavedViews
 from servescope.server import API_ROOT, UI_ROOT, Lifespan, create_app
 from servescope.settings import is_loopback, split_listen
 from store.database import server_file
@@ -161,6 +163,7 @@ def dashboard_server(runtime: Runtime) -> object:
         control=Desk(runtime.controlling, runtime.clock),
         replays=ReplayDesk(runtime),
         alerts=AlertDesk(runtime.alerting),
+        saved=SavedViews(views_folder(runtime.config)),
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server
 

@@ -86,3 +86,21 @@ def test_a_comparison_is_a_link_that_any_other_browser_shows_alike(page, visit):
     other.page.go_back()
     expect(other.page.locator(".is-compared")).to_be_visible()
     assert other.troubles == []
+
+
+def test_a_view_is_saved_under_a_name_and_opened_again(page):
+    """Two clicks and a name; the link leads back to the whole state from anywhere."""
+    page.goto(page.url.replace("/ui/?", "/ui/latency?cmp=prev&"))
+    page.get_by_text("Save this view").click()
+    page.locator("#field-title-saved").fill("slow evening")
+    page.get_by_role("button", name="Save this view").click()
+    link = page.get_by_role("link", name="slow evening")
+    expect(link).to_be_visible()
+    page.get_by_role("link", name="Admin", exact=True).click()
+    page.wait_for_url("**/ui/admin?**")
+    link.click()
+    page.wait_for_url("**/ui/latency?cmp=prev&from=now-1h&model=qwen3-32b")
+    page.get_by_role("button", name="Delete the saved view slow evening").hover()
+    page.mouse.down()
+    expect(link).to_have_count(0)
+    page.mouse.up()

@@ -20,10 +20,11 @@ import polars as pl
 from analysis.gateways import view_of
 from analysis.measure import Empty, Measure, View
 from analysis.views import compute
+from dashboard.saved_views import SavedView
 from dashboard.services import DataAge, Services
 from store.clock import VirtualClock, WallClock
 from store.database import Database
-from store.errors import ServescopeError
+from store.errors import InputError, ServescopeError
 from store.queries.scope import Scope, SourceInfo, resolve
 from store.settings import StoreSettings
 
@@ -1167,6 +1168,25 @@ def gateway_row(name="edge", *, seconds_ago=1.0, **fairness) -> dict:
             "details": json.dumps({"waiting": 7, "running": 12, "fairness": told})}  # fmt: skip
 
 
+class FakeSaved:
+    """Saved views in memory; the title `taken` is taken."""
+
+    def __init__(self) -> None:
+        self.views: list[SavedView] = []
+
+    def listed(self):
+        return sorted(self.views, key=lambda view: view.title)
+
+    def save(self, title, path, params):
+        if title == "taken":
+            raise InputError("a view is saved as 'taken' already", hint="take another name")
+        self.views.append(SavedView(title.replace(" ", "-"), title, tuple(path), dict(params)))
+        return self.views[-1]
+
+    def delete(self, name):
+        self.views = [view for view in self.views if view.name != name]
+
+
 class FakeServices:
     """Services whose state a test may change between two looks.
 
@@ -1193,6 +1213,7 @@ class FakeServices:
         self.replays = control_rows().FakeReplays()
         self.alerts = alert_rows().FakeAlerts()
         self.gateways: list[dict] = []
+        self.saved = FakeSaved()
 
     def view(self, name: str, params: Mapping[str, str], **options: str) -> View:
         """Answer like the server would."""
@@ -1238,4 +1259,5 @@ class FakeServices:
             control=self.control,
             replays=self.replays,
             alerts=self.alerts,
+            saved=self.saved,
         )
