@@ -86,19 +86,21 @@ def _desk(services: Services) -> SavedDesk:
     return services.saved
 
 
-def _save(services: Services, wish: Mapping[str, Any]) -> str:
-    title = str((wish.get("fields") or {}).get("title") or "")
+def _save(services: Services, wish: forms.Wish) -> str:
+    desk = _desk(services)
     params = {str(name): str(value) for name, value in dict(wish["params"]).items()}
-    made = _desk(services).save(title, [str(part) for part in wish["path"]], params)
+    path = [str(part) for part in wish["path"]]
+    made = desk.save(forms.typed(wish, "title"), path, params)
     return f"Saved as {json.dumps(made.title, ensure_ascii=False)} ({made.name}.toml)."
 
 
-def _delete(services: Services, wish: Mapping[str, Any]) -> str:
-    _desk(services).delete(str(wish["name"]))
+def _delete(services: Services, wish: forms.Wish) -> str:
+    desk = _desk(services)
+    desk.delete(str(wish["name"]))
     return f"{wish['name']}.toml is deleted."
 
 
-ACTS: Mapping[str, Callable[[Services, Mapping[str, Any]], str]] = {
+ACTS: Mapping[str, Callable[[Services, forms.Wish], str]] = {
     "save-view": _save,
     "delete-view": _delete,
 }
