@@ -20,6 +20,7 @@ from store.nearest import nearest_hint
 if TYPE_CHECKING:
     import polars as pl
 
+    from analysis.cost_rules import CostRules
     from analysis.signal_coverage import Adapters, SignalSource
     from analysis.slo_model import Slo
     from store.clock import Clock
@@ -40,6 +41,7 @@ class ViewSpec:
         needs_now: whether it is handed the time as `now=`.
         needs_adapters: whether it is handed what engines can tell as `adapters=`.
         needs_names: whether it is handed what tenants are to be called as `named=`.
+        needs_costs: whether it is handed prices and cards as `costs=`.
         is_told: whether people change it from pages: what they did must be there at once.
     """
 
@@ -51,6 +53,7 @@ class ViewSpec:
     needs_now: bool = False
     needs_adapters: bool = False
     needs_names: bool = False
+    needs_costs: bool = False
     is_told: bool = False
 
     def function(self) -> Callable[..., View]:
@@ -129,6 +132,12 @@ VIEWS: Mapping[str, ViewSpec] = {
         ),
         needs_slos=True,
         needs_names=True,
+    ),
+    "cost": ViewSpec(
+        "What does the fleet cost, who uses it, and how much of it is idle?",
+        "analysis.cost:cost",
+        needs_slos=True,
+        needs_costs=True,
     ),
     "cold_starts": ViewSpec(
         "How long until a new replica serves, and which step is slow?",
@@ -250,6 +259,7 @@ def compute(
     known_frames: Mapping[str, pl.DataFrame] | None = None,
     adapters: Adapters | None = None,
     named: Callable[[str], str] | None = None,
+    costs: CostRules | None = None,
 ) -> View:
     """Compute one view.
 
@@ -266,6 +276,7 @@ def compute(
         adapters: what releases of engines can tell; nothing is known about any when None.
         named: what a tenant is called in the answer, for views that are handed it; None is its
             name.
+        costs: prices and cards, for views that are handed them; None knows none.
 
     Raises:
         InputError: unknown view or option, or an option's value the view refuses.
@@ -285,6 +296,8 @@ def compute(
         handed["now"] = now
     if spec.needs_names and named is not None:
         handed["named"] = named
+    if spec.needs_costs:
+        handed["costs"] = costs
     if spec.needs_adapters:
         handed["adapters"] = adapters or _no_adapter
     view = spec.function()(reader, scope, **handed, **given)

@@ -10,6 +10,7 @@ from dashboard.pages import (
     alerts,
     cold_starts,
     controller,
+    cost,
     fairness,
     fleet,
     latency,
@@ -44,5 +45,6 @@ _PLAIN: Mapping[tuple[str, ...], Page] = {
     ("cold-starts",): cold_starts.PAGE,
     ("predictors",): predictors.PAGE,
     ("controller",): controller.PAGE,
+    ("cost",): cost.PAGE,
     ("admin",): admin.PAGE,
 }

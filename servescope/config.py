@@ -7,6 +7,7 @@ The file is TOML; its tables are the sections below. The environment names a set
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import tomllib
@@ -25,6 +26,7 @@ from collector.settings import ScrapeSettings
 from controller.settings import ControllerSettings
 from predictors.settings import PredictSettings
 from servescope.alerting.settings import AlertSettings
+from servescope.cost_settings import CostSettings
 from servescope.gateway.settings import GatewaySettings
 from servescope.reporting.settings import ReportsSettings
 from servescope.settings import DashboardSettings, ServerSettings
@@ -48,6 +50,7 @@ SECTIONS: dict[str, type[Any]] = {
     "dashboard": DashboardSettings,
     "reports": ReportsSettings,
     "alerts": AlertSettings,
+    "cost": CostSettings,
 }
 _SECRET_WORDS = ("token", "secret", "password", "api_key", "credential", "webhook")
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
@@ -74,6 +77,7 @@ class Config:
         dashboard: what people are shown.
         reports: what is sent to people on its own.
         alerts: what wakes people, and who is told.
+        cost: prices and cards.
     """
 
     server: ServerSettings
@@ -90,6 +94,7 @@ class Config:
     dashboard: DashboardSettings = field(default_factory=DashboardSettings)
     reports: ReportsSettings = field(default_factory=ReportsSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    cost: CostSettings = field(default_factory=CostSettings)
 
 
 class _Environment(BaseSettings):
@@ -110,6 +115,7 @@ class _Environment(BaseSettings):
     dashboard: DashboardSettings = DashboardSettings()
     reports: ReportsSettings = ReportsSettings()
     alerts: AlertSettings = AlertSettings()
+    cost: CostSettings = CostSettings()
 
 
 def load(
@@ -234,22 +240,29 @@ def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
         section = key.removeprefix(ENV_PREFIX.lower()).partition("__")[0]
         if section not in SECTIONS:
             found.setdefault(section, {})
-    return {name: _split_lists(name, table) for name, table in found.items()}
+    return {name: _structured(name, table) for name, table in found.items()}
 
 
-def _split_lists(section: str, table: dict[str, Any]) -> dict[str, Any]:
-    """Lists are written with commas in the environment."""
-    lists = {
-        field.name
+def _structured(section: str, table: dict[str, Any]) -> dict[str, Any]:
+    """Lists are written with commas in the environment, tables as JSON."""
+    kinds = {
+        field.name: str(field.type)
         for field in dataclasses.fields(SECTIONS.get(section, ServerSettings))
-        if str(field.type).startswith("tuple")
     }
-    return {
-        key: [part.strip() for part in value.split(",") if part.strip()]
-        if key in lists and isinstance(value, str)
-        else value
-        for key, value in table.items()
-    }
+    return {key: _read_text(kinds.get(key, ""), value) for key, value in table.items()}
+
+
+def _read_text(kind: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if kind.startswith("tuple"):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if kind.startswith("dict"):
+        try:
+            return json.loads(value or "{}")
+        except ValueError:
+            return value  # refused where it is checked
+    return value
 
 
 def _from_flags(flags: Mapping[str, Any]) -> Values:

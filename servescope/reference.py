@@ -42,7 +42,7 @@ def pages() -> dict[str, str]:
 
 def settings_page() -> str:
     """docs/settings.md."""
-    from servescope.cli.configuration import toml_value
+    from servescope.cli.configuration import default_of, toml_value
     from servescope.config import ENV_PREFIX, SECTIONS
 
     lines = [
@@ -52,7 +52,7 @@ def settings_page() -> str:
         "`~/.config/servescope/servescope.toml`); `servescope config init` writes one with every",
         "setting, `servescope config show --origin` says where each value comes from.",
         "Names carry their unit. Empty text unsets a setting that may be unset.",
-        "Lists are written with commas in the environment.",
+        "Lists are written with commas in the environment, tables as JSON.",
     ]  # fmt: skip
     for section, kind in SECTIONS.items():
         texts = attribute_texts(kind)
@@ -61,7 +61,7 @@ def settings_page() -> str:
         for field in dataclasses.fields(kind):
             variable = f"{ENV_PREFIX}{section}__{field.name}".upper()
             lines.append(
-                f"| `{field.name}` | `{toml_value(field.default)}` | `{variable}` "
+                f"| `{field.name}` | `{toml_value(default_of(field))}` | `{variable}` "
                 f"| {_sentence(texts[field.name])} |"
             )
     return "\n".join(lines) + "\n"

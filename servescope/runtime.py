@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from threading import Lock
@@ -18,6 +19,7 @@ import polars as pl
 
 from analysis import views
 from analysis.admin_view import DISCOVERY_SCHEMA
+from analysis.cost_rules import CostRules
 from analysis.measure import Measure, View
 from analysis.slo_file import load_slo_file
 from analysis.slo_model import Slo
@@ -211,6 +213,11 @@ class Runtime:
             self._reporting = Reporting(reports, self.database, self.clock, self.url)
         return self._reporting
 
+    @cached_property
+    def costs(self) -> CostRules:
+        """Prices and cards as configured."""
+        return self.config.cost.rules(self.config.controller)
+
     def collecting(self) -> Collecting:
         """What scrapes targets.
 
@@ -295,6 +302,7 @@ class Runtime:
             known_frames=self._known_frames() if name == "admin" else None,
             adapters=signal_sources,
             named=self.veil.of if self.veil else None,
+            costs=self.costs if name == "cost" else None,
         )
         if self.veil is None:
             return found

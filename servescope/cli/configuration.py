@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,15 @@ def example_file() -> str:
         texts = attribute_texts(kind)
         for field in dataclasses.fields(kind):
             lines.append(f"# {texts[field.name]}")
-            lines.append(f"# {field.name} = {toml_value(field.default)}")
+            lines.append(f"# {field.name} = {toml_value(default_of(field))}")
     return "\n".join(lines) + "\n"
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """The default of a setting, also of one that is a table."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def toml_value(value: Any) -> str:
@@ -120,6 +128,9 @@ def toml_value(value: Any) -> str:
         return '""'
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        inside = (f"{json.dumps(str(key))} = {toml_value(item)}" for key, item in value.items())
+        return "{" + ", ".join(inside) + "}"
     return json.dumps(value, ensure_ascii=False)
 
 

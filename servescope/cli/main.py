@@ -18,6 +18,7 @@ from servescope.cli import calibration
 from servescope.cli.alerts_group import alerts_app
 from servescope.cli.config_group import config_app
 from servescope.cli.controller import controller_app
+from servescope.cli.cost import register as register_cost
 from servescope.cli.gateway import register as register_gateway
 from servescope.cli.lab import lab_app
 from servescope.cli.load import register as register_load
@@ -334,6 +335,7 @@ register_gateway(app)
 register_load(app)
 register_why(app)
 register_views(app)
+register_cost(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

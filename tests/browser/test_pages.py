@@ -26,6 +26,7 @@ PAGES = {
     "admin": "/ui/admin",
     "latency": "/ui/latency?request=1:1790000000000000:7",
     "fairness": "/ui/fairness",
+    "cost": "/ui/cost",
     "cold-starts": "/ui/cold-starts",
     "predictors": "/ui/predictors",
     "predictors-trace": "/ui/predictors?source=burst",

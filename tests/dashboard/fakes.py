@@ -17,6 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
+from analysis.cost_rules import CostRules
 from analysis.gateways import view_of
 from analysis.measure import Empty, Measure, View
 from analysis.views import compute
@@ -1120,7 +1121,35 @@ def fairness(scope, rng, names) -> dict:
             "sql": view.sql}  # fmt: skip
 
 
+@functools.cache
+def _scraped() -> tuple[Database, CostRules]:
+    """A store of a fleet that is scraped, and what its cards cost."""
+    place = Path(__file__).parent / "cost_rows.py"
+    spec = importlib.util.spec_from_file_location("servescope_cost_rows", place)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    database = Database.open(None, StoreSettings(memory_limit_bytes=256 << 20), WallClock())
+    module.fill(database, NOW)
+    return database, module.RULES
+
+
+@functools.cache
+def _cost() -> View:
+    database, rules = _scraped()
+    half_day = Scope((1,), NOW - timedelta(hours=6), NOW)
+    return compute("cost", database.reader, half_day, clock=VirtualClock(NOW), costs=rules)
+
+
+def cost(scope, rng, names) -> dict:
+    """What the view itself makes of two pools."""
+    view = _cost()
+    return {"frames": view.frames, "measures": view.measures, "sentences": view.sentences,
+            "sql": view.sql}  # fmt: skip
+
+
 MAKERS = {
+    "cost": cost,
     "fairness": fairness,
     "predictors": _real("predictors"),
     "predictors_models": _real("predictors_models"),
