@@ -21,7 +21,6 @@ from store.settings import StoreSettings
 
 DAYS = 30
 END = datetime(2026, 11, 1, tzinfo=UTC)
-START = END - timedelta(days=DAYS)
 TRACE_ROWS = 28_185
 PORTION_COPIES = 10
 
@@ -70,20 +69,28 @@ FROM noisy ORDER BY arrived_at
 """
 
 
-def build(folder: Path, rows: int) -> Path:
-    """The store in `folder`, made on first use; gives its path."""
-    path = folder / f"requests-{rows}.duckdb"
+def build(folder: Path, rows: int, days: int = DAYS, end: datetime = END) -> Path:
+    """The store in `folder`, made on first use; gives its path.
+
+    Args:
+        folder: where it is kept.
+        rows: requests, about.
+        days: over which they come.
+        end: when the last of them came, about.
+    """
+    over = "" if days == DAYS else f"-{days}d"
+    path = folder / f"requests-{rows}{over}.duckdb"
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"draft-{rows}.duckdb"
+    draft = folder / f"draft-{rows}{over}.duckdb"
     draft.unlink(missing_ok=True)
     began = time.perf_counter()
     with Database.open(draft, StoreSettings(), WallClock(), allow_files=True) as database:
-        _fill(database, rows)
+        _fill(database, rows, end - timedelta(days=days), end)
         print(f"# {rows:,} rows written in {time.perf_counter() - began:.0f} s", flush=True)
         began = time.perf_counter()
-        while refresh_due(database.writer, END + timedelta(days=1)).buckets_left:
+        while refresh_due(database.writer, end + timedelta(days=1)).buckets_left:
             pass
         print(f"# rolled up in {time.perf_counter() - began:.0f} s", flush=True)
         checkpoint(database.writer)
@@ -91,9 +98,9 @@ def build(folder: Path, rows: int) -> Path:
     return path
 
 
-def _fill(database: Database, rows: int) -> None:
+def _fill(database: Database, rows: int, start: datetime, end: datetime) -> None:
     copies = max(1, round(rows / TRACE_ROWS))
-    stride_us = DAYS * 86_400_000_000 / (2 * copies)
+    stride_us = (end - start) / timedelta(microseconds=2 * copies)
     data = resources.files("servescope") / "data"
     files = {name: str(data / f"AzureLLMInferenceTrace_{name}.csv.gz") for name in ("conv", "code")}
 
@@ -106,7 +113,7 @@ def _fill(database: Database, rows: int) -> None:
         values = {
             "first": first,
             "last": min(copies, first + PORTION_COPIES),
-            "start": START.replace(tzinfo=None),
+            "start": start.replace(tzinfo=None),
             "stride_us": stride_us,
         }
         database.writer.run(lambda con, values=values: con.execute(_PORTION, values)).result()

@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from analysis.reports.coverage import within
+from analysis.reports.coverage import share, within
 from analysis.reports.periods import Period
+from store.units import percent_text
+
+COMPARABLE_SHARE = 0.5
+"""With a period of which less than this was recorded nothing is compared."""
 
 ViewDocument = Mapping[str, Any]
 Ask = Callable[[str, Mapping[str, str], Mapping[str, str]], ViewDocument]
@@ -40,9 +44,25 @@ class Asking:
         """A view of the period."""
         return self._ask(name, self.period, options)
 
-    def prior(self, name: str, **options: str) -> ViewDocument:
-        """The same view of the period before."""
-        return self._ask(name, self.previous, options)
+    def prior(self, name: str, **options: str) -> ViewDocument | None:
+        """The same view of the period before; None where that cannot be compared with."""
+        return self._ask(name, self.previous, options) if self.has_before else None
+
+    @property
+    def has_before(self) -> bool:
+        """Whether there are records of enough of the period before."""
+        return share(self.sources, self.previous) >= COMPARABLE_SHARE
+
+    @property
+    def why_no_before(self) -> str:
+        """Why nothing is compared with the period before, as a sentence."""
+        covered = share(self.sources, self.previous)
+        if not covered:
+            return "There are no records of the period before to compare with."
+        return (
+            f"There are records of only {percent_text(covered)} of the period before: too little to"
+            " compare with."
+        )
 
     @property
     def is_live(self) -> bool:

@@ -32,17 +32,25 @@ def within(
     return min(first for first, _ in spans), max(last for _, last in spans)
 
 
+def share(sources: Sequence[Mapping[str, Any]], period: Period) -> float:
+    """How much of a period lies between its first and its last record, 0 to 1."""
+    first, last = within(sources, period)
+    if first is None or last is None:
+        return 0.0
+    return (last - first) / timedelta(seconds=period.seconds)
+
+
 def words(first: datetime | None, last: datetime | None, period: Period) -> str | None:
     """What must be said about a period that is not covered whole; None where it is."""
     if first is None or last is None:
         return None
     covered = last - first
-    share = covered / timedelta(seconds=period.seconds)
-    if share >= NEARLY_ALL:
+    part = covered / timedelta(seconds=period.seconds)
+    if part >= NEARLY_ALL:
         return None
     return (
         f"The records cover {seconds_text(covered.total_seconds())} of the"
-        f" {seconds_text(period.seconds)} of this period ({percent_text(share)}), from"
+        f" {seconds_text(period.seconds)} of this period ({percent_text(part)}), from"
         f" {first:%-d %b %H:%M} to {last:%-d %b %H:%M} UTC: rates are those of the time covered."
     )
 

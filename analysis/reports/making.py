@@ -100,12 +100,16 @@ def _best(points: Iterable[Point]) -> tuple[str, ...]:
 
 
 def _verdict(sections: Sequence[Section]) -> str:
-    """First what was promised, then what came; without objectives, what came."""
-    told = {section.key: section for section in sections if section.verdict}
-    parts = [told[key].verdict[0] for key in ("slo", "traffic") if key in told]
-    if parts:
-        return " ".join(parts)
-    return next((section.verdict[0] for section in told.values()), "")
+    """What was promised, then what came; where promises were not judged, that comes last."""
+    told = {section.key: section.verdict[0] for section in sections if section.verdict}
+    first = [told[key] for key in ("slo", "traffic") if key in told]
+    first = first or list(told.values())[:1]
+    unknown = [
+        f"Whether objectives were met is not known: {section.empty[:1].lower()}{section.empty[1:]}"
+        for section in sections
+        if section.key == "slo" and section.empty is not None
+    ]
+    return " ".join([*first, *unknown])
 
 
 def _headline(sections: Sequence[Section]) -> tuple[Number, ...]:

@@ -33,11 +33,13 @@ def page(document: Document, look: Look) -> str:
         # Drawn by ourselves; every text in it is escaped there.
         return Markup(svg.drawn(chart, zone, look, dated=dated))  # noqa: S704
 
-    return _template().render(
+    text = _template().render(
         document=document, covered=covered, words=words, draw=draw, style=Markup(_style()),  # noqa: S704
         told=[section for section in document.sections if section.empty is None],
         silent=[section for section in document.sections if section.empty is not None],
     )  # fmt: skip
+    # A number and its sign are never torn apart.
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 @cache

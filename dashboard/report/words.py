@@ -10,22 +10,41 @@ from markupsafe import Markup, escape
 from analysis.measure import Measure
 from analysis.reports.document import Column, Covered, Document, Number
 from analysis.reports.periods import zone_named
-from dashboard.text import number_text, shown, unit_text
+from dashboard.text import INTERVAL_EVENTS, number_text, shown, unit_text
 from store.units import signed_percent_text
 
 _WHOLE = frozenset({"requests", "tokens", "replicas", "starts", "instances", "rows"})
 # Units that stand in the head of a column, since every cell would repeat them.
 _IN_HEAD = frozenset({"requests/s", "tokens/s", "h"})
 SUMMARY_LINES = 5
+LEAST_SECONDS = 1e-7
+"""What is left of a difference of sums below this is rounding."""
 
 
 def number(one: Number) -> str:
-    """A number with its unit, or what is known of it, as a tile of the dashboard shows it."""
+    """A number with its unit, or what is known of it, as a tile of the dashboard shows it.
+
+    Counts are written out, and their unit is left to the label beside them.
+    """
+    if one.value is not None and one.unit in _WHOLE:
+        return cell(one.value, one.unit)
+    if one.value is not None and one.unit.endswith("/s"):
+        return f"{number_text(one.value)} /s"
     return shown(_measure(one)).text
 
 
+def capital(text: str) -> str:
+    """The text with a capital first letter."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def note(one: Number) -> str:
-    """What must be known beside a number: interval, count, or why it is unknown."""
+    """What must be known beside a number: interval and count of a few, or why it is unknown.
+
+    Of many events the count is left to the number of requests: it would stand in every tile.
+    """
+    if one.value is not None and (one.n or 0) >= INTERVAL_EVENTS:
+        return one.why or ""
     return shown(_measure(one)).note
 
 
@@ -61,6 +80,10 @@ def cell(value: Any, unit: str) -> str:
         return "yes" if value else "no"
     if not isinstance(value, int | float):
         return str(value)
+    if unit == "s" and abs(value) < LEAST_SECONDS:
+        return "0 s"
+    if unit == "ratio" and value < 0:
+        return f"\N{MINUS SIGN}{-value * 100:,.0f} %"
     if unit in _WHOLE:
         return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
     return number_text(value) if unit in _IN_HEAD or not unit else unit_text(value, unit)

@@ -13,7 +13,7 @@ from servescope.cli import access
 from servescope.cli.data import configured
 from servescope.cli.output import ExitCode, Output, Progress
 from servescope.reporting.asked import Asked
-from servescope.reporting.making import Made, make
+from servescope.reporting.making import Made, asked_document, rendered
 from store.clock import WallClock
 from store.errors import InputError
 from store.nearest import nearest_hint
@@ -47,12 +47,17 @@ def run_report(
     out = Output(as_json=as_json, plain=plain)
     check_forms(asked.forms)
     progress = Progress(out, f"{asked.template} report")
+
+    def told(share: float, what: str) -> None:
+        progress(share, f"  {what}")
+
     with access.opened(configured(store, config_file)) as way:
         url = way.url if isinstance(way, access.ServerAccess) else None
-        made = make(
-            asked, way, WallClock(), lambda share, what: progress(share, f"  {what}"),
-            templates=templates, server_url=url,
-        )  # fmt: skip
+        document = asked_document(
+            asked, way, WallClock(), told, templates=templates, server_url=url
+        )
+    # The store is closed: its memory is free for rendering.
+    made = rendered(document, asked.forms, told)
     progress.done()
     paths = [write(folder, file) for file in made.files]
     _say(out, made, paths)

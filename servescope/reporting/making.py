@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -61,20 +61,36 @@ def make(
         InputError: unknown template, section, period, source or form.
         ServescopeError: the store or the server cannot be reached.
     """
-    document = _document(asked, access, clock, progress, templates, server_url)
+    document = asked_document(
+        asked, access, clock, progress, templates=templates, server_url=server_url
+    )
+    return rendered(document, asked.forms, progress)
+
+
+def rendered(document: Document, forms: Sequence[str], progress: Progress) -> Made:
+    """The files of a document; none of one that was skipped. Needs no store and no server.
+
+    Raises:
+        InputError: an unknown form, or one that cannot be made here.
+    """
     files = []
-    for place, form in enumerate(asked.forms if document.outcome == "made" else ()):
-        done = RENDERING_FROM + (1 - RENDERING_FROM) * place / len(asked.forms)
-        progress(done, form.upper())
+    for place, form in enumerate(forms if document.outcome == "made" else ()):
+        progress(RENDERING_FROM + (1 - RENDERING_FROM) * place / len(forms), form.upper())
         files.append(render(document, form))
     progress(1.0, "")
     return Made(document, tuple(files), summary(document))
 
 
-def _document(
-    asked: Asked, access: Access, clock: Clock, progress: Progress, templates: Path | None,
-    server_url: str | None,
-) -> Document:  # fmt: skip
+def asked_document(
+    asked: Asked,
+    access: Access,
+    clock: Clock,
+    progress: Progress,
+    *,
+    templates: Path | None = None,
+    server_url: str | None = None,
+) -> Document:
+    """What the report says; arguments and errors as of `make`."""
     chosen = template.find(asked.template, templates, list(SECTIONS))
     params = {**chosen.scope, **{key: text for key, text in asked.params.items() if text}}
     now = clock.now()

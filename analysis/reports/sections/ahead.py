@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.reports import parts
 from analysis.reports.asking import Asking, ViewDocument
-from analysis.reports.coverage import within
+from analysis.reports.coverage import share
 from analysis.reports.document import Column, Number, Point, Section
 from analysis.reports.sections.objectives import is_met
 from store.units import percent_text
@@ -52,12 +52,17 @@ def _naive(asking: Asking) -> tuple[tuple[str, ...], tuple[Number, ...]] | None:
     """As this period, with the error that the same rule made on this one."""
     arrivals = asking.view("workload_arrivals")
     count = parts.value(arrivals, "requests")
-    if parts.is_empty(arrivals) or count is None or covered_share(asking) < SHORTEST_SHARE:
+    if (
+        parts.is_empty(arrivals)
+        or count is None
+        or share(asking.sources, asking.period) < SHORTEST_SHARE
+    ):
         return None
-    before = parts.value(asking.prior("workload_arrivals"), "requests")
+    prior = asking.prior("workload_arrivals")
+    before = None if prior is None else parts.value(prior, "requests")
     missed = None if not before else abs(count / before - 1)
     how = (
-        "how far off this may be is not known: there is no period before"
+        "how far off that may be is not known, without a period before"
         if before is None or missed is None
         else f"the same rule was off by {percent_text(missed)} for this one"
     )
@@ -69,19 +74,9 @@ def _naive(asking: Asking) -> tuple[tuple[str, ...], tuple[Number, ...]] | None:
     return (first,), (shown,)
 
 
-def covered_share(asking: Asking) -> float:
-    """How much of the period lies between the first and the last record, 0 to 1."""
-    first, last = within(asking.sources, asking.period)
-    if first is None or last is None:
-        return 0.0
-    return (last - first).total_seconds() / asking.period.seconds
-
-
 def _too_short(asking: Asking) -> str:
-    return (
-        f"The records cover {percent_text(covered_share(asking))} of the period: too little to say"
-        " anything about the next one."
-    )
+    covered = percent_text(share(asking.sources, asking.period))
+    return f"The records cover {covered} of the period: too little to say anything about the next."
 
 
 def capacity(asking: Asking) -> Section:

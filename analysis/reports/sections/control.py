@@ -45,6 +45,9 @@ def controller(asking: Asking) -> Section:
     view = asking.view("controller")
     if parts.is_empty(view):
         return Section("controller", "", empty=parts.empty_text(view), path="controller")
+    if not parts.value(view, "decisions"):
+        return Section("controller", "", empty="No decision was made in this period.",
+                       path="controller")  # fmt: skip
     changes = [
         row
         for row in parts.rows_of(view, "timeline")
@@ -63,6 +66,7 @@ def controller(asking: Asking) -> Section:
         tables=tables,
         charts=_lanes(view),
         findings=_points(view, changes),
+        advice=_advice(changes),
         path="controller",
     )  # fmt: skip
 
@@ -71,8 +75,6 @@ def _verdict(view: ViewDocument, changes: Sequence[Row]) -> tuple[str, ...]:
     decided, changed, held = (
         parts.value(view, name) for name in ("decisions", "changes", "blocked")
     )
-    if not decided:
-        return ("No decision was made in this period.",)
     dry = sum(row["state"] == "dry-run" for row in changes)
     only = (
         " None of it was applied: the pools are in dry-run." if dry and dry == len(changes) else ""
@@ -97,6 +99,14 @@ def _points(view: ViewDocument, changes: Sequence[Row]) -> tuple[Point, ...]:
             Point(78.0, f"{parts.counted(open_now, 'pool')} is not as it was told to be.")
         )
     return (*points, *_rehearsed(view))
+
+
+def _advice(changes: Sequence[Row]) -> tuple[Point, ...]:
+    failed = [row for row in changes if row["state"] == "failed"]
+    if not failed:
+        return ()
+    text = f"Read what the platform answered to the change of {failed[0]['pool']}: page Controller."
+    return (Point(82.0, text),)
 
 
 def _rehearsed(view: ViewDocument) -> tuple[Point, ...]:

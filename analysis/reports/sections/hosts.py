@@ -57,6 +57,9 @@ def cold_starts(asking: Asking) -> Section:
         findings=() if not failed else (
             Point(70.0, f"{parts.counted(failed, 'start')} of a replica never became ready."),
         ),
+        advice=() if not failed else (
+            Point(70.0, "Read the log of the replica that never became ready: page Cold starts."),
+        ),
         path="cold-starts",
     )  # fmt: skip
 
@@ -81,8 +84,15 @@ def degradation(asking: Asking) -> Section:
     return Section(
         "degradation", "",
         verdict=sentences[:3],
-        numbers=parts.numbers(view, _SLOWED, asking.prior("degradation_now")),
+        numbers=parts.numbers(view, _SLOWED),
         tables=parts.table(view, "instances", "Newest estimate of each instance", _INSTANCES),
         notes=("Estimates are the newest of each instance within the period.",),
         findings=tuple(Point(80.0, text) for text in sentences[:1]) if slowed else (),
+        advice=_relief(view) if slowed else (),
     )  # fmt: skip
+
+
+def _relief(view: ViewDocument) -> tuple[Point, ...]:
+    slowed = [str(row["instance"]) for row in parts.rows_of(view, "instances")
+              if row["state"] == "slowed"]  # fmt: skip
+    return (Point(80.0, f"Look at what runs beside {', '.join(slowed[:3])}, or move it away."),)

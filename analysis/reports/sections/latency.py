@@ -54,6 +54,7 @@ def latency(asking: Asking) -> Section:
         tables=(*parts.table(tail, "tail", "Where the time goes: mean seconds", _TAIL), *slow),
         charts=_course(view),
         findings=(*_points(told), *_slow_points(slow)),
+        advice=_slow_advice(slow),
         path="latency",
     )  # fmt: skip
 
@@ -121,3 +122,10 @@ def _slow_points(slow: Sequence[Table]) -> tuple[Point, ...]:
     if not names:
         return ()
     return (Point(65.0, f"Slower than their peers: {', '.join(names[:4])}."),)
+
+
+def _slow_advice(slow: Sequence[Table]) -> tuple[Point, ...]:
+    names = [str(row[0]) for table in slow for row in table.rows]
+    if not names:
+        return ()
+    return (Point(65.0, f"Compare {names[0]} with its peers: page Latency, by instance."),)

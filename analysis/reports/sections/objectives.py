@@ -11,7 +11,13 @@ from analysis.reports.document import Chart, Column, Number, Point, Section, Tab
 from analysis.reports.parts import Row
 from store.units import count_text, percent_text
 
+MANY_EVENTS = 10_000
+"""From so many requests on an interval is as narrow as what is printed."""
+CLEAR_SHARE = 1.2
+"""Times its share of the traffic from which somebody's share of the bad requests is shown."""
+FEWEST_BAD = 20
 _PERIOD = "range"
+_DIMENSIONS = {"input_tokens": "input length", "output_tokens": "output length"}
 _COLUMNS = (
     Column("name", "Objective"),
     Column("objective_text", "Means"),
@@ -21,7 +27,7 @@ _COLUMNS = (
     Column("attainment_high", "at most", "ratio"),
     Column("before_ratio", "Period before", "ratio"),
     Column("verdict", "Verdict"),
-    Column("own_budget_left_ratio", "Budget left in its own window", "ratio"),
+    Column("own_budget_left_ratio", "Budget left, own window", "ratio"),
 )
 _SPENDERS = (
     Column("dimension", "By"),
@@ -83,7 +89,11 @@ def _verdict(judged: Sequence[Row], missed: Sequence[Row]) -> str:
     if met == len(judged):
         return "The objective was met." if met == 1 else f"All {met} objectives were met."
     rest = f"; of {unclear} it cannot be said" if unclear else ""
-    return f"{met} of {parts.counted(len(judged), 'objective')} met{rest}."
+    if len(judged) == 1:
+        return (
+            f"The objective {judged[0]['name']} was {'not met' if missed else 'not clearly met'}."
+        )
+    return f"{met} of {len(judged)} objectives {'was' if met == 1 else 'were'} met{rest}."
 
 
 def reached_text(row: Row) -> str:
@@ -105,10 +115,15 @@ def _more(worst: Row, missed: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _why_nothing(listed: ViewDocument, rows: Sequence[Row]) -> str:
+    if len(rows) == 1:
+        return f"The objective {rows[0]['name']} cannot be judged: {rows[0]['why']}."
     if rows:
-        return f"None of {parts.counted(len(rows), 'objective')} can be judged: {rows[0]['why']}."
+        return (
+            f"None of {len(rows)} objectives can be judged, such as {rows[0]['name']}:"
+            f" {rows[0]['why']}."
+        )
     told = [str(text) for text in listed["sentences"]]
-    return told[0] if told else parts.empty_text(listed)
+    return "No objective is defined." if told else parts.empty_text(listed)
 
 
 def _why_not(rows: Sequence[Row]) -> tuple[Point, ...]:
@@ -140,8 +155,8 @@ def _numbers(asking: Asking, listed: ViewDocument, judged: Sequence[Row]) -> tup
     )  # fmt: skip
 
 
-def _by_name(view: ViewDocument) -> dict[str, dict[str, Any]]:
-    return {row["name"]: row for row in parts.rows_of(view, "slos")}
+def _by_name(view: ViewDocument | None) -> dict[str, dict[str, Any]]:
+    return {} if view is None else {row["name"]: row for row in parts.rows_of(view, "slos")}
 
 
 def _table(asking: Asking, listed: ViewDocument, rows: Sequence[Row]) -> tuple[Table, ...]:
@@ -150,6 +165,8 @@ def _table(asking: Asking, listed: ViewDocument, rows: Sequence[Row]) -> tuple[T
     shown = [
         {
             **row,
+            **_interval(row),
+            "objective_text": own.get(row["name"], row)["objective_text"],
             "before_ratio": before.get(row["name"], {}).get("attainment_ratio"),
             "own_budget_left_ratio": own.get(row["name"], {}).get("budget_left_ratio"),
             "verdict": _word(row),
@@ -159,6 +176,12 @@ def _table(asking: Asking, listed: ViewDocument, rows: Sequence[Row]) -> tuple[T
     return parts.table(listed, "slos", "Objectives over the period", _COLUMNS, shown, most=20)
 
 
+def _interval(row: Row) -> dict[str, float | None]:
+    """Its ends, where they say more than the number between them."""
+    is_sure = row["attainment_ratio"] is not None and row["attempted"] >= MANY_EVENTS
+    return {name: None if is_sure else row[name] for name in ("attainment_low", "attainment_high")}
+
+
 def _word(row: Row) -> str:
     if row["attainment_low"] is None:
         return "not judged"
@@ -166,7 +189,11 @@ def _word(row: Row) -> str:
 
 
 def _spenders(detail: ViewDocument, missed: Sequence[Row]) -> tuple[Table, ...]:
-    rows = [row for row in parts.rows_of(detail, "spent_by") if row["bad"]]
+    rows = [
+        {**row, "dimension": _DIMENSIONS.get(row["dimension"], row["dimension"])}
+        for row in parts.rows_of(detail, "spent_by")
+        if row["bad"] >= FEWEST_BAD and row["over_representation"] >= CLEAR_SHARE
+    ]
     first = sorted(rows, key=lambda row: (-row["over_representation"], -row["bad"]))
     title = "Who spent the budget" if missed else "Who the bad requests were"
     return parts.table(detail, "spent_by", title, _SPENDERS, first, most=8)
@@ -177,17 +204,32 @@ def _course(detail: ViewDocument, worst: Row) -> tuple[Chart, ...]:
     left = [row["budget_left_ratio"] for row in rows if row["budget_left_ratio"] is not None]
     if not left:
         return ()
+    said = (
+        f"Of the period's budget {percent_text(left[-1])} was left at its end."
+        if left[-1] >= 0
+        else f"The period's budget was spent {1 - left[-1]:.1f} times{_spent_by(rows)}."
+    )
     return parts.over_time(
         detail,
         "budget",
         f"How the budget of {worst['name']} went over the period",
         {"budget_left_ratio": "budget left"},
         "ratio",
-        f"Of the period's budget {percent_text(left[-1])} was left at its end.",
+        said,
         rows=parts.thinned(rows),
         limit=0.0,
         limit_label="spent",
     )
+
+
+def _spent_by(rows: Sequence[Row]) -> str:
+    """Since when nothing of it was left, if it stayed so."""
+    since = None
+    for row in rows:
+        known = row["budget_left_ratio"]
+        if known is not None:
+            since = (since or str(row["at"])) if known < 0 else None
+    return f"; it was gone by {since[:16].replace('T', ' ')} UTC" if since else ""
 
 
 def _unjudged(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -211,7 +253,9 @@ def _points(worst: Row, missed: Sequence[Row], spent: Sequence[str]) -> tuple[Po
 def _advice(worst: Row, missed: Sequence[Row], spent: Sequence[str]) -> tuple[Point, ...]:
     if not missed:
         return ()
-    where = "start with who spent it" if spent else "no tenant, model or hour stands out in it"
-    return (
-        Point(90.0, f"Look at the budget of {worst['name']} first ({where}): page SLOs."),
-    )  # fmt: skip
+    where = (
+        "with who spent its budget (table below)"
+        if spent
+        else "with what all requests share, since no tenant, model, instance or hour stands out"
+    )
+    return (Point(90.0, f"Begin with {worst['name']}, and {where}."),)

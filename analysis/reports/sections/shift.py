@@ -36,6 +36,8 @@ _COLUMNS = (
 
 def shift(asking: Asking) -> Section:
     """The workload beside that of the period before."""
+    if not asking.has_before:
+        return Section("shift", "", empty=asking.why_no_before, path="workload")
     view = asking.view("workload_compare", against="previous")
     if parts.is_empty(view):
         return Section("shift", "", empty=parts.empty_text(view), path="workload")

@@ -22,6 +22,8 @@ _COLUMNS = (
     Column("attainment_ratio", "Met objectives", "ratio"),
     Column("refused", "Refused", "requests"),
 )
+CLEAR_GAP = 0.05
+"""Attainment of the best tenant less that of the worst, from which it is worth a sentence."""
 _GOOD = ("No unfairness found", "Only one tenant")
 
 
@@ -32,16 +34,18 @@ def fairness(asking: Asking) -> Section:
         return Section("fairness", "", empty=parts.empty_text(view), path="fairness")
     sentences = tuple(str(text) for text in view["sentences"])
     first = sentences[0] if sentences else ""
-    bad = () if not first or first.startswith(_GOOD) else (Point(55.0, first),)
+    bad = [] if not first or first.startswith(_GOOD) else [Point(55.0, first)]
+    if (parts.value(view, "attainment_gap_ratio") or 0.0) >= CLEAR_GAP:
+        bad += [Point(52.0, text) for text in sentences[1:] if ": met for " in text]
     return Section(
         "fairness", "",
         verdict=sentences[:3],
-        numbers=parts.numbers(view, _NUMBERS, asking.prior("fairness")),
+        numbers=parts.numbers(view, _NUMBERS),
         tables=parts.table(view, "tenants", "Tenants by demand", _COLUMNS),
         charts=parts.bars(
             view, "tenants", "Share of the service, by tenant", "tenant", "service_share_ratio",
             "ratio", "Who got which share of the service; the largest demand first.",
         ),
-        findings=bad,
+        findings=tuple(bad),
         path="fairness",
     )  # fmt: skip

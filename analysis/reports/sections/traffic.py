@@ -8,17 +8,24 @@ from typing import Any
 from analysis.reports import parts
 from analysis.reports.asking import Asking, ViewDocument
 from analysis.reports.document import Chart, Column, Number, Point, Section, Table
+from analysis.reports.parts import Row
 from store.units import percent_text, signed_percent_text
 
 CLEAR_CHANGE = 0.2
 """From a fifth more or less on, a change is worth a sentence on the first screen."""
 CLEAR_ERRORS = 0.01
+CLEAR_PEAK = 1.5
+"""Busiest minute over mean from which a plan for the mean falls short."""
+BUSY_PER_SECOND = 0.5
+"""With fewer requests than this in its busiest minute, that minute is chance."""
+CLEAR_DIFFERENCE = 5.0
+"""Times by which output per input token differs between workloads that are unlike."""
 _WEIGHT_OF_FINDING = 30.0
 _NUMBERS = {"requests": "Requests", "requests_per_second": "Request rate"}
 _BUSIEST = {"peak_to_mean_60s": "Busiest minute over mean"}
 _FLEET = {
-    "input_tokens_per_second": "Input",
-    "output_tokens_per_second": "Output",
+    "input_tokens_per_second": "Input tokens",
+    "output_tokens_per_second": "Output tokens",
     "error_ratio": "Failed",
 }
 _MODELS = (
@@ -47,8 +54,38 @@ def traffic(asking: Asking) -> Section:
         tables=_models(fleet),
         charts=_course(fleet),
         findings=_points(told),
+        advice=(*_plan_for_peaks(told), *_told_apart(parts.rows_of(fleet, "models"))),
         path="",
     )
+
+
+def _plan_for_peaks(told: Sequence[Number]) -> tuple[Point, ...]:
+    known = {one.key: one.value for one in told}
+    rate, times = known.get("requests_per_second"), known.get("peak_to_mean_60s")
+    if rate is None or times is None or times < CLEAR_PEAK or rate * times < BUSY_PER_SECOND:
+        return ()
+    text = (
+        f"Plan for the requests of the busiest minute, {paced(rate * times)}, rather than for the"
+        f" mean, {paced(rate)}."
+    )
+    return (Point(28.0, text),)
+
+
+def _told_apart(rows: Sequence[Row]) -> tuple[Point, ...]:
+    """Two workloads that need different things: one mostly prefill, the other mostly decoding."""
+    shapes = sorted(
+        (row["output_tokens_mean"] / row["input_tokens_mean"], str(row["workload"]))
+        for row in rows
+        if row.get("output_tokens_mean") and row.get("input_tokens_mean")
+    )
+    if len(shapes) < 2 or shapes[-1][0] / shapes[0][0] < CLEAR_DIFFERENCE:
+        return ()
+    (low, short), (high, long) = shapes[0], shapes[-1]
+    text = (
+        f"Try replicas or queues of their own for {short} and {long}: output per input token"
+        f" differs {high / low:.0f} times."
+    )
+    return (Point(32.0, text),)
 
 
 def _numbers(asking: Asking, fleet: ViewDocument, arrivals: ViewDocument) -> tuple[Number, ...]:
@@ -69,8 +106,7 @@ def _verdict(asking: Asking, told: Sequence[Number]) -> tuple[str, ...]:
         return ("How many requests came is not known.",)
     count = known.get("requests")
     much = f"{parts.counted(count.value, 'request')} came, " if count is not None else ""
-    moved = _moved(rate)
-    first = f"{much}{_rate(rate.value)} a second{moved}."
+    first = f"{much}{paced(rate.value)}{_moved(rate)}."
     busiest = known.get("peak_to_mean_60s")
     if busiest is None or busiest.value is None:
         return (parts.sentence(first),)
@@ -80,8 +116,13 @@ def _verdict(asking: Asking, told: Sequence[Number]) -> tuple[str, ...]:
     )
 
 
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def paced(per_second: float) -> str:
+    """A rate by the second, minute or hour: the first at which it is 1 at least."""
+    for name, seconds in (("second", 1), ("minute", 60), ("hour", 3600)):
+        value = per_second * seconds
+        if value >= 1 or name == "hour":
+            break
+    return f"{f'{value:,.0f}' if value >= 100 else f'{value:.3g}'} a {name}"
 
 
 def _moved(rate: Number) -> str:
@@ -103,12 +144,12 @@ def _points(told: Sequence[Number]) -> tuple[Point, ...]:
             Point(
                 50.0,
                 f"Traffic {'grew' if moved > 0 else 'fell'} by {percent_text(abs(moved), 0)}"
-                f" against the period before, to {_rate(_value(rate))} requests a second.",
+                f" against the period before, to {paced(_value(rate))}.",
             )
         )
     failed = known.get("error_ratio")
     if failed is not None and failed.value is not None and failed.value >= CLEAR_ERRORS:
-        points.append(Point(75.0, f"{percent_text(failed.value)} of the requests failed."))
+        points.append(Point(50.0, f"{percent_text(failed.value)} of the requests failed."))
     return tuple(points)
 
 
