@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ def find(name: str, folder: Path | None, known: Sequence[str]) -> Template:
         )
     file = folder / f"{name}.toml" if folder else None
     if file is not None and file.is_file():
-        return read(_file_text(file), str(file), known)
+        return replace(read(_file_text(file), str(file), known), name=name)
     return read(built_in(name), name, known)
 
 
