@@ -158,6 +158,11 @@ VIEWS: Mapping[str, ViewSpec] = {
         "Which instance is slowed down by its neighbours?",
         "analysis.degradation_view:degradation_now",
     ),
+    "degradation": ViewSpec(
+        "Which instance is slower than it used to be, since when, and by what?",
+        "analysis.degradation:degradation",
+        options=("incident",),
+    ),
     "controller": ViewSpec(
         "What did the controller do, why, what would it do, and what is not as it should be?",
         "analysis.controller_view:controller",

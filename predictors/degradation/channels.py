@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analysis.host_signals import ACHIEVED, OFFERED
 from predictors.degradation.windows import Windows
 from predictors.distribution import Floats
 
-ACHIEVED, OFFERED = "load.achieved_per_s", "load.offered_per_s"
 # A full resource is 25 times slower than an empty one, not infinitely: samples are averages.
 ROOM = 1.04
 UNDEGRADED = 0.9

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from analysis.host_signals import ACHIEVED, OFFERED
 from predictors.base import AT, OUTCOME
-from predictors.degradation.channels import ACHIEVED, OFFERED
 from predictors.degradation.windows import pack
 from predictors.distribution import Floats
 from store.errors import PredictorError

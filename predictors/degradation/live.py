@@ -11,16 +11,14 @@ does not tell is absent from its rows.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
 
+from analysis.host_signals import ANSWERS, machine, samples
 from predictors.base import AT, OUTCOME
-from predictors.degradation.host_signals import ANSWERS, samples
 from predictors.degradation.model import Degradation
 from predictors.degradation.windows import METRICS, STEP, WINDOW, pack
 from predictors.distribution import Floats
@@ -35,8 +33,6 @@ AHEAD_STEPS = 3
 MOST_SECONDS = 6 * 3600.0
 LEAST_IN_LOAD = 5
 BEST_SHARE = 0.9
-
-_HERE = "127.0.0.1"
 
 
 def rows(reader: Reader, scope: Scope) -> pl.DataFrame:
@@ -82,7 +78,7 @@ def _windows(reader: Reader, start: datetime, end: datetime, ahead: int) -> pl.D
         near = [
             t
             for t, url in watched.select("target_id", "url").iter_rows()
-            if _machine(url) == _machine(target["url"])
+            if machine(url) == machine(target["url"])
         ]
         beside = told.filter(
             pl.col("target_id").is_in(near) & pl.col("name").str.starts_with("host.")
@@ -152,13 +148,6 @@ def _p(table: Mapping[str, Floats]) -> Floats:
 def _mean(values: Floats) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
-
-
-def _machine(url: str) -> str:
-    """The same for all that is scraped of one machine; this one may also go by its name."""
-    name = (urlsplit(url).hostname or url).lower()
-    here = {"localhost", "::1", _HERE, socket.gethostname().lower()}
-    return _HERE if name in here else name
 
 
 def _nothing() -> pl.DataFrame:

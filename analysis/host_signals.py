@@ -7,20 +7,23 @@ time that was not idle, `host.disk_busy_ratio` adds up the disks.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import urlsplit
 
 import polars as pl
 
-from predictors.degradation.channels import ACHIEVED, OFFERED
 from store.queries import counters, predictor_rows, telemetry
+from store.queries.sample_split import Use
 from store.reader import Reader
 
+ACHIEVED, OFFERED = "load.achieved_per_s", "load.offered_per_s"
 WRITTEN, DECODING = "tokens_per_s", "requests_decoding"
 ANSWERS = (WRITTEN, DECODING)
 """What the pace is made of: it is the answer, and therefore no input."""
 
-_GAUGES = {
+GAUGES: Mapping[str, str] = {
     "requests_running": "self.requests_running",
     "requests_waiting": "self.requests_waiting",
     "kv_cache_usage_ratio": "self.kv_cache_usage_ratio",
@@ -34,7 +37,7 @@ _GAUGES = {
     "node_memory_capacity_bytes": "host.memory_capacity_bytes",
     "node_memory_available_bytes": "host.memory_available_bytes",
 }
-_COUNTERS = {
+COUNTERS: Mapping[str, str] = {
     "generation_tokens_total": WRITTEN,
     # Seconds a second, added up over the requests that decode: how many of them there are.
     "decode_busy_seconds_total": DECODING,
@@ -57,6 +60,23 @@ _COUNTERS = {
     "node_network_received_bytes_total": "host.network_received_bytes_per_s",
     "node_network_sent_bytes_total": "host.network_sent_bytes_per_s",
 }
+# What no model learnt from so far, but a person would look at.
+MORE_GAUGES: Mapping[str, str] = {
+    "gpu_throttled_ratio": "host.gpu_throttled_ratio",
+    "gpu_temperature_celsius": "host.gpu_temperature_celsius",
+    "gpu_memory_clock_hertz": "host.gpu_memory_clock_hertz",
+    "gpu_memory_used_bytes": "host.gpu_memory_used_bytes",
+}
+MORE_COUNTERS: Mapping[str, str] = {
+    "preemptions_total": "self.preemptions_per_s",
+    "gpu_throttled_seconds_total": "host.gpu_throttled_time_ratio",
+    "gpu_pcie_sent_bytes_total": "host.gpu_pcie_sent_bytes_per_s",
+    "gpu_pcie_received_bytes_total": "host.gpu_pcie_received_bytes_per_s",
+    "gpu_pcie_replays_total": "host.gpu_pcie_replays_per_s",
+    "gpu_ecc_uncorrected_total": "host.gpu_ecc_uncorrected_per_s",
+    "node_tcp_retransmits_total": "host.tcp_retransmits_per_s",
+}
+_HERE = "127.0.0.1"
 _CPU = "node_cpu_seconds_total"
 _MODES = ("user", "system", "iowait", "softirq", "steal")
 _RESTING = ("idle", "iowait")
@@ -67,7 +87,14 @@ _TOLD = pl.Schema(
 )
 
 
-def samples(reader: Reader, start: datetime, end: datetime, step_seconds: float) -> pl.DataFrame:
+def samples(
+    reader: Reader,
+    start: datetime,
+    end: datetime,
+    step_seconds: float,
+    *,
+    everything: bool = False,
+) -> pl.DataFrame:
     """target_id, name, bin (0 is the newest), value; of several series the mean, or the sum.
 
     Args:
@@ -75,16 +102,23 @@ def samples(reader: Reader, start: datetime, end: datetime, step_seconds: float)
         start: aware UTC.
         end: aware UTC.
         step_seconds: width of a bin.
+        everything: also what no model learns from, from roll-ups where they are there.
     """
+    named_gauges = {**GAUGES, **MORE_GAUGES} if everything else GAUGES
+    named_counters = {**COUNTERS, **MORE_COUNTERS} if everything else COUNTERS
+    use: Use = "auto" if everything else "raw"
     asked = (start, end, step_seconds, end)
-    gauges = telemetry.gauge_bins(reader, list(_GAUGES), *asked, use="raw").select(
-        "target_id", pl.col("signal").replace_strict(_GAUGES).alias("name"), "bin", value="mean"
+    gauges = telemetry.gauge_bins(reader, list(named_gauges), *asked, use=use).select(
+        "target_id",
+        pl.col("signal").replace_strict(named_gauges).alias("name"),
+        "bin",
+        value="mean",
     )
-    grown = counters.counter_steps(reader, [*_COUNTERS, _CPU], *asked, use="raw").select(
+    grown = counters.counter_steps(reader, [*named_counters, _CPU], *asked, use=use).select(
         "target_id", "series_id", "signal", "bin", value=pl.col("increase") / pl.col("seconds")
     )
     named = grown.filter(pl.col("signal") != _CPU).select(
-        "target_id", pl.col("signal").replace_strict(_COUNTERS).alias("name"), "bin", "value"
+        "target_id", pl.col("signal").replace_strict(named_counters).alias("name"), "bin", "value"
     )
     parts = [
         _memory(gauges.group_by(_KEYS).agg(pl.col("value").mean())),
@@ -131,3 +165,10 @@ def _processors(grown: pl.DataFrame, modes: Mapping[int, str]) -> pl.DataFrame:
     )
     long = known.unpivot(index=["target_id", "bin"], variable_name="name", value_name="value")
     return long.drop_nulls("value")
+
+
+def machine(url: str) -> str:
+    """The same for all that is scraped of one machine; this one may also go by its name."""
+    name = (urlsplit(url).hostname or url).lower()
+    here = {"localhost", "::1", _HERE, socket.gethostname().lower()}
+    return _HERE if name in here else name
