@@ -44,8 +44,8 @@ def degradation(reader: Reader, scope: Scope, *, incident: str = "") -> View:
 
     Measures: instances, slowed, healthy, unknown, incidents, worst_slowdown.
     Frames: `instances`, `course`, `incidents`, `suspects` and `happened` of the incident shown,
-    `similar` incidents of the range and their ends, `shown`, `estimates` of the trained model
-    (`store.queries.forecasts.states`). Columns: `analysis.degradation_frames`.
+    `similar` incidents of the range and six hours before it, `shown`, `estimates` of the trained
+    model (`store.queries.forecasts.states`). Columns: `analysis.degradation_frames`.
 
     Raises:
         InputError: there is no such incident in the range.
@@ -55,9 +55,10 @@ def degradation(reader: Reader, scope: Scope, *, incident: str = "") -> View:
     seen = read(reader, scope)
     if not any(one.course for one in seen.watched):
         return _nothing(scope, _why_empty(reader, scope, seen))
-    incidents = found(seen, _events(reader, scope, seen))
-    shown = _shown(incidents, incident)
-    states = [_state(seen, one, incidents) for one in seen.watched]
+    known = found(seen, _events(reader, scope, seen))
+    incidents = [one for one in known if one.stretch.last >= seen.bins - seen.shown_bins]
+    shown = _shown(incidents, known, incident)
+    states = [_state(seen, one, known) for one in seen.watched]
     grades = _grades(reader, scope, shown)
     made = {
         "instances": frames.instances(states),
@@ -65,7 +66,7 @@ def degradation(reader: Reader, scope: Scope, *, incident: str = "") -> View:
         "incidents": frames.incidents(incidents),
         "suspects": frames.suspects(shown, grades),
         "happened": frames.happened(shown),
-        "similar": frames.similar(similar(shown, incidents) if shown else []),
+        "similar": frames.similar(similar(shown, known) if shown else []),
         "shown": frames.shown(shown),
         "estimates": forecast_queries.states(reader, scope),
     }
@@ -113,13 +114,15 @@ def _events(reader: Reader, scope: Scope, seen: Read) -> list[Happened]:
     return sorted(made, key=lambda one: (one.at, one.text))
 
 
-def _shown(incidents: Sequence[Incident], wanted: str) -> Incident | None:
-    for one in incidents:
+def _shown(
+    incidents: Sequence[Incident], known: Sequence[Incident], wanted: str
+) -> Incident | None:
+    for one in known:
         if one.key == wanted:
             return one
     if wanted:
-        known = ", ".join(one.key for one in incidents[:5]) or "none"
-        raise InputError(f"no incident '{wanted}' in this range", hint=f"there are: {known}")
+        names = ", ".join(one.key for one in known[:5]) or "none"
+        raise InputError(f"no incident '{wanted}' in this range", hint=f"there are: {names}")
     ongoing = [one for one in incidents if one.is_going_on]
     return next(iter([*ongoing, *incidents]), None)
 

@@ -13,7 +13,7 @@ import polars as pl
 from analysis.degradation_read import Read, Watched
 from analysis.degradation_words import reason, strength
 from analysis.incidents import threshold
-from analysis.incidents_found import MOST_SUSPECTS, Incident
+from analysis.incidents_found import Incident
 from analysis.incidents_signals import MEANINGS, raw_signal
 from analysis.trust import ORDER, WHOLE_TARGET
 
@@ -22,19 +22,19 @@ _MOST_DRAWN = 6
 Schema = dict[str, pl.DataType]
 
 INSTANCES: Schema = {
-    "instance": _TEXT, "model": _TEXT, "state": _TEXT, "slowdown_ratio": _NUMBER,
-    "slowdown_low": _NUMBER, "slowdown_high": _NUMBER, "to_peers_ratio": _NUMBER, "since": _TIME,
-    "resource": _TEXT, "windows": pl.Int64(), "begins_ratio": _NUMBER, "incident": _TEXT,
-    "why": _TEXT,
+    "instance": _TEXT, "model": _TEXT, "state": _TEXT, "slowdown_factor": _NUMBER,
+    "slowdown_factor_low": _NUMBER, "slowdown_factor_high": _NUMBER, "to_peers_factor": _NUMBER,
+    "since": _TIME, "resource": _TEXT, "windows": pl.Int64(), "begins_factor": _NUMBER,
+    "incident": _TEXT, "why": _TEXT,
 }  # fmt: skip
 COURSE: Schema = {
-    "at": _TIME, "instance": _TEXT, "slowdown_ratio": _NUMBER, "requests_decoding": _NUMBER,
-    "begins_ratio": _NUMBER,
+    "at": _TIME, "instance": _TEXT, "slowdown_factor": _NUMBER, "requests_decoding": _NUMBER,
+    "begins_factor": _NUMBER,
 }  # fmt: skip
 INCIDENTS: Schema = {
     "incident": _TEXT, "instance": _TEXT, "model": _TEXT, "started_at": _TIME, "ended_at": _TIME,
-    "slowdown_ratio": _NUMBER, "slowdown_low": _NUMBER, "slowdown_high": _NUMBER,
-    "to_peers_ratio": _NUMBER, "resource": _TEXT, "strength": _TEXT, "why_unknown": _TEXT,
+    "slowdown_factor": _NUMBER, "slowdown_factor_low": _NUMBER, "slowdown_factor_high": _NUMBER,
+    "to_peers_factor": _NUMBER, "resource": _TEXT, "strength": _TEXT, "why_unknown": _TEXT,
     "happened": _TEXT, "ending": _TEXT,
 }  # fmt: skip
 SUSPECTS: Schema = {
@@ -45,11 +45,11 @@ SUSPECTS: Schema = {
 HAPPENED: Schema = {"at": _TIME, "kind": _TEXT, "instance": _TEXT, "text": _TEXT}
 SIMILAR: Schema = {
     "incident": _TEXT, "instance": _TEXT, "started_at": _TIME, "similarity": _NUMBER,
-    "slowdown_ratio": _NUMBER, "seconds": _NUMBER, "resource": _TEXT, "ending": _TEXT,
+    "slowdown_factor": _NUMBER, "seconds": _NUMBER, "resource": _TEXT, "ending": _TEXT,
 }  # fmt: skip
 SHOWN: Schema = {
     "incident": _TEXT, "instance": _TEXT, "started_at": _TIME, "ended_at": _TIME,
-    "slowdown_ratio": _NUMBER, "why_unknown": _TEXT,
+    "slowdown_factor": _NUMBER, "why_unknown": _TEXT,
 }  # fmt: skip
 
 
@@ -96,15 +96,15 @@ def instances(states: Sequence[State]) -> pl.DataFrame:
     """One row an instance: the slowest first, then those of which nothing is known."""
     order = {"slowed": 0, "unknown": 1, "healthy": 2}
     rows = [_instance(one) for one in states]
-    rows.sort(key=lambda r: (order[r["state"]], -(r["slowdown_ratio"] or 0), r["instance"]))
+    rows.sort(key=lambda r: (order[r["state"]], -(r["slowdown_factor"] or 0), r["instance"]))
     return _frame(rows, INSTANCES)
 
 
 def _instance(state: State) -> dict[str, Any]:
     row: dict[str, Any] = {
         "instance": state.watched.instance, "model": state.watched.model, "state": state.state,
-        "slowdown_ratio": state.slowdown, "since": state.since, "windows": state.windows or None,
-        "begins_ratio": state.begins, "why": state.why,
+        "slowdown_factor": state.slowdown, "since": state.since, "windows": state.windows or None,
+        "begins_factor": state.begins, "why": state.why,
     }  # fmt: skip
     if state.incident is not None:
         one = state.incident
@@ -115,8 +115,9 @@ def _instance(state: State) -> dict[str, Any]:
 
 def _slowed(one: Incident) -> dict[str, Any]:
     return {
-        "slowdown_ratio": one.slowdown, "slowdown_low": one.low, "slowdown_high": one.high,
-        "to_peers_ratio": one.to_peers, "resource": one.resource,
+        "slowdown_factor": one.slowdown, "slowdown_factor_low": one.low,
+        "slowdown_factor_high": one.high,
+        "to_peers_factor": one.to_peers, "resource": one.resource,
     }  # fmt: skip
 
 
@@ -132,8 +133,8 @@ def course(seen: Read, states: Sequence[State]) -> pl.DataFrame:
             drawn.append((-float(np.quantile(known, 0.95)), state.watched.instance, own))
     rows = [
         {
-            "at": seen.at(bin_), "instance": name, "slowdown_ratio": float(own.slowdown[bin_]),
-            "requests_decoding": float(own.load[bin_]), "begins_ratio": threshold(own.spread),
+            "at": seen.at(bin_), "instance": name, "slowdown_factor": float(own.slowdown[bin_]),
+            "requests_decoding": float(own.load[bin_]), "begins_factor": threshold(own.spread),
         }
         for _, name, own in sorted(drawn, key=lambda d: d[:2])[:_MOST_DRAWN]
         for bin_ in range(start, seen.bins)
@@ -148,12 +149,11 @@ def incidents(found: Sequence[Incident]) -> pl.DataFrame:
 
 
 def _incident(one: Incident) -> dict[str, Any]:
-    is_known = one.ranking.why_unknown is None
     told = "; ".join(dict.fromkeys(what.text for what in one.happened)) or None
     return {
         "incident": one.key, "instance": one.watched.instance, "model": one.watched.model,
         "started_at": one.started_at, "ended_at": one.ended_at, **_slowed(one),
-        "strength": strength(one.ranking.suspects[0].score) if is_known else None,
+        "strength": strength(one.suspects[0].score) if one.suspects else None,
         "why_unknown": one.ranking.why_unknown, "happened": told, "ending": one.ending,
     }  # fmt: skip
 
@@ -162,13 +162,13 @@ def raw_names(shown: Incident | None) -> list[str]:
     """Signals of the catalogue behind the suspects of an incident."""
     if shown is None:
         return []
-    names = (raw_signal(one.signal.name) for one in shown.ranking.suspects[:MOST_SUSPECTS])
+    names = (raw_signal(one.signal.name) for one in shown.suspects)
     return sorted({name for name in names if name is not None})
 
 
 def suspects(shown: Incident | None, grades: Mapping[tuple[int, str], str]) -> pl.DataFrame:
     """The first suspects of an incident with their evidence; none where nothing can be named."""
-    if shown is None or shown.ranking.why_unknown is not None:
+    if shown is None:
         return _frame([], SUSPECTS)
     rows = [
         {
@@ -179,7 +179,7 @@ def suspects(shown: Incident | None, grades: Mapping[tuple[int, str], str]) -> p
             "strength": strength(one.score), "trust": _grade(shown, one.signal.name, grades),
             "reason": reason(one),
         }
-        for place, one in enumerate(shown.ranking.suspects[:MOST_SUSPECTS], start=1)
+        for place, one in enumerate(shown.suspects, start=1)
     ]  # fmt: skip
     return _frame(rows, SUSPECTS)
 
@@ -207,7 +207,7 @@ def similar(found: Sequence[tuple[float, Incident]]) -> pl.DataFrame:
     rows = [
         {
             "incident": one.key, "instance": one.watched.instance, "started_at": one.started_at,
-            "similarity": alike, "slowdown_ratio": one.slowdown,
+            "similarity": alike, "slowdown_factor": one.slowdown,
             "seconds": (one.ended_at - one.started_at).total_seconds() if one.ended_at else None,
             "resource": one.resource, "ending": one.ending,
         }

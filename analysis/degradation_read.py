@@ -18,10 +18,10 @@ from analysis.root_cause.table import Floats
 from store.queries.scope import Scope
 from store.reader import Reader
 
-# What is expected of an instance comes from so long before the range as well.
-BEFORE_SECONDS = 3 * 3600.0
+# What is expected of an instance comes from so long before the range as well, and what was alike.
+BEFORE_SECONDS = 6 * 3600.0
 # Longest span -> width of a bin, seconds; longer spans are read in five minutes and cut off.
-_WIDTHS = ((9 * 3600.0, 30), (27 * 3600.0, 60))
+_WIDTHS = ((13 * 3600.0, 30), (31 * 3600.0, 60))
 _WIDEST, _MOST_SECONDS = 300, 14 * 86_400.0
 
 
@@ -77,7 +77,7 @@ class Read:
 
 
 def read(reader: Reader, scope: Scope) -> Read:
-    """Instances and their machines from three hours before a range to its end."""
+    """Instances and their machines from six hours before a range to its end."""
     whole = min(scope.seconds, _MOST_SECONDS) + BEFORE_SECONDS
     step = next((width for most, width in _WIDTHS if whole <= most), _WIDEST)
     # Bins lie on round times, so that an incident keeps its name when the page is drawn again.

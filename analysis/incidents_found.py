@@ -12,11 +12,13 @@ from analysis.degradation_pace import Course, beside_peers
 from analysis.degradation_read import Read, Watched
 from analysis.incidents import Stretch, ratio, stretches, threshold
 from analysis.incidents_signals import MEANINGS, case
-from analysis.root_cause.ranking import Ranking, rank
+from analysis.root_cause.ranking import Ranking, Suspect, rank
 
-# The newest of a range; each is ranked, which takes some 20 ms.
+# The newest; each is ranked, which takes some 20 ms.
 MOST_INCIDENTS = 60
 MOST_SUSPECTS = 8
+# Suspects below this score are not worth anybody's time.
+LEAST_SHOWN = 0.05
 # From this cosine of their suspects' scores on, two incidents count as similar.
 SIMILAR_FROM = 0.7
 _NEAR = timedelta(minutes=5)
@@ -79,23 +81,27 @@ class Incident:
         return self.ending == GOING_ON
 
     @property
+    def suspects(self) -> Sequence[Suspect]:
+        """Those worth showing; none where nothing can be named."""
+        if self.ranking.why_unknown is not None:
+            return ()
+        first = self.ranking.suspects[:MOST_SUSPECTS]
+        return [one for one in first if one.score >= LEAST_SHOWN]
+
+    @property
     def resource(self) -> str:
         """Of the first suspect, or "unknown"."""
-        if self.ranking.why_unknown is not None:
-            return "unknown"
-        return MEANINGS[self.ranking.suspects[0].signal.name].resource
+        return MEANINGS[self.suspects[0].signal.name].resource if self.suspects else "unknown"
 
 
 def found(read: Read, events: Sequence[Happened]) -> list[Incident]:
-    """Incidents that reach into the range, the newest first."""
-    shown_from = read.bins - read.shown_bins
+    """All incidents of what was read, the newest first; at most `MOST_INCIDENTS`."""
     everybody = [*read.watched, *read.others]
     made = [
         (watched, watched.course, stretch)
         for watched in read.watched
         if watched.course is not None
         for stretch in stretches(watched.course.slowdown, threshold(watched.course.spread))
-        if stretch.last >= shown_from
     ]
     newest = sorted(made, key=lambda part: (-part[2].first, part[0].instance))[:MOST_INCIDENTS]
     return [

@@ -16,7 +16,7 @@ MOST_BEFORE, MOST_DURING = 600, 120
 NEIGHBOURS = "neighbours"
 NEIGHBOUR_TOKENS = "neighbours.tokens_per_s"
 NEIGHBOUR_RUNNING = "neighbours.requests_running"
-TARGET = "slowdown_ratio"
+TARGET = "slowdown_factor"
 
 
 @dataclass(frozen=True, slots=True)

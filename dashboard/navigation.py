@@ -94,6 +94,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
             NavItem("Workload", ("workload",), "workload"),
             NavItem("Fairness", ("fairness",), "fairness"),
             NavItem("Cold starts", ("cold-starts",), "cold"),
+            NavItem("Degradation", ("degradation",), "degradation"),
         ),
     ),
     (

@@ -19,6 +19,7 @@ from servescope.cli.alerts_group import alerts_app
 from servescope.cli.config_group import config_app
 from servescope.cli.controller import controller_app
 from servescope.cli.cost import register as register_cost
+from servescope.cli.degradation import register as register_degradation
 from servescope.cli.gateway import register as register_gateway
 from servescope.cli.lab import lab_app
 from servescope.cli.load import register as register_load
@@ -336,6 +337,7 @@ register_load(app)
 register_why(app)
 register_views(app)
 register_cost(app)
+register_degradation(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

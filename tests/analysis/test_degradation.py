@@ -52,9 +52,9 @@ def test_an_instance_that_slows_down_is_told_with_ratio_start_and_suspect(
     first, second = view.frames["instances"].to_dicts()
     assert (first["instance"], first["state"], first["resource"]) == ("a:8000", "slowed",
                                                                       "processor")  # fmt: skip
-    assert first["slowdown_ratio"] == pytest.approx(1.7, abs=0.05)
-    assert first["slowdown_low"] <= 1.7 <= first["slowdown_high"] + 0.02
-    assert first["to_peers_ratio"] == pytest.approx(1.7, abs=0.06)
+    assert first["slowdown_factor"] == pytest.approx(1.7, abs=0.05)
+    assert first["slowdown_factor_low"] <= 1.7 <= first["slowdown_factor_high"] + 0.02
+    assert first["to_peers_factor"] == pytest.approx(1.7, abs=0.06)
     assert abs(first["since"] - datetime(2026, 3, 1, 11, 45)) <= timedelta(seconds=30)
     assert (second["instance"], second["state"]) == ("b:8000", "healthy")
     suspect = view.frames["suspects"].row(0, named=True)

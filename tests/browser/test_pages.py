@@ -28,6 +28,7 @@ PAGES = {
     "fairness": "/ui/fairness",
     "cost": "/ui/cost",
     "cold-starts": "/ui/cold-starts",
+    "degradation": "/ui/degradation",
     "predictors": "/ui/predictors",
     "predictors-trace": "/ui/predictors?source=burst",
     "controller": "/ui/controller?decision=20",

@@ -1091,6 +1091,28 @@ def _real(name):
 
 
 @functools.cache
+def _degraded() -> Database:
+    """A store with a made-up fleet of which one instance is slowed, filled once."""
+    place = Path(__file__).parents[1] / "data" / "degraded_fleet.py"
+    spec = importlib.util.spec_from_file_location("servescope_degraded_fleet", place)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    database = Database.open(None, StoreSettings(memory_limit_bytes=256 << 20), WallClock())
+    module.fill(database, NOW)
+    return database
+
+
+def degradation(scope, options) -> dict:
+    """What the view itself makes of the made-up fleet."""
+    view = compute(
+        "degradation", _degraded().reader, scope, clock=VirtualClock(NOW), options=options
+    )
+    return {"frames": view.frames, "measures": view.measures, "sentences": view.sentences,
+            "empty": view.empty}  # fmt: skip
+
+
+@functools.cache
 def _tenants() -> Database:
     """A store in which one of three tenants gets too much, and somebody was refused."""
     database = Database.open(None, StoreSettings(memory_limit_bytes=256 << 20), WallClock())
@@ -1259,6 +1281,8 @@ class FakeServices:
         if name in LEDGER:
             made = _seen(name, scope, tuple(sorted(options.items())))
             return replace(View(name, scope, computed_at=self.now), **made)
+        if name == "degradation":
+            return replace(View(name, scope, computed_at=self.now), **degradation(scope, options))
         made = MAKERS[name](scope, random.Random(7), [named[i] for i in scope.source_ids])  # noqa: S311
         return replace(View(name, scope, computed_at=self.now), **made)
 

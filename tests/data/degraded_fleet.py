@@ -93,3 +93,21 @@ class Fleet:
         """Naive UTC of a sample."""
         back = timedelta(seconds=STEP * (self.count - step))
         return (self.end - back).replace(tzinfo=None)
+
+
+def fill(database: Database, end: datetime) -> None:
+    """Four engines on three machines: one slowed now and before, one slowed once, one silent."""
+    fleet = Fleet(database, end, hours=8.0)
+    early, now, once = (15_000.0, 13_200.0), (1_500.0, 0.0), (9_000.0, 7_800.0)
+    busy = {early: 11.0, now: 12.0}
+    waiting = (1.0, {now: 5.0, early: 4.0})
+    fleet.engine("http://gpu-1:8000/metrics", {early: 1.55, now: 1.7}, requests_waiting=waiting)
+    fleet.engine("http://gpu-2:8000/metrics", {once: 1.4})
+    fleet.engine("http://gpu-3:8000/metrics")
+    fleet.engine("http://gpu-3:8001/metrics", until_ago=7_200.0, model="other")
+    fleet.machine("http://gpu-1:9100/metrics", node_processes_running=(2, busy),
+                  node_load_1m=(2, busy), node_processes_blocked=1)  # fmt: skip
+    fleet.machine("http://gpu-2:9400/metrics",
+                  gpu_sm_clock_hertz=(1.98e9, {once: 1.2e9}), gpu_temperature_celsius=71,
+                  gpu_throttled_ratio=(0.01, {once: 0.6}))  # fmt: skip
+    fleet.machine("http://gpu-3:9100/metrics", node_processes_running=2)
