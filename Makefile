@@ -6,7 +6,7 @@ CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || comman
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-dev browser engine fmt lint types test bench docs proto check build clean
+.PHONY: help demo setup setup-dev browser engine fmt lint types test bench page-quality docs proto check build clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ test: setup-dev browser ## Everything the project promises, in about eight minut
 
 bench: setup-dev ## Measure, each beside its peer or its limit (see docs/performance.md)
 	@$(BIN)/python benchmarks/run.py $(BENCH_FLAGS)
+
+page-quality: setup-dev browser ## axe, Lighthouse, bytes and seconds of every page (Lighthouse from npm, into the cache folder)
+	@$(BIN)/python benchmarks/page_quality.py $(BENCH_FLAGS)
 
 docs: setup-dev ## Write the generated reference pages
 	@$(BIN)/python -m servescope.reference

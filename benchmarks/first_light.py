@@ -27,9 +27,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from all_pages import addresses
 from import_speed import PACKAGED, build
 
-PAGES = ("/ui/", "/ui/slo", "/ui/workload", "/ui/workload?tab=lengths", "/ui/admin")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -110,7 +110,7 @@ def measure_pages(folder: Path) -> None:
     place.mkdir()
     with demo(place) as (url, _), sync_playwright() as tool:
         browser = tool.chromium.launch(executable_path=path, args=list(FLAGS))
-        for page in PAGES:
+        for page in addresses():
             context = browser.new_context(viewport={"width": 1440, "height": 900})
             cold, wire = draw(context, url + page)
             warm, warm_wire = draw(context, url + page)

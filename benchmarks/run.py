@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "exposition_speed": ([], []),
     "import_speed": (["--rows", "2000000"], ["--rows", "10000000"]),
     "first_light": (["--rows", "2000000"], ["--rows", "10000000"]),
+    "page_quality": (["--parts", "axe,weight"], []),
     "live_scrape": (["--targets", "20", "--seconds", "15"], ["--targets", "200"]),
     "trust_cost": (["--scrapes", "1000"], []),
     "attainment_intervals": (["--seeds", "1"], []),
