@@ -130,10 +130,12 @@ def draw(context, url: str) -> tuple[float, int]:
     client.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
     started = time.monotonic()
     page.goto(url)
-    page.wait_for_selector("[data-drawn='true'], .js-plotly-plot .main-svg, table", timeout=20_000)
+    # Some pages have no picture for this data: every panel has said what it has to say.
+    page.wait_for_selector(".ss-panel > *, .ss-empty", timeout=20_000)
     page.wait_for_function(
-        "!document.querySelector('[data-dash-is-loading=\"true\"]')", timeout=20_000
-    )
+        "!document.querySelector('.ss-waiting') && [...document.querySelectorAll('.ss-graph')]"
+        ".every(graph => graph.querySelector('.main-svg'))", timeout=20_000,
+    )  # fmt: skip
     seconds = time.monotonic() - started
     page.wait_for_load_state("networkidle")
     page.close()

@@ -39,6 +39,7 @@ class Chart:
         about: definition of what is drawn, for the "i".
         span: columns of twelve on a wide screen.
         height: of the plot, in pixels.
+        foot: what stands below the plot, from the frame; None where nothing does.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Chart:
     about: str
     span: int = 6
     height: int = 250
+    foot: Callable[[pl.DataFrame, Scene], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def chart_card(
         marks = scene.marks() if is_over_time(picture) else None
         if marks is not None:
             picture = marked(picture, marks, scene.look)
-        body = [graph(chart, picture, scene), said] if said else graph(chart, picture, scene)
+        foot = chart.foot(frame, scene) if chart.foot else None
+        body = [part for part in (graph(chart, picture, scene), said, foot) if part is not None]
     tools = _tools(view, chart, scene, frame, as_table, options or {})
     return card(
         chart.title, body, span=chart.span, tools=tools, key=chart.key, is_chart=not as_table

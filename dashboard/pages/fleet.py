@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from dashboard.cards import (
 )
 from dashboard.figures.base import Look, Picture, numbers
 from dashboard.figures.series import over_time, quantile_over_time
+from dashboard.narrowing import only
 from dashboard.navigation import Page, Panel
 from dashboard.pages import first_run, fleet_why
 from dashboard.scene import Scene
@@ -32,6 +33,7 @@ from dashboard.services import Services
 from dashboard.tables import table
 from dashboard.text import number_text
 from dashboard.theme import attrs
+from store.errors import ServescopeError
 
 
 def _course(column: str, title: str, unit: str, **axis: Any) -> Draw:
@@ -102,12 +104,15 @@ TILES = (
         ("workload", "lengths"),
     ),
     ("Failed", "error_ratio", "error_ratio", ("workload", "failures")),
-    ("TTFT p95", "ttft_p95_seconds", "ttft_p95_seconds", ("slo",)),
-    ("TPOT p95", "tpot_p95_seconds", "tpot_p95_seconds", ("slo",)),
+    ("TTFT p95", "ttft_p95_seconds", "ttft_p95_seconds", ("latency",)),
+    ("TPOT p95", "tpot_p95_seconds", "tpot_p95_seconds", ("latency",)),
     ("Lowest budget", "lowest_budget_left_ratio", "", ("slo",)),
-    ("Waiting", "requests_waiting", "requests_waiting", ("admin",)),
+    ("Waiting", "requests_waiting", "requests_waiting", ("latency",)),
     ("Instances ready", "instances_ready", "", ("admin",)),
 )
+
+# Which latency the page of latencies shows first, by the tile that leads there.
+QUANTITIES = {"ttft_p95_seconds": "ttft", "tpot_p95_seconds": "tpot", "requests_waiting": "queue"}
 
 
 def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
@@ -122,7 +127,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         grid(
             *fleet_why.cards(view, scene),
             *(chart_card(view, chart, scene) for chart in CHARTS[:2]),
-            _models_card(view, scene),
+            _models_card(view, scene, _known_models(services, scene)),
             *(chart_card(view, chart, scene) for chart in CHARTS[2:]),
             _instances_card(view, scene),
             _events_card(view, scene),
@@ -141,7 +146,9 @@ def _tile_row(view: View, scene: Scene) -> html.Div:
                 label,
                 _counted(key, view.measures.get(key)),
                 series=series,
-                href=scene.link(*path),
+                href=scene.address.to(*path)
+                .changed(quantity=QUANTITIES.get(key))
+                .href(scene.prefix),
                 tone=_tone(key, view),
             )
         )
@@ -165,12 +172,26 @@ def _tone(key: str, view: View) -> str:
     return "bad" if measure.value <= 0 else ""
 
 
-def _models_card(view: View, scene: Scene) -> Slot | Unshown:
+def _known_models(services: Services, scene: Scene) -> Collection[str]:
+    """Names that are models: a workload may be a route or a source instead."""
+    try:
+        return services.label_values(scene.address.params).get("model", ())
+    except ServescopeError:
+        return ()
+
+
+def _workload(name: str, models: Collection[str], scene: Scene) -> Any:
+    if name not in models:
+        return html.Strong(name)
+    return html.A(html.Strong(name), href=only("model", name, scene, "latency"))
+
+
+def _models_card(view: View, scene: Scene, models: Collection[str]) -> Slot | Unshown:
     title = "Which workload suffers?"
     frame = view.frames.get("models", pl.DataFrame())
     if frame.is_empty():
         return Unshown(title, "No request carries a model, route or source here.")
-    cells = {"workload": lambda row: html.Strong(row["workload"])}
+    cells = {"workload": lambda row: _workload(row["workload"], models, scene)}
     words = "One row for each model (or route, or source, where no model is known), worst first."
     heads = {
         "input_tokens_mean": "Input mean",
@@ -193,14 +214,14 @@ def _instances_card(view: View, scene: Scene) -> Slot | Unshown:
     if frame.is_empty():
         why = "A trace has no live instances." if not scene.is_live else "No engine is connected."
         return Unshown(title, why)
-    cells = [_instance_cell(row) for row in frame.iter_rows(named=True)]
+    cells = [_instance_cell(row, scene) for row in frame.iter_rows(named=True)]
     tools = frame_tools(view, "instances", title, words, scene)
     return card(
         title, html.Ul(cells, className="ss-instances"), span=8, tools=tools, key="instances"
     )
 
 
-def _instance_cell(row: Mapping[str, Any]) -> html.Li:
+def _instance_cell(row: Mapping[str, Any], scene: Scene) -> html.Li:
     look, glyph, state = _instance_look(row)
     score = row.get("outlier_score")
     facts = [
@@ -217,7 +238,10 @@ def _instance_cell(row: Mapping[str, Any]) -> html.Li:
         html.Span(glyph, className="ss-glyph", **attrs({"aria-hidden": "true"})),
         html.Div(
             [
-                html.Strong(row["instance"]),
+                html.A(
+                    html.Strong(row["instance"]),
+                    href=only("instance", row["instance"], scene, "latency"),
+                ),
                 html.Span(state, className="ss-state"),
                 html.Div(version, className="ss-dim"),
                 html.Div(

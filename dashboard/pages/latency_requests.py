@@ -11,6 +11,7 @@ from dash import html
 from analysis.measure import View
 from dashboard.cards import Chart, Slot, card, chart_card, frame_tools, grid, verdict
 from dashboard.figures import latency as figures
+from dashboard.narrowing import name_cell
 from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -61,15 +62,14 @@ def _card(view: View, scene: Scene) -> Slot:
 
 def _table(frame: pl.DataFrame, scene: Scene, title: str) -> html.Div:
     known = [c for c in _COLUMNS if frame[c].null_count() < frame.height]
-    cells: dict[str, Cell] = {name: _whole(name) for name in ("model", "instance", "tenant")}
+    cells: dict[str, Cell] = {name: _name(name, scene) for name in ("model", "instance", "tenant")}
     cells |= {"arrived_at": lambda row: _opener(row, scene), "status": _status}
     heads = {name: _head(name, scene) for name in known}
     return table(frame, scene, columns=known, cells=cells, heads=heads, caption=title)
 
 
-def _whole(name: str) -> Cell:
-    """A name that is not broken over lines."""
-    return lambda row: html.Span(row[name] or "\N{EN DASH}", className="ss-nowrap")
+def _name(name: str, scene: Scene) -> Cell:
+    return lambda row: name_cell(name, row[name], scene)
 
 
 def _opener(row: Mapping[str, Any], scene: Scene) -> html.A:

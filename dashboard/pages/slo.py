@@ -23,6 +23,7 @@ from dashboard.cards import (
     verdict,
 )
 from dashboard.figures import slo as figures
+from dashboard.narrowing import culprits
 from dashboard.navigation import Page, Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -191,8 +192,9 @@ DETAIL_CHARTS = (
         "spent_by",
         figures.spent_by,
         "Share of the bad events by label, beside that label's share of the traffic. Far right of "
-        "its tick means that it fails more than its share.",
+        "its tick means that it fails more than its share. The links below show one part alone.",
         height=300,
+        foot=culprits,
     ),
     Chart(
         "threshold",

@@ -104,3 +104,21 @@ def test_a_view_is_saved_under_a_name_and_opened_again(page):
     page.mouse.down()
     expect(link).to_have_count(0)
     page.mouse.up()
+
+
+def test_three_clicks_lead_from_the_fleet_to_phase_tenant_and_request(visit):
+    """A tile, a tenant, a request: each is a link to what it names, and keeps what came before."""
+    visitor = visit()
+    visitor.open("/ui/?from=now-1h")
+    page = visitor.page
+    page.locator("a.ss-tile", has_text="TTFT p95").click()
+    expect(page.get_by_role("heading", name="Where does the time go, on average?")).to_be_visible()
+    requests = page.locator("#card-requests")
+    requests.get_by_role("link", name="acme").first.click()
+    page.wait_for_url("**/ui/latency?from=now-1h&quantity=ttft&tenant=acme")
+    requests.get_by_role("row").nth(1).get_by_role("link").first.click()
+    expect(page.get_by_role("heading", name="This request", exact=True)).to_be_visible()
+    expect(page.locator("#card-facts")).to_contain_text("acme")
+    expect(page.locator("#card-waterfall")).to_be_visible()
+    assert "tenant=acme" in page.url
+    assert visitor.troubles == []
