@@ -56,13 +56,16 @@ def get_reports(runtime: RuntimeDep) -> Response:
 def post_schedule(
     runtime: RuntimeDep,
     table: Annotated[dict[str, Any], Body(
-        description="A schedule as in docs/reports.md; `by` says who, `replace` changes one.",
+        description="A schedule as in docs/reports.md; `by` says who, `replace` changes one,"
+        " `dry_run` keeps nothing and answers with its next times.",
         examples=[_TABLE],
     )],
 ) -> Response:  # fmt: skip
     """Add a schedule; those of servescope.toml cannot be changed here."""
     given = dict(table)
     by, replace = str(given.pop("by", "api"))[:100], bool(given.pop("replace", False))
+    if given.pop("dry_run", False):
+        return negotiate.document(plain(told.planned(runtime, given, may_replace=replace)))
     scheduled = runtime.reporting.book.add(given, by, may_replace=replace)
     runtime.reporting.wake()
     return negotiate.document(plain(told.one(runtime, scheduled.definition.name)))

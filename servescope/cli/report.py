@@ -17,8 +17,11 @@ from servescope.cli.options import (
     Tenant,
     scope_of,
 )
+from servescope.cli.report_schedule import register, schedule_app
 
 report_app = typer.Typer(help="Reports: made once, or on a schedule.", no_args_is_help=True)
+report_app.add_typer(schedule_app, name="schedule")
+register(report_app)
 
 
 @report_app.command("run")
@@ -43,9 +46,20 @@ def report_run(
         Path | None, typer.Option("--templates", help="Folder with templates of your own (TOML).")
     ] = None,
     source: Source = None, model: Model = None, tenant: Tenant = None,
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", help="Let the server make that of a schedule.")
+    ] = None,
+    send: Annotated[
+        bool, typer.Option("--send", help="With --schedule: to its channels, again if need be.")
+    ] = False,
     store: Store = None, config: ConfigFile = None, as_json: Json = False, plain: Plain = False,
 ) -> None:  # fmt: skip
     """Make a report and write it; exit 3 when there is nothing to report."""
+    if schedule is not None or send:
+        from servescope.cli.scheduling import run_scheduled
+
+        run_scheduled(schedule, period, store, config, send=send, as_json=as_json)
+        return
     from servescope.cli.reporting import run_report
     from servescope.reporting.asked import Asked
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Document = Mapping[str, Any]
 MOST_RUNS = 50
+MOST_TIMES = 3
 
 
 def listed(runtime: Runtime) -> dict[str, Any]:
@@ -54,6 +55,20 @@ def one(runtime: Runtime, name: str) -> dict[str, Any]:
     found = runs(queries.runs(runtime.database.reader, schedule=name, limit=MOST_RUNS))
     shown = [_brief(run) for run in found]
     return {**row, "definition": scheduled.definition.document(), "runs": shown}
+
+
+def planned(runtime: Runtime, table: Document, *, may_replace: bool) -> dict[str, Any]:
+    """What a schedule would be and when it would be due next; it is not kept.
+
+    Raises:
+        InputError: it cannot work, or its name is taken.
+    """
+    found = runtime.reporting.book.addable(table, may_replace=may_replace)
+    times, at = [], runtime.clock.now()
+    for _ in range(MOST_TIMES):
+        at = found.timetable().next_after(at)
+        times.append(at)
+    return {"definition": found.document(), "next_times": times}
 
 
 def run_document(runtime: Runtime, run_id: str) -> dict[str, Any]:

@@ -181,6 +181,19 @@ class Book:
         Raises:
             InputError: it cannot work, or its name is taken.
         """
+        found = self.addable(table, may_replace=may_replace)
+        there = {one.definition.name: one for one in self.in_force()}.get(found.name)
+        told = reports.Told(found.name, STORE, "set", by, found.document())
+        before = None if there is None else there.definition.document()
+        self._tell([told], "reports.schedule.set", before, found.document())
+        return self.one(found.name)
+
+    def addable(self, table: Mapping[str, Any], *, may_replace: bool) -> Definition:
+        """Read a schedule and see whether it could be added.
+
+        Raises:
+            InputError: it cannot work, or its name is taken.
+        """
         found = self.checked(table)
         known = {one.definition.name: one for one in self.in_force()}
         there = known.get(found.name)
@@ -195,10 +208,7 @@ class Book:
             )
         if there is None and len(known) >= self._most:
             raise InputError(f"{self._most} schedules are there already", hint="remove one first")
-        told = reports.Told(found.name, STORE, "set", by, found.document())
-        before = None if there is None else there.definition.document()
-        self._tell([told], "reports.schedule.set", before, found.document())
-        return self.one(found.name)
+        return found
 
     def remove(self, name: str, by: str) -> None:
         """Remove a schedule that was added; what it made stays.
