@@ -156,7 +156,9 @@ def _test(runtime: Any, name: str, by: str, about: dict[str, Any]) -> Any:
     channel, to = str(about.pop("channel", None) or ""), about.pop("to", None) or []
     _nothing_else(about, "test: channel, to")
     addresses = [to] if isinstance(to, str) else [str(one) for one in to]
-    return told.send_test(runtime, name, by, channel=channel, to=addresses)
+    asked = told.send_test(runtime, name, by, channel=channel, to=addresses)
+    runtime.reporting.finish(asked["run_id"])
+    return told.run_document(runtime, asked["run_id"])
 
 
 def _enable(runtime: Any, name: str, by: str, about: dict[str, Any]) -> Any:

@@ -155,7 +155,9 @@ def run_test(
     for attempt in told["attempts"]:
         out.line(f"{attempt['channel']}: {attempt['state']}: {attempt['text']}")
     if told["state"] != "sent":
-        raise typer.Exit(ExitCode.FAILED)
+        if not told["attempts"]:
+            out.line(told["text"] or told["state"])
+        raise typer.Exit(ExitCode.FINDING if told["state"] == "skipped" else ExitCode.FAILED)
 
 
 def run_scheduled(

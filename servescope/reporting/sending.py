@@ -75,22 +75,21 @@ class Sending:
         newest = {row["channel"]: row for row in rows}
         return [_standing(name, newest.get(name)) for name in run["channels"]]
 
-    def advance(self, run: Mapping[str, Any]) -> list[Standing]:
-        """Ask every channel whose time has come; gives how all of them stand then."""
-        for one in self.standings(run):
-            now = self._clock.now()
-            if not one.is_done and (one.next_at is None or one.next_at <= now):
-                self.attempt(run, one)
-        return self.standings(run)
-
-    def attempt(self, run: Mapping[str, Any], one: Standing, *, may_repeat: bool = True) -> Answer:
-        """Ask a channel once and keep what came of it.
+    def advance(self, run: Mapping[str, Any], *, may_repeat: bool = True) -> list[Standing]:
+        """Ask every channel whose time has come; gives how all of them stand then.
 
         Args:
             run: which report.
-            one: how the channel stands.
-            may_repeat: False makes this the last attempt.
+            may_repeat: False asks every channel once.
         """
+        for one in self.standings(run):
+            now = self._clock.now()
+            if not one.is_done and (one.next_at is None or one.next_at <= now):
+                self._attempt(run, one, may_repeat=may_repeat)
+        return self.standings(run)
+
+    def _attempt(self, run: Mapping[str, Any], one: Standing, *, may_repeat: bool) -> None:
+        """Ask a channel once and keep what came of it."""
         at, began, number = self._clock.now(), self._clock.monotonic(), one.attempts + 1
         answer = self._answer(run, one.channel)
         state, next_at = str(answer.state), None
@@ -107,7 +106,6 @@ class Sending:
         reports.attempted(self._database.writer, kept).result()
         about = {"run": run["run_id"], "channel": one.channel, "state": state, "said": answer.text}
         log.info("report_attempt", extra=about)
-        return answer
 
     def _answer(self, run: Mapping[str, Any], name: str) -> Answer:
         channel = self._channels.get(name)
@@ -130,7 +128,8 @@ def parcel(
     roles: dict[str, list[File]] = {"report": [], "picture": []}
     for one in manifest["files"]:
         roles[one["role"]].append(shelf.file(run["run_id"], one["name"]))
-    prefix = TEST if run["cause"] == "test" else ""
+    is_test = run["cause"] == "test"
+    prefix = TEST if is_test else ""
     subject = f"{prefix}{manifest['title']}, {manifest['words']}"
     letter = Letter(manifest.get("text", ""), manifest.get("html", ""), roles["picture"])
     names = ("template", "title", "sections", "charts", "bytes")
@@ -139,9 +138,10 @@ def parcel(
         "run_id": run["run_id"], "cause": run["cause"],
         "files": [file.name for file in roles["report"]],
     }  # fmt: skip
+    period = f"{run['period']}-test" if is_test else run["period"]
     return Parcel(
-        key=f"{run['run_id']}/{channel}", schedule=run["schedule"], period=run["period"],
-        subject=subject, lines=manifest["lines"], link=manifest.get("link") or "", letter=letter,
+        key=f"{run['run_id']}/{channel}", schedule=run["schedule"], period=period, subject=subject,
+        lines=manifest["lines"], link=manifest.get("link") or "", letter=letter,
         files=roles["report"], recipients=tuple(run["definition"].get("recipients") or ()),
         facts=facts,
     )  # fmt: skip

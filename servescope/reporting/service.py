@@ -38,7 +38,8 @@ log = logging.getLogger("servescope.reporting")
 
 LONGEST_PAUSE_SECONDS = 20.0
 CLOSE_SECONDS = 10.0
-SCHEDULE = "schedule"
+SCHEDULE, TEST = "schedule", "test"
+FINISH_SECONDS = 60.0
 Run = Mapping[str, Any]
 
 
@@ -163,21 +164,17 @@ class Reporting:
         return {"runs": rows, "folders": gone} if rows or gone else None
 
     def stand(
-        self,
-        run: Run,
-        state: str,
-        text: str | None,
-        details: Mapping[str, Any] | None = None,
-        *,
-        is_alert: bool = True,
+        self, run: Run, state: str, text: str | None, details: Mapping[str, Any] | None = None
     ) -> None:
         """Keep how a run stands; a failure is an event, too, so that somebody is told."""
-        if state == "failed" and is_alert:
+        if state == "failed" and run["cause"] != TEST:  # who tests sees the answer
             self._alert(run, text or "")
         at = self._clock.now()
         reports.stand(self._database.writer, run["run_id"], at, state, text, details).result()
         about = {"run": run["run_id"], "state": state, "text": text}
         log.info("report_state", extra=about)
+        with self._changed:
+            self._changed.notify_all()
 
     def make(self, run: Run) -> Mapping[str, Any]:
         """Make a run's files and put them in their place; gives what they are.
@@ -192,33 +189,18 @@ class Reporting:
                 self.shelf.keep(run["run_id"], draft)
         return manifest
 
-    def tested(self, asked: reports.Run, channel: str) -> str:
-        """Make a report and send it to one channel, now and once; gives the run's id.
+    def finish(self, run_id: str) -> dict[str, Any]:
+        """Wait until a run has its outcome, or for as long as a report may take; gives the run."""
+        if self._thread is None:
+            self.turn()
+            return self.run(run_id)
+        limit = self.settings.limit_seconds + FINISH_SECONDS
+        with self._changed:
+            self._changed.wait_for(lambda: self.stop.is_set() or self._is_done(run_id), limit)
+        return self.run(run_id)
 
-        A failure is the answer, not an event: somebody looks at it.
-
-        Raises:
-            NotMade: it cannot be made, or says nothing.
-        """
-        with self._turning:  # the loop must not take it up as well
-            run_id = reports.claim(self._database.writer, asked).result()
-            run = self.run(str(run_id))
-            try:
-                manifest = self._said(run)
-            except NotMade as error:
-                self.stand(run, "failed", f"failed: {error}", is_alert=False)
-                raise
-            self.sending.attempt(run, Standing(channel), may_repeat=False)
-            state, text = outcome(self.sending.standings(run), manifest)
-            self.stand(run, state, text, details_of(manifest), is_alert=False)
-        return str(run_id)
-
-    def _said(self, run: Run) -> Mapping[str, Any]:
-        """Make a report that says something, or fail."""
-        manifest = self.make(run)
-        if manifest["outcome"] != "made":
-            raise NotMade(f"nothing would be sent: {manifest['reason']}")
-        return manifest
+    def _is_done(self, run_id: str) -> bool:
+        return self.run(run_id)["state"] not in reports.OPEN_STATES
 
     def _claim(self, scheduled: Scheduled) -> None:
         name = scheduled.definition.name
@@ -262,7 +244,7 @@ class Reporting:
                 self._end(run, "skipped", f"skipped: {manifest['reason']}")
                 return
             self.stand(run, "sending", run["text"], details_of(manifest))
-        found = self.sending.advance(run)
+        found = self.sending.advance(run, may_repeat=run["cause"] != TEST)
         if all(one.is_done for one in found):
             self._end(run, *outcome(found, manifest), details_of(manifest))
 
