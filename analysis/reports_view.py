@@ -55,7 +55,7 @@ def reports(reader: Reader, scope: Scope, *, now: datetime) -> View:
     deliveries = queries.deliveries(reader)
     frames = {
         "schedules": schedules,
-        "runs": runs.with_columns(_numbers("charts"), _numbers("bytes")).drop("details"),
+        "runs": _runs(runs),
         "deliveries": deliveries.filter(pl.col("run_id").is_in(runs["run_id"].to_list())),
     }
     empty = Empty("nothing_connected", _NONE) if schedules.is_empty() and runs.is_empty() else None
@@ -92,9 +92,16 @@ def _next(told: Mapping[str, Any], now: datetime) -> datetime | None:
         return None
 
 
-def _numbers(name: str) -> pl.Expr:
-    found = pl.col("details").str.json_path_match(f"$.{name}").cast(pl.Int64, strict=False)
-    return found.alias(name)
+def _runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """Runs with what is kept of their reports as columns: charts, bytes, files."""
+    told = [json.loads(text) if text else {} for text in runs["details"]]
+    files = [[file["name"] for file in one.get("files", ())] for one in told]
+    more = (
+        pl.Series("charts", [one.get("charts") for one in told], pl.Int64),
+        pl.Series("bytes", [one.get("bytes") for one in told], pl.Int64),
+        pl.Series("files", files, pl.List(pl.String)),
+    )
+    return runs.with_columns(*more).drop("details", "definition")
 
 
 def _said(schedules: pl.DataFrame) -> tuple[str, ...]:

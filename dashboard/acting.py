@@ -19,6 +19,7 @@ from dashboard import control_badge, saved
 from dashboard.alert_acts import ALERT_ACTS
 from dashboard.forms import typed
 from dashboard.plain import plain
+from dashboard.report_acts import REPORT_ACTS
 from dashboard.scene import scene_of
 from dashboard.services import ControlDesk, ReplayDesk, Services
 from dashboard.text import when
@@ -266,6 +267,7 @@ _ACTS: Mapping[str, Callable[[Services, Wish], str]] = {
     "cancel": _cancel,
     "propose": _propose,
     **ALERT_ACTS,
+    **REPORT_ACTS,
     **saved.ACTS,
 }
 ACTS: Sequence[str] = tuple(_ACTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dash import html
@@ -59,14 +59,39 @@ def button(
     )  # fmt: skip
 
 
-def field(name: str, words: str, key: str, placeholder: str = "") -> Plain:
+def field(name: str, words: str, key: str, placeholder: str = "", *, value: str = "") -> Plain:
     """One line to type into, sent with the button beside it.
 
     The browser keeps what is typed; no callback follows it, so it needs no component of its own.
+
+    Args:
+        name: under which it is sent.
+        words: before it.
+        key: makes its id unique on the page.
+        placeholder: what is meant where it is empty.
+        value: what stands there at first.
     """
     about = {
         "name": name, "type": "text", "id": f"field-{name}-{key}", "autoComplete": "off",
         "placeholder": placeholder, "maxLength": MOST_TEXT,
+        **({"defaultValue": value} if value else {}),
     }  # fmt: skip
     typed = ["div", {"className": "ss-input"}, ["input", about]]
     return Plain([["label", {"className": "ss-field"}, words, typed]])
+
+
+def menu_field(name: str, words: str, key: str, values: Sequence[str], value: str = "") -> Plain:
+    """A choice of one, sent with the button beside it.
+
+    Args:
+        name: under which it is sent.
+        words: before it.
+        key: makes its id unique on the page.
+        values: to choose from; an empty list shows nothing to choose.
+        value: what is chosen at first, even where it is none of them.
+    """
+    known = dict.fromkeys((*values, *([value] if value else ())))
+    options = [["option", {"value": one}, one] for one in known]
+    about = {"name": name, "id": f"field-{name}-{key}", "defaultValue": value}
+    chosen = ["div", {"className": "ss-input"}, ["select", about, *options]]
+    return Plain([["label", {"className": "ss-field"}, words, chosen]])

@@ -109,7 +109,7 @@ NAVIGATION: tuple[tuple[str, tuple[NavItem, ...]], ...] = (
         "Keep",
         (
             NavItem("Cost", ("cost",), "cost"),
-            NavItem("Reports", None, "reports", "comes with scheduled reports"),
+            NavItem("Reports", ("reports",), "reports"),
             NavItem("Admin", ("admin",), "admin"),
         ),
     ),

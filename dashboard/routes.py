@@ -16,6 +16,7 @@ from dashboard.pages import (
     fleet,
     latency,
     predictors,
+    reports,
     slo,
     whatif,
     workload,
@@ -36,6 +37,8 @@ def page_of(address: Address) -> Page | None:
         return workload.PAGES.get(path[1] if len(path) == 2 else "arrivals")
     if path[0] == "what-if" and len(path) <= 2:
         return whatif.PAGE
+    if path[0] == "reports" and len(path) <= 2:
+        return reports.PAGE
     return _PLAIN.get(path)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from analysis.measure import View
 from dashboard.alert_desk import AlertDesk
+from dashboard.report_desk import ReportDesk
 from dashboard.saved_views import SavedDesk
 from store.queries.scope import SourceInfo
 
@@ -195,6 +196,7 @@ class Services:
         control: the controller; None where nothing can be told to it.
         replays: comparisons; None where none can be asked for.
         alerts: silences, rules and receivers; None where nothing can be told to them.
+        reports: scheduled reports; None where nothing can be told to them.
         saved: saved views; None where none can be kept.
     """
 
@@ -209,4 +211,5 @@ class Services:
     control: ControlDesk | None = None
     replays: ReplayDesk | None = None
     alerts: AlertDesk | None = None
+    reports: ReportDesk | None = None
     saved: SavedDesk | None = None

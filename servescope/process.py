@@ -33,6 +33,7 @@ from servescope.importing import load_example
 from servescope.jobs import JobRunner
 from servescope.maintenance import jobs_for, keep_drops
 from servescope.replaying.desk import ReplayDesk
+from servescope.reporting.desk import ReportDesk
 from servescope.runtime import Beside, Runtime
 from servescope.saved_views import SavedViews
 from servescope.server import API_ROOT, UI_ROOT, Lifespan, create_app
@@ -163,6 +164,7 @@ def dashboard_server(runtime: Runtime) -> object:
         control=Desk(runtime.controlling, runtime.clock),
         replays=ReplayDesk(runtime),
         alerts=AlertDesk(runtime.alerting),
+        reports=ReportDesk(runtime),
         saved=SavedViews(views_folder(runtime.config)),
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server

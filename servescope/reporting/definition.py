@@ -13,6 +13,8 @@ from store.nearest import nearest_hint
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 FORMS = ("html", "pdf", "json", "csv", "md")
+RESERVED = ("new",)
+"""Names that pages have for something else."""
 SCOPE = ("source", "model", "tenant", "route", "instance")
 MOST_TEXT = 500
 MOST_NAMES = 50
@@ -68,7 +70,7 @@ def read(table: Mapping[str, Any]) -> Definition:
         InputError: naming the schedule and the key.
     """
     name = table.get("name")
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
         raise InputError(
             f"'{name}' cannot name a schedule" if name else "a schedule needs a name",
             hint="lower-case letters, digits and dashes, at most 40",
