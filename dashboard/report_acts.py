@@ -37,30 +37,31 @@ def _save(services: Services, wish: Wish) -> str:
 
 
 def _remove(services: Services, wish: Wish) -> str:
-    name = str(wish["schedule"])
-    _desk(services).remove(name, _by(wish))
+    desk, name = _desk(services), str(wish["schedule"])
+    desk.remove(name, _by(wish))
     return f"{name} is removed; what it made stays."
 
 
 def _switch(services: Services, wish: Wish) -> str:
-    name = str(wish["schedule"])
-    made = _desk(services).switch(name, _by(wish), on=bool(wish["on"]))
+    desk, name = _desk(services), str(wish["schedule"])
+    made = desk.switch(name, _by(wish), on=bool(wish["on"]))
     if not made["is_on"]:
         return f"{name} rests: nothing is made until it is enabled."
     return f"{name} is next due at {str(made['next_at'])[:16].replace('T', ' ')} UTC."
 
 
 def _run(services: Services, wish: Wish) -> str:
-    name, period = str(wish["schedule"]), typed(wish, "period")
-    send = bool(wish.get("send"))
-    made = _desk(services).run(name, _by(wish), period, send=send)
+    desk, name = _desk(services), str(wish["schedule"])
+    period, send = typed(wish, "period"), bool(wish.get("send"))
+    made = desk.run(name, _by(wish), period, send=send)
     then = "and sent to its channels" if send else "and sent to nobody"
     return f"{name} for {made['period']} is made now {then}; the list shows what becomes of it."
 
 
 def _test(services: Services, wish: Wish) -> str:
-    name, channel = str(wish["schedule"]), typed(wish, "channel")
-    made = _desk(services).test(name, _by(wish), channel, split_values(typed(wish, "to")))
+    desk, name = _desk(services), str(wish["schedule"])
+    channel = typed(wish, "channel")
+    made = desk.test(name, _by(wish), channel, split_values(typed(wish, "to")))
     where = ", ".join(made["channels"])
     return f"A test of {name} goes to {where}; the list shows what it answers."
 
