@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+DEBIAN_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/servescope/debian
+ALERTMANAGER ?= $(shell command -v prometheus-alertmanager || command -v $(DEBIAN_TOOLS)/usr/bin/prometheus-alertmanager)
+AM_SHARE := /usr/share/prometheus/alertmanager
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-dev browser engine fmt lint types test bench page-quality docs proto check build clean
+.PHONY: help demo setup setup-dev browser alertmanager engine fmt lint types test bench page-quality docs proto check build clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +49,22 @@ ifeq ($(CHROMIUM),)
 	fi
 endif
 
+# Unpacked, not installed: Debian's packages would start services. Its Alertmanager reads one template by an absolute path.
+alertmanager: ## Fetch Debian's Alertmanager and promtool for the tests, where they are missing
+ifeq ($(ALERTMANAGER),)
+	@if command -v apt-get >/dev/null && command -v dpkg >/dev/null; then \
+	  echo "Fetching Alertmanager and promtool"; \
+	  mkdir -p $(DEBIAN_TOOLS) && cd $(DEBIAN_TOOLS) \
+	    && { [ "$$(id -u)" != 0 ] || apt-get update -qq; } \
+	    && apt-get download -qq prometheus-alertmanager prometheus 2>/dev/null \
+	    && for file in *.deb; do dpkg -x "$$file" . && rm "$$file"; done \
+	    && { [ -e $(AM_SHARE) ] || { mkdir -p $(AM_SHARE) && cp .$(AM_SHARE)/*.tmpl $(AM_SHARE)/; }; } \
+	    || echo "NOTE: Alertmanager could not be fetched: its tests will be skipped"; \
+	else \
+	  echo "NOTE: no Alertmanager and no apt-get: its tests will be skipped"; \
+	fi
+endif
+
 engine: setup-dev ## Build llama-server for `demo --live` and the tests of a real engine (minutes, once)
 	@if ! command -v cmake >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  echo "Installing cmake and a C++ compiler"; \
@@ -62,7 +81,7 @@ lint: setup-dev ## Style and the layers of the architecture
 types: setup-dev ## mypy --strict on all packages
 	@$(BIN)/mypy
 
-test: setup-dev browser ## Everything the project promises, in about eight minutes
+test: setup-dev browser alertmanager ## Everything the project promises, in about eight minutes
 	@$(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
 bench: setup-dev ## Measure, each beside its peer or its limit (see docs/performance.md)
