@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "agent": (["--seconds", "20"], []),
     "agent_faults": (["--rounds", "1", "--away", "5"], ["--rounds", "5"]),
     "remote_write": (["--instances", "50", "--rounds", "5"], []),
+    "paging": (["--seeds", "3", "--days", "10"], []),
     "control_step": (["--steps", "10"], ["--steps", "50"]),
     "gateway_latency": (["--rounds", "2", "--seconds", "3"], []),
     "gateway_streams": (["--streams", "500"], []),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -56,22 +57,51 @@ def _added(found: pl.DataFrame, label: str) -> list[dict[str, Any]]:
     return named.group_by(label).agg(pl.col(*_COLUMNS).sum()).sort(label).to_dicts()
 
 
-def _reading(label: str, row: Mapping[str, Any], watch: Watch, kind: str, words: str) -> Reading:
-    """Whether enough is bad over the near window; or, with few requests, over the far one."""
-    limits = watch.limits
-    seconds, bad, count = limits["window_seconds"], row[f"near_{kind}"], row["near"]
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a window of requests says.
+
+    Attributes:
+        is_out: whether enough is bad; None where no request came.
+        bad: requests, of `count`.
+        count: requests that came.
+        seconds: length of the window that was looked at.
+    """
+
+    is_out: bool | None
+    bad: int
+    count: int
+    seconds: float
+
+
+def judged(near: tuple[int, int], far: tuple[int, int], limits: Mapping[str, float]) -> Judged:
+    """Whether enough is bad over the near window; or, where that holds few, over twice as much.
+
+    Args:
+        near: bad requests and all of them, over the window.
+        far: the same over twice the window.
+        limits: of the rule.
+    """
+    seconds, (bad, count) = limits["window_seconds"], near
     if bad < limits["least_bad"]:
-        seconds, bad, count = 2 * seconds, row[f"far_{kind}"], row["far"]
-    ratio = bad / count if count else None
-    active: bool | None = None
-    if ratio is not None:
-        active = bad >= limits["least_bad"] and ratio >= limits["bad_ratio"]
+        seconds, (bad, count) = 2 * seconds, far
+    if not count:
+        return Judged(None, bad, count, seconds)
+    is_out = bad >= limits["least_bad"] and bad / count >= limits["bad_ratio"]
+    return Judged(is_out, bad, count, seconds)
+
+
+def _reading(label: str, row: Mapping[str, Any], watch: Watch, kind: str, words: str) -> Reading:
+    found = judged(
+        (row[f"near_{kind}"], row["near"]), (row[f"far_{kind}"], row["far"]), watch.limits
+    )
+    ratio = found.bad / found.count if found.count else None
     said = percent_text(ratio, 0) if ratio is not None else "none"
     return Reading(
         {label: row[label]},
-        active,
-        f"{bad:,} of {count:,} requests ({said}) {_whose(label, row[label])} {words} over the last"
-        f" {seconds_text(seconds)}.",
+        found.is_out,
+        f"{found.bad:,} of {found.count:,} requests ({said}) {_whose(label, row[label])} {words}"
+        f" over the last {seconds_text(found.seconds)}.",
         ratio,
         Link("latency", {label: row[label], "source": "live"}, _LOOKED_BACK),
     )
