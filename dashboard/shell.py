@@ -71,6 +71,7 @@ def shell(version: str) -> dmc.MantineProvider:
             dcc.Store(id="shell-act"),
             dcc.Store(id="shell-told"),
             dcc.Store(id="shell-control-shown"),
+            dcc.Store(id="shell-alerts-shown"),
             frame,
             _help(version),
             html.Div(
@@ -113,6 +114,7 @@ def _header() -> list[Any]:
             ),
             html.Div(id="shell-title", className="ss-title"),
             html.Div(id="shell-age", className="ss-age"),
+            html.Div(id="shell-alerts"),
             _control(),
             html.Button(
                 "Share",

@@ -70,7 +70,9 @@ def _open(view: View, scene: Scene) -> Any:
     tools = frame_tools(view, "active", title, _ACTIVE_ABOUT, scene)
     if frame.is_empty():
         words = "No alert is firing or pending."
-        return card(title, html.P(words, className="ss-dim"), tools=tools, key="alerts-active")
+        return card(
+            title, html.P(words, className="ss-dim ss-foot"), tools=tools, key="alerts-active"
+        )
     cells: dict[str, Cell] = {
         "state": state,
         "rule": lambda row: [_opener(row, scene), severity(row)],
@@ -99,7 +101,9 @@ def _past(view: View, scene: Scene) -> Any:
     tools = frame_tools(view, "history", title, _HISTORY_ABOUT, scene)
     if frame.is_empty():
         words = "No alert changed its state in this range."
-        return card(title, html.P(words, className="ss-dim"), tools=tools, key="alerts-history")
+        return card(
+            title, html.P(words, className="ss-dim ss-foot"), tools=tools, key="alerts-history"
+        )
     cells: dict[str, Cell] = {
         "state": state,
         "rule": lambda row: [_opener(row, scene), severity(row)],

@@ -37,7 +37,9 @@ def parts(view: View, scene: Scene, services: Services) -> Sequence[Any]:
     tools = frame_tools(view, "silences", title, _ABOUT, scene)
     shown: list[Any] = []
     if frame.is_empty():
-        shown.append(html.P("No silence holds or held in the last week.", className="ss-dim"))
+        shown.append(
+            html.P("No silence holds or held in the last week.", className="ss-dim ss-foot")
+        )
     else:
         cells: dict[str, Cell] = {
             "state": state,
@@ -75,7 +77,7 @@ def _form() -> html.Div:
         field("by", "Who", "silence-new", "dashboard"),
         button("Silence", {"act": "silence"}, label="Silence what matches", needs="comment"),
     ]
-    return html.Div(inside, className="ss-act ss-row", id=part_id("alerts-silence-new"))
+    return html.Div(inside, className="ss-act ss-line-form", id=part_id("alerts-silence-new"))
 
 
 def one(view: View, scene: Scene, services: Services) -> html.Section:
@@ -102,7 +104,7 @@ def one(view: View, scene: Scene, services: Services) -> html.Section:
         heads={"at": "When", "state": "Became", "summary": "What", "firing_seconds": "Fired for",
                "why": "Why"},
     )  # fmt: skip
-    inside = [head, html.Div(facts, className="ss-drawer-act"), course]
+    inside = [head, html.Div([*facts, course], className="ss-drawer-act")]
     if row is not None and services.alerts is not None:
         inside.append(_silence_it(row))
     return html.Section(inside, className="ss-card ss-drawer", id="card-alert")
@@ -121,4 +123,4 @@ def _silence_it(row: Mapping[str, Any]) -> html.Div:
             label=f"Silence {row['rule']} of {row['subject']}", needs="comment",
         ),
     ]  # fmt: skip
-    return html.Div(inside, className="ss-act ss-row ss-drawer-act", id=part_id(key))
+    return html.Div(inside, className="ss-act ss-line-form", id=part_id(key))

@@ -42,7 +42,7 @@ def _receivers(view: View, scene: Scene, services: Services) -> Any:
     shown: list[Any] = [_one(receiver) for receiver in told]
     if not shown:
         words = "Nobody is told: no receiver is configured. See [[alerts.receiver]]."
-        shown.append(html.P(words, className="ss-dim"))
+        shown.append(html.P(words, className="ss-dim ss-foot"))
     if not frame.is_empty():
         cells: dict[str, Cell] = {"outcome": _outcome}
         shown += some_rows(
@@ -56,9 +56,11 @@ def _one(receiver: Mapping[str, Any]) -> html.P:
     name = html.Strong(receiver["receiver"])
     if receiver["problem"]:
         words = f" ({receiver['kind']}) does not take what it is told: {receiver['problem']}"
-        return html.P([html.Span("▲ ", className="ss-status is-bad"), name, words])
+        return html.P(
+            [html.Span("▲ ", className="ss-status is-bad"), name, words], className="ss-foot"
+        )
     times = f"told {receiver['sent']:,} times since the start, {receiver['failed']:,} failures"
-    return html.P([name, f" ({receiver['kind']}): {times}"])
+    return html.P([name, f" ({receiver['kind']}): {times}"], className="ss-foot")
 
 
 def _outcome(row: Mapping[str, Any]) -> html.Span:

@@ -24,6 +24,7 @@ PAGES = {
     "compare": f"/ui/workload/compare{TRACES}&against=azure-2023-code",
     "export": f"/ui/workload/export{TRACES}",
     "admin": "/ui/admin",
+    "alerts": "/ui/alerts",
     "latency": "/ui/latency?request=1:1790000000000000:7",
     "fairness": "/ui/fairness",
     "cost": "/ui/cost",
