@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from analysis.reports.periods import Period
+from analysis.reports.periods import Period, moment
 from store.units import percent_text, seconds_text
 
 NEARLY_ALL = 0.98
@@ -22,8 +22,8 @@ def within(
     spans = [
         (max(first, period.start), min(last, period.end))
         for source in sources
-        if (first := _at(source["first_at"])) is not None
-        and (last := _at(source["last_at"])) is not None
+        if (first := instant(source["first_at"])) is not None
+        and (last := instant(source["last_at"])) is not None
         and first < period.end
         and last >= period.start
     ]
@@ -51,11 +51,13 @@ def words(first: datetime | None, last: datetime | None, period: Period) -> str 
     return (
         f"The records cover {seconds_text(covered.total_seconds())} of the"
         f" {seconds_text(period.seconds)} of this period ({percent_text(part)}), from"
-        f" {first:%-d %b %H:%M} to {last:%-d %b %H:%M} UTC: rates are those of the time covered."
+        f" {moment(first, period.zone)} to {moment(last, period.zone)}:"
+        " rates are those of the time covered."
     )
 
 
-def _at(text: Any) -> datetime | None:
+def instant(text: Any) -> datetime | None:
+    """A time as documents of views tell it, aware; without an offset it is UTC."""
     if text is None or isinstance(text, datetime):
         return text
     at = datetime.fromisoformat(str(text))

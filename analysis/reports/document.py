@@ -50,7 +50,8 @@ class Number:
 class Column:
     """A column of a table: `key` as in the view, `label` for people, `unit` as of a measure.
 
-    The unit "time" means ISO 8601 text, and "text" any words.
+    The unit "time" means ISO 8601 text, "text" any words, and "attainment" a ratio of which
+    hundredths of a percent matter.
     """
 
     key: str

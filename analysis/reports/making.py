@@ -9,6 +9,7 @@ from datetime import datetime
 from analysis.reports import coverage, periods
 from analysis.reports.asking import Asking
 from analysis.reports.document import Covered, Document, Number, Point, Section
+from analysis.reports.parts import sentence
 from analysis.reports.sections import SECTIONS
 from analysis.reports.template import Template
 from store.errors import ServescopeError
@@ -65,7 +66,8 @@ def _built(name: str, asking: Asking) -> Section:
     except ServescopeError as error:
         text = f"This could not be computed: {error}"
         found = Section(name, "", empty=text, problem=str(error))
-    return replace(found, key=name, title=SECTIONS[name].title)
+    told = tuple(sentence(text) for text in found.verdict if text)
+    return replace(found, key=name, title=SECTIONS[name].title, verdict=told)
 
 
 def _whole(

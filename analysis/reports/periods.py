@@ -69,6 +69,15 @@ def zone_named(name: str) -> ZoneInfo:
         ) from None
 
 
+def moment(at: datetime, zone: str) -> str:
+    """A time on the clock of the report: "20 Jan 2026 14:48 Europe/Berlin", "day 3 14:48"."""
+    local = at.astimezone(zone_named(zone))
+    if zone == TRACE_TIME:
+        return f"day {(local.date() - _EPOCH).days + 1} {local:%H:%M}"
+    named = "on the trace's clock" if zone == TRACE_CLOCK else zone
+    return f"{local:%-d %b %Y %H:%M} {named}"
+
+
 def calendar(kind: str, day: date, zone: str) -> Period:
     """The period of a kind that holds a day.
 

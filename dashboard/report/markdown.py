@@ -36,7 +36,7 @@ def _lines(document: Document) -> Iterator[str]:
     yield from _list("What to do", document.advice)
     yield from (f"> {escaped(text)}\n" for text in document.notes)
     for section in document.sections:
-        yield from _section(section)
+        yield from _section(section, covered.zone)
     yield f"Made {words.moment(document.made_at, covered)} by servescope {document.version}."
 
 
@@ -48,7 +48,7 @@ def _list(title: str, texts: Sequence[str]) -> Iterator[str]:
         yield ""
 
 
-def _section(section: Section) -> Iterator[str]:
+def _section(section: Section, zone: str) -> Iterator[str]:
     yield f"## {section.title}"
     yield ""
     if section.empty is not None:
@@ -60,7 +60,7 @@ def _section(section: Section) -> Iterator[str]:
     if section.numbers:
         yield ""
     for table in section.tables:
-        yield from _table(table)
+        yield from _table(table, zone)
     yield from (f"{escaped(chart.title)}: {escaped(chart.summary)}\n" for chart in section.charts)
     yield from (f"> {escaped(text)}\n" for text in section.notes)
 
@@ -71,14 +71,14 @@ def _number(one: Number) -> str:
     return f"{escaped(one.label)}: **{escaped(words.number(one))}**{more}"
 
 
-def _table(table: Table) -> Iterator[str]:
+def _table(table: Table, zone: str) -> Iterator[str]:
     yield f"### {escaped(table.title)}"
     yield ""
     yield "| " + " | ".join(escaped(words.head(column)) for column in table.columns) + " |"
     yield "|" + "|".join(" ---: " if words.is_number(column) else " --- "
                          for column in table.columns) + "|"  # fmt: skip
     for row in table.rows:
-        cells = (words.cell(value, column.unit)
+        cells = (words.cell(value, column.unit, zone)
                  for value, column in zip(row, table.columns, strict=True))  # fmt: skip
         yield "| " + " | ".join(escaped(text) for text in cells) + " |"
     yield ""

@@ -8,15 +8,17 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from analysis.measure import Measure
+from analysis.reports import periods
+from analysis.reports.coverage import instant
 from analysis.reports.document import Column, Covered, Document, Number
-from analysis.reports.periods import zone_named
-from dashboard.text import INTERVAL_EVENTS, number_text, shown, unit_text
-from store.units import signed_percent_text
+from dashboard.text import FEW_EVENTS, INTERVAL_EVENTS, number_text, shown, unit_text
+from store.units import percent_text, signed_percent_text
 
 _WHOLE = frozenset({"requests", "tokens", "replicas", "starts", "instances", "rows"})
 # Units that stand in the head of a column, since every cell would repeat them.
-_IN_HEAD = frozenset({"requests/s", "tokens/s", "h"})
+_IN_HEAD = frozenset({"requests/s", "tokens/s", "h", "GPU-hours"})
 SUMMARY_LINES = 5
+LEAST_POINTS = 0.05
 LEAST_SECONDS = 1e-7
 """What is left of a difference of sums below this is rounding."""
 
@@ -27,7 +29,9 @@ def number(one: Number) -> str:
     Counts are written out, and their unit is left to the label beside them.
     """
     if one.value is not None and one.unit in _WHOLE:
-        return cell(one.value, one.unit)
+        return cell(one.value, one.unit, "UTC")
+    if one.value is not None and one.key.startswith("attainment."):
+        return percent_text(one.value, 2)
     if one.value is not None and one.unit.endswith("/s"):
         return f"{number_text(one.value)} /s"
     return shown(_measure(one)).text
@@ -43,7 +47,8 @@ def note(one: Number) -> str:
 
     Of many events the count is left to the number of requests: it would stand in every tile.
     """
-    if one.value is not None and (one.n or 0) >= INTERVAL_EVENTS:
+    enough = INTERVAL_EVENTS if one.unit == "ratio" else FEW_EVENTS
+    if one.value is not None and (one.n or 0) >= enough:
         return one.why or ""
     return shown(_measure(one)).note
 
@@ -58,11 +63,19 @@ def change(one: Number) -> str:
         return ""
     if one.unit == "ratio":
         points = (one.value - one.before) * 100
+        if abs(points) < LEAST_POINTS:
+            return "as before"
         sign = "+" if points >= 0 else "\N{MINUS SIGN}"
         return f"{sign}{abs(points):.1f} points"
     if one.before <= 0:
         return f"before: {unit_text(one.before, one.unit)}"
-    return signed_percent_text(one.value / one.before - 1)
+    moved = one.value / one.before - 1
+    return "as before" if abs(moved) * 100 < LEAST_POINTS else signed_percent_text(moved)
+
+
+def beside(one: Number) -> str:
+    """What a change is told against, where the change alone does not say it."""
+    return "" if change(one).startswith(("as before", "before:")) else " against the period before"
 
 
 def head(column: Column) -> str:
@@ -70,16 +83,19 @@ def head(column: Column) -> str:
     return f"{column.label} ({column.unit})" if column.unit in _IN_HEAD else column.label
 
 
-def cell(value: Any, unit: str) -> str:
-    """A value of a table; unknown is a dash."""
+def cell(value: Any, unit: str, zone: str) -> str:
+    """A value of a table; unknown is a dash, a time is on the clock of the report."""
     if value is None:
         return "\N{EN DASH}"
-    if unit == "time":
-        return str(value)[:16].replace("T", " ") + " UTC"
+    at = instant(value) if unit == "time" else None
+    if at is not None:
+        return periods.moment(at, zone)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int | float):
         return str(value)
+    if unit == "attainment":
+        return percent_text(value, 2)
     if unit == "s" and abs(value) < LEAST_SECONDS:
         return "0 s"
     if unit == "ratio" and value < 0:
@@ -96,15 +112,12 @@ def is_number(column: Column) -> bool:
 
 def zone_words(covered: Covered) -> str:
     """Whose clock the period is of."""
-    return {"trace time": "trace time", "trace clock": "the trace's own clock"}.get(
-        covered.zone, covered.zone
-    )
+    return "the trace's own clock" if covered.zone == periods.TRACE_CLOCK else covered.zone
 
 
 def moment(at: datetime, covered: Covered) -> str:
-    """A time in the zone of the report."""
-    local = at.astimezone(zone_named(covered.zone))
-    return f"{local:%-d %b %Y %H:%M} {zone_words(covered)}"
+    """A time on the clock of the report."""
+    return periods.moment(at, covered.zone)
 
 
 def scope(covered: Covered) -> str:

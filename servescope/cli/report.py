@@ -43,7 +43,8 @@ def report_run(
     ] = "html",
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path(),
     templates: Annotated[
-        Path | None, typer.Option("--templates", help="Folder with templates of your own (TOML).")
+        Path | None,
+        typer.Option("--templates", help="Folder with your own templates; else reports.templates."),
     ] = None,
     source: Source = None, model: Model = None, tenant: Tenant = None,
     schedule: Annotated[

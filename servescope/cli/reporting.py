@@ -35,7 +35,7 @@ def run_report(
     Args:
         asked: what is wanted.
         folder: where files go; made when it is not there.
-        templates: folder of the user's own templates.
+        templates: folder of the user's own templates; None is that of the configuration.
         store: which file.
         config_file: settings.
         as_json: print one document.
@@ -52,11 +52,11 @@ def run_report(
     def told(share: float, what: str) -> None:
         progress(share, f"  {what}")
 
-    with access.opened(configured(store, config_file)) as way:
+    config = configured(store, config_file)
+    own = templates or (Path(config.reports.templates) if config.reports.templates else None)
+    with access.opened(config) as way:
         url = way.url if isinstance(way, access.ServerAccess) else None
-        document = asked_document(
-            asked, way, WallClock(), told, templates=templates, server_url=url
-        )
+        document = asked_document(asked, way, WallClock(), told, templates=own, server_url=url)
     # The store is closed: its memory is free for rendering.
     made = rendered(document, asked.forms, told)
     progress.done()

@@ -23,6 +23,7 @@ from analysis.reports.document import (
     Section,
     Table,
 )  # fmt: skip
+from analysis.reports.periods import zone_named
 from dashboard.report import (
     FORMS,
     as_csv,
@@ -169,20 +170,26 @@ def test_a_change_is_said_in_points_of_a_share_and_in_percent_of_the_rest():
 
 
 def test_what_is_unknown_is_never_zero():
-    assert words.cell(None, "requests") == "\N{EN DASH}"
+    assert words.cell(None, "requests", "UTC") == "\N{EN DASH}"
     assert words.number(Number("x", "X", None, "s", why="no row tells it")) == "unknown"
     assert words.number(SECTION.numbers[1]) == "200 \N{EN DASH} 400 ms"
 
 
+def test_times_of_tables_are_on_the_clock_of_the_charts():
+    at = "2026-11-09T23:30:00Z"
+    assert words.cell(at, "time", "Europe/Berlin") == "10 Nov 2026 00:30 Europe/Berlin"
+    assert words.cell("1970-01-02T06:00:00Z", "time", "trace time") == "day 2 06:00"
+
+
 def test_a_gap_in_a_chart_is_a_gap():
-    drawn = svg.drawn(CHART, words.zone_named("UTC"), svg.Look())
+    drawn = svg.drawn(CHART, zone_named("UTC"), svg.Look())
     assert drawn.count("<polyline") == 3  # two pieces of the first line, one of the second
     assert "nan" not in drawn
 
 
 def test_axes_begin_at_nothing_and_days_at_local_midnight():
     assert scales.round_steps(0.0, 27.0) == [0.0, 10.0, 20.0, 30.0]
-    zone = words.zone_named("Europe/Berlin")
+    zone = zone_named("Europe/Berlin")
     ticks = scales.time_ticks(START, START + timedelta(days=7), zone)
     assert [tick.text for tick in ticks][:2] == ["10 Nov", "11 Nov"]
     assert ticks[0].at == datetime(2026, 11, 9, 23, tzinfo=UTC).timestamp()

@@ -7,8 +7,10 @@ from typing import Any
 
 from analysis.reports import parts
 from analysis.reports.asking import Asking, ViewDocument
+from analysis.reports.coverage import instant
 from analysis.reports.document import Chart, Column, Number, Point, Section, Table
 from analysis.reports.parts import Row
+from analysis.reports.periods import moment
 from store.units import count_text, percent_text
 
 MANY_EVENTS = 10_000
@@ -22,10 +24,10 @@ _COLUMNS = (
     Column("name", "Objective"),
     Column("objective_text", "Means"),
     Column("attempted", "Requests", "requests"),
-    Column("attainment_ratio", "Met by", "ratio"),
-    Column("attainment_low", "at least", "ratio"),
-    Column("attainment_high", "at most", "ratio"),
-    Column("before_ratio", "Period before", "ratio"),
+    Column("attainment_ratio", "Met by", "attainment"),
+    Column("attainment_low", "at least", "attainment"),
+    Column("attainment_high", "at most", "attainment"),
+    Column("before_ratio", "Period before", "attainment"),
     Column("verdict", "Verdict"),
     Column("own_budget_left_ratio", "Budget left, own window", "ratio"),
 )
@@ -56,7 +58,7 @@ def slo(asking: Asking) -> Section:
         verdict=(_verdict(judged, missed), *_more(worst, missed), *spent),
         numbers=_numbers(asking, listed, judged),
         tables=(*_table(asking, listed, rows), *_spenders(detail, missed)),
-        charts=_course(detail, worst),
+        charts=_course(detail, worst, asking.period.zone),
         notes=_unjudged(rows),
         findings=_points(worst, missed, spent),
         advice=_advice(worst, missed, spent),
@@ -199,7 +201,7 @@ def _spenders(detail: ViewDocument, missed: Sequence[Row]) -> tuple[Table, ...]:
     return parts.table(detail, "spent_by", title, _SPENDERS, first, most=8)
 
 
-def _course(detail: ViewDocument, worst: Row) -> tuple[Chart, ...]:
+def _course(detail: ViewDocument, worst: Row, zone: str) -> tuple[Chart, ...]:
     rows = parts.rows_of(detail, "budget")
     left = [row["budget_left_ratio"] for row in rows if row["budget_left_ratio"] is not None]
     if not left:
@@ -207,7 +209,7 @@ def _course(detail: ViewDocument, worst: Row) -> tuple[Chart, ...]:
     said = (
         f"Of the period's budget {percent_text(left[-1])} was left at its end."
         if left[-1] >= 0
-        else f"The period's budget was spent {1 - left[-1]:.1f} times{_spent_by(rows)}."
+        else f"The period's budget was spent {1 - left[-1]:.1f} times{_spent_by(rows, zone)}."
     )
     return parts.over_time(
         detail,
@@ -222,14 +224,15 @@ def _course(detail: ViewDocument, worst: Row) -> tuple[Chart, ...]:
     )
 
 
-def _spent_by(rows: Sequence[Row]) -> str:
+def _spent_by(rows: Sequence[Row], zone: str) -> str:
     """Since when nothing of it was left, if it stayed so."""
-    since = None
+    since: str | None = None
     for row in rows:
         known = row["budget_left_ratio"]
         if known is not None:
             since = (since or str(row["at"])) if known < 0 else None
-    return f"; it was gone by {since[:16].replace('T', ' ')} UTC" if since else ""
+    at = instant(since)
+    return f"; it was gone by {moment(at, zone)}" if at else ""
 
 
 def _unjudged(rows: Sequence[Row]) -> tuple[str, ...]:

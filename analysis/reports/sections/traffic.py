@@ -20,6 +20,7 @@ BUSY_PER_SECOND = 0.5
 """With fewer requests than this in its busiest minute, that minute is chance."""
 CLEAR_DIFFERENCE = 5.0
 """Times by which output per input token differs between workloads that are unlike."""
+_PACES = (("a second", 1), ("a minute", 60), ("an hour", 3600))
 _WEIGHT_OF_FINDING = 30.0
 _NUMBERS = {"requests": "Requests", "requests_per_second": "Request rate"}
 _BUSIEST = {"peak_to_mean_60s": "Busiest minute over mean"}
@@ -46,6 +47,8 @@ def traffic(asking: Asking) -> Section:
         return Section("traffic", "", empty=parts.empty_text(fleet), path="")
     arrivals = asking.view("workload_arrivals")
     told = _numbers(asking, fleet, arrivals)
+    if not told:
+        return Section("traffic", "", empty=parts.empty_text(arrivals), path="")
     return Section(
         "traffic",
         "",
@@ -118,11 +121,9 @@ def _verdict(asking: Asking, told: Sequence[Number]) -> tuple[str, ...]:
 
 def paced(per_second: float) -> str:
     """A rate by the second, minute or hour: the first at which it is 1 at least."""
-    for name, seconds in (("second", 1), ("minute", 60), ("hour", 3600)):
-        value = per_second * seconds
-        if value >= 1 or name == "hour":
-            break
-    return f"{f'{value:,.0f}' if value >= 100 else f'{value:.3g}'} a {name}"
+    name, seconds = next((unit for unit in _PACES if per_second * unit[1] >= 1), _PACES[-1])
+    value = per_second * seconds
+    return f"{f'{value:,.0f}' if value >= 100 else f'{value:.3g}'} {name}"
 
 
 def _moved(rate: Number) -> str:

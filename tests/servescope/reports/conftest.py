@@ -12,6 +12,8 @@ from store import decisions
 from store.clock import VirtualClock
 from store.database import Database
 from store.decisions import ActionRow, ChangeRow, DecisionRow, OutcomeRow
+from store.settings import StoreSettings
+from store.targets import describe, register
 
 # A Saturday: the last whole weeks are 2026-W03 and 2026-W04.
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -30,6 +32,14 @@ name = "availability"
 kind = "availability"
 target_ratio = 0.9
 window = "7d"
+"""
+
+
+PRICES = """
+[cost]
+currency = "EUR"
+[cost.pool_gpu_hour]
+llama = 2.5
 """
 
 
@@ -91,6 +101,24 @@ def ledger():
     ]
 
 
+def watch(writer, url, running):
+    """An engine that is read every minute of the second week's Tuesday."""
+    begin = FIRST + WEEK + timedelta(days=1)
+    stamps = [begin + timedelta(minutes=k) for k in range(1440)]
+    target = register(writer, url, begin.replace(tzinfo=UTC)).result()
+    describe(writer, target, engine="vllm", engine_version="1.0", model="llama").result()
+    told = {"target_id": [target] * 1440}
+    scrapes = told | {"scraped_at": stamps, "duration_seconds": [0.01] * 1440}
+    writer.append("scrape", pl.DataFrame(scrapes | {"outcome": ["ok"] * 1440})).result()
+    for signal, value in (("requests_running", running), ("requests_waiting", 0.0),
+                          ("kv_cache_usage_ratio", 0.1 * running)):  # fmt: skip
+        frame = told | {
+            "signal": [signal] * 1440, "kind": ["gauge"] * 1440, "unit": [""] * 1440,
+            "labels": ["{}"] * 1440, "sampled_at": stamps, "value": [float(value)] * 1440,
+        }  # fmt: skip
+        writer.append("sample", pl.DataFrame(frame)).result()
+
+
 def state_rows():
     """gpu-2 gets 60 % of what it would get alone."""
     levels = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]
@@ -109,18 +137,29 @@ def state_rows():
 
 
 @pytest.fixture(scope="module")
-def rich(tmp_path_factory):
-    """A runtime over that store."""
-    place = tmp_path_factory.mktemp("reports")
-    config = load(None, {}, {"XDG_CONFIG_HOME": str(place)})
-    (place / "slo.toml").write_text(SLOS, "utf-8")
+def place(tmp_path_factory):
+    """A folder with that store, closed, its objectives and its prices."""
+    folder = tmp_path_factory.mktemp("reports")
+    (folder / "servescope.toml").write_text(PRICES, "utf-8")
+    (folder / "slo.toml").write_text(SLOS, "utf-8")
     clock = VirtualClock(NOW)
-    slos = SloBook(place / "slo.toml", clock)
-    with Database.open(place / "store.duckdb", config.store, clock) as database:
+    with Database.open(folder / "store.duckdb", StoreSettings(), clock) as database:
         writer = database.writer
         writer.append("request", rows(FIRST, 400.0)).result()
         writer.append("request", rows(FIRST + WEEK, 200.0, slow_tenant="zeta")).result()
         writer.append("instance_start", start_rows()).result()
         writer.append("forecast", state_rows()).result()
         decisions.keep(writer, ledger()).result()
+        watch(writer, "http://gpu-1:8000", 3.0)
+        watch(writer, "http://gpu-2:8000", 0.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rich(place):
+    """A runtime over that store."""
+    config = load(place / "servescope.toml", {}, {})
+    clock = VirtualClock(NOW)
+    slos = SloBook(place / "slo.toml", clock)
+    with Database.open(place / "store.duckdb", config.store, clock) as database:
         yield Runtime(config, database, clock, slos, "http://127.0.0.1:8787")

@@ -62,6 +62,20 @@ def test_starts_decisions_and_slowed_hosts_are_told(weekly):
     assert "gpu-2 gets 61 %" in section(weekly, "degradation").verdict[0]
 
 
+def test_what_ran_idle_and_what_it_cost_are_told(weekly):
+    cost = section(weekly, "cost")
+    known = {one.key: one for one in cost.numbers}
+    assert known["gpu_hours"].value == pytest.approx(48, rel=0.02)
+    assert known["idle_ratio"].value == pytest.approx(0.5, abs=0.02)
+    assert known["cost"].unit == "EUR"
+    assert known["cost"].value == pytest.approx(2.5 * known["gpu_hours"].value)
+    assert {table.key for table in cost.tables} == {"pools", "models", "tenants"}
+
+
+def test_capacity_is_judged_by_caches_and_queues(weekly):
+    assert section(weekly, "capacity").verdict[0].startswith("Neither clearly too little")
+
+
 def test_the_next_week_is_said_with_the_error_of_the_rule(weekly):
     told = section(weekly, "forecast").verdict[0]
     assert told == (
@@ -79,9 +93,10 @@ def test_an_empty_section_says_why_in_one_sentence(weekly):
 
 def test_a_period_without_records_is_skipped_with_the_reason(rich):
     found = document(rich, period="2025-W10")
+    assert [part for part in found.sections if part.empty is None] == []
     assert found.outcome == "skipped"
     assert "week 10 of 2025" in found.reason
-    assert "Last data" in found.reason
+    assert "the last record is of 2026-01-25" in found.reason
 
 
 def test_with_too_little_before_nothing_is_compared(rich):
