@@ -94,6 +94,10 @@ def cell(value: Any, unit: str, zone: str) -> str:
         return "yes" if value else "no"
     if not isinstance(value, int | float):
         return str(value)
+    return _amount(value, unit)
+
+
+def _amount(value: float, unit: str) -> str:
     if unit == "attainment":
         return percent_text(value, 2)
     if unit == "s" and abs(value) < LEAST_SECONDS:
