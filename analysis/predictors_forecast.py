@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from analysis.emptiness import why_empty
-from analysis.intervals import wilson
+from analysis.intervals import skill_interval, wilson
 from analysis.measure import Empty, Measure, View
 from analysis.predictors_view import LEAST_OUTCOMES
 from store.errors import InputError
@@ -43,7 +43,7 @@ def predictors_forecast(
     Measures: forecasts, outcomes, skill_ratio, coverage_90_ratio, fallback_ratio, all of the
     quantity shown. Frames: `shown`, `course` and `ahead` (see `store.queries.forecasts`),
     `horizons` and `keys` (forecasts, outcomes, pinball, rival_pinball, skill_ratio,
-    coverage_50_ratio, coverage_90_ratio with its interval, wmape_ratio, fallback_ratio).
+    coverage_50_ratio and coverage_90_ratio with their intervals, wmape_ratio, fallback_ratio).
 
     Raises:
         InputError: there is no such forecast.
@@ -52,6 +52,7 @@ def predictors_forecast(
     if found.is_empty():
         return View("predictors_forecast", scope, _unknown(), {}, (), _why_empty(reader, scope))
     shown = _shown(found, quantity, key, horizon)
+    blocks = queries.judged_blocks(reader, scope)
     of_quantity = found.filter(pl.col("quantity") == shown["quantity"])
     course = queries.course(
         reader, scope, shown["quantity"], shown["key"], shown["horizon_seconds"]
@@ -60,11 +61,13 @@ def predictors_forecast(
         "shown": pl.DataFrame([shown], schema=_SHOWN, orient="row"),
         "course": course,
         "ahead": queries.newest(reader, scope, shown["quantity"], shown["key"]),
-        "horizons": _added(found, ["quantity", "horizon_seconds"]),
-        "keys": _added(found, ["quantity", "key"]).sort("quantity", "outcomes", descending=True),
+        "horizons": _added(found, ["quantity", "horizon_seconds"], blocks),
+        "keys": _added(found, ["quantity", "key"], blocks).sort(
+            "quantity", "outcomes", descending=True
+        ),
         "choices": found.select("quantity", "key", "horizon_seconds", "forecasts", "outcomes"),
     }
-    whole = _added(of_quantity, ["quantity"]).row(0, named=True)
+    whole = _added(of_quantity, ["quantity"], blocks).row(0, named=True)
     sentences = (_sentence(whole, frames["horizons"]),)
     return View("predictors_forecast", scope, _measures(whole), frames, sentences)
 
@@ -100,7 +103,7 @@ def _horizon(known: Sequence[float], text: str) -> float:
     return wanted
 
 
-def _added(found: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+def _added(found: pl.DataFrame, by: Sequence[str], blocks: pl.DataFrame) -> pl.DataFrame:
     """Losses and counts of `store.queries.forecasts.judged`, added up and made into ratios."""
     sums = found.group_by(by, maintain_order=True).agg(
         pl.col(
@@ -127,11 +130,34 @@ def _added(found: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
         fallback_ratio=pl.col("fallbacks") / pl.col("forecasts"),
         last_made_at="last_made_at",
     )
-    counts = zip(sums["inside_90"], sums["outcomes"], strict=True)
-    ends = [wilson(inside, n) or (None, None) for inside, n in counts]
-    return made.with_columns(
-        coverage_90_low=pl.Series([low for low, _ in ends], dtype=pl.Float64),
-        coverage_90_high=pl.Series([high for _, high in ends], dtype=pl.Float64),
+    made = _with_ends(made, "skill", _skill_ends(made, by, blocks))
+    for level in ("50", "90"):
+        counts = zip(sums[f"inside_{level}"], sums["outcomes"], strict=True)
+        ends = [wilson(inside, n) or (None, None) for inside, n in counts]
+        made = _with_ends(made, f"coverage_{level}", ends)
+    return made
+
+
+def _skill_ends(
+    made: pl.DataFrame, by: Sequence[str], blocks: pl.DataFrame
+) -> list[tuple[float | None, float | None]]:
+    """95 % interval of each row's skill, from blocks of neighbours in time."""
+    ends: list[tuple[float | None, float | None]] = []
+    for row in made.iter_rows(named=True):
+        own = blocks.filter(*(pl.col(name) == row[name] for name in by))
+        sums = own.group_by("block", maintain_order=True).agg(pl.col("loss", "rival_loss").sum())
+        known = row["skill_ratio"] is not None
+        found = skill_interval(sums["loss"].to_list(), sums["rival_loss"].to_list())
+        ends.append(found if known and found else (None, None))
+    return ends
+
+
+def _with_ends(
+    frame: pl.DataFrame, name: str, ends: Sequence[tuple[float | None, float | None]]
+) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.Series(f"{name}_low", [low for low, _ in ends], dtype=pl.Float64),
+        pl.Series(f"{name}_high", [high for _, high in ends], dtype=pl.Float64),
     )
 
 
@@ -154,7 +180,10 @@ def _measures(whole: dict[str, Any]) -> dict[str, Measure]:
     return {
         "forecasts": Measure(float(whole["forecasts"]), ""),
         "outcomes": Measure(float(outcomes), ""),
-        "skill_ratio": Measure(skill, "ratio", n=outcomes, why=few if skill is None else None),
+        "skill_ratio": Measure(
+            skill, "ratio", whole["skill_low"], whole["skill_high"], outcomes,
+            why=few if skill is None else None,
+        ),
         "coverage_90_ratio": Measure(
             whole["coverage_90_ratio"], "ratio", *ends, outcomes,
             why=None if outcomes else "no window that was forecast is over yet",

@@ -11,6 +11,7 @@ import polars as pl
 from analysis.emptiness import why_empty
 from analysis.intervals import skill_interval, wilson
 from analysis.measure import Empty, Measure, View
+from analysis.predictors_inputs import inputs
 from store.queries import predictions as queries
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
@@ -44,7 +45,8 @@ def predictors(reader: Reader, scope: Scope) -> View:
     not predicted, to bound the work), fallback_ratio, calibrated_ratio, before_ratio, drift_events.
     Frames: `quantities` (one row a quantity, with skill_ratio = 1 - loss / loss of the rival, its
     interval, coverage of the 0.9 quantile and a verdict), `calibration`, `over_time`, `keys`,
-    `misses`, `pairs`, `drift`; columns as in `store.queries.predictions`.
+    `misses`, `pairs`, `drift`; columns as in `store.queries.predictions`; `inputs` as in
+    `analysis.predictors_inputs`.
     """
     one_in = queries.one_in(reader, scope)
     calibration = _with_wilson(queries.calibration(reader, scope, one_in))
@@ -59,6 +61,7 @@ def predictors(reader: Reader, scope: Scope) -> View:
         "misses": queries.misses(reader, scope, one_in),
         "pairs": queries.pairs(reader, scope, one_in),
         "drift": queries.drift(reader, scope),
+        "inputs": inputs(reader, scope),
     }
     empty = _why_empty(reader, scope) if found.is_empty() else None
     measures = _measures(found, frames["drift"].height, one_in)

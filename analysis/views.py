@@ -148,6 +148,7 @@ VIEWS: Mapping[str, ViewSpec] = {
         "Which models answer, and how good were they on rows they never saw?",
         "analysis.predictors_models:predictors_models",
         needs_scope=False,
+        is_told=True,
     ),
     "predictors_forecast": ViewSpec(
         "What was forecast, and what came true?",

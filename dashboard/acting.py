@@ -18,6 +18,7 @@ from dash import Dash, Input, Output, State, no_update
 from dashboard import control_badge, saved
 from dashboard.alert_acts import ALERT_ACTS
 from dashboard.forms import typed
+from dashboard.model_desk import MODEL_ACTS
 from dashboard.plain import plain
 from dashboard.report_acts import REPORT_ACTS
 from dashboard.scene import scene_of
@@ -268,6 +269,7 @@ _ACTS: Mapping[str, Callable[[Services, Wish], str]] = {
     "propose": _propose,
     **ALERT_ACTS,
     **REPORT_ACTS,
+    **MODEL_ACTS,
     **saved.ACTS,
 }
 ACTS: Sequence[str] = tuple(_ACTS)

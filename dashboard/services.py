@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from analysis.measure import View
 from dashboard.alert_desk import AlertDesk
+from dashboard.model_desk import ModelDesk
 from dashboard.report_desk import ReportDesk
 from dashboard.saved_views import SavedDesk
 from store.queries.scope import SourceInfo
@@ -198,6 +199,7 @@ class Services:
         alerts: silences, rules and receivers; None where nothing can be told to them.
         reports: scheduled reports; None where nothing can be told to them.
         saved: saved views; None where none can be kept.
+        models: the registry of models; None where nothing can be told to it.
     """
 
     view: ViewFunction
@@ -213,3 +215,4 @@ class Services:
     alerts: AlertDesk | None = None
     reports: ReportDesk | None = None
     saved: SavedDesk | None = None
+    models: ModelDesk | None = None

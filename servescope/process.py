@@ -32,6 +32,7 @@ from servescope.gateway import child
 from servescope.importing import load_example
 from servescope.jobs import JobRunner
 from servescope.maintenance import jobs_for, keep_drops
+from servescope.predicting.desk import ModelDesk
 from servescope.replaying.desk import ReplayDesk
 from servescope.reporting.desk import ReportDesk
 from servescope.runtime import Beside, Runtime
@@ -165,6 +166,7 @@ def dashboard_server(runtime: Runtime) -> object:
         replays=ReplayDesk(runtime),
         alerts=AlertDesk(runtime.alerting),
         reports=ReportDesk(runtime),
+        models=ModelDesk(runtime.predicting, runtime.database, runtime.clock),
         saved=SavedViews(views_folder(runtime.config)),
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server

@@ -28,6 +28,7 @@ from dashboard.figures import predictors as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
 from dashboard.pages.predictors_ahead import DEGRADATION, FORECAST
+from dashboard.pages.predictors_drift import drift_card, inputs_card
 from dashboard.pages.predictors_models import MODELS
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -93,7 +94,8 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
             *(chart_card(part, chart, scene) for chart in _charts(part, chosen)),
             _keys(part, scene),
             _misses(part, chosen, scene),
-            _drift(view, scene),
+            drift_card(view, scene),
+            inputs_card(view, scene),
         ),
     ]
     return [part for part in parts if part is not None]
@@ -272,21 +274,6 @@ def _misses(view: View, quantity: str, scene: Scene) -> Slot | Unshown:
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "misses", title, _MISS_ABOUT, scene)
     return card(title, shown, span=7, tools=tools, key="misses")
-
-
-def _drift(view: View, scene: Scene) -> Slot | Unshown:
-    title = "Did the world change?"
-    frame = view.frames["drift"]
-    if frame.is_empty():
-        return Unshown(title, "No drift was noticed in this range.")
-    heads = {"started_at": "Noticed", "text": "What"}
-    columns = ("started_at", "subject", "text")
-    shown = table(frame, scene, columns=columns, heads=heads, caption=title)
-    about = (
-        "A test on how outcomes fall inside the predicted distributions notices when they no "
-        "longer do as before. Intervals are widened at once; the model is trained again later."
-    )
-    return card(title, shown, tools=frame_tools(view, "drift", title, about, scene), key="drift")
 
 
 PAGE = Page(

@@ -9,6 +9,7 @@ from dash import html
 
 from analysis.measure import View
 from dashboard.cards import Slot, Unshown, card, frame_tools, grid, verdict
+from dashboard.forms import button, field
 from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -18,8 +19,9 @@ from store.units import percent_text, signed_percent_text
 STATE_LOOKS = {"champion": ("good", "★"), "challenger": ("none", "○")}
 _MODELS_ABOUT = (
     "The champion of each predictor answers; challengers wait. Losses and coverage are of rows "
-    "the model never saw, beside the naive rival on the same rows. `servescope predictors promote "
-    "MODEL` lets a challenger answer, and notes who did so."
+    "the model never saw, beside the naive rival on the same rows. Making a challenger champion "
+    "needs a reason; who did it and why is kept in the record of changes, as by `servescope "
+    "predictors promote MODEL`."
 )
 _SCORES_ABOUT = (
     "Every score a model was registered with, on rows held out by time or by group; never on rows "
@@ -33,16 +35,17 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         return []
     parts: list[Any] = [verdict(view.sentences, key="models")]
     if view.frames["models"].height:
-        parts.append(grid(_models(view, scene), _scores(view, scene), key="models"))
+        made = _models(view, scene, services)
+        parts.append(grid(made, _scores(view, scene), key="models"))
     return [part for part in parts if part is not None]
 
 
-def _models(view: View, scene: Scene) -> Slot:
+def _models(view: View, scene: Scene, services: Services) -> Slot:
     title = "Which model answers, and until when did it learn?"
     frame = view.frames["models"]
-    columns = (
+    columns: Sequence[str] = (
         "state", "predictor", "model_id", "trained_at", "data_until", "rows", "pinball",
-        "baseline_pinball", "skill_ratio", "coverage_q90", "n",
+        "baseline_pinball", "skill_ratio", "coverage_q90", "n", "act",
     )  # fmt: skip
     heads = {
         "state": "",
@@ -53,6 +56,7 @@ def _models(view: View, scene: Scene) -> Slot:
         "skill_ratio": "Skill",
         "coverage_q90": "Below q90",
         "n": "Judged on",
+        "act": "",
     }
     cells = {
         "state": _state,
@@ -61,9 +65,37 @@ def _models(view: View, scene: Scene) -> Slot:
         "predictor": lambda row: html.Strong(row["predictor"], className="ss-nowrap"),
         "model_id": lambda row: html.Span(row["model_id"], className="ss-nowrap"),
     }
-    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    champions = {row["predictor"]: row["model_id"] for row in frame.to_dicts()
+                 if row["is_champion"]}  # fmt: skip
+    can_act = services.models is not None and len(champions) < frame.height
+    if can_act:
+        cells["act"] = lambda row: _make_champion(row, champions.get(row["predictor"]))
+    else:
+        columns = columns[:-1]
+    shown: Any = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    if can_act:
+        shown = _form(shown)
     tools = frame_tools(view, "models", title, _MODELS_ABOUT, scene)
     return card(title, shown, tools=tools, key="models")
+
+
+def _form(shown: Any) -> html.Div:
+    """The table with the fields that go along with each of its buttons."""
+    fields = [
+        field("reason", "Why another model shall answer", "promote", "better on the last week"),
+        field("by", "Who", "promote", "dashboard"),
+    ]
+    return html.Div([shown, html.Div(fields, className="ss-row")], className="ss-act")
+
+
+def _make_champion(row: Mapping[str, Any], champion: str | None) -> Any:
+    """Hold it for a second; nothing for the one that answers already."""
+    if row["is_champion"]:
+        return ""
+    return button(
+        "Make champion", {"act": "promote", "model": row["model_id"], "seen": champion},
+        label=f"Make {row['model_id']} champion", needs="reason", is_held=True, look="is-small",
+    )  # fmt: skip
 
 
 def _state(row: Mapping[str, Any]) -> html.Span:
@@ -93,4 +125,4 @@ def _scores(view: View, scene: Scene) -> Slot | Unshown:
     return card(title, shown, tools=tools, key="scores")
 
 
-MODELS = Panel("predictors-models", "predictors_models", body, is_aside=True)
+MODELS = Panel("predictors-models", "predictors_models", body, is_aside=True, is_still=True)

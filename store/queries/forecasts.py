@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from store.queries.predictions import SCORED_LEVELS
+from store.queries.predictions import BLOCKS, SCORED_LEVELS
 from store.queries.scope import IS_COUNTED, Scope
 from store.reader import Reader
 
@@ -97,6 +97,18 @@ SELECT k.quantity, k.name AS key, k.horizon_seconds, count(*) AS forecasts,
 FROM known AS k LEFT JOIN loss AS l USING (quantity, name, horizon_seconds)
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
+_BLOCKS = f"""{_SAID},
+run AS (
+  SELECT *, ntile({BLOCKS}) OVER (PARTITION BY quantity ORDER BY due_at, name) AS block
+  FROM known WHERE outcome IS NOT NULL),
+each AS (
+  SELECT quantity, name, horizon_seconds, block, outcome, unnest(levels) AS level,
+    unnest(predicted) AS ours, unnest(rival) AS naive
+  FROM run)
+SELECT quantity, name AS key, horizon_seconds, block, sum({_LOSS.format(q="ours")}) AS loss,
+  sum({_LOSS.format(q="naive")}) AS rival_loss
+FROM each WHERE level IN {SCORED_LEVELS} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+"""
 _BANDS = f"""
   k.due_at AS at, k.made_at, k.horizon_seconds, {_at(0.05)} AS q05, {_at(0.25)} AS q25,
   {_at(0.5)} AS median, {_at(0.75)} AS q75, {_at(0.95)} AS q95, {_at(0.5, "rival")} AS rival_median,
@@ -153,6 +165,14 @@ def judged(reader: Reader, scope: Scope) -> pl.DataFrame:
     intervals), absolute_error and outcome_sum (added up), fallbacks, last_made_at.
     """
     return reader.frame(_JUDGED, **_params(scope, DEMAND))
+
+
+def judged_blocks(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """Losses summed over runs of neighbours in time, of which an interval is made.
+
+    Columns: quantity, key, horizon_seconds, block (from 1), loss, rival_loss.
+    """
+    return reader.frame(_BLOCKS, **_params(scope, DEMAND))
 
 
 def course(

@@ -39,3 +39,19 @@ def test_a_failing_view_keeps_the_page_and_says_why(visit):
     visitor.fake.failing = QueryTimeout("the query took longer than 10 s")
     visitor.open("/ui/degradation")
     expect(visitor.page.locator("main")).to_contain_text("longer than 10 s")
+
+
+def test_a_challenger_is_made_champion_only_with_a_reason_and_a_held_button(visit):
+    visitor = visit("light")
+    visitor.open("/ui/predictors")
+    page, models = visitor.page, visitor.fake.models
+    card = page.locator("#card-models")
+    button = card.get_by_role("button", name="champion").first
+    button.scroll_into_view_if_needed()
+    card.get_by_label("Why another model shall answer").fill("better on the last week")
+    button.hover()
+    page.mouse.down()
+    page.wait_for_timeout(1_300)
+    page.mouse.up()
+    expect(page.locator("body")).to_contain_text("answers from now on")
+    assert models.promoted[-1][3] == "better on the last week"

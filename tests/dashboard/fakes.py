@@ -1238,6 +1238,18 @@ class FakeSaved:
         self.views = [view for view in self.views if view.name != name]
 
 
+class FakeModels:
+    """A registry that remembers who was made champion."""
+
+    def __init__(self) -> None:
+        self.promoted: list[tuple] = []
+
+    def promote(self, model_id, seen, by, reason) -> dict:
+        """Remember the wish."""
+        self.promoted.append((model_id, seen, by, reason))
+        return {"model_id": model_id, "before": seen}
+
+
 class FakeServices:
     """Services whose state a test may change between two looks.
 
@@ -1263,6 +1275,7 @@ class FakeServices:
         self.control = control_rows().FakeControl()
         self.replays = control_rows().FakeReplays()
         self.alerts = alert_rows().FakeAlerts()
+        self.models = FakeModels()
         self.gateways: list[dict] = []
         self.saved = FakeSaved()
 
@@ -1312,5 +1325,6 @@ class FakeServices:
             control=self.control,
             replays=self.replays,
             alerts=self.alerts,
+            models=self.models,
             saved=self.saved,
         )

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from analysis.measure import Empty, Measure, View
+from dashboard.acting import answered
 from dashboard.figures import predictors as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.pages.predictors import _shown, skill_cell, verdict_cell
@@ -126,3 +127,40 @@ def test_what_was_left_out_is_said_where_something_was(left_out, is_said):
     """Nothing left out needs no tile."""
     view = View("predictors", None, {"left_out": Measure(left_out, "")}, {}, (), None)
     assert (("Left out to bound the work", "left_out") in _shown(view)) == is_said
+
+
+def test_a_challenger_can_be_made_champion_with_a_reason(fake):
+    """Each challenger has a button that is held; the champion has none."""
+    text = drawn(fake)
+    assert "Make champion" in text
+    wish = {"act": "promote", "model": "b", "seen": "a", "fields": {"reason": "better", "by": "al"}}
+    told = answered(fake.services(), wish)
+    assert told.is_done
+    assert told.text == "b answers from now on in place of a."
+    assert fake.models.promoted == [("b", "a", "al", "better")]
+
+
+def test_without_a_reason_nobody_becomes_champion(fake):
+    """The record of changes needs it."""
+    told = answered(fake.services(), {"act": "promote", "model": "b", "seen": "a", "fields": {}})
+    assert not told.is_done
+    assert "say why" in told.text.lower()
+    assert fake.models.promoted == []
+
+
+def test_where_nothing_can_be_told_there_is_no_button(fake):
+    """A page over a store of somebody else shows models and changes none."""
+    fake.models = None
+    assert "Make champion" not in drawn(fake)
+
+
+def test_intervals_are_shown_beside_skill_and_coverage_of_forecasts(fake):
+    """No share without its interval."""
+    text = drawn(fake)
+    for words in ("Inside 50 %", "Inside 90 %", "from thirty runs of neighbours in time"):
+        assert words in text, words
+
+
+def test_requests_are_compared_with_those_that_were_learnt_from(fake):
+    """The distance of inputs, beside what chance alone makes."""
+    assert "Do requests look as they did when it learnt?" in drawn(fake)

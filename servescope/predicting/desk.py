@@ -1,0 +1,56 @@
+"""What pages are handed of models, from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from servescope.predicting.service import Predicting
+from store import audit, models
+from store.clock import Clock
+from store.database import Database
+from store.errors import InputError
+
+ORIGIN = "dashboard"
+
+
+class ModelDesk:
+    """The registry of models of a server.
+
+    Args:
+        predicting: of the server.
+        database: where models and the record of changes are kept.
+        clock: for the record.
+    """
+
+    def __init__(self, predicting: Predicting, database: Database, clock: Clock) -> None:
+        self._predicting, self._database, self._clock = predicting, database, clock
+
+    def promote(self, model_id: str, seen: str | None, by: str, reason: str) -> Mapping[str, Any]:
+        """Let a model answer from now on, and note who wished it.
+
+        Raises:
+            InputError: no such model, its files are gone, or another champion answers by now.
+        """
+        now = self._champion_beside(model_id)
+        if now != seen:
+            raise InputError(
+                f"{now or 'no model'} answers by now, not {seen or 'none'}",
+                hint="look at its scores and wish it again",
+            )
+        told = self._predicting.promote(model_id, by, reason)
+        before = {"model_id": told["before"]} if told["before"] else None
+        change = audit.Change(
+            by, "predictors.promote", model_id, before, {"model_id": model_id}, ORIGIN, reason
+        )
+        audit.note(self._database.writer, self._clock.now(), change).result()
+        return told
+
+    def _champion_beside(self, model_id: str) -> str | None:
+        """Who answers for the predictor of a model; None when nobody does."""
+        found = models.listed(self._database.reader).to_dicts()
+        predictor = next((row["predictor"] for row in found if row["model_id"] == model_id), None)
+        for row in found:
+            if row["is_champion"] and row["predictor"] == predictor:
+                return str(row["model_id"])
+        return None
