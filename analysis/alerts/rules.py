@@ -116,7 +116,7 @@ _ALL = (
         "slo-burn-slow", "ticket",
         "An objective's error budget burns so that it will not last its window (3 over 1 d and 2 h,"
         " 1 over 3 d and 6 h).",
-        "analysis.alerts.rules_slo:burns_slowly", 0.0, 1800.0,
+        "analysis.alerts.rules_slo:burns_slowly", 0.0, 21_600.0,
     ),
     Rule(
         "fairness-bound", "ticket",

@@ -103,7 +103,7 @@ def _reading(label: str, row: Mapping[str, Any], watch: Watch, kind: str, words:
         f"{found.bad:,} of {found.count:,} requests ({said}) {_whose(label, row[label])} {words}"
         f" over the last {seconds_text(found.seconds)}.",
         ratio,
-        Link("latency", {label: row[label], "source": "live"}, _LOOKED_BACK),
+        Link("workload/failures", {label: row[label], "source": "live"}, _LOOKED_BACK),
     )
 
 

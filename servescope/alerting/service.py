@@ -74,9 +74,10 @@ class Alerting:
         if not self.settings.enabled:
             return
         await self.load()
+        often = self.settings.evaluate_seconds
         self._loops = [
-            asyncio.create_task(self._repeat(self.evaluate, self.settings.evaluate_seconds)),
-            asyncio.create_task(self._repeat(self.tell, TELL_SECONDS)),
+            asyncio.create_task(self._repeat(self.evaluate, often)),
+            asyncio.create_task(self._repeat(self.tell, min(TELL_SECONDS, often))),
         ]
 
     async def load(self) -> None:

@@ -28,6 +28,7 @@ log = logging.getLogger("servescope.alerts")
 RESOLVED_RESENT = timedelta(minutes=15)
 """How long an Alertmanager is told of an end, as Prometheus does."""
 LASTS_RESENDS = 4
+LEAST_LASTS = timedelta(minutes=1)
 AT_ONCE = 8
 
 
@@ -164,7 +165,7 @@ class AlertmanagerTeller:
         return firing, over
 
     async def _post(self, firing: Sequence[Alert], over: Sequence[Alert], now: datetime) -> None:
-        lasts, places = LASTS_RESENDS * self._every, self._places()
+        lasts, places = max(LASTS_RESENDS * self._every, LEAST_LASTS), self._places()
         documents: list[dict[str, Any]] = [
             *(posted(alert, places, now, lasts, is_over=True) for alert in over),
             # A new firing of the same alert must be the last word about it.

@@ -159,7 +159,7 @@ async def test_alerts_go_there_silences_come_back_and_so_does_its_webhook(alertm
     assert listed["fingerprint"] == fired.fingerprint
     assert listed["labels"] == {"alertname": "outage", "model": "llama", "severity": "page"}
     assert listed["annotations"]["runbook_url"].endswith("/outage.md")
-    assert listed["generatorURL"].startswith(f"{runtime.url}/ui/latency?model=llama")
+    assert listed["generatorURL"].startswith(f"{runtime.url}/ui/workload/failures?model=llama")
     assert listed["status"]["state"] == "active"
     # Its own webhook comes back to us, and is drawn on charts.
     await until(lambda: received(runtime).height == 1)
