@@ -60,7 +60,7 @@ def badge(words: str, title: str, href: str) -> html.A:
     label = f"Alerts: {words.removeprefix('▲ ')}. {title}"
     number, _, kind = words.rpartition(" ")
     # On a narrow screen the number is enough.
-    inside = [number, html.Span(f" {kind}")]
+    inside: list[Any] = [number, html.Span(f" {kind}")]
     return html.A(
         inside, href=href, className="ss-alert-badge", title=title, **attrs({"aria-label": label})
     )
