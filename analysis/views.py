@@ -244,6 +244,12 @@ VIEWS: Mapping[str, ViewSpec] = {
         needs_now=True,
         needs_adapters=True,
     ),
+    "jobs": ViewSpec(
+        "Do the server's own jobs run?",
+        "analysis.jobs_view:jobs",
+        needs_scope=False,
+        needs_now=True,
+    ),
     "admin": ViewSpec(
         "Is the data complete, and can I trust these pages?",
         "analysis.admin_view:admin",

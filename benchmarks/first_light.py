@@ -130,12 +130,12 @@ def draw(context, url: str) -> tuple[float, int]:
     client.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
     started = time.monotonic()
     page.goto(url)
-    # Some pages have no picture for this data: every panel has said what it has to say.
+    # Some pages have no picture for this data: every panel has said what it has to say. The
+    # security policy lets no string be run as code, so that only selectors wait.
     page.wait_for_selector(".ss-panel > *, .ss-empty", timeout=20_000)
-    page.wait_for_function(
-        "!document.querySelector('.ss-waiting') && [...document.querySelectorAll('.ss-graph')]"
-        ".every(graph => graph.querySelector('.main-svg'))", timeout=20_000,
-    )  # fmt: skip
+    page.wait_for_selector(".ss-waiting", state="detached", timeout=20_000)
+    for graph in page.locator(".ss-graph").all():
+        graph.locator(".main-svg").first.wait_for(timeout=20_000)
     seconds = time.monotonic() - started
     page.wait_for_load_state("networkidle")
     page.close()

@@ -200,6 +200,8 @@ class Services:
         reports: scheduled reports; None where nothing can be told to them.
         saved: saved views; None where none can be kept.
         models: the registry of models; None where nothing can be told to it.
+        server: what the process knows of itself: `settings` (section, key, value, origin),
+            `numbers` (words, value, unit, about) and `file`; None where it tells nothing.
     """
 
     view: ViewFunction
@@ -216,3 +218,4 @@ class Services:
     reports: ReportDesk | None = None
     saved: SavedDesk | None = None
     models: ModelDesk | None = None
+    server: Callable[[], Document] | None = None

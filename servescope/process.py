@@ -23,6 +23,7 @@ from fastapi import FastAPI
 
 from analysis.views import VIEWS
 from dashboard.services import Services
+from servescope import introspection
 from servescope.alerting.desk import AlertDesk
 from servescope.collecting import TargetCollecting
 from servescope.config import views_folder
@@ -167,6 +168,7 @@ def dashboard_server(runtime: Runtime) -> object:
         alerts=AlertDesk(runtime.alerting),
         reports=ReportDesk(runtime),
         models=ModelDesk(runtime.predicting, runtime.database, runtime.clock),
+        server=lambda: introspection.document(runtime),
         saved=SavedViews(views_folder(runtime.config)),
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server

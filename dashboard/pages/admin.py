@@ -11,7 +11,7 @@ from dash import html
 from analysis.measure import View
 from dashboard.cards import Slot, Unshown, card, frame_tools, grid, tile, tiles, verdict
 from dashboard.navigation import Page, Panel
-from dashboard.pages import admin_coverage, admin_gateways, admin_trust
+from dashboard.pages import admin_coverage, admin_gateways, admin_server, admin_trust
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import Cell, table
@@ -269,5 +269,7 @@ PAGE = Page(
             follows_clock=False,
             is_aside=True,
         ),
+        admin_server.JOBS,
+        admin_server.SERVER,
     ),
 )

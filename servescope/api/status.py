@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from servescope import config as configuration
+from servescope import support
 from servescope.api import negotiate, problems
 from servescope.api.parameters import RuntimeDep, answers
 from servescope.cli.configuration import versions
@@ -83,6 +84,14 @@ async def get_settings(runtime: RuntimeDep) -> Response:
     """Every setting in force and where it comes from; secrets are masked."""
     settings = configuration.rows(runtime.config)
     return negotiate.document({"file": runtime.config.file, "settings": settings})
+
+
+@router.get("/-/support", responses=answers({"schema": "servescope.support/1", "health": {}}))
+def get_support(runtime: RuntimeDep) -> Response:
+    """All that helps somebody to help you, in one file; names, addresses and secrets left out."""
+    answer = negotiate.document(support.bundle(runtime, health_document(runtime)))
+    answer.headers["Content-Disposition"] = 'attachment; filename="servescope-support.json"'
+    return answer
 
 
 @router.get("/-/threads", responses=answers({"threads": [{"name": "store-writer"}]}))

@@ -1170,6 +1170,19 @@ def cost(scope, rng, names) -> dict:
             "sql": view.sql}  # fmt: skip
 
 
+def jobs(scope, rng, names) -> dict:
+    """One job that is done and one that fails."""
+    at = NOW.replace(tzinfo=None)
+    frame = pl.DataFrame(
+        {"job": ["rollup", "retention"], "outcome": ["failed", "done"], "last_at": [at, at],
+         "last_done_at": [None, at], "done": [0, 24], "failed": [3, 0], "skipped": [1, 0],
+         "usual_seconds": [None, 0.2], "longest_seconds": [10.0, 0.4],
+         "error": ["the query took too long", None]},
+        schema_overrides={"last_done_at": pl.Datetime("us")},
+    )  # fmt: skip
+    return {"frames": {"jobs": frame}, "sentences": ("The last run of rollup failed.",)}
+
+
 MAKERS = {
     "cost": cost,
     "fairness": fairness,
@@ -1199,6 +1212,7 @@ MAKERS = {
     "workload_findings": findings,
     "workload_compare": compare,
     "admin": admin,
+    "jobs": jobs,
     "signal_coverage": signal_coverage,
 }
 
@@ -1217,6 +1231,20 @@ def gateway_row(name="edge", *, seconds_ago=1.0, **fairness) -> dict:
             "started_at": at - timedelta(hours=5), "heartbeat_seconds": 2.0, "policy_version": None,
             "waiting_rows": 0, "dropped_rows": 0,
             "details": json.dumps({"waiting": 7, "running": 12, "fairness": told})}  # fmt: skip
+
+
+def server_told() -> dict:
+    """What a process knows of itself."""
+    names = ("section", "key", "value", "origin")
+    rows = [("server", "listen", "127.0.0.1:8787", "default"),
+            ("server", "view_ttl_seconds", 2.0, "/etc/servescope.toml:4"),
+            ("gateway", "upstream_api_key", "***", "SERVESCOPE_GATEWAY__KEY")]  # fmt: skip
+    return {
+        "file": "/etc/servescope.toml",
+        "settings": [dict(zip(names, row, strict=True)) for row in rows],
+        "numbers": [("Running for", 81_400.0, "s", "since this process started"),
+                    ("Shared answers", None, "ratio", "of 0 views asked for")],
+    }  # fmt: skip
 
 
 class FakeSaved:
@@ -1327,4 +1355,5 @@ class FakeServices:
             alerts=self.alerts,
             models=self.models,
             saved=self.saved,
+            server=server_told,
         )
