@@ -50,10 +50,14 @@ def words(first: datetime | None, last: datetime | None, period: Period) -> str 
         return None
     return (
         f"The records cover {seconds_text(covered.total_seconds())} of the"
-        f" {seconds_text(period.seconds)} of this period ({percent_text(part)}), from"
-        f" {moment(first, period.zone)} to {moment(last, period.zone)}:"
-        " rates are those of the time covered."
+        f" {seconds_text(period.seconds)} of this period ({percent_text(part)}),"
+        f" {_span(first, last, period.zone)}: rates are those of the time covered."
     )
+
+
+def _span(first: datetime, last: datetime, zone: str) -> str:
+    left, right = moment(first, zone), moment(last, zone)
+    return f"at {left}" if left == right else f"from {left} to {right}"
 
 
 def instant(text: Any) -> datetime | None:

@@ -82,10 +82,10 @@ def table(
     """
     found = list(rows_of(view, frame) if rows is None else rows)
     shown = found[:most]
-    told = [one for one in columns if any(row.get(one.key) is not None for row in shown)]
+    told = [one for one in columns if any(row[one.key] is not None for row in shown)]
     if not shown or not told:
         return ()
-    cells = tuple(tuple(row.get(one.key) for one in told) for row in shown)
+    cells = tuple(tuple(row[one.key] for one in told) for row in shown)
     return (Table(frame, title, tuple(told), cells, len(found) - len(shown), view["view"]),)
 
 
@@ -117,9 +117,9 @@ def over_time(
     found = rows_of(view, frame) if rows is None else rows
     times = tuple(row["at"] for row in found)
     lines = tuple(
-        Line(name, times, tuple(row.get(column) for row in found))
+        Line(name, times, tuple(row[column] for row in found))
         for column, name in series.items()
-        if sum(row.get(column) is not None for row in found) > 1
+        if sum(row[column] is not None for row in found) > 1
     )
     if not lines:
         return ()
@@ -139,7 +139,7 @@ def bars(
 ) -> tuple[Chart, ...]:
     """One bar a row; () without rows whose value is known."""
     found = rows_of(view, frame) if rows is None else rows
-    known = [row for row in found[:most] if row.get(column) is not None]
+    known = [row for row in found[:most] if row[column] is not None]
     if not known:
         return ()
     names = tuple(str(row[named]) for row in known)

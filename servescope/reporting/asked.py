@@ -87,9 +87,15 @@ def period_of(
 def _zone(zone: str, sources: Sequence[SourceInfo]) -> str:
     periods.zone_named(zone)
     clocks = {source.clock for source in sources}
-    if "relative" in clocks:
+    if "relative" in clocks or ("local_unknown" in clocks and _has_no_date(sources)):
         return periods.TRACE_TIME
     return periods.TRACE_CLOCK if "local_unknown" in clocks else zone
+
+
+def _has_no_date(sources: Sequence[SourceInfo]) -> bool:
+    """Whether times count from a midnight without a date, which is kept as 1970-01-01."""
+    firsts = [source.first_at for source in sources if source.first_at is not None]
+    return bool(firsts) and min(firsts).year == 1970
 
 
 def _incident(asked: Asked, template: Template, zone: str, now: datetime) -> Period:

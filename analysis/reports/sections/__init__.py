@@ -20,6 +20,7 @@ from analysis.reports.sections import (
     shift,
     tenants,
     traffic,
+    trouble,
 )
 
 Builder = Callable[[Asking], Section]
@@ -43,6 +44,8 @@ class SectionSpec:
 
 
 SECTIONS: Mapping[str, SectionSpec] = {
+    "why": SectionSpec("What was wrong", "What was wrong, since when, and whose?", trouble.why),
+    "alerts": SectionSpec("Alerts", "What fired?", trouble.alerts),
     "findings": SectionSpec(
         "The requests themselves", "What is worth knowing about the requests?", traffic.findings
     ),
@@ -59,7 +62,7 @@ SECTIONS: Mapping[str, SectionSpec] = {
         "Cold starts", "How long until new replicas served?", hosts.cold_starts
     ),
     "degradation": SectionSpec(
-        "Degradation", "Which instance was slowed down by its neighbours?", hosts.degradation
+        "Degradation", "Which instance got slower, since when, and by what?", hosts.degradation
     ),
     "controller": SectionSpec(
         "Controller", "What was decided, and what came of it?", control.controller

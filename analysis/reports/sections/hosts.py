@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analysis.reports import parts
 from analysis.reports.asking import Asking, ViewDocument
 from analysis.reports.document import Column, Point, Section
@@ -26,9 +28,20 @@ _GROUPS = (
 )
 _SLOWED = {
     "instances": "Instances looked at",
-    "slowed": "Slowed down",
+    "slowed": "Slowed down at the end",
+    "incidents": "Slowdowns",
+    "worst_slowdown": "Slowest, times its past",
     "lowest_performance_ratio": "Lowest performance",
 }
+_INCIDENTS = (
+    Column("instance", "Instance"),
+    Column("started_at", "From", "time"),
+    Column("ended_at", "Until", "time"),
+    Column("slowdown_factor", "Times as slow", "x"),
+    Column("resource", "Likely by"),
+    Column("strength", "Evidence"),
+    Column("ending", "How it ended"),
+)
 _INSTANCES = (
     Column("instance", "Instance"),
     Column("performance_ratio", "Performance alone = 100 %", "ratio"),
@@ -75,24 +88,52 @@ def _days(view: ViewDocument) -> list[dict[str, object]]:
 
 
 def degradation(asking: Asking) -> Section:
-    """How instances stood at the end of the period."""
-    view = asking.view("degradation_now")
-    if parts.is_empty(view):
-        return Section("degradation", "", empty=parts.empty_text(view))
-    sentences = tuple(str(text) for text in view["sentences"])
-    slowed = parts.value(view, "slowed") or 0
+    """Instances beside their own past at equal load, and beside what they would get alone."""
+    paced, alone = asking.view("degradation"), asking.view("degradation_now")
+    if parts.is_empty(paced) and parts.is_empty(alone):
+        return Section("degradation", "", empty=parts.empty_text(paced), path="predictors")
+    told = [view for view in (paced, alone) if not parts.is_empty(view)]
+    slow = tuple(
+        str(text)
+        for view in told
+        for text in view["sentences"][:2]
+        if (parts.value(view, "slowed") or 0) > 0
+    )
+    rest = tuple(str(text) for view in told for text in view["sentences"][:2])
     return Section(
         "degradation", "",
-        verdict=sentences[:3],
-        numbers=parts.numbers(view, _SLOWED),
-        tables=parts.table(view, "instances", "Newest estimate of each instance", _INSTANCES),
-        notes=("Estimates are the newest of each instance within the period.",),
-        findings=tuple(Point(80.0, text) for text in sentences[:1]) if slowed else (),
-        advice=_relief(view) if slowed else (),
+        verdict=(slow or rest)[:3],
+        numbers=parts.numbers(told[0], _SLOWED),
+        tables=(
+            *parts.table(paced, "incidents", "When instances were slower than they used to be",
+                         _INCIDENTS),
+            *parts.table(alone, "instances", "What each gets of what it would get alone",
+                         _INSTANCES),
+        ),
+        notes=("Instances as they stood at the end of the period; incidents as they began in it.",),
+        findings=(*(Point(80.0, text) for text in slow[:1]), *_ended(paced)),
+        advice=_relief(told),
+        path="predictors",
     )  # fmt: skip
 
 
-def _relief(view: ViewDocument) -> tuple[Point, ...]:
-    slowed = [str(row["instance"]) for row in parts.rows_of(view, "instances")
-              if row["state"] == "slowed"]  # fmt: skip
-    return (Point(80.0, f"Look at what runs beside {', '.join(slowed[:3])}, or move it away."),)
+def _ended(view: ViewDocument) -> tuple[Point, ...]:
+    """Incidents that are over, for the first screen."""
+    over = [row for row in parts.rows_of(view, "incidents") if row["ended_at"] is not None]
+    if not over:
+        return ()
+    names = ", ".join(dict.fromkeys(str(row["instance"]) for row in over))
+    return (Point(48.0, f"{parts.counted(len(over), 'slowdown')} came and went: {names}."),)
+
+
+def _relief(views: Sequence[ViewDocument]) -> tuple[Point, ...]:
+    slowed = dict.fromkeys(
+        str(row["instance"])
+        for view in views
+        for row in parts.rows_of(view, "instances")
+        if row["state"] == "slowed"
+    )
+    if not slowed:
+        return ()
+    names = ", ".join(list(slowed)[:3])
+    return (Point(80.0, f"Look at what runs beside {names}, or move it away."),)

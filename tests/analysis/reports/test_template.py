@@ -22,7 +22,7 @@ def test_each_built_in_template_is_good(name):
         ('kind = "weekly"\nsections = ["slos"]', "did you mean slo?"),
         ('kind = "weekly"\nsection = ["slo"]', "did you mean sections?"),
         ('kind = "weakly"\nsections = ["slo"]', "did you mean weekly?"),
-        ('kind = "weekly"\nsections = []', "there are: findings"),
+        ('kind = "weekly"\nsections = []', "there are: why, alerts"),
         ('kind = "weekly"\nsections = ["slo", "slo"]', "named twice"),
         ('kind = "weekly"\nsections = ["slo"]\n[scope]\nmodels = "a"', "did you mean model?"),
         ('kind = "weekly"\nsections = ["slo"]\n[scope]\nmodel = ["a"]', "commas"),

@@ -154,3 +154,10 @@ def test_a_zone_moves_the_week(rich):
     assert there.covered.start.isoformat() == "2026-01-19T05:00:00+00:00"
     (count,) = (one for one in section(there, "traffic").numbers if one.key == "requests")
     assert count.value < 3024  # the records end at midnight UTC, five hours before that week
+
+
+def test_an_incident_begins_with_what_was_wrong(rich):
+    found = document(rich, "incident", from_time="2026-01-20T08:00", to_time="2026-01-20T12:00")
+    assert found.sections[0].key == "why"
+    assert "first-token" in section(found, "why").verdict[0]
+    assert section(found, "alerts").empty == "No alert fired in this period."
