@@ -46,7 +46,7 @@ def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
     seen = look(reader, scope, slos)
     whole = seen.whole
     statuses = [one.status for one in seen.verdict.judged]
-    measures = {**whole.measures, "lowest_budget_left_ratio": _lowest_budget(statuses)}
+    measures = {**whole.measures, "lowest_budget_left_ratio": lowest_budget(statuses)}
     events = fleet_queries.events(reader, scope)
     causes = seen.verdict.causes or Causes(scope.start)
     return View(
@@ -119,7 +119,8 @@ def _plain_sql(scope: Scope, width_seconds: int) -> dict[str, str]:
     }
 
 
-def _lowest_budget(statuses: Sequence[SloStatus]) -> Measure:
+def lowest_budget(statuses: Sequence[SloStatus]) -> Measure:
+    """The least of what is left of any objective's budget."""
     known = [
         (s.budget_left_ratio, round(s.tally.attempted))
         for s in statuses

@@ -180,8 +180,9 @@ def _instances(scraped: Scraped, scope: Scope) -> pl.DataFrame:
     )
     joined = scraped.targets.join(latest, on="target_id", how="left")
     scores = _outliers(scraped)
+    told = pl.DataFrame([_told(scraped, number) for number in joined["target_id"]], schema=_TOLD)
     return conform(
-        joined.with_columns(
+        pl.concat([joined, told], how="horizontal").with_columns(
             outlier_score=pl.Series(
                 [scores.get(number) for number in joined["target_id"]], dtype=pl.Float64
             ),
@@ -196,6 +197,27 @@ def _instances(scraped: Scraped, scope: Scope) -> pl.DataFrame:
         ),
         INSTANCES_SCHEMA,
     )
+
+
+_TOLD = {name: kind for name, kind in INSTANCES_SCHEMA.items() if "_p95_" in name} | {
+    "output_tokens_per_second": pl.Float64
+}
+
+
+def _told(scraped: Scraped, target_id: int) -> dict[str, float | None]:
+    """Latencies and tokens of one instance over the range."""
+    row: dict[str, float | None] = {}
+    for name in ("ttft", "tpot"):
+        mine = [item for item in scraped.histograms
+                if item.signal == f"{name}_seconds" and item.target_id == target_id]  # fmt: skip
+        low, high, _ = _interval(mine)
+        row |= {f"{name}_p95_seconds_low": low, f"{name}_p95_seconds_high": high}
+    counted = scraped.counters.filter(
+        (pl.col("signal") == "generation_tokens_total") & (pl.col("target_id") == target_id)
+    )
+    rate = series.rates(counted)
+    row["output_tokens_per_second"] = None if rate.is_empty() else rate["rate_per_second"][0]
+    return row
 
 
 def _outliers(scraped: Scraped) -> dict[int, float | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,10 +15,9 @@ from analysis.fleet import OUTLIER_SCORE, Seen, look
 from analysis.measure import Measure, View
 from analysis.slo_model import Slo
 from analysis.slo_views import SLOS_SCHEMA, status_row, urgency
+from analysis.timeline import TIMELINE_SCHEMA, timeline
 from analysis.verdict import Judged
 from analysis.verdict_next import next_steps
-from store.queries import control_marks, decisions
-from store.queries import fleet as fleet_queries
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
 
@@ -35,12 +34,7 @@ OBJECTIVES_SCHEMA: dict[str, Any] = {
     "is_older": pl.Boolean,
     "is_worst": pl.Boolean,
 }
-EVENTS_SCHEMA: dict[str, Any] = {
-    "at": pl.Datetime("us"),
-    "kind": pl.String,
-    "text": pl.String,
-    "after_onset_seconds": pl.Float64,
-}
+EVENTS_SCHEMA: dict[str, Any] = {**TIMELINE_SCHEMA, "after_onset_seconds": pl.Float64}
 SUSPECTS_SCHEMA: dict[str, Any] = {"instance": pl.String, "kind": pl.String, "text": pl.String}
 
 
@@ -117,41 +111,13 @@ def _told(value: float | None, unit: str, why_not: str) -> Measure:
 
 
 def _events(reader: Reader, scope: Scope, start: datetime, onset: datetime | None) -> pl.DataFrame:
-    """What happened near the onset: events, freezes, changes of replicas; newest last."""
+    """What happened near the onset, the newest last."""
     near = replace(scope, start=start - timedelta(seconds=BEFORE_SECONDS))
-    rows: Sequence[Mapping[str, Any]] = fleet_queries.events(reader, near).to_dicts()
-    if LIVE_SOURCE_ID in scope.source_ids:
-        first, last = near.start.replace(tzinfo=None), near.end.replace(tzinfo=None)
-        rows = [
-            *rows,
-            *(_scaled(row) for row in control_marks.scalings(reader, first, last).to_dicts()),
-            *(
-                {"at": row["from_at"], "kind": "freeze", "text": _frozen(row)}
-                for row in decisions.freezes(reader, first, last).to_dicts()
-            ),
-        ]
-    naive = onset.replace(tzinfo=None) if onset else None
-    table = [
-        (
-            row["at"],
-            row["kind"],
-            row["text"],
-            (row["at"] - naive).total_seconds() if naive else None,
-        )
-        for row in sorted(rows, key=lambda row: row["at"])
-    ]
-    return pl.DataFrame(table, schema=EVENTS_SCHEMA, orient="row").tail(MOST_EVENTS)
-
-
-def _scaled(row: Mapping[str, Any]) -> dict[str, Any]:
-    before = "?" if row["before_replicas"] is None else row["before_replicas"]
-    text = f"{row['pool']}: {before} to {row['after_replicas']} replicas, by {row['changed_by']}"
-    return {"at": row["at"], "kind": "scaling", "text": text}
-
-
-def _frozen(row: Mapping[str, Any]) -> str:
-    comment = f": {row['comment']}" if row["comment"] else ""
-    return f"{row['pool']} frozen by {row['changed_by']}{comment}"
+    after = pl.lit(None, pl.Float64)
+    if onset is not None:
+        naive = pl.lit(onset.replace(tzinfo=None), pl.Datetime("us"))
+        after = (pl.col("at") - naive).dt.total_microseconds() / 1e6
+    return timeline(reader, near).with_columns(after_onset_seconds=after).tail(MOST_EVENTS)
 
 
 def _suspects(reader: Reader, scope: Scope, start: datetime, seen: Seen) -> pl.DataFrame:

@@ -71,6 +71,12 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.fleet:fleet",
         needs_slos=True,
     ),
+    "top": ViewSpec(
+        "How does the fleet stand now, at a glance?",
+        "analysis.fleet_top:top",
+        needs_slos=True,
+        needs_now=True,
+    ),
     "why": ViewSpec(
         "What is wrong, since when, and how do we know?",
         "analysis.verdict_view:why",

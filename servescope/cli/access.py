@@ -119,6 +119,10 @@ class ServerAccess:
         self.url = url
         self.client = client
 
+    def close(self) -> None:
+        """Give its connections back."""
+        self.client.close()
+
     def view(
         self, name: str, params: Mapping[str, str], options: Mapping[str, str] | None = None
     ) -> Document:

@@ -40,6 +40,7 @@ from servescope.cli.replay import register as register_replay
 from servescope.cli.report import report_app
 from servescope.cli.slo_group import slo_app
 from servescope.cli.starts_group import starts_app
+from servescope.cli.top import register as register_top
 from servescope.cli.views_group import register as register_views
 from servescope.cli.why import register as register_why
 
@@ -335,6 +336,7 @@ register_replay(app)
 register_gateway(app)
 register_load(app)
 register_why(app)
+register_top(app)
 register_views(app)
 register_cost(app)
 register_degradation(app)

@@ -1,0 +1,41 @@
+"""What happened, in one line each: deployments, outages, alerts, changes of replicas, freezes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from store.queries import control_marks, decisions
+from store.queries.happenings import happened
+from store.queries.scope import Scope
+from store.queries.slo import naive_utc
+from store.reader import Reader
+
+TIMELINE_SCHEMA: dict[str, Any] = {"at": pl.Datetime("us"), "kind": pl.String, "text": pl.String}
+
+
+def timeline(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """What happened in a range, oldest first: columns of `TIMELINE_SCHEMA`.
+
+    A trace has the events that came with it, and none of today.
+    """
+    rows = happened(reader, scope).select("at", "kind", "text").to_dicts()
+    if scope.is_live:
+        start, end = naive_utc(scope.start), naive_utc(scope.end)
+        rows += [_scaled(row) for row in control_marks.scalings(reader, start, end).to_dicts()]
+        rows += [_frozen(row) for row in decisions.freezes(reader, start, end).to_dicts()]
+    return pl.DataFrame(rows, schema=TIMELINE_SCHEMA, orient="row").sort("at")
+
+
+def _scaled(row: Mapping[str, Any]) -> dict[str, Any]:
+    before = "?" if row["before_replicas"] is None else row["before_replicas"]
+    text = f"{row['pool']}: {before} to {row['after_replicas']} replicas, by {row['changed_by']}"
+    return {"at": row["at"], "kind": "scaling", "text": text}
+
+
+def _frozen(row: Mapping[str, Any]) -> dict[str, Any]:
+    comment = f": {row['comment']}" if row["comment"] else ""
+    text = f"{row['pool']} frozen by {row['changed_by']}{comment}"
+    return {"at": row["from_at"], "kind": "freeze", "text": text}
