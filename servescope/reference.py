@@ -1,6 +1,7 @@
 """Reference pages generated from the code: settings, commands, API, signals.
 
-`python -m servescope.reference` writes them to docs/; a test fails when they are stale.
+`python -m servescope.reference` writes them to docs/ (and what is for Prometheus and Grafana to
+deploy/); a test fails when they are stale.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from servescope import deploying
 
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 _MADE = (
@@ -186,6 +189,10 @@ def main(folder: Path = Path("docs")) -> None:
     folder.mkdir(exist_ok=True)
     for name, text in pages().items():
         (folder / name).write_text(text, "utf-8")
+    for name, text in deploying.files().items():
+        place = folder.parent / "deploy" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, "utf-8")
 
 
 def _command_lines(command: Any) -> Iterator[str]:
