@@ -58,11 +58,21 @@ def course(table: Mapping[str, Floats], bins: int) -> Course | None:
     level = np.full(bins, np.nan)
     level[busy] = np.floor(np.log2(np.maximum(load[busy], 1.0)))
     slowdown, counts = _slowdown(pace, level)
-    usual = np.log(slowdown[np.isfinite(slowdown) & (slowdown < _NOT_SLOWED)])
-    spread = float(_USUAL_SPREAD * np.median(np.abs(usual))) if len(usual) else np.nan
     newest = level[np.isfinite(level)]
     at_newest = counts.get(float(newest[-1]), 0) if len(newest) else 0
-    return Course(pace, load, slowdown, spread, at_newest)
+    return Course(pace, load, slowdown, _spread(slowdown), at_newest)
+
+
+def of_pace(pace: Floats) -> tuple[Floats, float]:
+    """Slowdown and its healthy spread, of a pace under one load."""
+    slowdown, _ = _slowdown(pace, np.where(np.isfinite(pace), 0.0, np.nan))
+    return slowdown, _spread(slowdown)
+
+
+def _spread(slowdown: Floats) -> float:
+    """Robust deviation of ln(slowdown) where it was not slowed."""
+    usual = np.log(slowdown[np.isfinite(slowdown) & (slowdown < _NOT_SLOWED)])
+    return float(_USUAL_SPREAD * np.median(np.abs(usual))) if len(usual) else float("nan")
 
 
 def _slowdown(pace: Floats, level: Floats) -> tuple[Floats, dict[float, int]]:

@@ -23,6 +23,8 @@ BEFORE_SECONDS = 6 * 3600.0
 # Longest span -> width of a bin, seconds; longer spans are read in five minutes and cut off.
 _WIDTHS = ((13 * 3600.0, 30), (31 * 3600.0, 60))
 _WIDEST, _MOST_SECONDS = 300, 14 * 86_400.0
+# More targets than this are read from roll-ups of five minutes: their samples are too many.
+_MOST_TARGETS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,13 @@ class Read:
 def read(reader: Reader, scope: Scope) -> Read:
     """Instances and their machines from six hours before a range to its end."""
     whole = min(scope.seconds, _MOST_SECONDS) + BEFORE_SECONDS
-    step = next((width for most, width in _WIDTHS if whole <= most), _WIDEST)
+    targets = counted_targets(reader, scope.end)
+    is_large = targets.height > _MOST_TARGETS
+    step = next((w for most, w in _WIDTHS if whole <= most and not is_large), _WIDEST)
     # Bins lie on round times, so that an incident keeps its name when the page is drawn again.
     end = datetime.fromtimestamp(scope.end.timestamp() // step * step, UTC)
     bins = int(whole // step)
     start = end - timedelta(seconds=bins * step)
-    targets = counted_targets(reader, scope.end)
     told = samples(reader, start, end, float(step), everything=True)
     by_target = tables(told, bins)
     found = [_watched(row, targets, by_target, bins) for row in targets.iter_rows(named=True)]
