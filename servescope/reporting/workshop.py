@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -23,6 +24,10 @@ AT_ONCE = 2
 _LOOK_SECONDS = 0.2
 _ERRORS = "stderr.txt"
 _MOST_SAID = 64 * 1024
+# Python, C++, Rust and the loader each say it in their own way, or abort.
+_WANTS_MEMORY = ("MemoryError", "bad_alloc", "memory allocation", "Cannot allocate memory",
+                 "failed to map segment")  # fmt: skip
+_KILLED = (-signal.SIGKILL, -signal.SIGABRT)
 
 
 class NotMade(ServescopeError):
@@ -131,7 +136,7 @@ class Workshop:
         problem = folder / worker.PROBLEM
         if problem.exists():
             raise NotMade(str(json.loads(problem.read_text("utf-8"))["message"]))
-        if "MemoryError" in said or "bad_alloc" in said or code == -9:
+        if code in _KILLED or any(words in said for words in _WANTS_MEMORY):
             raise NotMade(
                 f"it needed more than {self._settings.memory_bytes:,} bytes of memory",
                 hint="choose a smaller scope, or raise reports.memory_bytes",

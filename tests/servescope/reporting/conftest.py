@@ -1,8 +1,11 @@
 """A server's reports over a real store, with a clock that is told to move and a quick maker."""
 
+import importlib.util
 import json
+import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +77,20 @@ def bureau(tmp_path):
 def weekly():
     return {"name": "weekly", "template": "weekly", "when": "weekly mon 08:00",
             "zone": "Europe/Berlin"}  # fmt: skip
+
+
+def load_doubles():
+    """The module of test doubles, loaded by its path: tests are no package."""
+    name = "servescope_reporting_doubles"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "doubles.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def doubles():
+    """SMTP, HTTP and S3 servers on sockets of their own."""
+    return load_doubles()
