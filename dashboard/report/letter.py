@@ -99,29 +99,35 @@ def _head(title: str) -> Markup:
 
 
 def _numbers(numbers: Sequence[Number]) -> Markup:
-    if not numbers:
+    """A table of those columns that say something."""
+    columns = {
+        "In numbers": [one.label for one in numbers],
+        "": [words.number(one) for one in numbers],
+        "against the period before": [words.change(one) for one in numbers],
+        " ": [words.note(one) for one in numbers],
+    }
+    told = {head: cells for head, cells in columns.items() if any(cells)}
+    if not told:
         return Markup("")
-    rows = Markup("").join(
-        Markup(
-            '<tr><td style="{cell}">{label}</td><td style="{cell};white-space:nowrap"><b>{value}'
-            '</b></td><td style="{cell};white-space:nowrap">{change}</td>'
-            '<td style="{cell};color:{dim}">{note}</td></tr>'
-        ).format(
-            cell=_CELL, dim=_DIM, label=one.label, value=words.number(one),
-            change=words.change(one), note=words.note(one),
-        )
-        for one in numbers
-    )  # fmt: skip
-    heads = Markup("").join(
+    head = Markup("").join(
         Markup('<th scope="col" style="{};color:{};font-weight:normal">{}</th>').format(
-            _CELL, _DIM, head
+            _CELL, _DIM, one
         )
-        for head in ("In numbers", "", "against the period before", "")
+        for one in told
+    )
+    rows = Markup("").join(
+        Markup("<tr>{}</tr>").format(Markup("").join(map(_cell, told, row)))
+        for row in zip(*told.values(), strict=True)
     )
     return Markup(
         '<table style="border-collapse:collapse;width:100%;margin:16px 0;font-size:14px">'
         "<tr>{}</tr>{}</table>"
-    ).format(heads, rows)
+    ).format(head, rows)
+
+
+def _cell(head: str, value: str) -> Markup:
+    look = {"": ";font-weight:bold;white-space:nowrap", " ": f";color:{_DIM}"}.get(head, "")
+    return Markup('<td style="{}">{}</td>').format(_CELL + look, value)
 
 
 def _section(section: Section, named: dict[tuple[str, str], str]) -> Markup:

@@ -89,7 +89,7 @@ def _read(name: str, table: Mapping[str, Any]) -> Definition:
     lists = {key: _texts(table[key], key) for key in _LISTS if key in table}
     found = Definition(
         name, _text(table, "template"), _text(table, "when"),
-        zone=_text(table, "zone", "UTC"), scope=_scope(table.get("scope") or {}),
+        zone=_text(table, "zone", "UTC"), scope=_scope(table.get("scope", {})),
         enabled=_switch(table.get("enabled", True)), **lists,
     )  # fmt: skip
     for form in found.formats:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from servescope.reporting.channels.base import Answer, Channel, File, Letter, Parcel, one_line
 from servescope.reporting.settings import ReportsSettings
@@ -54,6 +55,7 @@ class Sending:
         channels: by name.
         settings: how often, how long to wait.
         shelf: where the files are.
+        root: where readers reach this server; "" where nobody knows.
         database: attempts are rows.
         clock: stamps.
     """
@@ -63,11 +65,12 @@ class Sending:
         channels: Mapping[str, Channel],
         settings: ReportsSettings,
         shelf: Shelf,
+        root: str,
         database: Database,
         clock: Clock,
     ) -> None:
         self._channels, self._settings, self._shelf = channels, settings, shelf
-        self._database, self._clock = database, clock
+        self._root, self._database, self._clock = root, database, clock
 
     def standings(self, run: Mapping[str, Any]) -> list[Standing]:
         """How the channels of a run stand."""
@@ -115,16 +118,16 @@ class Sending:
         if manifest is None:
             return Answer("refused", "the files of this report are gone")
         try:
-            return channel.send(parcel(run, name, manifest, self._shelf))
+            return channel.send(parcel(run, name, manifest, self._shelf, self._root))
         except Exception as error:  # one channel must not end the others
             log.warning("report_channel_failed", extra={"channel": name}, exc_info=True)
             return Answer("failed", one_line(f"{type(error).__name__}"))
 
 
 def parcel(
-    run: Mapping[str, Any], channel: str, manifest: Mapping[str, Any], shelf: Shelf
+    run: Mapping[str, Any], channel: str, manifest: Mapping[str, Any], shelf: Shelf, root: str
 ) -> Parcel:
-    """What is handed to a channel."""
+    """What is handed to a channel; its link leads to the report, or else to the dashboard."""
     roles: dict[str, list[File]] = {"report": [], "picture": []}
     for one in manifest["files"]:
         roles[one["role"]].append(shelf.file(run["run_id"], one["name"]))
@@ -133,18 +136,28 @@ def parcel(
     subject = f"{prefix}{manifest['title']}, {manifest['words']}"
     letter = Letter(manifest.get("text", ""), manifest.get("html", ""), roles["picture"])
     names = ("template", "title", "sections", "charts", "bytes")
+    dashboard = manifest.get("link") or ""
     facts = {
         **{name: manifest[name] for name in names},
         "run_id": run["run_id"], "cause": run["cause"],
-        "files": [file.name for file in roles["report"]],
+        "files": [file.name for file in roles["report"]], "dashboard": dashboard or None,
     }  # fmt: skip
     period = f"{run['period']}-test" if is_test else run["period"]
     return Parcel(
         key=f"{run['run_id']}/{channel}", schedule=run["schedule"], period=period, subject=subject,
-        lines=manifest["lines"], link=manifest.get("link") or "", letter=letter,
+        lines=manifest["lines"], link=_page(run, roles["report"], root) or dashboard, letter=letter,
         files=roles["report"], recipients=tuple(run["definition"].get("recipients") or ()),
         facts=facts,
     )  # fmt: skip
+
+
+def _page(run: Mapping[str, Any], files: Sequence[File], root: str) -> str:
+    """Where the report can be opened as a page, for as long as it is kept."""
+    pages = [file.name for file in files if file.media_type.startswith("text/html")]
+    if not (pages and root):
+        return ""
+    there = f"{root.rstrip('/')}/api/v1/reports/runs"
+    return f"{there}/{quote(run['run_id'], safe='')}/files/{quote(pages[0], safe='')}"
 
 
 def size_words(manifest: Mapping[str, Any]) -> str:

@@ -72,7 +72,8 @@ class Reporting:
             settings.most_schedules,
         )  # fmt: skip
         self.shelf = Shelf(_folder(database))
-        self.sending = Sending(self.channels, settings, self.shelf, database, clock)
+        root = settings.link or url or ""
+        self.sending = Sending(self.channels, settings, self.shelf, root, database, clock)
         self.maker: Maker = maker or Workshop(url, settings)
         self._changed, self._turning = Condition(), Lock()
         self.stop = Event()
