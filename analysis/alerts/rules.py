@@ -173,8 +173,13 @@ _ALL = (
         },
     ),
     Rule(
+        "report-failed", "ticket",
+        "The newest report of a schedule could not be made, or a channel never took it.",
+        "analysis.alerts.rules_own:report_failed", 0.0, 0.0,
+    ),
+    Rule(
         "job-failing", "ticket",
-        "A job of the server, a report for one, failed at its last {least_failures} runs.",
+        "A job of the server failed at its last {least_failures} runs.",
         "analysis.alerts.rules_own:job_failing", 0.0, 0.0,
         limits={"least_failures": Limit(2, 1, 100, "failures one after the other")},
     ),

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from analysis.alerts.model import Link, Reading
 from analysis.alerts.rules import Watch
-from store.queries import jobs
+from store.queries import jobs, reports
 from store.units import bytes_text, seconds_text
 
 LEAST_SPAN_SECONDS = 1800.0
@@ -61,4 +61,19 @@ def job_failing(watch: Watch) -> Sequence[Reading]:
         )
         active = count >= watch.limits["least_failures"]
         found.append(Reading({"job": row["job"]}, active, text, float(count), Link("admin")))
+    return found
+
+
+def report_failed(watch: Watch) -> Sequence[Reading]:
+    """A reading a schedule that has one: whether its newest report failed, and why."""
+    found = []
+    for row in reports.newest(watch.reader).iter_rows(named=True):
+        active = row["state"] == "failed"
+        text = (
+            f"Report {row['schedule']} for {row['period']} {(row['text'] or 'failed')[:300]}"
+            if active
+            else f"Report {row['schedule']} is well."
+        )
+        labels = {"schedule": row["schedule"]}
+        found.append(Reading(labels, active, text, None, Link(f"reports/{row['schedule']}")))
     return found

@@ -45,6 +45,18 @@ FROM report_run AS r JOIN now AS n USING (run_id) LEFT JOIN sent AS s USING (run
 WHERE ($run IS NULL OR r.run_id = $run) AND ($schedule IS NULL OR r.schedule = $schedule)
   AND (NOT $only_open OR n.state IN ('waiting', 'making', 'sending'))
 ORDER BY r.asked_at DESC, r.run_id DESC LIMIT $limit"""
+NEWEST = """
+WITH now AS (
+  SELECT run_id, arg_max(state, changed_at) AS state, arg_max(text, changed_at) AS text
+  FROM report_state GROUP BY 1),
+there AS (
+  SELECT name FROM report_schedule WHERE kind IN ('set', 'removed')
+  GROUP BY name, place HAVING arg_max(kind, version) = 'set')
+SELECT r.schedule, r.period, n.state, n.text FROM report_run AS r JOIN now AS n USING (run_id)
+WHERE r.cause <> 'test' AND n.state NOT IN ('waiting', 'making', 'sending')
+  AND r.schedule IN (SELECT name FROM there)
+QUALIFY row_number() OVER (PARTITION BY r.schedule ORDER BY r.asked_at DESC, r.run_id DESC) = 1
+ORDER BY r.schedule"""
 DELIVERIES = """
 SELECT * FROM report_delivery WHERE $run IS NULL OR run_id = $run
 ORDER BY run_id, channel, attempt"""
@@ -81,6 +93,11 @@ def runs(
 ) -> pl.DataFrame:
     """Runs, newest first, with how they stand; `details` and `definition` are JSON text."""
     return reader.frame(RUNS, run=run, schedule=schedule, only_open=only_open, limit=limit)
+
+
+def newest(reader: Reader) -> pl.DataFrame:
+    """How the newest report of each schedule ended: schedule, period, state, text; no tests."""
+    return reader.frame(NEWEST)
 
 
 def deliveries(reader: Reader, run: str | None = None) -> pl.DataFrame:

@@ -25,6 +25,7 @@ PAGES = {
     "export": f"/ui/workload/export{TRACES}",
     "admin": "/ui/admin",
     "alerts": "/ui/alerts",
+    "reports": "/ui/reports/board",
     "latency": "/ui/latency?request=1:1790000000000000:7",
     "fairness": "/ui/fairness",
     "cost": "/ui/cost",

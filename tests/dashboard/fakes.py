@@ -1048,6 +1048,7 @@ def _predicted() -> Database:
     module.fill(database, NOW, count=1200, hours=8)
     control_rows().fill(database, NOW)
     alert_rows().fill(database, NOW)
+    report_rows().fill(database, NOW)
     return database
 
 
@@ -1061,6 +1062,11 @@ def control_rows():
 def alert_rows():
     """The module of made-up alerts."""
     return _beside("alert_rows")
+
+
+def report_rows():
+    """The module of made-up reports."""
+    return _beside("report_rows")
 
 
 def _beside(name: str):
@@ -1217,7 +1223,15 @@ MAKERS = {
 }
 
 
-LEDGER = ("controller", "controller_decision", "happenings", "replays", "replay", "alerts")
+LEDGER = (
+    "controller",
+    "controller_decision",
+    "happenings",
+    "replays",
+    "replay",
+    "alerts",
+    "reports",
+)
 
 
 def gateway_row(name="edge", *, seconds_ago=1.0, **fairness) -> dict:
@@ -1303,6 +1317,7 @@ class FakeServices:
         self.control = control_rows().FakeControl()
         self.replays = control_rows().FakeReplays()
         self.alerts = alert_rows().FakeAlerts()
+        self.reports = report_rows().FakeReports()
         self.models = FakeModels()
         self.gateways: list[dict] = []
         self.saved = FakeSaved()
@@ -1353,6 +1368,7 @@ class FakeServices:
             control=self.control,
             replays=self.replays,
             alerts=self.alerts,
+            reports=self.reports,
             models=self.models,
             saved=self.saved,
             server=server_told,

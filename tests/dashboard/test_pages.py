@@ -36,6 +36,9 @@ PATHS += [
     "/ui/predictors",
     "/ui/controller",
     "/ui/what-if",
+    "/ui/reports",
+    "/ui/reports/weekly",
+    "/ui/reports/new",
 ]
 PATHS += [
     f"/ui/workload/{tab}"

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
@@ -286,6 +287,31 @@ def test_old_runs_are_forgotten_but_not_the_claim_of_the_newest_period(bureau, w
         bureau.clock.advance(100 * 86_400)
         assert reporting.forget()["runs"] == 2
         assert [row[0] for row in states(reporting)] == ["2026-W48"]
+
+
+def test_the_alert_lasts_until_a_report_is_sent_again(bureau, weekly):
+    """One reading a schedule; what was removed is nobody's alert."""
+    from analysis.alerts.rules_own import report_failed
+
+    def readings(reporting):
+        watch = SimpleNamespace(reader=reporting.database.reader)
+        return [(one.labels, one.active, one.summary) for one in report_failed(watch)]
+
+    with bureau.open() as reporting:
+        reporting.book.add(weekly, "ann", may_replace=False)
+        assert readings(reporting) == []
+        bureau.press.problem = "it was stopped after 120 s"
+        bureau.clock.advance(7200)
+        reporting.turn()
+        ((labels, active, text),) = readings(reporting)
+        assert (labels, active) == ({"schedule": "weekly"}, True)
+        assert text == "Report weekly for 2026-W46 failed: it was stopped after 120 s"
+        bureau.press.problem = None
+        bureau.clock.advance(7 * 86_400)
+        reporting.turn()
+        assert [one[1] for one in readings(reporting)] == [False]
+        reporting.book.remove("weekly", "ann")
+        assert readings(reporting) == []
 
 
 def test_the_view_says_what_is_next_and_what_became_of_the_last(bureau, weekly):
