@@ -301,7 +301,7 @@ def test_the_alert_lasts_until_a_report_is_sent_again(bureau, weekly):
         reporting.book.add(weekly, "ann", may_replace=False)
         assert readings(reporting) == []
         bureau.press.problem = "it was stopped after 120 s"
-        bureau.clock.advance(7200)
+        bureau.clock.advance(3700)
         reporting.turn()
         ((labels, active, text),) = readings(reporting)
         assert (labels, active) == ({"schedule": "weekly"}, True)
