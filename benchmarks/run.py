@@ -44,6 +44,10 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
         ["--cache", "{cache}", "--rows", "1000000", "--rounds", "5"],
         ["--cache", "{cache}", "--rounds", "20"],
     ),
+    "weekly_report": (
+        ["--cache", "{cache}", "--rows", "1000000"],
+        ["--cache", "{cache}", "--form", "html,pdf"],
+    ),
     "viewers": (
         ["--cache", "{cache}", "--rows", "1000000", "--seconds", "15"],
         ["--cache", "{cache}"],

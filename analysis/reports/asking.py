@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis.reports.coverage import share, within
 from analysis.reports.periods import Period
+from store.errors import QueryTimeout, ServescopeError
 from store.units import percent_text
 
 COMPARABLE_SHARE = 0.5
@@ -72,8 +73,20 @@ class Asking:
     def _ask(self, name: str, period: Period, options: Mapping[str, str]) -> ViewDocument:
         key = (name, period.key, tuple(sorted(options.items())))
         if key not in self._known:
-            self._known[key] = self.ask(name, {**self.params, **self.range_of(period)}, options)
+            params = {**self.params, **self.range_of(period)}
+            self._known[key] = self._patiently(name, params, options)
         return self._known[key]
+
+    def _patiently(
+        self, name: str, params: Mapping[str, str], options: Mapping[str, str]
+    ) -> ViewDocument:
+        """Ask a second time where a busy server ran out of time: nobody waits for this page."""
+        try:
+            return self.ask(name, params, options)
+        except ServescopeError as error:
+            if error.code != QueryTimeout.code:
+                raise
+            return self.ask(name, params, options)
 
     def range_of(self, period: Period) -> dict[str, str]:
         """The range of a period as query parameters; of a trace, the part that it has records of.
