@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import polars as pl
@@ -190,3 +190,36 @@ def _bounds(slo: Slo, signals: Mapping[str, list[Histogram]]) -> tuple[float, ..
     attempted = max(share.count for share in shares)
     low, high = joint.low * attempted, joint.high * attempted
     return (low, high, attempted, 0.0, attempted)
+
+
+def spent_buckets(
+    reader: Reader, slo: Slo, scope: Scope, start: datetime, width_seconds: int
+) -> pl.DataFrame:
+    """Requests that were certainly bad, by model and by instance, from the engines' own metrics.
+
+    Args:
+        reader: the store.
+        slo: the definition.
+        scope: about the live fleet; of its range only the end counts.
+        start: aware.
+        width_seconds: of the bins that are counted in.
+
+    Returns:
+        dimension (model, instance, and "hour" for all together), value, good, bad: as
+        `store.queries.slo_rolled.spent` tells them of rows; requests are rounded.
+    """
+    fleet = _read(reader, [slo], scope, start, width_seconds, None)
+    counted = [] if fleet.counters.is_empty() else fleet.counters["model"].to_list()
+    seen = [*counted, *(item.model for items in fleet.histograms.values() for item in items)]
+    narrowed = [("hour", "0", scope)]
+    models = sorted({model for model in seen if model is not None})
+    narrowed += [("model", name, replace(scope, models=(name,))) for name in models]
+    names = sorted(set(fleet.instances.values()))
+    narrowed += [("instance", name, replace(scope, instances=(name,))) for name in names]
+    rows = []
+    for dimension, value, part in narrowed:
+        bins = _count(fleet, slo, part, width_seconds).bins.filter(pl.col("bin") >= 0)
+        bad = round(float((bins["attempted"] - bins["good_high"]).sum()))
+        rows.append((dimension, value, round(float(bins["attempted"].sum())) - bad, bad))
+    schema = {"dimension": pl.String, "value": pl.String, "good": pl.Int64, "bad": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row")

@@ -16,6 +16,7 @@ import polars as pl
 
 from analysis import slo_frames, verdict_words
 from analysis.slo import FEWEST_EVENTS, SloStatus, burn_over, count, good_rule, status_of
+from analysis.slo_buckets import spent_buckets
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo
 from analysis.slo_views import stands_out, urgency
@@ -175,7 +176,9 @@ def _causes(reader: Reader, scope: Scope, worst: Judged, ids: Mapping[str, int])
         # What made the burn rise came in the window that ended when it passed 1.
         start = max(start, burn.since - timedelta(seconds=burn.long_seconds))
     if worst.status.basis != "requests":
-        return Causes(start)
+        width = worst.counted.width_seconds
+        told = slo_frames.spent_by(spent_buckets(reader, slo, scope, start, width))
+        return Causes(start, told, stands_out(told))
     rule = good_rule(slo, ids)
     found = slo_rolled.spent(reader, scope, [rule], start, scope.end)
     spent = slo_frames.spent_by(found)

@@ -40,6 +40,8 @@ def next_steps(found: Verdict, scope: Scope) -> pl.DataFrame:
     rows.append(("Where the time of these requests goes", f"servescope latency {span}{flag}",
                  f"latency?{query}{part}"))  # fmt: skip
     if scope.is_live:
+        rows.append(("Which instance slowed down, and by what", "servescope degradation",
+                     f"degradation?{query}"))  # fmt: skip
         rows.append(("How far the signals can be trusted", "servescope trust", "admin"))
         rows.append(("What the controller did", "servescope controller decisions", "controller"))
     return pl.DataFrame(rows, schema=NEXT_SCHEMA, orient="row")

@@ -9,16 +9,16 @@ from typing import Any
 
 import polars as pl
 
-from analysis.degradation_view import degradation_now
 from analysis.emptiness import why_empty
-from analysis.fleet import OUTLIER_SCORE, Seen, look
+from analysis.fleet import Seen, look
 from analysis.measure import Measure, View
 from analysis.slo_model import Slo
 from analysis.slo_views import SLOS_SCHEMA, status_row, urgency
 from analysis.timeline import TIMELINE_SCHEMA, timeline
 from analysis.verdict import Judged
 from analysis.verdict_next import next_steps
-from store.queries.scope import LIVE_SOURCE_ID, Scope
+from analysis.verdict_suspects import suspects
+from store.queries.scope import Scope
 from store.reader import Reader
 
 BEFORE_SECONDS = 1800.0
@@ -35,7 +35,6 @@ OBJECTIVES_SCHEMA: dict[str, Any] = {
     "is_worst": pl.Boolean,
 }
 EVENTS_SCHEMA: dict[str, Any] = {**TIMELINE_SCHEMA, "after_onset_seconds": pl.Float64}
-SUSPECTS_SCHEMA: dict[str, Any] = {"instance": pl.String, "kind": pl.String, "text": pl.String}
 
 
 def why(reader: Reader, scope: Scope, *, slos: Sequence[Slo] = ()) -> View:
@@ -58,7 +57,7 @@ def why(reader: Reader, scope: Scope, *, slos: Sequence[Slo] = ()) -> View:
     start = onset or (causes.start if causes is not None else scope.start)
     frames |= {
         "events": _events(reader, scope, start, onset),
-        "suspects": _suspects(reader, scope, start, seen),
+        "suspects": suspects(reader, scope, start, seen),
         "next": next_steps(found, scope),
     }
     return View("why", scope, _measures(seen), frames, seen.sentences, empty)
@@ -118,21 +117,3 @@ def _events(reader: Reader, scope: Scope, start: datetime, onset: datetime | Non
         naive = pl.lit(onset.replace(tzinfo=None), pl.Datetime("us"))
         after = (pl.col("at") - naive).dt.total_microseconds() / 1e6
     return timeline(reader, near).with_columns(after_onset_seconds=after).tail(MOST_EVENTS)
-
-
-def _suspects(reader: Reader, scope: Scope, start: datetime, seen: Seen) -> pl.DataFrame:
-    """Instances that may be behind it: slowed down, away, or unlike their peers."""
-    rows = []
-    if LIVE_SOURCE_ID in scope.source_ids:
-        slowed = degradation_now(reader, replace(scope, start=min(start, scope.start)))
-        for row in slowed.frames.get("instances", pl.DataFrame()).iter_rows(named=True):
-            if row["state"] == "slowed":
-                text = f"gets {row['performance_ratio'] * 100:.0f} % of what it would get alone"
-                rows.append((row["instance"], "slowed down", text))
-    for row in seen.whole.instances.iter_rows(named=True):
-        if row["state"] in ("unreachable", "stale"):
-            rows.append((row["instance"], row["state"], row["why"]))
-        elif (row["outlier_score"] or 0.0) > OUTLIER_SCORE:
-            text = f"{row['outlier_score']:.1f} deviations from its peers"
-            rows.append((row["instance"], "stands out", text))
-    return pl.DataFrame(rows, schema=SUSPECTS_SCHEMA, orient="row")

@@ -49,7 +49,7 @@ def who(worst: Judged, causes: Causes) -> str:
     """Who stands out among the bad requests; empty where nobody does."""
     if causes.largest is None:
         if worst.status.basis != "requests":
-            return "who and why cannot be told from engine metrics alone"
+            return "no model and no instance stands out; tenants and phases need request rows"
         return ""
     row = causes.largest
     return (

@@ -1,7 +1,9 @@
 """The verdict: which objective, since when, who, and which phase; with the evidence for it."""
 
+import importlib.util
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -147,10 +149,53 @@ def test_the_way_on_names_whom_the_verdict_names(database, burning, live_scope):
     assert rows[1]["page"].endswith("&model=b")
 
 
-def test_engine_metrics_alone_do_not_tell_who(database, add_target, live_scope):
-    """Without request rows the burn is told, and that its causes are not."""
-    buckets = ((0.5, 1.0, 2.0), (2, 4, 20), 20, 30.0)
-    add_target("http://gpu-1:8000/metrics", ttft_seconds=buckets, requests_running=1)
+BUCKETS = (0.5, 1.0, 2.0)
+
+
+def test_engine_metrics_alone_tell_the_model_but_no_phase(database, add_target, live_scope):
+    """Buckets say which of two models misses its objective."""
+    add_target(
+        "http://gpu-1:8000/metrics", model="slow", ttft_seconds=(BUCKETS, (1, 2, 10), 10, 15.0)
+    )
+    add_target(
+        "http://gpu-2:8000/metrics", model="fast", ttft_seconds=(BUCKETS, (9, 30, 30), 30, 9.0)
+    )
+    view = why(database.reader, live_scope, slos=[TTFT])
+    sentence = view.sentences[0]
+    assert sentence.startswith("chat-ttft burns at 2x ")
+    assert sentence.endswith(
+        "100 % of the bad requests are model slow, which is 25 % of the traffic."
+    )
+    told = view.frames["contributors"].filter(pl.col("dimension") == "instance").row(0, named=True)
+    assert (told["value"], told["traffic_share_ratio"]) == ("gpu-1:8000", 0.25)
+    assert view.frames["phases"].is_empty()
+    assert view.measures["requests_bad"].why == "engine metrics tell of no single request"
+
+
+def test_where_nobody_stands_out_it_says_what_is_missing(database, add_target, live_scope):
+    """One engine is everybody: tenants and phases need request rows."""
+    add_target("http://gpu-1:8000/metrics", ttft_seconds=(BUCKETS, (2, 4, 20), 20, 30.0))
     sentence = why(database.reader, live_scope, slos=[TTFT]).sentences[0]
     assert sentence.startswith("chat-ttft burns at 8x")
-    assert sentence.endswith("who and why cannot be told from engine metrics alone.")
+    assert sentence.endswith("no model and no instance stands out; tenants and phases need request"
+                             " rows.")  # fmt: skip
+
+
+def test_a_slowed_instance_is_a_suspect_with_its_evidence(database, add_requests, live_scope):
+    """What the page Degradation says stands beside the verdict, while something is wrong."""
+    place = Path(__file__).parents[1] / "data" / "degraded_fleet.py"
+    spec = importlib.util.spec_from_file_location("servescope_degraded_fleet", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    fleet = module.Fleet(database, NOW)
+    fleet.engine("http://a:8000/metrics", {(900, 0): 1.7})
+    fleet.engine("http://b:8000/metrics")
+    fleet.machine("http://a:9100/metrics", node_processes_running=(2, {(900, 0): 9}),
+                  node_processes_blocked=3)  # fmt: skip
+    add_requests([EVERY * i + 1 for i in range(400)], ttft_seconds=3.0)
+    rows = why(database.reader, live_scope, slos=[TTFT]).frames["suspects"].rows()
+    assert rows[0][:2] == ("a:8000", "slowed down")
+    assert "1.7 times as long per token" in rows[0][2]
+    assert rows[1][1] == "suspect 1"
+    calm = why(database.reader, live_scope, slos=[]).frames["suspects"]
+    assert "slowed down" not in calm["kind"]

@@ -20,6 +20,7 @@ import polars as pl
 from analysis.cost_rules import CostRules
 from analysis.gateways import view_of
 from analysis.measure import Empty, Measure, View
+from analysis.verdict import PHASES_SCHEMA
 from analysis.views import compute
 from dashboard.saved_views import SavedView
 from dashboard.services import DataAge, Services
@@ -133,9 +134,22 @@ def fleet(scope, rng, names) -> dict:
         "lowest_budget_left_ratio": Measure(-0.08, "ratio"),
         "instances_ready": Measure(5.0, "", why="1 of 6 does not answer"),
     }
+    names = ("dimension", "value", "bad", "attempted", "bad_share_ratio", "traffic_share_ratio",
+             "over_representation")  # fmt: skip
+    frames["contributors"] = pl.DataFrame(
+        [("model", "llama-3.3-70b", 8_230, 351_000, 0.81, 0.4, 2.02),
+         ("tenant", "search", 4_100, 190_000, 0.4, 0.22, 1.8),
+         ("instance", "gpu-4:8000", 3_950, 88_000, 0.39, 0.1, 3.9)],
+        schema=names, orient="row",
+    )  # fmt: skip
+    frames["phases"] = pl.DataFrame(
+        [("queue", 0.04, 340_000, 1.31, 8_230, 10_452.0, 0.7),
+         ("prefill", 0.21, 340_000, 0.75, 8_230, 4_480.0, 0.3)],
+        schema=list(PHASES_SCHEMA), orient="row",
+    )  # fmt: skip
     sentences = (
-        "chat-ttft burns at 6.2\N{MULTIPLICATION SIGN} since 13:40; "
-        "81 % of its bad requests are llama-3.3-70b.",
+        "chat-ttft burns at 6.2x since 13:40 UTC; 81 % of the bad requests are model "
+        "llama-3.3-70b, which is 40 % of the traffic; 70 % of their excess time is queueing.",
         "gpu-5:8000 has not answered for 312 s.",
         "gpu-4:8000 stands out: its queue is 19 where its peers hold 1.",
     )
