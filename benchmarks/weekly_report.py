@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 END = datetime(2026, 11, 2, tzinfo=UTC)
 WEEK = {"from": "2026-10-26T00:00:00Z", "to": "2026-11-02T00:00:00Z"}
 PERIOD = "2026-W44"
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 LIMIT_SECONDS, LIMIT_BYTES, LIMIT_HTML_BYTES = 20.0, 1 << 30, 2_000_000
 VIEWS: tuple[tuple[str, dict[str, str]], ...] = (
     ("fleet", {}),

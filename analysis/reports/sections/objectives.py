@@ -18,6 +18,8 @@ MANY_EVENTS = 10_000
 CLEAR_SHARE = 1.2
 """Times its share of the traffic from which somebody's share of the bad requests is shown."""
 FEWEST_BAD = 20
+MANY_BAD = 100
+"""Bad requests of which somebody would stand out, were it not for something shared."""
 _PERIOD = "range"
 _DIMENSIONS = {"input_tokens": "input length", "output_tokens": "output length"}
 _COLUMNS = (
@@ -256,9 +258,10 @@ def _points(worst: Row, missed: Sequence[Row], spent: Sequence[str]) -> tuple[Po
 def _advice(worst: Row, missed: Sequence[Row], spent: Sequence[str]) -> tuple[Point, ...]:
     if not missed:
         return ()
-    where = (
-        "with who spent its budget (table below)"
-        if spent
-        else "with what all requests share, since no tenant, model, instance or hour stands out"
-    )
-    return (Point(90.0, f"Begin with {worst['name']}, and {where}."),)
+    if spent:
+        where = ", and with who spent its budget (table below)"
+    elif (worst["bad"] or 0) >= MANY_BAD:
+        where = ", and with what all requests share: no tenant, model, instance or hour stands out"
+    else:
+        where = ""
+    return (Point(90.0, f"Begin with {worst['name']}{where}."),)
