@@ -57,7 +57,10 @@ def predictors(reader: Reader, scope: Scope) -> View:
         "quantities": found,
         "calibration": calibration,
         "over_time": _with_skill(queries.over_time(reader, scope, width, one_in)),
-        "keys": _with_skill(queries.by_key(reader, scope, one_in)),
+        "keys": _with_ends(
+            _with_skill(queries.by_key(reader, scope, one_in)),
+            queries.key_blocks(reader, scope, one_in),
+        ),
         "misses": queries.misses(reader, scope, one_in),
         "pairs": queries.pairs(reader, scope, one_in),
         "drift": queries.drift(reader, scope),
@@ -75,6 +78,24 @@ def _with_skill(frame: pl.DataFrame) -> pl.DataFrame:
     is_known = (pl.col("rival_pinball") > 0) & (pl.col("outcomes") >= LEAST_OUTCOMES)
     skill = 1 - pl.col("pinball") / pl.col("rival_pinball")
     return frame.with_columns(skill_ratio=pl.when(is_known).then(skill))
+
+
+def _with_ends(keys: pl.DataFrame, blocks: pl.DataFrame) -> pl.DataFrame:
+    """Keys with the 95 % intervals of their skill and of their coverage."""
+    parts = blocks.partition_by("quantity", "key", as_dict=True)
+    skills: list[tuple[float | None, float | None]] = []
+    covered: list[tuple[float | None, float | None]] = []
+    for row in keys.iter_rows(named=True):
+        own = parts.get((row["quantity"], row["key"]))
+        found = None if row["skill_ratio"] is None or own is None else _interval(own)
+        skills.append(found or (None, None))
+        ratio, n = row["coverage_q90_ratio"], row["outcomes"]
+        covered.append((wilson(round(ratio * n), n) if ratio is not None else None) or (None, None))
+    return keys.with_columns(
+        pl.Series(f"{name}_{end}", [pair[place] for pair in ends], dtype=pl.Float64)
+        for name, ends in (("skill", skills), ("coverage_q90", covered))
+        for place, end in enumerate(("low", "high"))
+    )
 
 
 def _judged(summary: pl.DataFrame, blocks: pl.DataFrame, calibration: pl.DataFrame) -> pl.DataFrame:

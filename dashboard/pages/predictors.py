@@ -34,7 +34,7 @@ from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import cell_text, table
 from dashboard.text import interval_text, unit_text
-from store.units import signed_percent_text
+from store.units import percent_text, signed_percent_text
 
 # quantity -> words, unit
 QUANTITIES = {
@@ -243,10 +243,19 @@ def _keys(view: View, scene: Scene) -> Slot | Unshown:
     cells = {
         "key": lambda row: row["key"] or "(all)",
         "skill_ratio": skill_cell,
+        "coverage_q90_ratio": _covered,
     }
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "keys", title, _KEY_ABOUT, scene)
-    return card(title, shown, span=5, tools=tools, key="keys")
+    return card(title, shown, span=6, tools=tools, key="keys")
+
+
+def _covered(row: Mapping[str, Any]) -> Any:
+    if row["coverage_q90_ratio"] is None:
+        return "\N{EN DASH}"
+    ends = " to ".join(percent_text(row[f"coverage_q90_{end}"], 0) for end in ("low", "high"))
+    words = f"{percent_text(row['coverage_q90_ratio'], 0)} ({ends})"
+    return html.Span(words, className="ss-nowrap")
 
 
 def _misses(view: View, quantity: str, scene: Scene) -> Slot | Unshown:
@@ -273,7 +282,7 @@ def _misses(view: View, quantity: str, scene: Scene) -> Slot | Unshown:
     heads = {"arrived_at": "Request of", "predicted_median": "Median \N{EN DASH} q90"}
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "misses", title, _MISS_ABOUT, scene)
-    return card(title, shown, span=7, tools=tools, key="misses")
+    return card(title, shown, span=6, tools=tools, key="misses")
 
 
 PAGE = Page(

@@ -162,7 +162,7 @@ def _judged(
         "Mean error: sum of |error| of the median over the sum of what came."
     )
     tools = frame_tools(view, name, title, words, scene, **given)
-    return card(title, shown, span=6, tools=tools, key=f"forecast-{name}")
+    return card(title, shown, tools=tools, key=f"forecast-{name}")
 
 
 def _skill(row: Mapping[str, Any]) -> Any:

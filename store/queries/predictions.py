@@ -127,6 +127,19 @@ SELECT quantity, block, sum({_LOSS.format(q="ours")}) AS loss,
   sum({_LOSS.format(q="naive")}) AS rival_loss
 FROM each WHERE level IN {SCORED_LEVELS} GROUP BY 1, 2 ORDER BY 1, 2
 """
+_KEY_BLOCKS = f"""{SAID},
+run AS (
+  SELECT *, array_to_string(list_filter(key, part -> part <> ''), ' / ') AS name,
+    ntile({BLOCKS}) OVER (PARTITION BY quantity, key ORDER BY arrived_at, request_key) AS block
+  FROM judged),
+each AS (
+  SELECT quantity, name, block, outcome, unnest(levels) AS level, unnest(predicted) AS ours,
+    unnest(rival) AS naive
+  FROM run)
+SELECT quantity, name AS key, block, sum({_LOSS.format(q="ours")}) AS loss,
+  sum({_LOSS.format(q="naive")}) AS rival_loss
+FROM each WHERE level IN {SCORED_LEVELS} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
 _ONE_IN = f"""
 SELECT greatest(1, ceil(count(*) / {MOST_PREDICTIONS}))::BIGINT AS one_in FROM prediction
 WHERE source_id IN (SELECT unnest($sources)) AND arrived_at >= $start AND arrived_at < $end
@@ -211,6 +224,11 @@ def pairs(reader: Reader, scope: Scope, one_in: int = 1) -> pl.DataFrame:
 def blocks(reader: Reader, scope: Scope, one_in: int = 1) -> pl.DataFrame:
     """Losses summed over runs of neighbours: quantity, block (from 1), loss, rival_loss."""
     return reader.frame(_BLOCKS, **_params(scope, one_in))
+
+
+def key_blocks(reader: Reader, scope: Scope, one_in: int = 1) -> pl.DataFrame:
+    """The same for each key: quantity, key, block, loss, rival_loss."""
+    return reader.frame(_KEY_BLOCKS, **_params(scope, one_in))
 
 
 @dataclass(frozen=True, slots=True)

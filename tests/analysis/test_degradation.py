@@ -104,6 +104,8 @@ def test_an_incident_that_is_over_tells_how_it_ended_and_what_was_like_it(
     newest, oldest = view.frames["incidents"].to_dicts()
     assert newest["ending"] == oldest["ending"] == "recovered by itself"
     assert newest["resource"] == "processor"
+    # The same cause an hour before is no part of what is usual.
+    assert view.frames["suspects"]["multiple"][0] > 50
     alike = view.frames["similar"].to_dicts()
     assert [row["incident"] for row in alike] == [oldest["incident"]]
     assert alike[0]["similarity"] > 0.95

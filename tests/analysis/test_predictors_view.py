@@ -216,3 +216,13 @@ def test_intervals_that_miss_are_called_too_narrow(database):
     narrow = pl.Series([[0.5 * v + i * 1e-3 for i in range(8)] for v in rows["output_tokens"]])
     view = filled(database, rows, said(rows).with_columns(predicted=narrow))
     assert any("too narrow" in text for text in view.sentences)
+
+
+def test_each_key_has_intervals_around_its_skill_and_its_coverage(database):
+    """No share without its interval, however small the key."""
+    rows = requests()
+    database.writer.append("request", rows).result()
+    database.writer.append("prediction", said(rows)).result()
+    key = predictors(database.reader, scope()).frames["keys"].row(0, named=True)
+    assert key["skill_low"] <= key["skill_ratio"] <= key["skill_high"]
+    assert key["coverage_q90_low"] <= key["coverage_q90_ratio"] <= key["coverage_q90_high"]

@@ -81,7 +81,7 @@ def test_what_follows_the_target_ranks_below_what_leads_it() -> None:
     part = slice(340, ROWS)
     case.values[part, 0] += pulse[342 : ROWS + 2]
     case.values[part, 1] += pulse[344 : ROWS + 4]  # two steps ahead of the target
-    case.values[part, 2] += pulse[340:ROWS]  # two steps behind it
+    case.values[part, 2] += 2 * pulse[340:ROWS]  # twice as much, two steps behind it
     case = replace(case, onset=350)
     found = rank(case).suspects
     assert [one.signal for one in found] == [CPU, DISK]
