@@ -4,6 +4,8 @@
   "use strict";
 
   var BAR_DELAY_MS = 300;
+  /* From here on somebody who waits may stop; the server ends a query of its own at about the same time. */
+  var STOP_DELAY_MS = 10000;
   var underWay = 0;
 
   function byId(id) { return document.getElementById(id); }
@@ -191,15 +193,45 @@
     if (address.indexOf("_dash-update-component") < 0) { return plainFetch.apply(this, arguments); }
     var panels = panelsOf(options && options.body);
     underWay += 1;
+    var stop = stopper(panels);
     var timer = setTimeout(function () {
       panels.forEach(function (p) { p.classList.add("is-loading"); p.setAttribute("aria-busy", "true"); });
     }, BAR_DELAY_MS);
-    return plainFetch.apply(this, arguments).finally(function () {
-      underWay -= 1;
-      clearTimeout(timer);
-      panels.forEach(function (p) { p.classList.remove("is-loading"); p.removeAttribute("aria-busy"); });
-    });
+    return Promise.race([plainFetch(resource, Object.assign({}, options, { signal: stop.signal })), stop.asked])
+      .finally(function () {
+        underWay -= 1;
+        clearTimeout(timer);
+        stop.done();
+        panels.forEach(function (p) { p.classList.remove("is-loading"); p.removeAttribute("aria-busy"); });
+      });
   };
+
+  /* A button on a panel that has been waited for too long; the answer is then "nothing new". */
+  function stopper(panels) {
+    var controller = new AbortController();
+    var button = null;
+    var stopped;
+    var asked = new Promise(function (resolve) { stopped = resolve; });
+    var timer = setTimeout(function () {
+      if (!panels.length) { return; }
+      button = document.createElement("button");
+      button.type = "button";
+      button.className = "ss-button is-small ss-stop";
+      button.textContent = "Stop waiting";
+      button.addEventListener("click", function () {
+        stopped(new Response(null, { status: 204 }));
+        controller.abort();
+        panels[0].querySelectorAll(".ss-waiting").forEach(function (place) { place.className = "ss-waited"; });
+        say("Stopped waiting. What is shown is the last that came.", 6000);
+      });
+      panels[0].appendChild(button);
+    }, STOP_DELAY_MS);
+    return {
+      signal: controller.signal,
+      asked: asked,
+      done: function () { clearTimeout(timer); if (button) { button.remove(); } }
+    };
+  }
 
   /* One crosshair through all time charts: a line over each, at the time under the pointer --- */
 

@@ -73,7 +73,7 @@ def test_filters_are_menus_of_links(visit):
     visitor.open("/ui/")
     page = visitor.page
     page.locator("#shell-menu-model summary").click()
-    page.get_by_role("link", name="qwen3-32b").click()
+    page.locator("#shell-menu-model").get_by_role("link", name="qwen3-32b").click()
     page.wait_for_url("**model=qwen3-32b*")
     expect(page.locator("#shell-menu-model summary")).to_contain_text("qwen3-32b")
     page.locator("#shell-menu-tenant summary").click()
@@ -166,7 +166,7 @@ def test_a_refresh_neither_blinks_nor_loses_an_open_menu(visit, served):
     visitor.open("/ui/?refresh=off")
     page = visitor.page
     page.evaluate("document.querySelector('#card-rate .js-plotly-plot').dataset.mine = 'yes'")
-    page.locator("#card-rate summary").click()
+    page.locator("#card-rate summary.ss-i").click()
     served.fake.now += timedelta(minutes=1)
     try:
         page.evaluate("dash_clientside.set_props('shell-pulse', {data: 7})")
@@ -177,7 +177,7 @@ def test_a_refresh_neither_blinks_nor_loses_an_open_menu(visit, served):
     finally:
         served.fake.now -= timedelta(minutes=1)
     assert page.locator("#card-rate .js-plotly-plot").get_attribute("data-mine") == "yes"
-    expect(page.locator("#card-rate .ss-about")).to_be_visible()
+    expect(page.locator("#card-rate .ss-i + .ss-about")).to_be_visible()
 
 
 def test_the_theme_is_the_one_thing_the_browser_keeps(visit):
@@ -238,3 +238,29 @@ def test_the_loading_bar_waits_a_moment(visit, served):
     page.wait_for_selector(".ss-panel-frame.is-loading")
     assert page.locator(".ss-graph .main-svg").count() > 0
     page.wait_for_selector(".ss-panel-frame:not(.is-loading)")
+
+
+def test_who_has_waited_for_ten_seconds_may_stop(visit, served):
+    """The clock of the page is turned on; the picture stays, and nothing is an error."""
+    visitor = visit()
+    visitor.page.clock.install()
+    visitor.page.goto(f"{visitor.url}/ui/?refresh=off")
+    page = visitor.page
+    expect(page.locator("#card-rate .main-svg").first).to_be_visible()
+    expect(page.locator(".is-loading")).to_have_count(0)
+    served.fake.hold()
+    try:
+        page.locator("#shell-menu-model summary").click()
+        page.locator("#shell-menu-model").get_by_role("link", name="qwen3-32b").click()
+        stop = page.locator("[data-spot=fleet-main]").get_by_role("button", name="Stop waiting")
+        page.clock.fast_forward(9_000)
+        expect(page.locator("[data-spot=fleet-main].is-loading")).to_be_visible()
+        expect(stop).to_have_count(0)
+        page.clock.fast_forward(2_000)
+        stop.click()
+        expect(stop).to_have_count(0)
+        expect(page.locator("#card-rate .main-svg").first).to_be_visible()
+        expect(page.locator("#shell-said")).to_contain_text("Stopped waiting")
+    finally:
+        served.fake.let_go()
+    assert visitor.troubles == []

@@ -1328,6 +1328,8 @@ class FakeServices:
         self.newest_at: datetime | None = NOW - timedelta(seconds=4)
         self.loaded = 0
         self.slow_seconds = 0.0
+        self._free = threading.Event()
+        self._free.set()
         self.control = control_rows().FakeControl()
         self.replays = control_rows().FakeReplays()
         self.alerts = alert_rows().FakeAlerts()
@@ -1340,6 +1342,7 @@ class FakeServices:
         """Answer like the server would."""
         self.asked.append((name, options))
         threading.Event().wait(self.slow_seconds)
+        self._free.wait()
         if self.failing is not None:
             raise self.failing
         scope = resolve(params, catalog(), self.now)
@@ -1355,6 +1358,14 @@ class FakeServices:
             return replace(View(name, scope, computed_at=self.now), **degradation(scope, options))
         made = MAKERS[name](scope, random.Random(7), [named[i] for i in scope.source_ids])  # noqa: S311
         return replace(View(name, scope, computed_at=self.now), **made)
+
+    def hold(self) -> None:
+        """Let no view be answered until `let_go`."""
+        self._free.clear()
+
+    def let_go(self) -> None:
+        """Answer again."""
+        self._free.set()
 
     def gateway(self, name="edge", **more) -> dict:
         """How a gateway stood; see `gateway_row`."""
