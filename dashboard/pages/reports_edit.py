@@ -117,29 +117,41 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         return []
     choices = services.reports.choices()
     title = "A new schedule" if name == NEW else f"How is {name} written?"
-    return [grid(card(title, _form(name, told, choices), key="reports-edit"), key="reports-edit")]
+    return [
+        grid(card(title, _form(name, told, choices, scene), key="reports-edit"), key="reports-edit")
+    ]
 
 
-def _form(name: str, told: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]) -> html.Div:
+def _form(
+    name: str, told: Mapping[str, Any], choices: Mapping[str, Sequence[Any]], scene: Scene
+) -> html.Div:
+    """What is typed is saved by a button, or shown as a report by the form itself."""
     is_new = name == NEW
     why_not = "" if is_new or told.get("place") != "file" else _WRITTEN
     wish = {"act": "report_save", "replace": not is_new}
-    parts = [
-        html.Div([*_what(name, told, choices), *_who(name, told, choices)], className="ss-fields"),
-        html.P(_HELP, className="ss-dim"),
-        html.Div(
-            button("Save", wish, look="" if why_not else "is-primary", why_not=why_not,
-                   label="Save this schedule"),
-            className="ss-row",
-        ),
-    ]  # fmt: skip
-    return html.Div(parts, className="ss-act")
+    save = button("Save", wish, look="" if why_not else "is-primary", why_not=why_not,
+                  label="Save this schedule")  # fmt: skip
+    preview = html.Button("Preview", type="submit", className="ss-button",
+                          title="The report as typed here, made now and kept nowhere")  # fmt: skip
+    who = [
+        field("name", "Name", name, "weekly-chat", value="" if is_new else name),
+        field("by", "Who changes it", f"edit-{name}", "dashboard"),
+    ]
+    what = html.Form(
+        [
+            html.Div([*_what(name, told, choices), *_whom(name, told, choices)],
+                     className="ss-fields"),
+            html.P(_HELP, className="ss-dim"),
+            html.Div([save, preview], className="ss-row"),
+        ],
+        action=f"{scene.api_root}/reports/preview/draft", target="_blank",
+    )  # fmt: skip
+    return html.Div([html.Div(who, className="ss-fields"), what], className="ss-act")
 
 
 def _what(name: str, told: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]) -> list[Plain]:
     scope = told.get("scope") or {}
     return [
-        field("name", "Name", name, "weekly-chat", value="" if name == NEW else name),
         menu_field("template", "Says", name, choices["templates"], told.get("template", "weekly")),
         field("when", "When", name, "weekly mon 08:00", value=told.get("when", "")),
         field("zone", "Time zone", name, "UTC", value=told.get("zone", "")),
@@ -152,7 +164,7 @@ def _what(name: str, told: Mapping[str, Any], choices: Mapping[str, Sequence[Any
     ]  # fmt: skip
 
 
-def _who(name: str, told: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]) -> list[Plain]:
+def _whom(name: str, told: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]) -> list[Plain]:
     channels = [f"{one['name']} ({one['kind']})" for one in choices["channels"]]
     known = f"there are {', '.join(channels)}" if channels else "none is configured"
     return [
@@ -162,5 +174,4 @@ def _who(name: str, told: Mapping[str, Any], choices: Mapping[str, Sequence[Any]
               value=", ".join(told.get("channels") or ())),
         field("recipients", "To, for e-mail", name, "those of the channel",
               value=", ".join(told.get("recipients") or ())),
-        field("by", "Who changes it", f"edit-{name}", "dashboard"),
     ]  # fmt: skip

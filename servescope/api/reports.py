@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Depends, Query
 from fastapi.responses import Response
@@ -108,19 +109,27 @@ def get_preview(runtime: RuntimeDep, name: str, period: Period = "") -> Response
     return _page(told.preview(runtime, {"name": name}, period))
 
 
-@router.get("/reports/preview/{template}", response_class=Response, responses=answers({}))
+@router.get("/reports/preview/{name}", response_class=Response, responses=answers({}))
 def get_draft_preview(
     runtime: RuntimeDep,
-    template: str,
-    zone: Annotated[str, Query(description="IANA name.")] = "UTC",
+    name: str,
+    template: Annotated[str, Query(description="Name of a template.")] = "weekly",
+    when: Annotated[str, Query(description="As in a schedule; only checked.")] = "",
+    zone: Annotated[str, Query(description="IANA name; UTC.")] = "",
+    formats: Annotated[str, Query(description="As in a schedule; only checked.")] = "",
+    channels: Annotated[str, Query(description="As in a schedule; only checked.")] = "",
+    recipients: Annotated[str, Query(description="As in a schedule; only checked.")] = "",
     period: Period = "",
     source: str = "", model: str = "", tenant: str = "", route: str = "", instance: str = "",
 ) -> Response:  # fmt: skip
-    """The report of a schedule that is not kept yet, as a page."""
-    scope = {"source": source, "model": model, "tenant": tenant, "route": route,
-             "instance": instance}  # fmt: skip
-    table = {"name": "preview", "template": template, "when": "daily 00:00", "zone": zone,
-             "scope": scope}  # fmt: skip
+    """The report of a schedule that is not kept yet, as a page; nothing is sent or kept."""
+    told_so = {"formats": formats, "channels": channels, "recipients": recipients}
+    table = {
+        "name": name, "template": template, "when": when or "daily 00:00", "zone": zone or "UTC",
+        "scope": {"source": source, "model": model, "tenant": tenant, "route": route,
+                  "instance": instance},
+        **{key: value for key, value in told_so.items() if value},
+    }  # fmt: skip
     return _page(told.preview(runtime, table, period))
 
 
@@ -141,7 +150,8 @@ def _page(file: File) -> Response:
     is_page = file.media_type.startswith("text/html")
     headers = {
         "Content-Security-Policy": _PAGE_POLICY,
-        "Content-Disposition": f'{"inline" if is_page else "attachment"}; filename="{file.name}"',
+        "Content-Disposition": f"{'inline' if is_page else 'attachment'};"
+        f" filename*=UTF-8''{quote(file.name, safe='')}",
     }
     return Response(file.content, media_type=file.media_type, headers=headers)
 

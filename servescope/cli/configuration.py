@@ -67,9 +67,26 @@ def run_validate(file: Path | None, *, as_json: bool) -> None:
     """Check file and environment."""
     config = load(file)
     check_pools(config)
+    check_reports(config)
     out = Output(as_json=as_json)
     out.document("config.validate", {"file": config.file, "ok": True})
     out.line(f"ok  {config.file or 'no configuration file; defaults and environment'}")
+
+
+def check_reports(config: Config) -> None:
+    """Schedules and channels of reports, where there are any.
+
+    Raises:
+        ConfigError: naming the schedule or the channel and what is wrong with it.
+    """
+    if not (config.reports.schedule or config.reports.channel):
+        return
+    from servescope.reporting.service import Reporting
+    from store.database import Database
+
+    clock = WallClock()
+    with Database.open(None, config.store, clock) as database:
+        Reporting(config.reports, database, clock, None).prepare()
 
 
 def check_pools(config: Config) -> None:
