@@ -144,8 +144,12 @@ def test_a_preview_is_kept_nowhere(server):
     """Made by the same maker; neither a run nor a file is left."""
     page = server.get(f"{API}/schedules/weekly/preview")
     assert page.text == "<h1>2026-W46</h1>"
-    assert server.get(f"{API}/preview/daily", params={"zone": "Asia/Tokyo"}).status_code == 200
-    assert server.get(f"{API}/preview/dayly").status_code == 400
+    typed = {"template": "daily", "zone": "Asia/Tokyo", "channels": "", "when": ""}
+    draft = server.get(f"{API}/preview/draft", params=typed)
+    assert draft.text == "<h1>2026-11-15</h1>"
+    for wrong in ({"template": "dayly"}, {"channels": "nowhere"}, {"when": "sometimes"}):
+        told = server.get(f"{API}/preview/draft", params={**typed, **wrong})
+        assert told.status_code == 400, "what could not be saved is not shown"
     assert server.get(API).json()["runs"] == []
 
 
