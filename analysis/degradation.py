@@ -191,7 +191,8 @@ def _sentences(states: Sequence[frames.State], incidents: Sequence[Incident]) ->
     unknown = len(states) - len(healthy)
     rest = f" Of {unknown} nothing can be said." if unknown else ""
     if not healthy:
-        return (f"Whether any of {len(states)} instances is slowed is unknown: {states[0].why}.",)
+        who = states[0].watched.instance if unknown == 1 else f"any of {unknown} instances"
+        return (f"Whether {who} is slowed is unknown: {states[0].why}.",)
     since = max(one.since for one in healthy if one.since is not None)
     windows = sum(one.windows for one in healthy)
     many = (

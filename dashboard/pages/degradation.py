@@ -107,7 +107,8 @@ COURSE = Chart(
 def _tone(view: View) -> str:
     if view.measures["slowed"].value:
         return "bad"
-    return "good" if view.measures["healthy"].value else "plain"
+    is_known = view.measures["healthy"].value and not view.measures["unknown"].value
+    return "good" if is_known else "plain"
 
 
 def _instances_card(view: View, scene: Scene, chosen: Mapping[str, str]) -> Slot | Unshown:

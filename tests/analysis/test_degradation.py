@@ -209,3 +209,15 @@ def test_an_incident_keeps_its_name_when_the_page_is_drawn_again(
         for late in (timedelta(0), timedelta(seconds=17), timedelta(seconds=95))
     }
     assert len(names) == 1
+
+
+def test_a_large_fleet_is_read_in_five_minutes_from_rollups(
+    database: Database, fleet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.degradation_read._MOST_TARGETS", 1)
+    fleet.engine("http://a:8000/metrics", {(3000, 0): 1.7})
+    fleet.machine("http://a:9100/metrics", node_processes_running=(2, {(3000, 0): 9}))
+    view = looked(database)
+    row = view.frames["instances"].row(0, named=True)
+    assert (row["state"], row["resource"], row["windows"]) == ("slowed", "processor", 10)
+    assert row["since"] == datetime(2026, 3, 1, 11, 10)
