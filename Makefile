@@ -9,7 +9,7 @@ AM_SHARE := /usr/share/prometheus/alertmanager
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-dev browser alertmanager engine fmt lint types test bench page-quality docs proto check build clean
+.PHONY: help demo setup setup-dev browser alertmanager engine fmt lint types test bench page-quality pictures docs proto check build clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -89,6 +89,9 @@ bench: setup-dev ## Measure, each beside its peer or its limit (see docs/perform
 
 page-quality: setup-dev browser ## axe, Lighthouse, bytes and seconds of every page (Lighthouse from npm, into the cache folder)
 	@$(BIN)/python benchmarks/page_quality.py $(BENCH_FLAGS)
+
+pictures: setup-dev browser ## A picture of every page, light and dark, over made-up data, into build/pictures
+	@$(BIN)/python tests/browser/pictures.py $(PICTURE_FLAGS)
 
 docs: setup-dev ## Write the generated reference pages
 	@$(BIN)/python -m servescope.reference

@@ -59,6 +59,8 @@ def served() -> Iterator[SimpleNamespace]:
     from dashboard.app import create_dash
 
     fake = load_fakes().FakeServices()
+    # The first query brings pandas in, which must not happen while another thread writes JSON.
+    fake.view("controller", {})
     api = FastAPI()
     api.mount("/ui", WSGIMiddleware(create_dash(fake.services()).server, workers=10))
     with socket.socket() as free:

@@ -7,6 +7,8 @@ from pathlib import Path
 import axe_core_python
 import pytest
 
+from dashboard.navigation import NAVIGATION
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TRACES = "?source=azure-2023-conv,azure-2023-code"
@@ -36,7 +38,16 @@ PAGES = {
     "controller": "/ui/controller?decision=20",
     "what-if": "/ui/what-if",
     "tables": f"/ui/workload{TRACES}&table=rate,gaps",
+    "compared": "/ui/slo/chat-ttft?cmp=prev",
     "no-such-page": "/ui/nothing",
+}
+_NAMED = {address.partition("?")[0].rstrip("/") for address in PAGES.values()}
+# A page that came into the navigation since is looked at as well.
+PAGES |= {
+    item.title: f"/ui/{'/'.join(item.path)}"
+    for _, items in NAVIGATION
+    for item in items
+    if item.path and not any(a.startswith(f"/ui/{'/'.join(item.path)}") for a in _NAMED)
 }
 AXE = Path(axe_core_python.__file__).parent / "axe.min.js"
 
@@ -68,7 +79,7 @@ TILE_ROWS = """() => {
   });
   return Object.keys(rows).map(Number).sort((a, b) => a - b).map(top => rows[top]);
 }"""
-WIDTHS = (1280, 1920, 390)
+WIDTHS = (1280, 1920, 800, 390)
 
 
 def turned(page, scheme: str) -> None:
