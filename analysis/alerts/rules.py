@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.alerts.model import Reading, Severity
 
@@ -39,6 +39,7 @@ class Watch:
         slos: objectives in force.
         limits: its thresholds by name.
         told: what only the process knows.
+        shared: what rules that are asked together need not read twice.
     """
 
     reader: Reader
@@ -46,6 +47,7 @@ class Watch:
     slos: Sequence[Slo] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
     told: Told = field(default_factory=Told)
+    shared: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

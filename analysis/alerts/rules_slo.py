@@ -28,14 +28,22 @@ def burns_slowly(watch: Watch) -> Sequence[Reading]:
 
 
 def _readings(watch: Watch, severity: Severity) -> list[Reading]:
-    scope = Scope((LIVE_SOURCE_ID,), watch.now - timedelta(hours=6), watch.now)
-    chosen = [
-        slo
-        for slo in applicable(watch.reader, watch.slos, scope)
+    return [
+        judged(slo, found, severity)
+        for slo, found in _counted(watch)
         if any(rule.severity == severity for rule in slo.alerts)
     ]
-    counted = count(watch.reader, chosen, scope)
-    return [judged(slo, found, severity) for slo, found in zip(chosen, counted, strict=True)]
+
+
+def _counted(watch: Watch) -> list[tuple[Slo, Counted]]:
+    """Objectives about live traffic with their counts, read once for both severities."""
+    if "slos" not in watch.shared:
+        scope = Scope((LIVE_SOURCE_ID,), watch.now - timedelta(hours=6), watch.now)
+        chosen = [slo for slo in applicable(watch.reader, watch.slos, scope) if slo.alerts]
+        counted = count(watch.reader, chosen, scope)
+        watch.shared["slos"] = list(zip(chosen, counted, strict=True))
+    found: list[tuple[Slo, Counted]] = watch.shared["slos"]
+    return found
 
 
 def judged(slo: Slo, counted: Counted, severity: Severity) -> Reading:

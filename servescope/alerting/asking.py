@@ -52,11 +52,12 @@ class Asking:
         """Rule -> its answer; a rule that fails answers with nothing, which is unknown."""
         self._look_at_disk(now)
         told = Told(tuple(self._disk), self._reserve)
-        return {chosen.rule.name: self._answer(chosen, slos, told, now) for chosen in self._chosen}
+        whole = Watch(self._database.reader, now, slos, {}, told, {})
+        return {chosen.rule.name: self._answer(chosen, whole) for chosen in self._chosen}
 
-    def _answer(self, chosen: Chosen, slos: Sequence[Slo], told: Told, now: datetime) -> Asked:
+    def _answer(self, chosen: Chosen, whole: Watch) -> Asked:
         rule = chosen.rule
-        watch = Watch(self._database.reader, now, slos, chosen.limits, told)
+        watch = replace(whole, limits=chosen.limits)
         readings: Sequence[Reading] | None = None
         try:
             readings = [self._veiled(one) for one in rule.ask(watch)]
