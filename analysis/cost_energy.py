@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from analysis import series
+from analysis.cost_lanes import inside, width_seconds
 from store.queries import cost as queries
+from store.queries import counters, telemetry
 from store.queries.scope import Scope
 from store.reader import Reader
 
 JOULES_PER_KWH = 3.6e6
-LONGEST_SECONDS = 300.0
-"""Readings further apart say nothing about the time between them."""
-MOST_SECONDS = 8 * 86_400.0
-"""Longer ranges are not read: power is kept by the reading, and no roll-up adds it up."""
 ENERGY_SCHEMA: dict[str, Any] = {
     "node": pl.String,
     "gpu": pl.String,
@@ -30,13 +30,16 @@ _TOLD_BY = {"gpu_energy_joules_total": "energy counter", "gpu_power_watts": "pow
 def cards(reader: Reader, scope: Scope) -> pl.DataFrame:
     """Energy of each card that tells it in a range: columns of `ENERGY_SCHEMA`.
 
-    A counter of energy counts; where a card has none, its power between readings (trapezoids).
+    What a counter of energy counted; of a card without one its mean power in each bin (of five
+    minutes or a multiple) times the bin. A bin without a reading counts for nothing.
     """
-    if scope.seconds > MOST_SECONDS:
+    known = queries.card_series(reader)
+    if known.is_empty():
         return pl.DataFrame(schema=ENERGY_SCHEMA)
-    found = queries.energy(reader, scope.start, scope.end, LONGEST_SECONDS)
+    found = pl.concat([_counted(reader, scope), _powered(reader, scope)])
     return (
-        found.filter(pl.col("seconds") > 0)
+        found.filter((pl.col("seconds") > 0) & pl.col("joules").is_not_null())
+        .join(known, on="series_id")
         .sort("node", "gpu", "signal")
         .unique(["node", "gpu"], keep="first", maintain_order=True)
         .select(
@@ -50,3 +53,35 @@ def cards(reader: Reader, scope: Scope) -> pl.DataFrame:
         )
         .cast(ENERGY_SCHEMA)  # type: ignore[arg-type]
     )
+
+
+def _counted(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """series_id, joules, seconds of counters of energy."""
+    signals = ("gpu_energy_joules_total",)
+    width, anchor = _bins(scope)
+    stepped = counters.counter_steps(reader, signals, scope.start, scope.end, width, anchor)
+    return stepped.group_by("series_id").agg(
+        joules=pl.col("increase").sum(), seconds=pl.col("seconds").sum()
+    )
+
+
+def _powered(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """series_id, joules, seconds of power."""
+    width, anchor = _bins(scope)
+    signals = ("gpu_power_watts",)
+    found = telemetry.gauge_bins(reader, signals, scope.start, scope.end, width, anchor)
+    last = pl.lit(anchor.replace(tzinfo=None), pl.Datetime("us"))
+    back = pl.duration(seconds=(pl.col("bin") + 1) * width)
+    return (
+        found.with_columns(at=last - back)
+        .with_columns(seconds=inside(scope, width))
+        .group_by("series_id")
+        .agg(joules=(pl.col("mean") * pl.col("seconds")).sum(), seconds=pl.col("seconds").sum())
+    )
+
+
+def _bins(scope: Scope) -> tuple[int, datetime]:
+    """Width, and where the newest bin ends: whole buckets, which roll-ups answer."""
+    width = width_seconds(scope)
+    last: datetime = series.round_bins(scope.start, scope.end, width)["at"][-1]
+    return width, last.replace(tzinfo=scope.end.tzinfo) + timedelta(seconds=width)

@@ -116,16 +116,16 @@ def _present(seen: pl.DataFrame, scope: Scope, width: int) -> pl.DataFrame:
     """target_id, at, present_seconds: scrapes times their usual distance, at most the bin."""
     step = pl.col("between_seconds") / (pl.col("scrapes") - 1)
     usual = pl.when(pl.col("scrapes") > 1).then(step).median().over("target_id")
-    inside = _inside(scope, width)
+    whole = inside(scope, width)
     told = pl.col("scrapes") * usual.fill_null(USUAL_INTERVAL_SECONDS)
     return seen.select(
         "target_id",
         "at",
-        present_seconds=pl.when(told >= FULL_RATIO * inside).then(inside).otherwise(told),
+        present_seconds=pl.when(told >= FULL_RATIO * whole).then(whole).otherwise(told),
     )
 
 
-def _inside(scope: Scope, width: int) -> pl.Expr:
+def inside(scope: Scope, width: int) -> pl.Expr:
     """Seconds of a bin that lie in the scope."""
     start, end = (
         pl.lit(at.replace(tzinfo=None), pl.Datetime("us")) for at in (scope.start, scope.end)

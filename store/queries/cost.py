@@ -133,41 +133,15 @@ FROM counted AS c JOIN request_labels AS l USING (labels_id) GROUP BY ALL ORDER 
     )
 
 
-ENERGY = """
-WITH chosen AS (
-  SELECT s.series_id, s.signal, coalesce(s.labels->>'node', t.url) AS node,
-    coalesce(s.labels->>'gpu_uuid', s.labels->>'gpu', '') AS gpu,
-    s.labels->>'gpu_model' AS gpu_model
-  FROM series AS s JOIN target AS t USING (target_id)
-  WHERE s.signal IN ('gpu_power_watts', 'gpu_energy_joules_total')),
-points AS (
-  SELECT c.*, p.sampled_at, p.value, lag(p.value) OVER w AS before,
-    (epoch_us(p.sampled_at) - epoch_us(lag(p.sampled_at) OVER w)) / 1e6 AS seconds
-  FROM sample AS p JOIN chosen AS c USING (series_id)
-  WHERE p.sampled_at >= $start AND p.sampled_at < $end
-  WINDOW w AS (PARTITION BY p.series_id ORDER BY p.sampled_at))
-SELECT node, gpu, any_value(gpu_model) AS gpu_model, signal,
-  sum(CASE WHEN signal = 'gpu_power_watts' THEN (value + before) / 2 * seconds
-    WHEN value >= before THEN value - before END) AS joules,
-  sum(seconds) FILTER (before IS NOT NULL) AS seconds
-FROM points WHERE seconds <= $longest GROUP BY node, gpu, signal ORDER BY node, gpu, signal
-"""
-
-
-def energy(reader: Reader, start: datetime, end: datetime, longest_seconds: float) -> pl.DataFrame:
-    """Energy of each card, from its counter and from its power between readings.
-
-    Args:
-        reader: the store.
-        start: aware.
-        end: aware, exclusive.
-        longest_seconds: readings further apart say nothing about the time between them.
-
-    Returns:
-        node, gpu, gpu_model, signal (which of the two), joules, seconds (that they cover).
-    """
-    params = {"start": naive_utc(start), "end": naive_utc(end), "longest": longest_seconds}
-    return reader.frame(ENERGY, **params)
+def card_series(reader: Reader) -> pl.DataFrame:
+    """Series of power and energy of cards: series_id, signal, node, gpu, gpu_model."""
+    return reader.frame(
+        """SELECT s.series_id, s.signal, coalesce(s.labels->>'node', t.url) AS node,
+          coalesce(s.labels->>'gpu_uuid', s.labels->>'gpu', '') AS gpu,
+          s.labels->>'gpu_model' AS gpu_model
+        FROM series AS s JOIN target AS t USING (target_id)
+        WHERE s.signal IN ('gpu_power_watts', 'gpu_energy_joules_total')"""
+    )
 
 
 def card_models(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
