@@ -11,7 +11,7 @@ from analysis.reports.periods import Period
 from servescope.reporting.channels.base import File
 from servescope.reporting.definition import Definition
 from servescope.reporting.service import runs
-from servescope.reporting.workshop import Order
+from servescope.reporting.workshop import Busy, Order
 from store import audit, reports
 from store.errors import InputError
 from store.queries import reports as queries
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 MOST_RUNS = 50
 MOST_TIMES = 3
+MOST_OPEN = 20
 
 
 def listed(runtime: Runtime) -> dict[str, Any]:
@@ -117,10 +118,12 @@ def run_now(
 
     Raises:
         InputError: no such schedule or period.
+        Busy: too many wait.
     """
     found = runtime.reporting.book.one(name).definition
     chosen = period_of(runtime, found, period)
     channels = found.channels if send else ()
+    _check_queue(runtime)
     run = reports.Run(
         name, chosen.key, "asked", by, runtime.clock.now(), None, found.document(), channels
     )
@@ -156,6 +159,7 @@ def send_test(
         reporting.book.checked(changed.document())
     elif to:
         raise InputError(f"the channel {chosen.name} takes no addresses")
+    _check_queue(runtime)
     key = period_of(runtime, found, "").key
     asked = reports.Run(
         name, key, "test", by, runtime.clock.now(), None, changed.document(), (chosen.name,)
@@ -165,6 +169,11 @@ def send_test(
     note(runtime, by, "reports.test", name, {"run_id": run_id, "channel": chosen.name})
     reporting.wake()
     return _brief(reporting.run(run_id))
+
+
+def _check_queue(runtime: Runtime) -> None:
+    if len(runtime.reporting.open_runs()) >= MOST_OPEN:
+        raise Busy(f"{MOST_OPEN} reports wait already", hint="GET /api/v1/reports shows them")
 
 
 def preview(runtime: Runtime, table: Document, period: str) -> File:

@@ -140,6 +140,13 @@ def test_a_period_that_is_not_over_is_refused(server):
     assert (answer.status_code, "not over" in answer.json()["detail"]) == (400, True)
 
 
+def test_no_more_wait_than_are_allowed(server):
+    """One that asks again and again is told so."""
+    codes = [server.post(f"{API}/schedules/weekly/run", json={}).status_code for _ in range(22)]
+    assert codes == [200] * 20 + [429] * 2
+    assert server.post(f"{API}/schedules/weekly/test", json={"channel": "room"}).status_code == 429
+
+
 def test_a_preview_is_kept_nowhere(server):
     """Made by the same maker; neither a run nor a file is left."""
     page = server.get(f"{API}/schedules/weekly/preview")
