@@ -202,6 +202,7 @@ class Services:
         models: the registry of models; None where nothing can be told to it.
         server: what the process knows of itself: `settings` (section, key, value, origin),
             `numbers` (words, value, unit, about) and `file`; None where it tells nothing.
+        look: engines on the server's own machine, as (address, engine); only when somebody asks.
     """
 
     view: ViewFunction
@@ -219,3 +220,4 @@ class Services:
     saved: SavedDesk | None = None
     models: ModelDesk | None = None
     server: Callable[[], Document] | None = None
+    look: Callable[[], Sequence[tuple[str, str]]] | None = None

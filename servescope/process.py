@@ -32,6 +32,7 @@ from servescope.controlling.desk import Desk
 from servescope.gateway import child
 from servescope.importing import load_example
 from servescope.jobs import JobRunner
+from servescope.looking import look
 from servescope.maintenance import jobs_for, keep_drops
 from servescope.predicting.desk import ModelDesk
 from servescope.replaying.desk import ReplayDesk
@@ -169,6 +170,7 @@ def dashboard_server(runtime: Runtime) -> object:
         reports=ReportDesk(runtime),
         models=ModelDesk(runtime.predicting, runtime.database, runtime.clock),
         server=lambda: introspection.document(runtime),
+        look=look,
         saved=SavedViews(views_folder(runtime.config)),
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server

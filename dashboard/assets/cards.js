@@ -19,7 +19,21 @@
     if (code) { fill(code); }
   }, true);
 
+  /* An engine that was found is watched from now on: the same door that programs take. */
+  function watch(button) {
+    button.disabled = true;
+    fetch("/api/v1/targets", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ url: button.dataset.watch })
+    }).then(function (answer) {
+      button.textContent = answer.ok ? "Watched" : "Not possible here: use the command below";
+    }, function () { button.disabled = false; });
+  }
+
   document.addEventListener("click", function (event) {
+    var found = event.target.closest("[data-watch]");
+    if (found) { watch(found); return; }
     var button = event.target.closest("[data-copy-snippet]");
     if (button) { window.servescope.copy(button.parentElement.querySelector("[data-snippet]").textContent); }
   });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dash import Dash, Input, Output, html, no_update
@@ -43,7 +44,8 @@ def panel(services: Services) -> list[Any]:
         (
             "Connect a running engine",
             [
-                html.P("vLLM or llama.cpp: its metrics are on this page within two scrapes."),
+                html.P("vLLM, SGLang, TGI, llama.cpp: on this page within two scrapes."),
+                *_look(services),
                 _command("servescope up --target http://localhost:8000"),
             ],
         ),
@@ -66,6 +68,27 @@ def panel(services: Services) -> list[Any]:
     ]
 
 
+def _look(services: Services) -> list[Any]:
+    """The button that looks for engines on the server's machine, and where they are listed."""
+    if services.look is None:
+        return []
+    button = html.Button("Look on this machine", id="first-run-look", className="ss-button",
+                         type="button", title="Asks eight ports of the loopback, once")  # fmt: skip
+    return [button, html.Div(id="first-run-found", role="status")]
+
+
+def found(engines: Sequence[tuple[str, str]]) -> list[Any]:
+    """The engines that answered, each with a button that watches it from now on."""
+    if not engines:
+        return [html.P("No engine answers on the usual ports of this machine.", className="ss-dim")]
+    rows = []
+    for url, name in engines:
+        more = {"data-watch": url, "aria-label": f"Watch {name} at {url}"}
+        watch = html.Button("Watch", type="button", className="ss-button is-small", **attrs(more))
+        rows.append(html.Li([html.Strong(name), f" at {url} ", watch]))
+    return [html.Ul(rows)]
+
+
 def _command(text: str) -> html.Div:
     return html.Div(
         [
@@ -81,8 +104,23 @@ def _command(text: str) -> html.Div:
     )
 
 
+def _register_look(app: Dash, services: Services) -> None:
+    if services.look is None:
+        return
+    look = services.look
+
+    @app.callback(
+        Output("first-run-found", "children"),
+        Input("first-run-look", "n_clicks"),
+        prevent_initial_call=True,
+    )
+    def looked(clicks: int | None) -> Any:
+        return found(look()) if clicks else no_update
+
+
 def register(app: Dash, services: Services) -> None:
-    """The button that loads the example, where this server can."""
+    """The buttons that load the example and look for engines, where this server can."""
+    _register_look(app, services)
     if services.load_example is None:
         return
     load = services.load_example

@@ -264,3 +264,23 @@ def test_who_has_waited_for_ten_seconds_may_stop(visit, served):
     finally:
         served.fake.let_go()
     assert visitor.troubles == []
+
+
+def test_engines_of_this_machine_are_looked_for_only_when_asked(visit, served):
+    """A press lists what answers; another press watches it, by the door that programs take."""
+    from analysis.measure import Empty
+
+    served.fake.empty = Empty("nothing_connected", "No source yet.", None)
+    visitor = visit()
+    page = visitor.page
+    asked = []
+    page.route("**/api/v1/targets", lambda route: (
+        asked.append(route.request.post_data_json), route.fulfill(status=201, json={}),
+    ))  # fmt: skip
+    visitor.open("/ui/")
+    expect(page.get_by_text("vllm at")).to_have_count(0)
+    page.get_by_role("button", name="Look on this machine").click()
+    page.get_by_role("button", name="Watch vllm at http://127.0.0.1:8000").click()
+    expect(page.get_by_role("button", name="Watch vllm")).to_have_text("Watched")
+    assert asked == [{"url": "http://127.0.0.1:8000"}]
+    assert visitor.troubles == []

@@ -1397,4 +1397,5 @@ class FakeServices:
             models=self.models,
             saved=self.saved,
             server=server_told,
+            look=lambda: [("http://127.0.0.1:8000", "vllm")],
         )
