@@ -34,7 +34,8 @@ def next_steps(found: Verdict, scope: Scope) -> pl.DataFrame:
     flag, part = "", ""
     if largest is not None and largest["dimension"] in _LABELS:
         label, value = str(largest["dimension"]), join_values([str(largest["value"])])
-        part = f"&{label}={quote(value, safe=',')}"
+        # Names of tenants are hidden in texts where that is wished, in addresses they cannot be.
+        part = "" if label == "tenant" else f"&{label}={quote(value, safe=',')}"
         if label in ("model", "tenant"):
             flag = f" --{label} {_shell(value)}"
     rows.append(("Where the time of these requests goes", f"servescope latency {span}{flag}",

@@ -199,3 +199,14 @@ def test_a_slowed_instance_is_a_suspect_with_its_evidence(database, add_requests
     assert rows[1][1] == "suspect 1"
     calm = why(database.reader, live_scope, slos=[]).frames["suspects"]
     assert "slowed down" not in calm["kind"]
+
+
+def test_an_address_carries_no_tenant(database, add_requests, live_scope):
+    """Pseudonyms replace names in texts; a name inside an address would stay."""
+    ago = [EVERY * i + 1 for i in range(400)]
+    who = ["acme" if i % 4 == 0 else "other" for i in range(400)]
+    add_requests(ago, tenant=who, ttft_seconds=[3.0 if w == "acme" else 0.1 for w in who])
+    view = why(database.reader, live_scope, slos=[TTFT])
+    assert "tenant acme" in view.sentences[0]
+    assert any("--tenant acme" in text for text in view.frames["next"]["command"])
+    assert not any("acme" in text for text in view.frames["next"]["page"])
