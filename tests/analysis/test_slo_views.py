@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -58,6 +58,21 @@ def test_list_tile_and_detail_show_one_number(database, traffic, live_scope):
     assert list(SLOS_SCHEMA) == detail.frames["slos"].columns
     for name, columns in NAMES.items():
         assert detail.frames[name].columns == columns
+
+
+def test_over_the_range_each_is_judged_as_if_its_window_were_that_range(database, traffic):
+    """The last hour of a day's window; list and detail agree, other words are refused."""
+    reader = database.reader
+    hour = Scope((1,), NOW - timedelta(hours=1), NOW)
+    whole = slo_list(reader, hour, slos=[SLO]).frames["slos"].row(0, named=True)
+    part = slo_list(reader, hour, slos=[SLO], over="range").frames["slos"].row(0, named=True)
+    assert (whole["attempted"], part["attempted"]) == (1000, 258)
+    assert part["window_seconds"] == 3600
+    detail = slo_detail(reader, hour, slos=[SLO], slo="chat", over="range")
+    assert detail.measures["attainment_ratio"].value == part["attainment_ratio"]
+    assert detail.frames["spent_by"].filter(dimension="tenant")["attempted"].sum() == 258
+    with pytest.raises(InputError, match="cannot be judged over 'week'"):
+        slo_list(reader, hour, slos=[SLO], over="week")
 
 
 def test_who_spent_it_is_named(database, traffic, live_scope):

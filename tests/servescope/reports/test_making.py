@@ -112,6 +112,8 @@ def test_an_incident_is_compared_with_as_much_time_before(rich):
     assert found.covered.words == "20 Jan 2026 08:00 to 12:00"
     (count,) = (one for one in section(found, "traffic").numbers if one.key == "requests")
     assert (count.value, count.before) == (72, 72)
+    # Objectives are judged over these hours, not over their own week.
+    assert [one.n for one in section(found, "slo").numbers] == [72, 72]
 
 
 class Failing(FileAccess):
