@@ -8,12 +8,13 @@ from collections import defaultdict
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx2
 import polars as pl
 import pytest
 
 from servescope.config import load
 from store.clock import WallClock
-from store.database import Database
+from store.database import Database, server_file
 from store.queries import alerts as queries
 
 CLOCK = WallClock()
@@ -64,6 +65,18 @@ def until_told(listener, path):
         assert listener.came.wait_for(lambda: listener.told[path], timeout=90)
 
 
+def until_kept(store, receiver):
+    """Wait until it is kept that a receiver was told."""
+    url = json.loads(server_file(store).read_text("utf-8"))["url"]
+    with httpx2.Client(trust_env=False, timeout=60) as client:
+        for _ in range(600):
+            told = client.get(f"{url}/api/v1/views/alerts/notifications?to=now").json()
+            if any(row["receiver"] == receiver for row in told["rows"]):
+                return
+            threading.Event().wait(0.1)
+    pytest.fail(f"{receiver} was told, and it was not kept")
+
+
 def killed_after(folder, listener, path):
     """Run a server until somebody is told at a path, then kill it."""
     process = subprocess.Popen(
@@ -73,6 +86,8 @@ def killed_after(folder, listener, path):
     )  # fmt: skip
     try:
         until_told(listener, path)
+        # In the instant between word and row a kill lets it be told again, as the docs say.
+        until_kept(folder / "s.duckdb", path.strip("/"))
     finally:
         process.kill()
         process.wait()
