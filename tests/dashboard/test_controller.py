@@ -254,7 +254,8 @@ def test_an_approval_of_what_is_gone_names_the_newer_one(fake):
 
 def test_nothing_can_be_told_where_nobody_listens(fake):
     """A dashboard without controller and replays answers every wish in words."""
-    fake.control = fake.replays = fake.alerts = fake.saved = fake.reports = None
+    fake.control = fake.replays = fake.alerts = fake.saved = None
+    fake.models = fake.reports = None
     for act in ACTS:
         wish = {"act": act, "decision": 1, "version": 1, "seconds": None, "mode": "off",
                 "about": {}, "replay": ""}  # fmt: skip
