@@ -196,10 +196,8 @@ def _sentences(states: Sequence[frames.State], incidents: Sequence[Incident]) ->
     since = max(one.since for one in healthy if one.since is not None)
     windows = sum(one.windows for one in healthy)
     many = (
-        f"All {len(healthy)} instances keep their usual pace"
+        f"All {len(healthy)} instances keep the usual pace of their load"
         if len(healthy) > 1
-        else f"{healthy[0].watched.instance} keeps its usual pace"
+        else f"{healthy[0].watched.instance} keeps the usual pace of its load"
     )
-    return (
-        f"{many} at the load they have, since {since:%d %b %H:%M} UTC ({windows:,} windows).{rest}",
-    )
+    return (f"{many} since {since:%d %b %H:%M} UTC ({windows:,} windows).{rest}",)

@@ -75,7 +75,7 @@ def test_a_fleet_at_its_usual_pace_is_said_to_be_healthy_with_windows_and_since(
     assert view.frames["incidents"].is_empty()
     assert view.frames["suspects"].is_empty()
     assert set(view.frames["instances"]["state"]) == {"healthy"}
-    assert view.sentences[0].startswith("All 2 instances keep their usual pace at the load")
+    assert view.sentences[0].startswith("All 2 instances keep the usual pace of their load")
     assert "windows)" in view.sentences[0]
     assert view.measures["worst_slowdown"].why == "no instance is slowed now"
 

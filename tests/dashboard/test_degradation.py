@@ -49,7 +49,7 @@ def test_another_incident_can_be_looked_into(fake):
 
 def test_a_range_without_incidents_says_so_for_each_card(fake):
     text = drawn(fake, "?instance=gpu-3:8000")
-    assert "gpu-3:8000 keeps its usual pace" in text
+    assert "gpu-3:8000 keeps the usual pace of its load" in text
     assert "There is no incident in this range." in text
     assert "No instance was slower than usual in this range." in text
 
