@@ -10,7 +10,7 @@ from analysis.reports import periods
 from analysis.reports.periods import Period
 from servescope.reporting.channels.base import File
 from servescope.reporting.definition import Definition
-from servescope.reporting.service import runs
+from servescope.reporting.rows import runs
 from servescope.reporting.workshop import Busy, Order
 from store import audit, reports
 from store.errors import InputError

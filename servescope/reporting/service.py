@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Condition, Event, Lock, Thread
 from typing import Any
@@ -22,6 +22,7 @@ from servescope.reporting.book import Book, Scheduled
 from servescope.reporting.channels.registry import channels
 from servescope.reporting.definition import read
 from servescope.reporting.due import due
+from servescope.reporting.rows import details_of, runs
 from servescope.reporting.sending import Sending, Standing, outcome
 from servescope.reporting.settings import ReportsSettings
 from servescope.reporting.shelf import Shelf
@@ -290,25 +291,6 @@ class Reporting:
         times += [at for run in self.open_runs() for at in _waits(self.sending.standings(run))]
         nearest = min((max(0.0, (at - now).total_seconds()) for at in times), default=None)
         return LONGEST_PAUSE_SECONDS if nearest is None else min(nearest, LONGEST_PAUSE_SECONDS)
-
-
-def details_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a made report in its row: enough to list it."""
-    names = ("title", "words", "charts", "sections", "bytes", "lines")
-    files = [one for one in manifest["files"] if one["role"] == "report"]
-    return {**{name: manifest[name] for name in names}, "files": files}
-
-
-def runs(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    """Rows of runs with their JSON read and their times aware."""
-    found = []
-    for row in frame.iter_rows(named=True):
-        times = {name: row[name].replace(tzinfo=UTC) if row[name] else None
-                 for name in ("asked_at", "due_at", "changed_at")}  # fmt: skip
-        texts = {name: json.loads(row[name]) if row[name] else {}
-                 for name in ("details", "definition")}  # fmt: skip
-        found.append({**row, **times, **texts})
-    return found
 
 
 def _waits(found: Sequence[Standing]) -> list[datetime]:
