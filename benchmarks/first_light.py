@@ -132,7 +132,7 @@ def draw(context, url: str) -> tuple[float, int]:
     page.goto(url)
     # Some pages have no picture for this data: every panel has said what it has to say. The
     # security policy lets no string be run as code, so that only selectors wait.
-    page.wait_for_selector(".ss-panel > *, .ss-empty", timeout=20_000)
+    page.wait_for_selector(".ss-panel > *, .ss-empty", state="attached", timeout=20_000)
     page.wait_for_selector(".ss-waiting", state="detached", timeout=20_000)
     for graph in page.locator(".ss-graph").all():
         graph.locator(".main-svg").first.wait_for(timeout=20_000)

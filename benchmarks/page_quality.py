@@ -77,7 +77,7 @@ def axe(url: str, pages: list[str]) -> bool:
             page = context.new_page()
             for address in pages:
                 page.goto(url + address)
-                page.wait_for_selector(".ss-panel > *, .ss-empty")
+                page.wait_for_selector(".ss-panel > *, .ss-empty", state="attached")
                 page.wait_for_selector(".ss-waiting", state="detached")
                 page.wait_for_load_state("networkidle")
                 page.add_script_tag(path=str(AXE))
