@@ -41,6 +41,7 @@ SILENCES_SCHEMA: dict[str, Any] = {
     "alerts": pl.Int64,
 }  # fmt: skip
 _SILENCES_SHOWN = timedelta(days=7)
+_WATCHED = timedelta(hours=1)
 _COMMON = frozenset({"alertname", "severity"})
 
 
@@ -48,7 +49,8 @@ def alerts(reader: Reader, scope: Scope, *, now: datetime, alert: str = "") -> V
     """Alerts that are open, silences, and what happened in a range.
 
     Measures: firing (that somebody is told of), pages (of them), pending, quiet (silenced, or
-    explained by another alert). Frames: `active` (columns of ACTIVE_SCHEMA: those that fire before
+    explained by another alert), watched (1 where anything live was seen lately, else 0: then rules
+    have nothing to go by). Frames: `active` (columns of ACTIVE_SCHEMA: those that fire before
     those that are pending, pages first), `silences` (those that hold, will, or did in the last
     week), `history` (changes in the range, newest first), `notifications` (words to receivers),
     `periods` (name, severity, text, from_at, until_at, origin: when alerts fired, ours and those of
@@ -81,7 +83,10 @@ def alerts(reader: Reader, scope: Scope, *, now: datetime, alert: str = "") -> V
         if not rows:
             raise InputError(f"no alert has the fingerprint '{alert}'", hint="see the history")
         frames["changes"] = _history(rows)
-    return View("alerts", scope, _measures(active), frames, _sentences(active, at))
+    is_watched = queries.is_anything_live(reader, at - _WATCHED)
+    measures = {**_measures(active), "watched": Measure(float(is_watched), "")}
+    sentences = _sentences(active, at, is_watched=is_watched)
+    return View("alerts", scope, measures, frames, sentences)
 
 
 def _alert(row: Mapping[str, Any]) -> Alert:
@@ -181,8 +186,10 @@ def _measures(active: pl.DataFrame) -> dict[str, Measure]:
     return {name: Measure(float(count), "") for name, count in counts.items()}
 
 
-def _sentences(active: pl.DataFrame, at: datetime) -> tuple[str, ...]:
+def _sentences(active: pl.DataFrame, at: datetime, *, is_watched: bool) -> tuple[str, ...]:
     told = active.filter((pl.col("state") == "firing") & pl.col("why_quiet").is_null())
+    if told.is_empty() and not is_watched:
+        return ("Nothing fires, and nothing could: no live data came in the last hour.",)
     if told.is_empty():
         return ("Nothing fires that anybody should be told of.",)
     return tuple(

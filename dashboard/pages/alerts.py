@@ -46,7 +46,8 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         return []
     counts = view.measures
     pages = counts["pages"].value or 0
-    tone = "bad" if pages else "watch" if counts["firing"].value else "good"
+    calm = "good" if counts["watched"].value else "plain"
+    tone = "bad" if pages else "watch" if counts["firing"].value else calm
     return [
         verdict(view.sentences, tone=tone, key="alerts"),
         tiles(

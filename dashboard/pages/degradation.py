@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dash import html
@@ -158,6 +159,7 @@ PAGE = Page(
     "Which instance is slower than it used to be, since when, and by what?",
     (
         Panel("degradation-main", "degradation", body, options),
-        DEGRADATION,
+        # What a trained model says of hosts: where there is none, the panel above has said enough.
+        replace(DEGRADATION, says_why_empty=False),
     ),
 )

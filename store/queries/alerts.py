@@ -11,6 +11,11 @@ from store.reader import Reader
 MOST_ROWS = 1_000
 MOST_DRAWN = 200
 
+_LIVE = """
+SELECT EXISTS (FROM request WHERE source_id = 1 AND arrived_at >= $since)
+  OR EXISTS (FROM scrape WHERE scraped_at >= $since)
+  OR EXISTS (FROM sample WHERE sampled_at >= $since)
+"""
 _COLUMNS = """change_id, changed_at, fingerprint, rule, severity, state, active_at, fired_at,
   labels::VARCHAR AS labels, value, summary, page, params::VARCHAR AS params, back_seconds, why"""
 _OPEN = f"""
@@ -102,6 +107,11 @@ def silences(reader: Reader, since: datetime) -> pl.DataFrame:
 def known(reader: Reader) -> pl.DataFrame:
     """receiver, group_key, sent_at, known: what each receiver was told of each group last."""
     return reader.frame(_KNOWN)
+
+
+def is_anything_live(reader: Reader, since: datetime) -> bool:
+    """Whether a live request, sample or scrape is of `since` (naive UTC) or later."""
+    return bool(reader.scalar(_LIVE, since=since))
 
 
 def notifications(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:

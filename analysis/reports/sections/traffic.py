@@ -21,6 +21,7 @@ BUSY_PER_SECOND = 0.5
 CLEAR_DIFFERENCE = 5.0
 """Times by which output per input token differs between workloads that are unlike."""
 _PACES = (("a second", 1), ("a minute", 60), ("an hour", 3600))
+_FINDINGS_SHOWN = 6
 _WEIGHT_OF_FINDING = 30.0
 _NUMBERS = {"requests": "Requests", "requests_per_second": "Request rate"}
 _BUSIEST = {"peak_to_mean_60s": "Busiest minute over mean"}
@@ -189,10 +190,12 @@ def findings(asking: Asking) -> Section:
     rows = parts.rows_of(view, "findings")
     if not rows:
         return Section("findings", "", empty="Nothing stands out in the requests.", path="workload")
-    shown = [_finding(row) for row in rows[:6]]
+    shown = [_finding(row) for row in rows[:_FINDINGS_SHOWN]]
+    stand = "thing stands out" if len(rows) == 1 else "things stand out"
+    first = f", the first {len(shown)} here" if len(shown) < len(rows) else ""
     return Section(
         "findings", "",
-        verdict=(f"{parts.counted(len(rows), 'thing')} stand out; the most surprising first.",),
+        verdict=(f"{len(rows)} {stand}{first}; the most surprising first.",),
         tables=parts.table(
             view, "findings", "What stands out",
             (Column("sentence", "Finding"), Column("evidence", "Evidence")), shown,
