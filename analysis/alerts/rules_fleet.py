@@ -55,7 +55,7 @@ def instance_degraded(watch: Watch) -> Sequence[Reading]:
             f"{row['instance']} gets {middle} of what it would get alone on its host (90 %"
             f" interval {low} to {top})."
         )
-        link = Link("latency", {"source": "live", "instance": row["instance"]})
+        link = Link("degradation", {"source": "live", "instance": row["instance"]})
         labels = {"instance": row["instance"]}
         found.append(Reading(labels, active, text, row["performance_ratio"], link))
     return found

@@ -91,7 +91,7 @@ def degradation(asking: Asking) -> Section:
     """Instances beside their own past at equal load, and beside what they would get alone."""
     paced, alone = asking.view("degradation"), asking.view("degradation_now")
     if parts.is_empty(paced) and parts.is_empty(alone):
-        return Section("degradation", "", empty=parts.empty_text(paced), path="predictors")
+        return Section("degradation", "", empty=parts.empty_text(paced), path="degradation")
     told = [view for view in (paced, alone) if not parts.is_empty(view)]
     slow = tuple(
         str(text)
@@ -113,7 +113,7 @@ def degradation(asking: Asking) -> Section:
         notes=("Instances as they stood at the end of the period; incidents as they began in it.",),
         findings=(*(Point(80.0, text) for text in slow[:1]), *_ended(paced)),
         advice=_relief(told),
-        path="predictors",
+        path="degradation",
     )  # fmt: skip
 
 
