@@ -44,7 +44,7 @@ def test_a_file_says_what_it_means(tmp_path):
     assert first.limits_seconds == {"ttft_seconds": 0.5}
     assert first.match.models == ("llama-70b", "llama-8b")
     assert first.match.classes == ("interactive",)
-    assert [rule.burn for rule in first.alerts] == [14.4, 6.0, 1.0]
+    assert [rule.burn for rule in first.alerts] == [14.4, 6.0, 3.0, 1.0]
     assert first.where == f"{path}:2"
     assert first.objective_text == "99 % of requests: TTFT <= 500 ms, over 30 d"
     assert second.limits_seconds == {"ttft_seconds": 1.0, "tpot_seconds": 0.05}
@@ -107,7 +107,7 @@ def test_the_usual_rules_that_cannot_fire_are_left_out():
     """Nobody has to know the table: for 90 % only the rules that can fire remain."""
     text = '[[slo]]\nname="a"\nkind="availability"\ntarget_ratio=0.9\nwindow="30d"\n'
     slos, problems = parse_slo_text(text)
-    assert [rule.burn for rule in slos[0].alerts] == [6.0, 1.0]
+    assert [rule.burn for rule in slos[0].alerts] == [6.0, 3.0, 1.0]
     assert problems == []
 
 

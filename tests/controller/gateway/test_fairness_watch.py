@@ -254,7 +254,9 @@ def test_a_line_that_keeps_its_promise_never_raises_an_alarm(seed, name, leaves,
     trial(requests, policies, plans, watch=look)
     shown = watch.state()
     assert shown["breaches"] == 0
-    assert shown["greatest_gap_service"] > 0
+    # With three replicas nearly all the time nobody may have waited beside another.
+    gap = shown["greatest_gap_service"]
+    assert gap is None or gap > 0
 
 
 @settings(max_examples=25, deadline=None)
