@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import multiprocessing
 import os
@@ -35,7 +34,7 @@ import vllm_page
 from collector.scheduler import SchedulerCounts
 from servescope.collecting import TargetCollecting
 from servescope.config import load
-from servescope.process import COLLECT_OBJECTS
+from servescope.garbage import look_seldom, never_look_again
 from store.clock import WallClock
 from store.database import Database
 from store.settings import StoreSettings
@@ -106,9 +105,8 @@ async def scrape(port: int, targets: int, interval: float, seconds: float) -> Co
         collecting = TargetCollecting(database, load(flags=flags, environment={}), clock)
         await collecting.start()
         # As in the server (`servescope.process`), which holds far more than this script.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(COLLECT_OBJECTS, 20, 20)
+        never_look_again()
+        look_seldom()
         await clock.sleep(interval + 1)
         before = sum(collecting.counts().scrapes.values())
         cpu, start, loop = time.process_time(), time.perf_counter(), time.thread_time()

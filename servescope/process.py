@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 import json
 import logging
 import os
@@ -29,6 +28,7 @@ from servescope.collecting import TargetCollecting
 from servescope.config import views_folder
 from servescope.connections import ConnectionMetrics, ConnectionRules, Connections, make_room
 from servescope.controlling.desk import Desk
+from servescope.garbage import look_seldom, never_look_again
 from servescope.gateway import child
 from servescope.importing import load_example
 from servescope.jobs import JobRunner
@@ -49,9 +49,6 @@ log = logging.getLogger(__name__)
 PORTS_TRIED = 50
 STOP_SECONDS = 5
 SWITCH_SECONDS = 0.0005
-# What is pushed becomes hundreds of thousands of short-lived objects a second. With Python's own
-# 700, half of the time of decoding goes into looking through them for cycles.
-COLLECT_OBJECTS = 50_000
 
 
 def bind(listen: str, setting: str = "server.listen") -> socket.socket:
@@ -129,7 +126,7 @@ def run(
     # Health, scrapes and uploads wait for the interpreter whenever a page is computed beside them;
     # by default for 5 ms at each turn, which under twenty viewers adds up to tens.
     sys.setswitchinterval(SWITCH_SECONDS)
-    gc.set_threshold(COLLECT_OBJECTS, 20, 20)
+    look_seldom()
     asyncio.run(_serve(_Server(config), sockets, on_ready, lambda: _end_gateway(runtime)))
 
 
@@ -314,9 +311,7 @@ def _warm() -> None:
     """Import what the views need, so that the first viewer does not wait for scipy."""
     for spec in VIEWS.values():
         spec.function()
-    # What is loaded by now stays: it need not be looked through again and again.
-    gc.collect()
-    gc.freeze()
+    never_look_again()
 
 
 def _listening(address: str, port: int) -> socket.socket:

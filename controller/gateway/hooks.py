@@ -81,6 +81,10 @@ class Callers(Protocol):
         """The tenant; or a refusal, with status 401 for a key that nobody has."""
         ...
 
+    def name(self, headers: Headers, user: str) -> str:
+        """The tenant's, by the head and the body's `user`; "" for a key that nobody has."""
+        ...
+
 
 @runtime_checkable
 class Lengths(Protocol):
@@ -109,7 +113,11 @@ class ByUser:
 
     def caller(self, headers: Headers, said: Said) -> Caller | Refusal:
         """Anybody."""
-        return Caller(said.user or ANONYMOUS, session=said.session)
+        return Caller(self.name(headers, said.user), session=said.session)
+
+    def name(self, headers: Headers, user: str) -> str:
+        """As it says."""
+        return user or ANONYMOUS
 
 
 class UpToLimit:

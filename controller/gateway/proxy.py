@@ -25,7 +25,6 @@ from controller.gateway.hooks import Headers, Hooks
 from controller.gateway.http.answer import Answer
 from controller.gateway.http.exchange import Exchange
 from controller.gateway.http.pool import Pool
-from controller.gateway.large_bodies import LargeBodies
 from controller.gateway.openai.errors import error, refused
 from controller.gateway.proxy_flight import Flight
 from controller.gateway.proxy_leg import Leg
@@ -33,6 +32,7 @@ from controller.gateway.proxy_metrics import ProxyMetrics
 from controller.gateway.proxy_request import deadline_seconds, own_id, texts
 from controller.gateway.proxy_settings import ProxySettings
 from controller.gateway.reception import Received, Turned, receive
+from controller.gateway.taking import Taking, sender
 from controller.gateway.turned_away import TurnedAway
 from store.clock import Clock
 
@@ -79,7 +79,7 @@ class Proxy:
         self.turned_away = TurnedAway(
             hooks, metrics, clock, self._numbers, self._prefix, health.knows
         )
-        self.large = LargeBodies(self._guarded(self._take), clock)
+        self.taking = Taking(self._guarded(self._take), self._sender, clock)
         self._is_pumping = self._pump_again = False
         health.changed = self.pump
 
@@ -110,13 +110,13 @@ class Proxy:
         if page is not None:
             exchange.answer(page(exchange))
         elif exchange.path.startswith(b"/v1/"):
-            if self.large.is_large(exchange):
-                self.large.put(exchange)
-            else:
-                self._take(exchange)
+            self.taking.put(exchange)
         else:
             path = exchange.path[:200].decode("latin-1")
             exchange.answer(error(404, f"there is nothing at {path}", "not_found"))
+
+    def _sender(self, exchange: Exchange) -> str:
+        return sender(exchange, self.hooks.callers)
 
     def _take(self, exchange: Exchange) -> None:
         headers, path = texts(exchange.headers), exchange.path.decode("latin-1")

@@ -393,6 +393,8 @@ class Flight:
         attempt = self._attempt(self.leg, status, http_status, reason, told, is_last=True)
         if status == "ok":
             self._ground.fine_at(self, attempt)
+        # The leg holds this one: without a circle both are gone as soon as nobody needs them.
+        self.leg = self.timer = None
         self._ground.landed(self, attempt)
 
     def _attempt(

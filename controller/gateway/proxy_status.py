@@ -23,7 +23,8 @@ def status_of(proxy: Proxy) -> Mapping[str, object]:
         "queue": {
             "waiting": len(gate.waiting),
             "running": len(proxy.flights) - len(gate.waiting),
-            "large_bodies": len(proxy.large),
+            "large_bodies": len(proxy.taking.large),
+            "unread": len(proxy.taking.small),
         },
         "counts": {
             "arrived": gate.counted.arrived,

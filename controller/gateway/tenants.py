@@ -76,20 +76,26 @@ class Tenants:
 
     def caller(self, headers: Headers, said: Said) -> Caller | Refusal:
         """The tenant of a request and what it is promised; or a refusal with status 401."""
-        found = self.resolve(headers, said.user, key_of(headers))
+        found = self._resolve(headers, said.user)
         if isinstance(found, Refusal):
+            self.unauthorized += 1
             return found
+        self.shared += found.name == OTHERS
         book = self.book
         session = said.session or headers.get(book.session_header, "")[:MOST_SESSION].strip()
         return Caller(found.name, found.weight, self._class(found, headers), session)
 
-    def resolve(self, headers: Headers, user: str, key: str) -> Tenant | Refusal:
+    def name(self, headers: Headers, user: str) -> str:
+        """Of the tenant; "" where the key is nobody's. Counts nothing."""
+        found = self._resolve(headers, user)
+        return "" if isinstance(found, Refusal) else found.name
+
+    def _resolve(self, headers: Headers, user: str) -> Tenant | Refusal:
         """The tenant; see the head of this module."""
-        book = self.book
+        book, key = self.book, key_of(headers)
         if book.keys and (key or book.keys_required):
             tenant = _by_key(book, key)
             if tenant is None:
-                self.unauthorized += 1
                 return UNKNOWN_KEY if key else NO_KEY
             if not tenant.names_tenants:
                 return tenant
@@ -107,7 +113,6 @@ class Tenants:
         if known is not None:
             return known
         if name != ANONYMOUS and not self._has_room(name):
-            self.shared += 1
             name = OTHERS
         return replace(self.book.usual, name=name)
 

@@ -28,6 +28,7 @@ from controller.gateway.proxy_pages import pages
 from controller.gateway.proxy_server import ProxyServer, ServeSettings
 from controller.gateway.proxy_settings import ProxySettings
 from controller.gateway.upstream import HealthSettings
+from servescope.garbage import look_seldom, never_look_again
 from servescope.gateway.beside import Beside, beside
 from servescope.gateway.child import end_with_parent
 from servescope.gateway.policy import limits, policies
@@ -152,7 +153,13 @@ async def serve(gateway: Gateway, sock: socket, on_ready: Callable[[], None]) ->
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     end_with_parent(stop.set)
-    await gateway.run(sock, stop, on_ready)
+
+    def ready() -> None:
+        never_look_again()
+        on_ready()
+
+    look_seldom()
+    await gateway.run(sock, stop, ready)
 
 
 def _details(proxy: Proxy, server: ProxyServer) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import httptools
 
+from controller.gateway.http.circles import untie
+
 MOST_HEAD_BYTES = 64 << 10
 MOST_HEADERS = 200
 
@@ -103,6 +105,9 @@ class Outbound(asyncio.Protocol):
             else:
                 receiver.lost("upstream_reset")
         self._on_closed(self)
+        if self._transport is not None:
+            untie(self._transport)
+        self._transport = self._parser = None
 
     def data_received(self, data: bytes) -> None:
         """Parse it."""

@@ -120,6 +120,12 @@ class RequestReader:
         self._gives_back(self._body_bytes)
         self._body, self._body_bytes = [], 0
 
+    def end(self) -> None:
+        """Nothing comes any more. The parser and this one hold each other, so one lets go."""
+        self._parser = None
+        self._keeps, self._gives_back = _no_room, _nothing
+        self.ready.clear()
+
     # -- of the parser
 
     def on_message_begin(self) -> None:
@@ -215,3 +221,12 @@ class RequestReader:
     def _refuse_size(self) -> None:
         most = self._limits.body_bytes
         self._refuse(413, f"the body is larger than {most:,} bytes", "body_too_large")
+
+
+def _no_room(count: int) -> bool:
+    del count
+    return False
+
+
+def _nothing(count: int) -> None:
+    del count

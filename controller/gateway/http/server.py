@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 from controller.gateway.http.answer import Answer
+from controller.gateway.http.circles import untie
 from controller.gateway.http.connections import Connections
 from controller.gateway.http.exchange import Exchange
 from controller.gateway.http.reading import Head, Phase, RequestReader
@@ -81,6 +82,10 @@ class Inbound(asyncio.Protocol):
             self._exchange.gone()
         for request in self._reader.ready:
             self.give_back(len(request.body))
+        self._reader.end()
+        if self._transport is not None:
+            untie(self._transport)
+        self._transport = self._exchange = None
 
     def pause_writing(self) -> None:
         """The client reads too slowly."""

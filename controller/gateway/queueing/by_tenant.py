@@ -48,10 +48,17 @@ class ByTenant(Generic[Mine]):
     def __init__(
         self, make: Callable[[], Mine], value: Callable[[str], float], owner: Owner = tenant_of
     ) -> None:
-        self._make, self._value, self._owner = make, value, owner
-        self._asks: dict[str, Mine] = {}
+        self._make, self._owner = make, owner
+        asks: dict[str, Mine] = {}
+        self._asks = asks
         self._size = 0
-        self.ranking = Ranking(self._key)
+
+        # Of no method of this one: lanes come and go with every request where few wait, and
+        # whatever is in a circle stays until the interpreter looks for it.
+        def key(name: str) -> Key:
+            return (value(name), *arrival(next(iter(asks[name]))))
+
+        self.ranking = Ranking(key)
 
     def __len__(self) -> int:
         return self._size
@@ -90,6 +97,3 @@ class ByTenant(Generic[Mine]):
     def head(self, name: str) -> Ask:
         """The earliest of one that waits."""
         return next(iter(self._asks[name]))
-
-    def _key(self, name: str) -> Key:
-        return (self._value(name), *arrival(self.head(name)))

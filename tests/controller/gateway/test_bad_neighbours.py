@@ -2,7 +2,7 @@
 
 Times of a wall clock say more about the machine than about the gateway. So a request's way through
 it is measured in turns of the event loop, and in requests that were started before it. How long a
-turn may take by what a body holds is in `test_large_bodies`, and in `benchmarks/gateway_faults.py`.
+turn may take by what a body holds is in `test_taking`, and in `benchmarks/gateway_faults.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from controller.gateway.doubles.engine import (
     running,
     word,
 )
+from controller.gateway.doubles.turns import turns
 
 VICTIMS, EACH, ATTACKERS, CONNECTIONS, SEATS = 4, 25, 6, 1_000, 16
 WORDS = [f"word {number}" for number in range(5)]
@@ -41,13 +42,6 @@ def stream_for(user: str) -> bytes:
     return b"".join(told)
 
 
-async def a_turn() -> None:
-    """Wait for the next turn of the loop."""
-    passed = asyncio.Event()
-    asyncio.get_running_loop().call_soon(passed.set)
-    await passed.wait()
-
-
 async def answers(asked: Asked) -> None:
     """Each user gets words of their own, one a turn; the one called slow gets very many."""
     user = json.loads(asked.body)["user"]
@@ -57,7 +51,7 @@ async def answers(asked: Asked) -> None:
             asked.writer.write(framed(word("x" * 8_000)))
     for event in stream_for(user).split(b"\n\n")[:-1]:
         asked.writer.write(framed(event + b"\n\n"))
-        await a_turn()
+        await turns()
     asked.writer.write(b"0\r\n\r\n")
 
 
@@ -178,7 +172,7 @@ async def sends_on(one) -> None:
         for _ in range(20):
             client.send(b"x" * (1 << 18))
             await client.writer.drain()
-            await a_turn()
+            await turns()
     client.writer.transport.abort()
 
 
@@ -195,7 +189,7 @@ async def attacked(one, fault: str) -> AsyncIterator[None]:
     attackers = [asyncio.create_task(goes_on()) for _ in range(ATTACKERS)]
     wanted = before + (CONNECTIONS // 2 if FAULTS[fault] is floods else ATTACKERS)
     while connections.counted.connections < wanted:
-        await a_turn()
+        await turns()
     try:
         yield
     finally:

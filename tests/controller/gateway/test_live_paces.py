@@ -115,7 +115,10 @@ class Promises:
         self._slo = SloClass(ttft_seconds=seconds)
 
     def caller(self, headers: Headers, said: Said) -> Caller:
-        return Caller("somebody", slo=self._slo)
+        return Caller(self.name(headers, said.user), slo=self._slo)
+
+    def name(self, headers: Headers, user: str) -> str:
+        return "somebody"
 
 
 async def test_who_would_be_late_is_told_so_once_the_pace_is_known(gateway):
