@@ -23,6 +23,7 @@ from dashboard.plain import plain
 from dashboard.report_acts import REPORT_ACTS
 from dashboard.scene import scene_of
 from dashboard.services import ControlDesk, ReplayDesk, Services
+from dashboard.slo_desk import SLO_ACTS
 from dashboard.text import when
 from dashboard.url_state import parse
 from store.errors import InputError, ServescopeError
@@ -271,5 +272,6 @@ _ACTS: Mapping[str, Callable[[Services, Wish], str]] = {
     **REPORT_ACTS,
     **MODEL_ACTS,
     **saved.ACTS,
+    **SLO_ACTS,
 }
 ACTS: Sequence[str] = tuple(_ACTS)

@@ -23,7 +23,7 @@ from dashboard.controls import (
     time_controls,
 )
 from dashboard.figures.base import utc_text
-from dashboard.pages import first_run
+from dashboard.pages import first_run, slo_edit
 from dashboard.plain import plain
 from dashboard.routes import page_of
 from dashboard.scene import Scene, scene_of
@@ -70,6 +70,7 @@ def create_dash(services: Services, *, prefix: str = "/ui/") -> Dash:
     saved.register(app, services, prefix)
     panels.register(app, services, prefix)
     first_run.register(app, services)
+    slo_edit.register(app, services, prefix)
     return app
 
 

@@ -16,6 +16,7 @@ from dashboard.alert_desk import AlertDesk
 from dashboard.model_desk import ModelDesk
 from dashboard.report_desk import ReportDesk
 from dashboard.saved_views import SavedDesk
+from dashboard.slo_desk import SloDesk
 from store.queries.scope import SourceInfo
 
 
@@ -202,6 +203,7 @@ class Services:
         models: the registry of models; None where nothing can be told to it.
         server: what the process knows of itself: `settings` (section, key, value, origin),
             `numbers` (words, value, unit, about) and `file`; None where it tells nothing.
+        objectives: the file of objectives as text; None where it cannot be had.
         look: engines on the server's own machine, as (address, engine); only when somebody asks.
     """
 
@@ -221,3 +223,4 @@ class Services:
     models: ModelDesk | None = None
     server: Callable[[], Document] | None = None
     look: Callable[[], Sequence[tuple[str, str]]] | None = None
+    objectives: SloDesk | None = None

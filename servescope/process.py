@@ -41,6 +41,7 @@ from servescope.runtime import Beside, Runtime
 from servescope.saved_views import SavedViews
 from servescope.server import API_ROOT, UI_ROOT, Lifespan, create_app
 from servescope.settings import is_loopback, split_listen
+from servescope.slo_text import SloDesk
 from store.database import server_file
 from store.errors import ConfigError, ServescopeError
 
@@ -169,6 +170,7 @@ def dashboard_server(runtime: Runtime) -> object:
         server=lambda: introspection.document(runtime),
         look=look,
         saved=SavedViews(views_folder(runtime.config)),
+        objectives=SloDesk(runtime),
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server
 

@@ -92,6 +92,29 @@ def save(runtime: Runtime, text: str, seen: str, by: str, origin: str) -> Docume
     return read(runtime)
 
 
+class SloDesk:
+    """The same for pages.
+
+    Args:
+        runtime: of the server.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def read(self) -> Document:
+        """See `read`."""
+        return read(self._runtime)
+
+    def tried(self, text: str, params: Mapping[str, str]) -> Document:
+        """See `tried`."""
+        return tried(self._runtime, text, params)
+
+    def save(self, text: str, seen: str, by: str) -> Document:
+        """See `save`."""
+        return save(self._runtime, text, seen, by, "dashboard")
+
+
 def version_of(text: str) -> str:
     """Sixteen hex digits that change with the text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

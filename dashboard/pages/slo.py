@@ -25,6 +25,7 @@ from dashboard.cards import (
 from dashboard.figures import slo as figures
 from dashboard.narrowing import culprits
 from dashboard.navigation import Page, Panel
+from dashboard.pages.slo_edit import edit_body
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
@@ -292,7 +293,10 @@ def _crumbs(scene: Scene) -> Sequence[Any]:
 LIST_PAGE = Page(
     "SLOs",
     "How much may still go wrong, who spent it, and when is it gone?",
-    (Panel("slo-list", "slo_list", list_body),),
+    (
+        Panel("slo-list", "slo_list", list_body),
+        Panel("slo-edit", None, edit_body, follows_clock=False, is_still=True),
+    ),
 )
 DETAIL_PAGE = Page(
     "SLO",
