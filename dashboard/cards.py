@@ -134,6 +134,8 @@ def graph(chart: Chart, picture: Picture, scene: Scene) -> html.Div:
         id={"type": "picture", "key": chart.key},
         role="img",
         className="ss-graph",
+        # The plot's own height counts only when its script is there; what is below must not jump.
+        style={"minHeight": f"{chart.height}px"},
         **label,
     )
 
