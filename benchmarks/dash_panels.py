@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from all_pages import addresses
+
 from dashboard.navigation import Page
 from dashboard.routes import page_of
 from dashboard.url_state import Address
@@ -21,18 +23,21 @@ from store.clock import Clock
 from store.database import Database
 from store.queries.scope import Scope
 
-PATHS = (
-    "/", "/slo", "/slo/chat-ttft", "/workload/arrivals", "/workload/burstiness",
-    "/workload/lengths", "/workload/clients", "/workload/failures", "/latency", "/cold-starts",
-    "/admin",
-)  # fmt: skip
 _PREFIX = "/ui"
 
 
 class Panels:
-    """A dashboard over an open store, without a browser."""
+    """A dashboard over an open store, without a browser.
 
-    def __init__(self, database: Database, slo_file: Path, clock: Clock) -> None:
+    Args:
+        database: the store.
+        slo_file: objectives.
+        clock: stamps.
+        slo: the objective whose page is asked for.
+    """
+
+    def __init__(self, database: Database, slo_file: Path, clock: Clock, slo: str) -> None:
+        self._slo = slo
         book = SloBook(slo_file, clock)
         book.load()
         self._runtime = Runtime(load(None, {}, {}), database, clock, book)
@@ -45,13 +50,15 @@ class Panels:
         )
         client = self._server.test_client()
         output = panel_output(client.get("/_dash-dependencies").get_json())
-        for path in PATHS:
+        for address in addresses(self._slo):
+            path = address.removeprefix(_PREFIX)
             page = page_of(Address(tuple(part for part in path.split("/") if part), {}))
             for spot in _spots(page):
-                body = callback(output, spot, f"{_PREFIX}{path}", search)
+                body = callback(output, spot, address, search)
 
                 def ask(body: dict[str, Any] = body, spot: str = spot) -> None:
                     self._runtime.cache.clear()
+                    self._runtime.shared.clear()
                     answer = client.post("/_dash-update-component", json=body)
                     if answer.status_code != 200 or '"Retry"' in answer.text:
                         raise RuntimeError(f"{spot}: {answer.status_code} {answer.text[:300]}")

@@ -53,6 +53,7 @@ PAGES = (
 )  # fmt: skip
 WHOLE_STORE = {"admin"}
 """Pages without a time range: they are about everything, as the longest range is."""
+SLO = "chat-ttft"
 SLOS = """
 [[slo]]
 name = "answers"
@@ -210,7 +211,7 @@ def peers(database: Database, rounds: int) -> None:
 def pages(database: Database, names: list[str], rounds: int) -> bool:
     clock, definitions, good = WallClock(), slos(), True
     for name in names:
-        options = {"slo": "chat-ttft"} if name == "slo_detail" else {}
+        options = {"slo": SLO} if name == "slo_detail" else {}
         for span, length in SPANS.items():
             if name in WHOLE_STORE and span != "30 d":
                 continue
@@ -238,7 +239,7 @@ def panels(database: Database, rounds: int, match: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "slo.toml"
         file.write_text(SLOS)
-        dashboard = Panels(database, file, WallClock())
+        dashboard = Panels(database, file, WallClock(), SLO)
         for span, length in SPANS.items():
             for name, ask in dashboard.requests(scope(length)):
                 if match not in name:
