@@ -1,8 +1,12 @@
-"""Forward-only migrations: numbered SQL files, each applied once, in one transaction."""
+"""Forward-only migrations: numbered SQL files, each applied once, in a transaction of its own.
+
+A new store has nothing that could be lost between two steps: it takes all of them in one.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -62,12 +66,10 @@ def migrate(connection: duckdb.DuckDBPyConnection, now: datetime) -> list[int]:
     done = dict(connection.execute("SELECT version, content_hash FROM migration").fetchall())
     known = {step.version: step for step in migrations()}
     _check(done, known)
-    applied = []
-    for version, step in sorted(known.items()):
-        if version not in done:
-            _apply(connection, step, now)
-            applied.append(version)
-    return applied
+    pending = [step for version, step in sorted(known.items()) if version not in done]
+    for steps in [[step] for step in pending] if done else [pending]:
+        _apply(connection, steps, now)
+    return [step.version for step in pending]
 
 
 def _check(done: dict[int, str], known: dict[int, Migration]) -> None:
@@ -90,23 +92,29 @@ def _check(done: dict[int, str], known: dict[int, Migration]) -> None:
             )
 
 
-def _apply(connection: duckdb.DuckDBPyConnection, step: Migration, now: datetime) -> None:
+def _apply(
+    connection: duckdb.DuckDBPyConnection, steps: Sequence[Migration], now: datetime
+) -> None:
+    """Steps and their lines in the ledger, all or none."""
     connection.execute("BEGIN")
+    name = ""
     try:
-        connection.execute(step.sql)
-        connection.execute(
-            "INSERT INTO migration VALUES (?, ?, ?, ?, ?)",
-            [
-                step.version,
-                step.name,
-                step.content_hash,
-                duckdb.__version__,
-                now.replace(tzinfo=None),
-            ],
-        )
+        for step in steps:
+            name = step.name
+            connection.execute(step.sql)
+            connection.execute(
+                "INSERT INTO migration VALUES (?, ?, ?, ?, ?)",
+                [
+                    step.version,
+                    name,
+                    step.content_hash,
+                    duckdb.__version__,
+                    now.replace(tzinfo=None),
+                ],
+            )
         connection.execute("COMMIT")
     except duckdb.Error as error:
         connection.execute("ROLLBACK")
         raise SchemaError(
-            f"migration {step.name} failed: {error}", hint="the store was left as it was"
+            f"migration {name} failed: {error}", hint="the store was left as it was"
         ) from error

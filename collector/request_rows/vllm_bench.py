@@ -23,14 +23,16 @@ from store.bulk_spec import BulkLoad, SourceSpec
 _KEYS = {"backend", "model_id", "tokenizer_id", "num_prompts"}
 _LISTS = ("input_lens", "output_lens", "ttfts", "itls", "start_times", "errors")
 _OK = "coalesce(error, '') = ''"
-# One row a request out of the lists, which all have the same length.
-_ROWS = """[{
+# One row a request out of the lists, which all have the same length. Zipped first: whatever a loop
+# over places names, such as the least of all start times, is worked out again for each of them.
+_ROWS = """[[{
   'model': model_id,
-  'input_len': input_lens[i], 'output_len': output_lens[i], 'ttft': ttfts[i],
-  'decode': list_sum(itls[i]), 'latency': latencies[i],
-  'since_start': start_times[i] - list_min(start_times),
-  'error': errors[i]
-} FOR i IN range(1, len(start_times) + 1)]"""
+  'input_len': row[1], 'output_len': row[2], 'ttft': row[3],
+  'decode': list_sum(row[4]), 'latency': row[5],
+  'since_start': row[6] - first_start,
+  'error': row[7]
+} FOR row IN list_zip(input_lens, output_lens, ttfts, itls, latencies, start_times, errors)
+    [:len(start_times)]] FOR first_start IN [list_min(start_times)]][1]"""
 
 
 def _matches(head: Head) -> bool:

@@ -3,11 +3,13 @@
 from datetime import datetime
 
 import polars as pl
+import pytest
 
 from store import migrate
 from store.clock import WallClock
-from store.database import Database
-from store.migrate import migrations
+from store.database import Database, open_to_look
+from store.errors import SchemaError
+from store.migrate import Migration, migrations
 from store.settings import StoreSettings
 
 KEY_OF_BEFORE = 8950021500787084351
@@ -17,6 +19,27 @@ def test_every_step_has_a_number_of_its_own():
     """Two steps of one number would leave one of them out of every store, unseen."""
     numbers = [step.version for step in migrations()]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_step_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    """Of a new store nothing is made, of an old one nothing is changed; both can be tried again."""
+    good, bad = migrations()[:-1], Migration(99, "0099_bad.sql", "SELECT * FROM nowhere")
+    for first in ([], good):
+        path = tmp_path / f"{len(first)}.duckdb"
+        if first:
+            monkeypatch.setattr(migrate, "migrations", lambda: good)
+            Database.open(path, StoreSettings(), WallClock()).close()
+        monkeypatch.setattr(migrate, "migrations", lambda: [*good, bad])
+        with pytest.raises(SchemaError, match="0099_bad"):
+            Database.open(path, StoreSettings(), WallClock())
+        with open_to_look(path, StoreSettings()) as connection:
+            kept = connection.execute("SELECT count(*) FROM migration").fetchone()
+            tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
+        assert kept == (len(first),)
+        assert (tables == (1,)) == (first == [])
+        monkeypatch.undo()
+        with Database.open(path, StoreSettings(), WallClock()) as database:
+            assert database.reader.scalar("SELECT count(*) FROM request") == 0
 
 
 def test_an_old_store_learns_what_gateways_tell(tmp_path, monkeypatch):
