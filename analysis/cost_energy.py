@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,7 +37,7 @@ def cards(reader: Reader, scope: Scope) -> pl.DataFrame:
     known = queries.card_series(reader)
     if known.is_empty():
         return pl.DataFrame(schema=ENERGY_SCHEMA)
-    found = pl.concat([_counted(reader, scope), _powered(reader, scope)])
+    found = pl.concat([how(reader, scope) for how in _ways(known)])
     return (
         found.filter((pl.col("seconds") > 0) & pl.col("joules").is_not_null())
         .join(known, on="series_id")
@@ -53,6 +54,13 @@ def cards(reader: Reader, scope: Scope) -> pl.DataFrame:
         )
         .cast(ENERGY_SCHEMA)  # type: ignore[arg-type]
     )
+
+
+def _ways(known: pl.DataFrame) -> list[Callable[[Reader, Scope], pl.DataFrame]]:
+    """How cards tell: a store that has no counter is not asked for any."""
+    told = set(known["signal"])
+    ways = {"gpu_energy_joules_total": _counted, "gpu_power_watts": _powered}
+    return [way for signal, way in ways.items() if signal in told]
 
 
 def _counted(reader: Reader, scope: Scope) -> pl.DataFrame:

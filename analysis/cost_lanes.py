@@ -206,10 +206,13 @@ def _starting_seen(
 ) -> pl.DataFrame:
     """Starts that were observed of instances of other pools, less time that they were there."""
     start, end = scope.start.replace(tzinfo=None), scope.end.replace(tzinfo=None)
-    lane_of = {row["instance"]: row for row in found.unique("instance").iter_rows(named=True)}
-    there = {(r["instance"], r["at"]): r["present_seconds"] for r in found.iter_rows(named=True)}
+    starts = cold_start_starts.starts(cold_start.observations(reader, scope), end)
+    lanes_seen = found.filter(pl.col("instance").is_in([one.instance for one in starts]))
+    lane_of = {row["instance"]: row for row in lanes_seen.unique("instance").iter_rows(named=True)}
+    places = lanes_seen.select("instance", "at", "present_seconds").iter_rows()
+    there = {(instance, at): seconds for instance, at, seconds in places}
     rows = []
-    for one in cold_start_starts.starts(cold_start.observations(reader, scope), end):
+    for one in starts:
         lane = lane_of.get(one.instance)
         if lane is None or lane["pool"] in controlled:
             continue

@@ -23,12 +23,13 @@ EXACT_SECONDS = 86_400.0
 """Up to a range of so long every scrape is looked at; in longer ones whole roll-up buckets."""
 
 SCRAPED = """
+WITH counted AS (
+  SELECT target_id, epoch_us(scraped_at) // $width AS bin, count(*) AS scrapes,
+    (epoch_us(max(scraped_at)) - epoch_us(min(scraped_at))) / 1e6 AS between_seconds
+  FROM scrape WHERE outcome = 'ok' AND scraped_at >= $start AND scraped_at < $end GROUP BY ALL)
 SELECT t.target_id, t.url, t.engine, t.model, t.labels::VARCHAR AS labels,
-  make_timestamp(epoch_us(s.scraped_at) // $width * $width) AS "at", count(*) AS scrapes,
-  (epoch_us(max(s.scraped_at)) - epoch_us(min(s.scraped_at))) / 1e6 AS between_seconds
-FROM scrape AS s JOIN target AS t USING (target_id)
-WHERE s.outcome = 'ok' AND s.scraped_at >= $start AND s.scraped_at < $end
-GROUP BY ALL ORDER BY t.target_id, "at"
+  make_timestamp(c.bin * $width) AS "at", c.scrapes, c.between_seconds
+FROM counted AS c JOIN target AS t USING (target_id) ORDER BY t.target_id, "at"
 """
 _CHOSEN = """chosen AS (
   SELECT series_id, target_id FROM series
@@ -151,8 +152,9 @@ def card_models(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
           s.labels->>'gpu_model' AS gpu_model
         FROM series AS s JOIN target AS t USING (target_id)
         WHERE s.signal = 'gpu_present' AND (s.labels->>'gpu_model') IS NOT NULL
-          AND s.series_id IN (SELECT series_id FROM sample
-            WHERE sampled_at >= $start AND sampled_at < $end)""",
+          AND s.series_id IN (SELECT p.series_id FROM sample AS p
+            JOIN series AS own USING (series_id)
+            WHERE own.signal = 'gpu_present' AND p.sampled_at >= $start AND p.sampled_at < $end)""",
         start=naive_utc(start), end=naive_utc(end),
     )  # fmt: skip
 
