@@ -24,9 +24,10 @@ from analysis import (
 from analysis import fairness_measures as measures
 from analysis.emptiness import why_empty
 from analysis.fairness_courses import Bools, Courses, Floats
-from analysis.fairness_options import Wish, wish
+from analysis.fairness_options import MOST_SHOWN, Wish, wish
 from analysis.gateways import live_bound
 from analysis.measure import Empty, View
+from analysis.sharing import Sharing, unshared
 from analysis.slo_model import Slo
 from analysis.workload.loading import NotingReader
 from store.queries import fairness as queries
@@ -98,6 +99,7 @@ def fairness(
     *,
     slos: Sequence[Slo] = (),
     named: Callable[[str], str] = str,
+    sharing: Sharing = unshared,
     slo: str = "",
     **options: str,
 ) -> View:
@@ -114,6 +116,7 @@ def fairness(
         scope: what is asked about.
         slos: definitions; the first with a latency judges tenants unless `slo` names one.
         named: what a tenant is called in the answer.
+        sharing: keeps the courses, which findings need as well.
         slo: name of the objective.
         options: texts as of `fairness_options.wish`.
 
@@ -121,42 +124,59 @@ def fairness(
         InputError: an option makes no sense.
     """
     chosen = wish(**options)
-    noting = NotingReader(reader)
-    totals = queries.tenants(noting, scope, chosen.cost)
+    totals, text = _totals(reader, scope, chosen, sharing)
     if totals["tenant"].drop_nulls().is_empty():
         empty = why_empty(reader, scope)
         if empty is None:
             empty = Empty("metric_absent", NO_TENANT)
         return View(_VIEW, scope, empty=empty)
-    text = noting.last_text
     slo_chosen = fairness_tenants.chosen_slo(reader, scope, slos, slo)
     judged = fairness_tenants.attainment(reader, scope, slo_chosen)
-    looked = _look(reader, scope, chosen, totals, judged)
-    looked = replace(looked, slo=slo_chosen)
+    looked = _looked(reader, scope, chosen, totals, sharing)
+    looked = replace(looked, wish=chosen, judged=judged, slo=slo_chosen)
     frames = {name: _called(frame, named) for name, frame in _frames(reader, scope, looked).items()}
     sentences = fairness_words.sentences(looked, frames["tenants"], scope, named)
     sql = dict.fromkeys(("tenants",), text)
     return View(_VIEW, scope, fairness_numbers.numbers(looked), frames, sentences, sql=sql)
 
 
-def in_brief(reader: FrameReader, scope: Scope) -> View | None:
+def in_brief(reader: FrameReader, scope: Scope, sharing: Sharing = unshared) -> View | None:
     """Verdict and measures alone, for findings; None where fewer than two tenants are known.
 
-    An objective is not asked about, and nothing is drawn: this is a part of the work of `fairness`.
+    An objective is not asked about, and nothing is drawn: this is a part of the work of `fairness`,
+    and shared with it.
     """
     chosen = wish()
-    totals = queries.tenants(reader, scope, chosen.cost)
+    totals, _ = _totals(reader, scope, chosen, sharing)
     if totals["tenant"].drop_nulls().n_unique() < 2 or not totals["waits"].sum():
         return None
-    judged = pl.DataFrame(schema=fairness_tenants.ATTAINMENT_SCHEMA)
-    looked = _look(reader, scope, chosen, totals, judged)
+    looked = _looked(reader, scope, chosen, totals, sharing)
     measured = fairness_numbers.numbers(looked)
     return View(_VIEW, scope, measured, sentences=(fairness_words.verdict(looked, str),))
 
 
-def _look(
-    reader: FrameReader, scope: Scope, chosen: Wish, totals: pl.DataFrame, judged: pl.DataFrame
+def _totals(
+    reader: FrameReader, scope: Scope, chosen: Wish, sharing: Sharing
+) -> tuple[pl.DataFrame, str]:
+    """What each tenant sent, and the text of the query."""
+
+    def make() -> tuple[pl.DataFrame, str]:
+        noting = NotingReader(reader)
+        return queries.tenants(noting, scope, chosen.cost), noting.last_text
+
+    return sharing(f"what tenants sent, {chosen.cost}", make)
+
+
+def _looked(
+    reader: FrameReader, scope: Scope, chosen: Wish, totals: pl.DataFrame, sharing: Sharing
 ) -> Looked:
+    """All but who is judged, and but for how many are drawn."""
+    usual = replace(chosen, shown=MOST_SHOWN)
+    return sharing(f"courses of tenants, {usual}", lambda: _look(reader, scope, usual, totals))
+
+
+def _look(reader: FrameReader, scope: Scope, chosen: Wish, totals: pl.DataFrame) -> Looked:
+    judged = pl.DataFrame(schema=fairness_tenants.ATTAINMENT_SCHEMA)
     tenants = fairness_tenants.per_tenant(totals)
     named = tenants.filter(pl.col("tenant").is_not_null() & (pl.col("sized") > 0))
     names = named["tenant"].head(MOST_TOLD_APART).to_list()

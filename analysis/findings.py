@@ -16,6 +16,7 @@ import polars as pl
 from analysis.fairness import in_brief
 from analysis.measure import View
 from analysis.remembering import Remembering
+from analysis.sharing import Sharing, unshared
 from analysis.workload import contrast_rules, views
 from analysis.workload import finding_rules as rules
 from analysis.workload.arrival_view import arrivals_view
@@ -65,13 +66,19 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
 _OTHERS = (views.workload_clients, views.workload_sessions, views.workload_prefix)
 
 
-def workload_findings(reader: queries.FrameReader, scope: Scope) -> View:
+def workload_findings(
+    reader: queries.FrameReader, scope: Scope, *, sharing: Sharing = unshared
+) -> View:
     """What is worth knowing about a workload first, best first."""
-    return findings_view(reader, scope, gather(reader, scope, with_charts=False))
+    return findings_view(reader, scope, gather(reader, scope, with_charts=False, sharing=sharing))
 
 
 def gather(
-    reader: queries.FrameReader, scope: Scope, *, with_charts: bool = True
+    reader: queries.FrameReader,
+    scope: Scope,
+    *,
+    with_charts: bool = True,
+    sharing: Sharing = unshared,
 ) -> dict[str, View]:
     """Every workload view of a scope: all a finding may use.
 
@@ -81,11 +88,12 @@ def gather(
         reader: the store; asked from two threads at once.
         scope: what it is about.
         with_charts: False leaves out frames that no finding looks at.
+        sharing: keeps what the view `fairness` needs as well.
     """
     reader = Remembering(reader)  # the views share their scan of the sums
     with ThreadPoolExecutor(1) as beside:
         sizes = beside.submit(_sizes, reader, scope, with_charts=with_charts)
-        shared = beside.submit(in_brief, reader, scope)
+        shared = beside.submit(in_brief, reader, scope, sharing)
         found = [*_arrivals(reader, scope), *(view(reader, scope) for view in _OTHERS)]
         found += sizes.result()
         between = shared.result()

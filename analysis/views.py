@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis.measure import Measure, View
+from analysis.sharing import Sharing, unshared
 from store.errors import InputError
 from store.nearest import nearest_hint
 
@@ -42,6 +43,7 @@ class ViewSpec:
         needs_adapters: whether it is handed what engines can tell as `adapters=`.
         needs_names: whether it is handed what tenants are to be called as `named=`.
         needs_costs: whether it is handed prices and cards as `costs=`.
+        needs_sharing: whether it is handed what keeps the work of several views as `sharing=`.
         is_told: whether people change it from pages: what they did must be there at once.
     """
 
@@ -54,6 +56,7 @@ class ViewSpec:
     needs_adapters: bool = False
     needs_names: bool = False
     needs_costs: bool = False
+    needs_sharing: bool = False
     is_told: bool = False
 
     def function(self) -> Callable[..., View]:
@@ -138,6 +141,7 @@ VIEWS: Mapping[str, ViewSpec] = {
         ),
         needs_slos=True,
         needs_names=True,
+        needs_sharing=True,
     ),
     "cost": ViewSpec(
         "What does the fleet cost, who uses it, and how much of it is idle?",
@@ -205,7 +209,9 @@ VIEWS: Mapping[str, ViewSpec] = {
     "workload_prefix": ViewSpec("How much could be cached?", f"{_WORKLOAD}:workload_prefix"),
     "workload_failures": ViewSpec("What fails, and where?", f"{_WORKLOAD}:workload_failures"),
     "workload_findings": ViewSpec(
-        "What is worth knowing first?", "analysis.findings:workload_findings"
+        "What is worth knowing first?",
+        "analysis.findings:workload_findings",
+        needs_sharing=True,
     ),
     "workload_compare": ViewSpec(
         "What differs from another body of requests?",
@@ -278,6 +284,7 @@ def compute(
     adapters: Adapters | None = None,
     named: Callable[[str], str] | None = None,
     costs: CostRules | None = None,
+    sharing: Sharing = unshared,
 ) -> View:
     """Compute one view.
 
@@ -295,6 +302,7 @@ def compute(
         named: what a tenant is called in the answer, for views that are handed it; None is its
             name.
         costs: prices and cards, for views that are handed them; None knows none.
+        sharing: keeps what several views of this scope need; by default each does its own work.
 
     Raises:
         InputError: unknown view or option, or an option's value the view refuses.
@@ -316,6 +324,8 @@ def compute(
         handed["named"] = named
     if spec.needs_costs:
         handed["costs"] = costs
+    if spec.needs_sharing:
+        handed["sharing"] = sharing
     if spec.needs_adapters:
         handed["adapters"] = adapters or _no_adapter
     view = spec.function()(reader, scope, **handed, **given)

@@ -13,7 +13,7 @@ from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import polars as pl
 
@@ -48,9 +48,12 @@ from store.queries.scope import LABELS, LIVE_SOURCE_ID, Scope, SourceInfo, resol
 if TYPE_CHECKING:
     from servescope.reporting.service import Reporting
 
+T = TypeVar("T")
 SCOPE_NAMES = ("source", "from", "to", *LABELS)
 SLO_FILE_CHECK_SECONDS = 2.0
 CACHED_VIEWS = 512
+SHARED_WORKS = 16
+"""What several views need is larger than a view: courses of tenants take up to five megabytes."""
 STALE_SECONDS = 60.0
 LABELS_SECONDS = 30.0
 
@@ -184,6 +187,7 @@ class Runtime:
         self.started_at = clock.now()
         self.version = metadata.version("servescope")
         self.cache = ViewCache(clock, CACHED_VIEWS)
+        self.shared = ViewCache(clock, SHARED_WORKS)
         self.imported = ImportedRows()
         self.drops = Drops()
         self.agent_grades = AgentGrades(database, clock)
@@ -291,6 +295,16 @@ class Runtime:
         self, name: str, scope: Scope, slos: Sequence[Slo], options: Mapping[str, str]
     ) -> View:
         """A view as it may be shown."""
+        spec = views.view_spec(name)
+
+        def sharing(key: str, make: Callable[[], T]) -> T:
+            return self.shared.get(
+                (scope, key),
+                make,
+                ttl_seconds=self.config.server.view_ttl_seconds,
+                version=self._version_of(spec, scope),
+            )
+
         found = views.compute(
             name,
             self.database.reader,
@@ -303,10 +317,11 @@ class Runtime:
             adapters=signal_sources,
             named=self.veil.of if self.veil else None,
             costs=self.costs if name == "cost" else None,
+            sharing=sharing,
         )
         if self.veil is None:
             return found
-        return self.veil.view(found, is_named=views.view_spec(name).needs_names)
+        return self.veil.view(found, is_named=spec.needs_names)
 
     def _version_of(self, spec: views.ViewSpec, scope: Scope) -> int | None:
         # What people change, and what is not of the scope, changes with anything that is written.

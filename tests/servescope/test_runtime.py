@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis import fairness_courses
 from servescope import slo_history
 from servescope.cli.serve import clear_incoming, open_runtime
 from servescope.documents import csv_safe, plain, to_json
@@ -46,6 +47,29 @@ def test_live_rows_do_not_make_a_trace_be_computed_again(traced, clock, more_req
     traced.database.writer.append("request", later).result()
     clock.advance(60)
     assert traced.view("workload_arrivals", params) is first
+
+
+def test_findings_and_fairness_of_a_range_look_at_its_tenants_once(
+    filled, more_requests, monkeypatch
+):
+    """Whichever is asked first; another range, and another service of a token, are looked at."""
+    filled.database.writer.append("request", more_requests(50, tenant="other")).result()
+    looked = []
+
+    def counting(*asked):
+        looked.append(asked)
+        return flows(*asked)
+
+    flows = fairness_courses.flows
+    monkeypatch.setattr(fairness_courses, "flows", counting)
+    found = filled.view("workload_findings", {}).frames["findings"]["subject"]
+    view = filled.view("fairness", {}, {"shown": "3"})
+    assert len(looked) == 1
+    assert view.measures["tenants"].value == 2
+    assert found.len() > 0
+    filled.view("fairness", {}, {"output_weight": "1"})
+    filled.view("workload_findings", {"from": "now-2h"})
+    assert len(looked) == 3
 
 
 def test_what_people_did_is_there_at_once(traced, clock):
