@@ -49,8 +49,8 @@ class Burning:
         short_seconds: one that shows whether it still goes on.
         long: burn over the long window; None when nothing came.
         short: burn over the short window.
-        since: the first bin of the unbroken run of long burns above 1 that goes on now (aware);
-            None when it does not burn.
+        since: where the first bin of the unbroken run of long burns above 1 that goes on now begins
+            (aware); None when it does not burn.
         is_older: whether the run is older than what was looked at, so that `since` is its limit.
     """
 
@@ -160,7 +160,8 @@ def burning(slo: Slo, counted: Counted, scope: Scope) -> Burning:
     calm = [place for place, is_burning in enumerate(burns) if not is_burning]
     if not calm:
         return replace(now, since=scope.end - timedelta(seconds=reach), is_older=True)
-    return replace(now, since=chart["at"][calm[-1] + 1].replace(tzinfo=UTC))
+    ends_at = chart["at"][calm[-1] + 1].replace(tzinfo=UTC)
+    return replace(now, since=ends_at - timedelta(seconds=counted.width_seconds))
 
 
 def _badness(judged: Judged) -> tuple[float, tuple[int, float, float]]:

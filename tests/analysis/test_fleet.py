@@ -113,7 +113,7 @@ def test_the_verdict_names_the_worst_slo_and_who_spent_it(database, add_requests
         ttft_seconds=[0.5 if m == "a" else 2.0 for m in models],
     )
     verdict, standing = fleet(database.reader, live_scope, slos=[SLO]).sentences
-    assert verdict.startswith("chat burns at 2.5x since 11:30 UTC; ")
+    assert verdict.startswith("chat burns at 2.5x since 11:25 UTC; ")
     assert "100 % of the bad requests are model b, which is 25 % of the traffic" in verdict
     assert standing.startswith("chat is exhausted: 75 % of 400 attempted requests were good")
 

@@ -38,8 +38,8 @@ def test_one_sentence_says_what_since_when_who_and_which_phase(database, burning
     """The whole of it, in the order in which people ask."""
     sentence = why(database.reader, live_scope, slos=[TTFT]).sentences[0]
     # Since 11:00 90 % of b is bad: of all requests 45 %, 4.5 times what the budget allows. The
-    # burn over an hour passed 1 when a fifth of an hour had gone by.
-    assert sentence.startswith("chat-ttft burns at 4.5x since 11:1")
+    # burn over an hour passed 1 at 11:13:20, within the five minutes that begin at 11:10.
+    assert sentence.startswith("chat-ttft burns at 4.5x since 11:10")
     assert "; 100 % of the bad requests are model b, which is 50 % of the traffic;" in sentence
     # 2.0 - 0.1 of queueing and 0.9 - 0.2 of prefill: 1.9 of 2.6.
     assert sentence.endswith("; 73 % of their excess time is queueing.")
