@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from analysis.incidents_found import Incident
 from analysis.incidents_signals import MEANINGS
 from analysis.root_cause.ranking import Suspect
@@ -50,13 +52,18 @@ def reason(suspect: Suspect) -> str:
     return words + "."
 
 
+def slower(factor: float, low: float, high: float, since: datetime) -> str:
+    """By how much an instance is slow, and since when (naive UTC)."""
+    return (
+        f"takes {factor:.2g} times as long per token as it used to at this load"
+        f" (95 % interval {low:.2g} to {high:.2g}) since {since:%d %b %H:%M} UTC"
+    )
+
+
 def sentence(incident: Incident) -> str:
     """Who is slow, by how much, since when, by what."""
-    slow = (
-        f"{incident.watched.instance} takes {incident.slowdown:.2g} times as long per token as it "
-        f"used to at this load (95 % interval {incident.low:.2g} to {incident.high:.2g})"
-        f" since {incident.started_at:%d %b %H:%M} UTC"
-    )
+    told = slower(incident.slowdown, incident.low, incident.high, incident.started_at)
+    slow = f"{incident.watched.instance} {told}"
     if incident.to_peers is not None:
         slow += f", {incident.to_peers:.2g} times its peers"
     if incident.ranking.why_unknown is not None:

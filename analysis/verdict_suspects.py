@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from analysis.degradation import degradation
+from analysis.degradation_words import slower
 from analysis.fleet import OUTLIER_SCORE, Seen
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
@@ -58,9 +59,5 @@ def _slowed(reader: Reader, scope: Scope) -> list[tuple[str, str, str]]:
 
 
 def _slow_words(row: Mapping[str, Any]) -> str:
-    since = f" since {row['since']:%d %b %H:%M} UTC" if row["since"] else ""
-    return (
-        f"takes {row['slowdown_factor']:.2g} times as long per token as it used to at this load"
-        f" (95 % interval {row['slowdown_factor_low']:.2g} to {row['slowdown_factor_high']:.2g})"
-        f"{since}"
-    )
+    low, high = row["slowdown_factor_low"], row["slowdown_factor_high"]
+    return slower(row["slowdown_factor"], low, high, row["since"])

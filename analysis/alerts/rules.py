@@ -72,6 +72,7 @@ class Rule:
         for_seconds: how long its condition must hold.
         keep_seconds: how long it must be over.
         is_whole: whether a thing it does not mention is gone, rather than unknown.
+        every_seconds: how long an answer stands before it is asked again; 0 is every time.
         limits: its thresholds.
     """
 
@@ -82,6 +83,7 @@ class Rule:
     for_seconds: float
     keep_seconds: float
     is_whole: bool = True
+    every_seconds: float = 0.0
     limits: Mapping[str, Limit] = field(default_factory=lambda: MappingProxyType({}))
 
     def ask(self, watch: Watch) -> Sequence[Reading]:
@@ -128,10 +130,12 @@ _ALL = (
     ),
     Rule(
         "instance-degraded", "ticket",
-        "An instance gets less than {performance_ratio} of what it would get alone on its host,"
-        " with all of the 90 % interval.",
+        "An instance takes at least {slowdown_factor} times as long per token as it used to at its"
+        " load, with all of the 95 % interval.",
         "analysis.alerts.rules_fleet:instance_degraded", 600.0, 900.0, is_whole=False,
-        limits={"performance_ratio": Limit(0.8, *_SHARE, "upper end of the 90 % interval")},
+        # It reads seven hours of samples; its parts last 30 s.
+        every_seconds=60.0,
+        limits={"slowdown_factor": Limit(1.25, 1.0, 100.0, "lower end of the 95 % interval")},
     ),
     Rule(
         "telemetry-stale", "ticket",

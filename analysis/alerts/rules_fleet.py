@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from analysis.agents import agent_table
 from analysis.alerts.model import Link, Reading
 from analysis.alerts.rules import Watch
-from analysis.degradation_view import degradation_now
+from analysis.degradation import degradation
+from analysis.degradation_words import slower
 from analysis.gateways import gateways
 from analysis.instances import instance_name
 from analysis.trust import WHOLE_TARGET, called, usable
 from store.queries import agents as agent_queries
 from store.queries import telemetry
 from store.queries.scope import LIVE_SOURCE_ID, Scope
-from store.units import percent_text, seconds_text
+from store.units import seconds_text
 
-# Older estimates say nothing of now.
-_ESTIMATED_WITHIN = timedelta(minutes=10)
 _SILENT = frozenset({"silent", "stale", "absent", "frozen"})
 
 
@@ -41,24 +41,22 @@ def fairness_bound(watch: Watch) -> Sequence[Reading]:
 
 
 def instance_degraded(watch: Watch) -> Sequence[Reading]:
-    """A reading for each instance whose performance was estimated in the last ten minutes."""
-    view = degradation_now(watch.reader, _scope(watch, _ESTIMATED_WITHIN))
-    frame = view.frames.get("instances")
-    found = []
-    for row in frame.iter_rows(named=True) if frame is not None else ():
-        high = row["q95_ratio"]
-        active = None if row["was_fallback"] else bool(high < watch.limits["performance_ratio"])
-        low, middle, top = (
-            percent_text(row[name], 0) for name in ("q05_ratio", "performance_ratio", "q95_ratio")
-        )
-        text = (
-            f"{row['instance']} gets {middle} of what it would get alone on its host (90 %"
-            f" interval {low} to {top})."
-        )
-        link = Link("degradation", {"source": "live", "instance": row["instance"]})
-        labels = {"instance": row["instance"]}
-        found.append(Reading(labels, active, text, row["performance_ratio"], link))
-    return found
+    """A reading for each instance, by the view of the page Degradation; works without a model."""
+    view = degradation(watch.reader, _scope(watch))
+    return [_pace(row, watch) for row in view.frames["instances"].iter_rows(named=True)]
+
+
+def _pace(row: Mapping[str, Any], watch: Watch) -> Reading:
+    name, active = row["instance"], {"healthy": False, "slowed": True}.get(row["state"])
+    text = f"{name} keeps the usual pace of its load."
+    if active is None:
+        text = f"Whether {name} is slowed is unknown: {row['why']}."
+    elif active:
+        low, high = row["slowdown_factor_low"], row["slowdown_factor_high"]
+        active = bool(low >= watch.limits["slowdown_factor"])
+        text = f"{name} {slower(row['slowdown_factor'], low, high, row['since'])}."
+    link = Link("degradation", {"source": "live", "instance": name})
+    return Reading({"instance": name}, active, text, row["slowdown_factor"], link)
 
 
 def telemetry_stale(watch: Watch) -> Sequence[Reading]:
@@ -97,5 +95,5 @@ def _gateways(watch: Watch) -> Iterator[Reading]:
         yield Reading({"gateway": row["name"]}, row["state"] == "late", text, age, Link("admin"))
 
 
-def _scope(watch: Watch, back: timedelta = timedelta(hours=1)) -> Scope:
-    return Scope((LIVE_SOURCE_ID,), watch.now - back, watch.now)
+def _scope(watch: Watch) -> Scope:
+    return Scope((LIVE_SOURCE_ID,), watch.now - timedelta(hours=1), watch.now)

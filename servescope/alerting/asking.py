@@ -45,6 +45,7 @@ class Asking:
         self._reserve = reserve_bytes
         self._named = named
         self._disk: deque[tuple[datetime, float]] = deque(maxlen=_DISK_KEPT)
+        self._answers: dict[str, tuple[datetime, Asked]] = {}
         self.failures: Counter[str] = Counter()
         self.failing: dict[str, str] = {}
 
@@ -56,6 +57,16 @@ class Asking:
         return {chosen.rule.name: self._answer(chosen, whole) for chosen in self._chosen}
 
     def _answer(self, chosen: Chosen, whole: Watch) -> Asked:
+        rule, now = chosen.rule, whole.now
+        last = self._answers.get(rule.name)
+        if last is not None and now - last[0] < timedelta(seconds=rule.every_seconds):
+            return last[1]
+        answer = self._asked(chosen, whole)
+        if rule.every_seconds:
+            self._answers[rule.name] = now, answer
+        return answer
+
+    def _asked(self, chosen: Chosen, whole: Watch) -> Asked:
         rule = chosen.rule
         watch = replace(whole, limits=chosen.limits)
         readings: Sequence[Reading] | None = None
