@@ -19,7 +19,7 @@ from store.errors import InputError
 from store.queries import alerts as queries
 
 ENDED_KEPT = timedelta(days=1)
-"""How long the end of an alert can still be told."""
+"""How long the end of an alert, or of a silence, can still be told."""
 
 
 class Book:
@@ -50,7 +50,7 @@ class Book:
         self.held = {row["fingerprint"]: alert_of(row) for row in opened}
         over = queries.resolved(reader, at - ENDED_KEPT).iter_rows(named=True)
         self.ended = {alert.episode: alert for alert in map(alert_of, over)}
-        rows = queries.silences(reader, at).iter_rows(named=True)
+        rows = queries.silences(reader, at - ENDED_KEPT).iter_rows(named=True)
         self.silences = {row["silence_id"]: silence_of(row) for row in rows}
         self.sent = {
             (row["receiver"], row["group_key"]): Sent(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,27 @@ from servescope.alerting.settings import Receiver
 from store.errors import InputError
 
 MOST_SILENCES = 1_000
+"""Of a list; an Alertmanager puts those that hold first."""
+_MARK = re.compile(r"\[servescope ([0-9a-f-]{36})\]$")
 
 
 class NotTold(Exception):
     """A receiver did not take what it was told; the message is for people and has no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A silence as an Alertmanager lists it.
+
+    Attributes:
+        silence: with its identity there.
+        is_over: whether it expired, or was ended.
+        mark: identity here of the silence that it was written for; "" when it has none.
+    """
+
+    silence: Silence
+    is_over: bool
+    mark: str
 
 
 class Door:
@@ -57,8 +76,8 @@ class Door:
         """
         await self._ask("POST", "/api/v2/alerts", list(alerts))
 
-    async def silences(self) -> list[Silence]:
-        """The silences of an Alertmanager that hold or will.
+    async def silences(self) -> list[Listed]:
+        """The silences of an Alertmanager: those that hold or will, and what is left of others.
 
         Raises:
             NotTold: it does not tell.
@@ -66,8 +85,24 @@ class Door:
         told = (await self._ask("GET", "/api/v2/silences", None)).json()
         if not isinstance(told, list):
             raise NotTold("its list of silences is none")
-        found = [_silence(one, self.receiver.name) for one in told[:MOST_SILENCES]]
+        found = [_listed(one, self.receiver.name) for one in told[:MOST_SILENCES]]
         return [one for one in found if one is not None]
+
+    async def post_silence(self, silence: Mapping[str, Any]) -> None:
+        """Make a silence in an Alertmanager.
+
+        Raises:
+            NotTold: it did not take it.
+        """
+        await self._ask("POST", "/api/v2/silences", silence)
+
+    async def end_silence(self, silence_id: str) -> None:
+        """End a silence in an Alertmanager.
+
+        Raises:
+            NotTold: it did not.
+        """
+        await self._ask("DELETE", f"/api/v2/silence/{silence_id}", None)
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -97,15 +132,21 @@ class Door:
         return dict(self._keys.headers(self._access))
 
 
-def _silence(told: Any, origin: str) -> Silence | None:
-    """A silence of Alertmanager's API; None of one that is over or makes no sense here."""
+def marked(silence: Silence) -> str:
+    """The comment of a silence that is written into an Alertmanager, with its identity here."""
+    return f"{silence.comment} [servescope {silence.silence_id}]"
+
+
+def _listed(told: Any, origin: str) -> Listed | None:
+    """A silence of Alertmanager's API; None of one that makes no sense here."""
     try:
-        if told["status"]["state"] not in ("active", "pending"):
-            return None
+        is_over = told["status"]["state"] not in ("active", "pending")
         matchers = tuple(matcher_of(one) for one in told["matchers"])
         starts, ends = (datetime.fromisoformat(told[name]) for name in ("startsAt", "endsAt"))
         identity = str(uuid.UUID(told["id"]))
-        by, comment = str(told["createdBy"])[:200], str(told["comment"])[:500]
+        by, comment = str(told["createdBy"])[:200], str(told["comment"])
     except (KeyError, TypeError, ValueError, InputError):
         return None
-    return Silence(identity, matchers, starts, ends, by, comment, origin)
+    mark = _MARK.search(comment)
+    made = Silence(identity, matchers, starts, ends, by, comment[:500], origin)
+    return Listed(made, is_over, mark[1] if mark else "")

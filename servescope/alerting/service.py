@@ -15,10 +15,12 @@ from analysis.alerts.matchers import Matcher, Silence, checked_silence
 from analysis.alerts.message import Places
 from analysis.alerts.model import Alert
 from analysis.slo_model import Slo
+from servescope.alerting.alertmanager import AlertmanagerTeller
 from servescope.alerting.asking import Asking
 from servescope.alerting.book import Book
 from servescope.alerting.settings import AlertSettings
-from servescope.alerting.telling import TELLERS, Teller
+from servescope.alerting.telling import Office, Teller
+from servescope.alerting.webhooks import WebhookTeller
 from store import alerts as kept
 from store.clock import Clock
 from store.database import Database
@@ -28,6 +30,10 @@ log = logging.getLogger("servescope.alerts")
 
 TELL_SECONDS = 5.0
 MOST_SILENCES = 1_000
+TELLERS: Mapping[str, type[Teller]] = {
+    "webhook": WebhookTeller,
+    "alertmanager": AlertmanagerTeller,
+}
 
 
 class Alerting:
@@ -85,13 +91,11 @@ class Alerting:
         if self._is_loaded:
             return
         await asyncio.to_thread(self.book.load, self.clock.now())
-        self._tellers = [
-            TELLERS[receiver.kind](
-                self.settings, receiver, self.book, self.places, self._database.writer,
-                self.clock, self.notified,
-            )
-            for receiver in self.settings.receivers()
-        ]  # fmt: skip
+        office = Office(
+            self.settings, self.book, self.places, self._database.writer, self.clock, self.notified
+        )
+        receivers = self.settings.receivers()
+        self._tellers = [TELLERS[receiver.kind](office, receiver) for receiver in receivers]
         self._is_loaded = True
 
     async def aclose(self) -> None:

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import uvicorn
 
+from analysis.alerts.matchers import parse_matcher
 from servescope.config import load
 from servescope.process import bind, url_of
 from servescope.runtime import Runtime, SloBook
@@ -178,6 +179,7 @@ async def test_alerts_go_there_silences_come_back_and_so_does_its_webhook(alertm
     assert there(url)[0]["status"]["silencedBy"] == [made]
     httpx2.delete(f"{url}/api/v2/silence/{made}", trust_env=False).raise_for_status()
     await told_until(alerting, lambda: not alerting.book.muted(runtime.clock.now()))
+    await silenced_here(alerting, url)
 
     requests(runtime, "ok", 100)
     (over,) = await alerting.evaluate()
@@ -186,6 +188,25 @@ async def test_alerts_go_there_silences_come_back_and_so_does_its_webhook(alertm
     await until(lambda: received(runtime)["over_at"][0] is not None)
     assert received(runtime)["name"].to_list() == ["outage"]
     await alerting.aclose()
+
+
+async def silenced_here(alerting, url):
+    """A silence made here holds there, for our alerts only; ended in one place it ends in both."""
+    until, only = CLOCK.now() + timedelta(hours=1), [parse_matcher("model=llama")]
+    for end_it_there in (False, True):
+        made = alerting.silence(only, None, until, "ben", "roll-out")
+        names = await told_until(alerting, lambda: there(url)[0]["status"]["silencedBy"])
+        told = httpx2.get(f"{url}/api/v2/silence/{names[0]}", trust_env=False).json()
+        assert told["createdBy"] == "ben"
+        assert told["comment"] == f"roll-out [servescope {made.silence_id}]"
+        assert {one["name"] for one in told["matchers"]} == {"model", "alertname"}
+        assert len(alerting.book.silences) == 2 + end_it_there  # taken for nobody else's
+        if end_it_there:
+            httpx2.delete(f"{url}/api/v2/silence/{names[0]}", trust_env=False).raise_for_status()
+            await told_until(alerting, lambda: not alerting.book.muted(CLOCK.now()))
+        else:
+            alerting.unsilence(made.silence_id, "ben")
+            await told_until(alerting, lambda: not there(url)[0]["status"]["silencedBy"])
 
 
 async def told_until(alerting, look):
