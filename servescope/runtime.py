@@ -214,7 +214,9 @@ class Runtime:
             from servescope.reporting.service import Reporting
 
             reports = self.config.reports
-            self._reporting = Reporting(reports, self.database, self.clock, self.url)
+            self._reporting = Reporting(
+                reports, self.database, self.clock, self.url, veil=self.veil
+            )
         return self._reporting
 
     @cached_property

@@ -15,12 +15,14 @@ import polars as pl
 from analysis.measure import View
 from store.database import Database
 from store.errors import InputError, QueryRefused
-from store.pseudonyms import pseudonym, secret_of
+from store.pseudonyms import is_pseudonym, pseudonym, secret_of
 from store.queries.scope import join_values, split_values
 
 _TENANTS = "SELECT DISTINCT tenant FROM request_labels WHERE tenant IS NOT NULL"
 _NAME_COLUMNS = frozenset({"tenant", "client", "tenants"})
-_TEXT_COLUMNS = frozenset({"sentence", "subject", "evidence", "command", "text", "key", "why"})
+_TEXT_COLUMNS = frozenset(
+    {"sentence", "subject", "evidence", "command", "text", "key", "why", "scope"}
+)
 # Shorter names are common words or letters: in free text only "tenant x" is taken for one.
 _LEAST_IN_TEXT = 3
 
@@ -70,6 +72,14 @@ class Veil:
     def names(self, values: Sequence[str]) -> list[str]:
         """Pseudonyms of tenants, in the same order."""
         return [self.of(value) for value in values]
+
+    def scope(self, kept: Mapping[str, str]) -> dict[str, str]:
+        """A scope that somebody wrote down, with pseudonyms for names; pseudonyms stay."""
+        found = dict(kept)
+        if kept.get("tenant"):
+            names = split_values(kept["tenant"])
+            found["tenant"] = join_values(n if is_pseudonym(n) else self.of(n) for n in names)
+        return found
 
     def view(self, view: View, *, is_named: bool) -> View:
         """A view without names.

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from store.errors import StoreError
 SECRET_BYTES = 32
 _LETTERS = 8
 PREFIX = "tenant-"
+_SHAPE = re.compile(rf"{PREFIX}[a-z2-7]{{{_LETTERS}}}")
 
 
 def secret_path(store: Path) -> Path:
@@ -61,6 +63,11 @@ def _make(path: Path) -> None:
             return
     finally:
         part.unlink(missing_ok=True)
+
+
+def is_pseudonym(text: str) -> bool:
+    """Whether a text looks like one, of whatever store."""
+    return _SHAPE.fullmatch(text) is not None
 
 
 def pseudonym(secret: bytes, name: str) -> str:

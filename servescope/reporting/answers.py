@@ -82,7 +82,8 @@ def run_document(runtime: Runtime, run_id: str) -> dict[str, Any]:
     attempts = queries.deliveries(runtime.database.reader, run_id).drop("run_id").to_dicts()
     manifest = runtime.reporting.shelf.manifest(run_id)
     kept = [] if manifest is None else [f for f in manifest["files"] if f["role"] == "report"]
-    return {**_brief(run), "definition": run["definition"], "files": kept, "attempts": attempts,
+    told = runtime.reporting.book.kept(run["definition"]).document()
+    return {**_brief(run), "definition": told, "files": kept, "attempts": attempts,
             "lines": run["details"].get("lines", [])}  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from servescope.reporting import definition as definitions
 from servescope.reporting.channels.base import Channel
 from servescope.reporting.channels.email import Mailbox
 from servescope.reporting.definition import Definition
+from servescope.veil import Veil
 from store import audit, reports
 from store.clock import Clock
 from store.database import Database
@@ -57,6 +58,7 @@ class Book:
         database: keeps the others.
         clock: stamps.
         most: schedules that may be added.
+        veil: hides the names of tenants; None shows them.
     """
 
     def __init__(
@@ -67,9 +69,11 @@ class Book:
         database: Database,
         clock: Clock,
         most: int,
+        veil: Veil | None = None,
     ) -> None:
         self._channels, self._templates = channels, templates
         self._database, self._clock, self._most = database, clock, most
+        self._veil = veil
         self._tables = tables
         self._known: list[Scheduled] | None = None
 
@@ -82,7 +86,7 @@ class Book:
         found: dict[str, Definition] = {}
         for table in self._tables:
             try:
-                one = self.checked(table)
+                one = self._hidden(self._fitting(table))
             except InputError as error:
                 raise ConfigError(error.message, where=error.where, hint=error.hint) from error
             if one.name in found:
@@ -90,12 +94,26 @@ class Book:
             found[one.name] = one
         return found
 
+    def kept(self, document: Mapping[str, Any]) -> Definition:
+        """Read what was kept of a schedule or a run.
+
+        Raises:
+            InputError: it makes no sense any more.
+        """
+        return self._hidden(definitions.read(document))
+
     def checked(self, table: Mapping[str, Any]) -> Definition:
         """Read a schedule; its template, channels and recipients are there and fit.
 
         Raises:
-            InputError: something of it does not.
+            InputError: something of it does not, or it names a tenant where names are hidden.
         """
+        found = self._fitting(table)
+        if self._veil is not None:
+            self._veil.params(found.scope)
+        return found
+
+    def _fitting(self, table: Mapping[str, Any]) -> Definition:
         found = definitions.read(table)
         where = f"report schedule {found.name}"
         try:
@@ -106,6 +124,10 @@ class Book:
         except InputError as error:
             raise InputError(error.message, where=where, hint=error.hint) from error
         return found
+
+    def _hidden(self, found: Definition) -> Definition:
+        """With pseudonyms for names of tenants, where names are hidden."""
+        return found if self._veil is None else replace(found, scope=self._veil.scope(found.scope))
 
     def channel(self, name: str) -> Channel:
         """A channel by name.
@@ -250,7 +272,7 @@ class Book:
 
     def _scheduled(self, row: Row) -> Scheduled | None:
         try:
-            found = definitions.read(json.loads(row["definition"]))
+            found = self.kept(json.loads(row["definition"]))
         except ServescopeError:
             return None
         why = row["why_off"]

@@ -20,13 +20,13 @@ from analysis.reports.sections import SECTIONS
 from analysis.reports.template import Template, find
 from servescope.reporting.book import Book, Scheduled
 from servescope.reporting.channels.registry import channels
-from servescope.reporting.definition import read
 from servescope.reporting.due import due
 from servescope.reporting.rows import details_of, runs
 from servescope.reporting.sending import Sending, Standing, outcome
 from servescope.reporting.settings import ReportsSettings
 from servescope.reporting.shelf import Shelf
 from servescope.reporting.workshop import Maker, NotMade, Order, Workshop
+from servescope.veil import Veil
 from store import reports
 from store.append import EVENT_FRAME
 from store.clock import Clock
@@ -53,6 +53,7 @@ class Reporting:
         clock: what is due, and stamps.
         url: where this server answers.
         maker: makes reports; None has them made by processes of their own.
+        veil: hides the names of tenants; None shows them.
 
     Raises:
         ConfigError: a channel cannot work.
@@ -65,12 +66,13 @@ class Reporting:
         clock: Clock,
         url: str | None,
         maker: Maker | None = None,
+        veil: Veil | None = None,
     ) -> None:
         self.settings, self._database, self._clock = settings, database, clock
         self.channels = channels(settings.channel, clock)
         self.book = Book(
             settings.schedule, self.channels, self.template, database, clock,
-            settings.most_schedules,
+            settings.most_schedules, veil,
         )  # fmt: skip
         self.shelf = Shelf(_folder(database))
         root = settings.link or url or ""
@@ -184,7 +186,7 @@ class Reporting:
         Raises:
             NotMade: it cannot be made.
         """
-        order = Order(read(run["definition"]), run["period"])
+        order = Order(self.book.kept(run["definition"]), run["period"])
         with self.shelf.draft() as draft:
             manifest = self.maker(order, draft, self.stop)
             if manifest["outcome"] == "made":

@@ -84,6 +84,27 @@ def test_a_pseudonym_filters_and_a_name_does_not(client, hidden):
     assert weights[shown] == 2
 
 
+def test_a_report_schedule_shows_no_name(hidden):
+    """Whoever writes the file knows the name; whoever asks the server sees and gives pseudonyms."""
+    shown = hidden.veil.of("acme-internal")
+    table = {"name": "big", "template": "weekly", "when": "weekly mon 08:00",
+             "scope": {"tenant": "acme-internal"}}  # fmt: skip
+    config = replace(hidden.config, reports=replace(hidden.config.reports, schedule=(table,)))
+    runtime = Runtime(config, hidden.database, hidden.clock, hidden.slos, hidden.url)
+    runtime.reporting.book.keep_written()
+    with TestClient(create_app(runtime), base_url="http://127.0.0.1:8787") as client:
+        client.post("/api/v1/reports/schedules/big/run", json={})
+        for place in ("", "/schedules/big", f"/runs/{runtime.reporting.open_runs()[0]['run_id']}"):
+            text = client.get(f"/api/v1/reports{place}").text
+            assert "acme-internal" not in text
+            assert shown in text or not place
+        add = "/api/v1/reports/schedules"
+        refused = client.post(add, json={**table, "name": "named"})
+        assert (refused.status_code, "no tenant is called" in refused.text) == (400, True)
+        hidden_one = {**table, "name": "hidden", "scope": {"tenant": shown}}
+        assert client.post(add, json=hidden_one).json()["scope"] == f"tenant {shown}"
+
+
 def test_sql_would_show_names_and_is_refused(client):
     """With the setting that would allow it."""
     answer = client.post("/api/v1/sql", json={"sql": "SELECT tenant FROM requests"})
