@@ -36,7 +36,9 @@ def _lines(document: Document) -> Iterator[str]:
     yield from _list("What to do", document.advice)
     yield from (f"> {escaped(text)}\n" for text in document.notes)
     for section in document.sections:
-        yield from _section(section, covered.zone)
+        if section.empty is None:
+            yield from _section(section, covered.zone)
+    yield from _silent([section for section in document.sections if section.empty is not None])
     yield f"Made {words.moment(document.made_at, covered)} by servescope {document.version}."
 
 
@@ -51,10 +53,6 @@ def _list(title: str, texts: Sequence[str]) -> Iterator[str]:
 def _section(section: Section, zone: str) -> Iterator[str]:
     yield f"## {section.title}"
     yield ""
-    if section.empty is not None:
-        yield escaped(section.empty)
-        yield ""
-        return
     yield from (f"{escaped(text)}\n" for text in section.verdict)
     yield from (f"- {_number(one)}" for one in section.numbers)
     if section.numbers:
@@ -63,6 +61,15 @@ def _section(section: Section, zone: str) -> Iterator[str]:
         yield from _table(table, zone)
     yield from (f"{escaped(chart.title)}: {escaped(chart.summary)}\n" for chart in section.charts)
     yield from (f"> {escaped(text)}\n" for text in section.notes)
+
+
+def _silent(sections: Sequence[Section]) -> Iterator[str]:
+    """Those without anything to say, a line each."""
+    if sections:
+        yield "## Nothing to say"
+        yield ""
+        yield from (f"- {one.title}: {escaped(one.empty or '')}" for one in sections)
+        yield ""
 
 
 def _number(one: Number) -> str:

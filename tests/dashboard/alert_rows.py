@@ -14,7 +14,7 @@ RULES = [
      "runbook_url": f"https://example.org/runbooks/{name}.md"}
     for name, severity, meaning, failing in (
         ("outage", "page", "At least 90 % of the requests to a model fail.", None),
-        ("instance-degraded", "ticket", "An instance takes 1.25 times as long per token.", "TimeoutError: 10 s"),
+        ("instance-degraded", "ticket", "An instance takes too long.", "TimeoutError: 10 s"),
     )
 ]  # fmt: skip
 

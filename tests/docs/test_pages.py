@@ -56,6 +56,31 @@ def test_links_lead_somewhere(path):
             assert (path.parent / target).exists(), target
 
 
+def anchors(text):
+    """What links into a page may name, as GitHub makes it of headings."""
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", title.strip().lower()) for title in titles]
+    return {title.replace(" ", "-") for title in plain}
+
+
+def test_every_page_is_reached_from_the_readme_and_every_anchor_is_a_heading():
+    """By links alone, so that nobody has to know that a page exists."""
+    seen, to_read = set(), [ROOT / "README.md"]
+    while to_read:
+        page = to_read.pop()
+        seen.add(page)
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
+            name, _, anchor = target.partition("#")
+            there = (page.parent / name).resolve() if name else page
+            if target.startswith("http") or there.suffix != ".md":
+                continue
+            if anchor:
+                assert anchor in anchors(there.read_text("utf-8")), f"{page.name}: {target}"
+            if there not in seen and there not in to_read:
+                to_read.append(there)
+    assert set(PAGES) - seen == set()
+
+
 def test_make_targets_of_the_readme_exist():
     """Every `make …` a page shows is a target."""
     makefile = (ROOT / "Makefile").read_text("utf-8")
