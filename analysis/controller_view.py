@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis.controller_replayed import replayed
 from analysis.measure import Empty, Measure, View
 from store.errors import InputError
 from store.queries import control_marks
@@ -44,9 +45,10 @@ def controller(reader: Reader, scope: Scope, *, now: datetime, pool: str = "") -
     before_replicas, final_replicas, ticks, text), `decisions` (as
     `store.queries.decisions.listed`), `pending` (decision_id, pool, before_replicas,
     final_replicas, decided_at, expires_at, reason, attainment_ratio and cost over the settling
-    time, both also as they would be `_unchanged`), `unsettled`, `outcomes`,
-    `freezes` (pool, from_at, until_at, changed_by, comment), `rehearsed` (what dry-run would have
-    given, as `store.queries.control_marks.rehearsed`), `audit`.
+    time, both also as they would be `_unchanged`, and cost_per_hour_change), `unsettled`,
+    `outcomes`, `freezes` (pool, from_at, until_at, changed_by, comment), `rehearsed` (what dry-run
+    would have given, as `store.queries.control_marks.rehearsed`), `replayed` (what a replay says of
+    the policy's own course, as `analysis.controller_replayed`), `audit`.
 
     Args:
         reader: the store.
@@ -68,6 +70,7 @@ def controller(reader: Reader, scope: Scope, *, now: datetime, pool: str = "") -
         "outcomes": _of_pool(queries.outcomes_between(reader, start, end), pool),
         "freezes": _of_pool(queries.freezes(reader, start, end), pool),
         "rehearsed": _of_pool(control_marks.rehearsed(reader, start, end), pool),
+        "replayed": replayed(reader, dict(modes.select("pool", "policy").iter_rows())),
         "audit": queries.audited(reader),
     }
     if modes.is_empty():
@@ -150,7 +153,26 @@ def _pending(frame: pl.DataFrame) -> pl.DataFrame:
         for kind, suffix in (("expected", ""), ("unchanged", "_unchanged"))
         for name in ("attainment_ratio", "cost")
     }
-    return frame.select(names).with_columns(**parts)
+    made = frame.select(names).with_columns(**parts)
+    hourly = [
+        _hourly_change(one, row["before_replicas"], row["final_replicas"])
+        for one, row in zip(told, made.iter_rows(named=True), strict=True)
+    ]
+    return made.with_columns(cost_per_hour_change=pl.Series(hourly, dtype=pl.Float64))
+
+
+def _hourly_change(told: dict[str, Any], before: int | None, after: int | None) -> float | None:
+    """What a change adds to the cost of an hour; None without a price."""
+    for kind in ("expected", "unchanged"):
+        one = told.get(kind, {})
+        if (
+            one.get("cost")
+            and one.get("replica_hours")
+            and before is not None
+            and after is not None
+        ):
+            return float(one["cost"] / one["replica_hours"] * (after - before))
+    return None
 
 
 def _sentences(frames: dict[str, pl.DataFrame], counts: dict[str, Any]) -> list[str]:

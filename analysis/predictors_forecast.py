@@ -25,6 +25,7 @@ _NEVER = (
     "an hour of live requests."
 )
 _TRACE = "Demand is forecast for the live fleet; a trace has none."
+MOST_MISSES = 10
 _SHOWN: dict[str, Any] = {
     "quantity": pl.String,
     "key": pl.String,
@@ -42,6 +43,7 @@ def predictors_forecast(
 
     Measures: forecasts, outcomes, skill_ratio, coverage_90_ratio, fallback_ratio, all of the
     quantity shown. Frames: `shown`, `course` and `ahead` (see `store.queries.forecasts`),
+    `misses` (rows of `course` that were furthest off, with `error`: outcome less median),
     `horizons` and `keys` (forecasts, outcomes, pinball, rival_pinball, skill_ratio,
     coverage_50_ratio and coverage_90_ratio with their intervals, wmape_ratio, fallback_ratio).
 
@@ -60,6 +62,7 @@ def predictors_forecast(
     frames = {
         "shown": pl.DataFrame([shown], schema=_SHOWN, orient="row"),
         "course": course,
+        "misses": misses(course),
         "ahead": queries.newest(reader, scope, shown["quantity"], shown["key"]),
         "horizons": _added(found, ["quantity", "horizon_seconds"], blocks),
         "keys": _added(found, ["quantity", "key"], blocks).sort(
@@ -70,6 +73,16 @@ def predictors_forecast(
     whole = _added(of_quantity, ["quantity"], blocks).row(0, named=True)
     sentences = (_sentence(whole, frames["horizons"]),)
     return View("predictors_forecast", scope, _measures(whole), frames, sentences)
+
+
+def misses(course: pl.DataFrame) -> pl.DataFrame:
+    """The forecasts of a course that were furthest from what came, the worst first.
+
+    Args:
+        course: as of `store.queries.forecasts.course`: one unit, so that errors can be compared.
+    """
+    known = course.with_columns(error=pl.col("outcome") - pl.col("median")).drop_nulls("error")
+    return known.sort(pl.col("error").abs(), "at", descending=[True, False]).head(MOST_MISSES)
 
 
 def _shown(found: pl.DataFrame, quantity: str, key: str, horizon: str) -> dict[str, Any]:

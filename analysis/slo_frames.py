@@ -41,7 +41,11 @@ SPENT_BY_SCHEMA: dict[str, Any] = {
     "traffic_share_ratio": pl.Float64,
     "over_representation": pl.Float64,
 }
-CURVE_SCHEMA: dict[str, Any] = {"threshold_seconds": pl.Float64, "attainment_ratio": pl.Float64}
+CURVE_SCHEMA: dict[str, Any] = {
+    "threshold_seconds": pl.Float64,
+    "attainment_ratio": pl.Float64,
+    "is_objective": pl.Boolean,
+}
 ALERTS_SCHEMA: dict[str, Any] = {
     "severity": pl.String,
     "long_window": pl.String,
@@ -202,7 +206,8 @@ def spent_by(found: pl.DataFrame) -> pl.DataFrame:
 def threshold_curve(slo: Slo, status: SloStatus, column: str, found: pl.DataFrame) -> pl.DataFrame:
     """Attainment as a function of one threshold, from log bins (at most 4.4 % apart).
 
-    Exact at the bin edges; the row of the SLO's own threshold is the counted attainment.
+    Exact at the bin edges; the row of the SLO's own threshold (`is_objective`) is the counted
+    attainment.
 
     Args:
         slo: the definition.
@@ -218,6 +223,7 @@ def threshold_curve(slo: Slo, status: SloStatus, column: str, found: pl.DataFram
             "threshold_seconds": edges,
             # numpy divides; polars multiplies by the reciprocal, which is off in the last digit.
             "attainment_ratio": found["requests"].cum_sum().to_numpy() / status.tally.attempted,
+            "is_objective": [False] * len(edges),
         },
         schema=CURVE_SCHEMA,
     )
@@ -227,6 +233,7 @@ def threshold_curve(slo: Slo, status: SloStatus, column: str, found: pl.DataFram
         {
             "threshold_seconds": [slo.limits_seconds[column]],
             "attainment_ratio": [status.attainment_ratio],
+            "is_objective": [True],
         },
         schema=CURVE_SCHEMA,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis import plain_sql, series, slo_frames
+from analysis import plain_sql, series, slo_ahead, slo_frames
 from analysis.emptiness import why_empty
 from analysis.measure import Empty, Measure, View
 from analysis.slo import (
@@ -92,7 +92,7 @@ def slo_detail(
 
     Measures: attainment_ratio, attainment_of_successful_ratio, budget_left_ratio, burn_1h, burn_6h.
     Frames: `slos` (its row of the list), `budget`, `burn`, `events`, `alerts`, `spent_by`,
-    `threshold_curve`; columns in `analysis.slo_frames`.
+    `threshold_curve`; columns in `analysis.slo_frames`, those of `budget` in `analysis.slo_ahead`.
 
     Raises:
         InputError: no SLO has this name, it is not about these sources, or `over` is no word of
@@ -114,7 +114,7 @@ def slo_detail(
     status = status_of(chosen, counted)
     frames = {
         "slos": pl.DataFrame([status_row(status)], schema=SLOS_SCHEMA),
-        "budget": slo_frames.budget(chosen, counted),
+        "budget": slo_ahead.projected(slo_frames.budget(chosen, counted), status, scope.end),
         "burn": slo_frames.burn(chosen, charted, scope),
         "events": events,
         "alerts": slo_frames.alerts(chosen, counted, status),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -148,30 +148,31 @@ def _tools(
     as_table: bool,
     options: Mapping[str, str],
 ) -> list[Any]:
-    toggled = scene.address.toggled("table", chart.key).href(scene.prefix)
     resource = f"views/{view.name}/{chart.frame}"
     links = [
-        html.A(
-            "Chart" if as_table else "Table",
-            href=toggled,
-            title="Same numbers as a table (t)",
-            className="ss-tool",
-            **attrs(
-                {
-                    "data-table-toggle": "",
-                    "aria-label": f"{'Chart' if as_table else 'Table'}: {chart.title}",
-                }
-            ),
-        ),
-        _outside("CSV", scene.api(resource, **options, format="csv"), chart.title),
-        _outside("API", scene.api(resource, **options, format="json"), chart.title),
+        table_toggle(chart, scene, as_table),
+        outside("CSV", scene.api(resource, **options, format="csv"), chart.title),
+        outside("API", scene.api(resource, **options, format="json"), chart.title),
         python_menu(chart.title, resource, scene, options),
         about(chart.title, chart.about, view.sql.get(chart.frame), frame.height),
     ]
     return links
 
 
-def _outside(text: str, href: str, title: str) -> html.A:
+def table_toggle(chart: Chart, scene: Scene, as_table: bool) -> html.A:
+    """The link between a chart and the same numbers as a table; the key `t` presses it."""
+    words = "Chart" if as_table else "Table"
+    return html.A(
+        words,
+        href=scene.address.toggled("table", chart.key).href(scene.prefix),
+        title="Same numbers as a table (t)",
+        className="ss-tool",
+        **attrs({"data-table-toggle": "", "aria-label": f"{words}: {chart.title}"}),
+    )
+
+
+def outside(text: str, href: str, title: str) -> html.A:
+    """A small link of a card that leads out of the page, to the API."""
     return html.A(
         text,
         href=href,
@@ -316,8 +317,8 @@ def frame_tools(
     resource = f"views/{view.name}/{frame}"
     rows = view.frames[frame].height if frame in view.frames else 0
     return [
-        _outside("CSV", scene.api(resource, **options, format="csv"), title),
-        _outside("API", scene.api(resource, **options, format="json"), title),
+        outside("CSV", scene.api(resource, **options, format="csv"), title),
+        outside("API", scene.api(resource, **options, format="json"), title),
         python_menu(title, resource, scene, options),
         about(title, words, view.sql.get(frame), rows),
     ]
@@ -383,16 +384,21 @@ def empty_state(empty: Empty, scene: Scene) -> html.Div:
     return html.Div(parts, className=f"ss-empty is-{empty.kind.replace('_', '-')}")
 
 
+def jump(last_at: datetime, seconds: float, scene: Scene) -> html.A:
+    """The way to the last record: the page over as long a range, ending there."""
+    end = last_at + timedelta(seconds=1)
+    start = end - timedelta(seconds=seconds)
+    href = scene.here(from_=f"{start:%Y-%m-%dT%H:%M:%SZ}", to=f"{end:%Y-%m-%dT%H:%M:%SZ}")
+    return html.A("Jump there", href=href, className="ss-button")
+
+
 def _empty_action(empty: Empty, scene: Scene) -> html.A | None:
     if (
         empty.kind == "outside_range"
         and empty.last_record_at is not None
         and scene.scope is not None
     ):
-        end = empty.last_record_at + timedelta(seconds=1)
-        start = end - timedelta(seconds=scene.scope.seconds)
-        href = scene.here(from_=f"{start:%Y-%m-%dT%H:%M:%SZ}", to=f"{end:%Y-%m-%dT%H:%M:%SZ}")
-        return html.A("Jump there", href=href, className="ss-button")
+        return jump(empty.last_record_at, scene.scope.seconds, scene)
     if empty.kind == "metric_absent":
         return html.A(
             "See what each source reports", href=scene.link("admin"), className="ss-button"

@@ -36,20 +36,25 @@ PHASES: Mapping[str, tuple[str, str, str]] = {
     "unattributed": ("unattributed", GREY, "\\"),
 }
 _MOST_BARS = 40
+_MOST_GROUPS = 30
+# First tokens that came later than so many times the longest bar would press all bars together.
+_FARTHEST_TOKEN = 1.5
 
 
-def bar_height(starts: int) -> int:
-    """Height of the chart in pixels for so many starts."""
-    return 110 + 22 * max(3, min(starts, _MOST_BARS))
+def bar_height(bars: int, most: int = _MOST_BARS) -> int:
+    """Height of a chart in pixels for so many bars or rows, at most `most` of them."""
+    return 110 + 22 * max(3, min(bars, most))
 
 
-def stack(frame: pl.DataFrame, look: Look) -> Picture | str:
-    """Phases of each start, one bar each, the newest at the top.
+def stack(frame: pl.DataFrame, look: Look, answered: pl.DataFrame | None = None) -> Picture | str:
+    """Phases of each start, one bar each, the newest at the top, and when its first token came.
 
     Args:
         frame: `instance`, `began_at`, `phase`, `start_seconds`, `seconds`, `source`; the newest
             start first.
         look: zone and clock.
+        answered: `instance`, `began_at`, `warm_seconds` (until the first token was served). What
+            came long after the last bar, since nobody asked before, is left to the table.
     """
     starts = frame.unique(["instance", "began_at"], maintain_order=True).head(_MOST_BARS)
     names = {
@@ -79,7 +84,82 @@ def stack(frame: pl.DataFrame, look: Look) -> Picture | str:
         f"{len(names)} starts; most of their time goes to {PHASES[top['phase']][0]}, "
         f"{seconds_text(top['seconds'] / len(names))} a start"
     )
+    traces += _first_tokens(shown, answered, names)
     return Picture({"data": traces, "layout": made}, f"Phases of each start: {words}.")
+
+
+def _first_tokens(
+    shown: pl.DataFrame, answered: pl.DataFrame | None, names: Mapping[tuple[str, Any], str]
+) -> list[Trace]:
+    """A mark on each bar where the first token was served."""
+    if answered is None:
+        return []
+    farthest = _FARTHEST_TOKEN * float((shown["start_seconds"] + shown["seconds"]).max() or 0.0)  # type: ignore[arg-type]
+    near = answered.filter(pl.col("warm_seconds") <= farthest)
+    rows = [row for row in near.rows(named=True) if (row["instance"], row["began_at"]) in names]
+    if not rows:
+        return []
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "first token",
+            "y": [names[row["instance"], row["began_at"]] for row in rows],
+            "x": [row["warm_seconds"] for row in rows],
+            "marker": {"symbol": "diamond-tall-open", "size": 12, "color": VERMILION,
+                       "line": {"width": 2}},
+            "customdata": [seconds_text(row["warm_seconds"]) for row in rows],
+            "hovertemplate": "first token after %{customdata}<extra></extra>",
+        }
+    ]  # fmt: skip
+
+
+def spread(frame: pl.DataFrame, groups: pl.DataFrame) -> Picture | str:
+    """Seconds until ready of each start, by model, node and cache state; never pooled over them.
+
+    Args:
+        frame: starts, with `model`, `node`, `cache_state`, `ready_seconds`.
+        groups: the same keys with `ready_p50_seconds` and `ready_p95_seconds`.
+    """
+    known = frame.drop_nulls("ready_seconds")
+    judged = groups.drop_nulls("ready_p50_seconds").head(_MOST_GROUPS)
+    if known.is_empty() or judged.is_empty():
+        return "No start of this range became ready."
+    names = {_key(row): _group_name(row) for row in judged.iter_rows(named=True)}
+    shown = [row for row in known.iter_rows(named=True) if _key(row) in names]
+    dots = {
+        "type": "scatter", "mode": "markers", "name": "a start",
+        "y": [names[_key(row)] for row in shown], "x": [row["ready_seconds"] for row in shown],
+        "marker": {"symbol": "circle-open", "size": 8, "color": BLUE, "line": {"width": 1.5}},
+        "hovertemplate": "%{x:.3g} s<extra></extra>",
+    }  # fmt: skip
+    marks = [
+        {
+            "type": "scatter", "mode": "markers", "name": name, "y": list(names.values()),
+            "x": numbers(judged, column),
+            "marker": {"symbol": symbol, "size": 16, "color": colour,
+                       "line": {"width": 3, "color": colour}},
+            "hovertemplate": f"{name} %{{x:.3g}} s<extra></extra>",
+        }
+        for column, name, symbol, colour in (
+            ("ready_p50_seconds", "median", "line-ns-open", GREY),
+            ("ready_p95_seconds", "p95, the lead time", "diamond", VERMILION),
+        )
+    ]  # fmt: skip
+    y = axis("", "category", showgrid=False, autorange="reversed")
+    made = layout(axis("seconds until ready", from_zero=True), y, legend=True)
+    worst = judged.sort("ready_p95_seconds", descending=True).row(0, named=True)
+    words = f"longest p95 {seconds_text(worst['ready_p95_seconds'])}, {_group_name(worst)}"
+    return Picture({"data": [dots, *marks], "layout": made}, f"Time until ready by group: {words}.")
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["model"], row["node"], row["cache_state"]
+
+
+def _group_name(row: Mapping[str, Any]) -> str:
+    model, node = row["model"] or "model not told", row["node"] or "node not told"
+    return f"{model[:24]} · {node[:16]} · {row['cache_state']}"
 
 
 def _bar_name(row: Mapping[str, Any], look: Look) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from dashboard.figures.base import (
     Look,
     Picture,
+    Trace,
     axis,
     from_first_known,
     label,
@@ -19,20 +22,22 @@ from dashboard.figures.base import (
     time_axis,
     times,
 )
+from dashboard.text import when
 from dashboard.theme import BLUE, GREY, PURPLE, VERMILION
-from store.units import percent_text
+from store.units import percent_text, seconds_text
 
 # Source: Google SRE Workbook, chapter 5, multi-window multi-burn-rate alerts.
 ALERT_LINES = (14.4, 6.0, 3.0, 1.0)
-_TICKS = [0.01, 0.1, 0.3, *sorted(ALERT_LINES), 50, 100, 1000]
-_TICK_WORDS = [f"{tick:g}\N{MULTIPLICATION SIGN}" for tick in _TICKS]
+_USUAL_TARGET = 0.99
+_FURTHER_TICKS = (0.01, 0.1, 0.3, 50.0, 100.0, 1000.0)
 
 
 def budget(frame: pl.DataFrame, look: Look) -> Picture | str:
     """Error budget left over the SLO's own window; below zero is overspent, never clamped.
 
     Args:
-        frame: `at`, `budget_left_ratio` (1 = untouched, negative = overspent).
+        frame: `at`, `budget_left_ratio` (1 = untouched, negative = overspent); `projected_ratio`,
+            where it goes at the pace of the last hours, null in the past, may be left out.
         look: zone and clock.
     """
     # The objective's window may begin long before its first request.
@@ -48,20 +53,44 @@ def budget(frame: pl.DataFrame, look: Look) -> Picture | str:
     y = axis(
         "budget left", tickformat=".0%", range=[min(0.0, min(known) * 1.08), max(1.02, max(known))]
     )
-    made = layout(time_axis(look), y) | {"shapes": [shape], "annotations": [label(0, "exhausted")]}
+    ahead, said = _ahead(frame, look)
+    made = layout(time_axis(look), y, legend=bool(ahead))
+    made |= {"shapes": [shape], "annotations": [label(0, "exhausted")]}
     now = known[-1]
     words = f"overspent by {percent_text(-now)}" if now < 0 else f"{percent_text(now)} left"
     return Picture(
-        {"data": [trace], "layout": made}, f"Error budget over the window: {words} at its end."
+        {"data": [trace, *ahead], "layout": made},
+        f"Error budget over the window: {words} at its end{said}.",
     )
 
 
-def burn(frame: pl.DataFrame, look: Look) -> Picture | str:
+def _ahead(frame: pl.DataFrame, look: Look) -> tuple[list[Trace], str]:
+    """Where the budget goes from now on, and what that says; nothing where it does not go."""
+    if "projected_ratio" not in frame.columns:
+        return [], ""
+    course = frame.drop_nulls("projected_ratio")
+    if course.is_empty():
+        return [], ""
+    style = {"color": VERMILION, "dash": "dash", "width": 2}
+    at, values = times(course, "at", look), numbers(course, "projected_ratio")
+    trace = line(
+        at, values, "at the pace of the last 6 hours", 1, line=style, fill="tozeroy",
+        fillcolor=soft(VERMILION, 0.12),
+    )  # fmt: skip
+    rest, until = values[-1] or 0.0, when(course["at"][-1], look.zone, look.clock)
+    left = "gone" if rest <= 0 else f"down to {percent_text(rest)}"
+    return [trace], f"; at the pace of the last 6 hours {left} by {until}"
+
+
+def burn(
+    frame: pl.DataFrame, look: Look, alert_lines: Sequence[float] = ALERT_LINES
+) -> Picture | str:
     """Burn rate over four windows on a logarithmic axis, with the alert thresholds.
 
     Args:
         frame: `at`, `burn_5m`, `burn_1h`, `burn_6h`, `burn_3d`; 1 spends the budget exactly.
         look: zone and clock.
+        alert_lines: the burns from which on the objective's own alerts fire.
     """
     names = [c for c in ("burn_5m", "burn_1h", "burn_6h", "burn_3d") if c in frame.columns]
     frame = from_first_known(frame, names)
@@ -79,15 +108,16 @@ def burn(frame: pl.DataFrame, look: Look) -> Picture | str:
         words.append(f"{title} at most {max(known):.3g}" if known else f"{title} none")
     if not traces:
         return "Nothing burns: no bad event in this range, or too few events to tell."
+    ticks = sorted({*_FURTHER_TICKS, *alert_lines})
     y = axis(
         "\N{MULTIPLICATION SIGN} sustainable (log; gap = none)",
         "log",
-        tickvals=_TICKS,
-        ticktext=_TICK_WORDS,
+        tickvals=ticks,
+        ticktext=[f"{tick:.3g}\N{MULTIPLICATION SIGN}" for tick in ticks],
     )
     del y["dtick"]
     made = layout(time_axis(look), y, legend=True)
-    made["shapes"] = [level(v, "", VERMILION if v > 3 else GREY)[0] for v in ALERT_LINES]
+    made["shapes"] = [level(v, "", VERMILION if v > 3 else GREY)[0] for v in alert_lines]
     return Picture({"data": traces, "layout": made}, f"Burn rate by window: {', '.join(words)}.")
 
 
@@ -154,25 +184,61 @@ def spent_by(frame: pl.DataFrame, look: Look) -> Picture | str:
     return Picture({"data": [bad, traffic], "layout": made}, f"Who spent the budget: {words}.")
 
 
-def thresholds(frame: pl.DataFrame, look: Look) -> Picture | str:
-    """Attainment as a function of the threshold.
+def thresholds(frame: pl.DataFrame, look: Look, target_ratio: float | None = None) -> Picture | str:
+    """Attainment as a function of the threshold, with the objective as it is.
 
     Args:
-        frame: `threshold_seconds`, `attainment_ratio`.
+        frame: `threshold_seconds`, `attainment_ratio`, `is_objective` (the row of its own one).
         look: unused, kept for the common signature.
+        target_ratio: the share that is wanted; drawn as a line.
     """
     frame = frame.filter(pl.col("threshold_seconds") > 0)
     if frame.is_empty():
         return (
             "This objective has no threshold to vary, or no request carries the time it is about."
         )
-    trace = line(numbers(frame, "threshold_seconds"), numbers(frame, "attainment_ratio"))
+    trace = line(
+        numbers(frame, "threshold_seconds"), numbers(frame, "attainment_ratio"), "attainment"
+    )
     trace["hovertemplate"] = "at %{x:.3g} s: %{y:.2%} met<extra></extra>"
+    own, said = _own_threshold(frame.filter("is_objective"))
     made = layout(
         log_axis("threshold (s)", trace["x"]),
-        axis("attainment", tickformat=".0%", range=[0, 1.02]),
+        axis("attainment", tickformat=".0%", range=[0, 1.06]),
     )
-    pairs = zip(trace["x"], trace["y"], strict=True)
-    reach = [at for at, met in pairs if at is not None and met is not None and met >= 0.99]
-    words = f"99 % would be met at {min(reach):.3g} s" if reach else "none here reaches 99 %"
-    return Picture({"data": [trace], "layout": made}, f"Attainment by threshold: {words}.")
+    if target_ratio is not None:
+        shape, words = level(target_ratio, f"{percent_text(target_ratio, 2)} wanted", VERMILION)
+        made |= {"shapes": [shape], "annotations": [words]}
+    met = _reaching(frame, target_ratio or _USUAL_TARGET)
+    return Picture(
+        {"data": [trace, *own], "layout": made}, f"Attainment by threshold: {said}{met}."
+    )
+
+
+def _own_threshold(own: pl.DataFrame) -> tuple[list[Trace], str]:
+    """A mark where the objective is, and what it says: "at 500 ms it is 99.2 %"."""
+    if own.is_empty():
+        return [], ""
+    seconds, met = own.select("threshold_seconds", "attainment_ratio").row(0)
+    words = f"{seconds_text(seconds)}: {percent_text(met, 2)}"
+    mark = {
+        "type": "scatter",
+        "mode": "markers+text",
+        "x": [seconds],
+        "y": [met],
+        "name": "the objective",
+        "text": [words],
+        "textposition": "bottom right" if met > 0.5 else "top left",
+        "marker": {"symbol": "diamond", "size": 11, "color": VERMILION},
+        "hovertemplate": f"the objective, {words}<extra></extra>",
+    }
+    return [mark], f"{percent_text(met, 2)} at its own, {seconds_text(seconds)}; "
+
+
+def _reaching(frame: pl.DataFrame, wanted: float) -> str:
+    """From which threshold on a share would be met."""
+    reach = frame.filter(pl.col("attainment_ratio") >= wanted)["threshold_seconds"].to_list()
+    share = percent_text(wanted, 2)
+    return f"{share} would be met at {seconds_text(min(reach))}" if reach else (
+        f"none here reaches {share}"
+    )  # fmt: skip

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import polars as pl
 from dash import html
 
 from analysis.measure import View
@@ -23,6 +25,7 @@ from dashboard.cards import (
     verdict,
 )
 from dashboard.figures import cold_starts as figures
+from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -44,8 +47,13 @@ STACK = Chart(
     "One bar a start, from the first thing seen of it until it was ready. The phases partition "
     "that time: where witnesses overlap, the more specific phase counts (weights before engine "
     "before container), then the better evidence (span, metric, log, agent, Kubernetes). What "
-    "nobody saw is unattributed. The hover names the witness.",
+    "nobody saw is unattributed. The hover names the witness. The mark is when the first token was "
+    "served; where that was long after, since nobody asked, the table has it.",
     span=12,
+)
+_SPREAD_ABOUT = (
+    "Time until ready of the newest sixty starts, by model, node and cache state, with median and "
+    "p95 of all starts of the range; other hardware and other caches are never pooled."
 )
 PER_DAY = Chart(
     "per-day",
@@ -91,13 +99,18 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     if view.empty is not None:
         return [empty_state(view.empty, scene)]
     starts = view.frames["segments"].unique(["instance", "began_at"]).height
-    chart = replace(STACK, height=figures.bar_height(starts))
+    stack = replace(
+        STACK,
+        height=figures.bar_height(starts),
+        draw=partial(figures.stack, answered=view.frames["starts"]),
+    )
     parts = [
         verdict(view.sentences),
         tiles(*(tile(label, view.measures.get(key)) for label, key in TILES)),
         grid(
-            chart_card(view, chart, scene),
+            chart_card(view, stack, scene),
             _groups_card(view, scene),
+            chart_card(view, _spread(view), scene),
             *_ahead_card(view, scene),
             *_worth_card(view, scene),
             chart_card(view, PER_DAY, scene),
@@ -105,6 +118,17 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         ),
     ]
     return [part for part in parts if part is not None]
+
+
+def _spread(view: View) -> Chart:
+    """The distribution behind the percentiles."""
+    groups = view.frames["groups"]
+
+    def draw(frame: pl.DataFrame, look: Look) -> Picture | str:
+        return figures.spread(frame, groups)
+
+    return Chart("spread", "How much does it vary?", "starts", draw, _SPREAD_ABOUT, span=12,
+                 height=figures.bar_height(groups.height))  # fmt: skip
 
 
 def _groups_card(view: View, scene: Scene) -> Slot | Unshown:
@@ -118,7 +142,11 @@ def _groups_card(view: View, scene: Scene) -> Slot | Unshown:
         "model", "node", "cache_state", "starts", "never_ready", "ready_p50_seconds",
         "ready_p95_seconds", "warm_p50_seconds", "slowest_phase", "unattributed_ratio",
     )  # fmt: skip
-    heads = {"cache_state": "Cache", "unattributed_ratio": "Unattributed"}
+    heads = {
+        "cache_state": "Cache",
+        "ready_p95_seconds": "Ready p95, lead time",
+        "unattributed_ratio": "Unattributed",
+    }
     frame = view.frames["groups"]
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "groups", title, _GROUPS_ABOUT, scene)

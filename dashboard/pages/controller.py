@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -18,6 +19,7 @@ from dashboard.cards import (
     chart_card,
     frame_tools,
     grid,
+    jump,
     tabs,
     tile,
     tiles,
@@ -101,7 +103,8 @@ def main_body(view: View | None, scene: Scene, services: Services) -> Sequence[A
         part
         for part in (
             _of_a_trace(scene),
-            verdict(view.sentences, tone=_tone(view)) or _no_decisions(scene),
+            verdict(view.sentences, tone=_tone(view)),
+            _no_decisions(view, scene),
             tiles(*(tile(label, view.measures.get(key)) for label, key in TILES)),
             _unsettled(view, scene),
         )
@@ -113,10 +116,17 @@ def _tone(view: View) -> str:
     return "bad" if view.frames["unsettled"].height else "plain"
 
 
-def _no_decisions(scene: Scene) -> html.Div | None:
-    if not scene.is_live:
+def _no_decisions(view: View, scene: Scene) -> html.Div | None:
+    """Why this range has no decision: there was none yet, or the last one lies elsewhere."""
+    if not scene.is_live or view.measures["decisions"].value:
         return None
-    words = "No decision in this range yet. The first comes within a few seconds of the start."
+    last = view.frames["modes"]["decided_at"].max()
+    words: list[Any] = [
+        "No decision in this range yet. The first comes within a few seconds of the start."
+    ]
+    if isinstance(last, datetime):
+        there = jump(last.replace(tzinfo=UTC), view.scope.seconds, scene)
+        words = [f"No decision in this range. The last one was on {scene.when(last)}. ", there]
     return html.Div(html.P(words, className="ss-verdict-first"), className="ss-verdict")
 
 

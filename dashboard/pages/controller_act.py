@@ -12,9 +12,11 @@ from dashboard.acting import until_words
 from dashboard.cards import card, grid
 from dashboard.control_badge import freeze_form, resume_form
 from dashboard.forms import button, field
+from dashboard.pages.controller_beside import time_of
+from dashboard.pages.controller_terms import terms
 from dashboard.scene import Scene
 from dashboard.services import Document, Services
-from dashboard.text import number_text
+from dashboard.text import number_text, when
 from dashboard.theme import attrs
 from store.units import percent_text
 
@@ -26,12 +28,6 @@ MODES = {
 }
 ACTING = ("approve", "active")
 LOOKS = {"active": "watch", "approve": "watch"}
-TERMS = (
-    ("a person's yes", "off", "dry-run", "approve", "active"),
-    ("decided and recorded", "no", "yes", "yes", "yes"),
-    ("done", "no", "no", "after approval, in time", "at once"),
-    ("while frozen", "no", "recorded", "recorded, cannot be approved", "recorded, not done"),
-)
 
 
 def modes_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
@@ -62,7 +58,7 @@ def _status(services: Services) -> Document:
 
 def _row(pool: Document, scene: Scene) -> Sequence[Any]:
     mode = str(pool["mode"])
-    since = f" since {str(pool['mode_at'])[:16].replace('T', ' ')}" if pool.get("mode_at") else ""
+    since = f" since {when(time_of(pool['mode_at']), scene.zone)}" if pool.get("mode_at") else ""
     comment = f": {pool['mode_comment']}" if pool.get("mode_comment") else ""
     return (
         html.Strong(pool["pool"]),
@@ -70,11 +66,21 @@ def _row(pool: Document, scene: Scene) -> Sequence[Any]:
         html.Span(f"{pool.get('mode_by') or 'nobody'}{since}{comment}", className="ss-dim"),
         _frozen(pool),
         _policy(pool),
-        *(number_text(pool.get(key)) for key in ("wanted", "ready", "starting", "draining")),
+        *(number_text(pool.get(key)) for key in ("wanted", "ready", "starting")),
+        _draining(pool),
         number_text(pool.get("desired")),
         f"{pool['least']} to {pool['most']}" if "least" in pool else "",
         html.Span(_wrong(pool), className="ss-why"),
     )
+
+
+def _draining(pool: Document) -> Any:
+    """How many finish what they have, and how many requests the pool has in flight meanwhile."""
+    many, requests = pool.get("draining"), pool.get("requests_running")
+    if not many or requests is None:
+        return number_text(many)
+    words = f"{number_text(requests)} requests in flight in the pool"
+    return [number_text(many), html.Div(words, className="ss-dim")]
 
 
 def _policy(pool: Document) -> Any:
@@ -120,7 +126,7 @@ def act_body(view: View | None, scene: Scene, services: Services) -> Sequence[An
             [
                 html.Summary("Freeze, resume or change the mode of a pool"),
                 grid(*(_pool_card(pool, len(status["pools"])) for pool in status["pools"])),
-                _help(),
+                terms(),
             ],
             className="ss-card ss-fold",
             id="controller-fold",
@@ -149,6 +155,7 @@ def _waiting(row: Mapping[str, Any], scene: Scene, status: Document) -> Any:
     inside = [
         html.P([html.A(f"Decision {number}", href=href), f": {row['reason']}."]),
         html.P(_expected(row), className="ss-dim"),
+        *_drained(row, state),
         html.P(f"Expires {scene.when(row['expires_at'])}.", className="ss-dim"),
         field("comment", "Comment", f"decision-{number}"),
         html.Div(
@@ -173,10 +180,29 @@ def _expected(row: Mapping[str, Any]) -> str:
         parts.append(f"attainment {percent_text(without)} \u2192 {percent_text(with_it)}")
     with_it, without = row["cost"], row["cost_unchanged"]
     if with_it is not None and without is not None:
-        parts.append(f"cost {number_text(without)} \u2192 {number_text(with_it)}")
+        parts.append(f"cost {number_text(without)} \u2192 {number_text(with_it)}{_hourly(row)}")
     if not parts:
         return "What it would lead to is not known."
     return f"Expected over the settling time: {', '.join(parts)}."
+
+
+def _hourly(row: Mapping[str, Any]) -> str:
+    """What it adds to or takes from the cost of an hour, in the currency of the prices."""
+    more = row["cost_per_hour_change"]
+    if more is None:
+        return ""
+    sign = "+" if more >= 0 else "\N{MINUS SIGN}"
+    return f", {sign}{number_text(abs(more))} an hour"
+
+
+def _drained(row: Mapping[str, Any], state: Document) -> list[Any]:
+    """Said of fewer replicas: what runs on those that go is finished first."""
+    if (row["final_replicas"] or 0) >= (row["before_replicas"] or 0):
+        return []
+    running = state.get("requests_running")
+    known = "" if running is None else f" The pool has {number_text(running)} requests in flight."
+    words = f"Replicas that go are drained first: they finish what they have.{known}"
+    return [html.P(words, className="ss-dim")]
 
 
 def _pool_card(pool: Document, count: int) -> Any:
@@ -215,20 +241,3 @@ def _mode_form(pool: Document) -> list[Any]:
         ),
         html.Div(buttons, className="ss-row"),
     ]  # fmt: skip
-
-
-def _help() -> html.Details:
-    first, *rest = TERMS
-    head = html.Tr(
-        [html.Th("", scope="col"), *(html.Th(w.upper(), scope="col") for w in first[1:])]
-    )
-    rows = [
-        html.Tr([html.Th(name, scope="row"), *(html.Td(word) for word in words)])
-        for name, *words in rest
-    ]
-    shown = html.Table(
-        [html.Caption("What each mode does", className="ss-visually-hidden"), html.Thead(head),
-         html.Tbody(rows)],
-        className="ss-table",
-    )  # fmt: skip
-    return html.Details([html.Summary("What each mode does"), shown], className="ss-inner-fold")

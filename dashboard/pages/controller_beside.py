@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from dash import html
 
-from dashboard.cards import Chart, graph
+from dashboard.cards import Chart, about, graph, table_toggle
 from dashboard.figures import control as figures
 from dashboard.figures.base import Picture
 from dashboard.figures.marks import Marks, marked
@@ -119,10 +119,17 @@ def course(told: Document, scene: Scene, services: Services) -> list[Any]:
     picture = figures.beside(frame, scene.look)
     if isinstance(picture, str):
         return []
-    picture = _with_freezes(picture, told, scene, services)
+    as_table = "candidate" in scene.address.values("table")
     chart = Chart("candidate", title, "course", figures.beside, _COURSE_ABOUT, height=260)
-    inside = [html.H3(title, className="ss-sub"), graph(chart, picture, scene)]
-    return [html.Div(inside, className="ss-drawer-act")]
+    if as_table:
+        shown: Any = table(frame, scene, caption=title)
+    else:
+        shown = graph(chart, _with_freezes(picture, told, scene, services), scene)
+    tools = [table_toggle(chart, scene, as_table), about(title, _COURSE_ABOUT, None, frame.height)]
+    head = html.Header(
+        [html.H3(title), html.Div(tools, className="ss-tools")], className="ss-card-head"
+    )
+    return [html.Section([head, shown], className="ss-drawer-act", id="card-candidate-course")]
 
 
 def _with_freezes(picture: Picture, told: Document, scene: Scene, services: Services) -> Picture:

@@ -9,13 +9,12 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import Slot, card, grid, part_id
+from dashboard.cards import Slot, card, grid, outside, part_id
 from dashboard.forms import button, field
 from dashboard.pages.controller_beside import beside, course, said, time_of
 from dashboard.pages.controller_rows import some_rows
 from dashboard.scene import Scene
 from dashboard.services import CandidateDesk, Document, Services
-from dashboard.theme import attrs
 from store.errors import ServescopeError
 from store.units import percent_text
 
@@ -88,10 +87,7 @@ def _list(rows: Sequence[Document], chosen: Document | None, scene: Scene) -> Sl
     shown = some_rows(
         frame, scene, MOST_LISTED, columns=_COLUMNS, cells=cells, heads=heads, caption=_LIST_TITLE
     )
-    api = html.A(
-        "API", href=f"{scene.api_root}/controller/candidates", target="_blank",
-        className="ss-tool", **attrs({"aria-label": f"API: {_LIST_TITLE}"}),
-    )  # fmt: skip
+    api = outside("API", f"{scene.api_root}/controller/candidates", _LIST_TITLE)
     return card(_LIST_TITLE, shown, tools=[api], key="candidates")
 
 
@@ -134,11 +130,9 @@ def _one(
     except ServescopeError as error:
         told = {"text": f"{error.message}.", "empty": error.message}
     title = f"Candidate {number}: {row['policy_text']} beside {told.get('live_policy', 'live')}"
-    close = html.A("API", href=f"{scene.api_root}/controller/candidates/{number}",
-                   target="_blank", className="ss-tool",
-                   **attrs({"aria-label": f"API: {title}"}))  # fmt: skip
+    api = outside("API", f"{scene.api_root}/controller/candidates/{number}", title)
     head = html.Header(
-        [html.H2(title), html.Div(close, className="ss-tools")], className="ss-card-head"
+        [html.H2(title), html.Div(api, className="ss-tools")], className="ss-card-head"
     )
     facts = html.Div(
         [html.P(said(row, told), className="ss-verdict-first"), *beside(told, scene)],

@@ -9,7 +9,7 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import Slot, Unshown, card, grid
+from dashboard.cards import Slot, Unshown, card, frame_tools, grid, outside
 from dashboard.forms import button, field
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -18,6 +18,26 @@ from dashboard.text import number_text
 from dashboard.url_state import Address
 from store.errors import ServescopeError
 
+_INPUTS_ABOUT = (
+    "What the policy was handed: each signal, how it was graded, how old it was, and what share of "
+    "the pool's replicas told it."
+)
+_FORECASTS_ABOUT = "Forecasts that the policy was handed, by horizon and quantile, with their age."
+# Frame -> title, definition, and what is said where it is empty.
+_FRAMES = {
+    "clips": (
+        "Which limits changed it?", "Guards that changed what the policy wanted, in their order.",
+        "No limit changed what the policy wanted.",
+    ),
+    "actions": (
+        "What was done?", "Every attempt, with what the platform answered.",
+        "The platform was not told anything.",
+    ),
+    "outcomes": (
+        "What came of it?", "Expected and observed after the settling time.",
+        "The settling time is not over, or there was nothing to compare.",
+    ),
+}  # fmt: skip
 GRADES = {"fresh": "good", "partial": "watch", "stale": "bad", "missing": "none"}
 
 
@@ -41,10 +61,8 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
                 grid(
                     _inputs(view, scene),
                     _forecasts(view, scene),
-                    _candidates(candidates, scene),
-                    _frame(view, scene, "clips", "Which limits changed it?"),
-                    _frame(view, scene, "actions", "What was done?"),
-                    _frame(view, scene, "outcomes", "What came of it?"),
+                    _candidates(candidates, row["decision_id"], scene),
+                    *(_frame(view, scene, name, *words) for name, words in _FRAMES.items()),
                     key="decision",
                 ),
                 _rollback(row, services),
@@ -70,9 +88,11 @@ def _explained(services: Services, number: int) -> tuple[list[str], pl.DataFrame
 
 def _head(row: Mapping[str, Any], scene: Scene) -> html.Header:
     close = html.A("Close", href=scene.here(decision=None), className="ss-tool")
+    number = row["decision_id"]
+    whole = outside("API", _document(number, scene), f"Decision {number}")
     title = f"Decision {row['decision_id']} of {row['pool']}, {scene.when(row['decided_at'])}"
     return html.Header(
-        [html.H2(title), html.Div(close, className="ss-tools")], className="ss-card-head"
+        [html.H2(title), html.Div([whole, close], className="ss-tools")], className="ss-card-head"
     )
 
 
@@ -126,8 +146,9 @@ def _inputs(view: View, scene: Scene) -> Slot | Unshown:
         )
     }
     heads = {"share_ratio": "Told by", "age_seconds": "Age"}
-    return card(title, table(frame, scene, cells=cells, heads=heads, caption=title), span=6,
-                key="inputs")  # fmt: skip
+    shown = table(frame, scene, cells=cells, heads=heads, caption=title)
+    tools = _tools(view, "inputs", title, _INPUTS_ABOUT, scene)
+    return card(title, shown, span=6, tools=tools, key="inputs")
 
 
 def _forecasts(view: View, scene: Scene) -> Slot | Unshown:
@@ -135,22 +156,39 @@ def _forecasts(view: View, scene: Scene) -> Slot | Unshown:
     frame = view.frames["forecasts"]
     if frame.is_empty():
         return Unshown(title, "No forecast was used.")
-    return card(title, table(frame, scene, caption=title), span=6, key="forecasts")
+    tools = _tools(view, "forecasts", title, _FORECASTS_ABOUT, scene)
+    return card(title, table(frame, scene, caption=title), span=6, tools=tools, key="forecasts")
 
 
-def _candidates(frame: pl.DataFrame, scene: Scene) -> Slot | Unshown:
+def _candidates(frame: pl.DataFrame, number: int, scene: Scene) -> Slot | Unshown:
     title = "What else could have been?"
     if frame.is_empty():
         return Unshown(title, "What other numbers of replicas would give is not known.")
-    return card(title, table(frame, scene, caption=title), span=6, key="candidates")
+    # It is worked out anew, by the policy itself: no table of the store has it.
+    tools = outside("API", _document(number, scene), title)
+    return card(title, table(frame, scene, caption=title), span=6, tools=tools, key="candidates")
 
 
-def _frame(view: View, scene: Scene, name: str, title: str) -> Slot | Unshown:
+def _document(number: int, scene: Scene) -> str:
+    """The address of a decision with everything about it."""
+    return f"{scene.api_root}/controller/decisions/{number}"
+
+
+def _tools(view: View, name: str, title: str, words: str, scene: Scene) -> list[Any]:
+    number = str(view.frames["decision"]["decision_id"][0])
+    return frame_tools(view, name, title, words, scene, decision=number)
+
+
+def _frame(
+    view: View, scene: Scene, name: str, title: str, about: str, nothing: str
+) -> Slot | Unshown:
     frame = view.frames[name]
     if frame.is_empty():
-        return Unshown(title, "Nothing.")
+        return Unshown(title, nothing)
     kept = [column for column in frame.columns if column not in ("decision_id", "details")]
-    return card(title, table(frame.select(kept), scene, caption=title), span=6, key=f"of-{name}")
+    shown = table(frame.select(kept), scene, caption=title)
+    tools = _tools(view, name, title, about, scene)
+    return card(title, shown, span=6, tools=tools, key=f"of-{name}")
 
 
 def _rollback(row: Mapping[str, Any], services: Services) -> Any:

@@ -27,7 +27,7 @@ from dashboard.navigation import Page, Panel
 from dashboard.pages.degradation_incidents import happened_card, incidents_card, similar_card
 from dashboard.pages.degradation_suspects import suspects_card
 from dashboard.pages.degradation_words import factor_text, slowed
-from dashboard.pages.predictors_ahead import DEGRADATION
+from dashboard.pages.predictors_states import DEGRADATION
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import cell_text, table

@@ -189,8 +189,9 @@ def _tenants_card(view: View, scene: Scene, chosen: Mapping[str, str]) -> Slot |
     }
     frame = view.frames["tenants"]
     told = [name for name in TABLE_COLUMNS if frame[name].null_count() < frame.height]
-    # Columns in which nothing went wrong would push those that matter out of sight.
-    columns = [name for name in told if name not in ("refused", "failed") or frame[name].sum()]
+    # A column in which nothing failed would push others out of sight; that nobody was refused is
+    # worth knowing here.
+    columns = [name for name in told if name != "failed" or frame[name].sum()]
     shown = table(frame, scene, columns=columns, cells=cells, heads=HEADS, caption=title)
     tools = frame_tools(view, "tenants", title, _TABLE_ABOUT, scene, **chosen)
     return card(title, shown, tools=tools, key="tenants")

@@ -27,9 +27,10 @@ from dashboard.cards import (
 from dashboard.figures import predictors as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
-from dashboard.pages.predictors_ahead import DEGRADATION, FORECAST
+from dashboard.pages.predictors_ahead import FORECAST
 from dashboard.pages.predictors_drift import drift_card, inputs_card
 from dashboard.pages.predictors_models import MODELS
+from dashboard.pages.predictors_states import DEGRADATION
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import cell_text, table

@@ -1,8 +1,9 @@
-"""Predictors: demand beside what came true, and how disturbed each instance is now."""
+"""Predictors: demand beside what came true."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -16,19 +17,15 @@ from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
-from dashboard.text import ago
+from dashboard.text import interval_text, number_text
 from dashboard.url_state import Address
 from store.units import percent_text, seconds_text, signed_percent_text
 
 # The view's option -> its name in the address, where other panels have a `quantity` of their own.
 _PARAMS = {"quantity": "demand", "key": "series", "horizon": "ahead"}
 _TITLES = {"requests_per_second": "requests/s", "tokens_per_second": "tokens/s"}
-_MOST_SERIES = 12
-STATE_LOOKS = {
-    "slowed": ("bad", "▼"),
-    "undisturbed": ("good", "●"),
-    "unclear": ("watch", "?"),
-}
+# Shown around a miss: the window itself is ten minutes.
+_BEFORE, _AFTER = timedelta(minutes=30), timedelta(minutes=20)
 
 
 def options(address: Address) -> Mapping[str, str]:
@@ -50,6 +47,7 @@ def forecast_body(view: View | None, scene: Scene, services: Services) -> Sequen
             *(chart_card(view, chart, scene, given) for chart in _charts(shown)),
             _horizons(view, shown, scene, given),
             _series(view, shown, scene, given),
+            _misses(view, shown, scene, given),
             key="forecast",
         ),
     ]
@@ -125,6 +123,43 @@ def _series(
     return _judged(view, frame, "keys", title, "key", "Over all horizons.", scene, given)
 
 
+def _misses(
+    view: View, shown: Mapping[str, Any], scene: Scene, given: Mapping[str, str]
+) -> Slot | Unshown:
+    title = "When was it furthest off?"
+    frame = view.frames["misses"]
+    if frame.is_empty():
+        return Unshown(title, "No window that was forecast is over yet.")
+
+    def opener(row: Mapping[str, Any]) -> html.A:
+        start, end = row["at"] - _BEFORE, row["at"] + _AFTER
+        there = scene.address.to("workload").changed(
+            from_=f"{start:%Y-%m-%dT%H:%M:%SZ}", to=f"{end:%Y-%m-%dT%H:%M:%SZ}"
+        )
+        return html.A(scene.when(row["at"]), href=there.href(scene.prefix))
+
+    cells = {
+        "at": opener,
+        "median": lambda row: number_text(row["median"]),
+        "interval": lambda row: interval_text(row["q05"], row["q95"], ""),
+        "outcome": lambda row: html.Strong(number_text(row["outcome"])),
+        "error": lambda row: f"{row['error']:+.3g}",
+    }
+    columns = ("at", "median", "interval", "outcome", "error")
+    heads = {
+        "at": "Ten minutes to", "median": "Forecast", "interval": "90 % interval",
+        "outcome": "What came", "error": "Off by",
+    }  # fmt: skip
+    told = frame.with_columns(interval=pl.lit(""))
+    made = table(told, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    words = (
+        "The ten forecasts shown above that were furthest from what came, in "
+        f"{_TITLES.get(shown['quantity'], shown['quantity'])}. The time leads to what arrived then."
+    )
+    tools = frame_tools(view, "misses", title, words, scene, **given)
+    return card(title, made, tools=tools, key="forecast-misses")
+
+
 def _judged(
     view: View,
     frame: pl.DataFrame,
@@ -184,110 +219,11 @@ def _covered(row: Mapping[str, Any], name: str) -> Any:
     return html.Span(words, className="ss-nowrap")
 
 
-def degradation_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
-    """Intervals by instance, their course, and the numbers."""
-    if view is None or view.empty is not None:
-        return []
-    rows = view.frames["instances"].height
-    height = max(240, 110 + 26 * min(rows, 30))
-    charts = (
-        Chart(
-            "states",
-            "Which instance is slowed down by its neighbours?",
-            "instances",
-            figures.states,
-            "The newest estimate of each instance's performance against the same load alone on "
-            "the machine, with its 50 and 90 % intervals, the slowest at the top. 60 % means that "
-            "what takes 10 ms alone takes 16.7 ms.",
-            height=height,
-        ),
-        Chart(
-            "state-course",
-            "Since when?",
-            "course",
-            figures.state_course,
-            "Median estimate of each part of the range, for the five instances that were slowest; "
-            "the band is the 90 % interval of the slowest.",
-            height=height,
-        ),
-    )
-    slowed = view.measures["slowed"].value
-    parts = [
-        verdict(view.sentences, tone="bad" if slowed else "plain", key="degradation"),
-        grid(
-            *(chart_card(view, chart, scene) for chart in charts),
-            _instances(view, scene),
-            key="degradation",
-        ),
-    ]
-    return [part for part in parts if part is not None]
-
-
-def _instances(view: View, scene: Scene) -> Slot | Unshown:
-    title = "Instance by instance"
-    cells = {
-        "instance": lambda row: html.Strong(row["instance"]),
-        "state": _state,
-        "performance_ratio": _performance,
-        "made_at": lambda row: _age(row, scene),
-        "model_id": lambda row: html.Span(row["model_id"], className="ss-nowrap"),
-    }
-    columns = (
-        "instance", "state", "performance_ratio", "ahead_ratio", "rival_ratio", "calibration",
-        "was_fallback", "made_at", "features_age_seconds", "model_id",
-    )  # fmt: skip
-    heads = {
-        "performance_ratio": "Performance (90 %)",
-        "ahead_ratio": _ahead_head(view),
-        "rival_ratio": "Naive rival",
-        "was_fallback": "By the rival",
-        "made_at": "Estimated",
-        "features_age_seconds": "Signals' age",
-        "model_id": "Model",
-    }
-    frame = view.frames["instances"]
-    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
-    words = (
-        "Slowed: the whole 90 % interval lies below 90 %. Undisturbed: all of it lies above. "
-        "Otherwise, and where the naive rival answered, nothing sure can be said."
-    )
-    tools = frame_tools(view, "instances", title, words, scene)
-    return card(title, shown, tools=tools, key="degradation")
-
-
-def _ahead_head(view: View) -> str:
-    known = view.frames["instances"]["ahead_seconds"].drop_nulls()
-    return f"Next {seconds_text(known[0])}" if known.len() else "Soon"
-
-
-def _state(row: Mapping[str, Any]) -> html.Span:
-    look, glyph = STATE_LOOKS[row["state"]]
-    return html.Span(f"{glyph} {row['state']}", className=f"ss-status is-{look}")
-
-
-def _performance(row: Mapping[str, Any]) -> html.Span:
-    ends = " to ".join(percent_text(row[name], 0) for name in ("q05_ratio", "q95_ratio"))
-    middle = html.Strong(percent_text(row["performance_ratio"], 0))
-    return html.Span([middle, f" ({ends})"], className="ss-nowrap")
-
-
-def _age(row: Mapping[str, Any], scene: Scene) -> html.Span:
-    seconds = (scene.now.replace(tzinfo=None) - row["made_at"]).total_seconds()
-    return html.Span(ago(seconds), title=scene.when(row["made_at"]), className="ss-nowrap")
-
-
 FORECAST = Panel(
     "predictors-forecast",
     "predictors_forecast",
     forecast_body,
     options,
-    is_aside=True,
-    says_why_empty=True,
-)
-DEGRADATION = Panel(
-    "predictors-degradation",
-    "degradation_now",
-    degradation_body,
     is_aside=True,
     says_why_empty=True,
 )

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import card, frame_tools, grid
+from dashboard.cards import card, frame_tools, grid, verdict
 from dashboard.navigation import Page, Panel
 from dashboard.pages import reports_edit, reports_runs
 from dashboard.pages.reports_rows import result
@@ -50,7 +50,9 @@ def list_body(view: View | None, scene: Scene, services: Services) -> Sequence[A
     tools = frame_tools(view, "schedules", title, _ABOUT, scene)
     new = html.A("New schedule", href=scene.link("reports", "new"), className="ss-button")
     inside = [shown, html.Div(new, className="ss-row ss-report-new")]
-    return [grid(card(title, inside, tools=tools, key="reports-list"), key="reports-list")]
+    listed = grid(card(title, inside, tools=tools, key="reports-list"), key="reports-list")
+    said = verdict(view.sentences, tone="bad", key="reports")
+    return [part for part in (said, listed) if part is not None]
 
 
 def _none(view: View, scene: Scene, services: Services) -> html.Div:

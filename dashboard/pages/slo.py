@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -11,8 +13,6 @@ from dash import html
 from analysis.measure import View
 from dashboard.cards import (
     Chart,
-    Slot,
-    Unshown,
     card,
     chart_card,
     empty_state,
@@ -25,11 +25,12 @@ from dashboard.cards import (
 from dashboard.figures import slo as figures
 from dashboard.narrowing import culprits
 from dashboard.navigation import Page, Panel
+from dashboard.pages.slo_alerts import alerts_card, burn_text
 from dashboard.pages.slo_edit import edit_body
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
-from dashboard.text import FEW_EVENTS, number_text
+from dashboard.text import FEW_EVENTS
 from dashboard.theme import attrs
 from dashboard.url_state import Address
 from store.units import percent_text
@@ -71,8 +72,8 @@ def list_body(view: View | None, scene: Scene, services: Services) -> Sequence[A
         "name": lambda row: _name_cell(row, scene),
         "attainment_ratio": _attainment_cell,
         "budget_left_ratio": lambda row: budget_bar(row["budget_left_ratio"]),
-        "burn_1h": lambda row: _burn_text(row["burn_1h"]),
-        "burn_6h": lambda row: _burn_text(row["burn_6h"]),
+        "burn_1h": lambda row: burn_text(row["burn_1h"]),
+        "burn_6h": lambda row: burn_text(row["burn_6h"]),
         "exhausted_at": lambda row: _exhausted_text(row, scene),
     }
     heads = {
@@ -99,7 +100,8 @@ def _no_slo() -> html.Div:
         [
             html.H2("No objective yet."),
             html.P(
-                "Objectives are text, under version control: write slo.toml, then check it with"
+                "Objectives are text, under version control: write one below, or in slo.toml and"
+                " check it with"
             ),
             html.Pre(html.Code("servescope slo lint slo.toml"), tabIndex=0),
         ],
@@ -166,10 +168,6 @@ def _exhausted_text(row: Mapping[str, Any], scene: Scene) -> str:
     return "unknown" if row["budget_left_ratio"] is None else "not in sight"
 
 
-def _burn_text(value: float | None) -> str:
-    return "unknown" if value is None else f"{number_text(value)}\N{MULTIPLICATION SIGN}"
-
-
 DETAIL_CHARTS = (
     Chart(
         "budget",
@@ -177,15 +175,17 @@ DETAIL_CHARTS = (
         "budget",
         figures.budget,
         "1 minus the bad events so far over those the objective allows in its own window. Negative "
-        "is overspent.",
+        "is overspent. Dashed: where it goes if the pace of the last 6 hours goes on, until it is "
+        "gone, at most half a window ahead; without it the budget does not go at this pace.",
     ),
     Chart(
         "burn",
         "How fast is it being spent?",
         "burn",
         figures.burn,
-        "Bad share over 5 minutes, 1 hour, 6 hours and 3 days over the allowed share. Lines at "
-        "14.4, 6, 3 and 1 are the alert thresholds of the SRE workbook.",
+        "Bad share over 5 minutes, 1 hour, 6 hours and 3 days over the allowed share. The lines "
+        "are the thresholds of this objective's own alerts; usually those of the SRE workbook, "
+        "14.4, 6, 3 and 1.",
     ),
     Chart(
         "spent",
@@ -202,7 +202,8 @@ DETAIL_CHARTS = (
         "What would another threshold give?",
         "threshold_curve",
         figures.thresholds,
-        "Share of attempts that meet the objective, were its threshold the one on the axis.",
+        "Share of attempts that meet the objective, were its threshold the one on the axis. The "
+        "mark is the objective as it is, the dotted line the share that it wants.",
         height=300,
     ),
     Chart(
@@ -233,50 +234,26 @@ def detail_body(view: View | None, scene: Scene, services: Services) -> Sequence
         tile("Burn, last hour", view.measures.get("burn_1h")),
         tile("Burn, last 6 hours", view.measures.get("burn_6h")),
     )
-    cards = [chart_card(view, chart, scene, options) for chart in DETAIL_CHARTS]
-    parts = [verdict(view.sentences), row, grid(*cards, _alerts_card(view, scene, options))]
+    cards = [chart_card(view, _own(chart, view), scene, options) for chart in DETAIL_CHARTS]
+    parts = [verdict(view.sentences), row, grid(*cards, alerts_card(view, scene, options))]
     return [part for part in parts if part is not None]
+
+
+def _own(chart: Chart, view: View) -> Chart:
+    """A chart with the lines of the objective that is shown."""
+    if chart.key == "burn":
+        rules = view.frames["alerts"]["threshold"].drop_nulls()
+        lines = tuple(rules.unique()) or figures.ALERT_LINES
+        return replace(chart, draw=partial(figures.burn, alert_lines=lines))
+    if chart.key == "threshold" and "slos" in view.frames:
+        target = view.frames["slos"]["target_ratio"].first()
+        return replace(chart, draw=partial(figures.thresholds, target_ratio=target))
+    return chart
 
 
 def _budget_tone(view: View) -> str:
     measure = view.measures.get("budget_left_ratio")
     return "bad" if measure and measure.value is not None and measure.value <= 0 else ""
-
-
-def _alerts_card(view: View, scene: Scene, options: Mapping[str, str]) -> Slot | Unshown:
-    title = "Which alerts fire?"
-    frame = view.frames.get("alerts", pl.DataFrame())
-    if frame.is_empty():
-        return Unshown(title, "This objective has no alert rule.")
-    cells = {
-        "severity": lambda row: html.Strong(row["severity"]),
-        "long_window": lambda row: f"{row['long_window']} and {row['short_window']}",
-        "threshold": lambda row: _burn_text(row["threshold"]),
-        "burn_long": lambda row: _burn_text(row["burn_long"]),
-        "burn_short": lambda row: _burn_text(row["burn_short"]),
-        "firing": _firing_cell,
-    }
-    columns = ("severity", "long_window", "threshold", "burn_long", "burn_short", "firing")
-    heads = {
-        "long_window": "Windows",
-        "burn_long": "Long",
-        "burn_short": "Short",
-        "firing": "State",
-    }
-    words = "Fires when both windows burn above the threshold and there are enough events."
-    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
-    tools = frame_tools(view, "alerts", title, words, scene, **options)
-    return card(title, shown, span=6, tools=tools, key="alerts")
-
-
-def _firing_cell(row: Mapping[str, Any]) -> Any:
-    if row["reachable"] is False:
-        return html.Span(f"○ cannot fire: {row['why'] or 'out of reach'}", className="ss-dim")
-    if row["firing"] is None:
-        return html.Span(f"○ unknown: {row['why'] or 'too few events'}", className="ss-dim")
-    if row["firing"]:
-        return html.Span("▲ firing", className="ss-status is-bad")
-    return html.Span("● quiet", className="ss-status is-good")
 
 
 def _crumbs(scene: Scene) -> Sequence[Any]:

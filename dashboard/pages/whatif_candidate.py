@@ -67,7 +67,8 @@ def watch(view: View, scene: Scene, services: Services) -> Slot | Unshown:
     if not pools or services.replays is None:
         return Unshown(title, "No pool is configured that could watch it.")
     about = {"policy": row["policy"], "row": row["row"], "startup_seconds": row["startup_seconds"]}
-    number = said(view, "replay")
+    # B may be of another replay: that one spoke for it.
+    number = scene.address.params.get("against") or said(view, "replay")
     buttons = [
         button(
             f"Watch on {pool['pool']}",

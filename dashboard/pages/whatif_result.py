@@ -192,7 +192,8 @@ def _beside_links(row: Mapping[str, Any], view: View, scene: Scene) -> Any:
     }
     startup = f"{row['startup_seconds']:g}"
     links = []
-    for side in ("a", "b"):
+    # B of another replay is that one's best: its rows are not in this table.
+    for side in ("a",) if other_replay(scene) else ("a", "b"):
         current: dict[str, Any] = {"aria-current": "true"} if chosen.get(side) == name else {}
         changes = {side: name, "startup": startup}
         look = " is-on" if current else ""
@@ -201,6 +202,11 @@ def _beside_links(row: Mapping[str, Any], view: View, scene: Scene) -> Any:
                    title=f"Show {row['title']} as {side.upper()}", **current)
         )  # fmt: skip
     return html.Span(links, className="ss-nowrap")
+
+
+def other_replay(scene: Scene) -> str:
+    """The replay that B is taken from; "" where it is the one shown."""
+    return scene.address.params.get("against", "")
 
 
 def _titles(view: View) -> dict[str, str]:
@@ -230,7 +236,13 @@ def _beside(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Unshown
     )  # fmt: skip
     words = "Medians with ranges over the seeds."
     tools = frame_tools(view, "beside", title, words, scene, **opts)
-    named = html.P(". ".join(names.values()) + ".", className="ss-dim ss-foot")
+    other = other_replay(scene)
+    parts: list[Any] = [". ".join(names.values()) + "."]
+    if other:
+        link = html.A(other, href=scene.link("what-if", other))
+        stop = html.A("Take B from this one", href=scene.here(against=None, b=None))
+        parts += [" B is of the replay ", link, ", with its own fleet, traffic and goal. ", stop]
+    named = html.P(parts, className="ss-dim ss-foot")
     return card(title, [named, shown], span=6, tools=tools, key="beside")
 
 

@@ -28,7 +28,10 @@ LOOKS = {
     "cancelled": ("none", "✕"),
     "interrupted": ("bad", "✕"),
 }
-_ABOUT = "Every comparison is kept with what was asked, its seeds and its profile; its link stays."
+_ABOUT = (
+    "Every comparison is kept with what was asked, its seeds and its profile; its link stays. B may "
+    "be the best of another one, of another fleet or another traffic."
+)
 
 
 def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
@@ -86,7 +89,9 @@ def _progress_words(at: Mapping[str, Any] | None, share: float, state: str) -> s
 
 def _link(scene: Scene, number: str) -> str:
     return (
-        scene.address.changed(a=None, b=None, startup=None).to("what-if", number).href(scene.prefix)
+        scene.address.changed(a=None, b=None, startup=None, against=None)
+        .to("what-if", number)
+        .href(scene.prefix)
     )
 
 
@@ -107,23 +112,39 @@ def _list(view: View, scene: Scene) -> html.Div:
 
     cells = {
         "replay_id": opener,
+        "b": lambda row: as_b(row, str(shown_id), scene),
         "state": state,
         "seconds": lambda row: seconds_text(row["seconds"]) if row["seconds"] else "",
         "trace": lambda row: html.Span(row["trace"], className="ss-anywhere"),
         "profile": lambda row: html.Span(row["profile"], className="ss-anywhere"),
     }
-    columns = ("replay_id", "created_at", "trace", "profile", "state", "is_validated", "seconds")
+    columns = (
+        "replay_id", "b", "created_at", "trace", "profile", "state", "is_validated", "seconds",
+    )  # fmt: skip
     heads = {
-        "replay_id": "Replay", "created_at": "Asked", "is_validated": "Validated",
-        "seconds": "Took",
+        "replay_id": "Replay", "b": "Take B from", "created_at": "Asked",
+        "is_validated": "Validated", "seconds": "Took",
     }  # fmt: skip
-    shown = table(frame.head(20), scene, columns=columns, cells=cells, heads=heads, caption=title)
+    listed = frame.head(20).with_columns(b=pl.lit(""))
+    shown = table(listed, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "replays", title, _ABOUT, scene)
     parts = [card(title, shown, tools=tools, key="replays")]
     came = view.frames["candidates"].drop_nulls("replay_id")
     if came.height:
         parts.append(_candidates(came, view, scene))
     return grid(*parts, key="replays")
+
+
+def as_b(row: Mapping[str, Any], shown_id: str, scene: Scene) -> Any:
+    """The link that lays the best of another replay, of another fleet, beside the one shown."""
+    if row["replay_id"] == shown_id or row["state"] != "done":
+        return ""
+    is_on = scene.address.params.get("against") == row["replay_id"]
+    href = scene.here(against=None if is_on else row["replay_id"], b=None)
+    current: dict[str, Any] = {"aria-current": "true"} if is_on else {}
+    words = f"{'Do not take' if is_on else 'Take'} B from {row['replay_id']}"
+    return html.A("B", href=href, className=f"ss-chip{' is-on' if is_on else ''}", title=words,
+                  **attrs({"aria-label": words}), **current)  # fmt: skip
 
 
 def _candidates(came: pl.DataFrame, view: View, scene: Scene) -> Slot:

@@ -27,8 +27,9 @@ ERRORS = (
 
 
 def options(address: Address) -> Mapping[str, str]:
-    """The replay of the address and the two that are compared."""
-    found = {name: address.params[name] for name in ("a", "b", "startup") if name in address.params}
+    """The replay of the address, the two that are compared, and whose replay B is of."""
+    names = ("a", "b", "startup", "against")
+    found = {name: address.params[name] for name in names if name in address.params}
     if len(address.path) > 1:
         found["replay"] = address.path[1]
     return found

@@ -207,6 +207,8 @@ def status_document(reader: Reader, clock: Clock, loop: Loop | None) -> dict[str
 
 
 def _live(loop: Loop, name: str, at: datetime) -> dict[str, Any]:
+    from controller.observation import REQUESTS_RUNNING
+
     view, tried = loop.views.get(name), loop.book.open.get(name)
     fleet = loop.fleet_of(name)
     rules = fleet.rules.of(name)
@@ -226,6 +228,7 @@ def _live(loop: Loop, name: str, at: datetime) -> dict[str, Any]:
         "ready": view.ready if view else None,
         "starting": view.starting if view else None,
         "draining": view.draining if view else None,
+        "requests_running": view.reading(REQUESTS_RUNNING).value if view else None,
         "desired": loop.targets.get(name),
         "doubt": loop.doubt(name),
         "lease": loop.leases.owner(name) if loop.leases.holds(name) else "",

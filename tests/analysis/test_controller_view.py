@@ -1,11 +1,12 @@
 """The controller's page in numbers: modes, lanes, folded decisions, what is not as it should be."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from analysis import views
-from store import decisions
+from analysis import replay_frames, views
+from store import decisions, replays
 from store.clock import VirtualClock
 from store.database import Database
 from store.decisions import (
@@ -169,3 +170,52 @@ def test_a_decision_that_is_not_there(database, number):
     """One clear line."""
     with pytest.raises(InputError):
         view(database, "controller_decision", decision=number)
+
+
+def test_what_a_change_adds_to_an_hour(database):
+    """From the price of a replica-hour; nothing is made up without one."""
+    numbers = json.dumps(
+        {"expected": {"cost": 12.4, "replica_hours": 2.0},
+         "unchanged": {"cost": 6.2, "replica_hours": 1.0}}
+    )  # fmt: skip
+    waits = {"mode": "approve", "expires_at": at(-9)}
+    keep(database, decision(1, 1, "up", 4, 8, numbers=numbers, **waits))
+    assert view(database).frames["pending"]["cost_per_hour_change"].to_list() == [
+        pytest.approx(24.8)
+    ]
+    keep(database, decision(2, 0.5, "down", 4, 2, **waits))
+    assert view(database).frames["pending"]["cost_per_hour_change"].to_list() == [None]
+
+
+def test_the_newest_replay_of_a_pool_with_its_policy_is_found(database):
+    """Not one of other pools, of another policy, of one seed, or one that did not end."""
+    keep(database, decision(1, 1))
+    for number, (pools, policy, seeds, state) in enumerate(
+        [(["a", "b"], "risk", 3, "done"), (["b"], "risk", 3, "done"), (["a"], "keda", 3, "done"),
+         (["a"], "risk", 1, "done"), (["a"], "risk", 3, "running")]
+    ):  # fmt: skip
+        _replay(database.writer, f"r{number}", number, pools, policy, seeds, state)
+    (row,) = view(database).frames["replayed"].to_dicts()
+    assert (row["pool"], row["replay_id"], row["pools"], row["seeds"]) == ("a", "r0", 2, 3)
+    assert (row["gpu_hours_low"], row["gpu_hours"], row["gpu_hours_high"]) == (9.0, 10.0, 11.0)
+    assert row["is_validated"] is True
+    assert row["fit_error_median_ratio"] == pytest.approx(0.03)
+
+
+def _replay(writer, replay_id, minutes, pools, policy, seeds, state):
+    fleet = {"pools": [{"name": name} for name in pools]}
+    error = {"median_ratio": 0.03, "p99_ratio": 0.1, "rows": 9}
+    made = NOW - timedelta(hours=1) + timedelta(minutes=minutes)
+    row = replays.ReplayRow(
+        replay_id, made, "ana", "live", {"seeds": seeds}, 0.99, {"name": "h100", "error": error},
+        "validated", True, error, fleet,
+    )  # fmt: skip
+    replays.add(writer, row).result()
+    found = [
+        {"case": "live", "startup_seconds": 60.0, "policy": policy, "row": "default",
+         "title": policy, "parameters": "{}", "seed": seed, "state": "done", "requests": 9,
+         "attainment_ratio": 0.99, "gpu_hours": 9.0 + seed, "advice": []}
+        for seed in range(seeds)
+    ]  # fmt: skip
+    replays.keep(writer, replay_id, replay_frames.outcomes(found), replay_frames.lanes([])).result()
+    replays.stand(writer, replay_id, made, state, None, 1.0).result()

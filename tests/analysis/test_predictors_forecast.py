@@ -101,6 +101,19 @@ def test_outcomes_are_the_requests_of_the_window(database):
     assert "too few" in view.sentences[0]
 
 
+def test_the_worst_misses_come_first_and_need_an_outcome(database):
+    """Ten at most, by how far off; what has not happened yet is no miss."""
+    traffic(database)
+    forecasts(database, [0.0251] * 3 + [0.2] + [0.0251] * (WINDOWS - 5))
+    view = predictors_forecast(database.reader, scope())
+    found = view.frames["misses"]
+    assert found["median"][0] == pytest.approx(0.2)
+    assert found["error"][0] == pytest.approx(found["outcome"][0] - 0.2)
+    assert found["error"].abs().is_sorted(descending=True)
+    assert 0 < found.height <= 10
+    assert found["outcome"].null_count() == 0
+
+
 def test_a_rival_that_answers_by_itself_is_not_compared_with_itself(database):
     """Without a trained model there is nothing to compare, and no 0 % worse."""
     traffic(database)

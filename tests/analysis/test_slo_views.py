@@ -1,8 +1,10 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
+from analysis import slo_ahead
 from analysis.burn import default_alerts
 from analysis.slo import check
 from analysis.slo_frames import (
@@ -19,7 +21,7 @@ from store.queries.scope import Scope
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SLO = Slo("chat", "ttft", 0.9, 86_400.0, ttft_seconds=1.0, alerts=default_alerts(86_400.0))
 NAMES = {
-    "budget": ["at", "budget_left_ratio"],
+    "budget": ["at", "budget_left_ratio", "projected_ratio"],
     "burn": ["at", *BURN_WINDOWS_SECONDS],
     "events": ["at", "good", "bad", "undetermined"],
     "alerts": list(ALERTS_SCHEMA),
@@ -60,6 +62,28 @@ def test_list_tile_and_detail_show_one_number(database, traffic, live_scope):
         assert detail.frames[name].columns == columns
 
 
+@pytest.mark.parametrize(
+    ("left", "gone_in", "ends_at", "rest"),
+    [(0.4, 3.0, 3.0, 0.0), (0.4, 24.0, 12.0, 0.2), (0.4, None, 0.0, None), (-0.1, -1.0, 0.0, None)],
+)
+def test_the_projection_ends_where_the_tile_says_it_is_gone(
+    database, traffic, live_scope, left, gone_in, ends_at, rest
+):
+    """At most half the window ahead; none where the budget is gone or does not go."""
+    (status,) = check(database.reader, [SLO], live_scope)
+    end = live_scope.end
+    gone = None if gone_in is None else end + timedelta(hours=gone_in)
+    course = slo_detail(database.reader, live_scope, slos=[SLO], slo="chat").frames["budget"]
+    told = replace(status, budget_left_ratio=left, exhausted_at=gone)
+    made = slo_ahead.projected(course.drop("projected_ratio"), told, end)
+    last = made.row(-1, named=True)
+    assert last["at"] == (end + timedelta(hours=ends_at)).replace(tzinfo=None)
+    assert last["projected_ratio"] == (rest if rest is None else pytest.approx(rest))
+    if rest is not None:
+        assert made["projected_ratio"][-2] == left
+        assert made.height == course.height + 1
+
+
 def test_over_the_range_each_is_judged_as_if_its_window_were_that_range(database, traffic):
     """The last hour of a day's window; list and detail agree, other words are refused."""
     reader = database.reader
@@ -94,7 +118,8 @@ def test_the_threshold_curve_passes_through_the_counted_attainment(database, tra
     detail = slo_detail(database.reader, live_scope, slos=[SLO], slo="chat")
     curve = detail.frames["threshold_curve"]
     assert curve["attainment_ratio"].is_sorted()
-    own = curve.filter(pl.col("threshold_seconds") == 1.0)["attainment_ratio"].item()
+    own = curve.filter("is_objective")["attainment_ratio"].item()
+    assert curve.filter("is_objective")["threshold_seconds"].to_list() == [1.0]
     assert own == detail.measures["attainment_ratio"].value
     assert curve["attainment_ratio"][-1] == 1.0
 

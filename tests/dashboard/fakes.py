@@ -212,7 +212,10 @@ def slo_detail(scope, rng, names) -> dict:
     }
     threshold = [0.05 * 1.25**i for i in range(25)]
     frames = {
-        "budget": pl.DataFrame({"at": at, "budget_left_ratio": left}),
+        "budget": pl.DataFrame(
+            {"at": at, "budget_left_ratio": left, "projected_ratio": [None] * n},
+            schema_overrides={"projected_ratio": pl.Float64},
+        ),
         "burn": pl.DataFrame({"at": at, **burn}),
         "events": pl.DataFrame(
             {
@@ -250,6 +253,7 @@ def slo_detail(scope, rng, names) -> dict:
             {
                 "threshold_seconds": threshold,
                 "attainment_ratio": [1 - math.exp(-((t / 0.2) ** 1.3)) for t in threshold],
+                "is_objective": [n == 10 for n in range(25)],
             }
         ),
     }

@@ -5,18 +5,21 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from analysis.measure import Empty
+from analysis.controller_replayed import SCHEMA
+from analysis.measure import Empty, View
 from dashboard import control_badge
 from dashboard.acting import ACTS, answered
 from dashboard.app import create_dash
 from dashboard.figures import control as figures
 from dashboard.figures.base import Look, whole
 from dashboard.navigation import Panel
+from dashboard.pages import controller_score
 from dashboard.panels import answer
 from dashboard.routes import page_of
 from store.clock import WallClock
@@ -85,6 +88,74 @@ def test_a_decision_opens_with_its_inputs_limits_and_what_would_flip_it(fake):
     assert "would scale up at requests waiting >= 41" in text
     assert "16 at most" in text
     assert "What else could have been?" in text
+
+
+def test_each_table_of_a_decision_has_addresses_and_says_why_it_is_empty(fake):
+    """CSV, API and Python of the very decision."""
+    text = drawn(fake, "?decision=10")
+    assert "/api/v1/views/controller_decision/clips?decision=10&format=csv" in text
+    assert "/api/v1/controller/decisions/10" in text
+    assert "The platform was not told anything." in text
+
+
+def test_a_range_without_decisions_leads_to_the_last_one(fake):
+    """On call somebody looks at the wrong hour: the page says where the decisions are."""
+    day = "from=2026-11-18T00:00:00Z&to=2026-11-18T06:00:00Z"
+    text = drawn(fake, f"?source=live&{day}")
+    assert "No decision in this range. The last one was on 20 Nov 2026" in text
+    assert "Jump there" in text
+    assert "No decision in this range" not in drawn(fake)
+
+
+def test_times_of_modes_have_their_zone(fake):
+    """Since when, on the same clock as everything else."""
+    assert "ana since 20 Nov 2026 09:00:00 UTC: first week" in drawn(fake)
+    assert "ana since 20 Nov 2026 10:00:00 Europe/Berlin" in drawn(fake, "?tz=Europe/Berlin")
+
+
+def test_fewer_replicas_say_what_is_in_flight(fake):
+    """Scaling down drains first, and the page shows how much there is to drain."""
+    fake.control.pools[0] |= {"draining": 2, "requests_running": 412.0}
+    assert "412 requests in flight in the pool" in drawn(fake)
+
+
+def test_the_rehearsal_stands_beside_its_replay_and_the_error_of_the_model(fake):
+    """What dry-run would have cost on a course of its own, never without how wrong it may be."""
+    text = drawn(fake)
+    assert "No replay of this pool with the policy that decides it was made yet." in text
+    assert "pools=chat" in text
+    row = {
+        "pool": "chat", "replay_id": "r1", "created_at": datetime(2026, 11, 20, 9), "pools": 2,
+        "trace": "live", "title": "servescope, risk", "seeds": 3, "attainment_ratio": 0.991,
+        "attainment_ratio_low": 0.989, "attainment_ratio_high": 0.993, "gpu_hours": 11.0,
+        "gpu_hours_low": 10.5, "gpu_hours_high": 11.5, "is_validated": False,
+        "validity": "not validated: never compared",
+    }  # fmt: skip
+    frame = pl.DataFrame([{name: row.get(name) for name in SCHEMA}], schema=dict(SCHEMA))
+    rehearsed = pl.DataFrame(
+        {"pool": ["chat"], "steps": [10], "agreed": [10], "higher": [0], "lower": [0],
+         "most_above": [0], "most_below": [0], "hours": [1.0], "wanted_replica_hours": [3.0],
+         "there_replica_hours": [3.0]}
+    )  # fmt: skip
+    scene = pages().scene_at(fake, "/ui/controller")
+    view = View("controller", scene.scope, frames={"rehearsed": rehearsed, "replayed": frame})
+    text = pages().words(controller_score.score(view, scene).card)
+    for words in ("\u2715 not validated", "98.9", "all 2 pools", "r1",
+                  "not validated: never compared"):  # fmt: skip
+        assert words in text, words
+
+
+def test_the_help_says_what_can_be_told_in_each_mode(fake):
+    """State by action, as people ask for it."""
+    text = drawn(fake)
+    assert "What can be told to a pool" in text
+    assert "yes, until it expires or is replaced" in text
+
+
+def test_the_course_of_a_candidate_is_a_table_too(fake):
+    """The same numbers as the picture."""
+    assert "Table: What would it have had" in drawn(fake)
+    assert "Shadow replicas" in drawn(fake, "?table=candidate")
 
 
 def test_a_rollback_says_first_what_it_would_do(fake):

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from dashboard.cards import Chart
 from dashboard.figures.base import Look, Picture, log_axis, times, utc_text
+from dashboard.figures.cold_starts import spread, stack
 from dashboard.figures.series import over_time, quantile_over_time, week_profile
-from dashboard.figures.slo import budget
+from dashboard.figures.slo import budget, burn, thresholds
 from dashboard.figures.sparkline import sparkline
 from dashboard.pages import fleet, slo
 from dashboard.pages.workload_charts import TABS
@@ -196,6 +197,64 @@ def test_an_overspent_budget_is_not_clamped():
     picture = budget(frame, LOOK)
     assert picture.figure["layout"]["yaxis"]["range"][0] < -0.36
     assert "overspent by 36.0 %" in picture.summary
+
+
+def test_a_budget_that_goes_is_drawn_until_it_is_gone():
+    """Dashed and shaded behind now, named, and said in words."""
+    frame = pl.DataFrame(
+        {
+            "at": [datetime(2026, 1, d) for d in (1, 2, 4)],
+            "budget_left_ratio": [1.0, 0.4, None],
+            "projected_ratio": [None, 0.4, 0.0],
+        }
+    )
+    picture = budget(frame, LOOK)
+    ahead = picture.figure["data"][1]
+    assert (ahead["x"][-1], ahead["y"], ahead["fill"]) == (
+        "2026-01-04T00:00:00", [0.4, 0.0], "tozeroy",
+    )  # fmt: skip
+    assert (
+        "40.0 % left at its end; at the pace of the last 6 hours gone by 4 Jan" in picture.summary
+    )
+
+
+def test_a_threshold_curve_marks_the_objective_and_what_it_wants():
+    """Where it is, and from which threshold on the target would be met."""
+    frame = pl.DataFrame(
+        {
+            "threshold_seconds": [0.25, 0.5, 1.0],
+            "attainment_ratio": [0.9, 0.992, 0.9995],
+            "is_objective": [False, True, False],
+        }
+    )
+    picture = thresholds(frame, LOOK, target_ratio=0.999)
+    assert picture.figure["data"][1]["text"] == ["500 ms: 99.20 %"]
+    assert picture.figure["layout"]["shapes"][0]["y0"] == 0.999
+    assert "99.20 % at its own, 500 ms; 99.90 % would be met at 1 s" in picture.summary
+
+
+def test_burn_lines_are_those_of_the_objective_s_own_alerts():
+    """A line nobody is called at would be a lie."""
+    frame = pl.DataFrame({"at": [datetime(2026, 1, 1)], "burn_1h": [2.0]})
+    picture = burn(frame, LOOK, alert_lines=(9.0, 2.0))
+    assert [shape["y0"] for shape in picture.figure["layout"]["shapes"]] == [9.0, 2.0]
+    assert "9\N{MULTIPLICATION SIGN}" in picture.figure["layout"]["yaxis"]["ticktext"]
+
+
+def test_starts_are_spread_by_group_and_marked_where_the_first_token_came(fake):
+    """One row a group, never pooled; a first token long after is left to the table."""
+    frames = fake.view("cold_starts", {}).frames
+    groups, starts = frames["groups"], frames["starts"]
+    rows = spread(starts, groups).figure["data"]
+    assert len(set(rows[0]["y"])) == groups.drop_nulls("ready_p50_seconds").height
+    assert [trace["name"] for trace in rows] == ["a start", "median", "p95, the lead time"]
+    longest = float((frames["segments"]["start_seconds"] + frames["segments"]["seconds"]).max())
+    told = starts.with_row_index("n").with_columns(
+        warm_seconds=pl.when(pl.col("n") == 0).then(longest * 9).otherwise(longest)
+    )
+    marks = stack(frames["segments"], LOOK, told).figure["data"][-1]
+    assert marks["name"] == "first token"
+    assert set(marks["x"]) == {longest}
 
 
 def test_one_hour_of_data_makes_no_week():

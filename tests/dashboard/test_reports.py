@@ -42,6 +42,12 @@ def test_the_list_says_what_became_and_what_is_next_in_its_own_zone(fake):
         assert words in text, words
 
 
+def test_what_failed_is_the_first_thing_said(fake):
+    """A manager's report that never came must not be looked for in a table."""
+    text = drawn(fake)
+    assert text.index("board for 2026-10 failed") < text.index("What is sent, when, to whom?")
+
+
 def test_one_schedule_shows_its_attempts_and_its_files(fake):
     """Every answer of a channel; files open in a window of their own."""
     text = drawn(fake, "/board")

@@ -17,6 +17,7 @@ from dashboard.acting import answered
 from dashboard.figures import whatif as figures
 from dashboard.figures.base import Look
 from dashboard.pages.whatif_ask import choice
+from dashboard.pages.whatif_runs import as_b
 from dashboard.panels import answer
 from dashboard.routes import page_of
 from dashboard.url_state import Address
@@ -131,6 +132,27 @@ def test_any_two_can_be_laid_side_by_side(fake):
     assert "A: servescope, risk, as documented" in text
     assert "B: Ray Serve, as documented" in text
     assert "Where did A and B ask for other numbers?" in text
+
+
+def test_b_may_be_of_another_replay(fake):
+    """Another fleet beside this one: B is its best, said so, and can be taken back."""
+    text = drawn(fake, f"/{REPLAY}", f"?against={REPLAY}")
+    assert "with its own fleet, traffic and goal" in text
+    assert "Take B from this one" in text
+    assert f"against={REPLAY}&format=csv" in text
+    assert "Show servescope, risk as A" in text
+    assert "Show servescope, risk as B" not in text
+    assert {one["replay"] for one in wished(text) if one["act"] == "propose"} == {REPLAY}
+
+
+def test_b_is_offered_of_other_replays_that_are_done(fake):
+    """Not of the one that is shown, and not of one without results."""
+    scene = pages().scene_at(fake, f"/ui/what-if/{REPLAY}", "?b=risk")
+    link = as_b({"replay_id": "other", "state": "done"}, REPLAY, scene)
+    assert "against=other" in link.href
+    assert "b=risk" not in link.href
+    assert as_b({"replay_id": REPLAY, "state": "done"}, REPLAY, scene) == ""
+    assert as_b({"replay_id": "other", "state": "running"}, REPLAY, scene) == ""
 
 
 def test_the_choices_are_in_the_address(fake):

@@ -204,7 +204,11 @@ def _spenders(detail: ViewDocument, missed: Sequence[Row]) -> tuple[Table, ...]:
 
 
 def _course(detail: ViewDocument, worst: Row, zone: str) -> tuple[Chart, ...]:
-    rows = parts.rows_of(detail, "budget")
+    # What lies ahead is of the page: a report tells of what is over.
+    rows = [
+        row for row in parts.rows_of(detail, "budget")
+        if row["budget_left_ratio"] is not None or row.get("projected_ratio") is None
+    ]  # fmt: skip
     left = [row["budget_left_ratio"] for row in rows if row["budget_left_ratio"] is not None]
     if not left:
         return ()
