@@ -163,6 +163,8 @@ def spent_by(frame: pl.DataFrame, look: Look) -> Picture | str:
         "x": numbers(frame, "bad_share_ratio"),
         "name": "share of bad events",
         "marker": {"color": VERMILION},
+        "text": [f"{bad:,}" for bad in frame["bad"]],
+        "textposition": "auto",
         "customdata": frame.select("bad", "attempted", "over_representation").rows(),
         "hovertemplate": "%{x:.1%} of bad: %{customdata[0]:,} of %{customdata[1]:,} attempts, "
         "%{customdata[2]:.2f}\N{MULTIPLICATION SIGN} its traffic share<extra></extra>",

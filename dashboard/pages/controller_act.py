@@ -9,7 +9,7 @@ from dash import html
 
 from analysis.measure import View
 from dashboard.acting import until_words
-from dashboard.cards import card, grid
+from dashboard.cards import card, grid, outside
 from dashboard.control_badge import freeze_form, resume_form
 from dashboard.forms import button, field
 from dashboard.pages.controller_beside import time_of
@@ -49,7 +49,8 @@ def modes_body(view: View | None, scene: Scene, services: Services) -> Sequence[
         ),
         className="ss-table-wrap", tabIndex=0, role="group", **attrs({"aria-label": title}),
     )  # fmt: skip
-    return [grid(card(title, shown, key="modes"), key="modes")]
+    api = outside("API", f"{scene.api_root}/controller/status", title)
+    return [grid(card(title, shown, tools=api, key="modes"), key="modes")]
 
 
 def _status(services: Services) -> Document:

@@ -246,7 +246,7 @@ def _own(chart: Chart, view: View) -> Chart:
         lines = tuple(rules.unique()) or figures.ALERT_LINES
         return replace(chart, draw=partial(figures.burn, alert_lines=lines))
     if chart.key == "threshold" and "slos" in view.frames:
-        target = view.frames["slos"]["target_ratio"].first()
+        target = view.frames["slos"].row(0, named=True)["target_ratio"]
         return replace(chart, draw=partial(figures.thresholds, target_ratio=target))
     return chart
 

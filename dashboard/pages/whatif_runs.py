@@ -29,8 +29,8 @@ LOOKS = {
     "interrupted": ("bad", "✕"),
 }
 _ABOUT = (
-    "Every comparison is kept with what was asked, its seeds and its profile; its link stays. B may "
-    "be the best of another one, of another fleet or another traffic."
+    "Every comparison is kept with what was asked, its seeds and its profile; its link stays. B may"
+    " be the best of another one, of another fleet or another traffic."
 )
 
 
