@@ -69,7 +69,7 @@ def _ahead(frame: pl.DataFrame, look: Look) -> tuple[list[Trace], str]:
     if "projected_ratio" not in frame.columns:
         return [], ""
     course = frame.drop_nulls("projected_ratio")
-    if course.is_empty():
+    if course.height < 2:  # a trace has no time behind its last record
         return [], ""
     style = {"color": VERMILION, "dash": "dash", "width": 2}
     at, values = times(course, "at", look), numbers(course, "projected_ratio")

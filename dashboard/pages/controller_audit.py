@@ -19,7 +19,8 @@ from dashboard.theme import attrs
 TITLE = "Who told the controller what?"
 _ABOUT = (
     "Everything that people and programs told the controller, the newest first; rows are only ever "
-    "added. The CSV has them as they were written."
+    "added. The CSV has the newest 2,000 as they were written; servescope query 'SELECT * FROM "
+    "audit' has all."
 )
 Told = Mapping[str, Any]
 # (asked, what came of it) from the subject, what was before, what is after, and the page.

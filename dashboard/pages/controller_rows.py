@@ -24,6 +24,6 @@ def some_rows(frame: pl.DataFrame, scene: Scene, most: int = MOST_ROWS, **more: 
     """The first rows as a table; the rest is told: a page is for reading, the CSV has all."""
     shown: list[Any] = [table(frame.head(most), scene, **more)]
     if frame.height > most:
-        words = f"{most} of {frame.height:,} rows; the CSV has all, or choose a shorter range."
+        words = f"{most} of {frame.height:,} rows; the CSV has them, or choose a shorter range."
         shown.append(html.P(words, className="ss-dim ss-foot"))
     return shown

@@ -380,6 +380,6 @@ def outcomes_between(reader: Reader, start: datetime, end: datetime) -> pl.DataF
     return reader.frame(_OUTCOMES_BETWEEN, start=start, end=end)
 
 
-def audited(reader: Reader, most: int = 200) -> pl.DataFrame:
-    """What people changed, the newest first."""
+def audited(reader: Reader, most: int = 2_000) -> pl.DataFrame:
+    """What people told the controller, the newest first."""
     return reader.frame(_AUDIT, most=most)
