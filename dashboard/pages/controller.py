@@ -86,7 +86,7 @@ _TIMELINE_ABOUT = (
 )
 _DECISIONS_ABOUT = (
     "Decisions, the newest first; steps that say the same one after the other are one row. The "
-    "number leads to what was seen, forecast, limited and done. At most the newest 300 of the range."
+    "number leads to what was seen, forecast, limited and done. At most the newest 300 are listed."
 )
 _UNSETTLED_ABOUT = (
     "Pools that do not have what was asked for, although the platform was told; with its answer."
