@@ -15,9 +15,9 @@ import polars as pl
 from analysis import replay_parts
 
 NUMBERS = (
-    "attainment_ratio", "gpu_hours", "cost", "ttft_p50_seconds", "ttft_p99_seconds",
-    "tpot_p50_seconds", "tpot_p99_seconds", "refused_ratio", "worst_minute_ratio",
-    "scale_events", "most_replicas",
+    "attainment_ratio", "gpu_hours", "cost", "ttft_p50_seconds", "ttft_p95_seconds",
+    "ttft_p99_seconds", "tpot_p50_seconds", "tpot_p95_seconds", "tpot_p99_seconds",
+    "refused_ratio", "worst_minute_ratio", "scale_events", "most_replicas",
 )  # fmt: skip
 REGRETS = ("regret_static_ratio", "regret_clairvoyant_ratio")
 COST_REGRETS = ("regret_static_cost_ratio", "regret_clairvoyant_cost_ratio")
@@ -53,8 +53,8 @@ LANE_SCHEMA: Mapping[str, Any] = {
     "draining": pl.Int64,
 }
 ROW_KEY = ("case", "startup_seconds", "policy", "row", "parameters")
-_OBSERVED = ("attainment_ratio", "ttft_p50_seconds", "ttft_p99_seconds", "tpot_p50_seconds",
-             "tpot_p99_seconds")  # fmt: skip
+_OBSERVED = ("attainment_ratio", "ttft_p50_seconds", "ttft_p95_seconds", "ttft_p99_seconds",
+             "tpot_p50_seconds", "tpot_p95_seconds", "tpot_p99_seconds")  # fmt: skip
 _SAME = ("case", "startup_seconds", "seed")
 # What was measured of the replayed window, and the same fleet simulated: no policy.
 WINDOW_ROWS = ("recorded", "resimulated")
@@ -176,7 +176,9 @@ def window(frame: pl.DataFrame) -> pl.DataFrame:
     rows = [
         (name, *(sides[row][name] for row in WINDOW_ROWS))
         for name in _OBSERVED
-        if set(sides) == set(WINDOW_ROWS) and sides["recorded"]["state"] == "done"
+        if set(sides) == set(WINDOW_ROWS)
+        and sides["recorded"]["state"] == "done"
+        and any(sides[row][name] is not None for row in WINDOW_ROWS)
     ]
     made = pl.DataFrame(rows, schema=schema, orient="row")
     real = pl.col("observed")

@@ -63,8 +63,10 @@ class Outcome:
         gpu_hours: from being asked for to the end, draining included.
         cost: in the currency of the profiles; NaN without a price.
         ttft_p50_seconds: of those that ended.
+        ttft_p95_seconds: of those that ended.
         ttft_p99_seconds: of those that ended.
         tpot_p50_seconds: of those that ended.
+        tpot_p95_seconds: of those that ended.
         tpot_p99_seconds: of those that ended.
         worst_minute_ratio: attainment of the worst minute of arrivals with 10 requests or more.
         scale_events: times that a pool was told another size.
@@ -83,8 +85,10 @@ class Outcome:
     gpu_hours: float
     cost: float
     ttft_p50_seconds: float
+    ttft_p95_seconds: float
     ttft_p99_seconds: float
     tpot_p50_seconds: float
+    tpot_p95_seconds: float
     tpot_p99_seconds: float
     worst_minute_ratio: float
     scale_events: int
@@ -202,8 +206,10 @@ def _outcome(
         gpu_hours=sum(spent * profile.gpus for spent, profile in seconds) / 3600,
         cost=math.nan if None in prices else cost,
         ttft_p50_seconds=_quantile(ttft, 0.5),
+        ttft_p95_seconds=_quantile(ttft, 0.95),
         ttft_p99_seconds=_quantile(ttft, 0.99),
         tpot_p50_seconds=_quantile(tpot, 0.5),
+        tpot_p95_seconds=_quantile(tpot, 0.95),
         tpot_p99_seconds=_quantile(tpot, 0.99),
         worst_minute_ratio=_worst_minute(requests["arrived"][who], good),
         scale_events=fleet.scale_events,

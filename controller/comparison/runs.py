@@ -21,8 +21,8 @@ REFERENCES = ("static-peak", "clairvoyant")
 MOST_REASON = 300
 NUMBERS = (
     "attainment_ratio", "refused_ratio", "gpu_hours", "cost", "ttft_p50_seconds",
-    "ttft_p99_seconds", "tpot_p50_seconds", "tpot_p99_seconds", "worst_minute_ratio",
-    "scale_events", "most_replicas", "requests",
+    "ttft_p95_seconds", "ttft_p99_seconds", "tpot_p50_seconds", "tpot_p95_seconds",
+    "tpot_p99_seconds", "worst_minute_ratio", "scale_events", "most_replicas", "requests",
 )  # fmt: skip
 
 

@@ -88,8 +88,10 @@ def _numbers(times: Times, objective: Objective) -> dict[str, float | None]:
     return {
         "attainment_ratio": _known(attainment(times, objective)),
         "ttft_p50_seconds": _quantile(times.ttft, 0.5),
+        "ttft_p95_seconds": _quantile(times.ttft, 0.95),
         "ttft_p99_seconds": _quantile(times.ttft, 0.99),
         "tpot_p50_seconds": _quantile(times.tpot, 0.5),
+        "tpot_p95_seconds": _quantile(times.tpot, 0.95),
         "tpot_p99_seconds": _quantile(times.tpot, 0.99),
     }
 

@@ -16,7 +16,9 @@ NUMBERS: Mapping[str, tuple[str, str]] = {
     "attainment_ratio": ("Attainment", "ratio"),
     "gpu_hours": ("GPU-hours", ""),
     "cost": ("Cost", ""),
+    "ttft_p95_seconds": ("TTFT p95", "s"),
     "ttft_p99_seconds": ("TTFT p99", "s"),
+    "tpot_p95_seconds": ("TPOT p95", "s"),
     "tpot_p99_seconds": ("TPOT p99", "s"),
     "refused_ratio": ("Refused", "ratio"),
     "regret_static_ratio": ("Against fixed", "ratio"),
@@ -30,16 +32,20 @@ def leads_by_cost(view: View) -> bool:
     return measure is not None and measure.value == 1.0
 
 
-def numbers_of(frame: pl.DataFrame, *, by_cost: bool) -> list[str]:
+def numbers_of(frame: pl.DataFrame, *, by_cost: bool, is_short: bool = False) -> list[str]:
     """Names of the numbers that are known, the one that is compared right after attainment.
 
     Args:
         frame: rows of results.
         by_cost: whether money is compared.
+        is_short: whether one quantile of the tail is enough; replays of before kept p99 alone.
     """
     known = [name for name in NUMBERS if name in frame.columns and frame[name].is_not_null().any()]
     left_out = "regret_static_ratio" if by_cost else "regret_static_cost_ratio"
     kept = [name for name in known if name != left_out]
+    if is_short:
+        shorter = {name.replace("_p95_", "_p99_") for name in kept if "_p95_" in name}
+        kept = [name for name in kept if name not in shorter]
     lead = "cost" if by_cost else "gpu_hours"
     first = [name for name in ("attainment_ratio", lead) if name in kept]
     return [*first, *(name for name in kept if name not in first)]

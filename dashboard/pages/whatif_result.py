@@ -131,7 +131,7 @@ def _results(
         "is_met", "cost" if by_cost else "gpu_hours", descending=[True, False], nulls_last=True,
         maintain_order=True,
     )  # fmt: skip
-    names = numbers_of(frame, by_cost=by_cost)
+    names = numbers_of(frame, by_cost=by_cost, is_short=True)
 
     def cell(name: str) -> Any:
         return lambda row: spread(row, name, NUMBERS[name][1])
