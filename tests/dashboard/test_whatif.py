@@ -17,6 +17,7 @@ from dashboard.acting import answered
 from dashboard.figures import whatif as figures
 from dashboard.figures.base import Look
 from dashboard.pages.whatif_ask import choice
+from dashboard.pages.whatif_numbers import numbers_of
 from dashboard.pages.whatif_runs import as_b
 from dashboard.panels import answer
 from dashboard.routes import page_of
@@ -132,6 +133,16 @@ def test_any_two_can_be_laid_side_by_side(fake):
     assert "A: servescope, risk, as documented" in text
     assert "B: Ray Serve, as documented" in text
     assert "Where did A and B ask for other numbers?" in text
+
+
+def test_one_quantile_of_the_tail_stands_in_the_table():
+    """p95 where it is known; replays of before have p99 alone."""
+    names = ("attainment_ratio", "gpu_hours", "ttft_p95_seconds", "ttft_p99_seconds",
+             "tpot_p99_seconds")  # fmt: skip
+    frame = pl.DataFrame({name: [1.0] for name in names})
+    short = numbers_of(frame, by_cost=False, is_short=True)
+    assert short == ["attainment_ratio", "gpu_hours", "ttft_p95_seconds", "tpot_p99_seconds"]
+    assert numbers_of(frame, by_cost=False) == list(names)
 
 
 def test_b_may_be_of_another_replay(fake):
