@@ -30,7 +30,8 @@ from dashboard.navigation import Page, Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
-from store.units import seconds_text
+from dashboard.text import FEW_EVENTS
+from store.units import percent_text, seconds_text
 
 TILES = (
     ("Starts", "starts"),
@@ -187,7 +188,10 @@ def _worth_card(view: View, scene: Scene) -> list[Slot | Unshown]:
     if frame.is_empty() or not frame["replicas"].sum():
         return []
     title = "Was it worth the start?"
-    cells = {"model": lambda row: html.Strong(row["model"] or "not told")}
+    cells = {
+        "model": lambda row: html.Strong(row["model"] or "not told"),
+        "below_one_ratio": _used_less,
+    }
     columns = (
         "model", "replicas", "utility_p10", "utility_p50", "utility_p90", "below_one_ratio",
         "start_ratio", "still_running",
@@ -203,6 +207,14 @@ def _worth_card(view: View, scene: Scene) -> list[Slot | Unshown]:
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "worth", title, _WORTH_ABOUT, scene)
     return [card(title, shown, tools=tools, key="worth")]
+
+
+def _used_less(row: Mapping[str, Any]) -> str:
+    """A share of few replicas is told as a count."""
+    share, many = row["below_one_ratio"], row["replicas"]
+    if share is None:
+        return "\N{EN DASH}"
+    return percent_text(share) if many >= FEW_EVENTS else f"{round(share * many)} of {many}"
 
 
 def _slowest(row: Mapping[str, Any]) -> Any:
