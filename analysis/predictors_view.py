@@ -44,8 +44,8 @@ def predictors(reader: Reader, scope: Scope) -> View:
     Measures: predictions, outcomes, left_out (live requests of any label that were learnt from and
     not predicted, to bound the work), fallback_ratio, calibrated_ratio, before_ratio, drift_events.
     Frames: `quantities` (one row a quantity, with skill_ratio = 1 - loss / loss of the rival, its
-    interval, coverage of the 0.9 quantile and a verdict), `calibration`, `over_time`, `keys`,
-    `misses`, `pairs`, `drift`; columns as in `store.queries.predictions`; `inputs` as in
+    interval, coverage of the 0.9 quantile with its interval, and a verdict), `calibration`,
+    `over_time`, `keys`, `misses`, `pairs`, `drift`; columns as in `store.queries.predictions`; `inputs` as in
     `analysis.predictors_inputs`.
     """
     one_in = queries.one_in(reader, scope)
@@ -101,8 +101,9 @@ def _with_ends(keys: pl.DataFrame, blocks: pl.DataFrame) -> pl.DataFrame:
 def _judged(summary: pl.DataFrame, blocks: pl.DataFrame, calibration: pl.DataFrame) -> pl.DataFrame:
     """The summary with skill, its interval, the coverage of the 0.9 quantile and a verdict."""
     at_nine = calibration.filter(pl.col("level") == 0.9).select(
-        "quantity", coverage_q90_ratio="coverage_ratio"
-    )
+        "quantity", coverage_q90_ratio="coverage_ratio", coverage_q90_low="coverage_low",
+        coverage_q90_high="coverage_high",
+    )  # fmt: skip
     found = _with_skill(summary).join(at_nine, on="quantity", how="left", maintain_order="left")
     ends = [
         _interval(blocks.filter(pl.col("quantity") == quantity)) if skill is not None else None

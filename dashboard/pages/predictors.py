@@ -140,6 +140,7 @@ def _table(view: View, scene: Scene) -> Slot | Unshown:
         "quantity": lambda row: html.Strong(_words(row["quantity"])),
         "verdict": verdict_cell,
         "skill_ratio": skill_cell,
+        "coverage_q90_ratio": _covered,
         "mae": lambda row: unit_text(row["mae"], QUANTITIES.get(row["quantity"], ("", ""))[1]),
         "model_id": lambda row: html.Span(row["model_id"], className="ss-nowrap"),
     }
