@@ -45,8 +45,8 @@ def predictors(reader: Reader, scope: Scope) -> View:
     not predicted, to bound the work), fallback_ratio, calibrated_ratio, before_ratio, drift_events.
     Frames: `quantities` (one row a quantity, with skill_ratio = 1 - loss / loss of the rival, its
     interval, coverage of the 0.9 quantile with its interval, and a verdict), `calibration`,
-    `over_time`, `keys`, `misses`, `pairs`, `drift`; columns as in `store.queries.predictions`; `inputs` as in
-    `analysis.predictors_inputs`.
+    `over_time`, `keys`, `misses`, `pairs`, `drift`; columns as in `store.queries.predictions`;
+    `inputs` as in `analysis.predictors_inputs`.
     """
     one_in = queries.one_in(reader, scope)
     calibration = _with_wilson(queries.calibration(reader, scope, one_in))
