@@ -172,6 +172,12 @@ def _register_clientside(app: Dash) -> None:
         prevent_initial_call=True,
     )
     app.clientside_callback(  # type: ignore[no-untyped-call]
+        "function () { return window.servescope.bar(); }",
+        Output("shell-bar", "data"),
+        Input({"type": "graph", "key": ALL}, "clickData"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(  # type: ignore[no-untyped-call]
         "function (n) { return Boolean(n); }",
         Output("shell-help", "opened"),
         Input("shell-help-open", "n_clicks"),

@@ -7,7 +7,9 @@ from typing import Any
 import polars as pl
 from dash import html
 
+from dashboard.figures.slo import bar_name
 from dashboard.scene import Scene
+from dashboard.theme import attrs
 from store.queries.scope import LABELS, join_values
 
 MOST_CHIPS = 8
@@ -40,6 +42,8 @@ def name_cell(label: str, value: str | None, scene: Scene) -> Any:
 def culprits(frame: pl.DataFrame, scene: Scene) -> Any:
     """Below *Who spent it*: each part that a filter can show alone, the worst first.
 
+    A click on the part's bar does the same (see assets/servescope.js).
+
     Args:
         frame: `dimension`, `value`, `bad_share_ratio`.
         scene: the page.
@@ -50,7 +54,8 @@ def culprits(frame: pl.DataFrame, scene: Scene) -> Any:
         return None
     links = [
         html.A(f"{row['dimension']} {row['value']}", className="ss-chip",
-               href=only(row["dimension"], row["value"], scene))
+               href=only(row["dimension"], row["value"], scene),
+               **attrs({"data-bar": bar_name(row["dimension"], row["value"])}))
         for row in parts.iter_rows(named=True)
     ]  # fmt: skip
     return html.Div(

@@ -68,6 +68,7 @@ def shell(version: str) -> dmc.MantineProvider:
             dcc.Store(id="shell-zoom"),
             dcc.Store(id="shell-sources"),
             dcc.Store(id="shell-crosshair"),
+            dcc.Store(id="shell-bar"),
             dcc.Store(id="shell-act"),
             dcc.Store(id="shell-told"),
             dcc.Store(id="shell-control-shown"),

@@ -317,6 +317,15 @@
       });
       return window.dash_clientside.no_update;
     },
+    /* A bar that has a link of its own below the chart is as good as the link. */
+    bar: function () {
+      window.dash_clientside.callback_context.triggered.forEach(function (t) {
+        var point = t.value && t.value.points && t.value.points[0];
+        var link = point && document.querySelector('a[data-bar="' + CSS.escape(String(point.y)) + '"]');
+        if (link) { link.click(); }
+      });
+      return window.dash_clientside.no_update;
+    },
     /* Dragging over a time axis: hand the new range to the server, which knows its zone. */
     zoom: function () {
       var triggered = window.dash_clientside.callback_context.triggered;

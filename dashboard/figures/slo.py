@@ -155,7 +155,7 @@ def spent_by(frame: pl.DataFrame, look: Look) -> Picture | str:
     )
     if frame.is_empty():
         return "Nothing was spent: no bad event in this range."
-    names = [f"{row['dimension']}: {row['value']}"[:38] for row in frame.iter_rows(named=True)]
+    names = [bar_name(row["dimension"], row["value"]) for row in frame.iter_rows(named=True)]
     bad = {
         "type": "bar",
         "orientation": "h",
@@ -184,6 +184,11 @@ def spent_by(frame: pl.DataFrame, look: Look) -> Picture | str:
     share = percent_text(worst["bad_share_ratio"])
     words = f"{worst['dimension']} {worst['value']} holds {share} of the bad events"
     return Picture({"data": [bad, traffic], "layout": made}, f"Who spent the budget: {words}.")
+
+
+def bar_name(dimension: str, value: str) -> str:
+    """What a bar of *Who spent it* is called."""
+    return f"{dimension}: {value}"[:38]
 
 
 def thresholds(frame: pl.DataFrame, look: Look, target_ratio: float | None = None) -> Picture | str:
