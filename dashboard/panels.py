@@ -22,6 +22,7 @@ from dash.development.base_component import Component
 from analysis.measure import View
 from dashboard.cards import empty_state
 from dashboard.figures.marks import Marks
+from dashboard.happened import happened
 from dashboard.navigation import Page, Panel
 from dashboard.plain import plain
 from dashboard.routes import page_of
@@ -153,16 +154,10 @@ def answer(
 
 
 def _marks(scene: Scene, services: Services) -> Marks | None:
-    """What happened in the range; a chart without it is better than no chart."""
+    """What happened in the range shown."""
     if scene.scope is None:
         return None
-    try:
-        frames = services.view("happenings", scene.address.params).frames
-    except ServescopeError as error:
-        _log.warning("marks_failed", extra={"error": str(error)})
-        return None
-    told = {name: frames[name] for name in ("freezes", "scalings", "events") if name in frames}
-    return Marks(scene.scope.start, scene.scope.end, **told)
+    return happened(services, scene.address.params, scene.scope.start, scene.scope.end)
 
 
 def _fingerprint(body: Any) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from datetime import timedelta
+from functools import cache, partial
 from typing import Any
 
 import polars as pl
@@ -23,6 +24,8 @@ from dashboard.cards import (
     verdict,
 )
 from dashboard.figures import slo as figures
+from dashboard.figures.marks import Marks
+from dashboard.happened import happened
 from dashboard.narrowing import culprits
 from dashboard.navigation import Page, Panel
 from dashboard.pages.slo_alerts import alerts_card, burn_text
@@ -32,7 +35,7 @@ from dashboard.services import Services
 from dashboard.tables import table
 from dashboard.text import FEW_EVENTS
 from dashboard.theme import attrs
-from dashboard.url_state import Address
+from dashboard.url_state import Address, iso_z
 from store.units import percent_text
 
 # Word, glyph: the colour is never the only signal.
@@ -91,8 +94,7 @@ def list_body(view: View | None, scene: Scene, services: Services) -> Sequence[A
     shown_card = card(
         title, shown, tools=frame_tools(view, "slos", title, words, scene), key="slos"
     )
-    parts = [verdict(view.sentences), grid(shown_card)]
-    return [part for part in parts if part is not None]
+    return [part for part in (verdict(view.sentences), grid(shown_card)) if part is not None]
 
 
 def _no_slo() -> html.Div:
@@ -234,9 +236,23 @@ def detail_body(view: View | None, scene: Scene, services: Services) -> Sequence
         tile("Burn, last hour", view.measures.get("burn_1h")),
         tile("Burn, last 6 hours", view.measures.get("burn_6h")),
     )
-    cards = [chart_card(view, _own(chart, view), scene, options) for chart in DETAIL_CHARTS]
+    whole = replace(scene, marks=cache(partial(_over_window, view, scene, services)))
+    cards = [
+        chart_card(view, _own(chart, view), whole if chart.key == "budget" else scene, options)
+        for chart in DETAIL_CHARTS
+    ]
     parts = [verdict(view.sentences), row, grid(*cards, alerts_card(view, scene, options))]
     return [part for part in parts if part is not None]
+
+
+def _over_window(view: View, scene: Scene, services: Services) -> Marks | None:
+    """What happened in the objective's own window: its budget is drawn over that."""
+    if "slos" not in view.frames:
+        return scene.marks()
+    row = view.frames["slos"].row(0, named=True)
+    start = view.scope.end - timedelta(seconds=row["window_seconds"])
+    params = {**scene.address.params, "from": iso_z(start), "to": iso_z(view.scope.end)}
+    return happened(services, params, start, view.scope.end)
 
 
 def _own(chart: Chart, view: View) -> Chart:

@@ -212,6 +212,7 @@ def slo_detail(scope, rng, names) -> dict:
     }
     threshold = [0.05 * 1.25**i for i in range(25)]
     frames = {
+        "slos": slo_list(scope, rng, names)["frames"]["slos"].head(1),
         "budget": pl.DataFrame(
             {"at": at, "budget_left_ratio": left, "projected_ratio": [None] * n},
             schema_overrides={"projected_ratio": pl.Float64},

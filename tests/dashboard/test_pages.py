@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
@@ -140,6 +140,21 @@ def test_the_export_links_carry_scope_and_format(fake):
         assert (
             f"/api/v1/export/requests?source=azure-2023-conv,azure-2023-code&format={key}" in text
         )
+
+
+def test_the_budget_has_what_happened_in_its_own_window(fake, monkeypatch):
+    """Its chart reaches back thirty days: what happened there is asked for over as long."""
+    plain, lengths = fake.view, []
+
+    def noting(name, params, **options):
+        if name == "happenings" and "from" in params:
+            start, end = (datetime.fromisoformat(params[key]) for key in ("from", "to"))
+            lengths.append(end - start)
+        return plain(name, params, **options)
+
+    monkeypatch.setattr(fake, "view", noting)
+    drawn(fake, "/ui/slo/chat-ttft")
+    assert lengths == [timedelta(days=30)]
 
 
 def test_an_objective_with_an_odd_name_is_found(fake):
