@@ -15,7 +15,7 @@ _TERMS = (
     ("done", "no", "no", "after approval, in time", "at once"),
     ("while frozen", "no", "recorded", "recorded, cannot be approved", "recorded, not done"),
 )
-_NO_MORE = "no: nothing is done to it"
+_NO_MORE = "no: nothing was done"
 # Action, then what comes of it in each mode, and while frozen.
 _ACTS = (
     ("Freeze", "yes", "yes", "yes", "yes", "yes, with the new end"),

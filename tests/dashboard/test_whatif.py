@@ -150,7 +150,7 @@ def test_b_may_be_of_another_replay(fake):
     text = drawn(fake, f"/{REPLAY}", f"?against={REPLAY}")
     assert "with its own fleet, traffic and goal" in text
     assert "Take B from this one" in text
-    assert f"against={REPLAY}&format=csv" in text
+    assert f"against={REPLAY}&replay={REPLAY}&format=csv" in text
     assert "Show servescope, risk as A" in text
     assert "Show servescope, risk as B" not in text
     assert {one["replay"] for one in wished(text) if one["act"] == "propose"} == {REPLAY}
