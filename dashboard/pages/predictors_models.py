@@ -122,7 +122,7 @@ def _scores(view: View, scene: Scene) -> Slot | Unshown:
     cells = {"model_id": lambda row: html.Span(row["model_id"], className="ss-nowrap")}
     shown = table(frame, scene, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "scores", title, _SCORES_ABOUT, scene)
-    words = [
+    words: list[Any] = [
         "One held-out part a model. By horizon and over many windows, each judged by what was known"
         " before it: ", html.Code("servescope backtest NAME"), ".",
     ]  # fmt: skip
