@@ -67,7 +67,8 @@ def test_every_row_of_the_record_has_words(scene, written, asked, came):
 def test_what_dry_run_would_have_done_is_said_in_one_sentence(fake, scene, higher, words):
     """Where it would have done nothing, nothing is counted out."""
     row = {
-        "steps": 10, "agreed": 10 - higher, "higher": higher, "lower": 0, "hours": 0.5,
+        "pool": "chat", "steps": 10, "agreed": 10 - higher, "higher": higher, "lower": 0,
+        "hours": 0.5,
         "most_above": 3 if higher else 0, "most_below": 0, "wanted_replica_hours": 2.0,
         "there_replica_hours": 2.0,
     }  # fmt: skip
