@@ -132,6 +132,9 @@ def shaped(
     Raises:
         InputError: a column is unknown, or a value does not fit its type.
     """
+    if not frame.width:
+        # Of a frame without columns, a column of NULLs would have one row.
+        return pl.DataFrame(schema=dict(schema))
     unknown = sorted(set(frame.columns) - set(schema))
     if unknown:
         raise InputError(f"unknown column '{unknown[0]}'", hint=f"known: {', '.join(schema)}")

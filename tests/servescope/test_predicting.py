@@ -23,6 +23,7 @@ from store.settings import StoreSettings
 
 START = datetime(2026, 3, 1)
 SMALL = StoreSettings(memory_limit_bytes=128 << 20)
+_OUTCOMES = ("output_tokens", "ttft_seconds", "e2e_seconds")
 
 
 def finished(first, n, seed=0, scale=1.0, gap_seconds=0.5, **more):
@@ -106,6 +107,17 @@ def test_finished_requests_become_predictions_with_outcomes(fleet):
     at_nine = view.frames["calibration"].filter(pl.col("level") == 0.9)
     assert (at_nine["coverage_ratio"] - 0.9).abs().max() < 0.04
     assert "no trained model answers yet" in view.sentences[0]
+
+
+def test_a_run_that_says_nothing_is_no_fault(fleet):
+    """Where only refused requests came there is nothing to say; they are done with all the same."""
+    fleet.ends(100)
+    fleet.settled()
+    before = fleet.rows()
+    fleet.ends(5, status=["refused"] * 5, **dict.fromkeys(_OUTCOMES, [None] * 5))
+    told = fleet.settled()
+    assert (told["requests"], told["predictions"], fleet.rows()) == (5, 0, before)
+    assert fleet.settled() is None
 
 
 def test_nothing_is_predicted_twice(fleet):
