@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from analysis import plain_sql
 from analysis.emptiness import why_empty
 from analysis.fleet_live import from_scrapes
-from analysis.fleet_part import FleetPart, join
+from analysis.fleet_part import MODELS_SCHEMA, FleetPart, conform, join
+from analysis.fleet_replicas import replicas
 from analysis.fleet_rows import from_rows
+from analysis.instances import OUTLIER_SCORE
 from analysis.measure import Measure, View
 from analysis.slo import SloStatus, applicable
 from analysis.slo_model import Slo
+from analysis.timeline import timeline
 from analysis.verdict import Causes, Verdict, healthy_words, judge
-from store.queries import fleet as fleet_queries
 from store.queries import slo as slo_queries
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
@@ -27,19 +28,21 @@ from store.rollup import BUCKET_SECONDS
 # Scrapes are seconds apart: finer bins would be mostly holes.
 SHORTEST_LIVE_BIN_SECONDS = 10
 SPARKLINE_BINS = 100
-OUTLIER_SCORE = 3.5
-EVENTS_SCHEMA: dict[str, Any] = {"at": pl.Datetime("us"), "kind": pl.String, "text": pl.String}
+MOST_EVENTS = 50
 
 
 def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
     """The whole fleet of a scope in one view.
 
-    Measures: requests_per_second, input_tokens_per_second, output_tokens_per_second, error_ratio,
+    Measures: requests_per_second, input_tokens_per_second, output_tokens_per_second, error_ratio
+    and its parts failed_ratio (5xx), refused_ratio (429), aborted_ratio (by the client),
     ttft_p95_seconds, tpot_p95_seconds, requests_waiting, requests_running,
-    lowest_budget_left_ratio, instances_ready. From request rows where there are any, else from the
-    engines' metrics; p95 from buckets is an interval without a value.
+    lowest_budget_left_ratio, instances_ready, replicas_starting, replicas_target (asked for by the
+    controller). From request rows where there are any, else from the engines' metrics; p95 from
+    buckets is an interval without a value.
 
-    Frames: `sparklines`, `models`, `instances`, `events`; columns in `analysis.fleet_part`.
+    Frames: `sparklines`, `models`, `model_lines` (the rate of each over time), `instances`;
+    columns in `analysis.fleet_part`; `events` (at, kind, text; the newest first).
     `contributors` and `phases`, what the verdict stands on: columns in `analysis.verdict`; no rows
     while nothing is in trouble.
     """
@@ -47,7 +50,6 @@ def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
     whole = seen.whole
     statuses = [one.status for one in seen.verdict.judged]
     measures = {**whole.measures, "lowest_budget_left_ratio": lowest_budget(statuses)}
-    events = fleet_queries.events(reader, scope)
     causes = seen.verdict.causes or Causes(scope.start)
     return View(
         "fleet",
@@ -56,8 +58,9 @@ def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
         {
             "sparklines": whole.sparklines,
             "models": whole.models,
+            "model_lines": whole.model_lines,
             "instances": whole.instances,
-            "events": events if events.height else pl.DataFrame(schema=EVENTS_SCHEMA),
+            "events": timeline(reader, scope).reverse().head(MOST_EVENTS),
             "contributors": causes.spent,
             "phases": causes.phases,
         },
@@ -101,9 +104,22 @@ def look(reader: Reader, scope: Scope, slos: Sequence[Slo]) -> Seen:
         rows = from_rows(reader, scope, chosen, width, ids)
         live = from_scrapes(reader, scope, width)
         whole = join(rows or FleetPart(), live or FleetPart())
+        whole = _with_replicas(reader, scope, whole)
         found = judging.result()
     told = tuple(_sentences(found, whole, scope))
     return Seen(found, whole, told, width, rows is not None, rows is None and live is None)
+
+
+def _with_replicas(reader: Reader, scope: Scope, whole: FleetPart) -> FleetPart:
+    measures, models = replicas(reader, scope, whole.instances)
+    shown = whole.models.drop(models.columns[1:]).join(
+        models, on="workload", how="left", maintain_order="left"
+    )
+    return replace(
+        whole,
+        measures={**whole.measures, **measures},
+        models=conform(shown, MODELS_SCHEMA),
+    )
 
 
 def _sparkline_width_seconds(scope: Scope) -> int:

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import polars as pl
 
+from analysis import fleet_live_course as course
 from analysis import series
-from analysis.doors import counted_targets
 from analysis.fleet_part import (
+    FAILURES,
     INSTANCES_SCHEMA,
-    MODELS_SCHEMA,
-    SPARKLINES_SCHEMA,
     FleetPart,
     conform,
 )
 from analysis.fleet_reach import joined, left_out
-from analysis.histograms import Observed, merge, quantile_interval
-from analysis.instances import in_scope, instance_name, outlier_scores, state
+from analysis.fleet_scraped import (
+    GAUGES,
+    RATES,
+    Scraped,
+    anchor,
+    ended,
+    interval,
+    is_bad,
+    is_of,
+    targets_of,
+)
+from analysis.histograms import Observed
+from analysis.instances import outlier_scores
 from analysis.intervals import wilson
 from analysis.measure import Measure
 from analysis.scraped import observations
-from analysis.slo_buckets import FAILED_REASONS
 from store.queries import counters, telemetry
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.queries.scraped_range import STRETCH_SECONDS
 from store.reader import Reader
-from store.roles import is_instance
 
-P95 = 0.95
 STRETCH_LEAST_SECONDS = 600
-GAUGES = ("requests_running", "requests_waiting", "kv_cache_usage_ratio")
 COUNTERS = (
     "prompt_tokens_total",
     "generation_tokens_total",
@@ -41,11 +44,6 @@ COUNTERS = (
     "requests_refused_total",
 )
 HISTOGRAMS = ("ttft_seconds", "tpot_seconds", "queue_seconds")
-_RATES = {
-    "requests_per_second": "requests_finished_total",
-    "input_tokens_per_second": "prompt_tokens_total",
-    "output_tokens_per_second": "generation_tokens_total",
-}
 _ABSENT = {
     "requests_finished_total": "a count of finished requests",
     "prompt_tokens_total": "a count of input tokens",
@@ -53,25 +51,6 @@ _ABSENT = {
     "ttft_seconds": "a TTFT histogram",
     "tpot_seconds": "a TPOT histogram",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Scraped:
-    """All that was scraped in a scope.
-
-    Attributes:
-        targets: as `telemetry.targets`, with instance, state and why.
-        gauges: as `telemetry.gauge_bins`, the whole range in one bin.
-        lines: as `telemetry.gauge_lines`.
-        counters: as `counters.counter_steps`.
-        histograms: what was observed.
-    """
-
-    targets: pl.DataFrame
-    gauges: pl.DataFrame
-    lines: pl.DataFrame
-    counters: pl.DataFrame
-    histograms: list[Observed]
 
 
 def from_scrapes(reader: Reader, scope: Scope, width_seconds: int) -> FleetPart | None:
@@ -84,59 +63,24 @@ def from_scrapes(reader: Reader, scope: Scope, width_seconds: int) -> FleetPart 
     """
     if LIVE_SOURCE_ID not in scope.source_ids:
         return None
-    targets = _targets(reader, scope)
+    targets = targets_of(reader, scope)
     if targets.is_empty():
         return None
     scraped = _read(reader, scope, targets, width_seconds)
     instances = _instances(scraped, scope)
     return FleetPart(
         _measures(scraped, instances),
-        _sparklines(scraped, scope, width_seconds),
-        _models(scraped, instances),
+        course.sparklines(scraped, scope, width_seconds),
+        course.models(scraped, instances),
         instances,
         {"instances": telemetry.TARGETS.strip()},
+        course.model_lines(scraped, scope, width_seconds),
     )
-
-
-def _targets(reader: Reader, scope: Scope) -> pl.DataFrame:
-    """The engines of a scope with instance, state and why, as seen at its end."""
-    found = counted_targets(reader, scope.end)
-    end = scope.end.replace(tzinfo=None)
-    rows = [
-        {
-            **row,
-            "instance": instance_name(row["url"]),
-            **dict(
-                zip(
-                    ("state", "why"),
-                    state(
-                        row["last_at"],
-                        row["last_outcome"],
-                        row["last_error"],
-                        row["last_success_at"],
-                        row["interval_seconds"],
-                        end,
-                    ),
-                    strict=True,
-                )
-            ),
-        }
-        for row in found.iter_rows(named=True)
-        if is_instance(row["engine"], row["url"])
-        and in_scope(scope, instance_name(row["url"]), row["model"])
-    ]
-    schema: dict[str, Any] = {
-        **found.schema,
-        "instance": pl.String,
-        "state": pl.String,
-        "why": pl.String,
-    }
-    return pl.DataFrame(rows, schema=schema)
 
 
 def _read(reader: Reader, scope: Scope, targets: pl.DataFrame, width_seconds: int) -> Scraped:
     ids = targets["target_id"].to_list()
-    span = (scope.start, scope.end, width_seconds, _anchor(scope, width_seconds))
+    span = (scope.start, scope.end, width_seconds, anchor(scope, width_seconds))
     interval = targets["interval_seconds"].max()
     longest = series.LONGEST_GAP_INTERVALS * max(width_seconds, _number(interval) or 0.0)
     stretch = max(STRETCH_LEAST_SECONDS, min(STRETCH_SECONDS, width_seconds))
@@ -151,13 +95,6 @@ def _read(reader: Reader, scope: Scope, targets: pl.DataFrame, width_seconds: in
         stepped,
         [item for item in found if item.bin >= 0],
     )
-
-
-def _anchor(scope: Scope, width_seconds: int) -> datetime:
-    """Where the newest bin ends, so that bins count from 1970-01-01 as those of request rows do."""
-    axis = series.round_bins(scope.start, scope.end, width_seconds)
-    last: datetime = axis["at"][-1]
-    return last + timedelta(seconds=width_seconds)
 
 
 def _number(value: object) -> float | None:
@@ -210,7 +147,7 @@ def _told(scraped: Scraped, target_id: int) -> dict[str, float | None]:
     for name in ("ttft", "tpot"):
         mine = [item for item in scraped.histograms
                 if item.signal == f"{name}_seconds" and item.target_id == target_id]  # fmt: skip
-        low, high, _ = _interval(mine)
+        low, high, _ = interval(mine)
         row |= {f"{name}_p95_seconds_low": low, f"{name}_p95_seconds_high": high}
     counted = scraped.counters.filter(
         (pl.col("signal") == "generation_tokens_total") & (pl.col("target_id") == target_id)
@@ -246,8 +183,8 @@ def _mean(items: Sequence[Observed], signal: str, target_id: int) -> float | Non
 
 
 def _measures(scraped: Scraped, instances: pl.DataFrame) -> dict[str, Measure]:
-    measures = {name: _rate(scraped, signal, name) for name, signal in _RATES.items()}
-    measures["error_ratio"] = _error_ratio(scraped)
+    measures = {name: _rate(scraped, signal, name) for name, signal in RATES.items()}
+    measures |= _failures(scraped)
     for signal in ("ttft_seconds", "tpot_seconds"):
         name = signal.replace("_seconds", "_p95_seconds")
         measures[name] = _p95(scraped, signal)
@@ -294,141 +231,42 @@ def _counters_left_out(scraped: Scraped, signal: str) -> str | None:
     return left_out(scraped.targets, signal, set(counted["target_id"]), set(shown["target_id"]))
 
 
-def _error_ratio(scraped: Scraped) -> Measure:
-    counted = _ended(scraped)
-    if counted.is_empty():
-        return Measure(None, "ratio", why=_why_absent(scraped, "requests_finished_total"))
+def _failures(scraped: Scraped) -> dict[str, Measure]:
+    """The share of requests that came to nothing, and that of each way to fail."""
+    names = ("error_ratio", *FAILURES)
+    counted = ended(scraped)
     total = float(counted["increase"].sum())
-    bad = float(counted.filter(_is_bad())["increase"].sum())
-    interval = wilson(min(bad, total), total)
-    if interval is None:
-        return Measure(None, "ratio", n=0, why="no request finished in this range")
-    why = _counters_left_out(scraped, "requests_finished_total")
-    return Measure(bad / total, "ratio", *interval, round(total), why)
+    if counted.is_empty() or total <= 0:
+        why = "no request finished in this range"
+        if counted.is_empty():
+            why = _why_absent(scraped, "requests_finished_total")
+        return {name: Measure(None, "ratio", n=None if counted.is_empty() else 0, why=why)
+                for name in names}  # fmt: skip
+    reach = _counters_left_out(scraped, "requests_finished_total")
+    return {
+        name: _share(counted.filter(is_bad() if name == "error_ratio" else is_of(name)), total,
+                     reach, is_told=name == "error_ratio")
+        for name in names
+    }  # fmt: skip
 
 
-def _ended(scraped: Scraped) -> pl.DataFrame:
-    """Known steps of the counters of requests that came to an end, served or not."""
-    return scraped.counters.filter(
-        pl.col("signal").is_in(["requests_finished_total", "requests_refused_total"])
-        & pl.col("increase").is_not_null()
-    )
-
-
-def _is_bad() -> pl.Expr:
-    return (pl.col("signal") == "requests_refused_total") | pl.col("reason").is_in(
-        list(FAILED_REASONS)
-    ).fill_null(value=False)
+def _share(bad: pl.DataFrame, total: float, reach: str | None, *, is_told: bool) -> Measure:
+    """A share of all requests; unknown where no engine has such a counter."""
+    if bad.is_empty() and not is_told:
+        return Measure(None, "ratio", why="no engine here counts these apart")
+    count = float(bad["increase"].sum())
+    low, high = wilson(min(count, total), total) or (None, None)
+    return Measure(count / total, "ratio", low, high, round(total), reach)
 
 
 def _p95(scraped: Scraped, signal: str) -> Measure:
     items = [item for item in scraped.histograms if item.signal == signal]
     if not items:
         return Measure(None, "s", why=_why_absent(scraped, signal))
-    low, high, count = _interval(items)
+    low, high, count = interval(items)
     if count == 0:
         return Measure(None, "s", n=0, why="no request finished in this range")
     told = {item.target_id for item in items}
     without = left_out(scraped.targets, signal, told, told)
     why = joined("from the engine's buckets: only bounds", without)
     return Measure(None, "s", low, high, round(count), why)
-
-
-def _interval(items: Iterable[Observed]) -> tuple[float | None, float | None, float]:
-    """The bucket that holds the 95 % quantile, and how many observations are behind it."""
-    whole = merge([item.histogram for item in items if item.histogram.count > 0])
-    found = quantile_interval(whole, P95) if whole is not None else None
-    if whole is None or found is None:
-        return None, None, 0.0
-    return *found, whole.count
-
-
-def _sparklines(scraped: Scraped, scope: Scope, width_seconds: int) -> pl.DataFrame:
-    anchor = _anchor(scope, width_seconds)
-    axis = series.round_bins(scope.start, scope.end, width_seconds)
-    framed = pl.DataFrame({"bin": range(axis.height)}, schema={"bin": pl.Int64})
-    parts = [_gauge_line(scraped, name) for name in GAUGES]
-    parts += [
-        series.rates(scraped.counters.filter(pl.col("signal") == signal), "bin").select(
-            pl.col("bin").cast(pl.Int64), pl.col("rate_per_second").alias(name)
-        )
-        for name, signal in _RATES.items()
-    ]
-    parts.append(_error_line(scraped))
-    parts += [_quantile_line(scraped, signal) for signal in ("ttft_seconds", "tpot_seconds")]
-    for part in parts:
-        framed = framed.join(part, on="bin", how="left")
-    starts = series.bin_starts(anchor, width_seconds, axis.height)
-    return conform(series.on_bins(framed, starts), SPARKLINES_SCHEMA)
-
-
-def _gauge_line(scraped: Scraped, signal: str) -> pl.DataFrame:
-    """Summed over instances; the KV cache, which a sum would make meaningless, as the fullest."""
-    whole = "highest" if signal == "kv_cache_usage_ratio" else "total"
-    return scraped.lines.filter(pl.col("signal") == signal).select(
-        pl.col("bin").cast(pl.Int64), pl.col(whole).alias(signal)
-    )
-
-
-def _error_line(scraped: Scraped) -> pl.DataFrame:
-    return (
-        _ended(scraped)
-        .group_by(pl.col("bin").cast(pl.Int64))
-        .agg(bad=pl.col("increase").filter(_is_bad()).sum(), total=pl.col("increase").sum())
-        .filter(pl.col("total") > 0)
-        .select("bin", error_ratio=pl.col("bad") / pl.col("total"))
-    )
-
-
-def _quantile_line(scraped: Scraped, signal: str) -> pl.DataFrame:
-    """Bounds of the p95 by time; the plain column stays null, since no point is known."""
-    return _intervals(scraped, signal, "bin", {"bin": pl.Int64})
-
-
-def _models(scraped: Scraped, instances: pl.DataFrame) -> pl.DataFrame:
-    """One row a model; gauges of ready instances only."""
-    names = scraped.targets.select("instance", "target_id", workload="model")
-    gauges = (
-        instances.join(names, on="instance")
-        .group_by("workload")
-        .agg(
-            *(
-                pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name)
-                for name in ("requests_waiting", "requests_running")
-            ),
-            pl.col("kv_cache_usage_ratio").max(),
-        )
-    )
-    finished = series.rates(
-        scraped.counters.filter(pl.col("signal") == "requests_finished_total"), "model"
-    ).select(
-        pl.col("model").alias("workload"),
-        pl.col("increase").round().cast(pl.Int64).alias("requests"),
-        pl.col("rate_per_second").alias("requests_per_second"),
-    )
-    models = gauges.join(finished, on="workload", how="full", coalesce=True, nulls_equal=True)
-    for signal in ("ttft_seconds", "tpot_seconds"):
-        models = models.join(
-            _model_quantiles(scraped, signal), on="workload", how="left", nulls_equal=True
-        )
-    return conform(
-        models.with_columns(pl.col("workload").fill_null("(model not told)")), MODELS_SCHEMA
-    )
-
-
-def _model_quantiles(scraped: Scraped, signal: str) -> pl.DataFrame:
-    return _intervals(scraped, signal, "model", {"workload": pl.String})
-
-
-def _intervals(
-    scraped: Scraped, signal: str, key: Literal["bin", "model"], column: Mapping[str, Any]
-) -> pl.DataFrame:
-    """Bounds of the p95 of a signal for each bin or model; the key becomes the first column."""
-    groups: dict[Any, list[Observed]] = {}
-    for item in scraped.histograms:
-        if item.signal == signal:
-            groups.setdefault(getattr(item, key), []).append(item)
-    rows = [(value, *_interval(items)[:2]) for value, items in groups.items()]
-    name = signal.replace("_seconds", "_p95_seconds")
-    bounds = dict.fromkeys((f"{name}_low", f"{name}_high"), pl.Float64)
-    return pl.DataFrame(rows, schema={**column, **bounds}, orient="row")

@@ -10,12 +10,19 @@ import polars as pl
 
 from analysis.measure import Measure
 
+NOT_TOLD = "(model not told)"
+# Ways to come to nothing, by whose doing: the fleet's (5xx), the fleet's on purpose (429), the
+# client's.
+FAILURES = ("failed_ratio", "refused_ratio", "aborted_ratio")
 SPARKLINES_SCHEMA: dict[str, Any] = {
     "at": pl.Datetime("us"),
     "requests_per_second": pl.Float64,
     "input_tokens_per_second": pl.Float64,
     "output_tokens_per_second": pl.Float64,
     "error_ratio": pl.Float64,
+    "failed_ratio": pl.Float64,
+    "refused_ratio": pl.Float64,
+    "aborted_ratio": pl.Float64,
     "ttft_p95_seconds": pl.Float64,
     "ttft_p95_seconds_low": pl.Float64,
     "ttft_p95_seconds_high": pl.Float64,
@@ -40,6 +47,15 @@ MODELS_SCHEMA: dict[str, Any] = {
     "requests_waiting": pl.Float64,
     "requests_running": pl.Float64,
     "kv_cache_usage_ratio": pl.Float64,
+    "instances_ready": pl.Int64,
+    "instances_known": pl.Int64,
+    "replicas_starting": pl.Int64,
+    "replicas_target": pl.Int64,
+}
+MODEL_LINES_SCHEMA: dict[str, Any] = {
+    "workload": pl.String,
+    "at": pl.Datetime("us"),
+    "requests_per_second": pl.Float64,
 }
 INSTANCES_SCHEMA: dict[str, Any] = {
     "instance": pl.String,
@@ -64,6 +80,9 @@ MEASURE_UNITS = {
     "input_tokens_per_second": "tokens/s",
     "output_tokens_per_second": "tokens/s",
     "error_ratio": "ratio",
+    "failed_ratio": "ratio",
+    "refused_ratio": "ratio",
+    "aborted_ratio": "ratio",
     "ttft_p95_seconds": "s",
     "tpot_p95_seconds": "s",
     "requests_waiting": "requests",
@@ -82,6 +101,7 @@ class FleetPart:
         models: columns of `MODELS_SCHEMA`.
         instances: columns of `INSTANCES_SCHEMA`.
         sql: query texts by frame.
+        model_lines: columns of `MODEL_LINES_SCHEMA`.
     """
 
     measures: Mapping[str, Measure] = field(default_factory=dict)
@@ -89,6 +109,7 @@ class FleetPart:
     models: pl.DataFrame = field(default_factory=lambda: empty(MODELS_SCHEMA))
     instances: pl.DataFrame = field(default_factory=lambda: empty(INSTANCES_SCHEMA))
     sql: Mapping[str, str] = field(default_factory=dict)
+    model_lines: pl.DataFrame = field(default_factory=lambda: empty(MODEL_LINES_SCHEMA))
 
 
 def empty(schema: Mapping[str, Any]) -> pl.DataFrame:
@@ -122,7 +143,10 @@ def join(rows: FleetPart, live: FleetPart) -> FleetPart:
         ),
         _coalesce(live.instances, rows.instances, "instance", INSTANCES_SCHEMA).sort("instance"),
         {**live.sql, **rows.sql},
-    )
+        # The course of a workload is told by one of both: two counts of it make no line.
+        pl.concat([rows.model_lines, live.model_lines.join(rows.model_lines, on="workload",
+                                                           how="anti")]),
+    )  # fmt: skip
 
 
 def _bounded(measure: Measure) -> bool:

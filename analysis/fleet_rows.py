@@ -9,15 +9,11 @@ from typing import Literal
 
 import polars as pl
 
-from analysis import latency, series
-from analysis.coverage import ONE_MOMENT, Span, covered_seconds, covered_span
-from analysis.fleet_part import (
-    INSTANCES_SCHEMA,
-    MODELS_SCHEMA,
-    SPARKLINES_SCHEMA,
-    FleetPart,
-    conform,
-)
+from analysis import fleet_rows_course as course
+from analysis import latency
+from analysis.coverage import ONE_MOMENT, covered_seconds, covered_span
+from analysis.fleet_part import INSTANCES_SCHEMA, MODELS_SCHEMA, FleetPart, conform
+from analysis.fleet_rows_course import P95, SHARES
 from analysis.instances import outlier_scores
 from analysis.intervals import wilson
 from analysis.measure import Measure
@@ -30,11 +26,8 @@ from store.queries.scope import Scope
 from store.queries.slo import GoodRule
 from store.reader import Reader
 
-P95 = 0.95
 # From half a day on the roll-ups are cheaper than the rows.
 ROLLED_FROM_SECONDS = 43_200
-# A bin at the edge of the range of which less was recorded says too little about a rate.
-SHORTEST_COVER_RATIO = 0.2
 INSTANCES_SECONDS = 86_400
 QUANTITIES = ("arrival", "ttft", "tpot")
 SUMS = ("input_tokens", "output_tokens")
@@ -69,20 +62,20 @@ def from_rows(
         _attainment(reader, scope, slos, label, ids), on="workload", how="left"
     )
     blind = slo_queries.without_failures(reader, scope.source_ids)
-    lines = _sparklines(found, scope, width_seconds, span)
+    axis = course.covered(scope, width_seconds, span)
+    lines = course.sparklines(found, axis)
     return FleetPart(
         _measures(found, seconds, blind),
-        lines.with_columns(error_ratio=pl.lit(None, pl.Float64)) if blind else lines,
+        lines.with_columns(pl.lit(None, pl.Float64).alias(n) for n in SHARES) if blind else lines,
         conform(models, MODELS_SCHEMA),
         _instances(reader, scope),
+        model_lines=course.model_lines(found, axis),
     )
 
 
 def _measures(bins: pl.DataFrame, seconds: float | None, blind: bool) -> dict[str, Measure]:
     arrivals = bins.filter(pl.col("quantity") == "arrival")
     requests = int(arrivals["requests"].sum())
-    not_ok = int(arrivals.filter(pl.col("status") != "ok")["requests"].sum())
-    low, high = wilson(not_ok, requests) or (None, None)
     measures = {
         "requests_per_second": Measure(
             requests / seconds if seconds else None,
@@ -90,12 +83,15 @@ def _measures(bins: pl.DataFrame, seconds: float | None, blind: bool) -> dict[st
             n=requests,
             why=None if seconds else ONE_MOMENT,
         ),
-        "error_ratio": (
+    }
+    for name, bad in SHARES.items():
+        count = int(arrivals.filter(bad)["requests"].sum())
+        low, high = wilson(count, requests) or (None, None)
+        measures[name] = (
             Measure(None, "ratio", why="this format records no failures")
             if blind
-            else Measure(not_ok / requests, "ratio", low, high, requests)
-        ),
-    }
+            else Measure(count / requests, "ratio", low, high, requests)
+        )
     for side in ("input", "output"):
         known = bins.filter(pl.col("quantity") == f"{side}_tokens")
         measures[f"{side}_tokens_per_second"] = Measure(
@@ -118,58 +114,6 @@ def _why_no_tokens(known: pl.DataFrame, seconds: float | None, side: str) -> str
     if known.is_empty():
         return f"these requests carry no {side} length"
     return None if seconds else ONE_MOMENT
-
-
-def _sparklines(bins: pl.DataFrame, scope: Scope, width_seconds: int, span: Span) -> pl.DataFrame:
-    axis = series.round_bins(scope.start, scope.end, width_seconds)
-    width = timedelta(seconds=width_seconds)
-    first, last = (edge.replace(tzinfo=None) for edge in span)
-    covered = (
-        pl.min_horizontal(pl.col("at") + width, pl.lit(last, pl.Datetime("us")))
-        - pl.max_horizontal(pl.col("at"), pl.lit(first, pl.Datetime("us")))
-    ).dt.total_microseconds() / 1e6
-    arrivals = (
-        bins.lazy()
-        .filter(pl.col("quantity") == "arrival")
-        .group_by("at")
-        .agg(
-            pl.col("requests").sum(),
-            not_ok=pl.col("requests").filter(pl.col("status") != "ok").sum(),
-        )
-    )
-    whole = (
-        _onto(axis.lazy(), arrivals)
-        .with_columns(
-            covered=pl.when(covered >= SHORTEST_COVER_RATIO * width_seconds).then(covered)
-        )
-        .with_columns(
-            # While a source records, a bin without requests is a true zero; outside nothing is
-            # known.
-            requests_per_second=pl.col("requests").fill_null(0) / pl.col("covered"),
-            error_ratio=pl.col("not_ok") / pl.col("requests"),
-        )
-    )
-    known = set(bins["quantity"].unique())
-    for side in ("input", "output"):
-        if f"{side}_tokens" in known:
-            sums = bins.lazy().filter(pl.col("quantity") == f"{side}_tokens")
-            by_time = sums.group_by("at").agg(pl.col("value_sum").sum().alias(side))
-            whole = _onto(whole, by_time).with_columns(
-                (pl.col(side).fill_null(0.0) / pl.col("covered")).alias(f"{side}_tokens_per_second")
-            )
-    for name in ("ttft", "tpot"):
-        times = latency.quantiles(bins.filter(pl.col("quantity") == name), P95, "at")
-        column = f"{name}_p95_seconds"
-        points = times.lazy().select(
-            "at",
-            *(pl.col("seconds").alias(f"{column}{end}") for end in ("", "_low", "_high")),
-        )
-        whole = _onto(whole, points)
-    return conform(whole.collect(), SPARKLINES_SCHEMA)
-
-
-def _onto(axis: pl.LazyFrame, values: pl.LazyFrame) -> pl.LazyFrame:
-    return axis.join(values, on="at", how="left", maintain_order="left")
 
 
 def _workloads(reader: Reader, scope: Scope, width_seconds: int) -> tuple[str, pl.DataFrame]:

@@ -14,6 +14,8 @@ from store.queries.scope import Scope
 USUAL_INTERVAL_SECONDS = 15.0
 STALE_INTERVALS = 3.0
 FEWEST_PEERS = 3
+# From here on an instance stands out. Source: Iglewicz and Hoaglin (1993).
+OUTLIER_SCORE = 3.5
 # Pushed targets are `scheme://job or service/instance`.
 _PUSHED = ("remote-write", "otlp")
 # 1 / 0.6745: the MAD of a normal distribution is 0.6745 standard deviations.

@@ -74,6 +74,12 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.fleet:fleet",
         needs_slos=True,
     ),
+    "first_steps": ViewSpec(
+        "What is left to do before the pages can say anything?",
+        "analysis.first_steps:first_steps",
+        needs_slos=True,
+        needs_scope=False,
+    ),
     "top": ViewSpec(
         "How does the fleet stand now, at a glance?",
         "analysis.fleet_top:top",

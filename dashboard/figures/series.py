@@ -24,6 +24,7 @@ from dashboard.figures.base import (
 )
 from dashboard.text import interval_text
 from dashboard.theme import BLUE, COUNT_SCALE, SERIES_COLOURS, VERMILION
+from store.units import percent_text
 
 
 def over_time(
@@ -54,6 +55,37 @@ def over_time(
     }
     name = title[:1].upper() + title[1:]
     return Picture(figure, f"{name} over time: {span_words(values, unit)}.")
+
+
+def shares_over_time(
+    frame: pl.DataFrame, columns: Mapping[str, str], title: str, look: Look
+) -> Picture | str:
+    """Several shares of the same whole over time, a line each; what nothing tells has none.
+
+    Args:
+        frame: `at` and the columns, sorted by `at`; null is a gap.
+        columns: column to its name.
+        title: name of the y axis.
+        look: zone and clock.
+
+    Returns:
+        The picture, or why there is none.
+    """
+    found = {name: numbers(frame, name) for name in columns if name in frame.columns}
+    told = {name: y for name, y in found.items() if any(v is not None for v in y)}
+    if not told:
+        return "Nothing in this range reports it."
+    at = times(frame, "at", look)
+    traces = [line(at, y, columns[name], index) for index, (name, y) in enumerate(told.items())]
+    y_axis = axis(title, from_zero=True, tickformat=".1%")
+    figure = {"data": traces, "layout": layout(time_axis(look), y_axis, legend=len(told) > 1)}
+    words = "; ".join(f"{columns[name]} {_share_words(y)}" for name, y in told.items())
+    return Picture(figure, f"{title[:1].upper()}{title[1:]} over time: {words}.")
+
+
+def _share_words(values: Sequence[float | None]) -> str:
+    known = [v for v in values if v is not None]
+    return f"at most {percent_text(max(known))}, last {percent_text(known[-1])}"
 
 
 def quantile_over_time(frame: pl.DataFrame, column: str, title: str, look: Look) -> Picture | str:

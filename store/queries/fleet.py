@@ -65,21 +65,6 @@ def within(reader: FrameReader, scope: Scope) -> tuple[datetime | None, datetime
     return first, last
 
 
-def events(reader: Reader, scope: Scope) -> pl.DataFrame:
-    """What happened in the range: deployments, scale actions, outages.
-
-    Returns:
-        at (naive), kind, text; sorted by time.
-    """
-    sources = source_sql(scope).replace("r.source_id", "source_id")
-    return reader.frame(
-        f"""SELECT started_at AS at, kind, text FROM event
-        WHERE {sources} AND started_at >= $start AND started_at < $end ORDER BY started_at""",
-        start=naive_utc(scope.start),
-        end=naive_utc(scope.end),
-    )
-
-
 def _where(scope: Scope, values: dict[str, Any]) -> str:
     """The condition of a scope; fills `values` with its parameters."""
     values |= {"start": naive_utc(scope.start), "end": naive_utc(scope.end)}

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.fleet import fleet
-from analysis.fleet_part import INSTANCES_SCHEMA, MODELS_SCHEMA, SPARKLINES_SCHEMA
+from analysis.fleet_part import (
+    INSTANCES_SCHEMA,
+    MODEL_LINES_SCHEMA,
+    MODELS_SCHEMA,
+    SPARKLINES_SCHEMA,
+)
 from analysis.fleet_reach import left_out
 from analysis.instances import instance_name, outlier_scores, state
 from analysis.slo_model import Slo
@@ -319,6 +324,7 @@ def test_empty_frames_have_all_columns(database, live_scope):
     assert {name: frame.columns for name, frame in view.frames.items()} == {
         "sparklines": list(SPARKLINES_SCHEMA),
         "models": list(MODELS_SCHEMA),
+        "model_lines": list(MODEL_LINES_SCHEMA),
         "instances": list(INSTANCES_SCHEMA),
         "events": ["at", "kind", "text"],
         "contributors": list(SPENT_SCHEMA),

@@ -221,6 +221,9 @@ def test_the_first_run_loads_the_example_only_when_asked(visit, served):
     before = served.fake.loaded
     visitor = visit()
     visitor.open("/ui/")
+    steps = visitor.page.get_by_role("navigation", name="First steps").get_by_role("listitem")
+    expect(steps).to_have_count(3)
+    expect(steps.first).to_contain_text("Choose a source (to do)")
     visitor.page.wait_for_timeout(300)
     assert served.fake.loaded == before
     visitor.page.get_by_role("button", name="Load the example trace").click()

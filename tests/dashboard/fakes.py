@@ -18,6 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from analysis.cost_rules import CostRules
+from analysis.first_steps import STEPS_SCHEMA
 from analysis.gateways import view_of
 from analysis.measure import Empty, Measure, View
 from analysis.verdict import PHASES_SCHEMA
@@ -70,8 +71,12 @@ def fleet(scope, rng, names) -> dict:
             {
                 "at": at,
                 "requests_per_second": _wave(rng, n, 41, 12, 2),
+                "input_tokens_per_second": _wave(rng, n, 51_000, 9000, 2000),
                 "output_tokens_per_second": _wave(rng, n, 9200, 2500, 300),
                 "error_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.004, 0.003, 0.002)],
+                "failed_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.001, 0.001, 0.001)],
+                "refused_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.003, 0.002, 0.001)],
+                "aborted_ratio": [None] * n,
                 "ttft_p95_seconds": ttft,
                 "tpot_p95_seconds": _wave(rng, n, 0.031, 0.005, 0.002),
                 "requests_waiting": waiting,
@@ -94,6 +99,17 @@ def fleet(scope, rng, names) -> dict:
                 "requests_waiting": [21.0, 2.0, 0.0],
                 "requests_running": [96.0, 41.0, 0.0],
                 "kv_cache_usage_ratio": [0.91, 0.55, 0.01],
+                "instances_ready": [4, None, 1],
+                "instances_known": [5, None, 1],
+                "replicas_starting": [1, None, None],
+                "replicas_target": [6, None, None],
+            }
+        ),
+        "model_lines": pl.DataFrame(
+            {
+                "workload": ["llama-3.3-70b"] * n + ["qwen3-32b"] * n,
+                "at": at * 2,
+                "requests_per_second": _wave(rng, n, 18, 6, 1) + _wave(rng, n, 14, 4, 1),
             }
         ),
         "instances": pl.DataFrame(
@@ -127,12 +143,17 @@ def fleet(scope, rng, names) -> dict:
         "input_tokens_per_second": Measure(51_200.0, "tokens/s"),
         "output_tokens_per_second": Measure(9_120.0, "tokens/s"),
         "error_ratio": Measure(0.0042, "ratio", 0.0040, 0.0044, 892_118),
+        "failed_ratio": Measure(0.0011, "ratio", 0.0010, 0.0012, 892_118),
+        "refused_ratio": Measure(0.0031, "ratio", 0.0030, 0.0032, 892_118),
+        "aborted_ratio": Measure(None, "ratio", why="no engine here counts these apart"),
         "ttft_p95_seconds": Measure(None, "s", 0.4, 0.6, 888_000, "between two bucket edges"),
         "tpot_p95_seconds": Measure(0.0312, "s", n=888_000),
         "requests_waiting": Measure(23.0, "requests"),
         "requests_running": Measure(137.0, "requests"),
         "lowest_budget_left_ratio": Measure(-0.08, "ratio"),
-        "instances_ready": Measure(5.0, "", why="1 of 6 does not answer"),
+        "instances_ready": Measure(5.0, "", n=6, why="1 not ready"),
+        "replicas_starting": Measure(1.0, "replicas", n=2),
+        "replicas_target": Measure(7.0, "replicas", n=2),
     }
     names = ("dimension", "value", "bad", "attempted", "bad_share_ratio", "traffic_share_ratio",
              "over_representation")  # fmt: skip
@@ -241,13 +262,20 @@ def slo_detail(scope, rng, names) -> dict:
         ),
         "spent_by": pl.DataFrame(
             {
-                "dimension": ["model", "instance", "input band", "tenant"],
-                "value": ["llama-3.3-70b", "gpu-4:8000", "8k-16k tokens", "acme"],
-                "bad": [15_400, 9_100, 7_700, 3_000],
-                "attempted": [402_112, 98_000, 61_000, 210_000],
-                "bad_share_ratio": [0.81, 0.48, 0.40, 0.16],
-                "traffic_share_ratio": [0.45, 0.11, 0.07, 0.15],
-                "over_representation": [1.8, 4.36, 5.7, 1.07],
+                "dimension": ["model", "instance", "input band", "tenant", "hour", "hour"],
+                "value": [
+                    "llama-3.3-70b",
+                    "gpu-4:8000",
+                    "8k-16k tokens",
+                    "acme",
+                    "09:00-10:00",
+                    "13:00-14:00",
+                ],
+                "bad": [15_400, 9_100, 7_700, 3_000, 4_000, 15_100],
+                "attempted": [402_112, 98_000, 61_000, 210_000, 500_000, 390_000],
+                "bad_share_ratio": [0.81, 0.48, 0.40, 0.16, 0.21, 0.79],
+                "traffic_share_ratio": [0.45, 0.11, 0.07, 0.15, 0.56, 0.44],
+                "over_representation": [1.8, 4.36, 5.7, 1.07, 0.37, 1.8],
             }
         ),
         "threshold_curve": pl.DataFrame(
@@ -335,6 +363,13 @@ def arrivals(scope, rng, names) -> dict:
             }
         ),
     }
+    frames["sources"] = pl.DataFrame(
+        [(name, 19_366, rate, cv, 41.0, None, 1e-7, None)
+         for (name, rate), cv in zip(names, (1.09, 13.2), strict=False)],
+        schema=["source", "requests", "requests_per_second", "interarrival_cv",
+                "largest_gap_seconds", "largest_gap_at", "clock_resolution_seconds", "why"],
+        orient="row",
+    )  # fmt: skip
     measures = {
         "requests": Measure(28_185.0, "requests"),
         "requests_per_second": Measure(8.06, "requests/s", n=28_185),
@@ -355,13 +390,16 @@ def arrivals(scope, rng, names) -> dict:
 def burstiness(scope, rng, names) -> dict:
     """Dispersion that climbs."""
     rows = [
-        (name, w, i * w**0.6, int(3540 / w))
+        (name, w, i * w**0.6, int(3540 / w), int(40 * w**0.8), 8.0 / w**0.2)
         for (name, _), i in zip(names, (1.4, 13.0), strict=False)
         for w in (1.0, 10.0, 60.0, 600.0)
     ]
     frame = pl.DataFrame(
-        rows, schema=["source", "window_seconds", "index_of_dispersion", "windows"], orient="row"
-    )
+        rows,
+        schema=["source", "window_seconds", "index_of_dispersion", "windows", "peak_requests",
+                "peak_to_mean_ratio"],
+        orient="row",
+    )  # fmt: skip
     measures = {
         f"idc_{w}s": Measure(v, "", n=3540 // w) for w, v in ((1, 1.4), (10, 5.1), (60, 16.2))
     }
@@ -433,6 +471,13 @@ def lengths(scope, rng, names) -> dict:
             }
         ),
     }
+    frames["summary"] = pl.DataFrame(
+        [(name, field, 19_366, 1155.0, 1020.0, 2300.0, 4084.0, 14_050, 0.183)
+         for name, _ in names for field in ("input_tokens", "output_tokens")],
+        schema=["source", "field", "requests", "mean", "p50", "p90", "p99", "largest",
+                "output_to_input_ratio"],
+        orient="row",
+    )  # fmt: skip
     values = {"input": (1155, 1020, 2300, 4084), "output": (211, 129, 425, 811)}
     measures = {
         f"{k}_tokens_{q}": Measure(float(v), "tokens")
@@ -1208,6 +1253,14 @@ def jobs(scope, rng, names) -> dict:
     return {"frames": {"jobs": frame}, "sentences": ("The last run of rollup failed.",)}
 
 
+def first_steps(scope, rng, names, *, is_done=True) -> dict:
+    """Everything was done long ago, or nothing yet."""
+    rows = [(name, is_done, "it is so") for name in ("source", "records", "objective")]
+    frame = pl.DataFrame(rows, schema=STEPS_SCHEMA, orient="row")
+    left = Measure(0.0 if is_done else 3.0, "")
+    return {"frames": {"steps": frame}, "measures": {"left": left}}
+
+
 MAKERS = {
     "cost": cost,
     "fairness": fairness,
@@ -1351,6 +1404,9 @@ class FakeServices:
         if self.failing is not None:
             raise self.failing
         scope = resolve(params, catalog(), self.now)
+        if name == "first_steps":  # says something of an empty store above all
+            made = first_steps(scope, None, (), is_done=self.empty is None)
+            return replace(View(name, scope, computed_at=self.now), **made)
         if self.empty is not None:
             return View(name, scope, empty=self.empty, computed_at=self.now)
         if name == "gateways":

@@ -157,6 +157,48 @@ def test_the_budget_has_what_happened_in_its_own_window(fake, monkeypatch):
     assert lengths == [timedelta(days=30)]
 
 
+def test_an_export_may_be_thinned_and_sped_up(fake):
+    """What is chosen is in every link that can honour it; Parquet says why it does not."""
+    text = drawn(fake, "/ui/workload/export", "?source=azure-2023-conv&keep=0.1&speed=2")
+    assert "format=azure&keep=0.1&speed=2" in text
+    assert "format=parquet" not in text
+    assert "Its first line says how it was changed." in text
+
+
+def test_two_periods_are_compared_as_two_traces_are(fake):
+    """The range before is a choice beside the sources."""
+    text = drawn(fake, "/ui/workload/compare", "?source=azure-2023-conv")
+    assert "the period before" in text
+    assert "against=previous" in text
+
+
+def test_what_a_view_left_out_is_said_on_its_tab(fake):
+    """A sentence of the view reaches the page, and a refresh renews it."""
+    inner = fake.view
+
+    def view(name, params, **options):
+        found = inner(name, params, **options)
+        return replace(found, sentences=("7 requests name no client",))
+
+    fake.view = view
+    text = drawn(fake, "/ui/workload/clients", TRACES)
+    assert "7 requests name no client." in text
+    assert "notes-workload_clients" in text
+
+
+def test_a_trace_leads_to_the_tool_that_shows_it(fake):
+    """Ids of traces are written without dashes there; without a tool the id stands alone."""
+    address = parse("/ui/latency", "?request=r1", "/ui/")
+    services = replace(fake.services(), trace_url="https://jaeger.example/trace/{trace_id}")
+    scene = scene_of(services, address, "/ui/")
+    panel = page_of(address).panels[0]
+    text = words(answer(panel, scene, services, None, beat=False)[0])
+    assert "https://jaeger.example/trace/0d8ece26786e9ae30a616f91238539f4" in text
+    plain = words(answer(panel, scene, fake.services(), None, beat=False)[0])
+    assert "jaeger" not in plain
+    assert "0d8ece26-786e-9ae3-0a61-6f91238539f4" in plain
+
+
 def test_an_objective_with_an_odd_name_is_found(fake):
     """Slashes and spaces in a name survive the address."""
     scene = scene_at(fake, "/ui/slo/a%2Fb%20c")
