@@ -25,6 +25,7 @@ MOST_POINTS = 300
 EXACT_RANGE_SECONDS = 86_400.0
 _RECENT_SECONDS = RAW_RECENT.total_seconds()
 MOST_SPENDERS = 12
+HOURS = 24
 UNLABELLED = "(none)"
 BURN_WINDOWS_SECONDS = {
     "burn_5m": 300.0,
@@ -186,9 +187,10 @@ def spent_by(found: pl.DataFrame) -> pl.DataFrame:
         found: as returned by `store.queries.slo_rolled.spent`.
 
     Returns:
-        Columns of `SPENT_BY_SCHEMA`; the largest twelve of each dimension that says anything, by
-        bad requests. Shares are of all requests: those without the label are a row of their own,
-        value "(none)". over_representation = share of bad / share of traffic.
+        Columns of `SPENT_BY_SCHEMA`; the largest twelve of each dimension that says anything, and
+        all hours of the day, by bad requests. Shares are of all requests: those without the label
+        are a row of their own, value "(none)". over_representation = share of bad / share of
+        traffic.
     """
     spenders: dict[str, list[Spender]] = {name: [] for name in _DIMENSIONS}
     for row in found.iter_rows(named=True):
@@ -345,7 +347,7 @@ def _shares(
     largest = sorted(
         (one for one in spenders if one.attempted > 0),
         key=lambda one: (-one.bad, -one.attempted, one.value),
-    )[:MOST_SPENDERS]
+    )[: HOURS if dimension == "hour" else MOST_SPENDERS]
     rows = []
     for value, bad, attempted in largest:
         share = bad / total_bad if total_bad else None

@@ -19,7 +19,7 @@ PAGE_PARAMS = (
     "series", "ahead", "pool", "decision", "policies", "startups", "seeds", "scale", "profile",
     "objective", "tune", "a", "b", "startup", "least", "most", "pools", "guards", "forecasts",
     "more", "stack", "input_weight", "output_weight", "cached_weight", "window", "weights",
-    "batch_tokens", "shown", "slo",
+    "batch_tokens", "shown", "slo", "keep", "speed",
 )  # fmt: skip
 SCOPE_PARAMS = ("source", "from", "to", "model", "tenant", "route", "instance")
 

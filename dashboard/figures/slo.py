@@ -150,9 +150,9 @@ def spent_by(frame: pl.DataFrame, look: Look) -> Picture | str:
             `over_representation` (bad share ÷ traffic share).
         look: unused, kept for the common signature.
     """
-    frame = (
-        frame.filter(pl.col("bad") > 0).sort("bad_share_ratio", descending=True).head(10).reverse()
-    )
+    # Hours have a picture of their own: among the others none of 24 would ever be the largest.
+    spenders = frame.filter((pl.col("bad") > 0) & (pl.col("dimension") != "hour"))
+    frame = spenders.sort("bad_share_ratio", descending=True).head(10).reverse()
     if frame.is_empty():
         return "Nothing was spent: no bad event in this range."
     names = [bar_name(row["dimension"], row["value"]) for row in frame.iter_rows(named=True)]
@@ -189,6 +189,45 @@ def spent_by(frame: pl.DataFrame, look: Look) -> Picture | str:
 def bar_name(dimension: str, value: str) -> str:
     """What a bar of *Who spent it* is called."""
     return f"{dimension}: {value}"[:38]
+
+
+def spent_hours(frame: pl.DataFrame, look: Look) -> Picture | str:
+    """Share of the bad events by hour of the day, beside the share of the traffic.
+
+    Args:
+        frame: as of `spent_by`; rows of dimension "hour" with values such as "13:00-14:00", UTC.
+        look: unused, kept for the common signature.
+    """
+    hours = frame.filter(pl.col("dimension") == "hour").sort("value")
+    if hours.height < 2:
+        return "Needs data from at least two hours of the day."
+    if not hours["bad"].sum():
+        return "Nothing was spent: no bad event in this range."
+    at = [int(text[:2]) for text in hours["value"].to_list()]
+    bad = {
+        "type": "bar",
+        "x": at,
+        "y": numbers(hours, "bad_share_ratio"),
+        "name": "share of bad events",
+        "marker": {"color": VERMILION},
+        "customdata": hours.select("bad", "attempted", "over_representation").rows(),
+        "hovertemplate": "%{x}:00 UTC  %{y:.1%} of bad: %{customdata[0]:,} of %{customdata[1]:,} "
+        "attempts, %{customdata[2]:.2f}\N{MULTIPLICATION SIGN} its traffic share<extra></extra>",
+    }
+    traffic = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": at,
+        "y": numbers(hours, "traffic_share_ratio"),
+        "name": "share of traffic",
+        "marker": {"symbol": "line-ew-open", "size": 12, "color": GREY, "line": {"width": 3}},
+        "hovertemplate": "%{y:.1%} of traffic<extra></extra>",
+    }
+    x = axis("hour of the day (UTC)", showgrid=False, dtick=3, range=[-0.5, 23.5])
+    made = layout(x, axis("share", from_zero=True, tickformat=".0%"), legend=True)
+    worst = hours.sort("bad_share_ratio", descending=True).row(0, named=True)
+    words = f"{worst['value']} UTC holds {percent_text(worst['bad_share_ratio'])} of the bad events"
+    return Picture({"data": [bad, traffic], "layout": made}, f"When it was spent: {words}.")
 
 
 def thresholds(frame: pl.DataFrame, look: Look, target_ratio: float | None = None) -> Picture | str:

@@ -23,6 +23,7 @@ from dashboard.cards import (
 from dashboard.figures import latency as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
+from dashboard.notes import notes
 from dashboard.pages.latency_requests import ONE, REQUESTS
 from dashboard.pages.latency_stragglers import STRAGGLERS
 from dashboard.scene import Scene
@@ -164,7 +165,7 @@ def phases_body(view: View | None, scene: Scene, services: Services) -> Sequence
         span=12,
         height=280,
     )
-    return [*_notes(view.sentences), grid(chart_card(view, chart, scene))]
+    return [*notes(view.sentences, "phases"), grid(chart_card(view, chart, scene))]
 
 
 def tail_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
@@ -219,7 +220,8 @@ def drivers_body(view: View | None, scene: Scene, services: Services) -> Sequenc
             "admitted, itself included. Worked out from arrivals, queue times and durations.",
         ),
     )  # fmt: skip
-    return [*_notes(view.sentences), grid(*(chart_card(view, chart, scene) for chart in charts))]
+    cards = (chart_card(view, chart, scene) for chart in charts)
+    return [*notes(view.sentences, "drivers"), grid(*cards)]
 
 
 def _title(question: str, view: View, measure: str, unit: str) -> str:
@@ -228,13 +230,6 @@ def _title(question: str, view: View, measure: str, unit: str) -> str:
         return question
     sign = "+" if found.value >= 0 else "\N{MINUS SIGN}"
     return f"{question} {sign}{unit_text(abs(found.value), 's')} {unit}"
-
-
-def _notes(sentences: Sequence[str]) -> list[Any]:
-    if not sentences:
-        return []
-    text = " ".join(s if s.endswith(".") else f"{s}." for s in sentences)
-    return [html.P(text, className="ss-dim")]
 
 
 PAGE = Page(

@@ -200,6 +200,15 @@ DETAIL_CHARTS = (
         foot=culprits,
     ),
     Chart(
+        "spent-hours",
+        "At which hour of the day was it spent?",
+        "spent_by",
+        figures.spent_hours,
+        "Share of the bad events of the objective's window by hour of the day, beside that hour's "
+        "share of the traffic. Above its tick an hour fails more than its share.",
+        height=300,
+    ),
+    Chart(
         "threshold",
         "What would another threshold give?",
         "threshold_curve",

@@ -11,6 +11,7 @@ from dash import html
 from analysis.measure import QUOTIENTS, Measure, View
 from dashboard.cards import chart_card, empty_state, grid, tile, tiles, verdict
 from dashboard.navigation import Page, Panel
+from dashboard.notes import notes
 from dashboard.pages import workload_compare, workload_export
 from dashboard.pages.workload_charts import TABS, Tab
 from dashboard.pages.workload_tables import TABLES
@@ -46,7 +47,8 @@ def tab_body(tab: Tab) -> Callable[[View | None, Scene, Services], Sequence[Any]
         made = [tile(label, _measure(view, key)) for label, key in tab.tiles]
         cards = [chart_card(view, chart, scene) for chart in tab.charts]
         cards += [TABLES[name](view, scene) for name in tab.tables]
-        return [tiles(*made), grid(*cards)]
+        # What was left out, estimated or refused is part of the answer.
+        return [tiles(*made), *notes(view.sentences, tab.view), grid(*cards)]
 
     return body
 

@@ -94,7 +94,7 @@ ARRIVALS = Tab(
             "Mean requests per second by hour of the day, over the hours that were observed.",
         ),
     ),
-    ("arrival_fits",),
+    ("arrival_fits", "arrivals_of"),
 )
 
 BURSTINESS = Tab(
@@ -118,18 +118,18 @@ BURSTINESS = Tab(
             height=380,
         ),
     ),
+    ("peaks",),
 )
 
 LENGTHS = Tab(
     "Lengths",
     "workload_lengths",
     (
-        ("Input mean", "input_tokens_mean"),
         ("Input p50", "input_tokens_p50"),
         ("Input p90", "input_tokens_p90"),
         ("Input p99", "input_tokens_p99"),
-        ("Output mean", "output_tokens_mean"),
         ("Output p50", "output_tokens_p50"),
+        ("Output p90", "output_tokens_p90"),
         ("Output p99", "output_tokens_p99"),
         ("Output ÷ input", "output_to_input_ratio"),
     ),
@@ -172,7 +172,7 @@ LENGTHS = Tab(
             height=320,
         ),
     ),
-    ("length_fits",),
+    ("length_fits", "lengths_of"),
 )
 
 CLIENTS = Tab(

@@ -33,6 +33,9 @@ from dashboard.theme import attrs
 from dashboard.url_state import Address
 from store.queries.scope import join_values, split_values
 
+# As the view calls the range before; its module is loaded only when somebody asks for it.
+PREVIOUS = "previous"
+
 
 def _options(address: Address) -> Mapping[str, str]:
     against = address.params.get("against", "")
@@ -63,14 +66,15 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
 def _choose(scene: Scene) -> html.Nav:
     chosen = split_values(scene.address.params.get("against", ""))
     names = [s.name for s in scene.catalog if s.request_count or s.kind == "trace"]
+    words = {PREVIOUS: "the period before"} | {name: name for name in names}
     links = [
         html.A(
-            name,
+            text,
             href=scene.here(against=join_values([name])),
             className=f"ss-button{' is-primary' if name in chosen else ''}",
             **attrs({"aria-current": "true"} if name in chosen else {}),
         )
-        for name in names
+        for name, text in words.items()
     ]
     shown = ", ".join(source.name for source in scene.sources) or "nothing"
     hint = "" if chosen else " Choose one:"

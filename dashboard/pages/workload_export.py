@@ -1,4 +1,7 @@
-"""Workload, Export: the requests of this scope in formats that other tools read."""
+"""Workload, Export: the requests of this scope in formats that other tools read.
+
+They may be thinned or sped up on their way; the file then says so.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 from dash import html
 
 from analysis.measure import View
+from dashboard.cards import tabs
 from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -31,6 +35,8 @@ FORMATS = (
     ),
     ("parquet", "Parquet", "Every column servescope knows, typed, for DuckDB, Polars or Spark."),
 )
+KEPT = {"1": "all", "0.5": "half of the sessions", "0.1": "a tenth", "0.01": "a hundredth"}
+SPEEDS = {"0.5": "half as fast", "1": "as recorded", "2": "twice as fast", "10": "ten times"}
 
 
 def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
@@ -45,7 +51,28 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         ],
         className="ss-lead",
     )
-    return [lead, html.Div([_card(scene, *entry) for entry in FORMATS], className="ss-grid")]
+    cards = html.Div([_card(scene, *entry) for entry in FORMATS], className="ss-grid")
+    return [lead, _choices(scene), cards]
+
+
+def _choices(scene: Scene) -> html.Div:
+    """Thinned and sped up or not: part of the address, as everything a viewer chooses."""
+    keep, speed = (scene.address.params.get(name, "1") for name in ("keep", "speed"))
+    return html.Div(
+        [
+            html.Span("Keep", className="ss-dim"),
+            tabs("Share that is kept", "keep", keep, KEPT, scene),
+            html.Span("Arrivals", className="ss-dim"),
+            tabs("Speed of arrivals", "speed", speed, SPEEDS, scene),
+        ],
+        className="ss-row",
+    )
+
+
+def _changed(scene: Scene) -> dict[str, str]:
+    """What the address asks for besides what was recorded."""
+    chosen = {name: scene.address.params.get(name, "1") for name in ("keep", "speed")}
+    return {name: text for name, text in chosen.items() if text != "1"}
 
 
 def _range(scene: Scene) -> str:
@@ -55,11 +82,16 @@ def _range(scene: Scene) -> str:
 
 
 def _card(scene: Scene, key: str, title: str, words: str) -> html.Section:
-    href = scene.api("export/requests", format=key)
+    changed = _changed(scene)
+    href = scene.api("export/requests", format=key, **changed)
+    if changed and key == "parquet":
+        why = html.P("It tells what was recorded, so it is neither thinned nor sped up.")
+        return html.Section([html.H2(title), why], className="ss-card ss-way ss-span-3")
+    said = "Its first line says how it was changed." if changed else ""
     return html.Section(
         [
             html.H2(title),
-            html.P(words),
+            html.P(f"{words} {said}".rstrip()),
             html.A(
                 "Download",
                 href=href,

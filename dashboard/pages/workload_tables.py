@@ -10,6 +10,7 @@ from dash import html
 
 from analysis.measure import View
 from dashboard.cards import Slot, Unshown, card, frame_tools
+from dashboard.pages.workload_sources import arrivals_of, lengths_of
 from dashboard.scene import Scene
 from dashboard.tables import table
 from dashboard.text import FEW_EVENTS
@@ -56,6 +57,37 @@ def arrival_fits(view: View, scene: Scene) -> Slot | Unshown:
     return card(
         title, shown, span=6, tools=frame_tools(view, "fits", title, words, scene), key="fits"
     )
+
+
+def peaks(view: View, scene: Scene) -> Slot | Unshown:
+    """The fullest window of each length beside the mean one."""
+    title = "How high are the peaks?"
+    frame = view.frames.get("dispersion", pl.DataFrame())
+    if frame.is_empty():
+        return Unshown(title, "No full window in this range.")
+    times = {name: _times_cell(name) for name in ("peak_to_mean_ratio", "index_of_dispersion")}
+    wanted = ("source", "window_seconds", "windows", "peak_requests", "peak_to_mean_ratio",
+              "index_of_dispersion")  # fmt: skip
+    heads = {"window_seconds": "Window", "peak_requests": "Requests in the fullest",
+             "peak_to_mean_ratio": "Peak \N{DIVISION SIGN} mean",
+             "index_of_dispersion": "Dispersion"}  # fmt: skip
+    shown = table(
+        frame, scene, columns=_telling(frame, wanted), cells=times, heads=heads, caption=title
+    )
+    words = "Requests in the fullest window of each length, beside the mean window of that length."
+    tools = frame_tools(view, "dispersion", title, words, scene)
+    return card(title, shown, tools=tools, key="peaks")
+
+
+def _times_cell(name: str) -> Callable[[Mapping[str, Any]], str]:
+    """How many times as much; a dash is unknown."""
+    sign = "\N{MULTIPLICATION SIGN}" if name == "peak_to_mean_ratio" else ""
+
+    def cell(row: Mapping[str, Any]) -> str:
+        value = row[name]
+        return "\N{EN DASH}" if value is None else f"{value:.3g}{sign}"
+
+    return cell
 
 
 def length_fits(view: View, scene: Scene) -> Slot | Unshown:
@@ -122,7 +154,10 @@ def _ratio_of(value: float | None, n: int | None) -> str:
 
 
 TABLES: Mapping[str, MakeTable] = {
+    "arrivals_of": arrivals_of,
+    "lengths_of": lengths_of,
     "arrival_fits": arrival_fits,
+    "peaks": peaks,
     "length_fits": length_fits,
     "clients": clients,
     "failure_labels": failure_labels,

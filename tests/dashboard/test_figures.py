@@ -18,7 +18,7 @@ from dashboard.figures.cold_starts import spread, stack
 from dashboard.figures.series import over_time, quantile_over_time, week_profile
 from dashboard.figures.slo import budget, burn, thresholds
 from dashboard.figures.sparkline import sparkline
-from dashboard.pages import fleet, slo_charts
+from dashboard.pages import fleet, slo
 from dashboard.pages.workload_charts import TABS
 from dashboard.theme import (
     BLUE,
@@ -32,7 +32,7 @@ from dashboard.theme import (
 )
 
 ALL = [("fleet", c) for c in fleet.CHARTS]
-ALL += [("slo_detail", c) for c in slo_charts.DETAIL_CHARTS]
+ALL += [("slo_detail", c) for c in slo.DETAIL_CHARTS]
 ALL += [(tab.view, c) for tab in TABS.values() for c in tab.charts]
 LOOK = Look()
 
