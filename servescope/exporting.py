@@ -11,6 +11,7 @@ from servescope.runtime import Runtime
 from servescope.veil import refuse_rows
 from store import export
 from store.errors import InputError
+from store.export_change import Change
 from store.queries.scope import Scope
 
 MEDIA_TYPES: Mapping[str, tuple[str, str]] = {
@@ -34,18 +35,22 @@ def check_format(form: str) -> None:
         )
 
 
-def chunks(runtime: Runtime, scope: Scope, form: str) -> Iterator[bytes]:
+def chunks(
+    runtime: Runtime, scope: Scope, form: str, change: Change = export.AS_RECORDED
+) -> Iterator[bytes]:
     """The bytes of a file, a part at a time.
 
     Raises:
-        InputError: unknown format.
+        InputError: unknown format, or one that cannot be changed.
         StoreError: the rows cannot be read.
     """
     check_format(form)
-    return export.stream(runtime.database, scope, form)
+    return export.stream(runtime.database, scope, form, change)
 
 
-def response(runtime: Runtime, scope: Scope, form: str) -> StreamingResponse:
+def response(
+    runtime: Runtime, scope: Scope, form: str, change: Change = export.AS_RECORDED
+) -> StreamingResponse:
     """A download.
 
     Raises:
@@ -53,14 +58,19 @@ def response(runtime: Runtime, scope: Scope, form: str) -> StreamingResponse:
     """
     if runtime.veil is not None and form == "parquet":
         refuse_rows("an export of rows")
-    parts = chunks(runtime, scope, form)
+    parts = chunks(runtime, scope, form, change)
     media_type, ending = MEDIA_TYPES[form]
-    headers = {"Content-Disposition": f'attachment; filename="requests-{form}.{ending}"'}
+    name = f"requests-{form}{'' if change.is_none else '-changed'}.{ending}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(parts, media_type=media_type, headers=headers)
 
 
 def from_server(
-    client: httpx2.Client, url: str, params: Mapping[str, str], form: str
+    client: httpx2.Client,
+    url: str,
+    params: Mapping[str, str],
+    form: str,
+    change: Change = export.AS_RECORDED,
 ) -> Iterator[bytes]:
     """The same bytes from a running server.
 
@@ -73,6 +83,8 @@ def from_server(
     check_format(form)
     try:
         query = {**params, "format": form}
+        if not change.is_none:
+            query |= {"keep": repr(change.keep), "speed": repr(change.speed)}
         with client.stream("GET", f"{url}{API}/export/requests", params=query) as answer:
             if answer.status_code >= 400:
                 raise refused(answer)

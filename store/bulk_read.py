@@ -88,8 +88,9 @@ def _csv(spec: BulkLoad) -> str:
     columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in spec.columns.items())
     return (
         f"read_csv({_files(spec)}, columns = {{{columns}}}, auto_detect = false, "
-        f"header = {str(spec.header).lower()}, delim = {literal(spec.delimiter)}, quote = '\"', "
-        f"escape = '\"', filename = {str('filename' in _expressions(spec)).lower()}, "
+        f"header = {str(spec.header).lower()}, skip = {spec.skipped_lines}, "
+        f"delim = {literal(spec.delimiter)}, quote = '\"', escape = '\"', "
+        f"filename = {str('filename' in _expressions(spec)).lower()}, "
         f"compression = '{_compression(spec.files[0])}', store_rejects = true, "
         f"rejects_scan = '{REJECTED_SCAN}', rejects_table = '{REJECTED_LINE}', "
         f"rejects_limit = {MAX_REJECTED_LINES})"

@@ -238,15 +238,15 @@ def _lines(
 
 def _records_of_text(path: Path, spec: BulkLoad) -> Iterator[tuple[int, str]]:
     """Line number and text of each record; a quoted field may run over several lines."""
-    skip_header = spec.reader == "csv" and spec.header
     quoted = spec.reader == "csv"
+    first = 1 + spec.skipped_lines + spec.header if quoted else 1
     start, text = 1, ""
     with _text(path) as lines:
         for number, line in enumerate(lines, 1):
             text, start = (text + line, start) if text else (line, number)
             if quoted and text.count('"') % 2:
                 continue
-            if text.strip() and not (skip_header and start == 1):
+            if text.strip() and start >= first:
                 yield start, text.strip("\r\n")
             text = ""
 

@@ -103,6 +103,7 @@ class BulkLoad:
         whole: whether a file is one JSON document (or several), however it is broken into lines.
         where: SQL over the source columns: rows of this source.
         header: whether the first CSV line names the columns.
+        skipped_lines: of a CSV file before that line: what was said about the file.
         delimiter: CSV separator.
         numeric_time_seconds: SQL of the time in seconds, for clocks given as numbers; lets mixed
             units be found.
@@ -128,6 +129,7 @@ class BulkLoad:
     whole: bool = False
     where: str | None = None
     header: bool = True
+    skipped_lines: int = 0
     delimiter: str = ","
     numeric_time_seconds: str | None = None
     key: str | None = None

@@ -11,7 +11,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import polars as pl
 from store.bulk_spec import GATEWAY_COLUMNS
 from store.database import Database
 from store.errors import InputError
+from store.export_change import Change, with_header
 from store.queries.scope import Scope
 from store.queries.workload import where
 from store.reader import Snapshot
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 SOURCES_KEY = "servescope_sources"
 """Parquet metadata: JSON, source name -> format, clock, units and licence of that source."""
 PORTION_ROWS = 200_000
+AS_RECORDED = Change()
 LIMIT_SECONDS = 3600.0
 _HOUR = timedelta(hours=1)
 _COLUMNS = f"""s.name AS source, r.arrived_at, r.status::VARCHAR AS status,
@@ -62,33 +64,48 @@ class Selection:
         condition: SQL over `request AS r`.
         params: its parameters.
         start: aware; where the clock of formats that count from a start begins. None: at 1970.
+        at: SQL of when a request arrives.
     """
 
     condition: str
     params: Mapping[str, Any]
     start: datetime | None
+    at: str = "r.arrived_at"
 
 
-def stream(database: Database, scope: Scope | None, form: str) -> Iterator[bytes]:
+def stream(
+    database: Database, scope: Scope | None, form: str, change: Change = AS_RECORDED
+) -> Iterator[bytes]:
     """The requests of a scope as the bytes of one file, a portion at a time.
 
     Args:
         database: the store.
         scope: which requests; None means all of all sources.
         form: "parquet", "azure", "burstgpt" or "mooncake".
+        change: how the file shall differ from what was recorded; it then says so at its beginning.
 
     Returns:
         An iterator; the read transaction ends when it is exhausted or dropped.
 
     Raises:
-        InputError: no such format.
+        InputError: no such format, or one that only tells what was recorded.
         QueryTimeout: from the iterator, after an hour or when two exports are running already.
     """
     if form not in _WRITERS:
         raise InputError(
             f"there is no export format '{form}'", hint=f"one of: {', '.join(_WRITERS)}"
         )
-    return _WRITERS[form](database, _selection(scope))
+    if change.is_none:
+        return _WRITERS[form](database, _selection(scope))
+    if form == "parquet":
+        raise InputError(
+            "Parquet tells what was recorded: it is neither thinned nor sped up",
+            hint="choose azure, mooncake or burstgpt",
+        )
+    chosen = _selection(scope)
+    condition = f"({chosen.condition}) AND {change.condition}"
+    parts = _WRITERS[form](database, replace(chosen, condition=condition, at=change.at(scope)))
+    return with_header(parts, change.words(scope), is_json=form == "mooncake")
 
 
 def write_file(parts: Iterable[bytes], file: Path) -> int:
@@ -227,7 +244,7 @@ def _table_parquet(database: Database, table: str) -> Iterator[bytes]:
 
 def _azure(database: Database, chosen: Selection) -> Iterator[bytes]:
     # Seven digits, as Microsoft publishes them; the last is always 0 here.
-    columns = """strftime(r.arrived_at, '%Y-%m-%d %H:%M:%S.%f') || '0' AS TIMESTAMP,
+    columns = f"""strftime({chosen.at}, '%Y-%m-%d %H:%M:%S.%f') || '0' AS TIMESTAMP,
       r.input_tokens AS ContextTokens, r.output_tokens AS GeneratedTokens"""
     names = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
     return _csv(database, chosen, columns, names)
@@ -236,7 +253,7 @@ def _azure(database: Database, chosen: Selection) -> Iterator[bytes]:
 def _burstgpt(database: Database, chosen: Selection) -> Iterator[bytes]:
     # The format counts from a midnight and knows a failure by its lack of response tokens.
     midnight = _clock_start(chosen, whole_days=True)
-    seconds = f"(epoch_us(r.arrived_at) - CASE s.clock WHEN 'utc' THEN {midnight} ELSE 0 END) / 1e6"
+    seconds = f"(epoch_us({chosen.at}) - CASE s.clock WHEN 'utc' THEN {midnight} ELSE 0 END) / 1e6"
     response = "CASE WHEN r.status = 'ok' THEN r.output_tokens ELSE 0 END"
     columns = f"""{seconds} AS "Timestamp", n.session_id AS "Session ID",
       r.e2e_seconds AS "Elapsed time", l.model AS "Model", r.input_tokens AS "Request tokens",
@@ -250,7 +267,7 @@ def _burstgpt(database: Database, chosen: Selection) -> Iterator[bytes]:
 def _mooncake(database: Database, chosen: Selection) -> Iterator[bytes]:
     start = _clock_start(chosen, whole_days=False)
     milliseconds = (
-        f"(epoch_us(r.arrived_at) - CASE s.clock WHEN 'utc' THEN {start} ELSE 0 END) // 1000"
+        f"(epoch_us({chosen.at}) - CASE s.clock WHEN 'utc' THEN {start} ELSE 0 END) // 1000"
     )
     columns = f"""{milliseconds} AS timestamp, r.input_tokens AS input_length,
       r.output_tokens AS output_length, coalesce(p.block_hashes, []) AS hash_ids"""

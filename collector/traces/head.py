@@ -47,6 +47,7 @@ class Head:
         delimiter: CSV separator.
         text: the decompressed head.
         metadata: key-value metadata of a Parquet file.
+        comments: lines before the first one of a CSV file that begin with #.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Head:
     delimiter: str = ","
     text: str = ""
     metadata: dict[str, str] | None = None
+    comments: int = 0
 
 
 def read_head(path: Path) -> Head:
@@ -131,6 +133,9 @@ def _as_text(path: Path, data: bytes) -> str:
 
 
 def _text_head(path: Path, text: str) -> Head:
+    comments = 0
+    while text.startswith("#") and "\n" in text:
+        text, comments = text.split("\n", 1)[1], comments + 1
     line = text.lstrip().split("\n", 1)[0].strip()
     if line.startswith(("{", "[")):
         return _json_head(path, text, line)
@@ -145,7 +150,9 @@ def _text_head(path: Path, text: str) -> Head:
     except csv.Error as error:
         raise bad_file(path, f"the first line is not CSV ({error})", "check the file") from error
     first = tuple(field.strip() for field in fields)
-    return Head(path, "csv", _unique(first), first=first, delimiter=delimiter, text=text)
+    return Head(
+        path, "csv", _unique(first), first=first, delimiter=delimiter, text=text, comments=comments
+    )
 
 
 def _endless(path: Path, text: str) -> InputError:

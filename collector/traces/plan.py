@@ -130,18 +130,25 @@ def _plan_known(files: Sequence[Path], format_name: str) -> list[BulkLoad]:
         match = sniff(path, format_name)
         for name in match.format.sources(match.head):
             # Files with other columns are another load into the same source.
-            shape = "" if match.head.kind == "json" else "\0".join(match.head.columns)
+            head = match.head
+            shape = "" if head.kind == "json" else "\0".join((*head.columns, str(head.comments)))
             key = (name, match.format.name + ("" if match.format is SERVEGEN else shape))
             groups.setdefault(key, []).append(match)
     return [
-        group[0].format.build([match.head for match in group], name)
+        replace(
+            group[0].format.build([match.head for match in group], name),
+            skipped_lines=group[0].head.comments,
+        )
         for (name, _), group in groups.items()
     ]
 
 
 def _plan_mapped(files: Sequence[Path], mapping: Mapping[str, str]) -> list[BulkLoad]:
     heads = [read_head(path) for path in files]
-    return [mapped.build([head], mapped.sources(head)[0], mapping) for head in heads]
+    return [
+        replace(mapped.build([head], mapped.sources(head)[0], mapping), skipped_lines=head.comments)
+        for head in heads
+    ]
 
 
 def _named(loads: Sequence[BulkLoad], source_name: str | None) -> list[BulkLoad]:

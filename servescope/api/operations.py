@@ -18,6 +18,7 @@ from servescope.documents import plain
 from servescope.runtime import Runtime
 from store.database import incoming_folder
 from store.errors import StoreError
+from store.export_change import Change
 
 router = APIRouter(tags=["operations"], dependencies=[Depends(only_known)])
 
@@ -108,9 +109,16 @@ def export_requests(
     form: Annotated[
         str, Query(alias="format", description="parquet, azure, mooncake or burstgpt.")
     ] = "parquet",
+    keep: Annotated[
+        float, Query(description="Share of the sessions that stay, chosen by hash: 0.0001 to 1.")
+    ] = 1.0,
+    speed: Annotated[
+        float, Query(description="Times by which arrivals come faster: 0.01 to 100.")
+    ] = 1.0,
 ) -> Response:
-    """Requests of a scope as a file in a public format, streamed."""
-    return exporting.response(runtime, runtime.scope(scope, shared=False), form)
+    """Requests of a scope as a file in a public format, streamed; thinned or sped up if asked."""
+    found = runtime.scope(scope, shared=False)
+    return exporting.response(runtime, found, form, Change(keep, speed))
 
 
 def _admin(runtime: Runtime, frame: str, form: negotiate.Format) -> Response:

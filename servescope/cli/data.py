@@ -12,6 +12,7 @@ from servescope.cli import access
 from servescope.cli.output import CommandError, ExitCode, Output, Progress
 from servescope.config import Config, load
 from store.errors import InputError, StoreError
+from store.export_change import Change
 
 
 def configured(store: Path | None, config_file: Path | None) -> Config:
@@ -42,6 +43,7 @@ def run_export(
     params: Mapping[str, str],
     store: Path | None,
     config_file: Path | None,
+    change: Change,
     *,
     as_json: bool,
 ) -> None:
@@ -53,10 +55,11 @@ def run_export(
     progress = Progress(out, f"exporting to {to}")
     with access.opened(configured(store, config_file)) as way:
         if isinstance(way, access.ServerAccess):
-            chunks = exporting.from_server(way.client, way.url, params, form)
+            chunks = exporting.from_server(way.client, way.url, params, form, change)
         else:
             assert isinstance(way, access.FileAccess)  # noqa: S101 - there are two
-            chunks = exporting.chunks(way.runtime, way.runtime.scope(params, shared=False), form)
+            scope = way.runtime.scope(params, shared=False)
+            chunks = exporting.chunks(way.runtime, scope, form, change)
         if str(to) == "-":
             _to_stdout(chunks)
             return

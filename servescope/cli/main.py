@@ -264,6 +264,8 @@ def export(
     everything: Annotated[
         bool, typer.Option("--all", help="Every table, as a folder of Parquet files.")
     ] = False,
+    keep: Annotated[float, typer.Option(help="Share of the sessions that stay.")] = 1.0,
+    speed: Annotated[float, typer.Option(help="Times by which arrivals come faster.")] = 1.0,
     source: Source = None,
     from_: From = None,
     until: To = None,
@@ -275,12 +277,13 @@ def export(
 ) -> None:
     """Write requests to a file in a public format, or everything to a folder."""
     from servescope.cli.data import run_export, run_export_all
+    from store.export_change import Change
 
     if everything:
         run_export_all(to, store, config, as_json=as_json)
         return
     params = scope_of(source, from_, until, model=model, tenant=tenant)
-    run_export(to, format_, params, store, config, as_json=as_json)
+    run_export(to, format_, params, store, config, Change(keep, speed), as_json=as_json)
 
 
 @app.command()

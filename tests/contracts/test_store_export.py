@@ -14,6 +14,7 @@ from store import bulk, export
 from store.clock import WallClock
 from store.database import Database
 from store.errors import InputError
+from store.export_change import Change
 from store.queries.scope import Scope
 from store.settings import StoreSettings
 
@@ -193,3 +194,51 @@ def test_unknown_formats_are_named_at_once(database):
     """The mistake is told before the first byte."""
     with pytest.raises(InputError, match="xml"):
         export.stream(database, scope(), "xml")
+
+
+def changed_text(database, form, **change):
+    return b"".join(export.stream(database, scope(), form, Change(**change))).decode()
+
+
+@pytest.mark.parametrize("form", ["azure", "burstgpt", "mooncake"])
+def test_a_changed_export_says_so_and_is_read_again(database, tmp_path, form):
+    """The transform stands at the beginning of the file, and no reader stumbles over it."""
+    text = changed_text(database, form, keep=0.5, speed=2.0)
+    words = "changed by servescope: kept 0.5 of the sessions, chosen by hash; arrivals 2 times"
+    assert words in text.split("\n", 1)[0]
+    file = tmp_path / f"changed.{'jsonl' if form == 'mooncake' else 'csv'}"
+    file.write_text(text)
+    comments = 0 if form == "mooncake" else 1
+    rows = len(text.splitlines()) - 2 * comments
+    with Database.open(None, StoreSettings(), WallClock(), allow_files=True) as other:
+        (report,) = load(other, [file])
+        assert report.rows_read == rows
+        assert report.rows_rejected <= rows - report.rows_added
+
+
+def test_sessions_are_kept_whole_and_arrivals_come_faster(database):
+    """Half of the sessions is not half of each; the same share keeps the same requests."""
+    whole = pl.read_csv(io.StringIO(changed_text(database, "burstgpt", speed=2.0)),
+                        comment_prefix="#")  # fmt: skip
+    plain = pl.read_csv(io.BytesIO(b"".join(export.stream(database, scope(), "burstgpt"))))
+    began = START.hour * 3600 + START.minute * 60
+    assert (whole["Timestamp"] - began).to_list() == pytest.approx(
+        ((plain["Timestamp"] - began) / 2).to_list(), abs=1e-5
+    )
+    assert whole["Request tokens"].to_list() == plain["Request tokens"].to_list()
+    text = changed_text(database, "burstgpt", keep=0.5)
+    assert text == changed_text(database, "burstgpt", keep=0.5)
+    thin = pl.read_csv(io.StringIO(text), comment_prefix="#")
+    assert 0 < thin.height < plain.height
+    sizes = dict(plain.drop_nulls("Session ID").group_by("Session ID").len().iter_rows())
+    kept = thin.drop_nulls("Session ID").group_by("Session ID").len()
+    assert all(sizes[name] == count for name, count in kept.iter_rows())
+
+
+def test_what_cannot_be_changed_is_refused_at_once(database):
+    """Parquet tells what was recorded; a share above one is no share."""
+    with pytest.raises(InputError, match="what was recorded"):
+        export.stream(database, scope(), "parquet", Change(keep=0.5))
+    for wrong in ({"keep": 0.0}, {"keep": 1.5}, {"speed": 0.0}):
+        with pytest.raises(InputError):
+            Change(**wrong)
