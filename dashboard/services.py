@@ -205,6 +205,7 @@ class Services:
             `numbers` (words, value, unit, about) and `file`; None where it tells nothing.
         objectives: the file of objectives as text; None where it cannot be had.
         look: engines on the server's own machine, as (address, engine); only when somebody asks.
+        trace_url: where another tool shows a trace, with `{trace_id}` in it; "" where none does.
     """
 
     view: ViewFunction
@@ -224,3 +225,4 @@ class Services:
     server: Callable[[], Document] | None = None
     look: Callable[[], Sequence[tuple[str, str]]] | None = None
     objectives: SloDesk | None = None
+    trace_url: str = ""

@@ -171,6 +171,7 @@ def dashboard_server(runtime: Runtime) -> object:
         look=look,
         saved=SavedViews(views_folder(runtime.config)),
         objectives=SloDesk(runtime),
+        trace_url=runtime.config.dashboard.trace_url,
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server
 

@@ -76,9 +76,13 @@ class DashboardSettings:
         tenant_names: "shown", or "pseudonyms": then tenants go by stable other names everywhere,
             also in filters and addresses, and neither SQL nor exports of rows are answered. The
             secret behind them lies beside the store.
+        trace_url: where another tool shows a trace, such as
+            https://jaeger.example/trace/{trace_id}; one request then leads there. Empty shows the
+            id alone.
     """
 
     tenant_names: str = "shown"
+    trace_url: str = ""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -88,6 +92,11 @@ class DashboardSettings:
         """
         if self.tenant_names not in {"shown", "pseudonyms"}:
             raise ValueError("dashboard.tenant_names must be shown or pseudonyms")
+        is_address = self.trace_url.startswith(("http://", "https://"))
+        if self.trace_url and not (is_address and "{trace_id}" in self.trace_url):
+            raise ValueError(
+                "dashboard.trace_url must begin with http:// or https:// and hold {trace_id}"
+            )
 
 
 def split_listen(text: str) -> tuple[str, int]:

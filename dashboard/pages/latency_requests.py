@@ -160,12 +160,17 @@ def one_body(view: View | None, scene: Scene, services: Services) -> Sequence[An
     close = html.A("Close", href=scene.here(request=None), className="ss-button is-small")
     parts = [
         verdict(view.sentences, key="request"),
-        grid(chart_card(view, chart, scene, named), _facts(view, scene, close, named)),
+        grid(
+            chart_card(view, chart, scene, named),
+            _facts(view, scene, [close], named, services.trace_url),
+        ),
     ]
     return [part for part in parts if part is not None]
 
 
-def _facts(view: View, scene: Scene, close: Any, named: Mapping[str, str]) -> Slot:
+def _facts(
+    view: View, scene: Scene, more: Sequence[Any], named: Mapping[str, str], trace_url: str
+) -> Slot:
     """What is known about one request: labels, lengths, its trace, the decision in force."""
     row = view.frames["request"].row(0, named=True)
     shown: list[tuple[str, Any]] = [
@@ -175,13 +180,23 @@ def _facts(view: View, scene: Scene, close: Any, named: Mapping[str, str]) -> Sl
     ]
     shown += [("Retries", _attempts(view)), ("Decision in force", _decision(view))]
     if row["trace_id"]:
-        shown.append(("Trace", html.Code(row["trace_id"])))
+        shown.append(("Trace", _trace(str(row["trace_id"]), trace_url)))
     rows: list[Any] = []
     for term, value in shown:
         rows += [html.Dt(term), html.Dd(value)]
-    tools = [*frame_tools(view, "request", "This request", _ABOUT, scene, **named), close]
+    tools = [*frame_tools(view, "request", "This request", _ABOUT, scene, **named), *more]
     facts = html.Dl(rows, className="ss-facts-list")
     return card("This request", facts, span=5, tools=tools, key="facts")
+
+
+def _trace(trace_id: str, trace_url: str) -> Any:
+    """The id of a trace, leading to the tool that shows it where one is configured."""
+    code = html.Code(trace_id)
+    if not trace_url:
+        return code
+    # Tools of OpenTelemetry write ids without dashes.
+    href = trace_url.replace("{trace_id}", trace_id.replace("-", ""))
+    return html.A(code, href=href, target="_blank", rel="noreferrer")
 
 
 _LABELS = ("source", "model", "instance", "tenant", "route", "finish_reason", "session_id")

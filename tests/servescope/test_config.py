@@ -111,3 +111,12 @@ def test_secrets_are_never_shown(name, value):
 def test_passwords_in_urls_are_masked():
     """A target may carry a login; nobody needs to read it."""
     assert masked("targets", ("http://ana:pw@gpu:8000/x",)) == ["http://***@gpu:8000/x"]
+
+
+@pytest.mark.parametrize("url", ["jaeger/{trace_id}", "https://jaeger.example/trace/"])
+def test_an_address_of_traces_must_lead_to_one(tmp_path, url):
+    """It would be a link on a page: only to the web, and only with the id in it."""
+    file = tmp_path / "servescope.toml"
+    file.write_text(f'[dashboard]\ntrace_url = "{url}"\n')
+    with pytest.raises(ConfigError, match="trace_url must begin"):
+        load(file, {}, {})
