@@ -65,7 +65,7 @@ def shares_over_time(
     Args:
         frame: `at` and the columns, sorted by `at`; null is a gap.
         columns: column to its name.
-        title: name of the y axis.
+        title: of the y axis: what they are shares of.
         look: zone and clock.
 
     Returns:
@@ -80,7 +80,7 @@ def shares_over_time(
     y_axis = axis(title, from_zero=True, tickformat=".1%")
     figure = {"data": traces, "layout": layout(time_axis(look), y_axis, legend=len(told) > 1)}
     words = "; ".join(f"{columns[name]} {_share_words(y)}" for name, y in told.items())
-    return Picture(figure, f"{title[:1].upper()}{title[1:]} over time: {words}.")
+    return Picture(figure, f"Shares {title} over time: {words}.")
 
 
 def _share_words(values: Sequence[float | None]) -> str:

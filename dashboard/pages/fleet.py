@@ -46,7 +46,7 @@ def _quantile(column: str, title: str) -> Draw:
 
 def _failures(frame: pl.DataFrame, look: Look) -> Picture | str:
     lines = {"error_ratio": "all", **fleet_tiles.FAILURE_NAMES}
-    return shares_over_time(frame, lines, "share that came to nothing", look)
+    return shares_over_time(frame, lines, "of requests", look)
 
 
 CHARTS = (
@@ -72,7 +72,7 @@ CHARTS = (
         _course("requests_waiting", "requests waiting", "requests"),
         "Requests that engines hold in their queue, summed over instances.",
         span=4,
-        height=200,
+        height=250,
     ),
     Chart(
         "tpot",
@@ -81,7 +81,7 @@ CHARTS = (
         _quantile("tpot_p95_seconds", "TPOT p95 (s)"),
         "95th percentile of the time per output token, the first token excluded.",
         span=4,
-        height=200,
+        height=250,
     ),
     Chart(
         "errors",
@@ -92,7 +92,7 @@ CHARTS = (
         "failed (5xx), refused (429), aborted by the client. Where nothing tells these apart there "
         "is one line.",
         span=4,
-        height=200,
+        height=250,
     ),
 )
 
