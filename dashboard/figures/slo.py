@@ -55,7 +55,10 @@ def budget(frame: pl.DataFrame, look: Look) -> Picture | str:
     )
     ahead, said = _ahead(frame, look)
     made = layout(time_axis(look), y, legend=bool(ahead))
-    made |= {"shapes": [shape], "annotations": [label(0, "exhausted")]}
+    gone = label(0, "exhausted")
+    if ahead:  # the dashed line ends where the word would stand
+        gone |= {"x": 0, "xanchor": "left"}
+    made |= {"shapes": [shape], "annotations": [gone]}
     now = known[-1]
     words = f"overspent by {percent_text(-now)}" if now < 0 else f"{percent_text(now)} left"
     return Picture(
@@ -74,7 +77,7 @@ def _ahead(frame: pl.DataFrame, look: Look) -> tuple[list[Trace], str]:
     style = {"color": VERMILION, "dash": "dash", "width": 2}
     at, values = times(course, "at", look), numbers(course, "projected_ratio")
     trace = line(
-        at, values, "at the pace of the last 6 hours", 1, line=style, fill="tozeroy",
+        at, values, "at the 6 h pace", 1, line=style, fill="tozeroy",
         fillcolor=soft(VERMILION, 0.12),
     )  # fmt: skip
     rest, until = values[-1] or 0.0, when(course["at"][-1], look.zone, look.clock)
@@ -164,7 +167,7 @@ def spent_by(frame: pl.DataFrame, look: Look) -> Picture | str:
         "name": "share of bad events",
         "marker": {"color": VERMILION},
         "text": [f"{bad:,}" for bad in frame["bad"]],
-        "textposition": "auto",
+        "textposition": "outside",
         "customdata": frame.select("bad", "attempted", "over_representation").rows(),
         "hovertemplate": "%{x:.1%} of bad: %{customdata[0]:,} of %{customdata[1]:,} attempts, "
         "%{customdata[2]:.2f}\N{MULTIPLICATION SIGN} its traffic share<extra></extra>",
@@ -179,7 +182,8 @@ def spent_by(frame: pl.DataFrame, look: Look) -> Picture | str:
         "hovertemplate": "%{x:.1%} of traffic<extra></extra>",
     }
     y = axis("", "category", showgrid=False)
-    made = layout(axis("share", tickformat=".0%", range=[0, 1.02]), y, legend=True)
+    # Room for the count behind a bar of 100 %.
+    made = layout(axis("share", tickformat=".0%", range=[0, 1.14]), y, legend=True)
     worst = frame.row(-1, named=True)
     share = percent_text(worst["bad_share_ratio"])
     words = f"{worst['dimension']} {worst['value']} holds {share} of the bad events"

@@ -127,7 +127,8 @@ def course(told: Document, scene: Scene, services: Services) -> list[Any]:
         shown = graph(chart, _with_freezes(picture, told, scene, services), scene)
     tools = [table_toggle(chart, scene, as_table), about(title, _COURSE_ABOUT, None, frame.height)]
     head = html.Header(
-        [html.H3(title), html.Div(tools, className="ss-tools")], className="ss-card-head"
+        [html.H3(title, className="ss-sub"), html.Div(tools, className="ss-tools")],
+        className="ss-card-head",
     )
     return [html.Section([head, shown], className="ss-drawer-act", id="card-candidate-course")]
 

@@ -63,7 +63,7 @@ def _replayed(view: View, pool: str, scene: Scene) -> list[Any]:
     frame = view.frames["replayed"]
     if frame.is_empty():
         words = "No replay of this pool with the policy that decides it was made yet. "
-        return [head, html.P([words, again, "."], className="ss-dim")]
+        return [head, html.P([words, again, "."], className="ss-dim ss-foot")]
     row = frame.row(0, named=True)
     names = [name for name in _REPLAYED if row[name] is not None]
     made = tiles(*(_spread_tile(row, name) for name in names), _error(row), key="replayed")
