@@ -36,6 +36,7 @@ PHASES: Mapping[str, tuple[str, str, str]] = {
     "unattributed": ("unattributed", GREY, "\\"),
 }
 _MOST_BARS = 40
+_DAY_MS = 86_400_000
 _MOST_GROUPS = 30
 # First tokens that came later than so many times the longest bar would press all bars together.
 _FARTHEST_TOKEN = 1.5
@@ -143,10 +144,11 @@ def spread(frame: pl.DataFrame, groups: pl.DataFrame) -> Picture | str:
         }
         for column, name, symbol, colour in (
             ("ready_p50_seconds", "median", "line-ns-open", GREY),
-            ("ready_p95_seconds", "p95, the lead time", "diamond", VERMILION),
+            ("ready_p95_seconds", "p95, the lead time", "diamond-open", VERMILION),
         )
     ]  # fmt: skip
     y = axis("", "category", showgrid=False, autorange="reversed")
+    y |= {"categoryorder": "array", "categoryarray": list(names.values())}
     made = layout(axis("seconds until ready", from_zero=True), y, legend=True)
     worst = judged.sort("ready_p95_seconds", descending=True).row(0, named=True)
     words = f"longest p95 {seconds_text(worst['ready_p95_seconds'])}, {_group_name(worst)}"
@@ -209,11 +211,15 @@ def per_day(frame: pl.DataFrame, look: Look) -> Picture | str:
             "y": numbers(frame, column),
             "name": title,
             "marker": {"color": colour, "pattern": overlaid(pattern)},
+            # A day is a day wide: of a single one Plotly would draw a hair.
+            "width": 0.7 * _DAY_MS,
+            "offset": 0.15 * _DAY_MS,
         }
         for column, title, colour, pattern in styles
         if frame[column].sum()
     ]
     x = time_axis(Look(clock=look.clock)) | {"tickformat": "%-d %b", "dtick": _day_ticks(frame)}
+    x["ticklabelmode"] = "period"
     made = layout(x, axis("starts", from_zero=True, tickformat="d"), legend=True, barmode="stack")
     made["bargap"] = 0.4
     total = sum(int(frame[column].sum()) for column, *_ in styles)
@@ -225,4 +231,4 @@ def per_day(frame: pl.DataFrame, look: Look) -> Picture | str:
 
 
 def _day_ticks(frame: pl.DataFrame) -> int:
-    return 86_400_000 * max(1, frame.height // 8)
+    return _DAY_MS * max(1, frame.height // 8)

@@ -64,7 +64,7 @@ def _row(pool: Document, scene: Scene) -> Sequence[Any]:
     return (
         html.Strong(pool["pool"]),
         html.Span(mode.upper(), className=f"ss-status is-{LOOKS.get(mode, 'none')}"),
-        html.Span(f"{pool.get('mode_by') or 'nobody'}{since}{comment}", className="ss-dim"),
+        html.Div(f"{pool.get('mode_by') or 'nobody'}{since}{comment}", className="ss-dim ss-words"),
         _frozen(pool),
         _policy(pool),
         *(number_text(pool.get(key)) for key in ("wanted", "ready", "starting")),

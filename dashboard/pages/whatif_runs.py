@@ -118,9 +118,11 @@ def _list(view: View, scene: Scene) -> html.Div:
         "trace": lambda row: html.Span(row["trace"], className="ss-anywhere"),
         "profile": lambda row: html.Span(row["profile"], className="ss-anywhere"),
     }
-    columns = (
+    columns = [
         "replay_id", "b", "created_at", "trace", "profile", "state", "is_validated", "seconds",
-    )  # fmt: skip
+    ]  # fmt: skip
+    if frame.height == 1:  # there is no other to take B from
+        columns.remove("b")
     heads = {
         "replay_id": "Replay", "b": "Take B from", "created_at": "Asked",
         "is_validated": "Validated", "seconds": "Took",
