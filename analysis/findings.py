@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import polars as pl
 
@@ -37,6 +38,7 @@ FINDINGS_SCHEMA = {
     "sentence": pl.String,
     "evidence": pl.String,
     "command": pl.String,
+    "topics": pl.String,
 }
 FACTS = (
     "workload_arrivals",
@@ -135,10 +137,10 @@ def findings_view(reader: queries.FrameReader, scope: Scope, facts: Facts) -> Vi
     """
     found = find(facts)
     rows = [
-        (rank, one.score, one.subject, one.sentence, one.evidence, one.command)
+        {"rank": rank, **asdict(one), "topics": ", ".join(one.topics)}
         for rank, one in enumerate(found, start=1)
     ]
-    frame = pl.DataFrame(rows, schema=FINDINGS_SCHEMA, orient="row")
+    frame = pl.DataFrame(rows, schema=FINDINGS_SCHEMA)
     empty = None
     if all(view.empty is not None for view in facts.values()):
         empty = why_empty(reader, scope, members(reader, scope))

@@ -104,6 +104,7 @@ def _best(points: Iterable[Point]) -> tuple[str, ...]:
 def _verdict(sections: Sequence[Section]) -> str:
     """What was promised, then what came; where promises were not judged, that comes last."""
     told = {section.key: section.verdict[0] for section in sections if section.verdict}
+    told |= {one.key: one.empty for one in sections if one.key == "traffic" and one.empty}
     first = [told[key] for key in ("slo", "traffic") if key in told]
     first = first or list(told.values())[:1]
     unknown = [
@@ -133,6 +134,7 @@ def _named(numbers: Sequence[Number], *keys: str) -> list[Number]:
 
 
 def _why_skipped(sections: Sequence[Section], period: periods.Period) -> str:
-    reasons = dict.fromkeys(section.empty for section in sections if section.empty)
-    first = next(iter(reasons), "the template names no section")
+    reasons = {section.key: section.empty for section in sections if section.empty}
+    usual = next(iter(reasons.values()), "the template names no section")
+    first = reasons.get("traffic", usual)
     return f"no section has anything to say about {period.words}: {first}"

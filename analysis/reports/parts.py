@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from analysis.reports.document import Chart, Column, Line, Number, Table
 from store.units import count_text
 
 MOST_ROWS = 10
+_NEXT_SENTENCE = re.compile(r"(?<=[.?!]) (?=[A-Z])")
 Row = Mapping[str, Any]
 
 
@@ -25,9 +27,9 @@ def is_empty(view: ViewDocument) -> bool:
 
 
 def empty_text(view: ViewDocument) -> str:
-    """Why a view is empty, as a sentence."""
+    """Why a view is empty, in one sentence; what to do about it is for its page."""
     text = str(view["empty"]["text"]) if view.get("empty") else "There is nothing to show."
-    return text if text.endswith((".", "?", "!")) else f"{text}."
+    return sentence(_NEXT_SENTENCE.split(text, maxsplit=1)[0])
 
 
 def value(view: ViewDocument, measure: str) -> float | None:

@@ -39,16 +39,19 @@ def contrasts(facts: Facts) -> Iterator[Finding]:
 def _contrast(facts: Facts, one: str, two: str, short: dict[str, str]) -> Finding | None:
     bursts = _indices(facts, one, two)
     a, b = (two, one) if bursts is not None and bursts[1] < bursts[2] else (one, two)
-    parts = [part for part in (_burst(bursts, short[b]), _mix(facts, a, b)) if part is not None]
+    told = {"burstiness": _burst(bursts, short[b]), "mix": _mix(facts, a, b)}
+    parts = [part for part in told.values() if part is not None]
     if not parts:
         return None
+    topics = tuple(topic for topic, part in told.items() if part is not None)
     than = "" if parts[0][0].startswith("arrives") else f" than {short[b]}"
     sentence = f"{short[a]} {' and '.join(part[0] for part in parts)}{than}"
     if bursts is not None and max(bursts[1:]) >= POISSON_FAILS_DISPERSION:
         sentence += "; a Poisson capacity plan would fail"
     evidence = "; ".join(part[1] for part in parts)
     command = f"servescope analyze {shlex.quote(a)} --compare {shlex.quote(b)}"
-    return Finding(sum(part[2] for part in parts), f"{a}, {b}", sentence, evidence, command)
+    score = sum(part[2] for part in parts)
+    return Finding(score, f"{a}, {b}", sentence, evidence, command, topics)
 
 
 def _indices(facts: Facts, one: str, two: str) -> tuple[float, float, float] | None:

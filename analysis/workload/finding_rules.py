@@ -64,6 +64,7 @@ class Finding:
         sentence: what it is and what follows from it.
         evidence: the numbers, how many events are behind them, and the view they come from.
         command: how to look further.
+        topics: what else of the same subjects need not be told beside it; () where nothing is.
     """
 
     score: float
@@ -71,6 +72,7 @@ class Finding:
     sentence: str
     evidence: str
     command: str
+    topics: tuple[str, ...] = ()
 
 
 def doublings(value: float, threshold: float) -> float:
@@ -122,7 +124,7 @@ def burstiness(facts: Facts) -> Iterator[Finding]:
                 f"Poisson's (dispersion {number_text(index)}){_peak(facts, source)}"
             )
             score = doublings(spread, math.sqrt(BURSTY_DISPERSION))
-            yield Finding(score, source, sentence, evidence, command(source))
+            yield Finding(score, source, sentence, evidence, command(source), ("burstiness",))
         elif index <= STEADY_DISPERSION:
             sentence = (
                 f"{source} arrives like a beat ({at}): a load generator rather than people, so it "
@@ -281,7 +283,7 @@ def _mix(row: Row) -> Iterator[Finding]:
         return
     sentence = f"{row['source']} is {kind}-heavy (output/input {number_text(ratio)}): {advice}"
     evidence = f"all output ÷ all input tokens of n = {row['requests']:,} (workload_lengths)"
-    yield Finding(score, row["source"], sentence, evidence, command(row["source"]))
+    yield Finding(score, row["source"], sentence, evidence, command(row["source"]), ("mix",))
 
 
 def failures(facts: Facts) -> Iterator[Finding]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from analysis.reports.document import Document, Number, Section, Table
+from analysis.reports.document import Chart, Document, Number, Section, Table
 from dashboard.report import words
 
+_CODE = re.compile(r"(`[^`]+`)")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
@@ -19,6 +20,13 @@ def rendered(document: Document) -> bytes:
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is, in one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def coded(text: str) -> str:
+    """The same, with what stands between backticks as code."""
+    pieces = _CODE.split(" ".join(text.split()))  # every second one is code
+    shown = (one if at % 2 else _SPECIAL.sub(r"\\\1", one) for at, one in enumerate(pieces))
+    return "".join(shown)
 
 
 def _lines(document: Document) -> Iterator[str]:
@@ -46,7 +54,7 @@ def _list(title: str, texts: Sequence[str]) -> Iterator[str]:
     if texts:
         yield f"## {title}"
         yield ""
-        yield from (f"{place}. {escaped(text)}" for place, text in enumerate(texts, 1))
+        yield from (f"{place}. {coded(text)}" for place, text in enumerate(texts, 1))
         yield ""
 
 
@@ -59,7 +67,7 @@ def _section(section: Section, zone: str) -> Iterator[str]:
         yield ""
     for table in section.tables:
         yield from _table(table, zone)
-    yield from (f"{escaped(chart.title)}: {escaped(chart.summary)}\n" for chart in section.charts)
+    yield from (f"{_picture(chart)}\n" for chart in section.charts)
     yield from (f"> {escaped(text)}\n" for text in section.notes)
 
 
@@ -68,7 +76,7 @@ def _silent(sections: Sequence[Section]) -> Iterator[str]:
     if sections:
         yield "## Nothing to say"
         yield ""
-        yield from (f"- {one.title}: {escaped(one.empty or '')}" for one in sections)
+        yield from (f"- {one.title}: {coded(one.empty or '')}" for one in sections)
         yield ""
 
 
@@ -76,6 +84,12 @@ def _number(one: Number) -> str:
     beside = ", ".join(filter(None, (words.change(one), words.note(one))))
     more = f" ({escaped(beside)})" if beside else ""
     return f"{escaped(one.label)}: **{escaped(words.number(one))}**{more}"
+
+
+def _picture(chart: Chart) -> str:
+    """What a chart shows; its title, too, unless that is how the sentence begins."""
+    is_said = chart.summary.startswith(chart.title)
+    return escaped(chart.summary if is_said else f"{chart.title}: {chart.summary}")
 
 
 def _table(table: Table, zone: str) -> Iterator[str]:
@@ -90,4 +104,4 @@ def _table(table: Table, zone: str) -> Iterator[str]:
         yield "| " + " | ".join(escaped(text) for text in cells) + " |"
     yield ""
     if table.left_out:
-        yield f"{table.left_out:,} more are left out.\n"
+        yield f"{words.left_out(table)}\n"

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from analysis.measure import Measure
 from analysis.reports import periods
 from analysis.reports.coverage import instant
-from analysis.reports.document import Column, Covered, Document, Number
+from analysis.reports.document import Column, Covered, Document, Number, Table
 from dashboard.text import FEW_EVENTS, INTERVAL_EVENTS, number_text, shown, unit_text
 from store.units import percent_text, signed_percent_text
 
@@ -112,6 +112,11 @@ def _amount(value: float, unit: str) -> str:
 def is_number(column: Column) -> bool:
     """Whether cells of a column are set to the right."""
     return column.unit not in ("text", "time")
+
+
+def left_out(table: Table) -> str:
+    """How many rows there were beyond those that are shown."""
+    return f"{table.left_out:,} more {'is' if table.left_out == 1 else 'are'} left out."
 
 
 def zone_words(covered: Covered) -> str:

@@ -128,6 +128,11 @@ def test_markdown_shows_any_text_as_it_is_in_one_line(text):
     assert not re.search(r"(?<!\\)(?:\\\\)*[|<>*_`]", shown)
 
 
+def test_markdown_shows_commands_as_code_and_nothing_else():
+    told = "Run `servescope replay a_b`, then *look* at `this"
+    assert markdown.coded(told) == r"Run `servescope replay a_b`, then \*look\* at \`this"
+
+
 def test_an_empty_section_stands_at_the_end_with_its_reason():
     text = html()
     assert text.index("Objectives</h2>") < text.index("Nothing to say</h2>")

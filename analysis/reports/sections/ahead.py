@@ -31,8 +31,7 @@ def forecast(asking: Asking) -> Section:
     live = asking.view("predictors_forecast")
     told = () if parts.is_empty(live) else tuple(str(text) for text in live["sentences"][:1])
     if naive is None and not told:
-        return Section("forecast", "", empty=f"{_too_short(asking)} {parts.empty_text(live)}",
-                       path="predictors")  # fmt: skip
+        return Section("forecast", "", empty=_too_short(asking), path="predictors")
     sentences, shown = naive or ((), ())
     return Section(
         "forecast", "",

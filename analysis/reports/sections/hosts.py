@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from analysis.reports import parts
 from analysis.reports.asking import Asking, ViewDocument
@@ -65,7 +66,7 @@ def cold_starts(asking: Asking) -> Section:
         tables=parts.table(view, "groups", "Starts by model, node and cache", _GROUPS),
         charts=parts.bars(
             view, "per_day", "Starts that became ready, by day", "day", "ready", "starts",
-            "Starts that became ready on each day.", _days(view), most=31,
+            _ready(_days(view)), _days(view), most=31,
         ),
         findings=() if not failed else (
             Point(70.0, f"{parts.counted(failed, 'start')} of a replica never became ready."),
@@ -81,6 +82,13 @@ def _started(view: ViewDocument) -> str:
     p95 = parts.value(view, "slowest_ready_p95_seconds")
     ready = "" if p95 is None else f"; the slowest kind is ready after {seconds_text(p95)} (p95)"
     return f"{parts.counted(parts.value(view, 'starts'), 'start')} of replicas{ready}."
+
+
+def _ready(days: Sequence[Mapping[str, Any]]) -> str:
+    most = max(days, key=lambda row: row["ready"] or 0, default=None)
+    total = sum(row["ready"] or 0 for row in days)
+    where = f", most of them on {most['day']}" if most is not None and total > 1 else ""
+    return f"{parts.counted(total, 'start')} became ready{where}."
 
 
 def _days(view: ViewDocument) -> list[dict[str, object]]:

@@ -11,6 +11,8 @@ from store.units import seconds_text, signed_percent_text
 
 CLEAR_CHANGE = 0.15
 """From 15 % slower on, a p95 is worth a sentence on the first screen."""
+SAME = 0.005
+"""A smaller change than this is none."""
 _LABELS = {
     "ttft_p50_seconds": "TTFT p50",
     "ttft_p95_seconds": "TTFT p95",
@@ -66,6 +68,8 @@ def _verdict(told: Sequence[Number]) -> str:
         return "Some latencies are known, but none at p95."
     moved = parts.change(first.value, first.before)
     beside = "" if moved is None else f", {signed_percent_text(moved)} against the period before"
+    if moved is not None and abs(moved) < SAME:
+        beside = ", as in the period before"
     return f"{first.label} was {measured(first)}{beside}."
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import polars as pl
+
 from analysis.reports import parts
 from analysis.reports.asking import Asking, ViewDocument
 from analysis.reports.coverage import instant
 from analysis.reports.document import Chart, Column, Number, Point, Section, Table
 from analysis.reports.parts import Row
 from analysis.reports.periods import moment
+from analysis.slo_views import called, stands_out
 from store.units import count_text, percent_text
 
 MANY_EVENTS = 10_000
@@ -63,7 +66,7 @@ def slo(asking: Asking) -> Section:
         charts=_course(detail, worst, asking.period.zone),
         notes=_unjudged(rows),
         findings=_points(worst, missed, spent),
-        advice=_advice(worst, missed, spent),
+        advice=_advice(worst, missed, parts.rows_of(detail, "spent_by") if spent else ()),
         path="slo",
     )  # fmt: skip
 
@@ -123,14 +126,15 @@ def _why_nothing(listed: ViewDocument, rows: Sequence[Row]) -> str:
         return f"The objective {rows[0]['name']} cannot be judged: {rows[0]['why']}."
     if rows:
         return (
-            f"None of {len(rows)} objectives can be judged, such as {rows[0]['name']}:"
-            f" {rows[0]['why']}."
+            f"None of {len(rows)} objectives can be judged ({rows[0]['name']}: {rows[0]['why']})."
         )
     told = [str(text) for text in listed["sentences"]]
     return "No objective is defined." if told else parts.empty_text(listed)
 
 
 def _why_not(rows: Sequence[Row]) -> tuple[Point, ...]:
+    if rows and not any(row["attempted"] for row in rows):
+        return ()
     if rows:
         text = (
             "To judge objectives, send what is missing: times to first token come from a scraped"
@@ -259,12 +263,16 @@ def _points(worst: Row, missed: Sequence[Row], spent: Sequence[str]) -> tuple[Po
     return (*told, *(Point(85.0, text) for text in spent))
 
 
-def _advice(worst: Row, missed: Sequence[Row], spent: Sequence[str]) -> tuple[Point, ...]:
+def _advice(worst: Row, missed: Sequence[Row], spent: Sequence[Row]) -> tuple[Point, ...]:
     if not missed:
         return ()
-    if spent:
-        where = ", and with who spent its budget (table below)"
-    elif (worst["bad"] or 0) >= MANY_BAD:
+    largest = stands_out(pl.DataFrame(spent)) if spent else None
+    if largest is not None:
+        who = called(largest["dimension"], largest["value"])
+        share = percent_text(largest["bad_share_ratio"], 0)
+        text = f"Begin with {who}: {share} of the bad requests of {worst['name']}."
+        return (Point(90.0, text),)
+    if (worst["bad"] or 0) >= MANY_BAD:
         where = ", and with what all requests share: no tenant, model, instance or hour stands out"
     else:
         where = ""

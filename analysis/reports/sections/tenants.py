@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from analysis.reports import parts
-from analysis.reports.asking import Asking
+from analysis.reports.asking import Asking, ViewDocument
 from analysis.reports.document import Column, Point, Section
+from store.units import percent_text
 
 _NUMBERS = {
     "tenants": "Tenants with demand",
@@ -44,8 +45,17 @@ def fairness(asking: Asking) -> Section:
         tables=parts.table(view, "tenants", "Tenants by demand", _COLUMNS),
         charts=parts.bars(
             view, "tenants", "Share of the service, by tenant", "tenant", "service_share_ratio",
-            "ratio", "Who got which share of the service; the largest demand first.",
+            "ratio", _largest(view),
         ),
         findings=tuple(bad),
         path="fairness",
     )  # fmt: skip
+
+
+def _largest(view: ViewDocument) -> str:
+    known = [row for row in parts.rows_of(view, "tenants") if row["service_share_ratio"]]
+    if not known:
+        return "No tenant got any service."
+    first = max(known, key=lambda row: row["service_share_ratio"])
+    share = percent_text(first["service_share_ratio"], 0)
+    return f"{first['tenant']} got {share} of the service, more than anybody else."

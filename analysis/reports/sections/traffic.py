@@ -45,11 +45,11 @@ def traffic(asking: Asking) -> Section:
     """Requests, tokens and failures over the period, by model."""
     fleet = asking.view("fleet")
     if parts.is_empty(fleet):
-        return Section("traffic", "", empty=parts.empty_text(fleet), path="")
+        return _nothing(asking, fleet)
     arrivals = asking.view("workload_arrivals")
     told = _numbers(asking, fleet, arrivals)
     if not told:
-        return Section("traffic", "", empty=parts.empty_text(arrivals), path="")
+        return _nothing(asking, arrivals)
     return Section(
         "traffic",
         "",
@@ -61,6 +61,13 @@ def traffic(asking: Asking) -> Section:
         advice=(*_plan_for_peaks(told), *_told_apart(parts.rows_of(fleet, "models"))),
         path="",
     )
+
+
+def _nothing(asking: Asking, view: ViewDocument) -> Section:
+    """A live fleet of which nothing came may be down, or unseen: that stands first."""
+    text = parts.empty_text(view)
+    told = (Point(97.0, text),) if asking.is_live else ()
+    return Section("traffic", "", empty=text, findings=told, path="")
 
 
 def _plan_for_peaks(told: Sequence[Number]) -> tuple[Point, ...]:
@@ -112,7 +119,7 @@ def _verdict(asking: Asking, told: Sequence[Number]) -> tuple[str, ...]:
     much = f"{parts.counted(count.value, 'request')} came, " if count is not None else ""
     first = f"{much}{paced(rate.value)}{_moved(rate)}."
     busiest = known.get("peak_to_mean_60s")
-    if busiest is None or busiest.value is None:
+    if busiest is None or busiest.value is None or rate.value * busiest.value < BUSY_PER_SECOND:
         return (parts.sentence(first),)
     return (
         parts.sentence(first),
@@ -202,10 +209,27 @@ def findings(asking: Asking) -> Section:
         ),
         findings=tuple(
             Point(_WEIGHT_OF_FINDING - at, parts.sentence(str(row["sentence"])))
-            for at, row in enumerate(rows[:3])
+            for at, row in enumerate(_different(rows)[:3])
         ),
         path="workload",
     )  # fmt: skip
+
+
+def _different(rows: Sequence[Row]) -> list[Row]:
+    """Those that tell something that none before them tells of the same sources."""
+    chosen: list[Row] = []
+    for row in rows:
+        if not any(_tells(earlier, row) for earlier in chosen):
+            chosen.append(row)
+    return chosen
+
+
+def _tells(earlier: Row, row: Row) -> bool:
+    known, asked = (
+        {name: set(filter(None, str(one[name]).split(", "))) for name in ("topics", "subject")}
+        for one in (earlier, row)
+    )
+    return bool(asked["topics"]) and all(asked[name] <= known[name] for name in asked)
 
 
 def _finding(row: dict[str, Any]) -> dict[str, Any]:

@@ -34,11 +34,18 @@ def test_the_first_screen_says_what_was_missed_and_by_whom(weekly):
     assert weekly.verdict.startswith("1 of 2 objectives was met. 3,024 requests came")
     assert weekly.findings[0].startswith("first-token missed its target:")
     assert "tenant zeta" in " ".join(weekly.findings)
-    assert weekly.advice[0] == (
-        "Begin with first-token, and with who spent its budget (table below)."
-    )
+    assert weekly.advice[0] == "Begin with tenant zeta: 97 % of the bad requests of first-token."
     assert len(weekly.findings) <= 3
     assert len(summary(weekly)) <= 5
+
+
+def test_a_day_on_which_nothing_came_says_so_first(rich):
+    """A live fleet that is silent may be down; nobody is told to send what is not missing."""
+    found = document(rich, "daily")
+    silence = "Nothing in this range; the last record is of 2026-01-25 23:58:20."
+    assert found.verdict.startswith(silence)
+    assert silence in found.findings[:2]
+    assert not any("send what is missing" in text for text in found.advice)
 
 
 def test_numbers_stand_beside_those_of_the_week_before(weekly):

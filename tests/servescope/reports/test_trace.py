@@ -39,6 +39,9 @@ def test_its_first_screen_is_true_useful_and_short(weekly):
     )
     assert len(weekly.findings) == 3
     assert "a Poisson capacity plan would fail" in weekly.findings[0]
+    # What the first tells of both is not told again of each: the silence is news.
+    assert "azure-2023-code is silent for 217 s" in weekly.findings[1]
+    assert not any(" is bursty" in text or "-heavy (" in text for text in weekly.findings[1:])
     assert "Try replicas or queues of their own for code and conv" in weekly.advice[0]
     assert any("servescope replay azure-2023-conv" in text for text in weekly.advice)
 
@@ -50,6 +53,12 @@ def test_what_a_trace_cannot_tell_is_said_section_by_section(weekly):
         "controller", "forecast", "capacity", "cost",
     }  # fmt: skip
     assert not any(section.problem for section in weekly.sections)
+
+
+def test_why_nothing_is_said_takes_a_sentence(weekly):
+    told = {section.key: section.empty for section in weekly.sections if section.empty}
+    assert told["fairness"] == "No request names its tenant."
+    assert [text for text in told.values() if text.count(". ")] == []
 
 
 def test_the_next_week_is_not_told_from_an_hour(weekly):
