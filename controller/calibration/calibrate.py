@@ -33,7 +33,8 @@ class Wish:
     Attributes:
         name: of the profile.
         source: where the rows are from, for people.
-        fit_ratio: share of the time that is fitted to; the rest is judged on.
+        fit_ratio: share of the time that is fitted to, the rest is judged on; of the requests in
+            their order where the time leaves too few on a side, as after an idle hour.
         replicas: behind one router, where nobody said who served whom; None: as many as are
             known of.
         objective: when a request is good; None: what nine of ten requests kept.
@@ -130,15 +131,17 @@ def _split(recorded: Recorded, wish: Wish) -> float:
         raise ControllerError(
             f"{wish.fit_ratio:g} of the time is no part to fit to", hint="0.1 to 0.9"
         )
-    at = recorded.workload.seconds * wish.fit_ratio
-    before = int(np.searchsorted(recorded.workload.arrived, at))
-    after = len(recorded) - before
-    if before < LEAST_ROWS // 2 or after < _LEAST_JUDGED:
-        raise ControllerError(
-            f"{before} requests to fit to and {after} to judge on are too few",
-            hint=f"{LEAST_ROWS // 2} and {_LEAST_JUDGED} are needed: widen the range",
-        )
-    return float(at)
+    arrived = recorded.workload.arrived
+    by_time = recorded.workload.seconds * wish.fit_ratio
+    for at in (by_time, arrived[int(len(recorded) * wish.fit_ratio)]):
+        before = int(np.searchsorted(arrived, at))
+        after = len(recorded) - before
+        if before >= LEAST_ROWS // 2 and after >= _LEAST_JUDGED:
+            return float(at)
+    raise ControllerError(
+        f"{before} requests to fit to and {after} to judge on are too few",
+        hint=f"{LEAST_ROWS // 2} and {_LEAST_JUDGED} are needed: widen the range, or send more",
+    )
 
 
 def _overlapping(seen: Recorded) -> None:

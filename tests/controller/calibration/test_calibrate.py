@@ -184,6 +184,14 @@ def test_a_part_that_is_too_small_is_refused(rows):
         calibrate(recorded(rows.head(120)), Wish("x", "y", fit_ratio=0.85))
 
 
+def test_an_idle_stretch_leaves_enough_on_both_sides(rows):
+    """One request a year before the others: they are split in their order, and judged as before."""
+    hourly = [START + timedelta(hours=k) for k in range(rows.height)]
+    lonely = rows.with_columns(arrived_at=pl.Series([START - timedelta(days=365), *hourly[1:]]))
+    with pytest.raises(ControllerError, match="ever overlapped"):
+        calibrate(recorded(lonely), Wish("x", "y"))
+
+
 def test_a_missing_latency_follows_from_the_others():
     """Two of three are enough."""
     rows = arrivals(10).with_columns(tpot_seconds=pl.lit(0.1)).drop("e2e_seconds")
