@@ -45,9 +45,9 @@ class Panels:
 
     def requests(self, scope: Scope) -> Iterator[tuple[str, Callable[[], None]]]:
         """Name of each panel, and what asks for it afresh."""
-        search = "?" + urlencode(
-            {"source": "live", "from": scope.start.isoformat(), "to": scope.end.isoformat()}
-        )
+        # A comparison needs to be told with what; other pages are not asked about it.
+        asked = {"source": "live", "from": scope.start.isoformat(), "to": scope.end.isoformat()}
+        search = "?" + urlencode({**asked, "against": "previous"})
         client = self._server.test_client()
         output = panel_output(client.get("/_dash-dependencies").get_json())
         for address in addresses(self._slo):

@@ -9,29 +9,34 @@ import polars as pl
 from store.queries.scope import IS_COUNTED, Scope
 from store.reader import Reader
 
+# Rows are counted before anything is named: a few thousand combinations are left.
 _COUNTS = f"""
-WITH seen AS (
-  SELECT r.arrived_at >= $start AND r.arrived_at < $end AS is_now,
-    r.arrived_at >= $then_start AND r.arrived_at < $then_end AS is_then,
-    r.input_tokens, r.output_tokens, l.model, l.tenant, l.route
-  FROM request AS r JOIN request_labels AS l USING (labels_id)
+WITH counted AS (
+  SELECT r.labels_id, floor(log2(r.input_tokens + 1)) AS asked,
+    floor(log2(r.output_tokens + 1)) AS made,
+    count(*) FILTER (r.arrived_at >= $start AND r.arrived_at < $end) AS now,
+    count(*) FILTER (r.arrived_at >= $then_start AND r.arrived_at < $then_end) AS before
+  FROM request AS r
   WHERE r.source_id IN (SELECT unnest($sources)) AND {IS_COUNTED}
     AND (r.arrived_at >= $start AND r.arrived_at < $end
       OR r.arrived_at >= $then_start AND r.arrived_at < $then_end)
-    AND (len($models) = 0 OR list_contains($models, l.model))
+  GROUP BY 1, 2, 3),
+seen AS MATERIALIZED (
+  SELECT c.asked::VARCHAR AS asked, c.made::VARCHAR AS made, l.model, l.tenant, l.route,
+    c.now, c.before
+  FROM counted AS c JOIN request_labels AS l USING (labels_id)
+  WHERE (len($models) = 0 OR list_contains($models, l.model))
     AND (len($tenants) = 0 OR list_contains($tenants, l.tenant))
     AND (len($routes) = 0 OR list_contains($routes, l.route))
     AND (len($instances) = 0 OR list_contains($instances, l.instance))),
 told AS (
-  SELECT 'input length' AS feature, floor(log2(input_tokens + 1))::VARCHAR AS bin, is_now, is_then
-  FROM seen WHERE input_tokens IS NOT NULL
-  UNION ALL SELECT 'output length', floor(log2(output_tokens + 1))::VARCHAR, is_now, is_then
-  FROM seen WHERE output_tokens IS NOT NULL
-  UNION ALL SELECT 'model', model, is_now, is_then FROM seen WHERE model IS NOT NULL
-  UNION ALL SELECT 'tenant', tenant, is_now, is_then FROM seen WHERE tenant IS NOT NULL
-  UNION ALL SELECT 'route', route, is_now, is_then FROM seen WHERE route IS NOT NULL)
-SELECT feature, bin, count(*) FILTER (is_now) AS now, count(*) FILTER (is_then) AS before
-FROM told GROUP BY 1, 2 ORDER BY 1, 2
+  SELECT 'input length' AS feature, asked AS bin, now, before FROM seen
+  UNION ALL SELECT 'output length', made, now, before FROM seen
+  UNION ALL SELECT 'model', model, now, before FROM seen
+  UNION ALL SELECT 'tenant', tenant, now, before FROM seen
+  UNION ALL SELECT 'route', route, now, before FROM seen)
+SELECT feature, bin, sum(now)::BIGINT AS now, sum(before)::BIGINT AS before
+FROM told WHERE bin IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 
