@@ -315,13 +315,7 @@ def compute(
         QueryTimeout: a query passed its time limit.
     """
     spec = view_spec(name)
-    given = {key: value for key, value in (options or {}).items() if value}
-    unknown = sorted(set(given) - set(spec.options))
-    if unknown:
-        raise InputError(
-            f"the view {name} has no option '{unknown[0]}'",
-            hint=f"its options: {', '.join(spec.options) or 'none'}",
-        )
+    given = _known_options(name, spec, options or {})
     now = clock.now()
     handed: dict[str, Any] = {"slos": tuple(slos)} if spec.needs_slos else {}
     if spec.needs_now:
@@ -338,6 +332,17 @@ def compute(
     measures = {**view.measures, **{k: v for k, v in (known or {}).items() if k in view.measures}}
     told = {k: v for k, v in (known_frames or {}).items() if k in view.frames}
     return replace(view, measures=measures, frames={**view.frames, **told}, computed_at=now)
+
+
+def _known_options(name: str, spec: ViewSpec, options: Mapping[str, str]) -> dict[str, str]:
+    given = {key: value for key, value in options.items() if value}
+    unknown = sorted(set(given) - set(spec.options))
+    if unknown:
+        raise InputError(
+            f"the view {name} has no option '{unknown[0]}'",
+            hint=f"its options: {', '.join(spec.options) or 'none'}",
+        )
+    return given
 
 
 def _no_adapter(engine: str, version: str | None) -> Mapping[str, SignalSource]:
