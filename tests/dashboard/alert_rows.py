@@ -27,7 +27,7 @@ def fill(opened, now) -> None:
         _row("slo-burn-slow", "ticket", {"slo": "chat-ttft", "model": "llama-3.3-70b"}, "firing",
              now - timedelta(minutes=3), "chat-ttft burns 3.4 times too fast over 1 d."),
         _row("instance-degraded", "ticket", {"instance": "gpu-3:8000"}, "firing",
-             now - timedelta(hours=2), "gpu-3:8000 gets 61 % of what it would get alone."),
+             now - timedelta(hours=2), "gpu-3:8000 takes 1.6 times as long per token."),
         _row("telemetry-stale", "ticket", {"instance": "gpu-4:8000"}, "pending",
              now - timedelta(seconds=40), "gpu-4:8000 is silent for 40 s: connection refused."),
         _row("job-failing", "ticket", {"job": "rollup"}, "firing", now - timedelta(hours=5),
