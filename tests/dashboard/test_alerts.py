@@ -48,7 +48,7 @@ def test_what_fires_stands_first_and_what_is_quiet_says_why(fake):
     body = drawn(fake)
     words = " ".join(texts(list(body)))
     order = [words.index(text) for text in (
-        "132 of 132 requests", "gpu-3:8000 gets 61 %", "gpu-4:8000 is silent",
+        "132 of 132 requests", "gpu-3:8000 takes 1.6 times", "gpu-4:8000 is silent",
     )]  # fmt: skip
     assert order == sorted(order)
     assert "explained by outage" in words
