@@ -127,6 +127,19 @@ def test_dragging_over_a_time_axis_moves_the_whole_page(visit):
     expect(page.locator("#shell-menu-time summary")).to_contain_text("Last 6 hours")
 
 
+def test_a_bar_of_who_spent_it_shows_that_part_alone(visit):
+    """A press on it is as good as the link below, and adds the filter to the address."""
+    visitor = visit()
+    visitor.open("/ui/slo/chat-ttft?refresh=off")
+    page = visitor.page
+    box = page.locator("#card-spent .bars .point path").last.bounding_box()
+    middle = (box["x"] + 30, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.click(*middle)
+    page.wait_for_url(re.compile("model=llama-3.3-70b"))
+    assert visitor.troubles == []
+
+
 def test_one_crosshair_runs_through_all_time_charts(visit):
     """What happened elsewhere at the moment under the pointer is seen at once."""
     visitor = visit()
