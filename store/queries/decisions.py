@@ -32,6 +32,8 @@ LEFT JOIN (
   AND d.kind <> 'hold'
 LEFT JOIN verdict AS v ON v.decision_id = coalesce(d.repeats, d.decision_id)
 """
+# A reason with other numbers is the same reason.
+_WORDS = "regexp_replace(reason, '[0-9.,:]+', '', 'g')"
 _LISTED = f"""
 WITH chosen AS (
   SELECT * FROM decision
@@ -42,6 +44,7 @@ marked AS (
   SELECT *, coalesce(
     kind <> lag(kind) OVER w OR mode <> lag(mode) OVER w OR binding <> lag(binding) OVER w
     OR final_replicas IS DISTINCT FROM lag(final_replicas) OVER w OR policy <> lag(policy) OVER w
+    OR code <> lag(code) OVER w OR {_WORDS} <> lag({_WORDS}) OVER w
     OR (kind <> 'hold' AND mode IN ('active', 'approve') AND repeats IS NULL), TRUE) AS is_new
   FROM chosen WINDOW w AS (PARTITION BY pool ORDER BY decision_id)),
 runs AS (

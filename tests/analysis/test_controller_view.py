@@ -86,6 +86,19 @@ def test_holds_are_folded_and_changes_are_markers(database):
     assert found.measures["blocked"].value == 10
 
 
+def test_a_hold_for_another_reason_is_another_line(database):
+    """Other numbers are the same reason; other words are not, even under one code."""
+    unknown = {"code": "unknown", "reason": "what a replica can do is not known: held"}
+    keep(
+        database,
+        *[decision(n, 60 - n, **unknown) for n in range(1, 4)],
+        decision(4, 50, code="unknown", reason="the request rate is not known: held"),
+        *[decision(n, 50 - n, reason=f"{n}.5 requests/s") for n in range(5, 9)],
+    )
+    rows = view(database).frames["timeline"].sort("decision_id").to_dicts()
+    assert [(row["decision_id"], row["ticks"]) for row in rows] == [(1, 3), (4, 1), (5, 4)]
+
+
 def test_lanes_keep_what_is_wanted_and_what_is_there_apart(database):
     """Raw wish, target after limits, running, starting, draining."""
     keep(database, decision(1, 30, "up", 8, 10, proposed=11, binding="most"))
