@@ -236,7 +236,7 @@ def test_loads_are_parted_before_requests(rows):
 def test_end_to_end_follows_the_predicted_length(rows):
     """Ten times the tokens take several times as long; a limit of the request caps it."""
     model = E2eModel()
-    model.fit(with_outcome(rows, "e2e_seconds").gather_every(3))
+    model.fit(with_outcome(rows, "e2e_seconds").gather_every(5))
     some = rows.head(6).drop("max_tokens")
 
     def median(tokens, most=None):
