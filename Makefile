@@ -90,8 +90,8 @@ bench: setup-dev ## Measure, each beside its peer or its limit (see docs/perform
 page-quality: setup-dev browser ## axe, Lighthouse, bytes and seconds of every page (Lighthouse from npm, into the cache folder)
 	@$(BIN)/python benchmarks/page_quality.py $(BENCH_FLAGS)
 
-pictures: setup-dev browser ## A picture of every page, light and dark, over made-up data, into build/pictures
-	@$(BIN)/python tests/browser/pictures.py $(PICTURE_FLAGS)
+pictures: setup-dev browser ## A picture of every page, light and dark: build/pictures, and what the docs show of them
+	@$(BIN)/python tests/browser/pictures.py --docs docs/images $(PICTURE_FLAGS)
 
 docs: setup-dev ## Write the generated reference pages
 	@$(BIN)/python -m servescope.reference

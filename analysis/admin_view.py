@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,6 +37,7 @@ TARGETS_SCHEMA: dict[str, Any] = {
     "data_age_seconds": pl.Float64,
     "scrape_seconds": pl.Float64,
     "samples": pl.Int64,
+    "samples_per_second": pl.Float64,
     "bad_lines": pl.Int64,
     "unknown_families": pl.Int64,
     "error": pl.String,
@@ -70,8 +71,9 @@ class PageNeeds:
 
     Attributes:
         page: its name.
-        fields: of request rows; groups joined by "|" mean that any of them will do.
-        signals: of scraped targets; empty when it cannot use scrapes at all.
+        fields: of request rows; groups joined by "|" mean that any of them will do; empty when it
+            cannot use requests at all.
+        signals: of scraped targets, in such groups, too; empty when it cannot use scrapes at all.
         from_rates: whether a series of client rates is enough for part of it.
     """
 
@@ -111,6 +113,12 @@ PAGES = (
     PageNeeds("Workload: clients", ("tenant|route|session_key",), from_rates=True),
     PageNeeds("Workload: sessions", ("session_key",)),
     PageNeeds("Workload: prefix", ("block_hashes",)),
+    PageNeeds("Fairness", ("tenant", "input_tokens", "output_tokens")),
+    PageNeeds(
+        "Degradation",
+        (),
+        ("generation_tokens_total", "decode_busy_seconds_total|requests_running"),
+    ),
 )
 
 
@@ -185,12 +193,17 @@ def _targets(found: pl.DataFrame, now: datetime) -> pl.DataFrame:
                 "data_age_seconds": (now - success).total_seconds() if success else None,
                 "scrape_seconds": row["last_duration_seconds"],
                 "samples": row["sample_count"],
+                "samples_per_second": _rate(row["sample_count"], row["interval_seconds"]),
                 "bad_lines": row["bad_line_count"],
                 "unknown_families": row["unknown_family_count"],
                 "error": why or None,
             }
         )
     return pl.DataFrame(rows, schema=TARGETS_SCHEMA)
+
+
+def _rate(samples: int | None, interval_seconds: float | None) -> float | None:
+    return samples / interval_seconds if samples is not None and interval_seconds else None
 
 
 def _coverage(reader: Reader, targets: pl.DataFrame) -> pl.DataFrame:
@@ -222,15 +235,13 @@ def source_coverage(needs: PageNeeds, held: Mapping[str, int]) -> tuple[str, str
         needs: the page.
         held: field -> how many requests carry it, with requests and rates (client windows).
     """
+    if not needs.fields:
+        return "none", "engine metrics (requests carry none)"
     if not held["requests"]:
         if held["rates"] and needs.from_rates:
             return "partial", "request rows (a rate series only)"
         return "none", "request rows"
-    missing = [
-        group.replace("|", " or ")
-        for group in needs.fields
-        if not any(held[name] for name in group.split("|"))
-    ]
+    missing = _missing(needs.fields, {name for name, count in held.items() if count})
     return _state(missing, len(needs.fields))
 
 
@@ -238,9 +249,15 @@ def target_coverage(needs: PageNeeds, signals: Iterable[str]) -> tuple[str, str]
     """How far a scraped target feeds a page, and which signals it does not show."""
     if not needs.signals:
         return "none", "request rows (engine metrics carry none)"
-    shown = set(signals)
-    missing = [signal for signal in needs.signals if signal not in shown]
-    return _state(missing, len(needs.signals))
+    return _state(_missing(needs.signals, set(signals)), len(needs.signals))
+
+
+def _missing(needed: Sequence[str], held: Container[str]) -> list[str]:
+    return [
+        group.replace("|", " or ")
+        for group in needed
+        if not any(name in held for name in group.split("|"))
+    ]
 
 
 def _state(missing: Sequence[str], needed: int) -> tuple[str, str]:

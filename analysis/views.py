@@ -268,6 +268,12 @@ VIEWS: Mapping[str, ViewSpec] = {
         needs_scope=False,
         needs_now=True,
     ),
+    "server": ViewSpec(
+        "How quick is the server itself?",
+        "analysis.server_view:server",
+        needs_scope=False,
+        needs_now=True,
+    ),
     "admin": ViewSpec(
         "Is the data complete, and can I trust these pages?",
         "analysis.admin_view:admin",

@@ -8,21 +8,13 @@ from typing import Any
 from dash import dcc, html
 
 from dashboard.plain import Plain
+from dashboard.range_words import RANGES, preset, range_words
 from dashboard.scene import Scene
 from dashboard.services import DataAge
 from dashboard.text import ago, clock_words, when
 from dashboard.url_state import iso_z
-from store.queries.scope import DEFAULT_LIVE_SECONDS, LABELS, join_values
-from store.units import seconds_text
+from store.queries.scope import LABELS, join_values
 
-RANGES = (
-    ("now-15m", "Last 15 minutes"),
-    ("now-1h", "Last hour"),
-    ("now-6h", "Last 6 hours"),
-    ("now-24h", "Last 24 hours"),
-    ("now-7d", "Last 7 days"),
-    ("now-30d", "Last 30 days"),
-)
 REFRESH_SECONDS = (5, 10, 30, 60)
 DEFAULT_REFRESH_SECONDS = 10
 # From more choices on, a filter can be narrowed by typing.
@@ -159,15 +151,26 @@ def time_controls(scene: Scene) -> list[Any]:
 
 def _time_menu(scene: Scene) -> html.Details:
     inside: list[Any] = []
+    of_it = "" if scene.is_live else " of the trace"
     if not scene.is_live:
         whole = "from" not in scene.address.params
         inside.append(_choice("Whole trace", scene.here(from_=None, to=None), on=whole))
-    shown = _preset(scene)
+    shown = preset(scene)
     for token, words in RANGES:
-        inside.append(_choice(words, scene.here(from_=token, to=None), on=token == shown))
+        href = scene.here(from_=token, to=None)
+        inside.append(_choice(f"{words}{of_it}", href, on=token == shown))
+    if not scene.is_live:
+        inside.append(_trace_end(scene))
     inside.append(_range_form(scene))
     inside.append(_zone_choices(scene))
     return menu("", range_words(scene), inside, side="right", key="time")
+
+
+def _trace_end(scene: Scene) -> html.P:
+    """What "now" means while a trace is shown."""
+    lasts = [source.last_at for source in scene.sources if source.last_at]
+    words = f"Now is its last record: {scene.when(max(lasts))}." if lasts else "It has no records."
+    return html.P(words, className="ss-zone ss-dim")
 
 
 def _range_form(scene: Scene) -> html.Form:
@@ -220,59 +223,6 @@ def _zone_choices(scene: Scene) -> html.Div:
     )
 
 
-def range_words(scene: Scene) -> str:
-    """The range in words: a preset's name, a day of the trace, or both ends."""
-    if scene.scope is None:
-        return "range not understood"
-    if scene.is_live:
-        name = dict(RANGES).get(_preset(scene))
-        if name:
-            return f"{name} · {scene.zone.key}"
-        return _both_ends(scene) if "from" in scene.address.params else _since(scene)
-    return f"trace time, {_trace_days(scene)}"
-
-
-def _preset(scene: Scene) -> str:
-    """The preset in force; "" when both ends were typed, or young live data set the start."""
-    if scene.address.params.get("to", "now") != "now" or scene.scope is None:
-        return ""
-    whole = scene.is_live and scene.scope.seconds == DEFAULT_LIVE_SECONDS
-    return scene.address.params.get("from", "now-6h" if whole else "")
-
-
-def _since(scene: Scene) -> str:
-    """The range that live data without a typed start gets: "since 11:31, 15 min"."""
-    if scene.scope is None:
-        return ""
-    start = scene.scope.start.astimezone(scene.zone)
-    same = start.date() == scene.scope.end.astimezone(scene.zone).date()
-    length = seconds_text(round(scene.scope.seconds / 60) * 60)
-    return f"since {start:{'%H:%M' if same else '%-d %b %H:%M'}}, {length} · {scene.zone.key}"
-
-
-def _both_ends(scene: Scene) -> str:
-    if scene.scope is None:
-        return ""
-    start, end = scene.scope.start.astimezone(scene.zone), scene.scope.end.astimezone(scene.zone)
-    same = start.date() == end.date()
-    return f"{start:%-d %b %H:%M} to {end:{'%H:%M' if same else '%-d %b %H:%M'}} · {scene.zone.key}"
-
-
-def _trace_days(scene: Scene) -> str:
-    """Where in its trace a range lies: "day 3 of 121"."""
-    firsts = [s.first_at for s in scene.sources if s.first_at]
-    lasts = [s.last_at for s in scene.sources if s.last_at]
-    if not firsts or not lasts or scene.scope is None:
-        return "empty"
-    total = (max(lasts) - min(firsts)).days + 1
-    first = (scene.scope.start - min(firsts)).days + 1
-    last = min(total, (scene.scope.end - min(firsts)).days + 1)
-    if total == 1 and scene.clock != "relative":
-        return _both_ends(scene)
-    days = f"day {first}" if first == last else f"days {first} to {last}"
-    return f"{days} of {total}"
-
-
 def _refresh_menu(scene: Scene) -> html.Details:
     seconds = refresh_seconds(scene)
     links = [_choice("off", scene.here(refresh="off"), on=seconds == 0)]
@@ -296,7 +246,7 @@ def refresh_seconds(scene: Scene) -> int:
 def age_words(scene: Scene, age: DataAge) -> list[Any]:
     """How old the data is, always in sight."""
     if not scene.is_live:
-        return [html.Span(className="ss-dot"), "Trace, not live"]
+        return [html.Span(className="ss-dot"), "A trace, not live"]
     if age.newest_at is None:
         words = (
             "no live sample yet" if age.total == 0 else f"no sample yet from {age.total} targets"

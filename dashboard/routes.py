@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dashboard.navigation import Page
+from dashboard.navigation import NAVIGATION, Page
 from dashboard.pages import (
     admin,
     alerts,
@@ -53,3 +53,25 @@ _PLAIN: Mapping[tuple[str, ...], Page] = {
     ("cost",): cost.PAGE,
     ("admin",): admin.PAGE,
 }
+
+
+def views_by_page() -> dict[str, frozenset[str]]:
+    """The views of each entry of the navigation, those of its tabs and details included."""
+    paths: list[tuple[str, ...]] = [
+        (),
+        ("slo",),
+        ("slo", "any"),
+        ("what-if",),
+        ("reports",),
+        *_PLAIN,
+    ]
+    paths += [("workload", tab) for tab in workload.PAGES]
+    titles = {item.path[:1]: item.title for _, items in NAVIGATION for item in items
+              if item.path is not None}  # fmt: skip
+    found: dict[str, frozenset[str]] = {}
+    for path in paths:
+        page = page_of(Address(path))
+        views = {panel.view for panel in page.panels if panel.view} if page else set()
+        title = titles[path[:1]]
+        found[title] = found.get(title, frozenset()) | views
+    return found

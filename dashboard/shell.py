@@ -53,7 +53,8 @@ def shell(version: str) -> dmc.MantineProvider:
             ),
         ],
         layout="alt",
-        header={"height": {"base": 230, "xs": 190, "sm": 148, "xl": 104}},
+        # Until assets/frame.js has measured it.
+        header={"height": {"base": 230, "xs": 190, "sm": 148, "lg": 104}},
         navbar={"width": 208, "breakpoint": "sm", "collapsed": {"mobile": True}},
         padding="md",
         id="shell-frame",

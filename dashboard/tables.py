@@ -179,7 +179,21 @@ def _align(name: str, frame: pl.DataFrame) -> str:
     return "ss-time" if name in frame.columns and frame.schema[name].is_temporal() else ""
 
 
+def _moment(text: str) -> Any:
+    """A time that breaks between its day and its hour only."""
+    words = text.split(" ")
+    hour = next((at for at, word in enumerate(words) if ":" in word), 0)
+    if not hour:
+        return text
+    day, rest = (
+        html.Span(" ".join(part), className="ss-nowrap") for part in (words[:hour], words[hour:])
+    )
+    return [day, " ", rest]
+
+
 def _cell(name: str, frame: pl.DataFrame, scene: Scene) -> Cell:
+    if name in frame.columns and frame.schema[name].is_temporal():
+        return lambda row: _moment(cell_text(name, row.get(name), scene))
     if name in frame.columns or f"{name}_low" not in frame.columns:
         return lambda row: cell_text(name, row.get(name), scene)
 

@@ -21,14 +21,11 @@ def document(runtime: Runtime) -> dict[str, Any]:
 
 
 def _numbers(runtime: Runtime) -> list[tuple[str, float | None, str, str]]:
-    cache, writer = runtime.cache.stats(), runtime.database.writer.stats()
-    asked = cache.hits + cache.misses
+    writer = runtime.database.writer.stats()
     uptime = (runtime.clock.now() - runtime.started_at).total_seconds()
     return [
         ("Running for", uptime, "s", "since this process started"),
-        ("Shared answers", cache.hits / asked if asked else None, "ratio",
-         f"of {asked:,} views asked for; the others were computed"),
         ("Rows waiting", float(writer.queued_rows), "rows", "to be written"),
         ("Commits", float(writer.commits), "", "since this process started"),
         ("Batches failed", float(writer.batches_failed), "", "with content the store refused"),
-    ]  # fmt: skip
+    ]

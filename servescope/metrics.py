@@ -36,6 +36,7 @@ class RuntimeCollector(Collector):
         yield from self._build()
         yield from self._writer()
         yield from self._cache()
+        yield from self._loop_lag()
         yield from self._jobs()
         yield from self._scrapes()
         yield self._dropped()
@@ -94,6 +95,12 @@ class RuntimeCollector(Collector):
         family.add_metric(["computed"], stats.misses)
         family.add_metric(["shared"], stats.waits)
         yield family
+
+    def _loop_lag(self) -> Iterator[Metric]:
+        lag = self._runtime.loop_lag.measures()["loop_lag_p95_seconds"].value
+        if lag is not None:
+            text = "How late the event loop comes, p95 of five minutes."
+            yield GaugeMetricFamily("servescope_event_loop_lag_seconds", text, lag)
 
     def _jobs(self) -> Iterator[Metric]:
         family = CounterMetricFamily("servescope_job_runs", "Job runs.", labels=["job", "outcome"])

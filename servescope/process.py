@@ -152,7 +152,9 @@ def uvicorn_config(app: FastAPI, connections: Connections) -> uvicorn.Config:
 def dashboard_server(runtime: Runtime) -> object:
     """The dashboard's Flask application over this process's numbers."""
     from dashboard.app import create_dash
+    from dashboard.routes import views_by_page
 
+    runtime.answers.pages = views_by_page()
     services = Services(
         view=lambda name, params, **options: runtime.view(name, params, options),
         catalog=runtime.catalog,
@@ -272,6 +274,7 @@ def serving(runtime: Runtime) -> Lifespan:
         gateway = child.GatewayChild(planned, runtime.clock) if planned else None
         runtime.beside = Beside(jobs, collecting, gateway)
         warming = asyncio.create_task(asyncio.to_thread(_warm))
+        watching = asyncio.create_task(runtime.loop_lag.watch())
         try:
             await asyncio.to_thread(_load_pandas)
             await asyncio.to_thread(runtime.replaying.start)
@@ -284,6 +287,7 @@ def serving(runtime: Runtime) -> Lifespan:
                 gateway.start()
             yield
         finally:
+            watching.cancel()
             if gateway is not None:
                 await gateway.aclose()
             await warming

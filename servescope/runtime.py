@@ -15,18 +15,16 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import polars as pl
-
 from analysis import views
-from analysis.admin_view import DISCOVERY_SCHEMA
 from analysis.cost_rules import CostRules
-from analysis.measure import Measure, View
+from analysis.measure import View
 from analysis.slo_file import load_slo_file
 from analysis.slo_model import Slo
 from collector.discovery.follow import JobState
 from collector.drops import Drops
 from collector.scheduler import SchedulerCounts
 from dashboard.services import DataAge
+from servescope import own_numbers
 from servescope.adapters import signal_sources
 from servescope.alerting.service import Alerting
 from servescope.config import Config
@@ -35,6 +33,7 @@ from servescope.gateway.child import GatewayChild
 from servescope.grading import AgentGrades
 from servescope.importing import ImportedRows
 from servescope.jobs import JobRunner
+from servescope.pace import AnswerTimes, LoopLag
 from servescope.predicting.service import Predicting
 from servescope.replaying.service import Replaying
 from servescope.veil import Veil
@@ -188,6 +187,8 @@ class Runtime:
         self.version = metadata.version("servescope")
         self.cache = ViewCache(clock, CACHED_VIEWS)
         self.shared = ViewCache(clock, SHARED_WORKS)
+        self.answers = AnswerTimes(clock)
+        self.loop_lag = LoopLag(clock)
         self.imported = ImportedRows()
         self.drops = Drops()
         self.agent_grades = AgentGrades(database, clock)
@@ -286,6 +287,7 @@ class Runtime:
         given = {key: value for key, value in (options or {}).items() if value}
         if self.veil is not None:
             given = self.veil.params(given)
+        self.answers.asked(name)
         return self.cache.get(
             (name, scope, tuple(sorted(given.items())), slos),
             lambda: self._computed(name, scope, slos, given),
@@ -307,20 +309,21 @@ class Runtime:
                 version=self._version_of(spec, scope),
             )
 
-        found = views.compute(
-            name,
-            self.database.reader,
-            scope,
-            slos=slos,
-            clock=self.clock,
-            options=options,
-            known=self._known() if name == "admin" else None,
-            known_frames=self._known_frames() if name == "admin" else None,
-            adapters=signal_sources,
-            named=self.veil.of if self.veil else None,
-            costs=self.costs if name == "cost" else None,
-            sharing=sharing,
-        )
+        with self.answers.computing(name):
+            found = views.compute(
+                name,
+                self.database.reader,
+                scope,
+                slos=slos,
+                clock=self.clock,
+                options=options,
+                known=own_numbers.measures(self, name),
+                known_frames=own_numbers.frames(self, name),
+                adapters=signal_sources,
+                named=self.veil.of if self.veil else None,
+                costs=self.costs if name == "cost" else None,
+                sharing=sharing,
+            )
         if self.veil is None:
             return found
         return self.veil.view(found, is_named=spec.needs_names)
@@ -361,23 +364,6 @@ class Runtime:
         if self.veil is not None:
             found["tenant"] = self.veil.names(found["tenant"])
         return found
-
-    def _known(self) -> dict[str, Measure]:
-        """What only the process that writes knows."""
-        stats = self.database.writer.stats()
-        size = self.database.size_bytes()
-        return {
-            "write_lag_seconds": Measure(stats.oldest_wait_seconds, "s"),
-            "store_bytes": Measure(
-                size, "bytes", why="the store is in memory" if size is None else None
-            ),
-        }
-
-    def _known_frames(self) -> dict[str, pl.DataFrame]:
-        """How the sources of discovery stand, which is kept nowhere."""
-        states = self.beside.collecting.discovered() if self.beside else ()
-        rows = [(state.name, state.target_count, state.problem) for state in states]
-        return {"discovery": pl.DataFrame(rows, schema=DISCOVERY_SCHEMA, orient="row")}
 
     def data_version(self, scope: Scope) -> int:
         """A number that changes when the data of a scope may have: a trace only by imports."""

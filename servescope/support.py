@@ -17,12 +17,13 @@ from servescope.cli.configuration import versions
 from servescope.runtime import Runtime
 from store.errors import ServescopeError
 
-VIEWS = ("admin", "signal_coverage", "jobs")
+VIEWS = ("admin", "signal_coverage", "jobs", "server")
 # Columns of text that say what something is, never whose it is or where.
 HARMLESS = frozenset(
     {
         "engine", "engine_version", "version", "state", "grade", "signal", "page", "kind", "format",
         "clock", "outcome", "job", "table", "coverage", "reason", "door", "status", "unit", "how",
+        "slowest_view",
     }
 )  # fmt: skip
 HEALTH = ("status", "version", "uptime_seconds", "write_lag_seconds", "queued_rows")

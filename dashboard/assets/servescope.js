@@ -41,7 +41,8 @@
     closeMenus(event.target);
     var copy = event.target.closest("[data-copy]");
     if (copy) { copyText(copy.getAttribute("data-copy")); return; }
-    if (event.target.closest("[data-pulse]")) { setProps("shell-pulse", { data: Date.now() }); return; }
+    /* A word, not a number: panels that do not follow the clock look again, too. */
+    if (event.target.closest("[data-pulse]")) { setProps("shell-pulse", { data: "again " + Date.now() }); return; }
     var link = event.target.closest("a[href]");
     var plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
     if (!plain || !isOurs(link) || link.hash) { return; }

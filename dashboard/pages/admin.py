@@ -11,7 +11,7 @@ from dash import html
 from analysis.measure import View
 from dashboard.cards import Slot, Unshown, card, frame_tools, grid, tile, tiles, verdict
 from dashboard.navigation import Page, Panel
-from dashboard.pages import admin_coverage, admin_gateways, admin_server, admin_trust
+from dashboard.pages import admin_coverage, admin_gateways, admin_pace, admin_server, admin_trust
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import Cell, table
@@ -41,7 +41,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
             _discovery(view, scene),
             _sources(view, scene),
             _coverage(view, scene),
-            _tables(view, scene),
+            _tables(view, scene, services),
             _plain(
                 view,
                 scene,
@@ -71,7 +71,7 @@ def _targets(view: View, scene: Scene) -> Slot | Unshown:
         "state",
         "data_age_seconds",
         "scrape_seconds",
-        "samples",
+        "samples_per_second",
         "bad_lines",
         "unknown_families",
         "error",
@@ -219,8 +219,8 @@ def _missing_words(missing: str) -> str:
     return ", ".join(w if w.isupper() else w[:1].lower() + w[1:] for w in words)
 
 
-def _tables(view: View, scene: Scene) -> Slot | Unshown:
-    """Tables with rows, the largest first; empty ones are counted only."""
+def _tables(view: View, scene: Scene, services: Services) -> Slot | Unshown:
+    """Tables with rows, the largest first; empty ones are counted only; what is kept how long."""
     title = "How much is stored?"
     frame = view.frames.get("tables", pl.DataFrame())
     if frame.is_empty():
@@ -230,6 +230,9 @@ def _tables(view: View, scene: Scene) -> Slot | Unshown:
     if frame.height > filled.height:
         words = f"{frame.height - filled.height} more tables are empty."
         shown.append(html.P(words, className="ss-dim ss-foot"))
+    kept = admin_server.kept_words(services)
+    if kept:
+        shown.append(html.P(kept, className="ss-dim ss-foot"))
     tools = frame_tools(view, "tables", title, "Rows and time span of each table.", scene)
     return card(title, shown, span=6, tools=tools, key="tables")
 
@@ -270,6 +273,7 @@ PAGE = Page(
             is_aside=True,
         ),
         admin_server.JOBS,
+        admin_pace.PANEL,
         admin_server.SERVER,
     ),
 )

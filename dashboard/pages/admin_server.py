@@ -20,6 +20,12 @@ _JOBS_ABOUT = (
     "Runs of the last day. Skipped: its time came while the run before was still going. A job that "
     "was missed while the server was down runs once when it is back."
 )
+_RETENTION = {
+    "sample_retention_days": "samples",
+    "sample_rollup_retention_days": "their roll-ups",
+    "request_retention_days": "live requests",
+    "replay_retention_days": "replays",
+}
 _LOOKS = {"done": ("good", "●"), "failed": ("bad", "✕"), "skipped": ("watch", "◐")}
 _COLUMNS = (
     "job", "outcome", "last_at", "last_done_at", "done", "failed", "skipped", "usual_seconds",
@@ -84,6 +90,20 @@ def _settings(told: Document, scene: Scene) -> Slot:
         )
     )
     return card(title, parts, span=8, key="settings")
+
+
+def kept_words(services: Services) -> str:
+    """How long rows are kept, by the settings; "" where the process tells none."""
+    told = services.server()["settings"] if services.server else ()
+    days = {row["key"]: row["value"] for row in told if row["section"] == "store"}
+    kept = [
+        f"{words} {_days(days[key])}" for key, words in _RETENTION.items() if key in days
+    ]  # fmt: skip
+    return f"Kept: {', '.join(kept)}. Rows of traces are kept." if kept else ""
+
+
+def _days(value: Any) -> str:
+    return "for ever" if value in (None, "") else f"{value:g} days"
 
 
 def _text(value: Any) -> str:

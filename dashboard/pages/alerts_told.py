@@ -86,7 +86,7 @@ def _rules(scene: Scene, services: Services) -> Any:
 
 
 def _meaning(row: Mapping[str, Any]) -> Any:
-    said: list[Any] = [html.Div(row["meaning"], className="ss-words")]
+    said: list[Any] = [html.Div(row["meaning"], className="ss-prose")]
     if row["failing"]:
         said.append(html.Div(f"▲ It cannot be asked: {row['failing']}", className="ss-why"))
     return said

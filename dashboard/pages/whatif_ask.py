@@ -9,9 +9,9 @@ from typing import Any
 from dash import html
 
 from analysis.measure import View
-from dashboard.controls import range_words
 from dashboard.forms import button
 from dashboard.pages.whatif_chips import chip, menu, one_of, part, some_of, typed
+from dashboard.range_words import range_words
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.url_state import Address

@@ -5,34 +5,18 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
 
-from servescope.cli import access
+from servescope.cli import access, doctor_server
+from servescope.cli.doctor_line import Line
 from servescope.cli.output import ExitCode, Output
 from servescope.config import Config, load, slo_path, store_path
 from store.errors import ServescopeError
 
 OLDEST_PYTHON = (3, 11)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One thing that was looked at.
-
-    Attributes:
-        level: ok, note, warn or fail.
-        subject: what it is about.
-        text: what was found.
-        fix: what to do; empty when there is nothing to do.
-    """
-
-    level: str
-    subject: str
-    text: str
-    fix: str = ""
 
 
 def run(store: Path | None, config_file: Path | None, *, as_json: bool) -> None:
@@ -98,19 +82,8 @@ def _server(config: Config) -> Iterator[Line]:
         if health["status"] != "ok":
             problem = health["slo_file_problem"] or health["jobs_failing"] or "the writer is behind"
             yield Line("warn", "server", f"degraded: {problem}", f"see {url}/api/v1/health")
-        view = server.view("admin", {})
-    for row in view["frames"].get("targets", {}).get("rows", []):
-        yield _target(row)
-
-
-def _target(row: dict[str, object]) -> Line:
-    url, state = str(row["url"]), row.get("state")
-    if state == "ready":
-        return Line("ok", "target", f"{url} {row.get('engine') or 'unknown engine'}: answers")
-    if state == "waiting":
-        return Line("note", "target", f"{url} was not scraped yet", "ask again in a few seconds")
-    error = row.get("error") or "no fresh scrape"
-    return Line("fail", "target", f"{url} is {state}: {error}", f"check: curl {url}")
+        views = {name: server.view(name, {}) for name in ("admin", "trust", "server")}
+    yield from doctor_server.lines(views)
 
 
 def _objectives(config: Config) -> Iterator[Line]:

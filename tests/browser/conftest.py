@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -73,7 +74,7 @@ def served() -> Iterator[SimpleNamespace]:
         if server.started:
             break
         threading.Event().wait(0.05)
-    yield SimpleNamespace(fake=fake, url=f"http://127.0.0.1:{port}")
+    yield SimpleNamespace(fake=fake, url=f"http://127.0.0.1:{port}", bare=load_fakes().bare)
     server.should_exit = True
     thread.join(timeout=10)
 
@@ -154,11 +155,17 @@ class Visitor:
         self._context.close()
 
 
+def recovered(fake) -> None:
+    """As it was at the start: answers at once, has data, and the newest is of now."""
+    fake.failing = fake.empty = fake.store = None
+    fake.slow_seconds, fake.newest_at = 0.0, fake.now - timedelta(seconds=4)
+
+
 @pytest.fixture
 def visit(chromium, served) -> Iterator[object]:
     """Makes visitors; resets what they see."""
     fake = served.fake
-    fake.failing, fake.empty, fake.slow_seconds = None, None, 0.0
+    recovered(fake)
     visitors: list[Visitor] = []
 
     def make(scheme: str = "light", **context) -> Visitor:
@@ -168,7 +175,7 @@ def visit(chromium, served) -> Iterator[object]:
     yield make
     for visitor in visitors:
         visitor.close()
-    fake.failing, fake.empty, fake.slow_seconds = None, None, 0.0
+    recovered(fake)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,9 @@
-"""Alerts in a real browser: loaded, one of them, silenced, empty, failing; light and dark."""
+"""Alerts in a real browser: found, opened and silenced; light and dark."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
-
-from store.errors import QueryTimeout
 
 pytestmark = pytest.mark.browser
 
@@ -27,14 +25,3 @@ def test_what_is_wrong_is_found_opened_and_silenced(visit, scheme):
     expect(visitor.page.locator("#shell-said")).to_contain_text("Silenced until")
     assert visitor.fake.alerts.silenced[-1][3] == "roll-out"
     assert visitor.troubles == []
-
-
-def test_a_failing_view_says_so(visit):
-    """What cannot be read is told; nothing is green."""
-    visitor = visit("light")
-    visitor.fake.failing = QueryTimeout("it took longer than 10 s")
-    try:
-        visitor.page.goto(f"{visitor.url}/ui/alerts")
-        expect(visitor.page.locator("#main")).to_contain_text("t took longer than 10 s")
-    finally:
-        visitor.fake.failing = None

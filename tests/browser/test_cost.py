@@ -1,11 +1,9 @@
-"""The page Cost as people use it: found in the navigation, read as a table, kept when it fails."""
+"""The page Cost as people use it: found in the navigation, read as a table."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
-
-from store.errors import QueryTimeout
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -22,13 +20,3 @@ def test_cost_is_a_click_away_and_its_chart_is_a_table(visit):
     page.get_by_role("link", name="Table: Where did the GPU time go?").click()
     expect(page.get_by_role("columnheader", name="Layer").first).to_be_visible()
     assert visitor.troubles == []
-
-
-def test_a_failing_server_leaves_the_last_picture(visit, served):
-    """The numbers stay, greyed, with the cause in one line."""
-    visitor = visit()
-    visitor.open("/ui/cost")
-    served.fake.failing = QueryTimeout("it took more than 10 s", hint="choose a shorter range")
-    visitor.page.get_by_role("link", name="Cost", exact=True).click()
-    visitor.page.reload()
-    expect(visitor.page.get_by_text("it took more than 10 s").first).to_be_visible()

@@ -6,7 +6,6 @@ import pytest
 from playwright.sync_api import expect
 
 from analysis.measure import Empty
-from store.errors import QueryTimeout
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -32,13 +31,6 @@ def test_what_is_missing_is_said_and_nothing_is_green(visit):
     visitor.open("/ui/degradation")
     expect(visitor.page.locator("main")).to_contain_text("how long a token takes")
     expect(visitor.page.locator(".tone-good")).to_have_count(0)
-
-
-def test_a_failing_view_keeps_the_page_and_says_why(visit):
-    visitor = visit("dark")
-    visitor.fake.failing = QueryTimeout("the query took longer than 10 s")
-    visitor.open("/ui/degradation")
-    expect(visitor.page.locator("main")).to_contain_text("longer than 10 s")
 
 
 def test_a_challenger_is_made_champion_only_with_a_reason_and_a_held_button(visit):

@@ -28,6 +28,7 @@ from dashboard.services import DataAge, Services
 from store.clock import VirtualClock, WallClock
 from store.database import Database
 from store.errors import InputError, ServescopeError
+from store.queries.catalog import sources as stored_sources
 from store.queries.scope import Scope, SourceInfo, resolve
 from store.settings import StoreSettings
 
@@ -703,6 +704,7 @@ def admin(scope, rng, names) -> dict:
                 "data_age_seconds": [2.1, 312.0],
                 "scrape_seconds": [0.012, None],
                 "samples": [412, 0],
+                "samples_per_second": [27.5, 0.0],
                 "bad_lines": [0, 0],
                 "unknown_families": [7, 0],
                 "error": [None, "connection refused; check: curl http://gpu-5:8000/metrics"],
@@ -1161,6 +1163,12 @@ def _real(name):
 
 
 @functools.cache
+def bare() -> Database:
+    """A store as it is made: nothing was ever put into it."""
+    return Database.open(None, StoreSettings(memory_limit_bytes=256 << 20), WallClock())
+
+
+@functools.cache
 def _degraded() -> Database:
     """A store with a made-up fleet of which one instance is slowed, filled once."""
     place = Path(__file__).parents[1] / "data" / "degraded_fleet.py"
@@ -1261,7 +1269,21 @@ def first_steps(scope, rng, names, *, is_done=True) -> dict:
     return {"frames": {"steps": frame}, "measures": {"left": left}}
 
 
+def server(scope, rng, names) -> dict:
+    """How quick the process is."""
+    frame = pl.DataFrame(
+        {"page": ["Fairness", "Fleet"], "answers": [41, 905], "computed": [12, 88],
+         "p95_seconds": [0.41, 0.083], "longest_seconds": [0.62, 0.2],
+         "slowest_view": ["fairness", "fleet"]}
+    )  # fmt: skip
+    measures = {"shared_ratio": Measure(0.894, "ratio", n=946),
+                "loop_lag_p95_seconds": Measure(0.004, "s", n=600),
+                "loop_lag_longest_seconds": Measure(0.031, "s", n=600)}  # fmt: skip
+    return {"frames": {"pages": frame}, "measures": measures}
+
+
 MAKERS = {
+    "server": server,
     "cost": cost,
     "fairness": fairness,
     "predictors": _real("predictors"),
@@ -1324,12 +1346,14 @@ def server_told() -> dict:
     names = ("section", "key", "value", "origin")
     rows = [("server", "listen", "127.0.0.1:8787", "default"),
             ("server", "view_ttl_seconds", 2.0, "/etc/servescope.toml:4"),
+            ("store", "sample_retention_days", 30.0, "default"),
+            ("store", "replay_retention_days", None, "/etc/servescope.toml:9"),
             ("gateway", "upstream_api_key", "***", "SERVESCOPE_GATEWAY__KEY")]  # fmt: skip
     return {
         "file": "/etc/servescope.toml",
         "settings": [dict(zip(names, row, strict=True)) for row in rows],
         "numbers": [("Running for", 81_400.0, "s", "since this process started"),
-                    ("Shared answers", None, "ratio", "of 0 views asked for")],
+                    ("Rows waiting", 0.0, "rows", "to be written")],
     }  # fmt: skip
 
 
@@ -1370,6 +1394,7 @@ class FakeServices:
     Attributes:
         failing: raised instead of an answer, when set.
         empty: put into every view, when set.
+        store: a real store that all views and the catalogue come from, when set.
         asked: the views asked for, with their options.
         now: the wall clock.
         slow_seconds: how long every view takes.
@@ -1381,6 +1406,7 @@ class FakeServices:
     def __init__(self) -> None:
         self.failing: ServescopeError | None = None
         self.empty: Empty | None = None
+        self.store: Database | None = None
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.now = NOW
         self.newest_at: datetime | None = NOW - timedelta(seconds=4)
@@ -1403,7 +1429,11 @@ class FakeServices:
         self._free.wait()
         if self.failing is not None:
             raise self.failing
-        scope = resolve(params, catalog(), self.now)
+        scope = resolve(params, self.catalog(), self.now)
+        if self.store is not None:
+            return compute(
+                name, self.store.reader, scope, clock=VirtualClock(self.now), options=options
+            )
         if name == "first_steps":  # says something of an empty store above all
             made = first_steps(scope, None, (), is_done=self.empty is None)
             return replace(View(name, scope, computed_at=self.now), **made)
@@ -1419,6 +1449,10 @@ class FakeServices:
             return replace(View(name, scope, computed_at=self.now), **degradation(scope, options))
         made = MAKERS[name](scope, random.Random(7), [named[i] for i in scope.source_ids])  # noqa: S311
         return replace(View(name, scope, computed_at=self.now), **made)
+
+    def catalog(self) -> list[SourceInfo]:
+        """The sources there are."""
+        return catalog() if self.store is None else stored_sources(self.store.reader)
 
     def hold(self) -> None:
         """Let no view be answered until `let_go`."""
@@ -1441,7 +1475,7 @@ class FakeServices:
         """What pages get."""
         return Services(
             view=self.view,
-            catalog=catalog,
+            catalog=self.catalog,
             now=lambda: self.now,
             data_age=lambda: DataAge(self.newest_at, 5, 6),
             label_values=lambda params: {

@@ -15,13 +15,13 @@ from dashboard.cards import Slot, Unshown, grid
 from dashboard.controls import (
     age_words,
     filters,
-    range_words,
     refresh_seconds,
     share_search,
     time_controls,
 )
 from dashboard.navigation import NAVIGATION
 from dashboard.panels import answer
+from dashboard.range_words import range_words
 from dashboard.routes import page_of
 from dashboard.scene import scene_of
 from dashboard.shell import navigation
@@ -246,7 +246,9 @@ def test_traces_of_one_clock_can_be_shown_together(fake):
             "?source=burst&from=1970-01-03T00:00:00Z&to=1970-01-03T12:00:00Z",
             "trace time, day 3 of 122",
         ),
-        (TRACES, "trace time, 16 Nov 18:17 to 19:16 · UTC"),
+        ("?source=burst", "trace time, all 122 days"),
+        ("?source=burst&from=now-1h", "trace time, last hour, days 121 to 122 of 122"),
+        (TRACES, "trace time, 16 Nov 2023 18:17 to 19:16 · UTC"),
         (
             "?from=2026-11-20T09:00:00Z&to=2026-11-20T10:30:00Z&tz=Europe/Berlin",
             "20 Nov 10:00 to 11:30 · Europe/Berlin",
@@ -257,6 +259,14 @@ def test_traces_of_one_clock_can_be_shown_together(fake):
 def test_the_range_is_said_in_words(fake, search, text):
     """The picker says which time is shown, and in which clock."""
     assert range_words(scene_at(fake, "/ui/", search)) == text
+
+
+def test_a_trace_says_what_now_means_there(fake):
+    """Presets are of the trace, and its last record is named."""
+    text = words(time_controls(scene_at(fake, "/ui/", "?source=burst")))
+    assert "Last hour of the trace" in text
+    assert "Now is its last record: day 122 00:00:00." in text
+    assert "Now is its" not in words(time_controls(scene_at(fake, "/ui/")))
 
 
 def test_the_range_of_young_live_data_is_said_as_it_is(fake):

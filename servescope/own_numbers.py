@@ -1,0 +1,44 @@
+"""What only the running process knows, for the views that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from analysis.admin_view import DISCOVERY_SCHEMA
+from analysis.measure import Measure
+
+if TYPE_CHECKING:
+    from servescope.runtime import Runtime
+
+
+def measures(runtime: Runtime, view: str) -> Mapping[str, Measure]:
+    """Numbers that take the place of the view's own; none for most views."""
+    if view == "server":
+        return {"shared_ratio": runtime.answers.shared(), **runtime.loop_lag.measures()}
+    return _of_the_store(runtime) if view == "admin" else {}
+
+
+def frames(runtime: Runtime, view: str) -> Mapping[str, pl.DataFrame]:
+    """Tables that take the place of the view's own; none for most views."""
+    if view == "server":
+        return {"pages": runtime.answers.frame()}
+    return {"discovery": _discovery(runtime)} if view == "admin" else {}
+
+
+def _of_the_store(runtime: Runtime) -> dict[str, Measure]:
+    size = runtime.database.size_bytes()
+    why = "the store is in memory" if size is None else None
+    return {
+        "write_lag_seconds": Measure(runtime.database.writer.stats().oldest_wait_seconds, "s"),
+        "store_bytes": Measure(size, "bytes", why=why),
+    }
+
+
+def _discovery(runtime: Runtime) -> pl.DataFrame:
+    """How the sources of discovery stand, which is kept nowhere."""
+    states = runtime.beside.collecting.discovered() if runtime.beside else ()
+    rows = [(state.name, state.target_count, state.problem) for state in states]
+    return pl.DataFrame(rows, schema=DISCOVERY_SCHEMA, orient="row")
