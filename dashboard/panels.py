@@ -139,8 +139,7 @@ def answer(
     mark = _mark(view, scene)
     if beat and shown and shown["at"] == mark["at"] and shown["search"] == mark["search"]:
         return (no_update,) * 3
-    # One warning a page is enough: that of the panel the others stand beside.
-    note = None if panel.is_aside else _stale_note(scene, services)
+    note = _stale_note(scene, services) if _warns(panel, scene) else None
     view, scene = compared(panel, view, scene, services)
     try:
         body = list(_body(panel, view, scene, services))
@@ -226,6 +225,13 @@ def _body(panel: Panel, view: View | None, scene: Scene, services: Services) -> 
             return []
         return [empty_state(view.empty, scene)]
     return panel.body(view, scene, services)
+
+
+def _warns(panel: Panel, scene: Scene) -> bool:
+    """One warning a page is enough: that of the first panel the others stand beside."""
+    page = page_of(scene.address)
+    first = next((one for one in page.panels if not one.is_aside), None) if page else None
+    return first is not None and first.spot == panel.spot
 
 
 def _stale_note(scene: Scene, services: Services) -> Any:

@@ -33,7 +33,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     if view is None or "pages" not in view.frames:
         return []
     frame = view.frames["pages"]
-    numbers = tiles(*(tile(words, view.measures[key]) for words, key in _TILES), key="pace")
+    numbers = tiles(*(tile(words, view.measures[key]) for words, key in _TILES), key="pace-tiles")
     if frame.is_empty():
         said: Any = html.P("No page was asked for yet.", className="ss-dim ss-foot")
     else:

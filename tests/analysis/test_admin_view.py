@@ -49,7 +49,8 @@ def test_every_page_with_signals_can_be_full():
     """The signals a page asks for are those of the catalogue, so a full engine reads full."""
     for needs in PAGES:
         if needs.signals:
-            assert target_coverage(needs, needs.signals) == ("full", "")
+            one_of_each = [group.split("|")[0] for group in needs.signals]
+            assert target_coverage(needs, one_of_each) == ("full", "")
 
 
 def test_a_dead_target_is_the_first_thing_said(database, add_target, live_scope):

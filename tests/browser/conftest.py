@@ -32,6 +32,24 @@ MISSING = (
 )
 
 
+STATE = ".ss-note, .ss-empty, .ss-verdict"
+# Words of which the contrast with what lies behind them is below 4.5 to 1 (WCAG 2.2, 1.4.3).
+UNREADABLE = """where => {
+  const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = colour => parts(colour).slice(0, 3).map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = box => {
+    const colour = getComputedStyle(box).backgroundColor;
+    return parts(colour)[3] === 0 && box.parentElement ? behind(box.parentElement) : colour;
+  };
+  return [...document.querySelectorAll(where)].filter(box => {
+    const both = [light(getComputedStyle(box).color), light(behind(box))].sort((x, y) => x - y);
+    return (both[1] + 0.05) / (both[0] + 0.05) < 4.5;
+  }).map(box => box.textContent);
+}"""
+
+
 def chromium_path() -> str | None:
     """Debian's Chromium, or the one the environment names."""
     named = os.environ.get("SERVESCOPE_CHROMIUM")
@@ -149,6 +167,20 @@ class Visitor:
                  && [...document.querySelectorAll('.ss-graph')]
                       .every(graph => graph.querySelector('.main-svg'))"""
         )
+
+    def looks_again(self) -> None:
+        """What somebody's act does: every panel is asked for anew and keeps what it shows."""
+        self.page.evaluate(
+            "dash_clientside.set_props('shell-pulse', {data: 'again ' + Date.now()})"
+        )
+
+    def reads_in_both_themes(self) -> None:
+        """The page follows the machine's colours, and what it says of its state can be read."""
+        words = ", ".join(f"{box}, {box} *" for box in STATE.split(", "))
+        for scheme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=scheme)
+            self.page.wait_for_selector(f"html[data-mantine-color-scheme={scheme}]")
+            assert self.page.evaluate(UNREADABLE, words) == [], f"{self.page.url}, {scheme}"
 
     def close(self) -> None:
         """Leave."""

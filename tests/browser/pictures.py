@@ -32,7 +32,6 @@ DOCUMENTED = {
 }  # fmt: skip
 REAL = "workload"
 DOCS_HEIGHT = 1000
-DOCS_COLOURS = 128
 
 
 def beside(name: str) -> ModuleType:
@@ -95,7 +94,9 @@ def document(page: object, folder: Path, name: str, theme: str) -> None:
     """What the screen shows, small: light under the page's name, dark with `-dark`."""
     file = folder / f"{name}{'-dark' if theme == 'dark' else ''}.png"
     page.screenshot(path=file)
-    few = Image.open(file).convert("RGB").quantize(DOCS_COLOURS, dither=Image.Dither.NONE)
+    # The other methods drop the colour of a dot that is all there is of it.
+    octree = Image.Quantize.FASTOCTREE
+    few = Image.open(file).convert("RGB").quantize(256, octree, dither=Image.Dither.NONE)
     few.save(file, optimize=True)
 
 

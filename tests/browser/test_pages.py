@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import axe_core_python
 import pytest
+from playwright.sync_api import expect
 
 from dashboard.navigation import NAVIGATION
+from store.errors import QueryTimeout
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -93,6 +96,45 @@ def turned(page, scheme: str) -> None:
     page.wait_for_selector(f"html[data-mantine-color-scheme={scheme}]")
 
 
+# Whatever stands below an error is greyed.
+GREYED = """() => [...document.querySelectorAll(".ss-panel-note:has(.is-error) + .ss-panel > *")]
+  .map(part => Number(getComputedStyle(part).opacity) < 1)"""
+# One address of each page of the navigation, of live data.
+STATES = {
+    "fleet", "slo", "latency", "alerts", "clients", "fairness", "cold-starts", "degradation",
+    "predictors", "controller", "what-if", "cost", "reports", "admin",
+}  # fmt: skip
+
+
+def tells_its_age(visitor, name: str) -> None:
+    """Old data is said in the header and once above what it makes old."""
+    fake, page = visitor.fake, visitor.page
+    fake.newest_at = fake.now - timedelta(minutes=10)
+    visitor.looks_again()
+    expect(page.locator("#shell-age")).to_contain_text("Stale: newest sample 10 min ago")
+    # Comparisons are of recorded days: nothing about them grows old.
+    notes = page.locator(".ss-note.is-stale")
+    expect(notes).to_have_count(0 if name == "what-if" else 1)
+    visitor.reads_in_both_themes()
+
+
+def keeps_the_picture_when_it_fails(visitor) -> None:
+    """The cause and the age above it, greyed; Retry brings it back, wherever it stands."""
+    fake, page = visitor.fake, visitor.page
+    drawn = page.locator(".ss-graph .main-svg").count()
+    fake.failing = QueryTimeout("the query passed its limit of 10 s")
+    visitor.looks_again()
+    alerts = page.get_by_role("alert").filter(has_text="The query passed its limit of 10 s.")
+    expect(alerts.first).to_contain_text("The picture below is from")
+    page.wait_for_function(f"({GREYED})().every(Boolean)")
+    assert page.locator(".ss-graph .main-svg").count() == drawn
+    visitor.reads_in_both_themes()
+    fake.failing = None
+    alerts.first.get_by_role("button", name="Retry").click()
+    expect(alerts).to_have_count(0)
+    assert page.locator(".ss-graph .main-svg").count() == drawn
+
+
 @pytest.fixture(scope="module")
 def somebody(chromium, served, make_visitor) -> Iterator[Any]:
     """Whose browser keeps what it fetched, as anybody's does."""
@@ -113,11 +155,14 @@ def reader(somebody, visit) -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_accessible_quiet_and_fits_every_screen(reader, name):
-    """No serious axe finding in either theme, no console error, nothing wider than its place."""
+    """In both themes: no serious axe finding, nothing too wide; old or failing it says so."""
     reader.open(PAGES[name])
     assert serious(reader.page) == []
     turned(reader.page, "dark")
     assert serious(reader.page, *OF_COLOURS) == []
+    if name in STATES:
+        tells_its_age(reader, name)
+        keeps_the_picture_when_it_fails(reader)
     for width in WIDTHS:
         reader.page.set_viewport_size({"width": width, "height": 900})
         # Charts follow the window a frame later.
