@@ -178,7 +178,7 @@ def _hourly_change(told: dict[str, Any], before: int | None, after: int | None) 
 def _sentences(frames: dict[str, pl.DataFrame], counts: dict[str, Any]) -> list[str]:
     found = [
         f"{row['pool']} should have {row['desired']} replicas and has {row['actual']}:"
-        f" {row['reason']} ({row['attempts']} attempts)."
+        f" {row['reason']} ({row['attempts']} attempt{'s' * (row['attempts'] != 1)})."
         for row in frames["unsettled"].iter_rows(named=True)
     ]
     for row in frames["modes"].iter_rows(named=True):

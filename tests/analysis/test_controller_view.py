@@ -138,7 +138,7 @@ def test_what_could_not_be_done_is_red(database):
     found = view(database)
     assert found.measures["unsettled"].value == 1
     assert found.sentences[0] == (
-        "a should have 10 replicas and has 8: quota exceeded (1 attempts)."
+        "a should have 10 replicas and has 8: quota exceeded (1 attempt)."
     )
 
 
