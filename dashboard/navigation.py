@@ -32,6 +32,7 @@ class Panel:
         follows_clock: whether the refresh interval draws it again.
         is_aside: whether it stays silent without data, because another panel says why.
         says_why_empty: whether it says so all the same, for a reason of its own.
+        is_silent: whether it shows nothing rather than an error: nobody came for it.
         is_still: whether it is drawn anew only when it says something else, so that what somebody
             types into it stays.
         is_compared: whether it means anything beside another range, model or source; single
@@ -45,6 +46,7 @@ class Panel:
     follows_clock: bool = True
     is_aside: bool = False
     says_why_empty: bool = False
+    is_silent: bool = False
     is_still: bool = False
     is_compared: bool = True
 

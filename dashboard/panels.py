@@ -123,7 +123,7 @@ def answer(
         beat: whether only time has passed; then an unchanged view is not sent again.
     """
     if scene.trouble is not None:
-        return _failed(scene.trouble, "", shown, scene)
+        return _failed(panel, scene.trouble, "", shown, scene)
     view: View | None = None
     if panel.view is not None:
         try:
@@ -134,7 +134,7 @@ def answer(
                 "view_failed",
                 extra={"query_id": query_id, "view": panel.view, "error": str(error)},
             )
-            return _failed(error, query_id, shown, scene)
+            return _failed(panel, error, query_id, shown, scene)
     scene = replace(scene, marks=cache(partial(_marks, scene, services)))
     mark = _mark(view, scene)
     if beat and shown and shown["at"] == mark["at"] and shown["search"] == mark["search"]:
@@ -144,7 +144,7 @@ def answer(
     try:
         body = list(_body(panel, view, scene, services))
     except ServescopeError as error:
-        return _failed(error, "", shown, scene)
+        return _failed(panel, error, "", shown, scene)
     if panel.is_still:
         mark["said"] = _fingerprint(body)
         if beat and shown and shown.get("said") == mark["said"]:
@@ -253,7 +253,15 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:].rstrip(".")
 
 
-def _failed(error: ServescopeError, query_id: str, shown: Any, scene: Scene) -> Sequence[Any]:
+def _failed(
+    panel: Panel, error: ServescopeError, query_id: str, shown: Any, scene: Scene
+) -> Sequence[Any]:
+    body: Any = no_update if shown else []
+    note = None if panel.is_silent else _what_failed(error, query_id, shown, scene)
+    return body, note, no_update
+
+
+def _what_failed(error: ServescopeError, query_id: str, shown: Any, scene: Scene) -> html.Div:
     details = f"{error} · query {query_id}" if query_id else str(error)
     parts: list[Any] = [html.Strong(f"{_sentence(error.message)}.")]
     if error.hint:
@@ -274,6 +282,4 @@ def _failed(error: ServescopeError, query_id: str, shown: Any, scene: Scene) -> 
             **attrs({"data-copy": details}),
         ),
     ]
-    note = html.Div(parts, className="ss-note is-error", role="alert")
-    body: Any = no_update if shown else []
-    return body, note, no_update
+    return html.Div(parts, className="ss-note is-error", role="alert")

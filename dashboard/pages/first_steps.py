@@ -55,4 +55,4 @@ def _item(row: Mapping[str, Any], scene: Scene, *, is_next: bool) -> html.Li:
     return html.Li(parts, className=f"ss-step{' is-done' if done else ''}", **current)
 
 
-STEPS = Panel("fleet-steps", "first_steps", body, is_aside=True, is_compared=False)
+STEPS = Panel("fleet-steps", "first_steps", body, is_aside=True, is_silent=True, is_compared=False)

@@ -244,6 +244,9 @@ def test_the_first_run_loads_the_example_only_when_asked(visit, served):
     assert served.fake.loaded == before + 1
 
 
+MAIN = ".ss-panel-frame[data-spot=fleet-main]"
+
+
 def test_the_loading_bar_waits_a_moment(visit, served):
     """A quick answer shows no bar; a slow one does, over the old picture."""
     visitor = visit()
@@ -251,9 +254,9 @@ def test_the_loading_bar_waits_a_moment(visit, served):
     page = visitor.page
     served.fake.slow_seconds = 0.9
     page.evaluate("dash_clientside.set_props('shell-pulse', {data: 9})")
-    page.wait_for_selector(".ss-panel-frame.is-loading")
+    page.wait_for_selector(f"{MAIN}.is-loading")
     assert page.locator(".ss-graph .main-svg").count() > 0
-    page.wait_for_selector(".ss-panel-frame:not(.is-loading)")
+    page.wait_for_selector(f"{MAIN}:not(.is-loading)")
 
 
 def test_who_has_waited_for_ten_seconds_may_stop(visit, served):
