@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from store.queries.fairness import Cost
+from store.queries.token_cost import Cost
 
 
 @dataclass(frozen=True, slots=True)

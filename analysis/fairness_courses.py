@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from store.queries.fairness import Cost, flows
+from store.queries.fairness import flows
 from store.queries.scope import Scope
+from store.queries.token_cost import Cost
 from store.queries.workload import FrameReader
 
 Floats = npt.NDArray[np.float64]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from store.errors import InputError
-from store.queries.fairness import Cost
 from store.queries.scope import parse_duration, split_values
+from store.queries.token_cost import Cost
 
 WINDOW_SECONDS = 60.0
 MOST_SHOWN = 8

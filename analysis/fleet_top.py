@@ -19,8 +19,8 @@ from analysis.timeline import timeline
 from store.queries import alerts as alert_queries
 from store.queries import anatomy, decisions
 from store.queries import cost as served_queries
-from store.queries.fairness import Cost
 from store.queries.scope import Scope
+from store.queries.token_cost import Cost
 from store.reader import Reader
 
 P95 = 0.95

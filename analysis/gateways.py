@@ -15,8 +15,8 @@ import polars as pl
 
 from analysis.measure import Measure, View
 from store.queries import gateways as queries
-from store.queries.fairness import Cost
 from store.queries.scope import Scope
+from store.queries.token_cost import Cost
 from store.reader import Reader
 from store.units import seconds_text
 

@@ -21,8 +21,9 @@ from collector.traces.plan import plan
 from store.bulk import load
 from store.clock import WallClock
 from store.database import Database
-from store.queries.fairness import Cost, flows
+from store.queries.fairness import flows
 from store.queries.scope import Scope
+from store.queries.token_cost import Cost
 from store.settings import StoreSettings
 
 # Run -> accumulated difference, mean of the windowed one; of the artifact's plots and its paper.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from analysis.cost_rules import CostRules, PoolRule
 from controller.settings import ControllerSettings, PoolSettings
 from store.errors import ServescopeError
-from store.queries.fairness import Cost
+from store.queries.token_cost import Cost
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 
 from store.queries.control_marks import LONGEST_STEPS
-from store.queries.fairness import Cost
 from store.queries.scope import IS_COUNTED, Scope
 from store.queries.slo import naive_utc
+from store.queries.token_cost import Cost
 from store.queries.workload import FrameReader, where
 from store.reader import Reader
 from store.rolled_buckets import BUCKET_SECONDS

@@ -10,7 +10,7 @@ that began, less the sum of r (t - end) over those that ended.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
@@ -18,6 +18,7 @@ import polars as pl
 from store.queries.log_bins import log_bin_sql
 from store.queries.scope import IS_COUNTED, Scope
 from store.queries.slo import GoodRule, labels_sql, outcome_sql, source_sql
+from store.queries.token_cost import Cost, double
 from store.queries.workload import FrameReader, naive, where
 
 LOOK_BACK_SECONDS = 3600.0
@@ -27,41 +28,6 @@ INSTANT_SECONDS = 1e-3
 PREFILL_SECONDS = 1.0
 """Where a row tells its first token but neither queue nor prefill, the last second of that time is
 taken for its prefill: whoever is served within a second does not wait for others."""
-
-
-def _double(value: float) -> str:
-    # A bare literal would be a DECIMAL, whose arithmetic overflows.
-    return f"{float(value)!r}::DOUBLE"
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Service of one token.
-
-    Attributes:
-        input_weight: of a prompt token that was computed.
-        output_weight: of a token of the answer.
-        cached_weight: of a prompt token that was found in the engine's cache.
-    """
-
-    input_weight: float = 1.0
-    output_weight: float = 2.0
-    cached_weight: float = 1.0
-
-    def sql(self) -> str:
-        """The service of a row of `request`; NULL where a length is not known.
-
-        An attempt that another followed counts as far as it produced something.
-        """
-        cached = "least(coalesce(r.cached_tokens, 0), r.input_tokens)"
-        first = (
-            f"{_double(self.input_weight)} * r.input_tokens"
-            if self.cached_weight == self.input_weight
-            else f"({_double(self.input_weight)} * (r.input_tokens - {cached})"
-            f" + {_double(self.cached_weight)} * {cached})"
-        )
-        service = f"({first} + {_double(self.output_weight)} * r.output_tokens)"
-        return f"CASE WHEN {IS_COUNTED} OR r.output_tokens > 0 THEN {service} END"
 
 
 NOBODY = -1
@@ -140,7 +106,7 @@ def flows(
     params |= {"names": names, "zero": naive(scope.start)}
     bins = math.ceil(scope.seconds / width_seconds)
     text = _FLOWS.format(
-        cost=cost.sql(), condition=condition, width=_double(width_seconds), bins=bins
+        cost=cost.sql(), condition=condition, width=double(width_seconds), bins=bins
     )
     return reader.frame(text, **params)
 

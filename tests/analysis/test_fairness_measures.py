@@ -20,8 +20,9 @@ from store.bulk import load
 from store.clock import WallClock
 from store.database import Database
 from store.queries import catalog
-from store.queries.fairness import Cost, flows
+from store.queries.fairness import flows
 from store.queries.scope import Scope
+from store.queries.token_cost import Cost
 from store.settings import StoreSettings
 
 FILE = Path(__file__).parents[1] / "data" / "traces" / "FCFS" / "all_results_overload.jsonl"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from analysis.fairness import fairness
 from analysis.gateways import gateways, live_bound, view_of
 from store import gateways as kept
-from store.queries.fairness import Cost
 from store.queries.scope import Scope
+from store.queries.token_cost import Cost
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SCOPE = Scope((1,), NOW - timedelta(hours=1), NOW)
