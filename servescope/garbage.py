@@ -1,7 +1,7 @@
 """How seldom the interpreter looks through all objects for circles: every request waits meanwhile.
 
-A look through everything that a program imported takes 150 to 200 ms, and thousands of short
-connections bring one about each second.
+Beside a thousand connections that come and go, one look at everything took 130 to 200 ms, about
+once a second.
 """
 
 from __future__ import annotations

@@ -109,7 +109,10 @@ class ProxyServer:
     async def _drain(self) -> None:
         log.info("draining", extra={"flights": len(self._proxy.flights)})
         self._connections.drain()
-        await self._until(lambda: not self._proxy.flights, self._settings.drain_seconds)
+        proxy = self._proxy
+        await self._until(
+            lambda: not (proxy.flights or len(proxy.taking)), self._settings.drain_seconds
+        )
         self._proxy.fail_all("draining")
         # What was written last still has to leave.
         await self._until(lambda: not len(self._connections), _FLUSH_SECONDS)

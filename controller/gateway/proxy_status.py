@@ -25,6 +25,7 @@ def status_of(proxy: Proxy) -> Mapping[str, object]:
             "running": len(proxy.flights) - len(gate.waiting),
             "large_bodies": len(proxy.taking.large),
             "unread": len(proxy.taking.small),
+            "left_unread": proxy.taking.left,
         },
         "counts": {
             "arrived": gate.counted.arrived,

@@ -69,13 +69,20 @@ class Taking:
         take: reads one.
         whose: who sends it.
         clock: the time.
+
+    Attributes:
+        left: requests whose clients left before they were read; they have no row.
     """
 
     def __init__(self, take: Take, whose: Whose, clock: Clock) -> None:
         self.large, self.small = Lines(), Lines()
         self._take, self._whose, self._clock = take, whose, clock
+        self.left = 0
         self._taken = 0
         self._is_large_going = False
+
+    def __len__(self) -> int:
+        return len(self.large) + len(self.small)
 
     def put(self, exchange: Exchange) -> None:
         """Read it now, or when it is its turn."""
@@ -100,14 +107,18 @@ class Taking:
         self._taken = 0
         while self.small and self._taken < SMALL_IN_A_TURN:
             exchange = self.small.pop()
-            if not exchange.is_gone:
+            if exchange.is_gone:
+                self.left += 1
+            else:
                 self._count()
                 self._take(exchange)
 
     def _next_large(self) -> None:
         exchange = self.large.pop()
         took = 0.0
-        if not exchange.is_gone:
+        if exchange.is_gone:
+            self.left += 1
+        else:
             began = self._clock.monotonic()
             self._take(exchange)
             took = self._clock.monotonic() - began

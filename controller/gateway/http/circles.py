@@ -13,4 +13,4 @@ import asyncio
 
 def untie(transport: asyncio.BaseTransport) -> None:
     """Of a connection that is lost: asyncio's own holds its method, which holds the transport."""
-    vars(transport).pop("_read_ready_cb", None)
+    getattr(transport, "__dict__", {}).pop("_read_ready_cb", None)

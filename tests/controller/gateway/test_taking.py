@@ -65,6 +65,7 @@ async def test_who_sends_many_large_ones_waits_behind_itself() -> None:
     async with asyncio.timeout(5):
         await done.wait()
     assert seen[:7] == ["a1", "small", "b1", "small", "a2", "small", "a3"]
+    assert taking.left == 1
     assert not taking.large
 
 
