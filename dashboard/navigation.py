@@ -20,6 +20,12 @@ def no_options(address: Address) -> Mapping[str, str]:
     return {}
 
 
+def always(address: Address) -> bool:
+    """Every address says enough."""
+    del address
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """A part of a page that one view fills; it loads, ages and fails on its own.
@@ -29,6 +35,7 @@ class Panel:
         view: key of `analysis.views.VIEWS`; None when it shows no numbers.
         body: view to components.
         options: the view's options from the address.
+        asks: whether the address says enough to ask the view; else the body is drawn without.
         follows_clock: whether the refresh interval draws it again.
         is_aside: whether it stays silent without data, because another panel says why.
         says_why_empty: whether it says so all the same, for a reason of its own.
@@ -43,6 +50,7 @@ class Panel:
     view: str | None
     body: Body
     options: Callable[[Address], Mapping[str, str]] = no_options
+    asks: Callable[[Address], bool] = always
     follows_clock: bool = True
     is_aside: bool = False
     says_why_empty: bool = False

@@ -125,7 +125,7 @@ def answer(
     if scene.trouble is not None:
         return _failed(panel, scene.trouble, "", shown, scene)
     view: View | None = None
-    if panel.view is not None:
+    if panel.view is not None and panel.asks(scene.address):
         try:
             view = services.view(panel.view, scene.address.params, **panel.options(scene.address))
         except ServescopeError as error:

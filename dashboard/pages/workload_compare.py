@@ -124,4 +124,7 @@ def _differences(view: View, scene: Scene) -> Slot | Unshown:
     return card(title, shown, tools=tools, key="differences")
 
 
-PANEL = Panel("workload-compare", "workload_compare", body, _options)
+PANEL = Panel(
+    "workload-compare", "workload_compare", body, _options,
+    asks=lambda address: bool(_options(address)),
+)  # fmt: skip

@@ -27,6 +27,7 @@ from dashboard.scene import scene_of
 from dashboard.shell import navigation
 from dashboard.tables import ROW_LIMIT, table
 from dashboard.url_state import parse
+from store.errors import InputError
 
 PATHS = ["/ui/", "/ui/slo", "/ui/slo/chat-ttft", "/ui/admin", "/ui/workload"]
 PATHS += [
@@ -166,7 +167,12 @@ def test_an_export_may_be_thinned_and_sped_up(fake):
 
 
 def test_two_periods_are_compared_as_two_traces_are(fake):
-    """The range before is a choice beside the sources."""
+    """The range before is a choice beside the sources; until one is made nothing is asked."""
+
+    def view(name, params, **options):
+        raise InputError("nothing to compare")
+
+    fake.view = view
     text = drawn(fake, "/ui/workload/compare", "?source=azure-2023-conv")
     assert "the period before" in text
     assert "against=previous" in text
