@@ -1,4 +1,4 @@
-"""What does the fleet cost, who uses it, and how much of it is idle?
+"""What does the fleet cost, and how much of it is idle?
 
 Definitions stand in docs/cost.md. GPU time is that of instances that really ran; every second of it
 goes to exactly one line: a tenant's busy time, idle, starting, draining, or not told.

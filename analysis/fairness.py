@@ -1,4 +1,4 @@
-"""Does every tenant get its share, and who suffers from whom?
+"""Does every tenant get its share, and who suffers?
 
 Service of a request is input + 2 x output tokens (both weights can be chosen). A tenant counts only
 where it asks for something: who is idle is not starved, and no traffic is neither fair nor unfair.

@@ -133,7 +133,7 @@ VIEWS: Mapping[str, ViewSpec] = {
         options=("request",),
     ),
     "fairness": ViewSpec(
-        "Does every tenant get its share, and who suffers from whom?",
+        "Does every tenant get its share, and who suffers?",
         "analysis.fairness:fairness",
         options=(
             "input_weight",
@@ -150,13 +150,13 @@ VIEWS: Mapping[str, ViewSpec] = {
         needs_sharing=True,
     ),
     "cost": ViewSpec(
-        "What does the fleet cost, who uses it, and how much of it is idle?",
+        "What does the fleet cost, and how much of it is idle?",
         "analysis.cost:cost",
         needs_slos=True,
         needs_costs=True,
     ),
     "cold_starts": ViewSpec(
-        "How long until a new replica serves, and which step is slow?",
+        "How long until a replica serves; which step is slow?",
         "analysis.cold_start:cold_starts",
     ),
     "predictors": ViewSpec("Can I trust what is predicted?", "analysis.predictors_view:predictors"),
@@ -200,7 +200,7 @@ VIEWS: Mapping[str, ViewSpec] = {
         is_told=True,
     ),
     "alerts": ViewSpec(
-        "What is wrong now, who was told, and what is silenced?",
+        "What is wrong, who was told, what is silenced?",
         "analysis.alerts.view:alerts",
         options=("alert",),
         needs_now=True,

@@ -19,7 +19,7 @@ from dashboard.figures.base import (
     times,
 )
 from dashboard.theme import GREY, SERIES_COLOURS
-from store.units import percent_text
+from store.units import percent_text, seconds_text
 
 # Idle time is hatched: colour is never the only difference.
 _PATTERNS = {"idle": "/", "untold": ".", "starting": "|", "draining": "x"}
@@ -39,13 +39,21 @@ def gpu_hours(frame: pl.DataFrame, look: Look) -> Picture | str:
               for place, (name, part) in enumerate(groups(frame, "layer"))]  # fmt: skip
     figure = {
         "data": traces,
-        "layout": layout(time_axis(look), axis("GPU-hours", from_zero=True), legend=True),
+        "layout": layout(time_axis(look), axis(_unit(frame), from_zero=True), legend=True),
     }
     totals = frame.group_by("layer").agg(pl.col("gpu_hours").sum()).sort("gpu_hours", "layer")
     whole = totals["gpu_hours"].sum()
     words = ", ".join(f"{_WORDS.get(name, name)} {percent_text(value / whole)}"
                       for name, value in totals.reverse().head(5).rows())  # fmt: skip
     return Picture(figure, f"GPU-hours over time, {whole:.3g} in all; of them {words}.")
+
+
+def _unit(frame: pl.DataFrame) -> str:
+    """What the axis counts: GPU-hours of a bin mean nothing without the bin's length."""
+    steps = frame["at"].unique().sort().diff().drop_nulls()
+    return (
+        f"GPU-hours in {seconds_text(steps.min().total_seconds())}" if len(steps) else "GPU-hours"
+    )
 
 
 def _layer(part: pl.DataFrame, name: str, place: int, look: Look) -> Trace:

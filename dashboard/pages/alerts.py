@@ -122,6 +122,6 @@ def _chosen(view: View, scene: Scene, services: Services) -> list[Any]:
 
 PAGE = Page(
     "Alerts",
-    "What is wrong now, who was told, and what is silenced?",
+    "What is wrong, who was told, what is silenced?",
     (Panel("alerts-main", "alerts", body, options, is_still=True),),
 )

@@ -275,6 +275,6 @@ def _outcome(row: Mapping[str, Any]) -> html.Span:
 
 PAGE = Page(
     "Cold starts",
-    "How long until a new replica serves, and which step is slow?",
+    "How long until a replica serves; which step is slow?",
     (Panel("cold-starts-main", "cold_starts", body),),
 )

@@ -177,6 +177,6 @@ def _change(row: Mapping[str, Any]) -> str:
 
 PAGE = Page(
     "Cost",
-    "What does the fleet cost, who uses it, and how much of it is idle?",
+    "What does the fleet cost, and how much of it is idle?",
     (Panel("cost-main", "cost", body),),
 )

@@ -259,6 +259,6 @@ def _form(scene: Scene) -> html.Form:
 
 PAGE = Page(
     "Fairness",
-    "Does every tenant get its share, and who suffers from whom?",
+    "Does every tenant get its share, and who suffers?",
     (fairness_alarm.PANEL, Panel("fairness-main", "fairness", body, options)),
 )

@@ -31,6 +31,7 @@ from store.errors import InputError, ServescopeError
 from store.queries.catalog import sources as stored_sources
 from store.queries.scope import Scope, SourceInfo, resolve
 from store.settings import StoreSettings
+from store.units import seconds_text
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 CONV, CODE = "azure-2023-conv", "azure-2023-code"
@@ -958,12 +959,12 @@ def _request_rows(scope, n: int) -> pl.DataFrame:
             "request": [f"1:{1_790_000_000_000_000 + i}:{i + 7}" for i in range(n)],
             "source": ["live"] * n,
             "arrived_at": _at(scope, n),
-            "status": ["ok" if i % 9 else "failed" for i in range(n)],
+            "status": ["failed" if i % 9 == 8 else "ok" for i in range(n)],
             "tenant": ["acme"] * n,
             "model": ["llama-3.3-70b"] * n,
             "route": [None] * n,
             "instance": ["gpu-3:8000"] * n,
-            "finish_reason": ["stop"] * n,
+            "finish_reason": [None if i % 9 == 8 else "stop" for i in range(n)],
             "input_tokens": [1_000 + i for i in range(n)],
             "output_tokens": [200] * n,
             "cached_tokens": [None] * n,
@@ -971,7 +972,7 @@ def _request_rows(scope, n: int) -> pl.DataFrame:
             "prefill_seconds": [0.1] * n,
             "decode_seconds": [None] * n,
             "ttft_seconds": [0.52] * n,
-            "tpot_seconds": [0.03] * n,
+            "tpot_seconds": [(59.48 - i) / 199 for i in range(n)],
             "e2e_seconds": [60.0 - i for i in range(n)],
         },
         schema_overrides={
@@ -1050,14 +1051,14 @@ def cold_starts(scope, rng, names) -> dict:
     begin = scope.end.replace(tzinfo=None) - timedelta(hours=5)
     for k in range(9):
         who, cache = (f"gpu-{k % 3}:8000", "llama-3.3-70b", f"node-{k % 2}"), "warm"
-        at = begin + timedelta(minutes=33 * k)
+        at = begin + timedelta(minutes=37 * k)
         if k % 3 == 0:
             cache = "cold"
         for phase, seconds, evidence in (
             ("schedule", 2, "kubernetes"),
             ("image", 30 if cache == "cold" else 1, "kubernetes"),
             ("process", 11, "log"),
-            ("weights", 50, "span"),
+            ("weights", 50 + 3 * k % 14, "span"),
             ("compile", 20, "log"),
         ):
             ended = at + timedelta(seconds=seconds)
@@ -1089,16 +1090,20 @@ def cold_starts(scope, rng, names) -> dict:
         "groups": group_frame(found),
         "per_day": day_frame(found),
     }
+    slow = frames["groups"].sort("ready_p95_seconds", nulls_last=True).row(-1, named=True)
+    where = f"{slow['model']} on {slow['node']}, {slow['cache_state']} cache"
+    outcomes = frames["starts"]["outcome"].to_list()
     measures = {
         "starts": Measure(float(len(found)), "starts"),
-        "never_ready": Measure(1.0, "starts", n=len(found)),
-        "in_progress": Measure(1.0, "starts"),
+        "never_ready": Measure(float(outcomes.count("never ready")), "starts", n=len(found)),
+        "in_progress": Measure(float(outcomes.count("in progress")), "starts"),
         "slowest_ready_p95_seconds": Measure(
-            131.0, "s", n=2, why="llama-3.3-70b on node-0, cold cache"
+            slow["ready_p95_seconds"], "s", n=slow["ready"], why=where
         ),
         "waited_request_seconds": Measure(28.8, "s", n=88, why="from queue times of requests"),
     }
-    sentences = ("llama-3.3-70b on node-0, cold cache takes longest to be ready: 2 min 1 s",)
+    longest = seconds_text(slow["ready_p95_seconds"])
+    sentences = (f"{where} takes longest to be ready: p95 {longest}",)
     return {"frames": frames, "measures": measures, "sentences": sentences}
 
 

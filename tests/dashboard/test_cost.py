@@ -29,6 +29,7 @@ def test_idle_time_stands_in_a_line_of_its_own(shown):
     text = shown()
     assert "GPU-hours ran in 6 h, 53 % of them idle" in text
     assert text.count('"idle"') >= 3
+    assert "GPU-hours in 5 min" in text  # what a point of the course counts
     assert "NVIDIA H100 80GB HBM3" in text
     assert "cost.gpu_hour *h100*" in text
 
