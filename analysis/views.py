@@ -176,7 +176,7 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.degradation_view:degradation_now",
     ),
     "degradation": ViewSpec(
-        "Which instance is slower than it used to be, since when, and by what?",
+        "Which instance is slower than usual, and why?",
         "analysis.degradation:degradation",
         options=("incident",),
     ),

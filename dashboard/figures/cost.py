@@ -50,10 +50,10 @@ def gpu_hours(frame: pl.DataFrame, look: Look) -> Picture | str:
 
 def _unit(frame: pl.DataFrame) -> str:
     """What the axis counts: GPU-hours of a bin mean nothing without the bin's length."""
-    steps = frame["at"].unique().sort().diff().drop_nulls()
-    return (
-        f"GPU-hours in {seconds_text(steps.min().total_seconds())}" if len(steps) else "GPU-hours"
-    )
+    first = frame["at"].unique().sort().head(2).to_list()
+    if len(first) < 2:
+        return "GPU-hours"
+    return f"GPU-hours in {seconds_text((first[1] - first[0]).total_seconds())}"
 
 
 def _layer(part: pl.DataFrame, name: str, place: int, look: Look) -> Trace:

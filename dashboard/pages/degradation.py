@@ -156,7 +156,7 @@ def _about(row: Mapping[str, Any], scene: Scene) -> Any:
 
 PAGE = Page(
     "Degradation",
-    "Which instance is slower than it used to be, since when, and by what?",
+    "Which instance is slower than usual, and why?",
     (
         Panel("degradation-main", "degradation", body, options),
         # What a trained model says of hosts: where there is none, the panel above has said enough.

@@ -294,7 +294,7 @@ def _crumbs(scene: Scene) -> Sequence[Any]:
 
 LIST_PAGE = Page(
     "SLOs",
-    "How much may still go wrong, who spent it, and when is it gone?",
+    "How much may still go wrong, and who spent it?",
     (
         Panel("slo-list", "slo_list", list_body),
         Panel("slo-edit", None, edit_body, follows_clock=False, is_still=True),
@@ -302,7 +302,7 @@ LIST_PAGE = Page(
 )
 DETAIL_PAGE = Page(
     "SLO",
-    "How much may still go wrong, who spent it, and when is it gone?",
+    "How much may still go wrong, and who spent it?",
     (Panel("slo-detail", "slo_detail", detail_body, _slo_option),),
     _crumbs,
     named_by_path=True,
