@@ -81,7 +81,7 @@ lint: setup-dev ## Style and the layers of the architecture
 types: setup-dev ## mypy --strict on all packages
 	@$(BIN)/mypy
 
-test: setup-dev browser alertmanager ## Everything the project promises, in about eight minutes
+test: setup-dev browser alertmanager ## Everything the project promises, in about twenty minutes on two cores
 	@$(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
 bench: setup-dev ## Measure, each beside its peer or its limit (see docs/performance.md)
