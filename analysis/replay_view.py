@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis import replay_beside, replay_frames, replay_parts
+from analysis import replay_beside, replay_fit, replay_frames, replay_parts
 from analysis.measure import Empty, Measure, View
 from store.queries import replays as queries
 from store.queries.scope import Scope
@@ -19,10 +19,13 @@ _NONE = (
 )
 _ERRORS = {
     "fit_error_median_ratio": ("median_ratio", "ratio"),
+    "fit_error_p95_ratio": ("p95_ratio", "ratio"),
     "fit_error_p99_ratio": ("p99_ratio", "ratio"),
     "ttft_error_median_ratio": ("ttft_median_ratio", "ratio"),
+    "ttft_error_p95_ratio": ("ttft_p95_ratio", "ratio"),
     "ttft_error_p99_ratio": ("ttft_p99_ratio", "ratio"),
     "tpot_error_median_ratio": ("tpot_median_ratio", "ratio"),
+    "tpot_error_p95_ratio": ("tpot_p95_ratio", "ratio"),
     "tpot_error_p99_ratio": ("tpot_p99_ratio", "ratio"),
     "attainment_error_points": ("attainment_points", ""),
 }
@@ -68,11 +71,12 @@ def replay(
     fixed fleet and the best), `startup` (seconds) and `case`: what a and b are shown for;
     `against`: another replay that b is taken from, such as one with another profile.
 
-    Measures: the model's error on rows that its fit did not see (fit_error_median_ratio and _p99_,
-    of the end-to-end time; ttft_error_…, tpot_error_…; attainment_error_points), is_validated (1
-    or 0), goal_ratio, policies, ranks_by_cost (1: cards differ and have prices, so money is
-    compared and not GPU-hours).
-    Frames: `validity`, `window` (the replayed window as measured and as simulated, where its rows
+    Measures: the model's error on rows that its fit did not see, request by request
+    (fit_error_median_ratio, _p95_ and _p99_, of the end-to-end time; ttft_error_…, tpot_error_…;
+    attainment_error_points), is_validated (1 or 0), goal_ratio, policies, ranks_by_cost (1: cards
+    differ and have prices, so money is compared and not GPU-hours).
+    Frames: `validity`, `fit` (quantiles of all judged rows together, as measured and as simulated,
+    see `replay_fit`), `window` (the replayed window as measured and as simulated, where its rows
     carry latencies and say who served whom), `results` (medians with ranges over seeds, see
     `replay_frames.summary`; curves left out), `frontier` (GPU-hours against attainment, curves
     too), `fleet` (its pools, and who decides them together), `pools` (GPU-hours, cost and what
@@ -96,6 +100,7 @@ def replay(
     sides.append(replay_beside.side("b", rows, owner, b, startup, same_case, by_cost=by_cost))
     frames = {
         "validity": _validity(run),
+        "fit": replay_fit.quantiles(_error(run)),
         "window": replay_frames.window(outcomes),
         "results": found.filter(pl.col("row") != "curve"),
         "frontier": _frontier(found),
@@ -129,7 +134,7 @@ def _other(reader: Reader, replay_id: str) -> tuple[pl.DataFrame, str]:
 
 
 def _measures(run: dict[str, Any], found: pl.DataFrame) -> dict[str, Measure]:
-    error = json.loads(run["fit_error"]) if run["fit_error"] else {}
+    error = _error(run)
     errors = {
         name: Measure(error.get(key), unit, n=error.get("rows"), why=_why(error, error.get(key)))
         for name, (key, unit) in _ERRORS.items()
@@ -140,6 +145,10 @@ def _measures(run: dict[str, Any], found: pl.DataFrame) -> dict[str, Measure]:
         "goal_ratio": Measure(run["goal_ratio"], "ratio"),
         "policies": Measure(float(found["policy"].n_unique()), ""),
     }
+
+
+def _error(run: dict[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(run["fit_error"] or "null") or {})
 
 
 def _why(error: dict[str, Any], value: float | None) -> str | None:

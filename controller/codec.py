@@ -146,7 +146,11 @@ def given_bytes(given: Given) -> bytes:
     observation = _shallow(given.observation)
     observation["pools"] = [
         # A thousand replicas with the name of every field would be most of the record.
-        {**_shallow(pool), "replicas": [_row(one) for one in pool.replicas]}
+        {
+            **_shallow(pool),
+            "profile": _lean(pool.profile),
+            "replicas": [_row(one) for one in pool.replicas],
+        }
         for pool in given.observation.pools
     ]
     return canonical({**_shallow(given), "observation": observation})
@@ -154,6 +158,13 @@ def given_bytes(given: Given) -> bytes:
 
 def _shallow(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _lean(profile: Profile | None) -> Profile | None:
+    """Without the quantiles it was judged by: a kilobyte a step that no policy goes by."""
+    if profile is None or profile.error is None or not profile.error.quantiles:
+        return profile
+    return replace(profile, error=replace(profile.error, quantiles=()))
 
 
 def _row(one: ReplicaView) -> tuple[Any, ...]:
@@ -231,7 +242,7 @@ def _profile(told: Mapping[str, Any] | None) -> Profile | None:
         **{
             **told,
             "step": StepTimes(**told["step"]),
-            "error": error and FitError(**error),
+            "error": error and FitError.of(error),
             "notes": tuple(told.get("notes", ())),
         }
     )

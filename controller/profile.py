@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +55,23 @@ class StepTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class QuantileFit:
+    """One quantile of a latency over all judged rows, as measured and as simulated.
+
+    Attributes:
+        quantity: "ttft", "tpot" or "e2e".
+        level: in (0, 1).
+        measured_seconds: of the rows.
+        simulated_seconds: of the same rows.
+    """
+
+    quantity: str
+    level: float
+    measured_seconds: float
+    simulated_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class FitError:
     """How far a profile is from rows that its fit did not see.
 
@@ -71,6 +90,10 @@ class FitError:
         rival_median_ratio: E2E of the best rule without a simulator, on the same rows.
         bound_ratio: that the median must not pass to be validated.
         bound_points: that the attainment must not miss by more.
+        p95_ratio: 95 % quantile of the end-to-end error; None in profiles of before it was kept.
+        ttft_p95_ratio: of the time to the first token.
+        tpot_p95_ratio: of the time per token after it.
+        quantiles: of all rows together; () where single points were judged, or of before.
     """
 
     median_ratio: float
@@ -85,6 +108,17 @@ class FitError:
     rival_median_ratio: float | None = None
     bound_ratio: float = 0.10
     bound_points: float = 5.0
+    p95_ratio: float | None = None
+    ttft_p95_ratio: float | None = None
+    tpot_p95_ratio: float | None = None
+    quantiles: tuple[QuantileFit, ...] = ()
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> FitError:
+        """From what `asdict` made of it, and JSON of that."""
+        given = dict(told)
+        fits = given.pop("quantiles", ())
+        return cls(**given, quantiles=tuple(QuantileFit(**one) for one in fits))
 
     @property
     def is_validated(self) -> bool:
@@ -94,7 +128,9 @@ class FitError:
 
     def sentence(self) -> str:
         """For people, beside every what-if."""
-        told = f"median E2E error {self.median_ratio:.1%} on {self.rows:,} rows of {self.source}"
+        tail = "" if self.p95_ratio is None else f", 95% within {self.p95_ratio:.1%},"
+        told = f"median E2E error {self.median_ratio:.1%}{tail} on {self.rows:,} rows"
+        told += f" of {self.source}"
         if self.is_validated:
             return f"validated: {told}"
         return f"not validated: {told}, bound {self.bound_ratio:.0%}"
@@ -175,7 +211,7 @@ class Profile:
             error = told.pop("error", None)
             step = StepTimes(**told.pop("step"))
             made = cls(step=step, notes=tuple(told.pop("notes", ())), **told)
-            return replace(made, error=FitError(**error)) if error else made
+            return replace(made, error=FitError.of(error)) if error else made
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
             raise ControllerError(
                 f"{path} is no profile: {problem}",

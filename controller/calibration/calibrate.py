@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from controller.calibration.fit import Fit, FitSettings, fit
-from controller.calibration.judge import Judged, judge, usual_objective
+from controller.calibration.judge import Judged, errors_of, judge, usual_objective
 from controller.calibration.limits import Limits, limits_of
 from controller.calibration.placing import placed, unequal
 from controller.calibration.recorded import LEAST_ROWS, Recorded, Times
@@ -171,21 +171,14 @@ def _rivals(
 
 
 def _error(judged: Judged, rivals: tuple[Judged, ...], wish: Wish) -> FitError:
-    e2e, ttft, tpot = (judged.misses.get(name) for name in ("e2e", "ttft", "tpot"))
-    assert e2e is not None  # noqa: S101 - recorded rows have it
-    return FitError(
-        median_ratio=e2e.median_ratio,
-        p99_ratio=e2e.p99_ratio,
-        rows=e2e.rows,
-        source=wish.source,
-        ttft_median_ratio=None if ttft is None else ttft.median_ratio,
-        ttft_p99_ratio=None if ttft is None else ttft.p99_ratio,
-        tpot_median_ratio=None if tpot is None else tpot.median_ratio,
-        tpot_p99_ratio=None if tpot is None else tpot.p99_ratio,
-        attainment_points=judged.attainment_points,
-        rival_median_ratio=rivals[0].misses["e2e"].median_ratio,
-        bound_ratio=wish.bound_ratio,
-        bound_points=wish.bound_points,
+    return FitError.of(
+        {
+            **errors_of(judged),
+            "source": wish.source,
+            "rival_median_ratio": rivals[0].misses["e2e"].median_ratio,
+            "bound_ratio": wish.bound_ratio,
+            "bound_points": wish.bound_points,
+        }
     )
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from controller.calibration.recorded import Recorded, Times
 from controller.numbers import Floats
 from controller.observation import Objective
+from store.errors import ControllerError
 
 QUANTITIES = ("ttft", "tpot", "e2e")
-QUANTILES = (0.5, 0.9, 0.99)
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
+# What never ended in the simulation is as wrong as can be; JSON has no infinity.
+_MOST_ERROR = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +25,24 @@ class Miss:
 
     Attributes:
         median_ratio: of |simulated - real| / real, request by request.
+        p95_ratio: its 95 % quantile.
         p99_ratio: its 99 % quantile.
         bias_ratio: median of (simulated - real) / real.
-        quantiles: level -> simulated over real quantile, less 1.
+        quantiles: level -> quantile of what is real and of what is simulated, seconds.
         rows: that have both.
     """
 
     median_ratio: float
+    p95_ratio: float
     p99_ratio: float
     bias_ratio: float
-    quantiles: Mapping[float, float]
+    quantiles: Mapping[float, tuple[float, float]]
     rows: int
+
+    def quantile_ratio(self, level: float) -> float:
+        """Simulated over real quantile of all requests together, less 1."""
+        measured, simulated = self.quantiles[level]
+        return simulated / measured - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +123,38 @@ def _miss(told: Floats, real: Floats) -> Miss | None:
     sizes = np.concatenate([np.abs(signed), np.full(int(known.sum() - both.sum()), np.inf)])
     return Miss(
         float(np.median(sizes)),
+        float(np.quantile(sizes, 0.95, method="higher")),
         float(np.quantile(sizes, 0.99, method="higher")),
         float(np.median(signed)),
         {
-            level: float(np.quantile(told[both], level) / np.quantile(real[both], level) - 1)
+            level: (float(np.quantile(real[both], level)), float(np.quantile(told[both], level)))
             for level in QUANTILES
         },
         int(known.sum()),
     )
+
+
+def errors_of(judged: Judged) -> dict[str, Any]:
+    """As the fields of a `controller.profile.FitError`, but for its source; plain values.
+
+    Raises:
+        ControllerError: no end-to-end time was recorded.
+    """
+    if "e2e" not in judged.misses:
+        raise ControllerError("the window has no end-to-end times")
+    found: dict[str, Any] = {"rows": judged.misses["e2e"].rows, "quantiles": _quantiles(judged)}
+    for quantity, prefix in (("e2e", ""), ("ttft", "ttft_"), ("tpot", "tpot_")):
+        miss = judged.misses.get(quantity)
+        for name in ("median_ratio", "p95_ratio", "p99_ratio"):
+            found[prefix + name] = None if miss is None else min(getattr(miss, name), _MOST_ERROR)
+    found["attainment_points"] = judged.attainment_points
+    return found
+
+
+def _quantiles(judged: Judged) -> list[dict[str, Any]]:
+    return [
+        {"quantity": quantity, "level": level, "measured_seconds": real, "simulated_seconds": told}
+        for quantity in QUANTITIES
+        if quantity in judged.misses
+        for level, (real, told) in judged.misses[quantity].quantiles.items()
+    ]

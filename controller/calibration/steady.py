@@ -139,6 +139,9 @@ def held_out(points: Sequence[Point], like: Profile, source: str) -> FitError:
         tpot_median_ratio=float(np.median(tpots)),
         tpot_p99_ratio=float(np.quantile(tpots, 0.99)),
         rival_median_ratio=_rival(points),
+        p95_ratio=float(np.quantile(e2es, 0.95)),
+        ttft_p95_ratio=float(np.quantile(ttfts, 0.95)),
+        tpot_p95_ratio=float(np.quantile(tpots, 0.95)),
     )
 
 

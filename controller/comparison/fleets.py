@@ -71,7 +71,7 @@ def profile_of(told: Mapping[str, Any]) -> Profile:
     given = dict(told)
     step, error = StepTimes(**given.pop("step")), given.pop("error", None)
     notes = tuple(given.pop("notes", ()))
-    judged = FitError(**error) if error else None
+    judged = FitError.of(error) if error else None
     return Profile(step=step, error=judged, notes=notes, **given)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.calibration.judge import Judged, attainment, judge
+from controller.calibration.judge import attainment, errors_of, judge
 from controller.calibration.recorded import Recorded, Times
 from controller.calibration.simulated import MOST_INSTANCES, simulate
 from controller.comparison.protocol import Comparison
@@ -21,12 +21,9 @@ from controller.comparison.runs import NUMBERS
 from controller.numbers import Floats
 from controller.observation import Objective
 from controller.profile import FitError
-from store.errors import ControllerError
 
 POLICY, REAL, AGAIN = "recorded", "recorded", "resimulated"
 MOST_ROWS = 100_000
-# What never ended in the simulation is as wrong as can be; JSON has no infinity.
-_MOST_ERROR = 1e6
 
 
 def can_be_judged(recorded: Recorded) -> bool:
@@ -47,7 +44,8 @@ def window_rows(recorded: Recorded, comparison: Comparison, case: str) -> list[d
     """
     told = simulate(recorded, comparison.profile)
     judged = judge("simulator", told, recorded.times, comparison.objective)
-    errors = json.dumps(errors_of(judged, case), sort_keys=True)
+    source = f"this very window of {case}"
+    errors = json.dumps({"source": source, **errors_of(judged)}, sort_keys=True)
     sides = ((REAL, "as recorded", recorded.times), (AGAIN, "as recorded, simulated", told))
     return [
         {
@@ -60,28 +58,10 @@ def window_rows(recorded: Recorded, comparison: Comparison, case: str) -> list[d
     ]  # fmt: skip
 
 
-def errors_of(judged: Judged, case: str) -> dict[str, Any]:
-    """As the fields of a `FitError`.
-
-    Raises:
-        ControllerError: no end-to-end time was recorded.
-    """
-    if "e2e" not in judged.misses:
-        raise ControllerError("the window has no end-to-end times")
-    found: dict[str, Any] = {"source": f"this very window of {case}"}
-    for quantity, prefix in (("e2e", ""), ("ttft", "ttft_"), ("tpot", "tpot_")):
-        miss = judged.misses.get(quantity)
-        found[f"{prefix}median_ratio"] = None if miss is None else _bounded(miss.median_ratio)
-        found[f"{prefix}p99_ratio"] = None if miss is None else _bounded(miss.p99_ratio)
-    found["rows"] = judged.misses["e2e"].rows
-    found["attainment_points"] = judged.attainment_points
-    return found
-
-
 def error_of(rows: list[Mapping[str, Any]]) -> FitError | None:
     """The model's error on the window, from rows of `window_rows`; None where there are none."""
     told = [row for row in rows if row["row"] == AGAIN]
-    return FitError(**json.loads(told[0]["parameters"])) if told else None
+    return FitError.of(json.loads(told[0]["parameters"])) if told else None
 
 
 def _numbers(times: Times, objective: Objective) -> dict[str, float | None]:
@@ -103,7 +83,3 @@ def _quantile(values: Floats, level: float) -> float | None:
 
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _bounded(value: float) -> float:
-    return min(value, _MOST_ERROR)

@@ -14,15 +14,21 @@ from dashboard.scene import Scene
 from dashboard.tables import table
 from dashboard.text import heading, unit_text
 from dashboard.url_state import Address
+from store.units import seconds_text, signed_percent_text
 
 ERRORS = (
     ("End to end, median", "fit_error_median_ratio"),
-    ("End to end, p99", "fit_error_p99_ratio"),
+    ("End to end, p95", "fit_error_p95_ratio"),
     ("TTFT, median", "ttft_error_median_ratio"),
-    ("TTFT, p99", "ttft_error_p99_ratio"),
+    ("TTFT, p95", "ttft_error_p95_ratio"),
     ("TPOT, median", "tpot_error_median_ratio"),
-    ("TPOT, p99", "tpot_error_p99_ratio"),
+    ("TPOT, p95", "tpot_error_p95_ratio"),
     ("Attainment, points", "attainment_error_points"),
+)
+_QUANTITIES = {"e2e": "End to end", "ttft": "TTFT", "tpot": "TPOT"}
+_FIT_ABOUT = (
+    "Quantiles of all judged requests together, each as measured and as the profile simulates it: "
+    "errors of single requests that cancel each other out are not seen here."
 )
 
 
@@ -57,7 +63,11 @@ def panel(view: View, scene: Scene, *, is_known: bool) -> Any:
     ]
     if known:
         inside.append(tiles(*(tile(label, measure) for label, measure in known)))
-    window = view.frames["window"]
+    window, fit = view.frames["window"], view.frames["fit"]
+    if fit.height:
+        # The window's quantiles are among these, with the end-to-end time.
+        window = window.filter(pl.col("quantity") == "attainment_ratio")
+        inside += _fit(view, fit, scene)
     if window.height:
         name = "The replayed window: measured against simulated"
         inside.append(html.H3(name, className="ss-sub"))
@@ -72,6 +82,26 @@ def panel(view: View, scene: Scene, *, is_known: bool) -> Any:
         "below is marked as not validated.", scene, **dict(options(scene.address)),
     )  # fmt: skip
     return grid(card(title, inside, tools=tools, key="validity"), key="validity")
+
+
+def _fit(view: View, fit: pl.DataFrame, scene: Scene) -> list[Any]:
+    """Quantiles as measured and as simulated, with their own numbers to take along."""
+    title = "All requests together: measured against simulated"
+    cells = {
+        "quantity": lambda row: f"{_QUANTITIES[row['quantity']]} p{100 * row['level']:g}",
+        "measured_seconds": lambda row: seconds_text(row["measured_seconds"]),
+        "simulated_seconds": lambda row: seconds_text(row["simulated_seconds"]),
+        "error_ratio": lambda row: signed_percent_text(row["error_ratio"]),
+    }
+    heads = {"quantity": "What", "measured_seconds": "Measured",
+             "simulated_seconds": "Simulated", "error_ratio": "Off by"}  # fmt: skip
+    shown = table(fit, scene, columns=tuple(heads), cells=cells, heads=heads, caption=title)
+    tools = frame_tools(view, "fit", title, _FIT_ABOUT, scene, **dict(options(scene.address)))
+    head = html.Header(
+        [html.H3(title, className="ss-sub"), html.Div(tools, className="ss-tools")],
+        className="ss-card-head",
+    )
+    return [head, shown]
 
 
 def _window_cells() -> dict[str, Any]:

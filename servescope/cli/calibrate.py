@@ -178,7 +178,7 @@ def _row(one: Judged) -> list[Any]:
         [None] * 4
         if e2e is None
         else [_percent(e2e.median_ratio), _percent(e2e.p99_ratio), f"{e2e.bias_ratio:+.1%}",
-              f"{e2e.quantiles[0.9]:+.1%}"]
+              f"{e2e.quantile_ratio(0.9):+.1%}"]
     )  # fmt: skip
     for miss in (ttft, tpot):
         cells += (

@@ -12,7 +12,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.measure import Empty
+from analysis import replay_fit
+from analysis.measure import Empty, Measure
 from dashboard.acting import answered
 from dashboard.figures import whatif as figures
 from dashboard.figures.base import Look
@@ -295,3 +296,32 @@ def test_only_candidates_of_replays_are_listed_as_theirs(fake):
     assert "keda" in shown(row, other)
     assert "wva" not in shown(row, other)
     assert "Which candidates came of them?" not in shown(other)
+
+
+def test_quantiles_stand_as_measured_and_as_simulated(fake):
+    """Of each latency, and how far off; the 95 % quantile of single errors beside the median."""
+    error = {
+        "quantiles": [
+            {"quantity": "e2e", "level": 0.5, "measured_seconds": 9.0, "simulated_seconds": 9.18},
+            {"quantity": "ttft", "level": 0.95, "measured_seconds": 0.8, "simulated_seconds": 0.72},
+        ]
+    }
+    services = fake.services()
+    scene = pages().scene_at(fake, "/ui/what-if")
+    view = services.view("replay", {})
+    known = replace(
+        view,
+        measures={**view.measures, "fit_error_p95_ratio": Measure(0.043, "ratio")},
+        frames={**view.frames, "fit": replay_fit.quantiles(error)},
+    )
+    text = pages().words(page_of(scene.address).panels[-1].body(known, scene, services))
+    panel = text[: text.index("What did each policy come to?")]
+    off = ("\N{MINUS SIGN}10 %", "+2.0 %")
+    for said in ("End to end, p95", "4.3", "TTFT p95", "800", "720", *off):
+        assert said in panel, said
+    assert "views/replay/fit" in panel
+
+
+def test_a_profile_without_quantiles_shows_no_table_of_them(fake):
+    """Kept before they were, or fitted to single points."""
+    assert "measured against simulated" not in drawn(fake)

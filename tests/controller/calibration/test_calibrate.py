@@ -275,3 +275,16 @@ def test_a_limit_shows_in_who_waits_before_it():
     assert limits_of(None, recorded(light), {}).origins["sequences"] == "assumed"
     boundless = measured(arrivals(rate=3.6, instances=1), replace(TRUE, sequences=256), 0.0)
     assert limits_of(None, recorded(boundless), {}).origins["sequences"] == "assumed"
+
+
+def test_quantiles_are_kept_as_measured_and_as_simulated(rows, told):
+    """The measured ones are those of the judged rows, and survive JSON; p95 lies in the middle."""
+    error = told.profile.error
+    assert error.median_ratio <= error.p95_ratio <= error.p99_ratio
+    kept = {(one.quantity, one.level): one for one in error.quantiles}
+    assert {level for _, level in kept} == {0.5, 0.9, 0.95, 0.99}
+    real = recorded(rows).times.e2e[-told.judged.misses["e2e"].rows :]
+    assert kept["e2e", 0.95].measured_seconds == pytest.approx(np.quantile(real, 0.95))
+    off = kept["e2e", 0.95].simulated_seconds / kept["e2e", 0.95].measured_seconds - 1
+    assert off == pytest.approx(told.judged.misses["e2e"].quantile_ratio(0.95))
+    assert f"95% within {error.p95_ratio:.1%}" in error.sentence()
