@@ -16,6 +16,7 @@ from analysis.fleet_replicas import replicas
 from analysis.fleet_rows import from_rows
 from analysis.instances import OUTLIER_SCORE
 from analysis.measure import Measure, View
+from analysis.sharing import Sharing, unshared
 from analysis.slo import SloStatus, applicable
 from analysis.slo_model import Slo
 from analysis.timeline import timeline
@@ -31,7 +32,9 @@ SPARKLINE_BINS = 100
 MOST_EVENTS = 50
 
 
-def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
+def fleet(
+    reader: Reader, scope: Scope, *, slos: Sequence[Slo], sharing: Sharing = unshared
+) -> View:
     """The whole fleet of a scope in one view.
 
     Measures: requests_per_second, input_tokens_per_second, output_tokens_per_second, error_ratio
@@ -60,7 +63,7 @@ def fleet(reader: Reader, scope: Scope, *, slos: Sequence[Slo]) -> View:
             "models": whole.models,
             "model_lines": whole.model_lines,
             "instances": whole.instances,
-            "events": timeline(reader, scope).reverse().head(MOST_EVENTS),
+            "events": timeline(reader, scope, sharing).reverse().head(MOST_EVENTS),
             "contributors": causes.spent,
             "phases": causes.phases,
         },

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from analysis.measure import View
-from store.queries import control_marks, decisions
-from store.queries import happenings as queries
+from analysis.sharing import Sharing, unshared
+from analysis.timeline import marks
 from store.queries.scope import Scope
-from store.queries.slo import naive_utc
 from store.reader import Reader
 
 
-def happenings(reader: Reader, scope: Scope) -> View:
+def happenings(reader: Reader, scope: Scope, *, sharing: Sharing = unshared) -> View:
     """All that happened in a range; where nothing did, frames have no rows.
 
     A trace has a clock of its own: a freeze of today never happened in it, so that only events
@@ -24,10 +23,6 @@ def happenings(reader: Reader, scope: Scope) -> View:
     Args:
         reader: the store.
         scope: its sources and time range.
+        sharing: keeps the frames, of which the Fleet page makes its list of events.
     """
-    start, end = naive_utc(scope.start), naive_utc(scope.end)
-    frames = {"events": queries.happened(reader, scope)}
-    if scope.is_live:
-        frames["freezes"] = decisions.freezes(reader, start, end)
-        frames["scalings"] = control_marks.scalings(reader, start, end)
-    return View("happenings", scope, frames=frames)
+    return View("happenings", scope, frames=marks(reader, scope, sharing))

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis.sharing import Sharing, unshared
 from store.queries import control_marks, decisions
 from store.queries.happenings import happened
 from store.queries.scope import Scope
@@ -16,16 +17,30 @@ from store.reader import Reader
 TIMELINE_SCHEMA: dict[str, Any] = {"at": pl.Datetime("us"), "kind": pl.String, "text": pl.String}
 
 
-def timeline(reader: Reader, scope: Scope) -> pl.DataFrame:
+def marks(reader: Reader, scope: Scope, sharing: Sharing = unshared) -> Mapping[str, pl.DataFrame]:
+    """The frames of the view `happenings`; six questions, so they are shared where that goes."""
+    return sharing("happenings", lambda: _marks(reader, scope), is_told=True)
+
+
+def _marks(reader: Reader, scope: Scope) -> Mapping[str, pl.DataFrame]:
+    frames = {"events": happened(reader, scope)}
+    if scope.is_live:
+        start, end = naive_utc(scope.start), naive_utc(scope.end)
+        frames["freezes"] = decisions.freezes(reader, start, end)
+        frames["scalings"] = control_marks.scalings(reader, start, end)
+    return frames
+
+
+def timeline(reader: Reader, scope: Scope, sharing: Sharing = unshared) -> pl.DataFrame:
     """What happened in a range, oldest first: columns of `TIMELINE_SCHEMA`.
 
     A trace has the events that came with it, and none of today.
     """
-    rows = happened(reader, scope).select("at", "kind", "text").to_dicts()
+    found = marks(reader, scope, sharing)
+    rows = found["events"].select("at", "kind", "text").to_dicts()
     if scope.is_live:
-        start, end = naive_utc(scope.start), naive_utc(scope.end)
-        rows += [_scaled(row) for row in control_marks.scalings(reader, start, end).to_dicts()]
-        rows += [_frozen(row) for row in decisions.freezes(reader, start, end).to_dicts()]
+        rows += [_scaled(row) for row in found["scalings"].to_dicts()]
+        rows += [_frozen(row) for row in found["freezes"].to_dicts()]
     return pl.DataFrame(rows, schema=TIMELINE_SCHEMA, orient="row").sort("at")
 
 

@@ -185,18 +185,15 @@ def _causes(reader: Reader, scope: Scope, worst: Judged, ids: Mapping[str, int])
     spent = slo_frames.spent_by(found)
     largest = stands_out(spent)
     who = None if largest is None else slo_frames.raw_value(largest["dimension"], largest["value"])
-    made = excess.phase_excess(reader, scope, rule, start, scope.end, who)
-    return Causes(start, spent, largest, made, _phases(slo, made.phases))
-
-
-def _phases(slo: Slo, found: pl.DataFrame) -> pl.DataFrame:
-    """Those phases that can break the objective, with their shares of the excess time."""
+    # Only phases that can break the objective: none makes an availability worse.
     meant = {name for limit in slo.limits_seconds for name in _PHASES[limit]}
-    known = found.filter(
-        pl.col("phase").is_in(sorted(meant))
-        & (pl.col("good") >= FEWEST_COMPARED)
-        & (pl.col("bad") >= FEWEST_COMPARED)
-    )
+    made = excess.phase_excess(reader, scope, rule, start, scope.end, who, phases=meant)
+    return Causes(start, spent, largest, made, _phases(made.phases))
+
+
+def _phases(found: pl.DataFrame) -> pl.DataFrame:
+    """The phases with their shares of the excess time, as far as enough requests know them."""
+    known = found.filter((pl.col("good") >= FEWEST_COMPARED) & (pl.col("bad") >= FEWEST_COMPARED))
     total = known["excess_seconds"].sum()
     share = pl.col("excess_seconds") / total if total else pl.lit(None, pl.Float64)
     return (

@@ -73,6 +73,7 @@ VIEWS: Mapping[str, ViewSpec] = {
         "Is the fleet healthy now, and if not, where do I look?",
         "analysis.fleet:fleet",
         needs_slos=True,
+        needs_sharing=True,
     ),
     "first_steps": ViewSpec(
         "What is left to do before the pages can say anything?",
@@ -197,6 +198,7 @@ VIEWS: Mapping[str, ViewSpec] = {
     "happenings": ViewSpec(
         "What happened: freezes, changes of replicas, deployments, outages, alerts?",
         "analysis.happenings:happenings",
+        needs_sharing=True,
         is_told=True,
     ),
     "alerts": ViewSpec(

@@ -301,12 +301,13 @@ class Runtime:
         """A view as it may be shown."""
         spec = views.view_spec(name)
 
-        def sharing(key: str, make: Callable[[], T]) -> T:
+        def sharing(key: str, make: Callable[[], T], *, is_told: bool = False) -> T:
+            told = self.database.writer.told_version()
             return self.shared.get(
                 (scope, key),
                 make,
-                ttl_seconds=self.config.server.view_ttl_seconds,
-                version=self._version_of(spec, scope),
+                ttl_seconds=0.0 if is_told else self.config.server.view_ttl_seconds,
+                version=told if is_told else self._version_of(spec, scope),
             )
 
         with self.answers.computing(name):

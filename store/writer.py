@@ -23,6 +23,8 @@ from store.units import bytes_text
 T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
 
+MEASURED = frozenset({"request", "sample", "histogram_sample", "scrape"})
+"""Tables that grow by the second, whatever anybody does."""
 # A commit costs about 4 ms whatever it holds; more batches in one would only delay the first.
 _GROUP_BATCHES = 256
 
@@ -99,6 +101,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._version = 0
+        self._told_version = 0
         self._queued_batches = 0
         self._queued_rows = 0
         self._oldest: float | None = None
@@ -176,6 +179,10 @@ class Writer:
     def version(self) -> int:
         """Grows with every commit that changed rows; the age of cached views is judged by it."""
         return self._version
+
+    def told_version(self) -> int:
+        """As `version`, but what is measured by the second (`MEASURED`) leaves it as it is."""
+        return self._told_version
 
     def stats(self) -> WriterStats:
         """Counters and queue lengths."""
@@ -277,7 +284,8 @@ class Writer:
             for append in appends:
                 self._write([append])
             return
-        self._count_version(changed=any(added))
+        told = any(n and item.table not in MEASURED for n, item in zip(added, appends, strict=True))
+        self._count_version(changed=any(added), told=told)
         for append, rows in zip(appends, added, strict=True):
             self._counts["added"] += rows
             self._counts["duplicate"] += append.frame.height - rows
@@ -299,7 +307,7 @@ class Writer:
             self._fail(job.future, error)
             return
         self._points.forget_rolled()
-        self._count_version(changed=job.changes)
+        self._count_version(changed=job.changes, told=job.changes)
         job.future.set_result(result)
 
     def _transaction(self, work: Callable[[Connection], T]) -> T:
@@ -312,9 +320,10 @@ class Writer:
             raise
         return result
 
-    def _count_version(self, *, changed: bool) -> None:
+    def _count_version(self, *, changed: bool, told: bool) -> None:
         with self._lock:
             self._version += changed
+            self._told_version += told
             self._counts["commits"] += 1
 
     def _check_space(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,7 +40,8 @@ class Excess:
     """What the bad requests of a stretch are made of.
 
     Attributes:
-        phases: columns of `EXCESS_SCHEMA`, a row for each of `PHASES`; null where no row knows it.
+        phases: columns of `EXCESS_SCHEMA`, a row for each that was asked for; null where no request
+            knows it.
         bad: bad requests.
         refused: those of them that were turned away.
         failed: those that failed or were given up.
@@ -58,6 +60,8 @@ def phase_excess(
     start: datetime,
     end: datetime,
     who: tuple[str, str] | None = None,
+    *,
+    phases: Collection[str] = tuple(PHASES),
 ) -> Excess:
     """Excess time of the bad requests of a stretch, by phase.
 
@@ -71,6 +75,7 @@ def phase_excess(
         start: aware, inclusive.
         end: aware, exclusive.
         who: a dimension of `slo_rolled.ALL_DIMENSIONS` and its value; None is everybody.
+        phases: which of `PHASES`; what is typical of one costs more than all the rest.
     """
     values: dict[str, Any] = {"start": naive_utc(start), "end": naive_utc(end)}
     labels = [labels_sql(scope_labels(scope), values, "scope")]
@@ -80,33 +85,37 @@ def phase_excess(
         labels.append(labels_sql({who[0]: (who[1],)}, values, "who"))
     elif who is not None:
         meant, values["who"] = f"{_NUMBERS[who[0]]} = $who", int(who[1])
-    phases = ", ".join(f"{PHASE_SQL[name]} AS {name}" for name in PHASES)
-    typical = ", ".join(f"median({name}) FILTER (good) AS {name}" for name in PHASES)
+    asked = [name for name in PHASES if name in phases]
+    taken = "".join(f", {PHASE_SQL[name]} AS {name}" for name in asked)
     row = reader.frame(
         f"""WITH judged AS MATERIALIZED (
-  SELECT {outcome_sql(rule, values, "rule")} AS good, r.status, {phases}
+  SELECT {outcome_sql(rule, values, "rule")} AS good, r.status{taken}
   FROM request AS r WHERE {source_sql(scope, rule)} AND {IS_COUNTED} AND {meant}
     AND r.arrived_at >= $start AND r.arrived_at < $end
     AND r.labels_id IN (SELECT labels_id FROM request_labels WHERE {" AND ".join(labels)})
-), typical AS (SELECT {typical} FROM judged)
-SELECT count(*) FILTER (NOT good) AS bad,
-  count(*) FILTER (NOT good AND status = 'refused') AS refused,
-  count(*) FILTER (NOT good AND status IN ('failed', 'aborted')) AS failed,
-  {", ".join(_sums(name) for name in PHASES)}
-FROM judged, typical""",
+), typical AS (
+  SELECT {", ".join(["count(*) AS requests", *map(_typical, asked)])} FROM judged WHERE good
+), spent AS (
+  SELECT {", ".join([_COUNTED, *map(_sums, asked)])} FROM judged, typical WHERE NOT good)
+SELECT * FROM typical, spent""",
         **values,
     ).row(0, named=True)
-    rows = [(name, *(row[f"{name}_{part}"] for part in _PARTS)) for name in PHASES]
+    rows = [(name, *(row[f"{name}_{part}"] for part in _PARTS)) for name in asked]
     frame = pl.DataFrame(rows, schema=EXCESS_SCHEMA, orient="row")
     return Excess(frame, int(row["bad"]), int(row["refused"]), int(row["failed"]))
 
 
+_COUNTED = """count(*) AS bad, count(*) FILTER (status = 'refused') AS refused,
+    count(*) FILTER (status IN ('failed', 'aborted')) AS failed"""
+
+
+def _typical(name: str) -> str:
+    return f"median({name}) AS {name}_typical, count({name}) AS {name}_good"
+
+
 def _sums(name: str) -> str:
-    phase, usual = f"judged.{name}", f"typical.{name}"
     return (
-        f"any_value({usual}) AS {name}_typical, count({phase}) FILTER (good) AS {name}_good,"
-        f" avg({phase}) FILTER (NOT good) AS {name}_mean,"
-        f" count({phase}) FILTER (NOT good) AS {name}_bad,"
-        f" sum(greatest({phase} - {usual}, 0)) FILTER (NOT good AND {phase} IS NOT NULL)"
-        f" AS {name}_excess"
+        f"avg(judged.{name}) AS {name}_mean, count(judged.{name}) AS {name}_bad,"
+        f" sum(greatest(judged.{name} - typical.{name}_typical, 0))"
+        f" FILTER (judged.{name} IS NOT NULL) AS {name}_excess"
     )

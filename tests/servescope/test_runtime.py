@@ -3,7 +3,7 @@
 import json
 import os
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import polars as pl
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import fairness_courses
+from analysis import fairness_courses, timeline
 from servescope import slo_history
 from servescope.cli.serve import clear_incoming, open_runtime
 from servescope.documents import csv_safe, plain, to_json
@@ -190,3 +190,20 @@ def test_any_number_becomes_valid_json(value):
         return
     assert to_json({"value": value})
     assert set(plain({"value": value})) == {"value"}
+
+
+def test_what_happened_is_looked_up_once_until_somebody_tells_of_more(
+    filled, more_requests, monkeypatch
+):
+    """The Fleet page lists it and draws it; requests that come meanwhile do not ask for it anew."""
+    asked, happened = [], timeline.happened
+    monkeypatch.setattr(timeline, "happened", lambda *a: asked.append(a) or happened(*a))
+    params = {"from": "2026-03-01T06:00:00Z", "to": "2026-03-01T12:00:00Z"}
+    filled.view("fleet", params)
+    filled.database.writer.append("request", more_requests(5)).result()
+    filled.view("happenings", params)
+    assert len(asked) == 1
+    told = {"event_id": "one", "kind": "deployment", "subject": "chat", "text": "chat 2.0 is out",
+            "started_at": datetime(2026, 3, 1, 11), "source_id": 1}  # fmt: skip
+    filled.database.writer.append("event", pl.DataFrame([told])).result()
+    assert "chat 2.0 is out" in filled.view("happenings", params).frames["events"]["text"].to_list()

@@ -214,6 +214,16 @@ def test_only_what_changes_rows_makes_a_new_version(database):
     assert database.writer.version() == before + 1
 
 
+def test_requests_do_not_make_what_people_tell_look_new(database):
+    """What happened is not asked for again because a request came in; because of an event it is."""
+    database.writer.append("request", requests(3)).result()
+    before = database.writer.told_version()
+    database.writer.append("request", requests(4)).result()
+    assert database.writer.told_version() == before
+    database.writer.run(lambda con: con.execute("DELETE FROM event")).result()
+    assert database.writer.told_version() == before + 1
+
+
 def test_batches_that_are_written_together_are_counted_apart(database):
     """Overlapping batches in one commit: each row is added once, by the batch that came first."""
     release = threading.Event()
