@@ -52,13 +52,24 @@ def burn_rate(bad: float, attempted: float, target_ratio: float) -> float | None
     return (bad / attempted) / (1.0 - target_ratio)
 
 
-def budget_left_ratio(bad: float, attempted: float, target_ratio: float) -> float | None:
-    """1 is untouched, 0 is spent, negative is overspent (never clamped); None without events."""
+def budget_left_ratio(
+    bad: float, attempted: float, target_ratio: float, elapsed_ratio: float = 1.0
+) -> float | None:
+    """1 is untouched, 0 is spent, negative is overspent (never clamped); None without events.
+
+    Args:
+        bad: bad requests of the window so far.
+        attempted: all of them so far.
+        target_ratio: 0 < target < 1.
+        elapsed_ratio: share of the window that is over, 0 < ratio <= 1; the rest is taken to bring
+            as many requests a second as came so far.
+    """
     burn = burn_rate(bad, attempted, target_ratio)
     if burn is None:
         return None
+    left = 1.0 - burn * elapsed_ratio
     # 1 - 0.99 is not 0.01: a budget that is spent to the last request must not read as 9e-16.
-    return 0.0 if abs(1.0 - burn) < _ROUNDING else 1.0 - burn
+    return 0.0 if abs(left) < _ROUNDING else left
 
 
 def budget_spent_ratio(burn: float, elapsed_seconds: float, window_seconds: float) -> float:
@@ -72,20 +83,28 @@ def highest_burn(target_ratio: float) -> float:
 
 
 def exhausted_at(
-    budget_left: float | None, burn: float | None, window_seconds: float, now: datetime
+    budget_left: float | None,
+    burn: float | None,
+    window_seconds: float,
+    now: datetime,
+    resets_at: datetime | None = None,
 ) -> datetime | None:
     """When the budget is gone if the burn goes on; None when it never is, or is not known.
 
     In a rolling window a burn of 1 or less never empties the budget, since old bad requests leave
-    as new ones come. A budget that is gone already gives `now`.
+    as new ones come. In a calendar period (`resets_at`) they stay: any burn empties it in time, and
+    it is None where the period ends first. A budget that is gone already gives `now`.
     """
     if budget_left is None:
         return None
     if budget_left <= 0:
         return now
-    if burn is None or burn <= 1.0:
+    if burn is None or burn <= (1.0 if resets_at is None else 0.0):
         return None
-    return now + timedelta(seconds=budget_left * window_seconds / burn)
+    seconds = budget_left * window_seconds / burn
+    if resets_at is not None and seconds >= (resets_at - now).total_seconds():
+        return None
+    return now + timedelta(seconds=seconds)
 
 
 def default_alerts(window_seconds: float) -> tuple[AlertRule, ...]:

@@ -20,7 +20,7 @@ from analysis.cost_rules import CostRules
 from analysis.emptiness import why_empty
 from analysis.fairness_tenants import chosen_slo
 from analysis.measure import Empty, Measure, View
-from analysis.slo import good_rule
+from analysis.slo_counting import good_rule
 from analysis.slo_model import Slo
 from store.queries import cost as queries
 from store.queries import counters, slo_rolled

@@ -11,7 +11,7 @@ import polars as pl
 from analysis.fairness_courses import Courses, Floats
 from analysis.intervals import wilson
 from analysis.latency import quantiles
-from analysis.slo import applicable, good_rule
+from analysis.slo_counting import applicable, good_rule
 from analysis.slo_model import Slo
 from store.errors import InputError
 from store.queries import fairness as queries

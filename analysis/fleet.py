@@ -17,7 +17,8 @@ from analysis.fleet_rows import from_rows
 from analysis.instances import OUTLIER_SCORE
 from analysis.measure import Measure, View
 from analysis.sharing import Sharing, unshared
-from analysis.slo import SloStatus, applicable
+from analysis.slo import SloStatus
+from analysis.slo_counting import applicable
 from analysis.slo_model import Slo
 from analysis.timeline import timeline
 from analysis.verdict import Causes, Verdict, healthy_words, judge

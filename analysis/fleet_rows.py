@@ -17,7 +17,7 @@ from analysis.fleet_rows_course import P95, SHARES
 from analysis.instances import outlier_scores
 from analysis.intervals import wilson
 from analysis.measure import Measure
-from analysis.slo import blind_to_failures, good_rule
+from analysis.slo_counting import blind_to_failures, good_rule
 from analysis.slo_model import Slo
 from store.queries import fleet as fleet_queries
 from store.queries import rollup, slo_rolled

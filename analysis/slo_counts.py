@@ -55,6 +55,8 @@ class Counted:
         basis: "requests" (rows) or "buckets" (engine histograms or counters).
         note: what must be said about these counts, one line.
         blind: whether the record cannot show a bad request, so that these counts mean nothing.
+        period: the bins of the calendar period so far, where the SLO has one: what came before its
+            start is in none of them.
     """
 
     bins: pl.DataFrame
@@ -63,6 +65,7 @@ class Counted:
     basis: str = "requests"
     note: str | None = None
     blind: bool = False
+    period: pl.DataFrame | None = None
 
     def window(self, seconds: float, ago_seconds: float = 0.0) -> Tally:
         """The counts of [end - ago - seconds, end - ago), in whole bins."""
@@ -70,5 +73,20 @@ class Counted:
         last = first + max(1, round(seconds / self.width_seconds))
         # A status asks for a dozen windows: slices of sorted arrays, not a dozen filters.
         low, high = np.searchsorted(self.bins["bin"].to_numpy(), [first, last])
-        names = ("good_low", "good_high", "attempted", "undetermined", "measured")
-        return Tally(*(float(self.bins[name].to_numpy()[low:high].sum()) for name in names))
+        return _summed(self.bins[int(low) : int(high)])
+
+    def own(self, window_seconds: float) -> Tally:
+        """The counts of the SLO's own window: its calendar period so far, or the rolling one."""
+        return self.window(window_seconds) if self.period is None else _summed(self.period)
+
+    def own_bins(self, window_seconds: float) -> pl.DataFrame:
+        """The bins of the same."""
+        if self.period is not None:
+            return self.period
+        last = max(1, round(window_seconds / self.width_seconds))
+        return self.bins.filter((pl.col("bin") >= 0) & (pl.col("bin") < last))
+
+
+def _summed(bins: pl.DataFrame) -> Tally:
+    names = ("good_low", "good_high", "attempted", "undetermined", "measured")
+    return Tally(*(float(bins[name].to_numpy().sum()) for name in names))

@@ -6,7 +6,8 @@ name = "chat-ttft"
 kind = "ttft"                # availability | ttft | tpot | e2e | goodput
 threshold_seconds = 0.5      # goodput: ttft_seconds, tpot_seconds, e2e_seconds instead
 target_ratio = 0.99
-window = "30d"               # rolling
+window = "30d"               # rolling; or a calendar "day", "week", "month", "quarter"
+time_zone = "Europe/Berlin"  # of a calendar window; left out means UTC
 count_aborted = true         # a request its client gave up counts as bad
 minimum_bad_events = 20
 
@@ -25,13 +26,23 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from analysis.burn import AlertRule, Severity, default_alerts, reachable_alerts, unreachable_why
-from analysis.slo_model import KINDS, MINIMUM_BAD_EVENTS, QUANTITIES, Slo, SloKind, SloMatch
+from analysis.burn import AlertRule, Severity, default_alerts, reachable_alerts
+from analysis.reports.periods import zone_named
+from analysis.slo_lint import Problem, lint
+from analysis.slo_model import (
+    KINDS,
+    MINIMUM_BAD_EVENTS,
+    NOMINAL_SECONDS,
+    QUANTITIES,
+    Calendar,
+    Slo,
+    SloKind,
+    SloMatch,
+)
 from store.errors import ConfigError, InputError
 from store.nearest import nearest_hint
 from store.queries.scope import parse_duration
@@ -42,7 +53,7 @@ LONGEST_WINDOW_SECONDS = 366 * 86_400.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SLO_KEYS = (
     "name", "kind", "threshold_seconds", "ttft_seconds", "tpot_seconds", "e2e_seconds",
-    "target_ratio", "window", "match", "alert", "minimum_bad_events", "count_aborted",
+    "target_ratio", "window", "time_zone", "match", "alert", "minimum_bad_events", "count_aborted",
     "description",
 )  # fmt: skip
 _MATCH_KEYS = {
@@ -53,28 +64,8 @@ _MATCH_KEYS = {
     "class": "classes",
 }
 _ALERT_KEYS = ("severity", "long", "short", "burn")
+_CALENDARS = ", ".join(f'"{unit}"' for unit in NOMINAL_SECONDS)
 _LIMIT_KEYS = ("ttft_seconds", "tpot_seconds", "e2e_seconds")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One mistake in an SLO file, or something in it that cannot work.
-
-    Attributes:
-        where: "file:line", or the SLO's name when it was not read from a file.
-        message: what is wrong, one line.
-        hint: what to do.
-        severity: "error" refuses the file; "warning" is only said.
-    """
-
-    where: str
-    message: str
-    hint: str = ""
-    severity: str = "error"
-
-    def __str__(self) -> str:
-        advice = f" ({self.hint})" if self.hint else ""
-        return f"{self.where}: {self.message}{advice}"
 
 
 def load_slo_file(path: Path) -> tuple[Slo, ...]:
@@ -151,46 +142,6 @@ def parse_slo_text(text: str, name: str = "slo.toml") -> tuple[tuple[Slo, ...], 
     return tuple(slos), problems
 
 
-def lint(slos: Sequence[Slo]) -> list[Problem]:
-    """What cannot work, or will surprise, in objectives that are well-formed.
-
-    Errors: two of one name, an alert that can never fire, a short window not below its long one,
-    an alert window longer than the SLO's. Warning: no alert is left.
-    """
-    problems = []
-    seen: set[str] = set()
-    for slo in slos:
-        where = slo.where or slo.name
-        if slo.name in seen:
-            problems.append(Problem(where, f"a second SLO is called '{slo.name}'", "rename one"))
-        seen.add(slo.name)
-        for rule in slo.alerts:
-            problems += [Problem(where, *found) for found in _rule_problems(slo, rule)]
-        if not slo.alerts:
-            problems.append(
-                Problem(
-                    where,
-                    f"no burn alert fits '{slo.name}': window {slo.window_seconds:.0f} s is too"
-                    " short, or the target too low, for the usual table",
-                    "name one with [[slo.alert]], or live without",
-                    severity="warning",
-                )
-            )
-    return problems
-
-
-def _rule_problems(slo: Slo, rule: AlertRule) -> list[tuple[str, str]]:
-    found = []
-    why = unreachable_why(rule, slo.target_ratio)
-    if why is not None:
-        found.append((f"'{slo.name}': {why}", "lower `burn`, or raise the target"))
-    if rule.short_seconds >= rule.long_seconds:
-        found.append((f"'{slo.name}': an alert's short window is not shorter than its long", ""))
-    if rule.long_seconds > slo.window_seconds:
-        found.append((f"'{slo.name}': an alert's window is longer than the SLO's", ""))
-    return found
-
-
 class _Lines:
     """Finds the line of a key, roughly as TOML lays tables out; good enough to point at."""
 
@@ -226,7 +177,10 @@ class _SloReader:
         name = self._name()
         kind = self._kind()
         target = self._number("target_ratio", above=0.0, below=1.0)
-        window_seconds = self._duration(self._table, "window")
+        calendar = self._calendar()
+        window_seconds = (
+            NOMINAL_SECONDS[calendar.unit] if calendar else self._duration(self._table, "window")
+        )
         limits = self._limits(kind) if kind else {}
         match = self._match()
         minimum = self._table.get("minimum_bad_events", MINIMUM_BAD_EVENTS)
@@ -244,13 +198,16 @@ class _SloReader:
             kind=cast("SloKind", kind),
             target_ratio=target,
             window_seconds=window_seconds,
-            **limits,
+            ttft_seconds=limits.get("ttft_seconds"),
+            tpot_seconds=limits.get("tpot_seconds"),
+            e2e_seconds=limits.get("e2e_seconds"),
             match=match,
             alerts=usual if written is None else written,
             minimum_bad_events=minimum,
             count_aborted=count_aborted,
             description=description,
             where=self._lines.of(self._index, ""),
+            calendar=calendar,
         )
 
     def _say(self, key: str, message: str, hint: str = "") -> None:
@@ -297,6 +254,22 @@ class _SloReader:
         self._say(key, f"'{key}' {found}; it must be a number {limits}", hint)
         return None
 
+    def _calendar(self) -> Calendar | None:
+        """The calendar period that `window` names; None when it is a duration, or neither."""
+        unit = self._table.get("window")
+        zone = self._typed("time_zone", str, "UTC")
+        try:
+            zone_named(zone)
+        except InputError as error:
+            self._say("time_zone", error.message, error.hint or "")
+            zone = "UTC"
+        if isinstance(unit, str) and unit in NOMINAL_SECONDS:
+            return Calendar(unit, zone)
+        if "time_zone" in self._table:
+            self._say("time_zone", "'time_zone' is of calendar windows; this one rolls",
+                      f"leave it out, or write window = {_CALENDARS}")  # fmt: skip
+        return None
+
     def _duration(self, table: Mapping[str, Any], key: str) -> float | None:
         value = table.get(key)
         try:
@@ -306,9 +279,10 @@ class _SloReader:
         if 0 < seconds <= LONGEST_WINDOW_SECONDS:
             return seconds
         found = "is missing" if value is None else f"is {value!r}"
-        self._say(
-            key, f"'{key}' {found}", 'write a duration such as "30d", "6h" or "5m", at most "366d"'
-        )
+        hint = 'write a duration such as "30d", "6h" or "5m", at most "366d"'
+        if key == "window":
+            hint += f"; or a calendar window: {_CALENDARS}"
+        self._say(key, f"'{key}' {found}", hint)
         return None
 
     def _typed(self, key: str, kind: type[Any], default: Any) -> Any:

@@ -15,6 +15,7 @@ from analysis.burn import AlertRule, unreachable_why
 from analysis.slo import SloStatus, rule_state
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo, short_window
+from analysis.slo_window import window_of
 from store.queries.log_bins import upper_edge_seconds
 from store.queries.scope import Scope
 from store.queries.slo_rolled import RAW_RECENT
@@ -63,15 +64,19 @@ ALERTS_SCHEMA: dict[str, Any] = {
 def budget(slo: Slo, counted: Counted) -> pl.DataFrame:
     """Budget left as the window goes by; the last point is the budget left now.
 
-    1 - bad so far / allowed in the window, allowed = (1 - target) x attempted in the window.
+    1 - bad so far / allowed in the window, allowed = (1 - target) x attempted in the window; of a
+    calendar period attempted is what came so far and as much a second for the rest of it.
 
     Returns:
         at (naive UTC, ends of bins), budget_left_ratio; null until the first request.
     """
     width = counted.width_seconds
-    bins = max(1, round(slo.window_seconds / width))
-    bad, attempted = _dense(counted, bins)
-    allowed = (1 - slo.target_ratio) * attempted.sum()
+    window = window_of(slo, counted.end)
+    bins = max(1, round(window.elapsed_seconds / width))
+    if slo.calendar is not None:  # the first of them may be a part of one
+        bins = max(1, int(np.ceil(window.elapsed_seconds / width)))
+    bad, attempted = _dense(counted.own_bins(slo.window_seconds), bins)
+    allowed = (1 - slo.target_ratio) * attempted.sum() / window.elapsed_ratio
     left = 1 - np.cumsum(bad) / allowed if allowed > 0 else np.full(bins, np.nan)
     left = np.where((np.cumsum(attempted) > 0) & (not counted.blind), left, np.nan)
     ends = _bin_ends(counted, bins)
@@ -93,7 +98,7 @@ def burn(slo: Slo, counted: Counted, scope: Scope) -> pl.DataFrame:
     width = counted.width_seconds
     shown = max(1, int(np.ceil(scope.seconds / width)))
     reach = shown + round(max(BURN_WINDOWS_SECONDS.values()) / width)
-    bad, attempted = _dense(counted, reach)
+    bad, attempted = _dense(counted.bins, reach)
     bad_sum = np.concatenate([[0.0], np.cumsum(bad)])
     attempted_sum = np.concatenate([[0.0], np.cumsum(attempted)])
     last = np.arange(reach - shown, reach)[_thinned(shown)] + 1
@@ -266,10 +271,12 @@ def _why_silent(
     return "below the threshold"
 
 
-def _dense(counted: Counted, bins: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _dense(
+    counts: pl.DataFrame, bins: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Certainly bad and attempted requests of the last `bins` bins, oldest first."""
     bad, attempted = np.zeros(bins), np.zeros(bins)
-    kept = counted.bins.filter((pl.col("bin") >= 0) & (pl.col("bin") < bins))
+    kept = counts.filter((pl.col("bin") >= 0) & (pl.col("bin") < bins))
     places = bins - 1 - kept["bin"].to_numpy()
     attempted[places] = kept["attempted"].to_numpy()
     bad[places] = (kept["attempted"] - kept["good_high"]).to_numpy()

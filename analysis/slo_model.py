@@ -12,6 +12,14 @@ KINDS: tuple[SloKind, ...] = ("availability", "ttft", "tpot", "e2e", "goodput")
 # Where in a request row, and in an engine's histograms, each objective is measured.
 QUANTITIES = {"ttft": "ttft_seconds", "tpot": "tpot_seconds", "e2e": "e2e_seconds"}
 MINIMUM_BAD_EVENTS = 20
+CalendarUnit = Literal["day", "week", "month", "quarter"]
+# About as long as each is: what alert windows are scaled to, as those of a rolling window are.
+NOMINAL_SECONDS: dict[CalendarUnit, float] = {
+    "day": 86_400.0,
+    "week": 7 * 86_400.0,
+    "month": 30 * 86_400.0,
+    "quarter": 90 * 86_400.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,23 @@ class SloMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Calendar:
+    """A budget that is whole again where a calendar period begins.
+
+    Attributes:
+        unit: the period; weeks begin on Monday (ISO 8601), quarters in January, April, July and
+            October.
+        zone: IANA name of the clock at whose midnight it begins.
+    """
+
+    unit: CalendarUnit
+    zone: str = "UTC"
+
+    def __str__(self) -> str:
+        return f"the calendar {self.unit} ({self.zone})"
+
+
+@dataclass(frozen=True, slots=True)
 class Slo:
     """One service-level objective.
 
@@ -41,7 +66,8 @@ class Slo:
         name: unique; lower-case letters, digits and dashes, since it stands in URLs.
         kind: what makes a request good, besides having succeeded.
         target_ratio: share of attempted requests that must be good, 0 < target < 1.
-        window_seconds: the rolling window its budget is counted over.
+        window_seconds: the rolling window its budget is counted over; of a calendar period its
+            usual length, which alert windows are scaled to.
         ttft_seconds: longest time to first token that is good; None when not part of it.
         tpot_seconds: longest mean time per output token that is good.
         e2e_seconds: longest whole duration that is good.
@@ -51,6 +77,7 @@ class Slo:
         count_aborted: whether a request its client gave up counts as bad (else it is left out).
         description: for people.
         where: "file:line" it was read from.
+        calendar: the period its budget is counted over; None where the window rolls.
     """
 
     name: str
@@ -66,6 +93,7 @@ class Slo:
     count_aborted: bool = True
     description: str = ""
     where: str = ""
+    calendar: Calendar | None = None
 
     @property
     def limits_seconds(self) -> dict[str, float]:
@@ -86,7 +114,12 @@ class Slo:
             for column, limit in self.limits_seconds.items()
         ]
         what = " and ".join(parts) if parts else "succeed"
-        return f"{share}: {what}, over {short_window(self.window_seconds)}"
+        return f"{share}: {what}, over {self.window_text}"
+
+    @property
+    def window_text(self) -> str:
+        """What the budget is counted over: "30 d", "the calendar month (Europe/Berlin)"."""
+        return short_window(self.window_seconds) if self.calendar is None else str(self.calendar)
 
 
 def short_seconds(seconds: float) -> str:

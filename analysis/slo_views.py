@@ -14,17 +14,12 @@ import polars as pl
 from analysis import plain_sql, series, slo_ahead, slo_frames
 from analysis.emptiness import why_empty
 from analysis.measure import Empty, Measure, View
-from analysis.slo import (
-    STATUS_ORDER,
-    SloStatus,
-    applicable,
-    check,
-    count,
-    good_rule,
-    status_of,
-)
+from analysis.slo import STATUS_ORDER, SloStatus, check, status_of
+from analysis.slo_counting import applicable, count, good_rule
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo, short_window
+from analysis.slo_window import reach_seconds, window_of
+from analysis.slo_words import period_told
 from store.errors import InputError
 from store.nearest import nearest_hint
 from store.queries import rollup, slo_rolled
@@ -40,6 +35,10 @@ SLOS_SCHEMA: dict[str, Any] = {
     "objective_text": pl.String,
     "target_ratio": pl.Float64,
     "window_seconds": pl.Float64,
+    "window": pl.String,
+    "window_start_at": pl.Datetime("us"),
+    "resets_at": pl.Datetime("us"),
+    "expected": pl.Int64,
     "attempted": pl.Int64,
     "good": pl.Int64,
     "bad": pl.Int64,
@@ -100,7 +99,7 @@ def slo_detail(
     """
     chosen = _named(reader, _judged_over(slos, scope, over), scope, slo)
     rule = good_rule(chosen, slo_queries.source_ids(reader))
-    start = scope.end - timedelta(seconds=chosen.window_seconds)
+    start = window_of(chosen, scope.end).start
     # Who spent it is counted beside the rest: each leaves a processor idle in turns.
     with ThreadPoolExecutor(1) as beside:
         spent = beside.submit(slo_rolled.spent, reader, scope, [rule], start, scope.end)
@@ -127,7 +126,8 @@ def slo_detail(
     else:
         frames["spent_by"] = pl.DataFrame(schema=slo_frames.SPENT_BY_SCHEMA)
         frames["threshold_curve"] = pl.DataFrame(schema=slo_frames.CURVE_SCHEMA)
-    sentences = (verdict(status), *contributor(frames["spent_by"]), *_filter_note(scope))
+    told = (verdict(status), *period_told(status))
+    sentences = (*told, *contributor(frames["spent_by"]), *_filter_note(scope))
     empty = None
     if status.status == "no data":
         frames |= {name: _unknown(frames[name]) for name in ("budget", "burn")}
@@ -157,6 +157,10 @@ def status_row(status: SloStatus) -> dict[str, Any]:
         "objective_text": status.slo.objective_text,
         "target_ratio": status.slo.target_ratio,
         "window_seconds": status.slo.window_seconds,
+        "window": status.slo.window_text,
+        "window_start_at": _naive(status.window.start),
+        "resets_at": _naive(status.window.resets_at),
+        "expected": None if status.expected is None else round(status.expected),
         "attempted": round(status.tally.attempted),
         "good": round(status.tally.good_low) if exact else None,
         "bad": round(status.tally.bad_low) if exact else None,
@@ -181,7 +185,7 @@ def verdict(status: SloStatus) -> str:
     if status.attainment_ratio is not None:
         parts.append(
             f"{status.attainment_ratio * 100:.4g} % of {status.tally.attempted:,.0f} attempted"
-            f" requests were good in {short_window(slo.window_seconds)}"
+            f" requests were good in {slo.window_text}"
             f" (target {slo.target_ratio * 100:.6g} %)"
         )
     elif status.attainment_low is not None and status.attainment_high is not None:
@@ -204,7 +208,9 @@ def _judged_over(slos: Sequence[Slo], scope: Scope, over: str) -> Sequence[Slo]:
     """The SLOs as they are, or with the scope's range in place of their windows."""
     if over not in ("", "range"):
         raise InputError(f"an SLO cannot be judged over '{over[:40]}'", hint="over=range")
-    return [replace(slo, window_seconds=scope.seconds) for slo in slos] if over else slos
+    if not over:
+        return slos
+    return [replace(slo, window_seconds=scope.seconds, calendar=None) for slo in slos]
 
 
 def _named(reader: Reader, slos: Sequence[Slo], scope: Scope, name: str) -> Slo:
@@ -228,7 +234,7 @@ def _charted(reader: Reader, slo: Slo, scope: Scope, counted: Counted) -> Counte
     # Two hours more: a window of an hour that ends where the range begins is exact too.
     exact = scope.seconds + 7200 if scope.seconds <= slo_frames.EXACT_RANGE_SECONDS else 0.0
     recent = slo_rolled.RAW_RECENT.total_seconds()
-    if scope.seconds + longest <= slo.window_seconds and exact <= recent:
+    if scope.seconds + longest <= reach_seconds(slo) and exact <= recent:
         return counted
     reach = scope.seconds + longest
     return count(reader, [slo], scope, reach_seconds=reach, exact_seconds=exact)[0]
@@ -261,7 +267,7 @@ def _curve(
 
 def _plain_sql(slo: Slo, scope: Scope) -> dict[str, str]:
     """The query behind each table, as people can paste it."""
-    window = replace(scope, start=scope.end - timedelta(seconds=slo.window_seconds))
+    window = replace(scope, start=window_of(slo, scope.end).start)
     five_minutes = "time_bucket(INTERVAL 5 MINUTES, arrived_at)"
     queries = {
         "budget": plain_sql.slo_by(slo, window, five_minutes),

@@ -15,8 +15,9 @@ from typing import Any
 import polars as pl
 
 from analysis import slo_frames, verdict_words
-from analysis.slo import FEWEST_EVENTS, SloStatus, burn_over, count, good_rule, status_of
+from analysis.slo import FEWEST_EVENTS, SloStatus, burn_over, status_of
 from analysis.slo_buckets import spent_buckets
+from analysis.slo_counting import count, good_rule
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo
 from analysis.slo_views import stands_out, urgency

@@ -32,7 +32,7 @@ import polars as pl
 from dash_panels import Panels
 
 from analysis import views
-from analysis.slo import good_rule
+from analysis.slo_counting import good_rule
 from analysis.slo_file import load_slo_file
 from store import retention, rollup, slo_rollup
 from store.clock import WallClock

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.slo import good_rule
+from analysis.slo_counting import good_rule
 from servescope.jobs import Job
 from servescope.runtime import Runtime
 from servescope.starts import keep_starts

@@ -20,6 +20,8 @@ def definition(slo: Slo) -> str:
     """What an objective demands, as JSON; not where it stands nor how it is described."""
     told = dataclasses.asdict(slo)
     del told["where"], told["description"]
+    if slo.calendar is None:  # as definitions were kept before there were calendars
+        del told["calendar"]
     return json.dumps(told, sort_keys=True)
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.slo_draft import compared
-from analysis.slo_file import Problem, parse_slo_text
+from analysis.slo_file import parse_slo_text
+from analysis.slo_lint import Problem
 from analysis.slo_model import Slo
 from controller.refusals import Conflict
 from store import audit

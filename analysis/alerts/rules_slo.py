@@ -8,7 +8,8 @@ from datetime import timedelta
 from analysis.alerts.model import Link, Reading, Severity
 from analysis.alerts.rules import Watch
 from analysis.burn import AlertRule
-from analysis.slo import applicable, count, rule_state
+from analysis.slo import rule_state
+from analysis.slo_counting import applicable, count
 from analysis.slo_counts import Counted
 from analysis.slo_model import Slo, short_window
 from store.queries.scope import LIVE_SOURCE_ID, Scope
@@ -82,7 +83,10 @@ def _words(
     if long is None or short is None:
         which = over if long is None else short_window(rule.short_seconds)
         return f"{slo.name}: no request that counts in the last {which}."
-    pace = f" At this pace its budget of {short_window(slo.window_seconds)} lasts"
+    whole = f"its budget of {short_window(slo.window_seconds)}"
+    if slo.calendar is not None:
+        whole = f"the whole budget of a calendar {slo.calendar.unit}"
+    pace = f" At this pace {whole} lasts"
     lasts = f"{pace} {short_window(slo.window_seconds / long)}." if long > 0 else ""
     return (
         f"{slo.name} burns its error budget {long:.3g} times too fast over {over} and"

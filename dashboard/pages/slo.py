@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC
 from functools import cache, partial
 from typing import Any
 
@@ -88,7 +88,8 @@ def list_body(view: View | None, scene: Scene, services: Services) -> Sequence[A
     }
     words = (
         "Attainment counts attempted requests: failed and refused ones are bad. The interval is "
-        "Wilson's, 95 %. The budget is that of the objective's own window, not of the range shown."
+        "Wilson's, 95 %. The budget is that of the objective's own window, not of the range shown; "
+        "of a calendar window it is that of the whole period, the rest at the traffic so far."
     )
     shown = table(frame, scene, columns=LIST_COLUMNS, cells=cells, heads=heads, caption=title)
     shown_card = card(
@@ -167,7 +168,11 @@ def budget_bar(left: float | None) -> Any:
 def _exhausted_text(row: Mapping[str, Any], scene: Scene) -> str:
     if row["exhausted_at"] is not None:
         return scene.when(row["exhausted_at"])
-    return "unknown" if row["budget_left_ratio"] is None else "not in sight"
+    if row["budget_left_ratio"] is None:
+        return "unknown"
+    if row.get("resets_at") is not None:
+        return f"lasts to its reset, {scene.when(row['resets_at'])}"
+    return "not in sight"
 
 
 DETAIL_CHARTS = (
@@ -178,7 +183,8 @@ DETAIL_CHARTS = (
         figures.budget,
         "1 minus the bad events so far over those the objective allows in its own window. Negative "
         "is overspent. Dashed: where it goes if the pace of the last 6 hours goes on, until it is "
-        "gone, at most half a window ahead; without it the budget does not go at this pace.",
+        "gone, at most half a window ahead, or to the reset of a calendar window; without it the "
+        "budget does not go at this pace.",
     ),
     Chart(
         "burn",
@@ -259,7 +265,7 @@ def _over_window(view: View, scene: Scene, services: Services) -> Marks | None:
     if "slos" not in view.frames:
         return scene.marks()
     row = view.frames["slos"].row(0, named=True)
-    start = view.scope.end - timedelta(seconds=row["window_seconds"])
+    start = row["window_start_at"].replace(tzinfo=UTC)
     params = {**scene.address.params, "from": iso_z(start), "to": iso_z(view.scope.end)}
     return happened(services, params, start, view.scope.end)
 

@@ -87,7 +87,8 @@ def _server(config: Config) -> Iterator[Line]:
 
 
 def _objectives(config: Config) -> Iterator[Line]:
-    from analysis.slo_file import lint, read_slo_file
+    from analysis.slo_file import read_slo_file
+    from analysis.slo_lint import lint
 
     path = slo_path(config)
     if path is None:

@@ -72,7 +72,8 @@ def run_check(
 
 def run_lint(file: Path | None, config_file: Path | None, *, as_json: bool) -> None:
     """Check the file itself."""
-    from analysis.slo_file import lint, read_slo_file
+    from analysis.slo_file import read_slo_file
+    from analysis.slo_lint import lint
 
     out = Output(as_json=as_json)
     path = _file(file, load(config_file))

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from analysis.slo import check
-from analysis.slo_model import Slo, SloMatch
+from analysis.slo_model import Calendar, Slo, SloMatch
 from analysis.slo_views import slo_detail, slo_list
 from store.queries import telemetry
 from store.queries.scope import Scope
@@ -173,6 +173,7 @@ def test_roll_ups_change_no_window(database):
     slos = [
         Slo("t", "ttft", 0.9, 86_400.0, ttft_seconds=1.0),
         Slo("a", "availability", 0.99, 36 * 3600.0),
+        Slo("c", "ttft", 0.9, 86_400.0, ttft_seconds=1.0, calendar=Calendar("day", "Asia/Tokyo")),
     ]
     before = check(database.reader, slos, scope)
     assert refresh_due(database.writer, end).buckets > 400
@@ -182,3 +183,7 @@ def test_roll_ups_change_no_window(database):
             assert getattr(new, name) == pytest.approx(getattr(old, name))
         assert old.attainment_ratio is not None
         assert (new.status, new.basis) == (old.status, "buckets")
+    # 20 s apart, of the 8999 steps those since 15:00 UTC of the day before are counted: midnight.
+    since = 9000 - int((end - NOW + timedelta(hours=21)).total_seconds() // 20)
+    # Its far end may be off by five minutes.
+    assert before[2].tally.attempted == pytest.approx(seen[-1] - seen[since], rel=0.01)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from analysis.burn import AlertRule
 from analysis.slo_file import load_slo_file, parse_slo_text
+from analysis.slo_model import Calendar
 from store.errors import ConfigError, InputError
 
 GOOD = """
@@ -57,7 +58,7 @@ def test_all_mistakes_are_listed_with_their_lines(tmp_path):
     path = tmp_path / "slo.toml"
     path.write_text(
         '[[slo]]\nname = "Chat TTFT"\nkind = "tttf"\ntreshold_seconds = 0.5\n'
-        'target_ratio = 99\nwindow = "month"\n[slo.match]\nmodle = "a"\n'
+        'target_ratio = 99\nwindow = "fortnight"\n[slo.match]\nmodle = "a"\n'
     )
     with pytest.raises(ConfigError) as caught:
         load_slo_file(path)
@@ -67,7 +68,7 @@ def test_all_mistakes_are_listed_with_their_lines(tmp_path):
         (3, "did you mean ttft?"),
         (4, "did you mean threshold_seconds?"),
         (5, "a ratio, so 99 % is 0.99"),
-        (6, "'window' is 'month'"),
+        (6, "'window' is 'fortnight'"),
         (8, "did you mean model?"),
     ]:
         assert any(f":{line}:" in row and words in row for row in text.splitlines()), (line, text)
@@ -90,6 +91,27 @@ def test_thresholds_fit_their_kind(kind, extra, words):
     slos, problems = parse_slo_text(text)
     assert slos == ()
     assert any(words in problem.message for problem in problems)
+
+
+def test_a_calendar_window_has_a_time_zone_that_exists():
+    """A month of Berlin, a week of UTC; a rolling window has no zone, and no place is made up."""
+    text = '[[slo]]\nname="a"\nkind="availability"\ntarget_ratio=0.99\nwindow=%s\n'
+    [berlin], problems = parse_slo_text(text % '"month"\ntime_zone="Europe/Berlin"')
+    assert berlin.calendar == Calendar("month", "Europe/Berlin")
+    assert berlin.objective_text.endswith("over the calendar month (Europe/Berlin)")
+    assert [rule.burn for rule in berlin.alerts] == [14.4, 6.0, 3.0, 1.0]
+    [week], _ = parse_slo_text(text % '"week"')
+    assert week.calendar == Calendar("week", "UTC")
+    assert problems == []
+    for window, words in [
+        ('"30d"\ntime_zone="UTC"', "this one rolls (leave it out, or write window = "),
+        ('"month"\ntime_zone="Berlin"', "no time zone is called 'Berlin' (write Europe/Berlin"),
+        ('"month"\ntime_zone=1', "'time_zone' must be a text"),
+        ('"months"', 'or a calendar window: "day", "week", "month", "quarter"'),
+    ]:
+        none, [problem] = parse_slo_text(text % window)
+        assert none == ()
+        assert words in str(problem), problem
 
 
 def test_an_alert_that_can_never_fire_is_refused():

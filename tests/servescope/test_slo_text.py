@@ -27,7 +27,8 @@ def judged(filled):
 
 def test_a_draft_is_judged_on_the_same_requests_as_once_it_is_in_force(judged):
     """Tightened it is met by fewer; a second one is new; nothing of it counts yet."""
-    draft = SLO.format("first-token", 0.2) + SLO.format("slow-token", 5.0)
+    monthly = SLO.replace('"1h"', '"month"\ntime_zone = "Europe/Berlin"')
+    draft = SLO.format("first-token", 0.2) + monthly.format("slow-token", 5.0)
     changed, new = slo_text.tried(judged, draft, LIVE)["rows"]
     assert (changed["name"], changed["change"]) == ("first-token", "changed")
     assert changed["attainment_ratio_draft"] < changed["attainment_ratio_now"]
@@ -44,8 +45,11 @@ def test_what_is_left_out_and_what_stays_say_so(judged):
     """Removed, and the same."""
     [gone] = slo_text.tried(judged, "", LIVE)["rows"]
     assert (gone["change"], gone["attainment_ratio_draft"]) == ("removed", None)
-    [same] = slo_text.tried(judged, SLO.format("first-token", 0.8), LIVE)["rows"]
+    rolling = SLO.format("first-token", 0.8)
+    [same] = slo_text.tried(judged, rolling, LIVE)["rows"]
     assert same["change"] == "same"
+    [changed] = slo_text.tried(judged, rolling.replace('"1h"', '"day"'), LIVE)["rows"]
+    assert changed["change"] == "changed"
     assert same["attainment_ratio_draft"] == same["attainment_ratio_now"]
 
 
