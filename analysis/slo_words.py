@@ -16,13 +16,14 @@ def period_told(status: SloStatus) -> list[str]:
     told = f"Its budget is of the calendar {calendar.unit} from {began} to {ends}"
     if status.expected is None or status.budget_left_ratio is None:
         return [f"{told}."]
-    allowed = (1 - status.slo.target_ratio) * status.expected
+    may = (1 - status.slo.target_ratio) * status.expected
+    allowed = f"{may:,.0f}" if may >= 10 else f"{may:.2g}"
     came = f"{status.tally.attempted:,.0f} requests came"
     if not window.left_seconds:
-        return [f"{told}, which is over: {came}, of which {allowed:,.4g} might be bad."]
+        return [f"{told}, which is over: {came}, of which {allowed} might be bad."]
     return [
         f"{told}: {came} in {short_window(window.elapsed_seconds)}; if the other"
         f" {short_window(window.left_seconds)} bring as many a second there will be"
-        f" {status.expected:,.0f}, of which {allowed:,.4g} may be bad and"
+        f" {status.expected:,.0f}, of which {allowed} may be bad and"
         f" {status.tally.bad_low:,.0f} have been."
     ]
