@@ -29,7 +29,8 @@ from servescope.alerting.settings import AlertSettings
 from servescope.cost_settings import CostSettings
 from servescope.gateway.settings import GatewaySettings
 from servescope.reporting.settings import ReportsSettings
-from servescope.settings import DashboardSettings, ServerSettings
+from servescope.settings import AccessSettings, DashboardSettings, ServerSettings
+from store.access import ROLES, Rights
 from store.errors import ConfigError
 from store.nearest import nearest_hint
 from store.settings import StoreSettings
@@ -39,6 +40,7 @@ ENV_CONFIG_FILE = "SERVESCOPE_CONFIG"
 FILE_NAME = "servescope.toml"
 SECTIONS: dict[str, type[Any]] = {
     "server": ServerSettings,
+    "access": AccessSettings,
     "collector": ScrapeSettings,
     "discovery": DiscoverySettings,
     "store": StoreSettings,
@@ -78,6 +80,7 @@ class Config:
         reports: what is sent to people on its own.
         alerts: what wakes people, and who is told.
         cost: prices and cards.
+        access: who may do what.
     """
 
     server: ServerSettings
@@ -95,6 +98,7 @@ class Config:
     reports: ReportsSettings = field(default_factory=ReportsSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     cost: CostSettings = field(default_factory=CostSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
 
 
 class _Environment(BaseSettings):
@@ -116,6 +120,7 @@ class _Environment(BaseSettings):
     reports: ReportsSettings = ReportsSettings()
     alerts: AlertSettings = AlertSettings()
     cost: CostSettings = CostSettings()
+    access: AccessSettings = AccessSettings()
 
 
 def load(
@@ -163,6 +168,14 @@ def data_folder(env: Mapping[str, str] | None = None) -> Path:
     """Where stores lie by default: `${XDG_DATA_HOME:-~/.local/share}/servescope`."""
     env = os.environ if env is None else env
     return Path(env.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "servescope"
+
+
+def rights(config: Config) -> Rights:
+    """What everybody who opens the server may do."""
+    origin = config.origins.get("access.role", "default")
+    is_file = config.file is not None and origin == str(config.file)
+    place = f"in {Path(origin).name}" if is_file else f"by {origin}"
+    return Rights(ROLES[config.access.role], f"access.role {place}")
 
 
 def store_path(config: Config) -> Path:

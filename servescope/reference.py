@@ -23,6 +23,16 @@ _MADE = (
 )
 
 
+_ACCESS = (
+    "Every operation says who may call it (`x-servescope-access` in the description).",
+    "A role may do what the roles below it may: viewer, operator, admin; setting `access.role`",
+    "gives it to everybody who opens the server, and whoever has less is answered 403 with",
+    "`needs_role` and `role`.",
+    "A sender is a program that hands in telemetry or asks for predictions, and is asked for no",
+    "role; neither is anybody who asks whether the server lives.",
+)
+
+
 def attribute_texts(kind: type[Any]) -> dict[str, str]:
     """The `Attributes:` (or `Args:`) section of a class's docstring: name -> one line of text."""
     doc = inspect.getdoc(kind) or ""
@@ -152,10 +162,12 @@ def api_page(described: dict[str, Any]) -> str:
              "answers at `/api/v1/openapi.json`.",
              "", "| Format | Media type |", "| --- | --- |"]  # fmt: skip
     lines += [f"| `{name}` | `{media}` |" for name, media in MEDIA_TYPES.items()]
-    lines += ["", "## Paths"]
+    lines += ["", *_ACCESS, "", "## Paths"]
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
+            who = operation["x-servescope-access"]
             lines += ["", f"### {method.upper()} {path}", "", operation["description"], ""]
+            lines += [f"Who may: {who}.", ""]
             lines += _parameter_lines(operation)
     lines += ["", "## Views", "", "| View | Question | Options |", "| --- | --- | --- |"]
     for name, spec in VIEWS.items():

@@ -28,6 +28,7 @@ from servescope import own_numbers
 from servescope.adapters import signal_sources
 from servescope.alerting.service import Alerting
 from servescope.config import Config
+from servescope.config import rights as configured_rights
 from servescope.controlling.service import Controlling
 from servescope.gateway.child import GatewayChild
 from servescope.grading import AgentGrades
@@ -182,6 +183,8 @@ class Runtime:
         self.clock = clock
         self.slos = slos
         self.url = url
+        # What everybody may do; both doors, API and pages, ask here.
+        self.rights = configured_rights(config)
         self.pid = os.getpid()
         self.started_at = clock.now()
         self.version = metadata.version("servescope")

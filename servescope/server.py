@@ -16,6 +16,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from servescope.agent_intake import AgentIntake
 from servescope.api import (
+    access,
     agents,
     alerts,
     candidates,
@@ -147,21 +148,27 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         replays.router,
         reports.router,
     ):
+        access.describe(router)
         api.include_router(router)
     app.include_router(api)
-    app.include_router(status.root_router)
-    app.include_router(otlp.router(otlp_intake(app.state.runtime, app.state.one_row)))
+    for router in (
+        status.root_router, otlp.router(otlp_intake(app.state.runtime, app.state.one_row))
+    ):  # fmt: skip
+        access.describe(router)
+        app.include_router(router)
 
-    @app.get("/metrics", include_in_schema=False)
+    @app.get("/metrics", include_in_schema=False, dependencies=[access.EVERYBODY])
     def self_metrics() -> Response:
         return Response(metrics.page(), media_type=CONTENT_TYPE)
 
     if has_ui:
 
-        @app.get("/", include_in_schema=False)
-        @app.get(UI_ROOT, include_in_schema=False)
+        @app.get("/", include_in_schema=False, dependencies=[access.EVERYBODY])
+        @app.get(UI_ROOT, include_in_schema=False, dependencies=[access.EVERYBODY])
         async def to_ui() -> Response:
             return RedirectResponse(f"{UI_ROOT}/")
+
+    access.describe(app)
 
 
 def otlp_intake(runtime: Runtime, one_row: OneRow) -> OtlpIntake:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+from store.access import ROLES
+
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8787
 _AT_LEAST_ONE = (
@@ -66,6 +68,28 @@ class ServerSettings:
             raise ValueError("server.view_ttl_seconds must not be negative")
         if self.log_level not in {"debug", "info", "warning", "error"}:
             raise ValueError("server.log_level must be debug, info, warning or error")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Table `[access]`: who may do what.
+
+    Attributes:
+        role: of everybody who opens this server: "viewer" looks (a screen on a wall, a copy for
+            others), "operator" steers the fleet too, "admin" also changes what the server watches,
+            keeps, promises and sends. Senders of telemetry are not asked for a role.
+    """
+
+    role: str = "admin"
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        Raises:
+            ValueError: naming the setting.
+        """
+        if self.role not in ROLES:
+            raise ValueError(f"access.role must be one of: {', '.join(ROLES)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ ServescopeError
 ├── CollectError           a collector cannot be set up (a dead target is a value, not an error)
 ├── PredictorError         rows, a model file or a setting that a predictor cannot work with
 ├── ControllerError        a profile, policy, limit or target that the controller cannot work with
+├── RoleRefused            whoever asked has a role that may not do it
 └── StoreError
     ├── StoreLocked        another process holds the database file
     ├── StoreDamaged       the file cannot be read
@@ -72,6 +73,23 @@ class ControllerError(ServescopeError):
     """A profile, a policy, a limit or a target that the controller cannot work with."""
 
     code = "controller"
+
+
+class RoleRefused(ServescopeError):
+    """Whoever asked has a role that may not do it.
+
+    Args:
+        message: what was asked, the role it needs, and what gave the role that is not enough.
+        hint: what to do about it.
+        needs_role: the least role that may.
+        role: the one that asked.
+    """
+
+    code = "role"
+
+    def __init__(self, message: str, *, hint: str, needs_role: str, role: str) -> None:
+        super().__init__(message, hint=hint)
+        self.needs_role, self.role = needs_role, role
 
 
 class StoreError(ServescopeError):

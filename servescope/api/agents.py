@@ -14,6 +14,7 @@ from collector.agent.wire import AGENT_HEADER, BATCH_HEADER
 from servescope import agents
 from servescope.agent_intake import AgentIntake
 from servescope.api import negotiate
+from servescope.api.access import READS, SENDERS, needs
 from servescope.api.bodies import BodyRules, BodyUnsupported, media_type, read_body
 from servescope.api.parameters import FormatDep, RuntimeDep, answers, only_known
 from store import agents as agent_store
@@ -42,7 +43,7 @@ _HEARTBEAT = {
 }  # fmt: skip
 
 
-@router.get("/agents", responses=answers(_AGENTS, tables=True))
+@router.get("/agents", responses=answers(_AGENTS, tables=True), dependencies=[READS])
 def get_agents(runtime: RuntimeDep, form: FormatDep) -> Response:
     """Agents with what waits in their spools, what they dropped, and what is wrong with them."""
     rows = agent_queries.agents(runtime.database.reader)
@@ -53,6 +54,7 @@ def get_agents(runtime: RuntimeDep, form: FormatDep) -> Response:
     "/agents/{name}/batches",
     responses=answers({"rows_added": 412, "batches": 2, "known": 0}),
     openapi_extra={"requestBody": {"required": True, "content": {_TYPE: {}}}},
+    dependencies=[SENDERS],
 )
 async def post_batches(
     name: str,
@@ -94,7 +96,9 @@ async def post_batches(
 
 
 @router.post(
-    "/agents/{name}/heartbeat", responses=answers({"server_time": "2026-01-31T12:00:00.000000Z"})
+    "/agents/{name}/heartbeat",
+    responses=answers({"server_time": "2026-01-31T12:00:00.000000Z"}),
+    dependencies=[SENDERS],
 )
 async def post_heartbeat(
     name: str,
@@ -109,7 +113,9 @@ async def post_heartbeat(
     return Response(answer, media_type=negotiate.MEDIA_TYPES["json"])
 
 
-@router.delete("/agents/{name}", responses=answers({"name": "gpu-3"}))
+@router.delete(
+    "/agents/{name}", responses=answers({"name": "gpu-3"}), dependencies=[needs("forget")]
+)
 async def delete_agent(name: str, runtime: RuntimeDep) -> Response:
     """Leave out an agent that is gone for good; what it sent stays."""
     was_there = await asyncio.wrap_future(agent_store.forget(runtime.database.writer, name))

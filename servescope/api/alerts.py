@@ -14,6 +14,7 @@ from analysis.alerts.matchers import matcher_of
 from servescope.alerting import documents
 from servescope.alerting.intake import events_of
 from servescope.api import negotiate
+from servescope.api.access import READS, SENDERS, needs
 from servescope.api.bodies import BodyRules, BodyUnreadable, BodyUnsupported, media_type, read_body
 from servescope.api.parameters import RuntimeDep, ScopeDep, answers, only_known
 from servescope.documents import plain, view_document
@@ -50,25 +51,25 @@ _RULE = {
 }  # fmt: skip
 
 
-@router.get("", responses=answers(_VIEW), dependencies=_KNOWN)
+@router.get("", responses=answers(_VIEW), dependencies=[*_KNOWN, READS])
 def get_alerts(runtime: RuntimeDep, scope: ScopeDep) -> Response:
     """Alerts that are open, silences, and what happened in the range (view `alerts`)."""
     return negotiate.document(view_document(runtime.view("alerts", scope), runtime.catalog()))
 
 
-@router.get("/rules", responses=answers({"rules": [_RULE]}), dependencies=_KNOWN)
+@router.get("/rules", responses=answers({"rules": [_RULE]}), dependencies=[*_KNOWN, READS])
 def get_rules(runtime: RuntimeDep) -> Response:
     """Every rule: what it means, its thresholds, whether it is on, and whether it can be asked."""
     return negotiate.document(plain({"rules": documents.rules(runtime.alerting)}))
 
 
-@router.get("/receivers", responses=answers({"receivers": []}), dependencies=_KNOWN)
+@router.get("/receivers", responses=answers({"receivers": []}), dependencies=[*_KNOWN, READS])
 def get_receivers(runtime: RuntimeDep) -> Response:
     """Who is told, how often, and what is wrong with them; addresses are not shown."""
     return negotiate.document(plain({"receivers": runtime.alerting.receivers()}))
 
 
-@router.get("/one/{fingerprint}", responses=answers(_ALERT), dependencies=_KNOWN)
+@router.get("/one/{fingerprint}", responses=answers(_ALERT), dependencies=[*_KNOWN, READS])
 def get_alert(
     runtime: RuntimeDep,
     fingerprint: Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="Of the alert.")],
@@ -77,7 +78,7 @@ def get_alert(
     return negotiate.document(plain(documents.one(runtime, fingerprint)))
 
 
-@router.post("/silences", responses=answers(_SILENCE), dependencies=_KNOWN)
+@router.post("/silences", responses=answers(_SILENCE), dependencies=[*_KNOWN, needs("silence")])
 def post_silence(
     runtime: RuntimeDep,
     matchers: Annotated[
@@ -112,7 +113,11 @@ def post_silence(
     return negotiate.document(plain(documents.silence(made)))
 
 
-@router.post("/silences/{silence_id}/end", responses=answers(_SILENCE), dependencies=_KNOWN)
+@router.post(
+    "/silences/{silence_id}/end",
+    responses=answers(_SILENCE),
+    dependencies=[*_KNOWN, needs("unsilence")],
+)
 def post_unsilence(
     runtime: RuntimeDep,
     silence_id: Annotated[str, Path(description="Of the silence.")],
@@ -122,7 +127,11 @@ def post_unsilence(
     return negotiate.document(plain(documents.silence(runtime.alerting.unsilence(silence_id, by))))
 
 
-@router.post("/receivers/{name}/test", responses=answers({"ok": True}), dependencies=_KNOWN)
+@router.post(
+    "/receivers/{name}/test",
+    responses=answers({"ok": True}),
+    dependencies=[*_KNOWN, needs("receiver-test")],
+)
 async def post_test(
     runtime: RuntimeDep, name: Annotated[str, Path(description="Of the receiver.")]
 ) -> Response:
@@ -130,7 +139,7 @@ async def post_test(
     return negotiate.document(plain(await runtime.alerting.test(name)))
 
 
-@router.post("/in", responses=answers({"taken": 2, "new": 2}))
+@router.post("/in", responses=answers({"taken": 2, "new": 2}), dependencies=[SENDERS])
 async def post_in(request: Request, runtime: RuntimeDep) -> Response:
     """Take in what an Alertmanager tells by its webhook; firing periods are drawn on charts."""
     if not runtime.config.alerts.accept:

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from controller.refusals import Who
 from servescope.api import negotiate
+from servescope.api.access import READS, needs
 from servescope.api.controller import ByBody, CommentBody, PoolsBody, VersionBody, changed, done
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.documents import plain
@@ -34,13 +35,17 @@ _BESIDE = {
 CandidatePath = Annotated[int, Path(description="Number of a candidate.", ge=1)]
 
 
-@router.get("/candidates", responses=answers({"running": True, "candidates": [_CANDIDATE]}))
+@router.get(
+    "/candidates",
+    responses=answers({"running": True, "candidates": [_CANDIDATE]}),
+    dependencies=[READS],
+)
 def get_candidates(runtime: RuntimeDep) -> Response:
     """Candidates: those that are open or decide first; how each stands, and why."""
     return negotiate.document(plain(runtime.controlling.candidates.listed()))
 
 
-@router.get("/candidates/{candidate_id}", responses=answers(_BESIDE))
+@router.get("/candidates/{candidate_id}", responses=answers(_BESIDE), dependencies=[READS])
 def get_candidate(
     runtime: RuntimeDep,
     candidate_id: CandidatePath,
@@ -55,7 +60,7 @@ def get_candidate(
     return negotiate.document(plain(runtime.controlling.candidates.compared(candidate_id, hours)))
 
 
-@router.post("/candidates", responses=answers(_CANDIDATE))
+@router.post("/candidates", responses=answers(_CANDIDATE), dependencies=[needs("propose")])
 async def post_candidate(
     runtime: RuntimeDep,
     pool: Annotated[str, Body(description="Name of a pool.")],
@@ -72,7 +77,11 @@ async def post_candidate(
     return await done(runtime, candidates.chosen(order))
 
 
-@router.post("/candidates/{candidate_id}/withdraw", responses=answers(_CANDIDATE))
+@router.post(
+    "/candidates/{candidate_id}/withdraw",
+    responses=answers(_CANDIDATE),
+    dependencies=[needs("withdraw")],
+)
 async def post_withdraw(
     runtime: RuntimeDep,
     candidate_id: CandidatePath,
@@ -86,7 +95,9 @@ async def post_withdraw(
     return await done(runtime, candidates.chosen(order))
 
 
-@router.post("/candidates/{candidate_id}/adopt", responses=answers(_CANDIDATE))
+@router.post(
+    "/candidates/{candidate_id}/adopt", responses=answers(_CANDIDATE), dependencies=[needs("adopt")]
+)
 async def post_adopt(
     runtime: RuntimeDep,
     candidate_id: CandidatePath,
@@ -103,7 +114,11 @@ async def post_adopt(
     return await done(runtime, candidates.chosen(order))
 
 
-@router.post("/restore-policy", responses=answers({"pools": [{"pool": "llama-70b"}]}))
+@router.post(
+    "/restore-policy",
+    responses=answers({"pools": [{"pool": "llama-70b"}]}),
+    dependencies=[needs("restore")],
+)
 async def post_restore_policy(
     runtime: RuntimeDep,
     comment: CommentBody,

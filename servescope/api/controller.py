@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from controller.refusals import Conflict, Who
 from servescope.api import negotiate, problems
+from servescope.api.access import READS, needs
 from servescope.api.parameters import FormatDep, RuntimeDep, answers, only_known
 from servescope.controlling import service
 from servescope.controlling.service import state_document
@@ -50,13 +51,17 @@ ByBody = Annotated[str, Body(description="Who; kept in the record.")]
 DecisionPath = Annotated[int, Path(description="Number of a decision.", ge=1)]
 
 
-@router.get("/status", responses=answers(_STATUS))
+@router.get("/status", responses=answers(_STATUS), dependencies=[READS])
 def get_status(runtime: RuntimeDep) -> Response:
     """Modes, freezes, targets, what waits for a person, what is open, counters."""
     return negotiate.document(plain(runtime.controlling.status()))
 
 
-@router.get("/desired", responses=answers({"pools": {"llama-70b": {"desired_replicas": 10}}}))
+@router.get(
+    "/desired",
+    responses=answers({"pools": {"llama-70b": {"desired_replicas": 10}}}),
+    dependencies=[READS],
+)
 def get_desired(runtime: RuntimeDep) -> Response:
     """Replicas that scalers which ask by HTTP should give each pool that may be acted upon.
 
@@ -68,7 +73,11 @@ def get_desired(runtime: RuntimeDep) -> Response:
     )
 
 
-@router.get("/decisions", responses=answers({"columns": ["decision_id"], "rows": []}, tables=True))
+@router.get(
+    "/decisions",
+    responses=answers({"columns": ["decision_id"], "rows": []}, tables=True),
+    dependencies=[READS],
+)
 def get_decisions(
     runtime: RuntimeDep,
     form: FormatDep,
@@ -81,19 +90,25 @@ def get_decisions(
     return negotiate.table(frame, form, name="decisions")
 
 
-@router.get("/decisions/{decision_id}", responses=answers(_DECISION))
+@router.get("/decisions/{decision_id}", responses=answers(_DECISION), dependencies=[READS])
 def get_decision(runtime: RuntimeDep, decision_id: DecisionPath) -> Response:
     """One decision: inputs with age and grade, forecast, guards, what would flip it, outcome."""
     return negotiate.document(plain(runtime.controlling.decision(decision_id)))
 
 
-@router.get("/rollback/{decision_id}", responses=answers({"from_replicas": 10, "to_replicas": 8}))
+@router.get(
+    "/rollback/{decision_id}",
+    responses=answers({"from_replicas": 10, "to_replicas": 8}),
+    dependencies=[READS],
+)
 def get_rollback(runtime: RuntimeDep, decision_id: DecisionPath) -> Response:
     """What a rollback of a decision would do; nothing is done."""
     return negotiate.document(plain(runtime.controlling.running().rollback_of(decision_id)))
 
 
-@router.get("/verify", responses=answers({"checked": 500, "same": 500, "differs": 0}))
+@router.get(
+    "/verify", responses=answers({"checked": 500, "same": 500, "differs": 0}), dependencies=[READS]
+)
 def get_verify(
     runtime: RuntimeDep,
     last: Annotated[int, Query(ge=1, le=10_000, description="How many steps.")] = 100,
@@ -102,7 +117,7 @@ def get_verify(
     return negotiate.document(plain(service.verify_document(runtime.database.reader, last)))
 
 
-@router.post("/mode", responses=answers({"pools": [_STATE]}))
+@router.post("/mode", responses=answers({"pools": [_STATE]}), dependencies=[needs("mode")])
 async def post_mode(
     runtime: RuntimeDep,
     mode: Annotated[str, Body(description="off, dry-run, approve or active.")],
@@ -120,7 +135,7 @@ async def post_mode(
     return await changed(runtime, orders.mode(pools or [], mode, who, expected_version, override))
 
 
-@router.post("/freeze", responses=answers({"pools": [_STATE]}))
+@router.post("/freeze", responses=answers({"pools": [_STATE]}), dependencies=[needs("freeze")])
 async def post_freeze(
     runtime: RuntimeDep,
     pools: PoolsBody = None,
@@ -137,7 +152,7 @@ async def post_freeze(
     return await changed(runtime, orders.freeze(pools or [], seconds, who, expected_version))
 
 
-@router.post("/resume", responses=answers({"pools": [_STATE]}))
+@router.post("/resume", responses=answers({"pools": [_STATE]}), dependencies=[needs("resume")])
 async def post_resume(
     runtime: RuntimeDep,
     comment: CommentBody,
@@ -151,7 +166,9 @@ async def post_resume(
     return await changed(runtime, orders.resume(pools or [], who, expected_version))
 
 
-@router.post("/decisions/{decision_id}/approve", responses=answers(_DONE))
+@router.post(
+    "/decisions/{decision_id}/approve", responses=answers(_DONE), dependencies=[needs("approve")]
+)
 async def post_approve(
     runtime: RuntimeDep,
     decision_id: DecisionPath,
@@ -163,7 +180,9 @@ async def post_approve(
     return await done(runtime, orders.approve(decision_id, Who(by, "api", comment)))
 
 
-@router.post("/decisions/{decision_id}/reject", responses=answers(_DONE))
+@router.post(
+    "/decisions/{decision_id}/reject", responses=answers(_DONE), dependencies=[needs("reject")]
+)
 async def post_reject(
     runtime: RuntimeDep,
     decision_id: DecisionPath,
@@ -175,7 +194,9 @@ async def post_reject(
     return await done(runtime, orders.reject(decision_id, Who(by, "api", comment)))
 
 
-@router.post("/decisions/{decision_id}/rollback", responses=answers(_DONE))
+@router.post(
+    "/decisions/{decision_id}/rollback", responses=answers(_DONE), dependencies=[needs("rollback")]
+)
 async def post_rollback(
     runtime: RuntimeDep,
     decision_id: DecisionPath,

@@ -11,10 +11,13 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse, Response
 
 from servescope.api import negotiate
+from servescope.api.access import READS
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from store.queries.inventory import inventory
 
-router = APIRouter(prefix="/discovery", tags=["discovery"], dependencies=[Depends(only_known)])
+router = APIRouter(
+    prefix="/discovery", tags=["discovery"], dependencies=[Depends(only_known), READS]
+)
 
 _GROUPS = [
     {

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 
 from collector.agent.wire import BATCH_HEADER
 from servescope.api import negotiate
+from servescope.api.access import READS, SENDERS, needs
 from servescope.api.bodies import BodyRules, BodyUnsupported, media_type, read_body
 from servescope.api.controller import ByBody, CommentBody
 from servescope.api.parameters import RuntimeDep, answers, only_known
@@ -52,14 +53,14 @@ _GATEWAY = {
 }  # fmt: skip
 
 
-@router.get("/gateways", responses=answers({"gateways": [_GATEWAY]}))
+@router.get("/gateways", responses=answers({"gateways": [_GATEWAY]}), dependencies=[READS])
 def get_gateways(request: Request) -> Response:
     """Gateways with their age, what waits in their spools, and what is wrong with them."""
     desk: GatewayDesk = request.app.state.gateway_desk
     return negotiate.document(plain({"gateways": desk.standings()}))
 
 
-@router.get("/gateway/policy", responses=answers(_POLICY))
+@router.get("/gateway/policy", responses=answers(_POLICY), dependencies=[READS])
 def get_policy(runtime: RuntimeDep) -> Response:
     """The policy in force; `policy` is null while each gateway goes by its own settings."""
     found = queries.policy(runtime.database.reader)
@@ -68,7 +69,9 @@ def get_policy(runtime: RuntimeDep) -> Response:
     return negotiate.document(plain({**found, "policy": json.loads(found["policy"])}))
 
 
-@router.get("/gateway/policy/history", responses=answers({"versions": [_POLICY]}))
+@router.get(
+    "/gateway/policy/history", responses=answers({"versions": [_POLICY]}), dependencies=[READS]
+)
 def get_policy_history(runtime: RuntimeDep) -> Response:
     """The newest hundred versions, newest first: who put what in force when, and why."""
     found = queries.policies(runtime.database.reader)
@@ -76,7 +79,9 @@ def get_policy_history(runtime: RuntimeDep) -> Response:
     return negotiate.document(plain({"versions": versions}))
 
 
-@router.put("/gateway/policy", responses=answers({"version": 4}))
+@router.put(
+    "/gateway/policy", responses=answers({"version": 4}), dependencies=[needs("gateway-policy")]
+)
 async def put_policy(
     runtime: RuntimeDep,
     policy: Annotated[
@@ -103,7 +108,7 @@ async def put_policy(
     return negotiate.document({"version": version})
 
 
-@router.post("/gateways/{name}/heartbeat", responses=answers(_TOLD))
+@router.post("/gateways/{name}/heartbeat", responses=answers(_TOLD), dependencies=[SENDERS])
 async def post_heartbeat(
     name: str,
     runtime: RuntimeDep,
@@ -119,7 +124,9 @@ async def post_heartbeat(
     return negotiate.document(told)
 
 
-@router.delete("/gateways/{name}", responses=answers({"name": "edge"}))
+@router.delete(
+    "/gateways/{name}", responses=answers({"name": "edge"}), dependencies=[needs("forget")]
+)
 async def delete_gateway(name: str, runtime: RuntimeDep) -> Response:
     """Leave out a gateway that is gone for good; its rows stay."""
     if not await asyncio.wrap_future(gateways.forget(runtime.database.writer, name)):
@@ -131,6 +138,7 @@ async def delete_gateway(name: str, runtime: RuntimeDep) -> Response:
     "/gateways/{name}/rows",
     responses=answers(_KEPT),
     openapi_extra={"requestBody": {"required": True, "content": {_TYPE: {}}}},
+    dependencies=[SENDERS],
 )
 async def post_rows(
     name: str,

@@ -22,6 +22,7 @@ from collector.request_rows.fields import (
 )
 from collector.request_rows.forms import FORMS, JSON, LINES, MOST_ROWS, BadForm, TooMany, rows_of
 from servescope.api import negotiate, problems
+from servescope.api.access import SENDERS
 from servescope.api.bodies import (
     BodyRules,
     BodyTooLarge,
@@ -56,7 +57,7 @@ _EXAMPLE = [
 
 def router() -> APIRouter:
     """The door."""
-    door = APIRouter(tags=["rows"], dependencies=[Depends(only_known)])
+    door = APIRouter(tags=["rows"], dependencies=[Depends(only_known), SENDERS])
     room = Room(_MOST_REQUESTS, _MOST_WAITING_BYTES)
 
     @door.post(PATH, responses=answers(_ANSWER), openapi_extra={"requestBody": _request_body()})

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from servescope import slo_text
 from servescope.api import negotiate
+from servescope.api.access import READS, needs
 from servescope.api.parameters import RuntimeDep, ScopeDep, answers
 from servescope.documents import plain
 
@@ -32,13 +33,13 @@ _TRIED: dict[str, Any] = {
 Text = Annotated[str, Body(description="The whole file, TOML.", examples=[_TEXT["text"]])]
 
 
-@router.get("/objectives", responses=answers(_TEXT))
+@router.get("/objectives", responses=answers(_TEXT), dependencies=[READS])
 def get_objectives(runtime: RuntimeDep) -> Response:
     """The file of objectives as text, and the version to name when it is written."""
     return negotiate.document(plain(slo_text.read(runtime)))
 
 
-@router.post("/objectives/preview", responses=answers(_TRIED))
+@router.post("/objectives/preview", responses=answers(_TRIED), dependencies=[READS])
 def post_preview(
     runtime: RuntimeDep, scope: ScopeDep, text: Annotated[Text, Body(embed=True)]
 ) -> Response:
@@ -46,7 +47,7 @@ def post_preview(
     return negotiate.document(plain(slo_text.tried(runtime, text, scope)))
 
 
-@router.put("/objectives", responses=answers(_TEXT))
+@router.put("/objectives", responses=answers(_TEXT), dependencies=[needs("slo_save")])
 def put_objectives(
     runtime: RuntimeDep,
     text: Text,

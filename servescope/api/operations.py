@@ -13,6 +13,7 @@ from fastapi.responses import Response
 
 from servescope import exporting, importing
 from servescope.api import negotiate
+from servescope.api.access import READS, needs
 from servescope.api.parameters import FormatDep, RuntimeDep, ScopeDep, answers, only_known
 from servescope.documents import plain
 from servescope.runtime import Runtime
@@ -43,13 +44,18 @@ _IMPORT = {
 }  # fmt: skip
 
 
-@router.get("/targets", responses=answers(_TARGETS, tables=True))
+@router.get("/targets", responses=answers(_TARGETS, tables=True), dependencies=[READS])
 def get_targets(runtime: RuntimeDep, form: FormatDep) -> Response:
     """Targets with engine, freshness and what was odd on their pages (view `admin`)."""
     return _admin(runtime, "targets", form)
 
 
-@router.post("/targets", status_code=201, responses=answers({"url": "http://gpu-3:8000/metrics"}))
+@router.post(
+    "/targets",
+    status_code=201,
+    responses=answers({"url": "http://gpu-3:8000/metrics"}),
+    dependencies=[needs("watch")],
+)
 async def post_target(
     runtime: RuntimeDep,
     url: Annotated[str, Body(embed=True, description="An engine, such as http://gpu-3:8000.")],
@@ -61,7 +67,11 @@ async def post_target(
     )
 
 
-@router.delete("/targets", responses=answers({"url": "http://gpu-3:8000/metrics"}))
+@router.delete(
+    "/targets",
+    responses=answers({"url": "http://gpu-3:8000/metrics"}),
+    dependencies=[needs("unwatch")],
+)
 async def delete_target(
     runtime: RuntimeDep, url: Annotated[str, Query(description="The target's URL.")]
 ) -> Response:
@@ -71,7 +81,9 @@ async def delete_target(
 
 
 @router.get(
-    "/imports", responses=answers({"columns": ["import_id", "file"], "rows": []}, tables=True)
+    "/imports",
+    responses=answers({"columns": ["import_id", "file"], "rows": []}, tables=True),
+    dependencies=[READS],
 )
 def get_imports(runtime: RuntimeDep, form: FormatDep) -> Response:
     """What was imported, when, and how many rows were new (view `admin`)."""
@@ -89,6 +101,7 @@ def get_imports(runtime: RuntimeDep, form: FormatDep) -> Response:
             },
         }
     },
+    dependencies=[needs("import")],
 )
 async def post_import(request: Request, runtime: RuntimeDep) -> Response:
     """Import rows from a Parquet file in servescope's own columns, such as an export."""
@@ -102,7 +115,9 @@ async def post_import(request: Request, runtime: RuntimeDep) -> Response:
     return negotiate.document({"imports": [plain(report.as_dict()) for report in reports]})
 
 
-@router.get("/export/requests", responses=answers({"note": "the file"}, tables=False))
+@router.get(
+    "/export/requests", responses=answers({"note": "the file"}, tables=False), dependencies=[READS]
+)
 def export_requests(
     runtime: RuntimeDep,
     scope: ScopeDep,

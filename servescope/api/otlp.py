@@ -14,6 +14,7 @@ from fastapi.responses import Response
 
 from collector.otlp.answers import MEDIA_TYPES, Encoding, Signal, encoding_of, status, success
 from collector.otlp.model import OtlpDamaged
+from servescope.api.access import SENDERS
 from servescope.api.bodies import BodyRefused, BodyRules, Room, media_type, read_packed, unpacker
 from servescope.api.problems import FIXED_HEADERS
 from servescope.otlp_intake import OtlpIntake, Receipt
@@ -32,7 +33,7 @@ def router(intake: OtlpIntake) -> APIRouter:
     rules = BodyRules(settings.most_body_bytes, settings.body_seconds)
     # One export must fit, however small the room is beside it.
     room = Room(settings.most_waiting_requests, max(WAITING_BYTES, settings.most_body_bytes))
-    doors = APIRouter(tags=["otlp"], prefix="/v1")
+    doors = APIRouter(tags=["otlp"], prefix="/v1", dependencies=[SENDERS])
 
     @doors.post("/traces", openapi_extra=_body("ExportTraceServiceRequest"))
     async def post_traces(request: Request) -> Response:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Body, Depends
 from fastapi.responses import Response
 
 from servescope.api import negotiate
+from servescope.api.access import READS, SENDERS, needs
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.documents import plain
 from servescope.predicting.answers import question_frame
@@ -47,13 +48,17 @@ _SAID = {
 }  # fmt: skip
 
 
-@router.get("/predictors", responses=answers(_PREDICTORS))
+@router.get("/predictors", responses=answers(_PREDICTORS), dependencies=[READS])
 def get_predictors(runtime: RuntimeDep) -> Response:
     """Predictors, their models and scores, which one answers, and the training that goes on."""
     return negotiate.document(plain(runtime.predicting.document()))
 
 
-@router.post("/predictors/promote", responses=answers({"model_id": "b", "before": "a"}))
+@router.post(
+    "/predictors/promote",
+    responses=answers({"model_id": "b", "before": "a"}),
+    dependencies=[needs("promote")],
+)
 def post_promote(
     runtime: RuntimeDep,
     model_id: Annotated[str, Body(description="The model that shall answer from now on.")],
@@ -69,7 +74,7 @@ def post_promote(
     return negotiate.document(told)
 
 
-@router.post("/predictors/{name}/train", responses=answers(_TRAINED))
+@router.post("/predictors/{name}/train", responses=answers(_TRAINED), dependencies=[needs("train")])
 def post_train(
     name: str,
     runtime: RuntimeDep,
@@ -98,7 +103,7 @@ def post_train(
     return negotiate.document(plain(told))
 
 
-@router.post("/predictions/{name}", responses=answers(_SAID))
+@router.post("/predictions/{name}", responses=answers(_SAID), dependencies=[SENDERS])
 def post_predictions(
     name: str,
     runtime: RuntimeDep,

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servescope.documents import to_json
-from store.errors import ServescopeError
+from store.errors import RoleRefused, ServescopeError
 
 log = logging.getLogger("servescope.api")
 
@@ -26,6 +26,7 @@ STATUS_BY_CODE = {
     "controller": 400,
     "report": 422,
     "query_refused": 403,
+    "role": 403,
     "query_timeout": 504,
     "writer_overloaded": 503,
     "store_locked": 503,
@@ -88,7 +89,12 @@ def from_error(error: ServescopeError, instance: str | None = None) -> Response:
     status = getattr(error, "status", None) or STATUS_BY_CODE.get(error.code, 500)
     detail = f"{error.where}: {error.message}" if error.where else error.message
     headers = FIXED_HEADERS.get(status)
-    return problem(status, error.code, detail, hint=error.hint, instance=instance, headers=headers)
+    more: dict[str, Any] = {}
+    if isinstance(error, RoleRefused):
+        more = {"needs_role": error.needs_role, "role": error.role}
+    return problem(
+        status, error.code, detail, hint=error.hint, instance=instance, headers=headers, **more
+    )
 
 
 def install(app: FastAPI) -> None:

@@ -12,6 +12,7 @@ from fastapi.responses import PlainTextResponse, Response
 from collector.remote_write.body import MEDIA_TYPE, MOST_BYTES, TooLarge, Unpackable, message_of
 from collector.remote_write.decode import V1, V2, BadBody
 from collector.remote_write.door import NATIVE, Taken, describe
+from servescope.api.access import SENDERS
 from servescope.api.bodies import BodyRefused, BodyRules, Room, read_packed
 from servescope.api.problems import FIXED_HEADERS
 from servescope.remote_write_intake import RemoteWriteIntake
@@ -27,7 +28,7 @@ _TYPES = (MEDIA_TYPE, f"{MEDIA_TYPE};proto={V1}", f"{MEDIA_TYPE};proto={V2}")
 
 def router(intake: RemoteWriteIntake) -> APIRouter:
     """The door of one intake."""
-    door = APIRouter(tags=["remote-write"])
+    door = APIRouter(tags=["remote-write"], dependencies=[SENDERS])
     room = Room(_MOST_REQUESTS, _MOST_WAITING_BYTES)
 
     @door.post(

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Depends
 from fastapi.responses import Response
 
 from servescope.api import negotiate
+from servescope.api.access import READS, needs
 from servescope.api.parameters import FormatDep, RuntimeDep, answers, only_known
 from servescope.documents import plain
 from servescope.replaying import answers as told
@@ -51,7 +52,12 @@ _BODY = {
 }  # fmt: skip
 
 
-@router.post("/replays", status_code=202, responses={202: answers(_RUN)[200], **answers(_RUN)})
+@router.post(
+    "/replays",
+    status_code=202,
+    responses={202: answers(_RUN)[200], **answers(_RUN)},
+    dependencies=[needs("replay")],
+)
 def post_replay(
     runtime: RuntimeDep,
     about: Annotated[
@@ -74,19 +80,23 @@ def post_replay(
     return response
 
 
-@router.get("/replays", responses=answers({"replays": [_RUN]}))
+@router.get("/replays", responses=answers({"replays": [_RUN]}), dependencies=[READS])
 def get_replays(runtime: RuntimeDep) -> Response:
     """Comparisons, newest first: how they stand, and how wrong the model is."""
     return negotiate.document(plain(told.listed(runtime)))
 
 
-@router.get("/replays/{replay_id}", responses=answers(_ONE))
+@router.get("/replays/{replay_id}", responses=answers(_ONE), dependencies=[READS])
 def get_replay(runtime: RuntimeDep, replay_id: str) -> Response:
     """One comparison: progress, validity, and per policy medians with ranges over seeds."""
     return negotiate.document(plain(told.document(runtime, replay_id)))
 
 
-@router.delete("/replays/{replay_id}", responses=answers({"replay_id": _ID, "state": "cancelled"}))
+@router.delete(
+    "/replays/{replay_id}",
+    responses=answers({"replay_id": _ID, "state": "cancelled"}),
+    dependencies=[needs("cancel")],
+)
 def delete_replay(runtime: RuntimeDep, replay_id: str) -> Response:
     """End a comparison that waits or runs; what is done by then is kept, and so is its id."""
     state = runtime.replaying.cancel(replay_id)
@@ -95,7 +105,9 @@ def delete_replay(runtime: RuntimeDep, replay_id: str) -> Response:
     return negotiate.document({"replay_id": replay_id, "state": state})
 
 
-@router.get("/replays/{replay_id}/{frame}", responses=answers(_FRAME, tables=True))
+@router.get(
+    "/replays/{replay_id}/{frame}", responses=answers(_FRAME, tables=True), dependencies=[READS]
+)
 def get_replay_frame(runtime: RuntimeDep, form: FormatDep, replay_id: str, frame: str) -> Response:
     """One table of a comparison: validity, results, frontier, outcomes, lanes or decisions."""
     view = runtime.view("replay", {}, {"replay": replay_id})
@@ -114,7 +126,9 @@ def get_replay_frame(runtime: RuntimeDep, form: FormatDep, replay_id: str, frame
     return negotiate.table(view.frames[frame], form, name=f"replay-{frame}", about=about)
 
 
-@router.post("/replays/{replay_id}/candidate", responses=answers(_CANDIDATE))
+@router.post(
+    "/replays/{replay_id}/candidate", responses=answers(_CANDIDATE), dependencies=[needs("propose")]
+)
 def post_candidate(
     runtime: RuntimeDep,
     replay_id: str,

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Depends, Query
 from fastapi.responses import Response
 
 from servescope.api import negotiate
+from servescope.api.access import READS, needs
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.documents import plain
 from servescope.reporting import answers as told
@@ -47,13 +48,15 @@ Period = Annotated[
 
 @router.get("/reports", responses=answers(
     {"schedules": [_SCHEDULE], "channels": [_CHANNEL], "runs": [_RUN]}
-))  # fmt: skip
+), dependencies=[READS])  # fmt: skip
 def get_reports(runtime: RuntimeDep) -> Response:
     """Schedules with last result and next time, channels without their secrets, newest runs."""
     return negotiate.document(plain(told.listed(runtime)))
 
 
-@router.post("/reports/schedules", responses=answers(_SCHEDULE))
+@router.post(
+    "/reports/schedules", responses=answers(_SCHEDULE), dependencies=[needs("report_save")]
+)
 def post_schedule(
     runtime: RuntimeDep,
     table: Annotated[dict[str, Any], Body(
@@ -72,20 +75,30 @@ def post_schedule(
     return negotiate.document(plain(told.one(runtime, scheduled.definition.name)))
 
 
-@router.get("/reports/schedules/{name}", responses=answers({**_SCHEDULE, "runs": [_RUN]}))
+@router.get(
+    "/reports/schedules/{name}",
+    responses=answers({**_SCHEDULE, "runs": [_RUN]}),
+    dependencies=[READS],
+)
 def get_schedule(runtime: RuntimeDep, name: str) -> Response:
     """One schedule with its runs."""
     return negotiate.document(plain(told.one(runtime, name)))
 
 
-@router.delete("/reports/schedules/{name}", responses=answers({"schedule": "weekly"}))
+@router.delete(
+    "/reports/schedules/{name}",
+    responses=answers({"schedule": "weekly"}),
+    dependencies=[needs("report_remove")],
+)
 def delete_schedule(runtime: RuntimeDep, name: str) -> Response:
     """Remove a schedule that was added; what it made stays."""
     runtime.reporting.book.remove(name, "api")
     return negotiate.document({"schedule": name})
 
 
-@router.post("/reports/schedules/{name}/{verb}", responses=answers(_RUN))
+@router.post(
+    "/reports/schedules/{name}/{verb}", responses=answers(_RUN), dependencies=[needs("report_run")]
+)
 def post_verb(
     runtime: RuntimeDep,
     name: str,
@@ -103,13 +116,20 @@ def post_verb(
     return negotiate.document(plain(_VERBS[verb](runtime, name, by, given)))
 
 
-@router.get("/reports/schedules/{name}/preview", response_class=Response, responses=answers({}))
+@router.get(
+    "/reports/schedules/{name}/preview",
+    response_class=Response,
+    responses=answers({}),
+    dependencies=[READS],
+)
 def get_preview(runtime: RuntimeDep, name: str, period: Period = "") -> Response:
     """The report as a page, made now and kept nowhere."""
     return _page(told.preview(runtime, {"name": name}, period))
 
 
-@router.get("/reports/preview/{name}", response_class=Response, responses=answers({}))
+@router.get(
+    "/reports/preview/{name}", response_class=Response, responses=answers({}), dependencies=[READS]
+)
 def get_draft_preview(
     runtime: RuntimeDep,
     name: str,
@@ -133,13 +153,18 @@ def get_draft_preview(
     return _page(told.preview(runtime, table, period))
 
 
-@router.get("/reports/runs/{run_id}", responses=answers(_ONE_RUN))
+@router.get("/reports/runs/{run_id}", responses=answers(_ONE_RUN), dependencies=[READS])
 def get_run(runtime: RuntimeDep, run_id: str) -> Response:
     """One run: how it stands, its files, and every attempt to deliver it."""
     return negotiate.document(plain(told.run_document(runtime, run_id)))
 
 
-@router.get("/reports/runs/{run_id}/files/{name}", response_class=Response, responses=answers({}))
+@router.get(
+    "/reports/runs/{run_id}/files/{name}",
+    response_class=Response,
+    responses=answers({}),
+    dependencies=[READS],
+)
 def get_file(runtime: RuntimeDep, run_id: str, name: str) -> Response:
     """A file of a run, as it was sent."""
     runtime.reporting.run(run_id)

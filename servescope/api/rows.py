@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request
 from fastapi.responses import Response
 
 from servescope.api import negotiate
+from servescope.api.access import READS
 from servescope.api.parameters import (
     FormatDep,
     PageDep,
@@ -22,7 +23,7 @@ from servescope.veil import refuse_rows
 from store import adhoc
 from store.queries import rows
 
-router = APIRouter(tags=["rows"], dependencies=[Depends(only_known)])
+router = APIRouter(tags=["rows"], dependencies=[Depends(only_known), READS])
 
 _REQUESTS = {
     "scope": {"sources": ["azure-2023-code"], "clock": "utc"},

@@ -13,6 +13,7 @@ from fastapi.responses import PlainTextResponse, Response
 from servescope import config as configuration
 from servescope import support
 from servescope.api import negotiate, problems
+from servescope.api.access import EVERYBODY, READS, needs
 from servescope.api.parameters import RuntimeDep, answers
 from servescope.cli.configuration import versions
 from servescope.runtime import Runtime
@@ -34,13 +35,13 @@ _HEALTH = {
 }  # fmt: skip
 
 
-@root_router.get("/healthz", response_class=PlainTextResponse)
+@root_router.get("/healthz", response_class=PlainTextResponse, dependencies=[EVERYBODY])
 async def healthz() -> str:
     """The process answers."""
     return "ok\n"
 
 
-@root_router.get("/readyz", response_class=PlainTextResponse)
+@root_router.get("/readyz", response_class=PlainTextResponse, dependencies=[EVERYBODY])
 async def readyz(runtime: RuntimeDep) -> Response:
     """The store takes rows and questions."""
     stats = runtime.database.writer.stats()
@@ -52,7 +53,7 @@ async def readyz(runtime: RuntimeDep) -> Response:
     return PlainTextResponse("ready\n")
 
 
-@root_router.get("/api/v1", responses=answers(_INDEX))
+@root_router.get("/api/v1", responses=answers(_INDEX), dependencies=[EVERYBODY])
 async def index(request: Request, runtime: RuntimeDep) -> Response:
     """What there is to ask for."""
     described = request.app.openapi()["paths"]
@@ -67,26 +68,36 @@ async def index(request: Request, runtime: RuntimeDep) -> Response:
     )
 
 
-@router.get("/health", responses=answers(_HEALTH))
+@router.get("/health", responses=answers(_HEALTH), dependencies=[EVERYBODY])
 async def health(runtime: RuntimeDep) -> Response:
     """Is the server well, which store does it hold, how far behind is the writer?"""
     return negotiate.document(health_document(runtime))
 
 
-@router.get("/-/versions", responses=answers({"servescope": "0.1.0", "duckdb": "1.5.5"}))
+@router.get(
+    "/-/versions",
+    responses=answers({"servescope": "0.1.0", "duckdb": "1.5.5"}),
+    dependencies=[READS],
+)
 def get_versions() -> Response:
     """Versions of servescope and of what it stands on."""
     return negotiate.document(versions())
 
 
-@router.get("/-/settings", responses=answers({"file": None, "settings": []}))
+@router.get(
+    "/-/settings", responses=answers({"file": None, "settings": []}), dependencies=[needs("inside")]
+)
 async def get_settings(runtime: RuntimeDep) -> Response:
     """Every setting in force and where it comes from; secrets are masked."""
     settings = configuration.rows(runtime.config)
     return negotiate.document({"file": runtime.config.file, "settings": settings})
 
 
-@router.get("/-/support", responses=answers({"schema": "servescope.support/1", "health": {}}))
+@router.get(
+    "/-/support",
+    responses=answers({"schema": "servescope.support/1", "health": {}}),
+    dependencies=[needs("support")],
+)
 def get_support(runtime: RuntimeDep) -> Response:
     """All that helps somebody to help you, in one file; names, addresses and secrets left out."""
     answer = negotiate.document(support.bundle(runtime, health_document(runtime)))
@@ -94,7 +105,11 @@ def get_support(runtime: RuntimeDep) -> Response:
     return answer
 
 
-@router.get("/-/threads", responses=answers({"threads": [{"name": "store-writer"}]}))
+@router.get(
+    "/-/threads",
+    responses=answers({"threads": [{"name": "store-writer"}]}),
+    dependencies=[needs("inside")],
+)
 async def get_threads() -> Response:
     """What every thread is doing: its name and the innermost lines of its stack."""
     frames = sys._current_frames()
@@ -109,7 +124,11 @@ async def get_threads() -> Response:
     return negotiate.document({"threads": listed})
 
 
-@router.get("/-/queues", responses=answers({"writer": {"queued_rows": 0}, "cache": {"hits": 7}}))
+@router.get(
+    "/-/queues",
+    responses=answers({"writer": {"queued_rows": 0}, "cache": {"hits": 7}}),
+    dependencies=[READS],
+)
 async def get_queues(runtime: RuntimeDep) -> Response:
     """What waits: writes, queries, shared views."""
     return negotiate.document(

@@ -8,10 +8,11 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from servescope.api import negotiate
+from servescope.api.access import READS
 from servescope.api.parameters import RuntimeDep, ScopeDep, answers
 from servescope.documents import view_document
 
-router = APIRouter(tags=["views"])
+router = APIRouter(tags=["views"], dependencies=[READS])
 
 _EXAMPLE: dict[str, Any] = {
     "view": "trust",

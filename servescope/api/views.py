@@ -11,12 +11,13 @@ from analysis.measure import View
 from analysis.views import VIEWS
 from servescope import workload
 from servescope.api import negotiate
+from servescope.api.access import READS
 from servescope.api.parameters import FormatDep, RuntimeDep, ScopeDep, answers
 from servescope.documents import scope_document, view_document
 from servescope.runtime import SCOPE_NAMES, Runtime
 from store.errors import InputError
 
-router = APIRouter(tags=["views"])
+router = APIRouter(tags=["views"], dependencies=[READS])
 
 _VIEW_EXAMPLE: dict[str, Any] = {
     "view": "workload_arrivals",
