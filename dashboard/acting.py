@@ -100,6 +100,7 @@ def answered(services: Services, wish: Wish) -> Told:
         does = _ACTS.get(str(wish.get("act")))
         if does is None:
             raise InputError("this page asked for something unknown", hint="reload it")
+        services.rights().check(str(wish["act"]))
         return Told(does(services, wish), is_done=True)
     except ServescopeError as error:
         _log.info("wish_refused", extra={"act": str(wish.get("act")), "why": error.message})

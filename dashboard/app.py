@@ -31,6 +31,7 @@ from dashboard.services import Services
 from dashboard.shell import INDEX, navigation, shell
 from dashboard.static_files import Compressor
 from dashboard.url_state import parse
+from store.access import Role
 from store.errors import ServescopeError
 
 _log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
         Output("shell-nav", "children"),
         Output("shell-top", "children"),
         Output("shell-brand", "href"),
+        Output("shell-role", "children"),
         Output("shell-filters", "children"),
         Output("shell-time", "children"),
         Output("shell-share", "data-copy"),
@@ -112,6 +114,7 @@ def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
             plain(navigation(scene)),
             plain(_top(scene)),
             scene.link(),
+            _role(services),
             plain(filters(scene, _label_values(services, scene))),
             plain(time_controls(scene)),
             share_search(scene),
@@ -209,6 +212,12 @@ def _top(scene: Scene) -> list[Any]:
     own = list(page.top(scene)) if page and page.top else []
     said = comparison_words(scene)
     return [*own, said] if said is not None else own
+
+
+def _role(services: Services) -> str:
+    """Said at the foot of the navigation of whoever may not do everything."""
+    role = services.rights().role
+    return "" if role is max(Role) else f" \N{MIDDLE DOT} {role.word}"
 
 
 def _title(scene: Scene) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from dash import html
 
 from dashboard import forms
+from dashboard.rights import refusing
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.theme import attrs
@@ -72,6 +73,7 @@ def badge(services: Services, scene: Scene) -> Badge:
     frozen = [pool for pool in pools if pool.get("is_frozen")]
     is_whole = bool(pools) and len(frozen) == len(pools)
     inside = _menu(frozen, version, is_whole) if pools else []
+    inside = refusing(inside, services.rights(), "shell")
     names = [str(pool["pool"]) for pool in pools]
     return Badge(
         shown,

@@ -25,6 +25,7 @@ from dashboard.figures.marks import Marks
 from dashboard.happened import happened
 from dashboard.navigation import Page, Panel
 from dashboard.plain import plain
+from dashboard.rights import refusing
 from dashboard.routes import page_of
 from dashboard.scene import Scene, scene_of
 from dashboard.second_look import compared
@@ -142,7 +143,7 @@ def answer(
     note = _stale_note(scene, services) if _warns(panel, scene) else None
     view, scene = compared(panel, view, scene, services)
     try:
-        body = list(_body(panel, view, scene, services))
+        body = refusing(_body(panel, view, scene, services), services.rights(), panel.spot)
     except ServescopeError as error:
         return _failed(panel, error, "", shown, scene)
     if panel.is_still:

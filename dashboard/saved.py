@@ -10,6 +10,7 @@ from dash import Dash, Input, Output, html
 
 from dashboard import forms
 from dashboard.plain import plain
+from dashboard.rights import refusing
 from dashboard.saved_views import SavedDesk, SavedView
 from dashboard.scene import Scene, scene_of
 from dashboard.services import Services
@@ -43,7 +44,7 @@ def menu(services: Services, scene: Scene) -> list[Any]:
         made.append(html.Ul([html.Li(_entry(view, scene)) for view in found[:MOST_SHOWN]]))
     if len(found) > MOST_SHOWN:
         made.append(html.P(f"and {len(found) - MOST_SHOWN} more files", className="ss-dim"))
-    return [*made, _form(scene)]
+    return refusing([*made, _form(scene)], services.rights(), "saved")
 
 
 def _entry(view: SavedView, scene: Scene) -> html.Div:

@@ -17,6 +17,7 @@ from dashboard.model_desk import ModelDesk
 from dashboard.report_desk import ReportDesk
 from dashboard.saved_views import SavedDesk
 from dashboard.slo_desk import SloDesk
+from store.access import Rights
 from store.queries.scope import SourceInfo
 
 
@@ -205,6 +206,7 @@ class Services:
             `numbers` (words, value, unit, about) and `file`; None where it tells nothing.
         objectives: the file of objectives as text; None where it cannot be had.
         look: engines on the server's own machine, as (address, engine); only when somebody asks.
+        rights: what whoever asks now may do; asked anew for every look and every wish.
         trace_url: where another tool shows a trace, with `{trace_id}` in it; "" where none does.
     """
 
@@ -226,3 +228,4 @@ class Services:
     look: Callable[[], Sequence[tuple[str, str]]] | None = None
     objectives: SloDesk | None = None
     trace_url: str = ""
+    rights: Callable[[], Rights] = Rights

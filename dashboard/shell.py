@@ -162,7 +162,7 @@ def _navbar(version: str) -> list[Any]:
     return [
         brand,
         html.Div([html.Div(id="shell-nav"), html.Div(id="shell-saved")], className="ss-nav"),
-        html.Div(f"servescope {version}", className="ss-version"),
+        html.Div([f"servescope {version}", html.Span(id="shell-role")], className="ss-version"),
     ]
 
 

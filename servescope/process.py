@@ -174,6 +174,7 @@ def dashboard_server(runtime: Runtime) -> object:
         saved=SavedViews(views_folder(runtime.config)),
         objectives=SloDesk(runtime),
         trace_url=runtime.config.dashboard.trace_url,
+        rights=lambda: runtime.rights,
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server
 

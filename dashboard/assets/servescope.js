@@ -155,10 +155,18 @@
     if (!event.repeat) { hold(button); }
   });
   document.addEventListener("keyup", letGo);
+  /* A button that cannot be used says why: when it is pressed, and when the keyboard comes to it. */
+  function sayWhyNot(event) {
+    var button = event.target.closest && event.target.closest('button[aria-disabled="true"]');
+    if (button && button.title) { say(button.title, 6000); }
+  }
+  document.addEventListener("click", sayWhyNot);
+  document.addEventListener("focusin", function (event) {
+    if (event.target.matches(":focus-visible")) { sayWhyNot(event); }
+  });
   document.addEventListener("click", function (event) {
     var button = event.target.closest("button[data-act]");
-    if (!button || button.disabled) { return; }
-    if (button.getAttribute("aria-disabled") === "true") { say(button.title); return; }
+    if (!button || button.disabled || button.getAttribute("aria-disabled") === "true") { return; }
     if (!button.hasAttribute("data-hold")) { act(button); return; }
     /* A press that no pointer made, as screen readers do: they cannot hold, so they are asked. */
     if (event.detail === 0) {

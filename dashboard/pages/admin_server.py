@@ -63,6 +63,9 @@ def server_body(view: View | None, scene: Scene, services: Services) -> Sequence
           for words, value, unit, about in told["numbers"]),
         key="server",
     )  # fmt: skip
+    rights = services.rights()
+    if rights.why_not("inside"):
+        return [numbers, html.P(rights.why_not("inside"), className="ss-note is-role")]
     return [numbers, grid(_settings(told, scene), _support(scene), key="server")]
 
 

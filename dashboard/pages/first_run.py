@@ -7,6 +7,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, html, no_update
 
+from dashboard.rights import DOES
 from dashboard.services import Services
 from dashboard.theme import attrs
 from store.errors import ServescopeError
@@ -28,6 +29,7 @@ def panel(services: Services) -> list[Any]:
                 id="first-run-load",
                 className="ss-button is-primary",
                 type="button",
+                **attrs({DOES: "example"}),
             ),
         )
     ways = (
@@ -73,7 +75,8 @@ def _look(services: Services) -> list[Any]:
     if services.look is None:
         return []
     button = html.Button("Look on this machine", id="first-run-look", className="ss-button",
-                         type="button", title="Asks eight ports of the loopback, once")  # fmt: skip
+                         type="button", title="Asks eight ports of the loopback, once",
+                         **attrs({DOES: "look"}))  # fmt: skip
     return [button, html.Div(id="first-run-found", role="status")]
 
 
@@ -115,7 +118,13 @@ def _register_look(app: Dash, services: Services) -> None:
         prevent_initial_call=True,
     )
     def looked(clicks: int | None) -> Any:
-        return found(look()) if clicks else no_update
+        if not clicks:
+            return no_update
+        try:
+            services.rights().check("look")
+        except ServescopeError as error:
+            return html.P(str(error), className="ss-dim")
+        return found(look())
 
 
 def register(app: Dash, services: Services) -> None:
@@ -136,6 +145,7 @@ def register(app: Dash, services: Services) -> None:
         if not clicks:  # the button has just appeared: Dash calls for that too
             return no_update, no_update
         try:
+            services.rights().check("example")
             return {"text": load(), "ok": True, "at": f"loaded {clicks}"}, clicks
         except ServescopeError as error:
             return {"text": str(error), "ok": False, "at": f"not loaded {clicks}"}, no_update

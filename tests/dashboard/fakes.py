@@ -25,6 +25,7 @@ from analysis.verdict import PHASES_SCHEMA
 from analysis.views import compute
 from dashboard.saved_views import SavedView
 from dashboard.services import DataAge, Services
+from store.access import Rights
 from store.clock import VirtualClock, WallClock
 from store.database import Database
 from store.errors import InputError, ServescopeError
@@ -1411,6 +1412,7 @@ class FakeServices:
         control: the controller that pages tell something; None where there is none.
         replays: the comparisons.
         gateways: rows of table `gateway`.
+        rights: of whoever looks.
     """
 
     def __init__(self) -> None:
@@ -1431,6 +1433,7 @@ class FakeServices:
         self.models = FakeModels()
         self.gateways: list[dict] = []
         self.saved = FakeSaved()
+        self.rights = Rights()
 
     def view(self, name: str, params: Mapping[str, str], **options: str) -> View:
         """Answer like the server would."""
@@ -1503,4 +1506,5 @@ class FakeServices:
             saved=self.saved,
             server=server_told,
             look=lambda: [("http://127.0.0.1:8000", "vllm")],
+            rights=lambda: self.rights,
         )
