@@ -16,6 +16,7 @@ from dashboard.scene import Scene, scene_of
 from dashboard.services import Services
 from dashboard.theme import attrs
 from dashboard.url_state import Address, parse
+from store.access import Rights
 from store.errors import InputError
 
 MOST_SHOWN = 12
@@ -38,21 +39,23 @@ def menu(services: Services, scene: Scene) -> list[Any]:
     """Links to the saved views, and the form that saves this one; nothing without a desk."""
     if services.saved is None:
         return []
-    found = services.saved.listed()
+    found, rights = services.saved.listed(), services.rights()
     made: list[Any] = [html.P("Saved views", className="ss-nav-group")]
     if found:
-        made.append(html.Ul([html.Li(_entry(view, scene)) for view in found[:MOST_SHOWN]]))
+        made.append(html.Ul([html.Li(_entry(view, scene, rights)) for view in found[:MOST_SHOWN]]))
     if len(found) > MOST_SHOWN:
         made.append(html.P(f"and {len(found) - MOST_SHOWN} more files", className="ss-dim"))
-    return refusing([*made, _form(scene)], services.rights(), "saved")
+    return [*made, _form(scene, rights)]
 
 
-def _entry(view: SavedView, scene: Scene) -> html.Div:
+def _entry(view: SavedView, scene: Scene, rights: Rights) -> html.Div:
     if view.problem is not None:
         link: Any = html.Span(f"{view.title}: {view.problem}", className="ss-nav-item is-coming")
     else:
         href = Address(view.path, view.params).href(scene.prefix)
         link = html.A(view.title, href=href, className="ss-nav-item")
+    if rights.why_not("delete-view"):
+        return html.Div(link, className="ss-saved")
     wish = {"act": "delete-view", "name": view.name}
     label = f"Delete the saved view {view.title}"
     return html.Div(
@@ -66,7 +69,7 @@ def _entry(view: SavedView, scene: Scene) -> html.Div:
     )
 
 
-def _form(scene: Scene) -> html.Details:
+def _form(scene: Scene, rights: Rights) -> html.Details:
     wish = {
         "act": "save-view", "path": list(scene.address.path), "params": dict(scene.address.params),
     }  # fmt: skip
@@ -75,7 +78,10 @@ def _form(scene: Scene) -> html.Details:
         forms.button("Save", wish, label="Save this view", needs="title", look="is-small"),
     ]
     return html.Details(
-        [html.Summary("Save this view", className="ss-nav-item"), html.Div(inside)],
+        [
+            html.Summary("Save this view", className="ss-nav-item"),
+            html.Div(refusing(inside, rights, "saved")),
+        ],
         className="ss-act ss-save",
         **attrs({"data-form": "saved"}),
     )

@@ -188,9 +188,10 @@ class Visitor:
 
 
 def recovered(fake) -> None:
-    """As it was at the start: answers at once, has data, and the newest is of now."""
+    """As at the start: answers at once, has data of now, and whoever looks may do everything."""
     fake.failing = fake.empty = fake.store = None
     fake.slow_seconds, fake.newest_at = 0.0, fake.now - timedelta(seconds=4)
+    fake.rights = type(fake.rights)()
 
 
 @pytest.fixture

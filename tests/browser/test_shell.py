@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from dashboard.navigation import NAVIGATION, go_keys
+from store.access import Rights, Role
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -123,4 +124,39 @@ def test_three_clicks_lead_from_the_fleet_to_phase_tenant_and_request(visit):
     expect(page.locator("#card-facts")).to_contain_text("acme")
     expect(page.locator("#card-waterfall")).to_be_visible()
     assert "tenant=acme" in page.url
+    assert visitor.troubles == []
+
+
+def test_a_viewer_sees_what_may_not_be_done_and_why(visit, served):
+    """By keyboard, by mouse and by a screen reader, in both themes; what is posted all the same
+    is refused.
+    """
+    fake = served.fake
+    fake.rights = Rights(Role.VIEWER, "access.role in wall.toml")
+    told = len(fake.control.told)
+    why = "Freezing needs the role operator; you have viewer (access.role in wall.toml)."
+    visitor = visit()
+    page, said = visitor.page, visitor.page.locator("#shell-said")
+    visitor.open("/ui/controller")
+    expect(page.locator("#shell-role")).to_contain_text("viewer")
+    page.locator("#shell-control summary").click()
+    button = page.get_by_role("button", name="Freeze all pools until resumed")
+    expect(button).to_have_attribute("aria-disabled", "true")
+    line = re.compile(r"^You have the role viewer \(access.role in wall.toml\). Freezing")
+    expect(button).to_have_accessible_description(line)
+    visitor.reads_in_both_themes()
+
+    page.keyboard.press("Tab")
+    expect(said).to_have_text(why)
+    page.keyboard.press("Enter")
+    button.click(force=True)
+    expect(said).to_have_text(why)
+    assert len(fake.control.told) == told
+    page.evaluate(
+        """dash_clientside.set_props('shell-act', {data:
+             {act: 'freeze', pools: [], seconds: 900, version: 7, at: 1}})"""
+    )
+    expect(said).to_have_class(re.compile("is-error"))
+    expect(said).to_contain_text("Freezing needs the role operator")
+    assert len(fake.control.told) == told
     assert visitor.troubles == []
