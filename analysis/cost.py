@@ -106,9 +106,7 @@ def cost(
         "trend": _trend(found.measures, earlier.measures if earlier else {}),
     }
     told = cost_words.sentences(found.measures, frames, scope)
-    return View(
-        "cost", scope, found.measures, frames, told, sql={"course": queries.SCRAPED.strip()}
-    )
+    return View("cost", scope, found.measures, frames, told, sql={"course": queries.PLAIN.strip()})
 
 
 def _spent(reader: Reader, scope: Scope, slos: Sequence[Slo], rules: CostRules) -> Spent | None:

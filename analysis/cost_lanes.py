@@ -77,7 +77,7 @@ def lanes(reader: Reader, scope: Scope, rules: CostRules) -> tuple[pl.DataFrame,
     through two doors is one.
     """
     width = width_seconds(scope)
-    seen = queries.scraped(reader, scope.start, scope.end, width)
+    seen = queries.seen(reader, scope.start, scope.end, width)
     pools: dict[str, Pool] = {}
     about = []
     for row in seen.unique("target_id", maintain_order=True).iter_rows(named=True):
@@ -95,11 +95,9 @@ def lanes(reader: Reader, scope: Scope, rules: CostRules) -> tuple[pl.DataFrame,
     known = pl.DataFrame(about, schema=names, orient="row").cast(
         {"target_id": seen.schema["target_id"]}
     )
-    busy = queries.busy(reader, scope.start, scope.end, width)
     found = (
         _present(seen, scope, width)
         .join(known, on="target_id")
-        .join(busy, on=["target_id", "at"], how="left")
         .group_by("pool", "model", "instance", "at", "gpus")
         .agg(pl.col("present_seconds").max(), pl.col("busy_ratio").max())
     )
@@ -121,6 +119,7 @@ def _present(seen: pl.DataFrame, scope: Scope, width: int) -> pl.DataFrame:
     return seen.select(
         "target_id",
         "at",
+        "busy_ratio",
         present_seconds=pl.when(told >= FULL_RATIO * whole).then(whole).otherwise(told),
     )
 

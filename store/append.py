@@ -221,6 +221,21 @@ def _histograms(points: PointAppender) -> Appender:
     return append
 
 
+def _scrapes(points: PointAppender) -> Appender:
+    """Scrapes; one of a stretch that is rolled up makes its bucket dirty, as a sample does."""
+    append = _once("scrape", SCRAPE_FRAME, ("target_id", "scraped_at"))
+
+    def add(connection: Connection, frames: Sequence[pl.DataFrame]) -> list[int]:
+        counts = []
+        for frame in frames:
+            counts.append(append(connection, frame))
+            times = shaped(frame, SCRAPE_FRAME)["scraped_at"].to_physical().to_list()
+            points.mark_late(connection, times if counts[-1] else [])
+        return counts
+
+    return add
+
+
 def _once(
     table: str,
     schema: Mapping[str, pl.DataType | type[pl.DataType]],
@@ -244,7 +259,6 @@ append_forecasts = _each(
 )
 _PLAIN: Mapping[str, Appender] = {
     "request": append_requests,
-    "scrape": _each(_once("scrape", SCRAPE_FRAME, ("target_id", "scraped_at"))),
     "event": _each(_once("event", EVENT_FRAME, ("event_id",))),
     "job_run": _each(_once("job_run", JOB_RUN_FRAME, ("job", "started_at"))),
     "signal_grade": _each(
@@ -261,7 +275,7 @@ _PLAIN: Mapping[str, Appender] = {
         _once("gpu_fault", GPU_FAULT_FRAME, ("node", "gpu", "started_at", "kind"), ("gpu",))
     ),
 }
-TABLES = ("sample", "histogram_sample", *_PLAIN)
+TABLES = ("sample", "histogram_sample", "scrape", *_PLAIN)
 
 
 def appenders(points: PointAppender) -> Mapping[str, Appender]:
@@ -270,7 +284,12 @@ def appenders(points: PointAppender) -> Mapping[str, Appender]:
     Args:
         points: remembers the series of that connection.
     """
-    return {**_PLAIN, "sample": _samples(points), "histogram_sample": _histograms(points)}
+    return {
+        **_PLAIN,
+        "sample": _samples(points),
+        "histogram_sample": _histograms(points),
+        "scrape": _scrapes(points),
+    }
 
 
 def _require(rows: pl.DataFrame, names: tuple[str, ...]) -> None:

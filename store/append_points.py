@@ -98,7 +98,7 @@ class PointAppender:
         if len(fresh) < points.height:
             points = points[fresh]
         _insert(connection, table, points.to_arrow())
-        self._mark_late(connection, [times[place] for place in fresh])
+        self.mark_late(connection, [times[place] for place in fresh])
         for place in fresh:
             self._newest[ids[place]] = max(self._newest[ids[place]], times[place])
         return _counted(fresh, [frame.height for frame in frames])
@@ -137,8 +137,13 @@ class PointAppender:
         # A point that is fresh as well keeps its place; the same one told again is left out.
         return [place for place in places if place in once and place not in known]
 
-    def _mark_late(self, connection: Connection, times: Sequence[int]) -> None:
-        """Note the buckets of added points that are rolled up already: they need it again."""
+    def mark_late(self, connection: Connection, times: Sequence[int]) -> None:
+        """Note the buckets of what was added that are rolled up already: they need it again.
+
+        Args:
+            connection: the writer's.
+            times: microseconds since 1970-01-01.
+        """
         if self._rolled_until is None:
             found = connection.execute("SELECT epoch_us(rolled_until) FROM rollup_sample_state")
             row = found.fetchone()

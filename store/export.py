@@ -51,6 +51,7 @@ _TABLES: Mapping[str, str] = {
     "sample": "SELECT * FROM sample",
     "histogram_sample": "SELECT * FROM histogram_sample",
     **{table: f"SELECT * FROM {table}" for table in ROLLED},
+    "rollup_target": "SELECT * FROM rollup_target",
     "scrape": "SELECT * FROM scrape",
     "event": "SELECT * REPLACE (details::VARCHAR AS details) FROM event",
 }

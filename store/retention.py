@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from store import sample_rollup, series_retention
+from store import sample_rollup, series_retention, target_rollup
 from store.queries.scope import LIVE_SOURCE_ID
 from store.rolled_buckets import floor
 from store.rollup import refresh_due
@@ -40,6 +40,7 @@ class Deleted:
     rollup_gauge: int = 0
     rollup_counter: int = 0
     rollup_histogram: int = 0
+    rollup_target: int = 0
     series: int = 0
     request: int = 0
     request_prefix: int = 0
@@ -125,7 +126,8 @@ def _delete_samples(
     deleted["signal_grade"] = writer.run(lambda c: _delete_past_grades(c, before)).result()
     if settings.sample_rollup_retention_days is not None:
         oldest = _bucket_days_ago(now, max(days, settings.sample_rollup_retention_days))
-        for table, column in sample_rollup.ROLLED.items():
+        rolled = {**sample_rollup.ROLLED, target_rollup.TABLE: target_rollup.COLUMN}
+        for table, column in rolled.items():
             deleted[table] = _delete(writer, table, column, oldest, portion_rows)
     deleted["series"] = series_retention.delete_unused(writer, now)
     return deleted

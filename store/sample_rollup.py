@@ -3,7 +3,8 @@
 Of a gauge that is its count, sum, largest and last value; of a counter its ends and what it counted
 in between and since the bucket before, restarts known. Of histograms the points are kept that a
 bucket cannot do without (the first, the last, both sides of every drop or change of edges), so the
-query that thins raw points finds the same ones here.
+query that thins raw points finds the same ones here. What each target was, apart from its signals,
+is counted beside them (`store.target_rollup`).
 
 All buckets before `rolled_until` are rolled up, but for the dirty ones: `store.append_points` notes
 a point that comes late in the transaction that stores it. Readers take such buckets from the
@@ -17,6 +18,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
+from store import target_rollup
 from store.rolled_buckets import BUCKET, BUCKET_SECONDS, bucket_sql, floor
 from store.writer import Writer
 
@@ -69,6 +71,8 @@ def refresh(
     if low < due and not counted:
         found = _first(connection, low, due)
         low = due if found is None else floor(found)
+        # Who answers without a sample is there all the same.
+        target_rollup.insert(connection, rolled_until, low)
         counted = _next_counts(connection, low, due, most_samples)
     chosen = _portion(counted, most_samples)
     high = chosen[-1] + BUCKET if chosen else low
@@ -114,7 +118,8 @@ def _state(connection: Connection) -> tuple[datetime, datetime | None] | None:
     if first is None:
         return None
     connection.execute(
-        "INSERT INTO rollup_sample_state (rolled_until) VALUES ($at)", {"at": floor(first)}
+        "INSERT INTO rollup_sample_state (rolled_until, targets_since) VALUES ($at, $at)",
+        {"at": floor(first)},
     )
     return floor(first), None
 
@@ -159,7 +164,8 @@ def _refresh_dirty(
         connection.execute(
             "DELETE FROM rollup_sample_dirty WHERE bucket_at >= $low AND bucket_at < $high", span
         )
-        _insert(connection, low, high)
+        _insert_samples(connection, low, high)
+        target_rollup.renew(connection, low, high)
         connection.execute(_RENEW_STEPS, {"at": high, "before": high - BUCKET})
     return RolledUp(len(chosen), buckets_left=len(chosen) < len(marks) or more_due)
 
@@ -208,6 +214,11 @@ def _stretches(buckets: list[datetime]) -> list[Span]:
 
 
 def _insert(connection: Connection, low: datetime, high: datetime) -> None:
+    _insert_samples(connection, low, high)
+    target_rollup.insert(connection, low, high)
+
+
+def _insert_samples(connection: Connection, low: datetime, high: datetime) -> None:
     span = {"low": low, "high": high}
     connection.execute(_INSERT_GAUGES, span)
     connection.execute(_INSERT_COUNTERS, {**span, "before": low - BUCKET})
@@ -240,6 +251,7 @@ DELETE FROM rollup_sample_dirty
 WHERE bucket_at >= $low AND bucket_at < $high AND bucket_at IN (
   SELECT bucket_at FROM rollup_gauge WHERE bucket_at >= $low AND bucket_at < $high
   UNION SELECT bucket_at FROM rollup_counter WHERE bucket_at >= $low AND bucket_at < $high
+  UNION SELECT bucket_at FROM rollup_target WHERE bucket_at >= $low AND bucket_at < $high
   UNION SELECT {bucket_sql("sampled_at")} FROM rollup_histogram
   WHERE sampled_at >= $low AND sampled_at < $high)
 """

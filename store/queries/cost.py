@@ -5,61 +5,42 @@ Bins count from 1970-01-01. Times are naive UTC.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from store.queries.control_marks import LONGEST_STEPS
+from store.queries.sample_split import Span, Split, Use, split
 from store.queries.scope import IS_COUNTED, Scope
 from store.queries.slo import naive_utc
 from store.queries.token_cost import Cost
 from store.queries.workload import FrameReader, where
 from store.reader import Reader
-from store.rolled_buckets import BUCKET_SECONDS
+from store.target_rollup import answered_sql, loaded_sql
 
-LOAD = ("requests_running", "requests_waiting")
-EXACT_SECONDS = 86_400.0
-"""Up to a range of so long every scrape is looked at; in longer ones whole roll-up buckets."""
-
-SCRAPED = """
-WITH counted AS (
-  SELECT target_id, epoch_us(scraped_at) // $width AS bin, count(*) AS scrapes,
-    (epoch_us(max(scraped_at)) - epoch_us(min(scraped_at))) / 1e6 AS between_seconds
-  FROM scrape WHERE outcome = 'ok' AND scraped_at >= $start AND scraped_at < $end GROUP BY ALL)
+SEEN = """
+WITH told AS (
+  {parts}),
+counted AS (
+  SELECT target_id, epoch_us("at") // $width AS bin, sum(scrape_count) AS scrapes,
+    (epoch_us(max(last_at)) - epoch_us(min(first_at))) / 1e6 AS between_seconds,
+    sum(busy_count) / nullif(sum(load_count), 0) AS busy_ratio
+  FROM told GROUP BY ALL HAVING sum(scrape_count) > 0)
 SELECT t.target_id, t.url, t.engine, t.model, t.labels::VARCHAR AS labels,
-  make_timestamp(c.bin * $width) AS "at", c.scrapes, c.between_seconds
+  make_timestamp(c.bin * $width) AS "at", c.scrapes::BIGINT AS scrapes, c.between_seconds,
+  c.busy_ratio
 FROM counted AS c JOIN target AS t USING (target_id) ORDER BY t.target_id, "at"
 """
-_CHOSEN = """chosen AS (
-  SELECT series_id, target_id FROM series
-  WHERE list_contains($signals, signal) AND kind = 'gauge')"""
-_BUSY_RAW = f"""
-WITH {_CHOSEN},
-loaded AS (
-  SELECT c.target_id, p.sampled_at, sum(p.value) > 0 AS busy
-  FROM sample AS p JOIN chosen AS c USING (series_id)
-  WHERE p.sampled_at >= $start AND p.sampled_at < $end GROUP BY ALL)
-SELECT target_id, make_timestamp(epoch_us(sampled_at) // $width * $width) AS "at",
-  avg(busy::DOUBLE) AS busy_ratio
-FROM loaded GROUP BY ALL
-"""
-_BUSY_ROLLED = f"""
-WITH {_CHOSEN},
-state AS (SELECT coalesce(max(rolled_until), TIMESTAMP '1970-01-01') AS rolled_until
-  FROM rollup_sample_state),
-loaded AS (
-  SELECT c.target_id, p.bucket_at, max(p.value_max) > 0 AS busy
-  FROM rollup_gauge AS p JOIN chosen AS c USING (series_id), state
-  WHERE p.bucket_at >= $start AND p.bucket_at < least($end, rolled_until) GROUP BY ALL
-  UNION ALL
-  SELECT c.target_id, time_bucket(INTERVAL {BUCKET_SECONDS} SECONDS, p.sampled_at), max(p.value) > 0
-  FROM sample AS p JOIN chosen AS c USING (series_id), state
-  WHERE p.sampled_at >= greatest($start, rolled_until) AND p.sampled_at < $end GROUP BY ALL)
-SELECT target_id, make_timestamp(epoch_us(bucket_at) // $width * $width) AS "at",
-  avg(busy::DOUBLE) AS busy_ratio
-FROM loaded GROUP BY ALL
-"""
+PLAIN = SEEN.format(
+    parts=answered_sql("scraped_at >= $start AND scraped_at < $end")
+    + " UNION ALL "
+    + loaded_sql("p.sampled_at >= $start AND p.sampled_at < $end")
+)
+"""`seen` without roll-ups, to be read and run by people."""
+_ROLLED = """SELECT target_id, bucket_at AS "at", scrape_count, first_at, last_at, load_count,
+    busy_count FROM rollup_target WHERE {spans}"""
 # As in `control_marks`: a step counts until the next one, but not longer than five usual steps.
 _STEPS = f"""
 WITH steps AS (
@@ -78,26 +59,43 @@ FROM timed GROUP BY ALL ORDER BY pool, "at"
 """
 
 
-def scraped(reader: Reader, start: datetime, end: datetime, width_seconds: int) -> pl.DataFrame:
-    """Scrapes that worked, by target and bin; targets that are no longer watched, too.
+def seen(
+    reader: Reader, start: datetime, end: datetime, width_seconds: int, *, use: Use = "auto"
+) -> pl.DataFrame:
+    """When each target answered and how busy it was, by bin; those no longer watched, too.
 
-    Columns: target_id, url, engine, model, labels (JSON text), at, scrapes, between_seconds (from
-    the first to the last of the bin).
+    Args:
+        reader: the store.
+        start: aware UTC, inclusive.
+        end: aware UTC, exclusive.
+        width_seconds: of a bin; whole buckets of the roll-up (300 s).
+        use: "raw" reads scrapes and samples as far as there are any.
+
+    Returns:
+        target_id, url, engine, model, labels (JSON text), at, scrapes (that worked),
+        between_seconds (from the first to the last of the bin), busy_ratio (share of the moments at
+        which its load was told at which a request was running or waiting; null where none was).
     """
-    return reader.frame(SCRAPED, **_range(start, end, width_seconds))
+    given = _range(start, end, width_seconds)
+    with reader.snapshot() as snapshot:
+        since = snapshot.frame("SELECT targets_since FROM rollup_sample_state")
+        before = [(given["start"], at) for at in since["targets_since"] if at > given["start"]]
+        plan = split(snapshot, given["start"], given["end"], before, use=use)
+        return snapshot.frame(SEEN.format(parts=_parts(plan)), width=given["width"])
 
 
-def busy(reader: Reader, start: datetime, end: datetime, width_seconds: int) -> pl.DataFrame:
-    """Share of the scrapes at which a target had a request running or waiting, by bin.
+def _parts(plan: Split) -> str:
+    """What is read from where, as one relation; the times are our own."""
+    parts = [_ROLLED.format(spans=_spans("bucket_at", plan.rolled))] if plan.rolled else []
+    if plan.raw or not parts:
+        parts.append(answered_sql(_spans("scraped_at", plan.raw)))
+        parts.append(loaded_sql(_spans("p.sampled_at", plan.raw)))
+    return "\n  UNION ALL ".join(parts)
 
-    In ranges of more than `EXACT_SECONDS` it is the share of five-minute buckets in which it ever
-    had one, which is more.
 
-    Columns: target_id, at, busy_ratio.
-    """
-    is_short = (end - start).total_seconds() <= EXACT_SECONDS
-    sql = _BUSY_RAW if is_short else _BUSY_ROLLED
-    return reader.frame(sql, signals=list(LOAD), **_range(start, end, width_seconds))
+def _spans(column: str, spans: Sequence[Span]) -> str:
+    within = [f"{column} >= TIMESTAMP '{a}' AND {column} < TIMESTAMP '{b}'" for a, b in spans]
+    return f"({' OR '.join(within) or 'FALSE'})"
 
 
 def steps(reader: Reader, start: datetime, end: datetime, width_seconds: int) -> pl.DataFrame:
