@@ -173,6 +173,27 @@ def test_a_failing_query_keeps_the_picture_and_retry_brings_it_back(visit, serve
     assert page.evaluate(GREYED) == 1
 
 
+def test_each_chart_is_drawn_in_a_task_of_its_own(visit):
+    """Between two charts keys and pointers are answered; a chart that fails holds up no other."""
+    visitor = visit()
+    visitor.open("/ui/workload?refresh=off")
+    drawn = visitor.page.evaluate(
+        """async () => {
+          const places = [0, 1].map(() => document.body.appendChild(document.createElement('div')));
+          const charts = places.map(place => Plotly.react(place, [{y: [1, 2]}]));
+          const broken = Plotly.react(document.body.appendChild(document.createTextNode('')), []);
+          const last = Plotly.react(document.body.appendChild(document.createElement('div')), []);
+          await charts[0];
+          const soon = places.map(place => Boolean(place.querySelector('.main-svg')));
+          await charts[1];
+          await broken.catch(() => soon.push('failed'));
+          return [...soon, Boolean(places[1].querySelector('.main-svg')), Boolean(await last)];
+        }"""
+    )
+    assert drawn == [True, False, "failed", True, True]
+    assert not visitor.troubles
+
+
 def test_a_refresh_neither_blinks_nor_loses_an_open_menu(visit, served):
     """New numbers arrive in the same plot."""
     visitor = visit()

@@ -121,6 +121,12 @@ def test_the_bundled_plotly_forgets_labels_that_nobody_draws():
     assert script.count("O4>=E3e&&(") == 1
 
 
+def test_the_bundled_plotly_is_compiled_beside_the_main_thread():
+    """A first line that browsers know takes two thirds of its start off the page."""
+    script = (ASSETS / "plotly-cartesian.min.js").read_bytes()
+    assert script.startswith(b"//# allFunctionsCalledOnLoad\n")
+
+
 def test_callbacks_are_plain_functions(app):
     """They run in threads that share no event loop."""
     for callback in app.callback_map.values():
