@@ -47,7 +47,8 @@ COURSE = Chart(
     figures.gpu_hours,
     "GPU-hours of each bin: cards of a replica times the time for which it answered scrapes. Busy: "
     "share of the scrapes that saw a request running or waiting in it. Idle is the rest. Starting: "
-    "before it could take requests. Draining: taking no new ones. Not told: the engine shows no such gauge.",
+    "before it could take requests. Draining: taking no new ones. Not told: the engine shows no "
+    "such gauge.",
     span=12,
     height=300,
 )
