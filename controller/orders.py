@@ -75,28 +75,50 @@ class Orders:
             )
         return await self._changed(rows, f"mode {mode}", who)
 
+    def refusals(self) -> dict[str, dict[str, ControllerError]]:
+        """Modes that each pool may not be set to now, with why and what to do; most have none."""
+        counts = self._rehearsed()
+        found = {
+            pool: {mode: self._refusal(pool, mode, counts) for mode in sorted(ACTING)}
+            for pool in self._book.pools
+        }
+        return {
+            pool: {mode: error for mode, error in modes.items() if error is not None}
+            for pool, modes in found.items()
+        }
+
     def _may_act(self, pool: str, mode: str, override: str) -> None:
-        fleet = self._loop.fleet_of(pool)
-        check_mode(fleet.policy, mode)
-        if mode != ACTIVE or override == pool:
+        refusal = self._refusal(pool, mode, self._rehearsed())
+        if refusal is None or (isinstance(refusal, NotAllowed) and override == pool):
             return
+        raise refusal
+
+    def _refusal(self, pool: str, mode: str, counts: Mapping[str, int]) -> ControllerError | None:
+        """Why a pool may not act; one that is `NotAllowed` can be overridden."""
+        fleet = self._loop.fleet_of(pool)
+        try:
+            check_mode(fleet.policy, mode)
+        except ControllerError as error:
+            return error
+        if mode != ACTIVE:
+            return None
         hint = f"let it run in {DRY_RUN} first, or override with the pool's name: {pool}"
-        hours = self._rehearsed_hours(pool, fleet.policy.spec.period_seconds)
+        hours = counts.get(pool, 0) * fleet.policy.spec.period_seconds / 3600
         if hours < self._settings.rehearse_hours:
-            raise NotAllowed(
+            return NotAllowed(
                 f"{pool} has decided for {hours:.1f} h in {DRY_RUN};"
                 f" {self._settings.rehearse_hours:g} h are asked for",
                 hint=hint,
             )
         doubt = self._loop.doubt(pool)
         if doubt:
-            raise NotAllowed(f"what is seen of {pool} cannot be trusted: {doubt}", hint=hint)
+            return NotAllowed(f"what is seen of {pool} cannot be trusted: {doubt}", hint=hint)
+        return None
 
-    def _rehearsed_hours(self, pool: str, period_seconds: float) -> float:
-        since = self._book.now() - REHEARSED_OVER
-        found = queries.rehearsed(self._book.database.reader, since)
-        counts = {row["pool"]: row["decisions"] for row in found.iter_rows(named=True)}
-        return float(counts.get(pool, 0)) * period_seconds / 3600
+    def _rehearsed(self) -> dict[str, int]:
+        """Decisions of each pool in dry-run lately."""
+        found = queries.rehearsed(self._book.database.reader, self._book.now() - REHEARSED_OVER)
+        return {row["pool"]: int(row["decisions"]) for row in found.iter_rows(named=True)}
 
     async def freeze(
         self,

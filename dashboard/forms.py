@@ -28,6 +28,7 @@ def button(
     needs: str = "",
     is_held: bool = False,
     why_not: str = "",
+    unless: tuple[str, str] | None = None,
     look: str = "",
 ) -> html.Button:
     """A button that tells the server something.
@@ -39,6 +40,7 @@ def button(
         needs: field of its form that must not be empty.
         is_held: whether it must be held for a second.
         why_not: why it cannot be used now; it stays reachable and says so.
+        unless: (field of its form, text): with that typed it can be used all the same.
         look: further classes.
     """
     more: dict[str, str] = {"data-act": json.dumps(wish)}
@@ -52,6 +54,8 @@ def button(
     if why_not:
         more["aria-disabled"] = "true"
         title = why_not
+        if unless is not None:
+            more["data-unless"] = json.dumps(unless)
     held = " is-hold" if is_held else ""
     return html.Button(
         words, className=f"ss-button{held} {look}".rstrip(), type="button", title=title,

@@ -42,6 +42,8 @@ def _disable(button: Any, why_not: str, line: str) -> None:
     button.title = why_not
     setattr(button, "aria-disabled", "true")
     setattr(button, "aria-describedby", line)
+    if hasattr(button, "data-unless"):  # nothing that is typed gives a role
+        delattr(button, "data-unless")
 
 
 def _acting(part: Any) -> Iterator[tuple[html.Button, str]]:

@@ -110,6 +110,10 @@ class ControlDesk(Protocol):
         """Pools with modes, freezes and numbers; what waits for a person; the version."""
         ...
 
+    def refused_modes(self) -> Mapping[str, Mapping[str, Document]]:
+        """Pool -> mode that it may not be set to now -> why, hint, may_override."""
+        ...
+
     def explain(self, decision_id: int) -> Document:
         """Why a decision is what it is, and what would flip it; may take seconds."""
         ...

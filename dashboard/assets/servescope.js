@@ -164,6 +164,15 @@
   document.addEventListener("focusin", function (event) {
     if (event.target.matches(":focus-visible")) { sayWhyNot(event); }
   });
+  /* What is refused until something is typed, such as a pool's name, follows the typing. */
+  document.addEventListener("input", function (event) {
+    var form = event.target.closest(".ss-act");
+    (form ? form.querySelectorAll("button[data-unless]") : []).forEach(function (button) {
+      var unless = JSON.parse(button.getAttribute("data-unless"));
+      var typed = (fieldsOf(button)[unless[0]] || "").trim();
+      if (typed === unless[1]) { button.removeAttribute("aria-disabled"); } else { button.setAttribute("aria-disabled", "true"); }
+    });
+  });
   document.addEventListener("click", function (event) {
     var button = event.target.closest("button[data-act]");
     if (!button || button.disabled || button.getAttribute("aria-disabled") === "true") { return; }

@@ -115,6 +115,7 @@ def act_body(view: View | None, scene: Scene, services: Services) -> Sequence[An
     if view is None or not status.get("running"):
         return _not_running(status)
     parts: list[Any] = []
+    pools, refused = status["pools"], services.control.refused_modes() if services.control else {}
     # The record has what it would change, the controller knows what it still waits for.
     still = {row["decision_id"] for row in status["pending"]}
     rows = [] if view.empty else view.frames["pending"].rows(named=True)
@@ -126,7 +127,7 @@ def act_body(view: View | None, scene: Scene, services: Services) -> Sequence[An
         html.Details(
             [
                 html.Summary("Freeze, resume or change the mode of a pool"),
-                grid(*(_pool_card(pool, len(status["pools"])) for pool in status["pools"])),
+                grid(*(_pool_card(pool, refused, len(pools)) for pool in pools)),
                 terms(),
             ],
             className="ss-card ss-fold",
@@ -206,39 +207,57 @@ def _drained(row: Mapping[str, Any], state: Document) -> list[Any]:
     return [html.P(words, className="ss-dim")]
 
 
-def _pool_card(pool: Document, count: int) -> Any:
+def _pool_card(pool: Document, refused: Mapping[str, Any], count: int) -> Any:
     name, version = str(pool["pool"]), int(pool["version"])
     if pool.get("is_frozen") or pool.get("foreign") is not None:
         stop = resume_form([name], version, f"pool-{name}")
     else:
         stop = freeze_form([name], version, f"pool-{name}")
-    inside = [html.Div(stop, className="ss-act"), html.Div(_mode_form(pool), className="ss-act")]
+    inside = [
+        html.Div(stop, className="ss-act"),
+        html.Div(_mode_form(pool, refused.get(name, {})), className="ss-act"),
+    ]
     span = 6 if count > 1 else 12
     return card(name, html.Div(inside, className="ss-acts"), span=span, key=f"pool-{name}")
 
 
-def _mode_form(pool: Document) -> list[Any]:
+def _mode_form(pool: Document, refused: Mapping[str, Document]) -> list[Any]:
+    """Buttons of the modes; one that would be refused is disabled, with why and what to do."""
     name, now = str(pool["pool"]), str(pool["mode"])
-    buttons = [
-        button(
-            mode.upper(),
-            {"act": "mode", "pools": [name], "mode": mode, "version": int(pool["version"])},
-            label=f"Set {name} to {mode}: {words}",
-            is_held=mode in ACTING,
-            why_not="It is in this mode." if mode == now else "",
-        )
-        for mode, words in MODES.items()
-    ]
+    barred = {mode: refused[mode] for mode in MODES if mode != now and mode in refused}
     return [
         html.P(
             f"Now {now.upper()}: {MODES[now]}. Approve and active are held for a second.",
             className="ss-dim",
         ),
+        *(html.P(_barred_words(mode, why), className="ss-why") for mode, why in barred.items()),
         field("comment", "Why", f"mode-{name}"),
         field("by", "Who", f"by-{name}", "dashboard"),
         field(
             "override", "The pool's name, to act without rehearsal", f"override-{name}",
             "leave it empty",
         ),
-        html.Div(buttons, className="ss-row"),
+        html.Div([_mode_button(pool, mode, barred) for mode in MODES], className="ss-row"),
     ]  # fmt: skip
+
+
+def _mode_button(pool: Document, mode: str, barred: Mapping[str, Document]) -> html.Button:
+    name = str(pool["pool"])
+    why_not = "It is in this mode." if mode == pool["mode"] else ""
+    unless = None
+    if mode in barred:
+        why_not = _barred_words(mode, barred[mode])
+        unless = ("override", name) if barred[mode]["may_override"] else None
+    return button(
+        mode.upper(),
+        {"act": "mode", "pools": [name], "mode": mode, "version": int(pool["version"])},
+        label=f"Set {name} to {mode}: {MODES[mode]}",
+        is_held=mode in ACTING, why_not=why_not, unless=unless,
+    )  # fmt: skip
+
+
+def _barred_words(mode: str, why: Document) -> str:
+    """Why a mode cannot be set now, and what to do."""
+    hint = str(why.get("hint") or "")
+    advice = f" {hint[:1].upper()}{hint[1:]}." if hint else ""
+    return f"{mode.upper()} is not possible now: {why['why']}.{advice}"

@@ -24,6 +24,17 @@ _STATE = {
     "wanted": 8, "ready": 8, "starting": 0, "draining": 0, "desired": 10, "doubt": "",
 }  # fmt: skip
 _STATUS = {"running": True, "pools": [_STATE], "pending": [], "version": 7}
+_REFUSED = {
+    "refused": {
+        "llama-70b": {
+            "active": {
+                "why": "llama-70b has decided for 0.3 h in dry-run; 24 h are asked for",
+                "hint": "let it run in dry-run first, or override with the pool's name: llama-70b",
+                "may_override": True,
+            }
+        }
+    }
+}
 _DECISION = {
     "decision": {
         "decision_id": 1234, "pool": "llama-70b", "kind": "up", "before_replicas": 8,
@@ -55,6 +66,15 @@ DecisionPath = Annotated[int, Path(description="Number of a decision.", ge=1)]
 def get_status(runtime: RuntimeDep) -> Response:
     """Modes, freezes, targets, what waits for a person, what is open, counters."""
     return negotiate.document(plain(runtime.controlling.status()))
+
+
+@router.get("/modes", responses=answers(_REFUSED), dependencies=[READS])
+def get_modes(runtime: RuntimeDep) -> Response:
+    """Modes that pools may not be set to now, with why and what to do; others may be set.
+
+    `may_override`: the pool's name as `override` sets it all the same.
+    """
+    return negotiate.document({"refused": plain(runtime.controlling.refused_modes())})
 
 
 @router.get(

@@ -37,6 +37,10 @@ class Desk:
         """As GET /controller/status."""
         return self._plain(self._controlling.status())
 
+    def refused_modes(self) -> Document:
+        """As GET /controller/modes."""
+        return self._plain(self._controlling.refused_modes())
+
     def explain(self, decision_id: int) -> Document:
         """As GET /controller/decisions/N; takes up to 3 s to find what would flip it."""
         return self._plain(self._controlling.decision(decision_id))

@@ -128,6 +128,22 @@ def held(button) -> None:
     button.click(delay=HELD_MS)
 
 
+def test_active_is_not_possible_before_a_rehearsal_but_with_the_pools_name(operator, steered):
+    """The button says why beforehand, and follows what is typed; nothing is told."""
+    page = operator.page
+    page.goto(f"{steered.url}/ui/controller")
+    page.locator("#controller-fold > summary").click()
+    button = page.get_by_role("button", name="Set chat to active")
+    expect(button).to_have_attribute("aria-disabled", "true")
+    expect(page.locator("#controller-fold .ss-why")).to_contain_text("24 h are asked for")
+    named = page.locator("#field-override-override-chat")
+    named.fill("chat")
+    expect(button).not_to_have_attribute("aria-disabled", "true")
+    named.fill("cha")
+    expect(button).to_have_attribute("aria-disabled", "true")
+    assert state(steered)["mode"] == "dry-run"
+
+
 def test_freezing_takes_a_deliberate_press_and_resuming_a_reason(operator, steered):
     """From any page; a short press does nothing; the page of the controller says who did it."""
     page = operator.page

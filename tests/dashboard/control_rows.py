@@ -126,6 +126,7 @@ class FakeControl:
         self.candidates = FakeCandidates(self)
         self.pools = [pool_state(), pool_state("code", version=3, mode="approve")]
         self.running = True
+        self.refused = {}
         self.told = []
 
     def status(self):
@@ -135,6 +136,9 @@ class FakeControl:
             "pending": [{"decision_id": PENDING}],
             "version": 7,
         }
+
+    def refused_modes(self):
+        return self.refused
 
     def explain(self, decision_id):
         return {

@@ -392,3 +392,20 @@ def test_the_time_of_a_trace_leads_to_the_live_fleet(fake):
     text = drawn(fake, "?source=azure-2023-conv")
     assert "this is the time of a trace" in text
     assert "Show the live fleet" in text
+
+
+def test_a_mode_that_would_be_refused_is_disabled_beforehand_with_what_to_do(fake):
+    """The words of the refusal; typing the pool's name allows what may be overridden, no more."""
+    why = {"why": "chat has decided for 0.3 h in dry-run; 24 h are asked for",
+           "hint": "let it run in dry-run first", "may_override": True}  # fmt: skip
+    oracle = {"why": "policy oracle looks at the future", "hint": "choose another",
+              "may_override": False}  # fmt: skip
+    fake.control.refused = {"chat": {"active": why}, "code": {"active": oracle}}
+    text = drawn(fake)
+    said = "ACTIVE is not possible now: chat has decided for 0.3 h in dry-run; 24 h are asked for."
+    assert f"{said} Let it run in dry-run first." in text
+    assert text.count("data-unless") == 1
+    assert json.dumps(json.dumps(["override", "chat"]))[1:-1] in text
+    assert "ACTIVE is not possible now: policy oracle looks at the future. Choose another." in text
+    fake.control.refused = {}
+    assert "not possible now" not in drawn(fake)

@@ -71,10 +71,14 @@ def test_decisions_come_as_tables_too(rig):
 
 
 def test_a_pool_is_set_to_act_and_stopped(rig):
-    """Refused at first; then with a rehearsal, or the pool's name."""
+    """Refused at first, as /modes said beforehand; then with a rehearsal, or the pool's name."""
+    beforehand = rig.get("/modes")["refused"]["chat"]["active"]
     told = rig.post("/mode", 403, mode="active")
     assert "h are asked for" in told["detail"]
+    assert (beforehand["why"], beforehand["hint"]) == (told["detail"], told["hint"])
+    assert beforehand["may_override"]
     rig.tick(3)
+    assert rig.get("/modes") == {"refused": {"chat": {}}}
     (state,) = rig.post("/mode", mode="active", by="ana", comment="go")["pools"]
     assert (state["mode"], state["mode_by"]) == ("active", "ana")
     rig.tick()
