@@ -41,9 +41,10 @@ def fleet(
     Measures: requests_per_second, input_tokens_per_second, output_tokens_per_second, error_ratio
     and its parts failed_ratio (5xx), refused_ratio (429), aborted_ratio (by the client),
     ttft_p95_seconds, tpot_p95_seconds, requests_waiting, requests_running,
-    lowest_budget_left_ratio, instances_ready, replicas_starting, replicas_target (asked for by the
-    controller). From request rows where there are any, else from the engines' metrics; p95 from
-    buckets is an interval without a value.
+    lowest_budget_left_ratio, objectives_in_trouble (to be looked at), instances_ready,
+    replicas_starting, replicas_target (asked for by the controller). From request
+    rows where there are any, else from the engines' metrics; p95 from buckets is an interval
+    without a value.
 
     Frames: `sparklines`, `models`, `model_lines` (the rate of each over time), `instances`;
     columns in `analysis.fleet_part`; `events` (at, kind, text; the newest first).
@@ -53,7 +54,11 @@ def fleet(
     seen = look(reader, scope, slos)
     whole = seen.whole
     statuses = [one.status for one in seen.verdict.judged]
-    measures = {**whole.measures, "lowest_budget_left_ratio": lowest_budget(statuses)}
+    measures = {
+        **whole.measures,
+        "lowest_budget_left_ratio": lowest_budget(statuses),
+        "objectives_in_trouble": in_trouble(seen.verdict),
+    }
     causes = seen.verdict.causes or Causes(scope.start)
     return View(
         "fleet",
@@ -151,6 +156,14 @@ def lowest_budget(statuses: Sequence[SloStatus]) -> Measure:
         return Measure(left, "ratio", n=events)
     why = "no SLO is defined" if not statuses else "no SLO has data here"
     return Measure(None, "ratio", why=why)
+
+
+def in_trouble(found: Verdict) -> Measure:
+    """How many objectives somebody should look at."""
+    if not found.judged:
+        return Measure(None, "objectives", why="no SLO is defined")
+    troubled = sum(one.is_trouble for one in found.judged)
+    return Measure(float(troubled), "objectives", n=len(found.judged))
 
 
 def _sentences(found: Verdict, whole: FleetPart, scope: Scope) -> list[str]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from analysis import latency
 from analysis.emptiness import why_empty
-from analysis.fleet import Seen, look, lowest_budget
+from analysis.fleet import Seen, in_trouble, look, lowest_budget
 from analysis.fleet_part import INSTANCES_SCHEMA, conform
 from analysis.measure import Measure, View
 from analysis.slo_model import Slo
@@ -59,6 +59,7 @@ def top(reader: Reader, scope: Scope, *, now: datetime, slos: Sequence[Slo] = ()
     measures = {
         **whole.measures,
         "lowest_budget_left_ratio": lowest_budget(judged),
+        "objectives_in_trouble": in_trouble(seen.verdict),
         "data_age_seconds": _age(instances, whole.sparklines, now, scope),
         "alerts_firing": Measure(float(firing), ""),
     }

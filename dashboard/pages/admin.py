@@ -33,7 +33,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     if view is None:
         return []
     parts = [
-        verdict(view.sentences),
+        verdict(view.sentences, tone=_tone(view)),
         tiles(*(tile(label, view.measures.get(key)) for label, key in TILES)),
         grid(
             _targets(view, scene),
@@ -124,6 +124,12 @@ def _discovery(view: View, scene: Scene) -> Slot | Unshown:
     return _plain(
         view, scene, "discovery", "Where do targets come from?", words, 12, cells=cells, why=why
     )
+
+
+def _tone(view: View) -> str:
+    """Bad while something that is connected does not answer."""
+    frame = view.frames.get("targets", pl.DataFrame())
+    return "bad" if not frame.is_empty() and (frame["state"] != "ready").any() else "plain"
 
 
 def _state_cell(row: Mapping[str, Any]) -> html.Span:

@@ -104,7 +104,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     if view.empty is not None:
         return first_run.panel(services)
     parts = [
-        verdict(view.sentences),
+        verdict(view.sentences, tone=_tone(view)),
         fleet_tiles.row(view, scene),
         grid(
             *fleet_why.cards(view, scene),
@@ -116,6 +116,16 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         ),
     ]
     return [part for part in parts if part is not None]
+
+
+def _tone(view: View) -> str:
+    """Bad while an objective is in trouble, or an instance says nothing."""
+    troubled = view.measures.get("objectives_in_trouble")
+    if troubled is not None and troubled.value:
+        return "bad"
+    instances = view.frames.get("instances", pl.DataFrame())
+    states = set() if instances.is_empty() else set(instances["state"])
+    return "bad" if states & {"unreachable", "stale"} else "plain"
 
 
 def _events_card(view: View, scene: Scene) -> Slot | Unshown:

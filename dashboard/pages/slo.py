@@ -86,6 +86,8 @@ def list_body(view: View | None, scene: Scene, services: Services) -> Sequence[A
         "exhausted_at": "Exhausted at this pace",
         "attempted": "Attempts",
     }
+    troubled = frame["status"].is_in(["exhausted", "burning"]).any()
+    said = verdict(view.sentences, tone="bad" if troubled else "plain")
     words = (
         "Attainment counts attempted requests: failed and refused ones are bad. The interval is "
         "Wilson's, 95 %. The budget is that of the objective's own window, not of the range shown; "
@@ -95,7 +97,7 @@ def list_body(view: View | None, scene: Scene, services: Services) -> Sequence[A
     shown_card = card(
         title, shown, tools=frame_tools(view, "slos", title, words, scene), key="slos"
     )
-    return [part for part in (verdict(view.sentences), grid(shown_card)) if part is not None]
+    return [part for part in (said, grid(shown_card)) if part is not None]
 
 
 def _no_slo() -> html.Div:
@@ -256,7 +258,8 @@ def detail_body(view: View | None, scene: Scene, services: Services) -> Sequence
         chart_card(view, _own(chart, view), whole if chart.key == "budget" else scene, options)
         for chart in DETAIL_CHARTS
     ]
-    parts = [verdict(view.sentences), row, grid(*cards, alerts_card(view, scene, options))]
+    said = verdict(view.sentences, tone=_budget_tone(view) or "plain")
+    parts = [said, row, grid(*cards, alerts_card(view, scene, options))]
     return [part for part in parts if part is not None]
 
 

@@ -117,7 +117,9 @@ def test_the_verdict_names_the_worst_slo_and_who_spent_it(database, add_requests
         model=models,
         ttft_seconds=[0.5 if m == "a" else 2.0 for m in models],
     )
-    verdict, standing = fleet(database.reader, live_scope, slos=[SLO]).sentences
+    view = fleet(database.reader, live_scope, slos=[SLO])
+    verdict, standing = view.sentences
+    assert view.measures["objectives_in_trouble"].value == 1.0
     assert verdict.startswith("chat burns at 2.5x since 11:25 UTC; ")
     assert "100 % of the bad requests are model b, which is 25 % of the traffic" in verdict
     assert standing.startswith("chat is exhausted: 75 % of 400 attempted requests were good")
@@ -271,8 +273,10 @@ def test_filters_narrow_live_instances(database, add_target, live_scope):
 def test_without_slos_the_verdict_does_not_claim_health(database, add_requests, live_scope):
     """Nobody said what is good enough, so nothing is called healthy."""
     add_requests([1.0, 2.0, 3.0], ttft_seconds=0.5)
-    (sentence,) = fleet(database.reader, live_scope, slos=[]).sentences
+    view = fleet(database.reader, live_scope, slos=[])
+    (sentence,) = view.sentences
     assert sentence.startswith("No SLO is defined")
+    assert view.measures["objectives_in_trouble"].value is None
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,12 @@ def test_the_budget_has_what_happened_in_its_own_window(fake, monkeypatch):
     assert lengths == [timedelta(days=30)]
 
 
+@pytest.mark.parametrize("path", ["/ui/", "/ui/slo", "/ui/slo/chat-ttft", "/ui/admin"])
+def test_trouble_colours_what_is_said_first(fake, path):
+    """The eye finds it before it is read; the words say it too."""
+    assert "ss-verdict tone-bad" in drawn(fake, path)
+
+
 def test_an_export_may_be_thinned_and_sped_up(fake):
     """What is chosen is in every link that can honour it; Parquet says why it does not."""
     text = drawn(fake, "/ui/workload/export", "?source=azure-2023-conv&keep=0.1&speed=2")
