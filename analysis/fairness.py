@@ -33,6 +33,7 @@ from analysis.workload.loading import NotingReader
 from store.queries import fairness as queries
 from store.queries import gateways as gateway_queries
 from store.queries.scope import Scope
+from store.queries.tenant_rows import ROLLED_FROM_SECONDS, first_on_grid
 from store.queries.workload import FrameReader
 from store.reader import Reader
 
@@ -204,13 +205,16 @@ def _judged_windows(shares: measures.Shares) -> Bools:
 
 
 def _recent(scope: Scope, totals: pl.DataFrame) -> Scope:
-    """The newest part of a scope with about as many requests as can be placed in time."""
+    """The newest part of a scope with about as many requests as can be placed in time.
+
+    A long one begins where a bin of the roll-up does, whichever of its numbers come from there.
+    """
     requests = int(totals["requests"].sum())
-    if requests <= MOST_IN_TIME:
-        return scope
-    return replace(
-        scope, start=scope.end - timedelta(seconds=scope.seconds * MOST_IN_TIME / requests)
-    )
+    part = scope
+    if requests > MOST_IN_TIME:
+        seconds = scope.seconds * MOST_IN_TIME / requests
+        part = replace(scope, start=scope.end - timedelta(seconds=seconds))
+    return first_on_grid(part) if part.seconds >= ROLLED_FROM_SECONDS else part
 
 
 def _bound(

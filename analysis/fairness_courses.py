@@ -23,10 +23,7 @@ MOST_CELLS = 100_000
 MOST_BINS = 3_000
 FEWEST_BINS = 300
 _PARTS_OF_WINDOW = (60, 30, 20, 12, 10, 6, 5, 4, 3, 2, 1)
-_SUMS = (
-    "asked", "refused", "began", "began_left", "ended", "ended_left", "at_once", "came",
-    "left_line", "entered", "done",
-)  # fmt: skip
+_SUMS = ("asked", "refused", "rate", "rising", "waiting", "running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,34 +126,40 @@ def of_flows(
     """
     # What lies behind the last whole bin is left out: of a part of a bin nothing would be exact.
     bins = max(int(seconds / width + 1e-9), 1)
-    sums = _spread(rows, len(names) + 2, bins)
-    running = np.cumsum(sums["began"] - sums["ended"], axis=1)
-    rising = np.zeros_like(running)
-    rising[:, 1:] = running[:, :-1] * width
-    rising += sums["began_left"] - sums["ended_left"] + sums["at_once"]
+    sums = _spread(rows, len(names) + 2, bins, width)
+    rates = np.cumsum(sums["rate"], axis=1)
+    rising = np.zeros_like(rates)
+    rising[:, 1:] = rates[:, :-1] * width + sums["rising"][:, 1:]
     # Sums of rates leave crumbs of rounding.
     service = np.cumsum(np.maximum(rising, 0.0), axis=1)
     asked, refused = np.cumsum(sums["asked"], axis=1), np.cumsum(sums["refused"], axis=1)
-    waiting = np.cumsum(sums["came"] - sums["left_line"], axis=1)
+    waiting = np.cumsum(sums["waiting"], axis=1)
     own = slice(0, len(names))
     return Courses(
         tuple(names), width, min(window_bins, bins), service[own], asked[own], refused[own],
-        waiting[own], service[-2], np.cumsum(sums["entered"] - sums["done"], axis=1).sum(axis=0),
+        waiting[own], service[-2], np.cumsum(sums["running"], axis=1).sum(axis=0),
     )  # fmt: skip
 
 
-def _spread(rows: pl.DataFrame, slots: int, bins: int) -> Mapping[str, Floats]:
+def _spread(rows: pl.DataFrame, slots: int, bins: int, width: float) -> Mapping[str, Floats]:
     """Sums as arrays (slots, bins + 1); place 0 holds what was before the range.
 
     The last two slots are all others, and those of no tenant.
     """
     kept = rows.filter(pl.col("bin") < bins)
     # The slot of no tenant is -1, which is the last one here, too.
-    slot = kept["slot"].fill_null(slots - 2).to_numpy().astype(np.int64)
-    place = kept["bin"].to_numpy().astype(np.int64) + 1
-    found = {}
-    for name in _SUMS:
-        made = np.zeros((slots, bins + 1))
-        np.add.at(made, (slot, place), kept[name].cast(pl.Float64).to_numpy())
-        found[name] = made
+    slot = kept["slot"].fill_null(slots - 2).to_numpy().astype(np.int64) % slots
+    number = kept["bin"].to_numpy().astype(np.int64)
+    place = slot * (bins + 1) + np.maximum(number + 1, 0)
+    values = {name: kept[name].cast(pl.Float64).to_numpy() for name in _SUMS}
+    before = number < 0
+    # Of what was asked for before the range, what was served before it is taken off.
+    served = values["rising"] - values["rate"] * (number + 1) * width
+    values["asked"] = np.where(before, values["asked"] - served, values["asked"])
+    values["refused"] = np.where(before, 0.0, values["refused"])
+    found: dict[str, Floats] = {}
+    for name, each in values.items():
+        made = np.bincount(place, each, slots * (bins + 1)).astype(np.float64)
+        found[name] = made.reshape(slots, bins + 1)
+    found["asked"][:, 0] = np.maximum(found["asked"][:, 0], 0.0)
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,8 @@ import polars as pl
 from analysis import fairness_measures as measures
 from analysis.fairness_courses import Courses, Floats
 from analysis.fairness_measures import Gap, Shares
-from analysis.latency import quantiles
 from store.queries import fairness as queries
+from store.queries.log_bins import middle_seconds
 from store.queries.scope import Scope
 from store.queries.workload import FrameReader, naive
 
@@ -170,33 +172,61 @@ def interference(reader: FrameReader, courses: Courses, scope: Scope, shown: int
     given = _steps(courses.service, step)
     total = given.sum(axis=0) + _steps(courses.others[None, :], step)[0]
     served = np.flatnonzero(total > 0)
-    # Those that are not told apart are null: another tenant than any that is.
-    counts = counts.with_columns(pl.col("slot").fill_null(len(courses.tenants)))
-    counts = counts.filter(pl.col("bin").is_in(served.tolist()))
     order = np.argsort(-given.sum(axis=1), kind="stable")[:shown]
-    parts = [_beside(counts, given[one] / np.maximum(total, 1e-9), served, int(one))
-             .with_columns(tenant=pl.lit(courses.tenants[one])) for one in order]  # fmt: skip
-    if not parts:
+    counts = counts.filter(pl.col("bin").is_in(served.tolist()))
+    if counts.is_empty() or not len(order):
         return pl.DataFrame(schema=INTERFERENCE_SCHEMA)
-    return pl.concat(parts).select(*INTERFERENCE_SCHEMA).cast(INTERFERENCE_SCHEMA)  # type: ignore[arg-type]
+    everybody, lowest = _by_stretch(counts, total.size)
+    rows = []
+    for one in order:
+        own, _ = _by_stretch(counts.filter(pl.col("slot") == one), total.size, everybody, lowest)
+        share = given[one] / np.maximum(total, 1e-9)
+        rows += [
+            (courses.tenants[one], *row) for row in _beside(everybody - own, lowest, share, served)
+        ]
+    return pl.DataFrame(rows, schema=INTERFERENCE_SCHEMA, orient="row")
+
+
+def _by_stretch(
+    counts: pl.DataFrame, stretches: int, like: Floats | None = None, lowest: int = 0
+) -> tuple[Floats, int]:
+    """Requests by stretch of time and logarithmic bin, and the number of the lowest of those bins.
+
+    Args:
+        counts: bin (of time), log_bin, requests.
+        stretches: how many there are.
+        like: as wide as this; None is as wide as the counts are.
+        lowest: the lowest bin of `like`.
+    """
+    log_bin = counts["log_bin"].to_numpy().astype(np.int64)
+    if like is None:
+        lowest = int(log_bin.min())
+    width = int(log_bin.max()) - lowest + 1 if like is None else like.shape[1]
+    place = counts["bin"].to_numpy() * width + log_bin - lowest
+    made = np.bincount(place, counts["requests"].to_numpy(), stretches * width)
+    return made.astype(np.float64).reshape(stretches, width), lowest
 
 
 def _beside(
-    counts: pl.DataFrame, share: Floats, served: np.ndarray[Any, Any], one: int
-) -> pl.DataFrame:
-    """share_low_ratio, share_high_ratio, others_ttft_p50_seconds, requests, windows."""
+    others: Floats, lowest: int, share: Floats, served: np.ndarray[Any, Any]
+) -> Iterator[tuple[float, float, float | None, int, int]]:
+    """share_low_ratio, share_high_ratio, others_ttft_p50_seconds, requests, windows.
+
+    Args:
+        others: requests of all others, (stretches, logarithmic bins).
+        lowest: number of the first of those bins.
+        share: of the service, by stretch.
+        served: stretches in which anybody was.
+    """
     level = np.clip(np.searchsorted(SHARE_EDGES, share, side="right") - 1, 0, len(SHARE_EDGES) - 2)
-    levels = pl.DataFrame({"bin": served, "level": level[served]}).cast(pl.Int64)
-    windows = levels.group_by("level").agg(pl.len().alias("windows"))
-    others = counts.filter(pl.col("slot") != one).join(levels, on="bin")
-    medians = quantiles(others, 0.5, "level")
-    return windows.join(medians, on="level", how="inner").sort("level").select(
-        pl.col("level").replace_strict(dict(enumerate(SHARE_EDGES[:-1]))).alias("share_low_ratio"),
-        pl.col("level").replace_strict(dict(enumerate(SHARE_EDGES[1:]))).alias("share_high_ratio"),
-        pl.when(pl.col("requests") >= FEWEST_FOR_MEDIAN).then("seconds")
-        .alias("others_ttft_p50_seconds"),
-        "requests", "windows",
-    )  # fmt: skip
+    for number, (low, high) in enumerate(pairwise(SHARE_EDGES)):
+        windows = served[level[served] == number]
+        reached = np.cumsum(others[windows].sum(axis=0))
+        requests = int(reached[-1])
+        if requests:
+            middle = lowest + int(np.argmax(reached >= requests / 2 - 1e-9))
+            median = middle_seconds(middle) if requests >= FEWEST_FOR_MEDIAN else None
+            yield low, high, median, requests, len(windows)
 
 
 def _largest(values: Floats, offset: int) -> int | None:

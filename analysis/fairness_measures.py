@@ -123,38 +123,42 @@ def shares(courses: Courses, weights: Floats) -> Shares:
     bins = courses.window_bins
     starts = slice(0, None, bins)
     given = courses.given(bins, starts)
-    waits = np.stack([courses.backlogged[:, k : k + bins + 1].any(axis=1)
-                      for k in range(0, courses.edges - bins, bins)], axis=1)  # fmt: skip
+    waiting = np.cumsum(np.pad(courses.backlogged, ((0, 0), (1, 0))), axis=1)
+    edges = np.arange(0, courses.edges - bins, bins)
+    waits = waiting[:, edges + bins + 1] > waiting[:, edges]
     left = courses.asked[:, bins:][:, starts] - courses.service[:, :-bins][:, starts]
     # Who never waited got what it asked for, whatever is still on its way to it.
     demand = np.where(waits, np.maximum(left, given), given)
-    fair = np.stack([fair_shares(given[:, k].sum(), demand[:, k], weights)
-                     for k in range(given.shape[1])], axis=1)  # fmt: skip
+    fair = fair_shares(given.sum(axis=0), demand, weights)
     has_demand: Bools = np.asarray(demand >= LEAST_TOKENS, np.bool_)
     is_contended: Bools = np.asarray(waits.any(axis=0), np.bool_)
     return Shares(given, fair, has_demand, is_contended)
 
 
-def fair_shares(total: float, demand: Floats, weights: Floats) -> Floats:
+def fair_shares(total: float | Floats, demand: Floats, weights: Floats) -> Floats:
     """Share a total by weight, nobody more than its demand: max-min fairness.
 
-    Every tenant gets min(demand, weight x level), with the level at which it adds up to the total.
+    Every tenant gets min(its demand, weight x level), with the level at which it adds up to the
+    total.
 
     Args:
-        total: what is shared, >= 0; the sum of all demand at most.
-        demand: of each tenant.
+        total: what is shared, >= 0; the sum of all demand at most. One number, or one a window.
+        demand: of each tenant, (tenants,) or (tenants, windows).
         weights: of each tenant, > 0.
     """
-    order = np.argsort(demand / weights)
-    given = np.zeros_like(demand)
-    left, weight = float(total), float(weights.sum())
-    for place in order:
-        given[place] = min(demand[place], max(left, 0.0) * weights[place] / weight)
-        left -= given[place]
+    wanted = demand.reshape(len(weights), -1)
+    windows = np.arange(wanted.shape[1])
+    given = np.zeros_like(wanted)
+    left = np.zeros(windows.size) + total
+    weight = np.full(windows.size, weights.sum())
+    # From who wants least for its weight on: what one leaves is shared by those after it.
+    for place in np.argsort(wanted / weights[:, None], axis=0):
+        level = np.divide(np.maximum(left, 0.0), weight, out=np.zeros_like(left), where=weight > 0)
+        got = np.minimum(wanted[place, windows], level * weights[place])
+        given[place, windows] = got
+        left -= got
         weight -= weights[place]
-        if weight <= 0:
-            break
-    return given
+    return given.reshape(demand.shape)
 
 
 def fair_ratio(found: Shares, windows: Bools) -> Floats:
@@ -186,10 +190,17 @@ def max_min(values: Floats) -> float | None:
 
 
 def jain_by_window(found: Shares) -> list[float | None]:
-    """Jain's index of each window over its tenants with demand."""
-    ratio = np.divide(found.given, found.fair, out=np.full(found.given.shape, np.nan),
-                      where=found.has_demand & (found.fair > 0))  # fmt: skip
-    return [jain(ratio[:, place]) for place in range(ratio.shape[1])]
+    """Jain's index of each window over its tenants with demand; as `jain` of each."""
+    known = found.has_demand & (found.fair > 0)
+    ratio = np.divide(found.given, found.fair, out=np.zeros(found.given.shape), where=known)
+    count, square = known.sum(axis=0), (ratio**2).sum(axis=0)
+    is_told = (count >= 2) & (square > 0)
+    index = np.divide(ratio.sum(axis=0) ** 2, count * square, out=np.ones(count.size),
+                      where=is_told)  # fmt: skip
+    return [
+        min(value, 1.0) if told else None
+        for value, told in zip(index.tolist(), is_told.tolist(), strict=True)
+    ]
 
 
 def difference_interval(

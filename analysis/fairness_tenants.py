@@ -14,9 +14,9 @@ from analysis.latency import quantiles
 from analysis.slo_counting import applicable, good_rule
 from analysis.slo_model import Slo
 from store.errors import InputError
-from store.queries import fairness as queries
 from store.queries import fairness_durations as durations
 from store.queries import slo as slo_queries
+from store.queries import slo_rolled
 from store.queries.scope import Scope
 from store.queries.workload import FrameReader
 from store.reader import Reader
@@ -82,7 +82,9 @@ def per_tenant(totals: pl.DataFrame) -> pl.DataFrame:
         .then(pl.col("weight_sum").sum() / pl.col("weighted").sum())
         .alias("told_weight"),
     )
-    counts = totals.filter((pl.col("status") == "ok") & pl.col("log_bin").is_not_null())
+    counts = totals.filter((pl.col("status") == "ok") & (pl.col("first_tokens") > 0)).with_columns(
+        requests="first_tokens"
+    )
     for q, name in ((0.5, "ttft_p50_seconds"), (0.95, "ttft_p95_seconds")):
         found = quantiles(counts, q, "tenant").select("tenant", pl.col("seconds").alias(name))
         made = made.join(found, on="tenant", how="left", nulls_equal=True)
@@ -113,8 +115,9 @@ def attainment(reader: Reader, scope: Scope, slo: Slo | None) -> pl.DataFrame:
     if slo is None:
         return pl.DataFrame(schema=ATTAINMENT_SCHEMA)
     rule = good_rule(slo, slo_queries.source_ids(reader))
+    spent = slo_rolled.spent(reader, scope, [rule], scope.start, scope.end, ("tenant",))
     rows = []
-    for tenant, good, bad in queries.attainment(reader, scope, rule).rows():
+    for tenant, good, bad in spent.select("value", "good", "bad").rows():
         interval = wilson(good, good + bad)
         if interval is not None:
             rows.append((tenant, good + bad, good / (good + bad), *interval))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 
 from analysis import fairness_measures as measures
 from analysis.workload.words import number_text, time_text
+from store.tenant_rollup import FLOW_SECONDS
 from store.units import percent_text, seconds_text
 
 if TYPE_CHECKING:
@@ -167,7 +169,8 @@ def _nobody(looked: Looked) -> Iterator[str]:
 
 def _limits(looked: Looked, scope: Scope) -> Iterator[str]:
     courses = looked.courses
-    if looked.part.start > scope.start:
+    # Any long range is cut to whole bins: that leaves out next to nothing.
+    if looked.part.start - scope.start > timedelta(seconds=FLOW_SECONDS):
         yield (
             f"Courses over time and shares are those since {time_text(looked.part.start)}: there"
             " are too many requests for more."

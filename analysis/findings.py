@@ -96,7 +96,8 @@ def gather(
     with ThreadPoolExecutor(1) as beside:
         sizes = beside.submit(_sizes, reader, scope, with_charts=with_charts)
         shared = beside.submit(in_brief, reader, scope, sharing)
-        found = [*_arrivals(reader, scope), *(view(reader, scope) for view in _OTHERS)]
+        found = [*_arrivals(reader, scope, with_charts=with_charts)]
+        found += [view(reader, scope) for view in _OTHERS]
         found += sizes.result()
         between = shared.result()
     by_name = {view.name: view for view in found}
@@ -110,19 +111,19 @@ def _sizes(reader: queries.FrameReader, scope: Scope, *, with_charts: bool) -> l
     sources = members(noting, scope)
     counted = load_lengths(noting, scope, sources)
     return [
-        lengths_view(noting, scope, sources, counted),
+        lengths_view(noting, scope, sources, counted, with_charts=with_charts),
         failures_view(reader, scope, with_times=with_charts),
     ]
 
 
-def _arrivals(reader: queries.FrameReader, scope: Scope) -> list[View]:
+def _arrivals(reader: queries.FrameReader, scope: Scope, *, with_charts: bool) -> list[View]:
     """Two views of one load."""
     noting = NotingReader(reader)
     sources = members(noting, scope)
     streams = load_streams(noting, scope, sources)
     # The last query so far is the one behind both: neither asks another while there are streams.
     return [
-        arrivals_view(noting, scope, sources, streams),
+        arrivals_view(noting, scope, sources, streams, with_charts=with_charts),
         burstiness_view(noting, scope, sources, streams),
     ]
 

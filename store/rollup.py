@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
+from store import tenant_rollup
 from store.queries.log_bins import log_bin_sql
 from store.queries.scope import IS_COUNTED, LIVE_SOURCE_ID
 from store.writer import Writer
@@ -66,7 +67,7 @@ def refresh(
     connection.execute(_CHOOSE, {"ended": ended, "most": most_buckets})
     source_id, first, last, buckets = connection.execute(_CHOSEN).fetchall()[0]
     if buckets:
-        hours = {"source_id": source_id, **_whole_hours(first, last)}
+        hours = _whole_hours(first, last)
         connection.execute(_DELETE_10M)
         connection.execute(_DELETE_SLO)
         connection.execute(
@@ -74,7 +75,8 @@ def refresh(
             {"source_id": source_id, "low": first, "high": last + timedelta(seconds=600)},
         )
         connection.execute(_DELETE_1H)
-        connection.execute(_INSERT_1H, hours)
+        connection.execute(_INSERT_1H, {"source_id": source_id, **hours})
+        tenant_rollup.count_hours(connection, _CHOSEN_HOURS, source_id, hours["low"], hours["high"])
         connection.execute(_CLEAN)
     connection.execute("DROP TABLE chosen_bucket")
     (left,) = connection.execute(_LEFT, {"ended": ended}).fetchall()[0]

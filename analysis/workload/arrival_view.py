@@ -14,7 +14,13 @@ from analysis.workload import arrivals, gap_fits, seasons
 from analysis.workload.gaps import Gaps, measure
 from analysis.workload.loading import Member, NotingReader, bin_seconds, known_or_why, members
 from analysis.workload.rate_series import rate_series_view
-from analysis.workload.schemas import FITS_SCHEMA, INTERARRIVAL_SCHEMA, RATE_SCHEMA, SOURCES_SCHEMA
+from analysis.workload.schemas import (
+    FITS_SCHEMA,
+    INTERARRIVAL_SCHEMA,
+    RATE_SCHEMA,
+    SOURCES_SCHEMA,
+    empty_frames,
+)
 from analysis.workload.streams import Stream, by_source, combined, load_streams
 from analysis.workload.words import number_text
 from store.queries import workload as queries
@@ -35,9 +41,17 @@ def workload_arrivals(reader: queries.FrameReader, scope: Scope) -> View:
 
 
 def arrivals_view(
-    noting: NotingReader, scope: Scope, sources: Sequence[Member], streams: Sequence[Stream]
+    noting: NotingReader,
+    scope: Scope,
+    sources: Sequence[Member],
+    streams: Sequence[Stream],
+    *,
+    with_charts: bool = True,
 ) -> View:
-    """The view of streams that are already loaded, by `noting`."""
+    """The view of streams that are already loaded, by `noting`.
+
+    Without `with_charts` the frames that are only drawn stay empty: all but `sources` and `fits`.
+    """
     if not streams:
         return rate_series_view(noting, scope, sources)
     sql = noting.last_text
@@ -48,25 +62,28 @@ def arrivals_view(
         name: arrivals.count_seconds(stream.stamps, origin_us=0) for name, stream in by_name.items()
     }
     rates = _rates(noting, scope, sources, by_name)
-    whole = seconds[together.name]
-    width = bin_seconds(scope, whole)
     hourly = {name: seasons.hourly(counted) for name, counted in seconds.items()}
-    hours = hourly[together.name]
-    frames = {
-        "rate": by_source(
-            streams, RATE_SCHEMA, lambda s: arrivals.rate_bins(seconds[s.name], width)
-        ),
-        "weekly": seasons.weekly_frame(hours, calendar=together.has_calendar),
-        "interarrival": by_source(
-            streams, INTERARRIVAL_SCHEMA, lambda s: arrivals.interarrival_ecdf(gaps[s.name].sample)
-        ),
+    frames = empty_frames("workload_arrivals") | {
         "fits": by_source(streams, FITS_SCHEMA, lambda s: _fits(s, gaps[s.name])),
-        "diurnal": seasons.diurnal_frame(hours),
         "sources": pl.DataFrame(
             [_source_row(s, gaps[s.name], hourly[s.name], rates[s.name]) for s in streams],
             schema=dict(SOURCES_SCHEMA),
         ),
     }
+    if with_charts:
+        width, hours = bin_seconds(scope, seconds[together.name]), hourly[together.name]
+        frames |= {
+            "rate": by_source(
+                streams, RATE_SCHEMA, lambda s: arrivals.rate_bins(seconds[s.name], width)
+            ),
+            "weekly": seasons.weekly_frame(hours, calendar=together.has_calendar),
+            "interarrival": by_source(
+                streams,
+                INTERARRIVAL_SCHEMA,
+                lambda s: arrivals.interarrival_ecdf(gaps[s.name].sample),
+            ),
+            "diurnal": seasons.diurnal_frame(hours),
+        }
     return View(
         "workload_arrivals",
         scope,

@@ -11,11 +11,12 @@ import numpy as np
 import polars as pl
 
 from analysis.measure import Measure, View
+from analysis.remembering import Remembering
 from analysis.workload.arrival_view import arrivals_view
 from analysis.workload.arrivals import Floats
 from analysis.workload.burst_view import burstiness_view
 from analysis.workload.contrast_rules import contrasts
-from analysis.workload.failure_view import workload_failures
+from analysis.workload.failure_view import failures_view
 from analysis.workload.gaps import measure
 from analysis.workload.length_tally import merged
 from analysis.workload.length_view import lengths_view, load_lengths
@@ -76,6 +77,7 @@ def workload_compare(reader: queries.FrameReader, scope: Scope, against: str = "
     Raises:
         InputError: nothing or an unknown source is named.
     """
+    reader = Remembering(reader)  # the views share their scan of the sums
     other = other_scope(reader, scope, against)
     one = _side(reader, scope, "")
     two = _side(reader, other, against)
@@ -141,9 +143,10 @@ def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
     if against == PREVIOUS:
         name = f"{name} before"
     by_source = load_lengths(noting, scope, sources)
-    found = [lengths_view(noting, scope, sources, by_source), workload_failures(reader, scope)]
+    found = [lengths_view(noting, scope, sources, by_source, with_charts=False)]
+    found += [failures_view(reader, scope, with_times=False)]
     streams = load_streams(noting, scope, sources)
-    found += [arrivals_view(noting, scope, sources, streams)]
+    found += [arrivals_view(noting, scope, sources, streams, with_charts=False)]
     found += [burstiness_view(noting, scope, sources, streams)]
     views = {view.name: view for view in found}
     measures = {key: one for view in found for key, one in view.measures.items()}

@@ -11,7 +11,12 @@ from analysis.workload import length_fits, lengths
 from analysis.workload.length_tally import LengthCounts, merged, tally
 from analysis.workload.lengths import Lengths
 from analysis.workload.loading import Member, NotingReader, empty_view, members
-from analysis.workload.schemas import INPUT_SCHEMA, LENGTH_FITS_SCHEMA, SUMMARY_SCHEMA
+from analysis.workload.schemas import (
+    INPUT_SCHEMA,
+    LENGTH_FITS_SCHEMA,
+    SUMMARY_SCHEMA,
+    empty_frames,
+)
 from analysis.workload.words import number_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
@@ -48,6 +53,8 @@ def lengths_view(
     scope: Scope,
     sources: Sequence[Member],
     by_source: Mapping[str, LengthCounts],
+    *,
+    with_charts: bool = True,
 ) -> View:
     """The view of lengths that are already counted.
 
@@ -56,6 +63,7 @@ def lengths_view(
         scope: what is asked for.
         sources: of the scope.
         by_source: as `load_lengths` gives.
+        with_charts: False leaves all frames but `summary` empty, and says nothing.
     """
     text = noting.last_text
     whole = merged(list(by_source.values()))
@@ -65,17 +73,19 @@ def lengths_view(
         field: {name: one for name, found in by_source.items() if (one := of(found)).values.size}
         for field, of in _FIELDS.items()
     }
-    frames = {
-        "input": _histograms(named["input_tokens"]),
-        "output": _histograms(named["output_tokens"]),
-        "joint": lengths.joint_frame(whole.octaves()),
-        "fits": _fits(named),
-        "summary": _summary(named, by_source),
-    }
+    frames = empty_frames(_VIEW) | {"summary": _summary(named, by_source)}
     measures = {
         **_measures("input_tokens", whole.input),
         **_measures("output_tokens", whole.output),
         "output_to_input_ratio": _ratio_measure(whole),
+    }
+    if not with_charts:
+        return View(_VIEW, scope, measures, frames)
+    frames |= {
+        "input": _histograms(named["input_tokens"]),
+        "output": _histograms(named["output_tokens"]),
+        "joint": lengths.joint_frame(whole.octaves()),
+        "fits": _fits(named),
     }
     sentences = _sentences(frames["summary"], frames["fits"], measures)
     return View(_VIEW, scope, measures, frames, sentences, sql=dict.fromkeys(frames, text))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from store.queries.scope import Scope
+from store.queries.served import IS_WHOLE
 from store.queries.slo import OCTAVE_SQL
+from store.queries.tenant_rows import Use, parts, rolled_sql, rows_sql
 from store.queries.workload import FrameReader, where
-
-_WHOLE = """r.status = 'ok' AND r.input_tokens IS NOT NULL AND r.output_tokens >= 1
-  AND r.ttft_seconds IS NOT NULL AND r.e2e_seconds >= r.ttft_seconds"""
 
 
 def alone(reader: FrameReader, scope: Scope, bins: list[int], width_seconds: float) -> pl.DataFrame:
@@ -25,7 +24,7 @@ def alone(reader: FrameReader, scope: Scope, bins: list[int], width_seconds: flo
         f"""SELECT {OCTAVE_SQL} AS octave, count(*) AS requests,
   median(r.ttft_seconds) AS ttft_seconds, count(*) FILTER (r.output_tokens >= 2) AS paced,
   median({pace}) FILTER (r.output_tokens >= 2) AS tpot_seconds
-FROM request AS r WHERE {condition} AND {_WHOLE}
+FROM request AS r WHERE {condition} AND {IS_WHOLE}
   AND (epoch_us(r.arrived_at) - epoch_us($start)) // {round(width_seconds * 1e6)}
     IN (SELECT unnest($bins))
 GROUP BY 1 ORDER BY 1""",
@@ -34,22 +33,29 @@ GROUP BY 1 ORDER BY 1""",
     )
 
 
-def durations(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+def durations(reader: FrameReader, scope: Scope, *, use: Use = "auto") -> pl.DataFrame:
     """How long requests took in all, by tenant and length of their input.
 
     Returns:
         tenant, octave, requests, e2e_seconds (sum), later_tokens (tokens after the first, sum).
     """
-    condition, params = where(scope, every_attempt=True)
-    return reader.frame(
-        f"""WITH counted AS (
-  SELECT r.labels_id, {OCTAVE_SQL} AS octave, count(*) AS requests,
+    split = parts(reader, scope, use=use)
+    rows, params = rows_sql(scope, split.raw)
+    text = f"""SELECT l.tenant, octave, requests, e2e_seconds, later_tokens
+FROM (SELECT r.labels_id, {OCTAVE_SQL} AS octave, count(*) AS requests,
     sum(r.e2e_seconds) AS e2e_seconds, sum(r.output_tokens - 1) AS later_tokens
-  FROM request AS r WHERE {condition} AND {_WHOLE} GROUP BY 1, 2)
-SELECT tenant, octave, sum(requests)::BIGINT AS requests, sum(e2e_seconds) AS e2e_seconds,
-  sum(later_tokens)::DOUBLE AS later_tokens
-FROM counted JOIN request_labels USING (labels_id) WHERE tenant IS NOT NULL
-GROUP BY 1, 2 ORDER BY 1, 2""",
+  FROM {rows} WHERE {IS_WHOLE} GROUP BY 1, 2) JOIN request_labels AS l USING (labels_id)"""
+    if split.rolled:
+        condition, more = rolled_sql(scope, "hour_at", split.rolled)
+        params |= more
+        text = f"""{text}
+UNION ALL
+SELECT tenant, input_octave, whole, e2e_seconds, later_tokens
+FROM rollup_tenant WHERE {condition} AND whole > 0"""
+    return reader.frame(
+        f"""SELECT tenant, octave, sum(requests)::BIGINT AS requests,
+  sum(e2e_seconds) AS e2e_seconds, sum(later_tokens)::DOUBLE AS later_tokens
+FROM ({text}) WHERE tenant IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2""",
         **params,
     )
 

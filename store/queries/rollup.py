@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import polars as pl
 
@@ -24,6 +24,7 @@ MOST_RAW_PIECES = 24
 """With more separate dirty stretches than this, one pass over the raw rows is cheaper."""
 Use = Literal["auto", "raw", "rollup"]
 Label = Literal["model", "route", "tenant"]
+Table = Literal["rollup_10m", "rollup_1h"]
 Span = tuple[datetime, datetime]
 COUNTS_SCHEMA: dict[str, Any] = {
     "at": pl.Datetime("us"),
@@ -33,6 +34,14 @@ COUNTS_SCHEMA: dict[str, Any] = {
     "requests": pl.Int64,
     "value_sum": pl.Float64,
 }
+
+
+class Answers(Protocol):
+    """Whoever answers a query with a frame."""
+
+    def frame(self, sql: str, **params: Any) -> pl.DataFrame:
+        """The rows of one SELECT with `$name` parameters."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Split:
         raw: stretches read from the request rows.
     """
 
-    table: Literal["rollup_10m", "rollup_1h"] | None
+    table: Table | None
     rolled: tuple[Span, ...]
     raw: tuple[Span, ...]
 
@@ -118,9 +127,21 @@ def split(
     table = _table(scope, bin_seconds, by)
     if table is None or use == "raw" or (use == "auto" and scope.seconds < RAW_BELOW_SECONDS):
         return Split(None, (), ((start, end),))
+    return cut(snapshot, scope, table)
+
+
+def cut(reader: Answers, scope: Scope, table: Table) -> Split:
+    """The stretches in which a roll-up is true; all is raw where it is true in too few pieces.
+
+    Args:
+        reader: a snapshot; or a reader, where it is no harm that a row comes between two questions.
+        scope: sources and range.
+        table: the roll-up, `rollup_1h` for all that are kept by the hour.
+    """
+    start, end = _naive(scope.start), _naive(scope.end)
     width = timedelta(seconds=BUCKET_SECONDS if table == "rollup_10m" else HOUR_SECONDS)
     low, high = _ceil(start, width), _floor(end, width)
-    dirty = snapshot.frame(
+    dirty = reader.frame(
         f"""SELECT DISTINCT {bucket_sql("bucket_at", int(width.total_seconds()))} AS bucket
         FROM rollup_dirty
         WHERE source_id IN ({_ids(scope)}) AND bucket_at >= $low AND bucket_at < $high
@@ -135,9 +156,7 @@ def split(
     return Split(table, _between(raw, start, end), raw)
 
 
-def _table(
-    scope: Scope, bin_seconds: int | None, by: Label | None
-) -> Literal["rollup_10m", "rollup_1h"] | None:
+def _table(scope: Scope, bin_seconds: int | None, by: Label | None) -> Table | None:
     """The roll-up that knows the labels and divides the bins."""
     width = bin_seconds or HOUR_SECONDS
     named = {
