@@ -23,7 +23,7 @@ from analysis.measure import Empty, Measure, View
 from analysis.slo_counting import good_rule
 from analysis.slo_model import Slo
 from store.queries import cost as queries
-from store.queries import counters, slo_rolled
+from store.queries import counters, presence, slo_rolled
 from store.queries import slo as slo_queries
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
@@ -106,7 +106,7 @@ def cost(
         "trend": _trend(found.measures, earlier.measures if earlier else {}),
     }
     told = cost_words.sentences(found.measures, frames, scope)
-    return View("cost", scope, found.measures, frames, told, sql={"course": queries.PLAIN.strip()})
+    return View("cost", scope, found.measures, frames, told, sql={"course": presence.PLAIN.strip()})
 
 
 def _spent(reader: Reader, scope: Scope, slos: Sequence[Slo], rules: CostRules) -> Spent | None:

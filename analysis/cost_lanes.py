@@ -18,7 +18,7 @@ import polars as pl
 from analysis import cold_start_starts
 from analysis.cost_rules import CostRules
 from analysis.instances import USUAL_INTERVAL_SECONDS, in_scope, instance_name
-from store.queries import cold_start
+from store.queries import cold_start, presence
 from store.queries import cost as queries
 from store.queries.scope import Scope
 from store.reader import Reader
@@ -77,7 +77,7 @@ def lanes(reader: Reader, scope: Scope, rules: CostRules) -> tuple[pl.DataFrame,
     through two doors is one.
     """
     width = width_seconds(scope)
-    seen = queries.seen(reader, scope.start, scope.end, width)
+    seen = presence.seen(reader, scope.start, scope.end, width)
     pools: dict[str, Pool] = {}
     about = []
     for row in seen.unique("target_id", maintain_order=True).iter_rows(named=True):
@@ -163,6 +163,8 @@ def course(
 
 def _with_draining(found: pl.DataFrame, steps: pl.DataFrame) -> pl.DataFrame:
     """Lanes with the share of their time that their pool was seen draining, in draining_ratio."""
+    if steps.is_empty():
+        return found.with_columns(draining_ratio=pl.lit(0.0))
     there = found.group_by("pool", "at").agg(present=pl.col("present_seconds").sum())
     share = steps.join(there, on=["pool", "at"]).select(
         "pool", "at", draining_ratio=(pl.col("draining_seconds") / pl.col("present")).clip(0, 1)

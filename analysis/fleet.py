@@ -10,6 +10,7 @@ import polars as pl
 
 from analysis import plain_sql
 from analysis.emptiness import why_empty
+from analysis.fleet_courses import READY_SCHEMA, budget_line, ready_line
 from analysis.fleet_live import from_scrapes
 from analysis.fleet_part import MODELS_SCHEMA, FleetPart, conform, join
 from analysis.fleet_replicas import replicas
@@ -47,7 +48,8 @@ def fleet(
     without a value.
 
     Frames: `sparklines`, `models`, `model_lines` (the rate of each over time), `instances`;
-    columns in `analysis.fleet_part`; `events` (at, kind, text; the newest first).
+    columns in `analysis.fleet_part`; `budget_line`, `ready_line` (courses of two tiles; columns in
+    `analysis.fleet_courses`); `events` (at, kind, text; the newest first).
     `contributors` and `phases`, what the verdict stands on: columns in `analysis.verdict`; no rows
     while nothing is in trouble.
     """
@@ -69,6 +71,8 @@ def fleet(
             "models": whole.models,
             "model_lines": whole.model_lines,
             "instances": whole.instances,
+            "budget_line": budget_line(seen.verdict.judged),
+            "ready_line": seen.ready_line,
             "events": timeline(reader, scope, sharing).reverse().head(MOST_EVENTS),
             "contributors": causes.spent,
             "phases": causes.phases,
@@ -88,6 +92,7 @@ class Seen:
         whole: numbers and tables.
         sentences: the verdict first.
         width_seconds: of the bins of its sparklines.
+        ready_line: columns of `fleet_courses.READY_SCHEMA`.
         has_rows: whether request rows tell of it.
         is_silent: whether nothing does.
     """
@@ -96,6 +101,7 @@ class Seen:
     whole: FleetPart
     sentences: tuple[str, ...]
     width_seconds: int
+    ready_line: pl.DataFrame
     has_rows: bool
     is_silent: bool
 
@@ -116,7 +122,11 @@ def look(reader: Reader, scope: Scope, slos: Sequence[Slo]) -> Seen:
         whole = _with_replicas(reader, scope, whole)
         found = judging.result()
     told = tuple(_sentences(found, whole, scope))
-    return Seen(found, whole, told, width, rows is not None, rows is None and live is None)
+    ready = pl.DataFrame(schema=READY_SCHEMA)
+    if live is not None:
+        ready = ready_line(reader, scope, width)
+    is_silent = rows is None and live is None
+    return Seen(found, whole, told, width, ready, rows is not None, is_silent)
 
 
 def _with_replicas(reader: Reader, scope: Scope, whole: FleetPart) -> FleetPart:

@@ -11,6 +11,7 @@ import polars as pl
 from analysis import latency
 from analysis.emptiness import why_empty
 from analysis.fleet import Seen, in_trouble, look, lowest_budget
+from analysis.fleet_courses import budget_line
 from analysis.fleet_part import INSTANCES_SCHEMA, conform
 from analysis.measure import Measure, View
 from analysis.slo_model import Slo
@@ -42,8 +43,9 @@ def top(reader: Reader, scope: Scope, *, now: datetime, slos: Sequence[Slo] = ()
     """The fleet at a glance; the sentences and numbers are those of the Fleet page of the range.
 
     Measures: those of the view `fleet`, data_age_seconds, alerts_firing.
-    Frames: `sparklines`, `models`, `instances` (with p95 and tokens), `tenants`, `objectives` (the
-    most urgent first), `pools` (how the controller treats them), `events` (the newest first).
+    Frames: `sparklines`, `budget_line`, `models`, `instances` (with p95 and tokens), `tenants`,
+    `objectives` (the most urgent first), `pools` (how the controller treats them), `events` (the
+    newest first).
 
     Args:
         reader: the store.
@@ -65,6 +67,7 @@ def top(reader: Reader, scope: Scope, *, now: datetime, slos: Sequence[Slo] = ()
     }
     frames = {
         "sparklines": whole.sparklines,
+        "budget_line": budget_line(seen.verdict.judged),
         "models": whole.models,
         "instances": instances,
         "tenants": _tenants(reader, scope),

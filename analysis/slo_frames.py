@@ -70,6 +70,18 @@ def budget(slo: Slo, counted: Counted) -> pl.DataFrame:
     Returns:
         at (naive UTC, ends of bins), budget_left_ratio; null until the first request.
     """
+    left = _budget_left(slo, counted)
+    return _budget_frame(counted, left, _thinned(len(left)))
+
+
+def budget_of_late(slo: Slo, counted: Counted, seconds: float) -> pl.DataFrame:
+    """The end of the same, every bin of it: at most so many seconds back."""
+    left = _budget_left(slo, counted)
+    shown = max(1, round(seconds / counted.width_seconds))
+    return _budget_frame(counted, left, list(range(max(0, len(left) - shown), len(left))))
+
+
+def _budget_left(slo: Slo, counted: Counted) -> npt.NDArray[np.float64]:
     width = counted.width_seconds
     window = window_of(slo, counted.end)
     bins = max(1, round(window.elapsed_seconds / width))
@@ -78,11 +90,14 @@ def budget(slo: Slo, counted: Counted) -> pl.DataFrame:
     bad, attempted = _dense(counted.own_bins(slo.window_seconds), bins)
     allowed = (1 - slo.target_ratio) * attempted.sum() / window.elapsed_ratio
     left = 1 - np.cumsum(bad) / allowed if allowed > 0 else np.full(bins, np.nan)
-    left = np.where((np.cumsum(attempted) > 0) & (not counted.blind), left, np.nan)
-    ends = _bin_ends(counted, bins)
-    picked = _thinned(bins)
+    return np.where((np.cumsum(attempted) > 0) & (not counted.blind), left, np.nan)
+
+
+def _budget_frame(
+    counted: Counted, left: npt.NDArray[np.float64], picked: list[int]
+) -> pl.DataFrame:
     return pl.DataFrame(
-        {"at": ends.gather(picked), "budget_left_ratio": left[picked]},
+        {"at": _bin_ends(counted, len(left)).gather(picked), "budget_left_ratio": left[picked]},
         schema={"at": pl.Datetime("us"), "budget_left_ratio": pl.Float64},
     ).with_columns(pl.col("budget_left_ratio").fill_nan(None))
 

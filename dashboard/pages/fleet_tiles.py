@@ -55,8 +55,8 @@ def _counted(key: str, measure: Measure | None) -> Measure | None:
     return replace(measure, n=None, why=", ".join(filter(None, (words, measure.why))))
 
 
-def _line(view: View, column: str) -> list[float | None]:
-    lines = view.frames.get("sparklines", pl.DataFrame())
+def _line(view: View, column: str, frame: str = "sparklines") -> list[float | None]:
+    lines = view.frames.get(frame, pl.DataFrame())
     return numbers(lines, column) if column in lines.columns else []
 
 
@@ -96,7 +96,8 @@ def _budget(view: View, scene: Scene) -> Any:
     measure = view.measures.get("lowest_budget_left_ratio")
     is_spent = measure is not None and measure.value is not None and measure.value <= 0
     tone = "bad" if is_spent else ""
-    return tile("Lowest budget", measure, href=scene.link("slo"), tone=tone)
+    line = _line(view, "budget_left_ratio", "budget_line")
+    return tile("Lowest budget", measure, series=line, href=scene.link("slo"), tone=tone)
 
 
 def _replicas(view: View, scene: Scene) -> Any:
@@ -114,4 +115,5 @@ def _replicas(view: View, scene: Scene) -> Any:
     elif ready is not None and words:
         ready = replace(ready, why=", ".join((*words, ready.why or "")).rstrip(", "))
     page = "controller" if wanted is not None and wanted.value is not None else "admin"
-    return tile("Replicas ready", ready, href=scene.link(page))
+    line = _line(view, "instances_ready", "ready_line")
+    return tile("Replicas ready", ready, series=line, href=scene.link(page))

@@ -95,8 +95,7 @@ def tiles(document: Document) -> tuple[Tile, ...]:
         value = text(measure["value"])
         if measure["value"] is None and (measure["low"], measure["high"]) != (None, None):
             value = words.interval(measure["low"], measure["high"])
-        course = [row.get(column or name) for row in lines]
-        return Tile(label, value, words.spark(course) if any(c is not None for c in course) else "")
+        return Tile(label, value, _course(lines, column or name))
 
     firing = measures["alerts_firing"]["value"] or 0
     return (
@@ -106,9 +105,15 @@ def tiles(document: Document) -> tuple[Tile, ...]:
         made("TPOT p95", "tpot_p95_seconds", words.seconds, "tpot_p95_seconds_high"),
         made("waiting", "requests_waiting"),
         Tile("failed", words.percent(measures["error_ratio"]["value"])),
-        Tile("budget", words.percent(measures["lowest_budget_left_ratio"]["value"], 0)),
+        Tile("budget", words.percent(measures["lowest_budget_left_ratio"]["value"], 0),
+             _course(frame_rows(document, "budget_line"), "budget_left_ratio")),
         Tile("alerts", words.number(firing), look="bad" if firing else ""),
-    )
+    )  # fmt: skip
+
+
+def _course(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    values = [row.get(name) for row in rows]
+    return words.spark(values) if any(value is not None for value in values) else ""
 
 
 def tables(document: Document) -> tuple[Table, ...]:
@@ -127,11 +132,23 @@ def _models(document: Document) -> Table:
         Row((row["workload"], words.number(row["requests_per_second"]),
              words.between(row, "ttft_p95_seconds"), words.between(row, "tpot_p95_seconds"),
              words.percent(row["attainment_ratio"]), words.number(row["requests_waiting"]),
-             words.number(row["requests_running"]), words.percent(row["kv_cache_usage_ratio"], 0)))
+             words.number(row["requests_running"]), words.percent(row["kv_cache_usage_ratio"], 0),
+             _replicas(row), words.number(row["input_tokens_mean"]),
+             words.number(row["output_tokens_mean"])))
         for row in frame_rows(document, "models")
     )  # fmt: skip
-    heads = ("model", "req/s", "TTFT p95", "TPOT p95", "attained", "waiting", "running", "KV")
+    heads = ("model", "req/s", "TTFT p95", "TPOT p95", "attained", "wait", "run", "KV", "ready",
+             "in", "out")  # fmt: skip
     return Table("models", "Models", heads, rows, why_empty="no request and no engine names one")
+
+
+def _replicas(row: Mapping[str, Any]) -> str:
+    """Replicas that serve, of how many are wanted, and those starting: "5/7 +1"."""
+    ready, wanted = row["instances_ready"], row["replicas_target"]
+    if ready is None and wanted is None:
+        return words.UNKNOWN
+    text = words.number(ready) if wanted is None else f"{words.number(ready)}/{wanted}"
+    return f"{text} +{row['replicas_starting']}" if row["replicas_starting"] else text
 
 
 def _instances(document: Document) -> Table:

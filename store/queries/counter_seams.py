@@ -63,6 +63,8 @@ def steps(
     begun = snapshot.frame(
         f"WITH {chosen} {' UNION ALL '.join(_begun_sql(plan, asked))}", signals=signals
     )
+    if begun.is_empty():
+        return pl.DataFrame(schema=_EMPTY)
     found = _with_ends(snapshot, plan, begun, _near(asked, begun))
     # What lies further back was looked at in part only, for the sake of another point.
     is_near = pl.col("before_at") >= pl.col("begun_at") - BUCKET

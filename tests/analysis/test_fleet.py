@@ -330,6 +330,8 @@ def test_empty_frames_have_all_columns(database, live_scope):
         "models": list(MODELS_SCHEMA),
         "model_lines": list(MODEL_LINES_SCHEMA),
         "instances": list(INSTANCES_SCHEMA),
+        "budget_line": ["at", "budget_left_ratio"],
+        "ready_line": ["at", "instances_ready"],
         "events": ["at", "kind", "text"],
         "contributors": list(SPENT_SCHEMA),
         "phases": list(PHASES_SCHEMA),

@@ -87,6 +87,10 @@ def fleet(scope, rng, names) -> dict:
                 "kv_cache_usage_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.6, 0.2, 0.02)],
             }
         ),
+        "budget_line": pl.DataFrame(
+            {"at": at[-12:], "budget_left_ratio": [0.5 - 0.01 * i for i in range(len(at[-12:]))]}
+        ),
+        "ready_line": pl.DataFrame({"at": at, "instances_ready": [6 - (i > 50) for i in range(n)]}),
         "models": pl.DataFrame(
             {
                 "workload": ["llama-3.3-70b", "qwen3-32b", "mistral-small"],

@@ -42,6 +42,7 @@ def test_there_are_eight_tiles_each_leading_on(view, scene):
     tiles = fleet_tiles.row(view, scene).children
     assert len(tiles) == 8
     assert all(tile.href.startswith("/ui/") for tile in tiles)
+    assert all("data:image/svg+xml" in words(tile) for tile in tiles)
 
 
 def test_tokens_are_told_both_ways(view, scene):

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from store.clock import VirtualClock
 from store.database import Database
 from store.migrate import migrations
-from store.queries.cost import seen
+from store.queries.presence import seen
 from store.retention import delete_old
 from store.sample_rollup import refresh_due
 from store.settings import StoreSettings

@@ -24,6 +24,27 @@ def test_plain_lines_carry_everything(document):
     assert max(map(len, text.splitlines())) <= 120
 
 
+def test_models_with_all_that_the_fleet_page_tells_fit_a_terminal(document):
+    """Replicas that serve, of those wanted, and starting; mean lengths; in 100 columns."""
+    changed = json.loads(json.dumps(document))
+    row = changed["frames"]["models"]["rows"][0]
+    row |= {"instances_ready": 5, "replicas_target": 7, "replicas_starting": 2,
+            "input_tokens_mean": 51_234.5, "output_tokens_mean": 213.4,
+            "ttft_p95_seconds_low": 0.5, "ttft_p95_seconds_high": 1.0}  # fmt: skip
+    table = picture.tables(changed)[0]
+    told = dict(zip(table.columns, table.rows[0].cells, strict=True))
+    assert (told["ready"], told["in"], told["out"]) == ("5/7 +2", "51.2k", "213")
+    out = io.StringIO()
+    show(changed, Console(file=out, width=100, highlight=False))
+    (line,) = [text for text in out.getvalue().splitlines() if "5/7 +2" in text]
+    assert line.strip().startswith(row["workload"])
+    assert "500 ms-1 s" in line
+    assert line.rstrip().endswith("213")
+    row |= {"instances_ready": None, "replicas_target": None}
+    table = picture.tables(changed)[0]
+    assert dict(zip(table.columns, table.rows[0].cells, strict=True))["ready"] == "-"
+
+
 def test_colours_are_off_where_they_are_not_wanted(document, monkeypatch):
     """NO_COLOR, on a terminal."""
     monkeypatch.setenv("NO_COLOR", "1")
