@@ -180,20 +180,6 @@ def _register_clientside(app: Dash) -> None:
         Input({"type": "graph", "key": ALL}, "clickData"),
         prevent_initial_call=True,
     )
-    app.clientside_callback(  # type: ignore[no-untyped-call]
-        "function (n) { return Boolean(n); }",
-        Output("shell-help", "opened"),
-        Input("shell-help-open", "n_clicks"),
-        prevent_initial_call=True,
-    )
-    app.clientside_callback(  # type: ignore[no-untyped-call]
-        "function (n, p, now) { return window.servescope.navbar(now); }",
-        Output("shell-frame", "navbar"),
-        Input("shell-burger", "n_clicks"),
-        Input("shell-url", "pathname"),
-        State("shell-frame", "navbar"),
-        prevent_initial_call=True,
-    )
 
 
 def _label_values(services: Services, scene: Scene) -> Any:

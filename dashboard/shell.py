@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import dash_mantine_components as dmc
 from dash import dcc, html
 
+from dashboard.help import help_dialog
 from dashboard.navigation import NAVIGATION, NavItem, go_keys
 from dashboard.scene import Scene
 from dashboard.theme import attrs
@@ -24,11 +24,11 @@ INDEX = """<!DOCTYPE html>
 <script>
 (function () {
   var chosen = null;
-  try { chosen = localStorage.getItem("mantine-color-scheme-value"); } catch (e) {}
+  try { chosen = localStorage.getItem("servescope-theme"); } catch (e) {}
   if (chosen !== "light" && chosen !== "dark") {
     chosen = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   }
-  document.documentElement.setAttribute("data-mantine-color-scheme", chosen);
+  document.documentElement.setAttribute("data-theme", chosen);
 })();
 </script>
 </head>
@@ -40,42 +40,27 @@ INDEX = """<!DOCTYPE html>
 </html>"""
 
 
-def shell(version: str) -> dmc.MantineProvider:
+def shell(version: str) -> html.Div:
     """The whole frame with empty places; callbacks fill them."""
-    frame = dmc.AppShell(
-        [
-            dmc.AppShellHeader(_header()),
-            dmc.AppShellNavbar(_navbar(version)),
-            dmc.AppShellMain(
-                [html.Div(id="shell-top"), html.Div(id="shell-page", className="ss-page")],
-                id="main",
-                tabIndex=-1,
-            ),
-        ],
-        layout="alt",
-        # Until assets/frame.js has measured it.
-        header={"height": {"base": 230, "xs": 190, "sm": 148, "lg": 104}},
-        navbar={"width": 208, "breakpoint": "sm", "collapsed": {"mobile": True}},
-        padding="md",
-        id="shell-frame",
-    )
-    return dmc.MantineProvider(
+    stores = ("pulse", "zoom", "sources", "crosshair", "bar", "act", "told")
+    return html.Div(
         [
             dcc.Location(id="shell-url", refresh="callback-nav"),
             dcc.Interval(id="shell-tick", disabled=True),
             # Whether somebody froze the fleet is news on a page that stands still, too.
             dcc.Interval(id="shell-control-tick", interval=CONTROL_LOOK_MS, disabled=True),
-            dcc.Store(id="shell-pulse"),
-            dcc.Store(id="shell-zoom"),
-            dcc.Store(id="shell-sources"),
-            dcc.Store(id="shell-crosshair"),
-            dcc.Store(id="shell-bar"),
-            dcc.Store(id="shell-act"),
-            dcc.Store(id="shell-told"),
+            *(dcc.Store(id=f"shell-{name}") for name in stores),
             dcc.Store(id="shell-control-shown"),
             dcc.Store(id="shell-alerts-shown"),
-            frame,
-            _help(version),
+            html.Header(_header(), className="ss-header"),
+            html.Nav(_navbar(version), className="ss-navbar", id="shell-navbar"),
+            html.Main(
+                [html.Div(id="shell-top"), html.Div(id="shell-page", className="ss-page")],
+                id="main",
+                className="ss-main",
+                tabIndex=-1,
+            ),
+            help_dialog(version),
             html.Div(
                 id="shell-said",
                 role="status",
@@ -83,8 +68,7 @@ def shell(version: str) -> dmc.MantineProvider:
                 **attrs({"aria-live": "polite"}),
             ),
         ],
-        defaultColorScheme="auto",
-        theme={"primaryColor": "blue", "fontFamily": "var(--ss-font)"},
+        className="ss-shell",
     )
 
 
@@ -112,7 +96,7 @@ def _header() -> list[Any]:
                 id="shell-burger",
                 className="ss-icon-button ss-burger",
                 type="button",
-                **attrs({"aria-label": "Navigation"}),
+                **attrs({"aria-label": "Navigation", "aria-controls": "shell-navbar"}),
             ),
             html.Div(id="shell-title", className="ss-title"),
             html.Div(id="shell-age", className="ss-age"),
@@ -125,11 +109,10 @@ def _header() -> list[Any]:
                 type="button",
                 title="Copy a link with absolute times",
             ),
-            dmc.ColorSchemeToggle(
-                lightIcon=html.Span("☀"),
-                darkIcon=html.Span("☾"),
-                variant="default",
+            html.Button(
                 id="shell-theme",
+                className="ss-icon-button",
+                type="button",
                 **attrs({"aria-label": "Light or dark"}),
             ),
             html.Button(
@@ -195,61 +178,3 @@ def _nav_item(
         className=f"ss-nav-item{' is-active' if active else ''}",
         **attrs(more),
     )
-
-
-def _help(version: str) -> dmc.Modal:
-    keys = (
-        ("t", "table or chart of the card under the pointer, or of the card with the focus"),
-        ("/", "filter: open the first filter, then type or use the arrows"),
-        (f"g, then {_letters()}", "go to a page of the navigation"),
-        ("?", "this help"),
-        ("Esc", "close a menu"),
-        (
-            "drag",
-            "zoom into a chart; on a time axis the whole page follows (go back with the browser)",
-        ),
-        ("double click", "back to the whole chart"),
-    )
-    words = (
-        ("TTFT", "time to first token: from arrival to the first token, queue included"),
-        ("TPOT", "time per output token, the first one excluded"),
-        ("E2E", "from arrival to the last token"),
-        (
-            "burn rate",
-            "1 spends the budget exactly over its window; 14.4 spends 2 % of 30 days in one hour",
-        ),
-        (
-            "interval",
-            "read from a histogram's buckets a quantile is known only to lie between two edges",
-        ),
-    )
-    return dmc.Modal(
-        [
-            _terms("Keys", [(html.Kbd(key), text) for key, text in keys]),
-            _terms("Words", [(html.B(word), text) for word, text in words]),
-            html.P(
-                "Everything on a page is in its address: copy it, reload it, send it. "
-                "No key changes anything but what you see.",
-                className="ss-dim",
-            ),
-            html.P(f"servescope {version}", className="ss-dim"),
-        ],
-        id="shell-help",
-        title="Help",
-        opened=False,
-        size="lg",
-        closeButtonProps={"aria-label": "Close"},
-    )
-
-
-def _letters() -> str:
-    """The letters of the pages, with their names."""
-    names = {item.path: item.title for _, items in NAVIGATION for item in items}
-    return ", ".join(f"{letter} ({names[path]})" for path, letter in go_keys().items())
-
-
-def _terms(title: str, pairs: Sequence[tuple[Any, str]]) -> html.Div:
-    rows: list[Any] = []
-    for term, text in pairs:
-        rows += [html.Dt(term), html.Dd(text)]
-    return html.Div([html.H3(title), html.Dl(rows)], className="ss-terms")

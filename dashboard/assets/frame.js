@@ -1,26 +1,45 @@
-/* The header is as high as what stands in it, and the page begins right below: filters wrap where
-   they have to, and nothing is left empty where they do not. */
+/* The frame around the page: light or dark, the navigation on a phone, the help. */
 (function () {
   "use strict";
 
-  function fit() {
-    var height = 0;
-    document.querySelectorAll(".mantine-AppShell-header > .ss-header-row").forEach(function (row) {
-      height += row.offsetHeight;
-    });
-    if (!height) { return; }
-    var style = document.documentElement.style;
-    ["--app-shell-header-height", "--app-shell-header-offset"].forEach(function (name) {
-      style.setProperty(name, height + 1 + "px"); /* and its line */
-    });
+  var THEME_KEY = "servescope-theme";
+  var root = document.documentElement;
+  var dark = matchMedia("(prefers-color-scheme: dark)");
+
+  function byId(id) { return document.getElementById(id); }
+
+  /* Before anything is drawn the page's head has set it; from then on the machine may change its mind. */
+  dark.addEventListener("change", function () {
+    var kept = null;
+    try { kept = localStorage.getItem(THEME_KEY); } catch (e) { /* keeps nothing */ }
+    if (!kept) { root.dataset.theme = dark.matches ? "dark" : "light"; }
+  });
+
+  function turn() {
+    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+    try { localStorage.setItem(THEME_KEY, root.dataset.theme); } catch (e) { /* until the next page */ }
   }
 
-  var sizes = new ResizeObserver(fit);
-  var arrival = new MutationObserver(function () {
-    var rows = document.querySelectorAll(".mantine-AppShell-header > .ss-header-row");
-    if (!rows.length) { return; }
-    arrival.disconnect();
-    rows.forEach(function (row) { sizes.observe(row); });
+  function showNavigation(open) {
+    root.toggleAttribute("data-navigation", open);
+    byId("shell-burger").setAttribute("aria-expanded", String(open));
+  }
+
+  document.addEventListener("click", function (event) {
+    var target = event.target;
+    var help = byId("shell-help");
+    if (target.closest("#shell-theme")) { turn(); }
+    if (target.closest("#shell-help-open")) { help.showModal(); }
+    /* What lies around an open dialog is the dialog itself. */
+    if (target === help || target.closest("#shell-help button")) { help.close(); }
+    if (target.closest("#shell-burger")) {
+      showNavigation(!root.hasAttribute("data-navigation"));
+    } else if (root.hasAttribute("data-navigation") && (target.closest("a") || !target.closest("#shell-navbar"))) {
+      showNavigation(false);
+    }
   });
-  arrival.observe(document.documentElement, { childList: true, subtree: true });
+
+  document.addEventListener("keydown", function (event) {
+    if (event.key === "Escape" && root.hasAttribute("data-navigation")) { showNavigation(false); }
+  });
 })();

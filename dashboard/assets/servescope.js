@@ -319,13 +319,6 @@
       closeMenus(document.body);
       return "acted " + news.at;
     },
-    navbar: function (now) {
-      var asked = window.dash_clientside.callback_context.triggered.some(function (t) {
-        return t.prop_id === "shell-burger.n_clicks";
-      });
-      var closed = !asked || !now.collapsed.mobile;
-      return Object.assign({}, now, { collapsed: { mobile: closed } });
-    },
     crosshair: function () {
       window.dash_clientside.callback_context.triggered.forEach(function (t) {
         var point = t.value && t.value.points && t.value.points[0];

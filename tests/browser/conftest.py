@@ -179,7 +179,7 @@ class Visitor:
         words = ", ".join(f"{box}, {box} *" for box in STATE.split(", "))
         for scheme in ("light", "dark"):
             self.page.emulate_media(color_scheme=scheme)
-            self.page.wait_for_selector(f"html[data-mantine-color-scheme={scheme}]")
+            self.page.wait_for_selector(f"html[data-theme={scheme}]")
             assert self.page.evaluate(UNREADABLE, words) == [], f"{self.page.url}, {scheme}"
 
     def close(self) -> None:

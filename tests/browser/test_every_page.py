@@ -98,5 +98,5 @@ def test_a_shared_link_opens_the_same_picture_elsewhere_and_leaves_the_theme_alo
             assert other.page.locator(part).inner_text() == same, f"{path}: {part}"
         charts = "[...document.querySelectorAll('.ss-graph')].map(g => g.ariaLabel)"
         assert other.page.evaluate(charts) == mine.page.evaluate(charts)
-        expect(other.page.locator("html")).to_have_attribute("data-mantine-color-scheme", "dark")
+        expect(other.page.locator("html")).to_have_attribute("data-theme", "dark")
     assert mine.troubles == other.troubles == []

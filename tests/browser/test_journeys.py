@@ -222,14 +222,13 @@ def test_the_theme_is_the_one_thing_the_browser_keeps(visit):
     colour = "getComputedStyle(document.querySelector('#card-rate .xtick text')).fill"
     light = page.evaluate(colour)
     page.locator("#shell-theme").click()
-    expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", "dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     assert page.evaluate(colour) != light
     page.reload()
     visitor.settled()
-    expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", "dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     assert (
-        page.evaluate("Object.keys(localStorage).filter(k => !k.startsWith('mantine-')).length")
-        == 0
+        page.evaluate("Object.keys(localStorage).filter(k => k !== 'servescope-theme').length") == 0
     )
 
 

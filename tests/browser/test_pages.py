@@ -93,7 +93,7 @@ WIDTHS = (1440, 1280, 1920, 800, 390)
 def turned(page, scheme: str) -> None:
     """Switch the machine to a colour scheme: the page follows without being loaded anew."""
     page.emulate_media(color_scheme=scheme)
-    page.wait_for_selector(f"html[data-mantine-color-scheme={scheme}]")
+    page.wait_for_selector(f"html[data-theme={scheme}]")
 
 
 # Whatever stands below an error is greyed.
