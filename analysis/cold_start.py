@@ -139,7 +139,7 @@ def _view(
     words = _sentences(found, groups, never)
     return View(
         "cold_starts", scope, measures=measures, frames=frames, sentences=words, empty=empty,
-        sql={"starts": queries.OBSERVATIONS.strip()},
+        sql={"starts": queries.OBSERVATIONS.strip()}, totals={"starts": len(found)},
     )  # fmt: skip
 
 

@@ -60,6 +60,8 @@ def controller(reader: Reader, scope: Scope, *, now: datetime, pool: str = "") -
     at, names = now.replace(tzinfo=None), [pool] if pool else []
     modes = _of_pool(queries.treated(reader, at), pool)
     listed = queries.listed(reader, names, start, end, MOST_DECISIONS)
+    audit, told = queries.audited(reader)
+    outcomes, came = queries.outcomes_between(reader, names, start, end)
     frames = {
         "modes": modes,
         "lanes": queries.lanes(reader, names, start, end, scope.bin_seconds(MOST_LANE_BINS)),
@@ -67,12 +69,14 @@ def controller(reader: Reader, scope: Scope, *, now: datetime, pool: str = "") -
         "decisions": listed,
         "pending": _of_pool(_pending(queries.pending(reader, at)), pool),
         "unsettled": _of_pool(queries.unsettled(reader), pool),
-        "outcomes": _of_pool(queries.outcomes_between(reader, start, end), pool),
+        "outcomes": outcomes,
         "freezes": _of_pool(queries.freezes(reader, start, end), pool),
         "rehearsed": _of_pool(control_marks.rehearsed(reader, start, end), pool),
         "replayed": replayed(reader, dict(modes.select("pool", "policy").iter_rows())),
-        "audit": queries.audited(reader),
+        "audit": audit,
     }
+    there = queries.listed_count(reader, names, start, end, listed.height, MOST_DECISIONS)
+    totals = {"decisions": there, "timeline": there, "outcomes": came, "audit": told}
     if modes.is_empty():
         return View("controller", scope, frames=frames, empty=Empty("nothing_connected", _NOTHING))
     counts = queries.counted(reader, start, end)
@@ -84,7 +88,8 @@ def controller(reader: Reader, scope: Scope, *, now: datetime, pool: str = "") -
         "unsettled": Measure(float(frames["unsettled"].height), ""),
         "waiting": Measure(float(frames["pending"].height), ""),
     }
-    return View("controller", scope, measures, frames, tuple(_sentences(frames, counts)))
+    sentences = tuple(_sentences(frames, counts))
+    return View("controller", scope, measures, frames, sentences, totals=totals)
 
 
 def _of_pool(frame: pl.DataFrame, pool: str) -> pl.DataFrame:

@@ -31,7 +31,6 @@ from store.rollup import BUCKET_SECONDS
 # Scrapes are seconds apart: finer bins would be mostly holes.
 SHORTEST_LIVE_BIN_SECONDS = 10
 SPARKLINE_BINS = 100
-MOST_EVENTS = 50
 
 
 def fleet(
@@ -73,7 +72,7 @@ def fleet(
             "instances": whole.instances,
             "budget_line": budget_line(seen.verdict.judged),
             "ready_line": seen.ready_line,
-            "events": timeline(reader, scope, sharing).reverse().head(MOST_EVENTS),
+            "events": timeline(reader, scope, sharing).reverse(),
             "contributors": causes.spent,
             "phases": causes.phases,
         },

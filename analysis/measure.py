@@ -61,6 +61,7 @@ class View:
         empty: why there is nothing to show, or None.
         sql: the query text behind a frame, by frame name.
         computed_at: when the numbers were read (aware UTC).
+        totals: how many rows there are in all of the frames that hold the first of them only.
     """
 
     name: str
@@ -71,3 +72,8 @@ class View:
     empty: Empty | None = None
     sql: Mapping[str, str] = field(default_factory=dict)
     computed_at: datetime | None = None
+    totals: Mapping[str, int] = field(default_factory=dict)
+
+    def total(self, name: str) -> int:
+        """All rows that there are of a frame; it may hold the first of them only."""
+        return max(self.totals.get(name, 0), self.frames[name].height)

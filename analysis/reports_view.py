@@ -60,7 +60,8 @@ def reports(reader: Reader, scope: Scope, *, now: datetime) -> View:
     }
     empty = Empty("nothing_connected", _NONE) if schedules.is_empty() and runs.is_empty() else None
     sql = {"runs": queries.RUNS, "deliveries": queries.DELIVERIES, "schedules": queries.SCHEDULES}
-    return View("reports", scope, measures, frames, _said(schedules), empty, sql)
+    totals = {"runs": queries.runs_count(reader, runs.height, MOST_RUNS)}
+    return View("reports", scope, measures, frames, _said(schedules), empty, sql, totals=totals)
 
 
 def _row(row: Mapping[str, Any], last: Mapping[str, Any] | None, now: datetime) -> dict[str, Any]:

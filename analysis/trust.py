@@ -242,11 +242,19 @@ def trust(reader: Reader, scope: Scope, *, now: datetime) -> View:
             own = _signal_rows(target, whole, mine, naive)
             signals += own
             targets.append(_target_row(target, whole, own))
+    urls = [str(row[0]) for row in targets]
+    history, changes = trust_queries.history(reader, urls, scope.start, scope.end)
+    since = now - _DROPS_LOOKED_AT
+    drops = drop_queries.drops(reader, since, now)
+    totals = {
+        "history": changes,
+        "drops": drop_queries.counted(reader, since, now, drops.height),
+    }
     frames = {
         "targets": _worst_first(targets, TARGETS_SCHEMA, "url"),
         "signals": _worst_first(signals, SIGNALS_SCHEMA, "url", "signal"),
-        "history": _of(trust_queries.history(reader, scope.start, scope.end), targets),
-        "drops": drop_queries.drops(reader, now - _DROPS_LOOKED_AT, now),
+        "history": history,
+        "drops": drops,
     }
     return View(
         "trust",
@@ -255,6 +263,7 @@ def trust(reader: Reader, scope: Scope, *, now: datetime) -> View:
         sentences=tuple(_sentences(frames["targets"], frames["signals"])),
         empty=None if targets or frames["drops"].height else _nothing(),
         sql={"history": trust_queries.HISTORY.strip(), "drops": drop_queries.DROPS.strip()},
+        totals=totals,
     )
 
 
@@ -297,10 +306,6 @@ def _worst_first(
     places = {grade: place for place, grade in enumerate(ORDER)}
     place = pl.col("grade").replace_strict(places, default=0, return_dtype=pl.Int64)
     return frame.sort(place, *then)
-
-
-def _of(history: pl.DataFrame, targets: Sequence[Sequence[Any]]) -> pl.DataFrame:
-    return history.filter(pl.col("url").is_in([row[0] for row in targets]))
 
 
 def _sentences(targets: pl.DataFrame, signals: pl.DataFrame) -> list[str]:

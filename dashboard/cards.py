@@ -154,7 +154,13 @@ def _tools(
         outside("CSV", scene.api(resource, **options, format="csv"), chart.title),
         outside("API", scene.api(resource, **options, format="json"), chart.title),
         python_menu(chart.title, resource, scene, options),
-        about(chart.title, chart.about, view.sql.get(chart.frame), frame.height),
+        about(
+            chart.title,
+            chart.about,
+            view.sql.get(chart.frame),
+            frame.height,
+            view.totals.get(chart.frame),
+        ),
     ]
     return links
 
@@ -182,11 +188,14 @@ def outside(text: str, href: str, title: str) -> html.A:
     )
 
 
-def about(title: str, words: str, sql: str | None, rows: int) -> html.Details:
-    """The "i" of a card: definition, query text and number of rows."""
+def about(
+    title: str, words: str, sql: str | None, rows: int, total: int | None = None
+) -> html.Details:
+    """The "i" of a card: definition, query text and number of rows, and of how many they are."""
+    more = f", the first of {total:,}" if total is not None and total > rows else ""
     inside: list[Any] = [
         html.P(words),
-        html.P(f"{rows:,} rows behind this picture.", className="ss-dim"),
+        html.P(f"{rows:,} rows behind this picture{more}.", className="ss-dim"),
     ]
     if sql:
         inside.append(html.Pre(html.Code(sql.strip()), tabIndex=0, **attrs({"aria-label": "SQL"})))
@@ -315,12 +324,14 @@ def frame_tools(
 ) -> list[Any]:
     """CSV, API and "i" of a table card."""
     resource = f"views/{view.name}/{frame}"
-    rows = view.frames[frame].height if frame in view.frames else 0
+    rows, total = 0, None
+    if frame in view.frames:
+        rows, total = view.frames[frame].height, view.total(frame)
     return [
         outside("CSV", scene.api(resource, **options, format="csv"), title),
         outside("API", scene.api(resource, **options, format="json"), title),
         python_menu(title, resource, scene, options),
-        about(title, words, view.sql.get(frame), rows),
+        about(title, words, view.sql.get(frame), rows, total),
     ]
 
 

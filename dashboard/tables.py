@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from dash import html
 
+from dashboard.row_counts import SHORTER, rows_told
 from dashboard.rows_beside import Row, rows_beside
 from dashboard.scene import Scene
 from dashboard.text import heading, interval_text, unit_text
@@ -16,6 +17,8 @@ from dashboard.theme import attrs
 from store.units import bytes_text, percent_text, seconds_text
 
 ROW_LIMIT = 300
+# Of tables that stand among others on a page for reading.
+FEW_ROWS = 25
 
 Cell = Callable[[Mapping[str, Any]], Any]
 
@@ -66,11 +69,14 @@ def table(
     heads: Mapping[str, str] | None = None,
     caption: str = "",
     other: pl.DataFrame | None = None,
+    most: int = ROW_LIMIT,
+    total: int | None = None,
+    others: str = SHORTER,
 ) -> html.Div:
     """A frame as a scrolling table with the same numbers as its picture.
 
-    Pairs `x_low` and `x_high` become one column, an interval. At most `ROW_LIMIT` rows are drawn;
-    the rest is in the CSV, and the table says so.
+    Pairs `x_low` and `x_high` become one column, an interval. At most `most` rows are drawn; the
+    table says how many there are and where.
 
     Args:
         frame: what to show.
@@ -82,12 +88,15 @@ def table(
         caption: what the table is, for screen readers.
         other: the same table of what the page is compared with; found by itself where `frame` is
             one of the view's own.
+        most: rows that are drawn.
+        total: how many there are in all, where the view may hold the first of them only.
+        others: where those are that the view has not.
     """
     names = list(columns) or _merged(frame.columns)
     looks = {name: _align(name, frame) for name in names}
     seconds, compared = _second_rows(frame, other, scene)
     doubled = {name for name in names if seconds is not None and looks[name] == "ss-num"}
-    shown = frame.head(ROW_LIMIT)
+    shown = frame.head(most)
     makers = {name: (cells or {}).get(name) or _cell(name, frame, scene) for name in names}
     head = _head(names, heads or {}, looks, doubled, compared)
     pairs = zip(shown.iter_rows(named=True), seconds or [None] * shown.height, strict=False)
@@ -102,10 +111,8 @@ def table(
             className="ss-table",
         )
     ]
-    if frame.height > ROW_LIMIT:
-        parts.append(
-            html.P(f"{ROW_LIMIT} of {frame.height:,} rows; the CSV has all.", className="ss-dim")
-        )
+    if told := rows_told(shown.height, frame.height, total, others):
+        parts.append(html.P(told, className="ss-dim ss-foot"))
     # A scrolling area must be reachable by keyboard.
     return html.Div(
         parts,

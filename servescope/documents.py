@@ -54,6 +54,7 @@ def view_document(view: View, catalog: list[SourceInfo], *, rows: bool = True) -
         name: {
             "columns": frame.columns,
             "row_count": frame.height,
+            "total_count": view.total(name),
             **({"rows": frame.to_dicts()} if rows else {}),
         }
         for name, frame in view.frames.items()

@@ -71,11 +71,13 @@ def alerts(reader: Reader, scope: Scope, *, now: datetime, alert: str = "") -> V
     silences = [_silence(row) for row in queries.silences(reader, at - _SILENCES_SHOWN).to_dicts()]
     quiet = _quiet(held, silences, now)
     active = _active(held, quiet)
+    history, changes = queries.history(reader, start, end)
+    told, words = queries.notifications(reader, start, end)
     frames = {
         "active": active,
         "silences": _silences(silences, held, now),
-        "history": _history(queries.history(reader, start, end).to_dicts()),
-        "notifications": queries.notifications(reader, start, end),
+        "history": _history(history.to_dicts()),
+        "notifications": told,
         "periods": queries.periods(reader, start, end),
     }
     if alert:
@@ -86,7 +88,8 @@ def alerts(reader: Reader, scope: Scope, *, now: datetime, alert: str = "") -> V
     is_watched = queries.is_anything_live(reader, at - _WATCHED)
     measures = {**_measures(active), "watched": Measure(float(is_watched), "")}
     sentences = _sentences(active, at, is_watched=is_watched)
-    return View("alerts", scope, measures, frames, sentences)
+    totals = {"history": changes, "notifications": words}
+    return View("alerts", scope, measures, frames, sentences, totals=totals)
 
 
 def _alert(row: Mapping[str, Any]) -> Alert:

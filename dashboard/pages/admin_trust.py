@@ -11,9 +11,10 @@ from dash import html
 
 from analysis.measure import View
 from dashboard.cards import Slot, card, frame_tools, grid, verdict
+from dashboard.row_counts import SHORTER
 from dashboard.scene import Scene
 from dashboard.services import Services
-from dashboard.tables import Cell, table
+from dashboard.tables import ROW_LIMIT, Cell, table
 from dashboard.text import ago, when
 from dashboard.theme import attrs
 
@@ -120,7 +121,8 @@ def _drops(view: View, scene: Scene) -> Slot:
         "last_at": lambda row: when(row["last_at"], scene.zone),
     }
     why = "Nothing was refused or left out in the last 24 hours."
-    return _card(view, scene, "drops", title, words, heads, cells, why)
+    others = "the store the others (table ingest_drop)"
+    return _card(view, scene, "drops", title, words, heads, cells, why, others=others)
 
 
 def _history(view: View, scene: Scene) -> Slot:
@@ -144,15 +146,15 @@ def _card(
     columns: Sequence[str],
     cells: Mapping[str, Cell],
     why: str,
-    most: int | None = None,
+    most: int = ROW_LIMIT,
+    others: str = SHORTER,
 ) -> Slot:
     frame = view.frames.get(name, pl.DataFrame())
     if frame.is_empty():
         return card(title, html.P(why, className="ss-dim"), span=12, key=f"trust-{name}")
-    drawn = frame if most is None else frame.head(most)
-    shown: list[Any] = [table(drawn, scene, columns=columns, cells=cells, caption=title)]
-    if drawn.height < frame.height:
-        told = f"The newest {drawn.height} of {frame.height:,}; the CSV has all."
-        shown.append(html.P(told, className="ss-dim ss-foot"))
+    shown = table(
+        frame, scene, columns=columns, cells=cells, caption=title, most=most,
+        total=view.total(name), others=others,
+    )  # fmt: skip
     tools = frame_tools(view, name, title, words, scene)
     return card(title, shown, span=12, tools=tools, key=f"trust-{name}")

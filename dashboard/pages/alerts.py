@@ -12,10 +12,9 @@ from dashboard.cards import card, frame_tools, grid, tile, tiles, verdict
 from dashboard.navigation import Page, Panel
 from dashboard.pages import alerts_silences, alerts_told
 from dashboard.pages.alerts_rows import look_link, severity, state
-from dashboard.pages.controller_rows import some_rows
 from dashboard.scene import Scene
 from dashboard.services import Services
-from dashboard.tables import Cell
+from dashboard.tables import FEW_ROWS, Cell, table
 from dashboard.url_state import Address
 
 _ACTIVE = ("state", "rule", "summary", "subject", "since", "look")
@@ -81,7 +80,7 @@ def _open(view: View, scene: Scene) -> Any:
         "subject": lambda row: html.Div(row["subject"], className="ss-words"),
         "look": lambda row: look_link(row, scene),
     }
-    shown = some_rows(frame, scene, 100, columns=_ACTIVE, cells=cells, heads=_HEADS, caption=title)
+    shown = table(frame, scene, columns=_ACTIVE, cells=cells, heads=_HEADS, caption=title, most=100)
     return card(title, shown, tools=tools, key="alerts-active")
 
 
@@ -110,7 +109,10 @@ def _past(view: View, scene: Scene) -> Any:
         "rule": lambda row: [_opener(row, scene), severity(row)],
         "summary": lambda row: html.Div(row["summary"], className="ss-words"),
     }
-    shown = some_rows(frame, scene, 25, columns=_HISTORY, cells=cells, heads=_HEADS, caption=title)
+    shown = table(
+        frame, scene, columns=_HISTORY, cells=cells, heads=_HEADS, caption=title, most=FEW_ROWS,
+        total=view.total("history"),
+    )  # fmt: skip
     return card(title, shown, tools=tools, key="alerts-history")
 
 

@@ -10,10 +10,9 @@ from dash import html
 
 from analysis.measure import View
 from dashboard.cards import card, frame_tools, grid
-from dashboard.pages.controller_rows import some_rows
 from dashboard.scene import Scene
 from dashboard.services import Services
-from dashboard.tables import Cell, table
+from dashboard.tables import FEW_ROWS, Cell, table
 
 _SENT = ("sent_at", "receiver", "group_key", "outcome", "firing", "resolved", "attempt", "error")
 _SENT_HEADS = {
@@ -45,9 +44,10 @@ def _receivers(view: View, scene: Scene, services: Services) -> Any:
         shown.append(html.P(words, className="ss-dim ss-foot"))
     if not frame.is_empty():
         cells: dict[str, Cell] = {"outcome": _outcome}
-        shown += some_rows(
-            frame, scene, 25, columns=_SENT, cells=cells, heads=_SENT_HEADS, caption=title
-        )
+        shown.append(
+            table(frame, scene, columns=_SENT, cells=cells, heads=_SENT_HEADS, caption=title,
+                  most=FEW_ROWS, total=view.total("notifications"))
+        )  # fmt: skip
     tools = frame_tools(view, "notifications", title, _SENT_ABOUT, scene)
     return card(title, shown, tools=tools, key="alerts-notifications")
 

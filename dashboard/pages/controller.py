@@ -36,10 +36,10 @@ from dashboard.pages import (
     controller_decision,
     controller_score,
 )
-from dashboard.pages.controller_rows import opener, some_rows
+from dashboard.pages.controller_rows import opener
 from dashboard.scene import Scene
 from dashboard.services import Services
-from dashboard.tables import table
+from dashboard.tables import FEW_ROWS, table
 from dashboard.theme import attrs
 
 CONFIG = """[controller]
@@ -256,7 +256,10 @@ def _decisions(view: View, scene: Scene) -> Slot | Unshown:
         "decision_id": "Decision", "at": "Decided", "until_at": "Same until", "ticks": "Steps",
         "text": "What, and why [what bound it]", "state": "Became",
     }  # fmt: skip
-    shown = some_rows(frame, scene, 25, columns=columns, cells=cells, heads=heads, caption=title)
+    shown = table(
+        frame, scene, columns=columns, cells=cells, heads=heads, caption=title, most=FEW_ROWS,
+        total=view.total("decisions"),
+    )  # fmt: skip
     tools = frame_tools(view, "decisions", title, _DECISIONS_ABOUT, scene)
     return card(title, shown, tools=tools, key="decisions")
 

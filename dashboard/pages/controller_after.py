@@ -10,10 +10,10 @@ import polars as pl
 from analysis.measure import View
 from dashboard.cards import Slot, Unshown, card, frame_tools, grid
 from dashboard.pages import controller_audit
-from dashboard.pages.controller_rows import opener, some_rows
+from dashboard.pages.controller_rows import opener
 from dashboard.scene import Scene
 from dashboard.services import Services
-from dashboard.tables import unit_of
+from dashboard.tables import FEW_ROWS, table, unit_of
 from dashboard.text import heading, unit_text
 
 _OUTCOMES_ABOUT = (
@@ -50,7 +50,12 @@ def _outcomes(view: View, scene: Scene) -> Slot | Unshown:
     }
     columns = ("decision_id", "pool", "decided_at", "mode", "quantity", "predicted", "observed")
     heads = {"decision_id": "Decision"}
-    shown = some_rows(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    # Rows that cannot be judged yet are none of these, so that a total of all says nothing here.
+    is_cut = view.total("outcomes") > view.frames["outcomes"].height
+    shown = table(
+        frame, scene, columns=columns, cells=cells, heads=heads, caption=title, most=FEW_ROWS,
+        total=view.total("outcomes") if is_cut else None,
+    )  # fmt: skip
     tools = frame_tools(view, "outcomes", title, _OUTCOMES_ABOUT, scene)
     return card(title, shown, tools=tools, key="outcomes")
 
@@ -75,6 +80,8 @@ def _freezes(view: View, scene: Scene) -> Slot | Unshown:
             scene.when(row["until_at"]) if row["until_at"] < end else "beyond the range shown"
         )
     }
-    shown = some_rows(newest, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    shown = table(
+        newest, scene, columns=columns, cells=cells, heads=heads, caption=title, most=FEW_ROWS
+    )
     tools = frame_tools(view, "freezes", title, "Freezes in the range.", scene)
     return card(title, shown, tools=tools, key="freezes")

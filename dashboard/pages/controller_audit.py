@@ -12,8 +12,8 @@ from dash import html
 
 from analysis.measure import View
 from dashboard.cards import Slot, Unshown, card, frame_tools
-from dashboard.pages.controller_rows import some_rows
 from dashboard.scene import Scene
+from dashboard.tables import FEW_ROWS, table
 from dashboard.theme import attrs
 
 TITLE = "Who told the controller what?"
@@ -44,7 +44,10 @@ def audit(view: View, scene: Scene) -> Slot | Unshown:
         "happened_at": "When", "actor": "Who", "action": "Asked for", "after": "What came of it",
         "before": "As written",
     }  # fmt: skip
-    shown = some_rows(frame, scene, columns=columns, cells=cells, heads=heads, caption=TITLE)
+    shown = table(
+        frame, scene, columns=columns, cells=cells, heads=heads, caption=TITLE, most=FEW_ROWS,
+        total=view.total("audit"), others="the store the others (table audit)",
+    )  # fmt: skip
     tools = frame_tools(view, "audit", TITLE, _ABOUT, scene)
     return card(TITLE, shown, tools=tools, key="audit")
 

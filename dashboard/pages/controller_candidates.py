@@ -12,9 +12,9 @@ from analysis.measure import View
 from dashboard.cards import Slot, card, grid, outside, part_id
 from dashboard.forms import button, field
 from dashboard.pages.controller_beside import beside, course, said, time_of
-from dashboard.pages.controller_rows import some_rows
 from dashboard.scene import Scene
 from dashboard.services import CandidateDesk, Document, Services
+from dashboard.tables import table
 from store.errors import ServescopeError
 from store.units import percent_text
 
@@ -84,9 +84,13 @@ def _list(rows: Sequence[Document], chosen: Document | None, scene: Scene) -> Sl
     }  # fmt: skip
     kept = [{name: row.get(name) for name in _KEPT} for row in rows]
     frame = pl.DataFrame(kept, infer_schema_length=None)
-    shown = some_rows(
-        frame, scene, MOST_LISTED, columns=_COLUMNS, cells=cells, heads=heads, caption=_LIST_TITLE
-    )
+    shown: list[Any] = [
+        table(frame.head(MOST_LISTED), scene, columns=_COLUMNS, cells=cells, heads=heads,
+              caption=_LIST_TITLE)
+    ]  # fmt: skip
+    if frame.height > MOST_LISTED:
+        words = f"{MOST_LISTED} of {frame.height} rows; the API has them."
+        shown.append(html.P(words, className="ss-dim ss-foot"))
     api = outside("API", f"{scene.api_root}/controller/candidates", _LIST_TITLE)
     return card(_LIST_TITLE, shown, tools=[api], key="candidates")
 

@@ -24,6 +24,7 @@ from dashboard.figures.base import Look, Picture
 from dashboard.figures.series import over_time, quantile_over_time, shares_over_time
 from dashboard.navigation import Page, Panel
 from dashboard.pages import first_run, first_steps, fleet_models, fleet_tiles, fleet_why
+from dashboard.row_counts import rows_told
 from dashboard.scene import Scene
 from dashboard.services import Services
 
@@ -143,11 +144,14 @@ def _events_card(view: View, scene: Scene) -> Slot | Unshown:
         )
         for row in frame.head(MOST_EVENTS).iter_rows(named=True)
     ]
-    words = "Deployments, changes of replicas, freezes, outages, faults and alerts; newest first."
+    words = (
+        "Deployments, changes of replicas, freezes, outages, faults and alerts; newest first, of "
+        "each kind the newest 200."
+    )
     tools = frame_tools(view, "events", title, words, scene)
     shown: list[Any] = [html.Ul(rows, className="ss-events")]
     if frame.height > MOST_EVENTS:
-        words = f"The newest {MOST_EVENTS} of {frame.height}; the CSV has more."
+        words = f"The newest {rows_told(MOST_EVENTS, frame.height)}"
         shown.append(html.P(words, className="ss-dim ss-foot"))
     return card(title, shown, span=4, tools=tools, key="events")
 

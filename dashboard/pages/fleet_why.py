@@ -46,8 +46,8 @@ def cards(view: View, scene: Scene) -> Sequence[Slot]:
             continue
         if name == "contributors":
             frame = frame.sort("bad_share_ratio", descending=True, maintain_order=True)
-        shown = table(frame.head(MOST_SHOWN), scene, columns=list(_COLUMNS[name]), heads=_HEADS,
-                      caption=title)  # fmt: skip
+        shown = table(frame, scene, columns=list(_COLUMNS[name]), heads=_HEADS, caption=title,
+                      most=MOST_SHOWN)  # fmt: skip
         tools = frame_tools(view, name, title, _ABOUT[name], scene)
         made.append(card(title, shown, span=6, tools=tools, key=name))
     return made

@@ -49,8 +49,10 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         "cause": _cause,
         "files": lambda row: _files(row, scene),
     }
-    shown = table(frame.head(MOST), scene, columns=_COLUMNS, cells=cells, heads=_HEADS,
-                  caption=title)  # fmt: skip
+    # Of one schedule only those are known that are among the newest runs of all.
+    total = view.total("runs") if name is None else None
+    shown = table(frame, scene, columns=_COLUMNS, cells=cells, heads=_HEADS, caption=title,
+                  most=MOST, total=total, others="`servescope query` shows the others")  # fmt: skip
     tools = frame_tools(view, "runs", title, _ABOUT, scene)
     parts = [card(title, shown, tools=tools, key="reports-runs")]
     if name is not None:

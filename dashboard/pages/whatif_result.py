@@ -253,7 +253,7 @@ def _differences(view: View, scene: Scene, opts: Mapping[str, str]) -> Slot | Un
         return Unshown(title, "They asked for the same, or their courses were not kept.")
     heads = {"at_seconds": "Into the replay", "a_target": "A", "b_target": "B",
              "difference": "B - A"}  # fmt: skip
-    shown = table(frame.head(60), scene, heads=heads, caption=title)
+    shown = table(frame, scene, heads=heads, caption=title, most=60)
     words = "Each time the difference of what both asked for changed, of the first seed."
     tools = frame_tools(view, "decisions", title, words, scene, **opts)
     return card(title, shown, span=6, tools=tools, key="decisions")

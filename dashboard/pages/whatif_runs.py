@@ -15,7 +15,7 @@ from dashboard.forms import button
 from dashboard.pages.controller_candidates import STATES
 from dashboard.scene import Scene
 from dashboard.services import Services
-from dashboard.tables import table
+from dashboard.tables import FEW_ROWS, table
 from dashboard.theme import attrs
 from store.units import percent_text, seconds_text
 
@@ -127,8 +127,10 @@ def _list(view: View, scene: Scene) -> html.Div:
         "replay_id": "Replay", "b": "Take B from", "created_at": "Asked",
         "is_validated": "Validated", "seconds": "Took",
     }  # fmt: skip
-    listed = frame.head(20).with_columns(b=pl.lit(""))
-    shown = table(listed, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    listed = frame.with_columns(b=pl.lit(""))
+    shown = table(
+        listed, scene, columns=columns, cells=cells, heads=heads, caption=title, most=FEW_ROWS
+    )
     tools = frame_tools(view, "replays", title, _ABOUT, scene)
     parts = [card(title, shown, tools=tools, key="replays")]
     came = view.frames["candidates"].drop_nulls("replay_id")
@@ -175,7 +177,7 @@ def _candidates(came: pl.DataFrame, view: View, scene: Scene) -> Slot:
     kept = ("candidate_id", "policy", "pool", "state", "replay_id", "created_at", "created_by")
     heads = {"candidate_id": "Candidate", "pool": "For", "state": "Stands",
              "replay_id": "From replay", "created_at": "Asked", "created_by": "By"}  # fmt: skip
-    shown = table(came.head(20), scene, columns=kept, cells=cells, heads=heads, caption=name)
+    shown = table(came, scene, columns=kept, cells=cells, heads=heads, caption=name, most=FEW_ROWS)
     tools = frame_tools(view, "candidates", name, words, scene)
     return card(name, shown, tools=tools, key="candidates")
 

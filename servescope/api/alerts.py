@@ -36,7 +36,8 @@ _ALERT = {
 }  # fmt: skip
 _VIEW = {
     "view": "alerts", "measures": {"firing": {"value": 1.0}},
-    "frames": {"active": {"columns": ["fingerprint"], "row_count": 1, "rows": [_ALERT]}},
+    "frames": {"active": {"columns": ["fingerprint"], "row_count": 1, "total_count": 1,
+                          "rows": [_ALERT]}},
 }  # fmt: skip
 _SILENCE = {
     "silence_id": "4a5a2f9e-5a0e-4c57-9a53-1f8a3b0f8b7e",

@@ -23,6 +23,7 @@ _EXAMPLE: dict[str, Any] = {
         "targets": {
             "columns": ["url", "grade", "since", "evidence", "advice"],
             "row_count": 1,
+            "total_count": 1,
             "rows": [
                 {
                     "url": "http://gpu-3:8000/metrics",

@@ -34,7 +34,8 @@ _VIEW_EXAMPLE: dict[str, Any] = {
             "value": 5.51, "unit": "requests/s", "low": None, "high": None, "n": 19366, "why": None,
         }
     },
-    "frames": {"rate": {"columns": ["at", "requests_per_second"], "row_count": 118, "rows": []}},
+    "frames": {"rate": {"columns": ["at", "requests_per_second"], "row_count": 118,
+                        "total_count": 118, "rows": []}},
 }  # fmt: skip
 _FRAME_EXAMPLE = {
     "view": "workload_arrivals",
@@ -156,5 +157,6 @@ def _frame(runtime: Runtime, view: View, name: str, form: negotiate.Format) -> R
         "frame": name,
         "scope": scope_document(view.scope, runtime.catalog()),
         "computed_at": view.computed_at,
+        "total_count": view.total(name),
     }
     return negotiate.table(view.frames[name], form, name=f"{view.name}-{name}", about=about)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
+from store.queries.first_rows import total
 from store.reader import Reader
 
 MOST_ROWS = 1_000
@@ -30,7 +31,7 @@ WHERE state = 'resolved' AND changed_at >= $since ORDER BY change_id DESC LIMIT 
 """
 _HISTORY = f"""
 SELECT {_COLUMNS} FROM alert_change
-WHERE changed_at >= $start AND changed_at < $end ORDER BY change_id DESC LIMIT {MOST_ROWS}
+WHERE changed_at >= $start AND changed_at < $end ORDER BY change_id DESC LIMIT $most
 """
 _OF_ONE = f"""
 SELECT {_COLUMNS} FROM alert_change
@@ -49,11 +50,11 @@ SELECT receiver, group_key, sent_at, known FROM alert_notification WHERE outcome
 QUALIFY row_number() OVER (PARTITION BY receiver, group_key ORDER BY notification_id DESC) = 1
 ORDER BY receiver, group_key
 """
-_NOTIFICATIONS = f"""
+_NOTIFICATIONS = """
 SELECT notification_id, sent_at, receiver, group_key, outcome, attempt, firing, resolved, seconds,
   error
 FROM alert_notification WHERE sent_at >= $start AND sent_at < $end
-ORDER BY notification_id DESC LIMIT {MOST_ROWS}
+ORDER BY notification_id DESC LIMIT $most
 """
 _PERIODS = """
 WITH fired AS (
@@ -85,9 +86,9 @@ def resolved(reader: Reader, since: datetime) -> pl.DataFrame:
     return reader.frame(_RESOLVED, since=since)
 
 
-def history(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
-    """Changes of a range (naive UTC), the newest first, at most a thousand."""
-    return reader.frame(_HISTORY, start=start, end=end)
+def history(reader: Reader, start: datetime, end: datetime) -> tuple[pl.DataFrame, int]:
+    """Changes of a range (naive UTC), the newest thousand; and how many there are."""
+    return _newest(reader, _HISTORY, start, end)
 
 
 def of_one(reader: Reader, fingerprint: str) -> pl.DataFrame:
@@ -114,9 +115,14 @@ def is_anything_live(reader: Reader, since: datetime) -> bool:
     return bool(reader.scalar(_LIVE, since=since))
 
 
-def notifications(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
-    """Words to receivers in a range (naive UTC), the newest first, at most a thousand."""
-    return reader.frame(_NOTIFICATIONS, start=start, end=end)
+def notifications(reader: Reader, start: datetime, end: datetime) -> tuple[pl.DataFrame, int]:
+    """Words to receivers in a range (naive UTC), the newest thousand; and how many there are."""
+    return _newest(reader, _NOTIFICATIONS, start, end)
+
+
+def _newest(reader: Reader, sql: str, start: datetime, end: datetime) -> tuple[pl.DataFrame, int]:
+    found = reader.frame(sql, start=start, end=end, most=MOST_ROWS)
+    return found, total(reader, sql, found.height, MOST_ROWS, start=start, end=end)
 
 
 def periods(reader: Reader, start: datetime, end: datetime, most: int = MOST_DRAWN) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from store.queries.first_rows import total
 from store.reader import Reader
 
 MOST_ROWS = 10_000
@@ -220,7 +221,8 @@ _OUTCOMES_BETWEEN = """
 SELECT o.decision_id, d.pool, d.decided_at, d.mode, o.quantity, o.predicted, o.observed
 FROM outcome AS o JOIN decision AS d USING (decision_id)
 WHERE d.decided_at >= $start AND d.decided_at < $end
-ORDER BY o.decision_id DESC, o.quantity LIMIT 2000
+  AND (len($pools) = 0 OR list_contains($pools, d.pool))
+ORDER BY o.decision_id DESC, o.quantity LIMIT $most
 """
 _AUDIT = """
 SELECT happened_at, actor, action, subject, before::VARCHAR AS before, after::VARCHAR AS after,
@@ -253,6 +255,13 @@ def listed(
     verdict, verdict_by, verdict_comment, ticks (how many were folded), until_at, last_id.
     """
     return reader.frame(_LISTED, pools=list(pools), start=start, end=end, most=most)
+
+
+def listed_count(
+    reader: Reader, pools: Sequence[str], start: datetime, end: datetime, held: int, most: int
+) -> int:
+    """How many rows `listed` would have without its limit, of the newest 10,000 steps."""
+    return total(reader, _LISTED, held, most, pools=list(pools), start=start, end=end)
 
 
 def lanes(
@@ -378,11 +387,19 @@ def decided_by(reader: Reader, observation_id: int) -> tuple[str, str] | None:
     return (str(rows[0][0]), str(rows[0][1])) if rows else None
 
 
-def outcomes_between(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
-    """decision_id, pool, decided_at, mode, quantity, predicted, observed."""
-    return reader.frame(_OUTCOMES_BETWEEN, start=start, end=end)
+def outcomes_between(
+    reader: Reader, pools: Sequence[str], start: datetime, end: datetime, most: int = 2_000
+) -> tuple[pl.DataFrame, int]:
+    """decision_id, pool, decided_at, mode, quantity, predicted, observed; and how many there are.
+
+    The newest; `pools` empty is all.
+    """
+    asked = {"pools": list(pools), "start": start, "end": end}
+    found = reader.frame(_OUTCOMES_BETWEEN, **asked, most=most)
+    return found, total(reader, _OUTCOMES_BETWEEN, found.height, most, **asked)
 
 
-def audited(reader: Reader, most: int = 2_000) -> pl.DataFrame:
-    """What people told the controller, the newest first."""
-    return reader.frame(_AUDIT, most=most)
+def audited(reader: Reader, most: int = 2_000) -> tuple[pl.DataFrame, int]:
+    """What people told the controller, the newest first; and how much there is in all."""
+    found = reader.frame(_AUDIT, most=most)
+    return found, total(reader, _AUDIT, found.height, most)

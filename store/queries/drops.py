@@ -6,6 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
+from store.queries.first_rows import total
 from store.reader import Reader
 
 MOST_ROWS = 200
@@ -30,10 +31,15 @@ def drops(reader: Reader, since: datetime, until: datetime) -> pl.DataFrame:
     Returns:
         door, reason, dropped (how many), example (or null), first_at, last_at (naive UTC: begin of
         the first and end of the last ten minutes that saw it); most first, at most 200 rows.
+        `counted` tells how many there are.
     """
-    return reader.frame(
-        DROPS,
-        since=since.replace(tzinfo=None),
-        until=until.replace(tzinfo=None),
-        most=MOST_ROWS,
-    )
+    return reader.frame(DROPS, **_between(since, until), most=MOST_ROWS)
+
+
+def counted(reader: Reader, since: datetime, until: datetime, held: int) -> int:
+    """How many rows there are, of which `drops` gave `held`."""
+    return total(reader, DROPS, held, MOST_ROWS, **_between(since, until))
+
+
+def _between(since: datetime, until: datetime) -> dict[str, datetime]:
+    return {"since": since.replace(tzinfo=None), "until": until.replace(tzinfo=None)}

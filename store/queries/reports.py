@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from store.queries.first_rows import total
 from store.reader import Reader
 
 SCHEDULES = """
@@ -93,6 +94,12 @@ def runs(
 ) -> pl.DataFrame:
     """Runs, newest first, with how they stand; `details` and `definition` are JSON text."""
     return reader.frame(RUNS, run=run, schedule=schedule, only_open=only_open, limit=limit)
+
+
+def runs_count(reader: Reader, held: int, most: int) -> int:
+    """How many runs there are, of which `runs` gave the newest `held`."""
+    sql = RUNS.replace("$limit", "$most")
+    return total(reader, sql, held, most, run=None, schedule=None, only_open=False)
 
 
 def newest(reader: Reader) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
+from store.queries.first_rows import total
 from store.reader import Reader
 
 MOST_HISTORY = 1_000
@@ -37,6 +38,7 @@ HISTORY = """
 SELECT g.graded_at AS at, t.url, g.signal, g.grade, g.evidence, g.advice
 FROM signal_grade AS g JOIN target AS t USING (target_id)
 WHERE g.graded_at >= $start AND g.graded_at < $end AND t.removed_at IS NULL
+  AND list_contains($urls, t.url)
 ORDER BY g.graded_at DESC, t.url, g.signal LIMIT $most
 """
 
@@ -73,12 +75,14 @@ def newest(
     )
 
 
-def history(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
-    """Every change of a grade in a range of time, the newest first, at most a thousand.
+def history(
+    reader: Reader, urls: Sequence[str], start: datetime, end: datetime
+) -> tuple[pl.DataFrame, int]:
+    """Changes of the grades of some targets in a range of time, the newest thousand; and how many.
 
     Returns:
-        at (naive UTC), url, signal, grade, evidence, advice.
+        at (naive UTC), url, signal, grade, evidence, advice; how many changes there are in all.
     """
-    return reader.frame(
-        HISTORY, start=start.replace(tzinfo=None), end=end.replace(tzinfo=None), most=MOST_HISTORY
-    )
+    asked = {"start": start.replace(tzinfo=None), "end": end.replace(tzinfo=None)}
+    found = reader.frame(HISTORY, **asked, urls=list(urls), most=MOST_HISTORY)
+    return found, total(reader, HISTORY, found.height, MOST_HISTORY, **asked, urls=list(urls))

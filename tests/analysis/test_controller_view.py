@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from analysis import replay_frames, views
+from analysis import controller_view, replay_frames, views
 from store import decisions, replays
 from store.clock import VirtualClock
 from store.database import Database
@@ -84,6 +84,18 @@ def test_holds_are_folded_and_changes_are_markers(database):
     assert rows[1]["text"] == "held 8 10 steps: changed 30 s ago [cooldown]"
     assert found.measures["changes"].value == 2
     assert found.measures["blocked"].value == 10
+
+
+def test_a_list_that_is_cut_off_tells_how_long_it_is(database, monkeypatch):
+    """Folded steps are one row; what the view does not hold is counted all the same."""
+    keep(database, *[decision(n, 60 - n, "up", n, n + 1) for n in range(1, 8)])
+    whole = view(database)
+    assert (whole.frames["decisions"].height, whole.total("decisions")) == (7, 7)
+    monkeypatch.setattr(controller_view, "MOST_DECISIONS", 3)
+    cut = view(database)
+    assert (cut.frames["decisions"].height, cut.total("decisions")) == (3, 7)
+    assert cut.total("timeline") == 7
+    assert view(database).total("audit") == 0
 
 
 def test_a_hold_for_another_reason_is_another_line(database):

@@ -8,6 +8,7 @@ import pytest
 from analysis.trust import called, trust, usable
 from store.clock import VirtualClock
 from store.database import Database
+from store.queries import trust as trust_queries
 from store.queries.scope import Scope
 from store.settings import StoreSettings
 from store.targets import describe, register
@@ -140,6 +141,19 @@ def test_the_worst_comes_first_with_advice(database):
         "gpu-1:8000 requests_running is frozen: frozen it is. Do something.",
     )
     assert shown.frames["history"]["at"].to_list()[0] == seconds(-30)
+
+
+def test_a_history_that_is_cut_off_tells_how_long_it_is(database, monkeypatch):
+    """Of the targets shown; a short one is whole."""
+    grade(database, *[("", ("fresh", "stale")[k % 2], -100 + k) for k in range(5)])
+    grade(database, ("", "fresh", -50), url="http://gpu-2:8000/metrics")
+    scope = Scope((1,), NOW - timedelta(hours=1), NOW, instances=("gpu-1:8000",))
+    whole = trust(database.reader, scope, now=NOW)
+    assert (whole.frames["history"].height, whole.total("history")) == (5, 5)
+    monkeypatch.setattr(trust_queries, "MOST_HISTORY", 2)
+    cut = trust(database.reader, scope, now=NOW)
+    assert (cut.frames["history"].height, cut.total("history")) == (2, 5)
+    assert cut.frames["history"]["at"].to_list() == [seconds(-96), seconds(-97)]
 
 
 def test_when_all_is_well_one_sentence_says_so(database):

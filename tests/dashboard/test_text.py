@@ -10,10 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.measure import Measure
+from dashboard.row_counts import rows_told
 from dashboard.text import heading, interval_text, number_text, shown, split_unit, when, zone_of
 from store.errors import InputError
 
 UTC = ZoneInfo("UTC")
+
+
+@pytest.mark.parametrize(
+    ("drawn", "held", "total", "said"),
+    [
+        (3, 3, None, ""),
+        (3, 3, 3, ""),
+        (25, 300, None, "25 of 300 rows; the CSV has all."),
+        (25, 300, 300, "25 of 300 rows; the CSV has all."),
+        (25, 1000, 41_233,
+         "25 of 41,233 rows; the CSV has the first 1,000, a shorter range shows the others."),
+        (60, 60, 75, "60 of 75 rows; so has the CSV, a shorter range shows the others."),
+    ],
+)  # fmt: skip
+def test_the_csv_is_said_to_have_all_only_where_it_has(drawn, held, total, said):
+    """A view may hold the first rows only: then so does its CSV."""
+    assert rows_told(drawn, held, total) == said
 
 
 @pytest.mark.parametrize(

@@ -115,5 +115,6 @@ def test_a_killed_server_loses_no_alert_and_tells_nobody_twice(tmp_path, listene
     assert told["fingerprint"] == again["fingerprint"]
     assert told["startsAt"] == again["startsAt"]
     with Database.open(tmp_path / "s.duckdb", config.store, CLOCK) as database:
-        frame = queries.history(database.reader, now - timedelta(hours=1), now + timedelta(hours=1))
+        hour = timedelta(hours=1)
+        frame, _ = queries.history(database.reader, now - hour, now + hour)
     assert frame.select("rule", "state").rows() == [("outage", "firing")]

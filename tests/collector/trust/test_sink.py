@@ -59,7 +59,10 @@ async def test_changes_are_stored_with_the_scrapes(database):
     }  # fmt: skip
     before = trust.current(database.reader, NOW + timedelta(seconds=50)).to_dicts()
     assert {row["grade"] for row in before} == {"fresh"}
-    assert trust.history(database.reader, NOW, NOW + timedelta(hours=1)).height == 4
+    changes, count = trust.history(
+        database.reader, ["http://gpu-1:8000/metrics"], NOW, NOW + timedelta(hours=1)
+    )
+    assert (changes.height, count) == (4, 4)
 
 
 async def test_a_batch_written_again_changes_nothing(database):

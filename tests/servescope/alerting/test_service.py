@@ -98,7 +98,7 @@ async def test_a_restart_loses_nothing_and_tells_nobody_twice(place, listener, r
     await later(alerting, place.clock, 20)
     await later(alerting, place.clock, 600)
     assert len(listener.told) == 1
-    rows = queries.history(place.runtime().database.reader, *span(place.clock))
+    rows, _ = queries.history(place.runtime().database.reader, *span(place.clock))
     assert rows["state"].to_list() == ["firing"]
     await alerting.aclose()
 
