@@ -39,6 +39,8 @@ class Panel:
         follows_clock: whether the refresh interval draws it again.
         is_aside: whether it stays silent without data, because another panel says why.
         says_why_empty: whether it says so all the same, for a reason of its own.
+        draws_empty: whether its body says itself why there is nothing, since it holds choices that
+            lead on.
         is_silent: whether it shows nothing rather than an error: nobody came for it.
         is_still: whether it is drawn anew only when it says something else, so that what somebody
             types into it stays.
@@ -54,6 +56,7 @@ class Panel:
     follows_clock: bool = True
     is_aside: bool = False
     says_why_empty: bool = False
+    draws_empty: bool = False
     is_silent: bool = False
     is_still: bool = False
     is_compared: bool = True

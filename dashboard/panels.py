@@ -130,12 +130,7 @@ def answer(
         try:
             view = services.view(panel.view, scene.address.params, **panel.options(scene.address))
         except ServescopeError as error:
-            query_id = secrets.token_hex(4)
-            _log.warning(
-                "view_failed",
-                extra={"query_id": query_id, "view": panel.view, "error": str(error)},
-            )
-            return _failed(panel, error, query_id, shown, scene)
+            return _unanswered(panel, error, shown, scene, services)
     scene = replace(scene, marks=cache(partial(_marks, scene, services)))
     mark = _mark(view, scene)
     if beat and shown and shown["at"] == mark["at"] and shown["search"] == mark["search"]:
@@ -221,6 +216,8 @@ def _mark(view: View | None, scene: Scene) -> dict[str, Any]:
 
 
 def _body(panel: Panel, view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    if panel.draws_empty:
+        return panel.body(view, scene, services)
     if view is not None and view.empty is not None and view.empty.kind != "nothing_connected":
         if panel.is_aside and not panel.says_why_empty:
             return []
@@ -252,6 +249,19 @@ def _stale_note(scene: Scene, services: Services) -> Any:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:].rstrip(".")
+
+
+def _unanswered(
+    panel: Panel, error: ServescopeError, shown: Any, scene: Scene, services: Services
+) -> Sequence[Any]:
+    """A panel whose view failed: as `_failed`, with an identity for the log."""
+    query_id = secrets.token_hex(4)
+    extra = {"query_id": query_id, "view": panel.view, "error": str(error)}
+    _log.warning("view_failed", extra=extra)
+    body, *rest = _failed(panel, error, query_id, shown, scene)
+    if panel.draws_empty and not shown:  # without its choices nobody gets on
+        body = list(panel.body(None, scene, services))
+    return body, *rest
 
 
 def _failed(

@@ -126,5 +126,5 @@ def _differences(view: View, scene: Scene) -> Slot | Unshown:
 
 PANEL = Panel(
     "workload-compare", "workload_compare", body, _options,
-    asks=lambda address: bool(_options(address)),
+    asks=lambda address: bool(_options(address)), draws_empty=True,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import polars as pl
 import pytest
 
+from analysis.measure import Empty
 from analysis.views import VIEWS
 from dashboard.cards import Slot, Unshown, grid
 from dashboard.controls import (
@@ -181,6 +182,18 @@ def test_two_periods_are_compared_as_two_traces_are(fake):
     fake.view = view
     text = drawn(fake, "/ui/workload/compare", "?source=azure-2023-conv")
     assert "the period before" in text
+    assert "against=previous" in text
+
+
+def test_choices_of_a_comparison_stay_where_the_other_side_has_nothing(fake):
+    """Whoever chose a side without data, or one that fails, chooses another one there."""
+    search = "?source=azure-2023-conv&against=azure-2023-code"
+    fake.empty = Empty("no_traffic", "azure-2023-code has no request in this range.")
+    text = drawn(fake, "/ui/workload/compare", search)
+    assert "azure-2023-code has no request in this range." in text
+    assert "against=previous" in text
+    fake.empty, fake.failing = None, InputError("too long a range", hint="choose a shorter one")
+    text = drawn(fake, "/ui/workload/compare", search)
     assert "against=previous" in text
 
 
