@@ -113,14 +113,13 @@ def table(
     ]
     if told := rows_told(shown.height, frame.height, total, others):
         parts.append(html.P(told, className="ss-dim ss-foot"))
-    # A scrolling area must be reachable by keyboard.
-    return html.Div(
-        parts,
-        className="ss-table-wrap",
-        tabIndex=0,
-        role="group",
-        **attrs({"aria-label": caption or "table"}),
-    )
+    return _scrolling(parts, caption)
+
+
+def _scrolling(parts: list[Any], caption: str) -> html.Div:
+    """A scrolling area must be reachable by keyboard."""
+    named = attrs({"aria-label": caption or "table"})
+    return html.Div(parts, className="ss-table-wrap", tabIndex=0, role="group", **named)
 
 
 def _second_rows(
