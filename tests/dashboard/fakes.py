@@ -176,8 +176,9 @@ def fleet(scope, rng, names) -> dict:
          ("prefill", 0.21, 340_000, 0.75, 8_230, 4_480.0, 0.3)],
         schema=list(PHASES_SCHEMA), orient="row",
     )  # fmt: skip
+    since = scope.end - (scope.end - scope.start) / 3
     sentences = (
-        "chat-ttft burns at 6.2x since 13:40 UTC; 81 % of the bad requests are model "
+        f"chat-ttft burns at 6.2x since {since:%H:%M} UTC; 81 % of the bad requests are model "
         "llama-3.3-70b, which is 40 % of the traffic; 70 % of their excess time is queueing.",
         "gpu-5:8000 has not answered for 312 s.",
         "gpu-4:8000 stands out: its queue is 19 where its peers hold 1.",
@@ -187,7 +188,8 @@ def fleet(scope, rng, names) -> dict:
 
 def slo_list(scope, rng, names) -> dict:
     """One objective in each status, the fourth over a calendar month."""
-    end, month = scope.end.replace(tzinfo=None), datetime(2026, 11, 1)
+    end = scope.end.replace(tzinfo=None)
+    month = end.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     frame = pl.DataFrame(
         {
             "name": ["chat-ttft", "chat-goodput", "code-tpot", "available", "batch-e2e"],
