@@ -257,7 +257,7 @@ def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _structured(section: str, table: dict[str, Any]) -> dict[str, Any]:
-    """Lists are written with commas in the environment, tables as JSON."""
+    """Lists are written with commas or as JSON in the environment, tables as JSON."""
     kinds = {
         field.name: str(field.type)
         for field in dataclasses.fields(SECTIONS.get(section, ServerSettings))
@@ -269,13 +269,30 @@ def _read_text(kind: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if kind.startswith("tuple"):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    if kind.startswith("dict"):
+        return _read_list(value.strip())
+    if kind.startswith("dict") or (kind == "Choice" and value.startswith("{")):
         try:
             return json.loads(value or "{}")
         except ValueError:
             return value  # refused where it is checked
     return value
+
+
+def _read_list(text: str) -> Any:
+    """A list in the environment: JSON from a bracket on, one table as a list of it; else commas.
+
+    What is meant as JSON and is none stays a text, which is refused where it is checked; addresses
+    such as `[::1]:8000` have brackets as well.
+    """
+    if text.startswith(("[", "{")):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            if '"' in text or text.startswith("{"):
+                return text
+        else:
+            return found if isinstance(found, list) else [found]
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _from_flags(flags: Mapping[str, Any]) -> Values:

@@ -65,7 +65,7 @@ def settings_page() -> str:
         "`~/.config/servescope/servescope.toml`); `servescope config init` writes one with every",
         "setting, `servescope config show --origin` says where each value comes from.",
         "Names carry their unit. Empty text unsets a setting that may be unset.",
-        "Lists are written with commas in the environment, tables as JSON.",
+        "Lists are written with commas or as JSON in the environment, tables as JSON.",
     ]  # fmt: skip
     for section, kind in SECTIONS.items():
         texts = attribute_texts(kind)

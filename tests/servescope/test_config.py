@@ -69,6 +69,37 @@ def test_lists_come_from_the_environment_with_commas():
     assert config.server.targets == ("http://a:1", "http://b:2")
 
 
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ('[{"name": "queue-depth", "most": 3}, "has-replica"]',
+         ({"name": "queue-depth", "most": 3}, "has-replica")),
+        ('{"name": "queue-depth", "most": 3}', ({"name": "queue-depth", "most": 3},)),
+        ('["has-replica"]', ("has-replica",)),
+        ("has-replica, queue-depth", ("has-replica", "queue-depth")),
+        ("[]", ()),
+    ],
+)  # fmt: skip
+def test_lists_with_tables_come_from_the_environment_as_json(text, rules):
+    """Commas inside of a table part no list."""
+    assert load(None, {}, {"SERVESCOPE_GATEWAY__RULES": text}).gateway.rules == rules
+
+
+def test_a_list_that_is_broken_json_is_refused_and_an_address_is_none():
+    """Nothing is made of the pieces; brackets of an address are no list."""
+    with pytest.raises(ConfigError, match=r"gateway\.rules"):
+        load(None, {}, {"SERVESCOPE_GATEWAY__RULES": '[{"name": "a", "most": 1'})
+    config = load(None, {}, {"SERVESCOPE_SERVER__ALLOWED_HOSTS": "[::1]:80, [::2]:80"})
+    assert config.server.allowed_hosts == ("[::1]:80", "[::2]:80")
+
+
+def test_a_table_in_place_of_a_name_comes_as_json():
+    """A line with its own parameters."""
+    env = {"SERVESCOPE_GATEWAY__LINE": '{"name": "fair-queue"}', "SERVESCOPE_GATEWAY__WAY": "least"}
+    settings = load(None, {}, env).gateway
+    assert (settings.line, settings.way) == ({"name": "fair-queue"}, "least")
+
+
 def test_empty_text_unsets_an_optional_limit(tmp_path):
     """TOML has no null; an empty text keeps samples for ever."""
     config = load(write(tmp_path, '[store]\nsample_retention_days = ""\n'), {}, {})
