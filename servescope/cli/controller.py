@@ -62,12 +62,16 @@ def decisions(
 
 @controller_app.command("explain")
 def explain(
-    decision: Decision, store: Store = None, config: ConfigFile = None, as_json: Json = False
-) -> None:
+    decision: Annotated[
+        str, typer.Argument(help="Number of a decision, or `latest`.", metavar="DECISION")
+    ],
+    pool: Pools = None,
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
     """Why a decision is what it is: inputs, guards, what would flip it, what came of it."""
     from servescope.cli.explaining import run_explain
 
-    run_explain(decision, store, config, as_json=as_json)
+    run_explain(decision, pool or [], store, config, as_json=as_json)
 
 
 @controller_app.command("approve")

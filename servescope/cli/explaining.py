@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from servescope.cli import access
-from servescope.cli.access import FileAccess, ServerAccess
+from servescope.cli.access import Access, FileAccess, ServerAccess
 from servescope.cli.data import configured
 from servescope.cli.output import Output
 from servescope.controlling import service
+from store.errors import InputError
+from store.queries import decisions as queries
 
 _SHOWN_INPUTS = 8
+LATEST = "latest"
 
 
 def run_explain(
-    decision: int, store: Path | None, config_file: Path | None, *, as_json: bool
+    which: str, pools: Sequence[str], store: Path | None, config_file: Path | None, *, as_json: bool
 ) -> None:
-    """Print why a decision is what it is."""
+    """Print why a decision is what it is.
+
+    Raises:
+        InputError: `which` is neither a number nor `latest`, or nothing was decided yet.
+    """
     from servescope.documents import plain
 
     out = Output(as_json=as_json)
+    number = number_of(which)
+    if number is not None and pools:
+        raise InputError("a number names one decision; --pool is of `latest`", hint="leave it out")
     with access.opened(configured(store, config_file)) as way:
+        decision = _newest(way, pools) if number is None else number
         if isinstance(way, ServerAccess):
             told = way.get(f"/controller/decisions/{decision}", {})
         else:
@@ -36,6 +47,35 @@ def run_explain(
     out.document("controller.explain", told)
     for name, text in explain_lines(told):
         out.line(f"{name:<7}{text}")
+
+
+def number_of(which: str) -> int | None:
+    """The decision that is named; None for the newest one.
+
+    Raises:
+        InputError: it is neither a number above 0 nor `latest`.
+    """
+    if which == LATEST:
+        return None
+    if which.isdecimal() and int(which) > 0:
+        return int(which)
+    raise InputError(f"'{which[:40]}' is no decision", hint="write its number, or `latest`")
+
+
+def _newest(way: Access, pools: Sequence[str]) -> int:
+    """The newest step, of these pools where some are named."""
+    if isinstance(way, ServerAccess):
+        asked = {"limit": "1"} | ({"pool": ",".join(pools)} if pools else {})
+        rows = way.get("/controller/decisions", asked)["rows"]
+    else:
+        assert isinstance(way, FileAccess)  # noqa: S101 - there are two ways
+        reader = way.runtime.database.reader
+        rows = queries.listed(reader, list(pools), most=1).to_dicts()
+    if not rows:
+        of = f" for {', '.join(pools)}" if pools else ""
+        raise InputError(f"nothing was decided{of} yet", hint="`servescope controller status`")
+    # Steps that say the same are one row: its last one has the newest inputs.
+    return int(rows[0]["last_id"])
 
 
 def explain_lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

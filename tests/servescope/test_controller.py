@@ -173,7 +173,18 @@ def test_the_commands_read_a_store_that_nobody_serves(rig, tmp_path, capsys):
     told = said("status")
     assert (told["running"], told["pools"][0]["desired"]) == (False, 7)
     assert said("decisions")["decisions"][0]["kind"] == "up"
-    assert said("explain", "2")["replays"]
+    explained = said("explain", "2")
+    assert explained["replays"]
+    assert said("explain", "latest")["decision"] == explained["decision"]
+    assert said("explain", "latest", "--pool", "chat")["decision"] == explained["decision"]
+    for words, hint in (
+        (["latest", "--pool", "other"], "nothing was decided for other yet"),
+        (["newest"], "write its number, or `latest`"),
+        (["0"], "write its number, or `latest`"),
+        (["2", "--pool", "chat"], "--pool is of `latest`"),
+    ):
+        assert main(["controller", "explain", *words, *store]) == 2
+        assert hint in capsys.readouterr().out
     assert said("verify")["same"] == 2
     assert main(["controller", "freeze", *store]) == 4
     assert "servescope up" in capsys.readouterr().out + capsys.readouterr().err
