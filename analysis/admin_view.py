@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from analysis.agents import agent_table
+from analysis.clocks import clock_table
 from analysis.emptiness import why_empty
 from analysis.instances import instance_name, state
 from analysis.measure import Measure, View
@@ -109,15 +110,54 @@ PAGES = (
         ("e2e_seconds", "ttft_seconds", "tpot_seconds", "queue_seconds"),
     ),
     PageNeeds("Workload: arrivals", ("requests",), from_rates=True),
+    PageNeeds("Workload: burstiness", ("requests",), from_rates=True),
     PageNeeds("Workload: lengths", ("input_tokens", "output_tokens")),
     PageNeeds("Workload: clients", ("tenant|route|session_key",), from_rates=True),
     PageNeeds("Workload: sessions", ("session_key",)),
     PageNeeds("Workload: prefix", ("block_hashes",)),
+    PageNeeds("Workload: failures", ("requests",)),
     PageNeeds("Fairness", ("tenant", "input_tokens", "output_tokens")),
+    PageNeeds(
+        "Cold starts",
+        (),
+        ("engine_start_unix_seconds", "generation_tokens_total", "startup_phase_seconds"),
+    ),
     PageNeeds(
         "Degradation",
         (),
         ("generation_tokens_total", "decode_busy_seconds_total|requests_running"),
+    ),
+    PageNeeds(
+        "Predictors",
+        ("model", "input_tokens", "output_tokens", "ttft_seconds", "tpot_seconds"),
+        (
+            "requests_running",
+            "requests_waiting",
+            "kv_cache_usage_ratio",
+            "prompt_tokens_total",
+            "generation_tokens_total",
+        ),
+    ),
+    PageNeeds(
+        "Controller",
+        (),
+        (
+            "requests_running",
+            "requests_waiting",
+            "kv_cache_usage_ratio",
+            "requests_arrived_total|requests_finished_total",
+            "prompt_tokens_total",
+            "generation_tokens_total",
+        ),
+    ),
+    PageNeeds(
+        "What-if", ("requests", "input_tokens", "output_tokens", "ttft_seconds", "tpot_seconds")
+    ),
+    # Requests share out what replicas cost; no request row says which replicas there were.
+    PageNeeds(
+        "Cost",
+        ("replicas", "model", "tenant", "input_tokens", "output_tokens"),
+        ("requests_running|gpu_present", "gpu_power_watts|gpu_energy_joules_total"),
     ),
 )
 
@@ -136,12 +176,15 @@ def admin(reader: Reader, scope: Scope, *, now: datetime) -> View:
     naive_now = now.replace(tzinfo=None)
     infos = catalog.sources(reader)
     targets = telemetry.targets(reader, now)
+    agents = agent_queries.agents(reader)
     tables = admin_queries.tables(reader)
     imports = admin_queries.imports(reader).rename({"finished_at": "at"})
     frames = {
         "sources": _sources(infos),
         "targets": _targets(targets, naive_now),
-        "agents": agent_table(agent_queries.agents(reader), now),
+        "agents": agent_table(agents, now),
+        # Clocks of targets are known to the process that asks them.
+        "clocks": clock_table(agents, targets, {}),
         # Only the process that asks the sources knows how they stand.
         "discovery": pl.DataFrame(schema=DISCOVERY_SCHEMA),
         "tables": tables,

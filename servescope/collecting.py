@@ -24,6 +24,7 @@ from collector.starts.fault_sink import seeds_of as fault_seeds_of
 from collector.starts.faults import WATCHED_SIGNALS
 from collector.trust.seeds import seeds_of
 from collector.trust.sink import GradingSink
+from servescope.clock_offsets import ClockOffsets, NotingSink
 from servescope.config import Config
 from store import targets
 from store.clock import Clock
@@ -45,11 +46,18 @@ class TargetCollecting:
         config: targets to add and how to scrape.
         clock: the time.
         drops: counts what of a page is not taken.
+        clocks: notes how far the clocks of targets are from ours.
     """
 
     def __init__(
-        self, database: Database, config: Config, clock: Clock, drops: Drops | None = None
+        self,
+        database: Database,
+        config: Config,
+        clock: Clock,
+        drops: Drops | None = None,
+        clocks: ClockOffsets | None = None,
     ) -> None:
+        self._clocks = clocks or ClockOffsets()
         self._database = database
         self._config = config
         self._clock = clock
@@ -164,13 +172,14 @@ class TargetCollecting:
                 (url for url, own in self._ids.items() if own == number), "another"
             ),
         )
-        return FaultSink(
+        watched = FaultSink(
             graded,
             writer,
             lambda: fault_seeds_of(
                 last_readings(reader, WATCHED_SIGNALS, clock.now() - _FAULTS_SEEN_BEFORE).to_dicts()
             ),
         )
+        return NotingSink(watched, self._clocks)
 
     def _describe(self, target_id: int, facts: TargetFacts) -> Future[None]:
         return targets.describe(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from collector.model import Scrape
 from collector.trust.seeds import seeds_of
 from collector.trust.sink import GradingSink
+from servescope.clock_offsets import ClockOffsets
 from store.clock import Clock
 from store.database import Database
 from store.queries.trust import current
@@ -22,9 +23,13 @@ class AgentGrades:
     Args:
         database: where grades go.
         clock: the time.
+        clocks: notes how far the clocks of targets are from those of their agents.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, clocks: ClockOffsets | None = None
+    ) -> None:
+        self._clocks = clocks or ClockOffsets()
         self._database = database
         self._urls: dict[int, str] = {}
         self._sink = GradingSink(
@@ -50,6 +55,7 @@ class AgentGrades:
             for scrape in scrapes
             if scrape.target_id in target_ids
         ]
+        self._clocks.note(told)
         try:
             await self._sink.write(sorted(told, key=lambda scrape: scrape.at))
         except Exception:

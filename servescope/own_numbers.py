@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from analysis.admin_view import DISCOVERY_SCHEMA
+from analysis.clocks import clock_table
 from analysis.measure import Measure
+from store.queries import agents, telemetry
 
 if TYPE_CHECKING:
     from servescope.runtime import Runtime
@@ -25,7 +27,9 @@ def frames(runtime: Runtime, view: str) -> Mapping[str, pl.DataFrame]:
     """Tables that take the place of the view's own; none for most views."""
     if view == "server":
         return {"pages": runtime.answers.frame()}
-    return {"discovery": _discovery(runtime)} if view == "admin" else {}
+    if view != "admin":
+        return {}
+    return {"discovery": _discovery(runtime), "clocks": _clocks(runtime)}
 
 
 def _of_the_store(runtime: Runtime) -> dict[str, Measure]:
@@ -35,6 +39,13 @@ def _of_the_store(runtime: Runtime) -> dict[str, Measure]:
         "write_lag_seconds": Measure(runtime.database.writer.stats().oldest_wait_seconds, "s"),
         "store_bytes": Measure(size, "bytes", why=why),
     }
+
+
+def _clocks(runtime: Runtime) -> pl.DataFrame:
+    """Clocks beside ours; those of targets as this process measured them."""
+    reader = runtime.database.reader
+    found = telemetry.targets(reader, runtime.clock.now())
+    return clock_table(agents.agents(reader), found, runtime.clocks.known())
 
 
 def _discovery(runtime: Runtime) -> pl.DataFrame:

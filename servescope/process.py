@@ -268,7 +268,7 @@ def serving(runtime: Runtime) -> Lifespan:
     async def beside(app: FastAPI) -> AsyncIterator[None]:
         del app
         collecting = TargetCollecting(
-            runtime.database, runtime.config, runtime.clock, runtime.drops
+            runtime.database, runtime.config, runtime.clock, runtime.drops, runtime.clocks
         )
         jobs = JobRunner(jobs_for(runtime), runtime.database.writer, runtime.clock)
         planned = child.plan(runtime.config, runtime.url)

@@ -27,6 +27,7 @@ from dashboard.services import DataAge
 from servescope import own_numbers
 from servescope.adapters import signal_sources
 from servescope.alerting.service import Alerting
+from servescope.clock_offsets import ClockOffsets
 from servescope.config import Config
 from servescope.config import rights as configured_rights
 from servescope.controlling.service import Controlling
@@ -194,7 +195,8 @@ class Runtime:
         self.loop_lag = LoopLag(clock)
         self.imported = ImportedRows()
         self.drops = Drops()
-        self.agent_grades = AgentGrades(database, clock)
+        self.clocks = ClockOffsets()
+        self.agent_grades = AgentGrades(database, clock, self.clocks)
         self.predicting = Predicting(database, clock, config.predict)
         self.controlling = Controlling(database, clock, config)
         self.replaying = Replaying(database, clock)

@@ -11,7 +11,14 @@ from dash import html
 from analysis.measure import View
 from dashboard.cards import Slot, Unshown, card, frame_tools, grid, tile, tiles, verdict
 from dashboard.navigation import Page, Panel
-from dashboard.pages import admin_coverage, admin_gateways, admin_pace, admin_server, admin_trust
+from dashboard.pages import (
+    admin_clocks,
+    admin_coverage,
+    admin_gateways,
+    admin_pace,
+    admin_server,
+    admin_trust,
+)
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import Cell, table
@@ -38,6 +45,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         grid(
             _targets(view, scene),
             _agents(view, scene),
+            admin_clocks.clocks(view, scene),
             _discovery(view, scene),
             _sources(view, scene),
             _coverage(view, scene),
@@ -199,6 +207,7 @@ def _coverage(view: View, scene: Scene) -> Slot | Unshown:
     )
     words = (
         "Full: all the page's numbers can be had from this source. Else it says what is missing."
+        " Alerts and Reports say what these pages say."
     )
     return card(
         title,

@@ -24,6 +24,7 @@ def lines(views: Mapping[str, Mapping[str, Any]]) -> Iterator[Line]:
     yield _kept(admin["measures"])
     yield from map(_target, _rows(admin, "targets"))
     yield from map(_agent, _rows(admin, "agents"))
+    yield from _clocks(_rows(admin, "clocks"))
     yield from map(_discovered, _rows(admin, "discovery"))
     yield from _trust(_rows(views["trust"], "signals"))
     yield from _imports(_rows(admin, "imports"))
@@ -61,6 +62,16 @@ def _agent(row: Row) -> Line:
         return Line("ok", "agent", f"{row['name']} delivers {row['targets'] or 0} targets")
     text = f"{row['name']} is {row['state']}: {row['why'] or 'no heartbeat'}"
     return Line("warn", "agent", text, "look at its log on its node; docs/agent.md")
+
+
+def _clocks(rows: Sequence[Row]) -> Iterator[Line]:
+    """Those that are off; what an agent's clock does is said of the agent."""
+    off = [row for row in rows if row["state"] == "off" and row["kind"] == "target"]
+    known = sum(row["state"] != "unknown" for row in rows)
+    for row in off:
+        yield Line("warn", "clock", f"{row['name']}: {row['why']}", "page Admin has all clocks")
+    if known and not off:
+        yield Line("ok", "clock", f"{known} of {len(rows)} clocks are known, no target's is off")
 
 
 def _discovered(row: Row) -> Line:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
+from analysis.clocks import CLOCKS_SCHEMA
 from analysis.cost_rules import CostRules
 from analysis.first_steps import STEPS_SCHEMA
 from analysis.gateways import view_of
@@ -731,6 +732,33 @@ def admin(scope, rng, names) -> dict:
                 "oldest_at": [naive - timedelta(days=30)] * 3,
                 "newest_at": [naive] * 3,
             }
+        ),
+        "clocks": pl.DataFrame(
+            [
+                (
+                    "http://gpu-2:8000/metrics",
+                    "target",
+                    "off",
+                    -94.2,
+                    1.0,
+                    30.0,
+                    "94.2 s behind, compared with the server's clock: what it says of its starts"
+                    " lies at wrong times; run a time service on both",
+                ),
+                ("gpu-3", "agent", "agrees", 0.004, 0.0012, 1.0012, None),
+                ("http://gpu-1:8000/metrics", "target", "agrees", -0.4, 1.0, 30.0, None),
+                (
+                    "http://gpu-5:8000/metrics",
+                    "target",
+                    "unknown",
+                    None,
+                    None,
+                    30.0,
+                    "none of its answers since this server started had a date",
+                ),
+            ],
+            schema=CLOCKS_SCHEMA,
+            orient="row",
         ),
         "coverage": pl.DataFrame(
             {
