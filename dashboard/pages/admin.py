@@ -212,7 +212,7 @@ def _coverage(view: View, scene: Scene) -> Slot | Unshown:
     return card(
         title,
         shown,
-        span=6,
+        span=12,
         tools=frame_tools(view, "coverage", title, words, scene),
         key="coverage",
     )
@@ -249,7 +249,7 @@ def _tables(view: View, scene: Scene, services: Services) -> Slot | Unshown:
     if kept:
         shown.append(html.P(kept, className="ss-dim ss-foot"))
     tools = frame_tools(view, "tables", title, "Rows and time span of each table.", scene)
-    return card(title, shown, span=6, tools=tools, key="tables")
+    return card(title, shown, span=12, tools=tools, key="tables")
 
 
 def _plain(

@@ -10,6 +10,8 @@ from store.units import bytes_text, count_text, percent_text, seconds_text
 
 SLOW_PAGE_SECONDS = 2.0
 LATE_LOOP_SECONDS = 0.1
+# Of those that are not fed whole; the page Admin has all.
+MOST_PAGES = 8
 
 Row = Mapping[str, Any]
 
@@ -107,7 +109,9 @@ def _coverage(rows: Sequence[Row]) -> Iterator[Line]:
             best[row["page"]] = row
     lacking = [row for row in best.values() if row["state"] != "full"]
     if lacking:
-        each = "; ".join(f"{row['page']} (no {row['missing']})" for row in lacking)
+        named = [f"{row['page']} (no {row['missing']})" for row in lacking[:MOST_PAGES]]
+        more = len(lacking) - len(named)
+        each = "; ".join([*named, *([f"{more} more"] if more else [])])
         text = f"{len(lacking)} of {len(best)} pages are not fed whole: {each}"
         yield Line("note", "coverage", text, "which source tells what: page Admin")
 
