@@ -150,6 +150,8 @@ def _config(settings: StoreSettings) -> dict[str, str | bool | int | float | lis
         "python_enable_replacements": False,
         "max_temp_directory_size": f"{settings.spill_limit_bytes}B",
         "preserve_insertion_order": True,
+        # A file is imported once: what was read of it would only crowd out the store's own pages.
+        "enable_external_file_cache": False,
     }
     if settings.threads is not None:
         config["threads"] = settings.threads

@@ -92,6 +92,19 @@ def test_a_load_notes_what_it_touched(database, tmp_path):
     assert report.as_dict()["rows_added"] == 2
 
 
+def test_a_file_is_not_kept_in_memory_once_it_was_read(database, tmp_path):
+    """A server that gets a small file every second would fill its memory with them."""
+    file = tmp_path / "rows.parquet"
+    database.reader.frame(
+        "SELECT TIMESTAMP '2024-01-01' + to_seconds(range) AS at, 1::UINTEGER AS input,"
+        " 1::UINTEGER AS output FROM range(60)"
+    ).write_parquet(file)
+    load(database.writer, spec(file, reader="parquet"))
+
+    held = dict(database.reader.frame("SELECT tag, memory_usage_bytes FROM duckdb_memory()").rows())
+    assert held["EXTERNAL_FILE_CACHE"] == 0
+
+
 def test_growing_files_add_only_what_is_new(database, tmp_path):
     """A longer version of a trace adds its new rows, and copies are told apart by their number."""
     load(database.writer, spec(written(tmp_path, [f"{stamp(1)},5,6"] * 2)))
