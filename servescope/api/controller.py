@@ -74,7 +74,7 @@ def get_modes(runtime: RuntimeDep) -> Response:
 
     `may_override`: the pool's name as `override` sets it all the same.
     """
-    return negotiate.document({"refused": plain(runtime.controlling.refused_modes())})
+    return negotiate.document({"refused": plain(service.refused_modes(runtime.controlling.orders))})
 
 
 @router.get(

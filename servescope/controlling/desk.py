@@ -8,7 +8,7 @@ from typing import Any
 from controller.modes import PoolState
 from controller.refusals import Who
 from servescope.controlling.candidate_desk import CandidateDesk
-from servescope.controlling.service import Controlling, state_document
+from servescope.controlling.service import Controlling, refused_modes, state_document
 from servescope.documents import plain
 from store.clock import Clock
 
@@ -39,7 +39,7 @@ class Desk:
 
     def refused_modes(self) -> Document:
         """As GET /controller/modes."""
-        return self._plain(self._controlling.refused_modes())
+        return self._plain(refused_modes(self._controlling.orders))
 
     def explain(self, decision_id: int) -> Document:
         """As GET /controller/decisions/N; takes up to 3 s to find what would flip it."""

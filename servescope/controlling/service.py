@@ -129,24 +129,6 @@ class Controlling:
         """Modes, freezes, targets, what is open, counters."""
         return status_document(self._database.reader, self._clock, self.loop)
 
-    def refused_modes(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Pool -> mode that it may not be set to now -> why, hint, may_override.
-
-        A pool's name, typed, overrides what may be overridden. Empty where nothing is controlled.
-        """
-        if self.orders is None:
-            return {}
-        return {
-            pool: {
-                mode: {
-                    "why": error.message, "hint": error.hint,
-                    "may_override": isinstance(error, NotAllowed),
-                }
-                for mode, error in modes.items()
-            }
-            for pool, modes in self.orders.refusals().items()
-        }  # fmt: skip
-
     def decision(self, decision_id: int) -> dict[str, Any]:
         """Why a decision is what it is.
 
@@ -274,6 +256,25 @@ def _recorded(reader: Reader) -> list[dict[str, Any]]:
         }
         for row in found.iter_rows(named=True)
     ]  # fmt: skip
+
+
+def refused_modes(orders: Orders | None) -> dict[str, dict[str, dict[str, Any]]]:
+    """Pool -> mode that it may not be set to now -> why, hint, may_override.
+
+    A pool's name, typed, overrides what may be overridden. Empty where nothing is controlled.
+    """
+    if orders is None:
+        return {}
+    return {
+        pool: {
+            mode: {
+                "why": error.message, "hint": error.hint,
+                "may_override": isinstance(error, NotAllowed),
+            }
+            for mode, error in modes.items()
+        }
+        for pool, modes in orders.refusals().items()
+    }  # fmt: skip
 
 
 def decision_document(
