@@ -44,8 +44,9 @@ def predictors_forecast(
     Measures: forecasts, outcomes, skill_ratio, coverage_90_ratio, fallback_ratio, all of the
     quantity shown. Frames: `shown`, `course` and `ahead` (see `store.queries.forecasts`),
     `misses` (rows of `course` that were furthest off, with `error`: outcome less median),
-    `horizons` and `keys` (forecasts, outcomes, pinball, rival_pinball, skill_ratio,
-    coverage_50_ratio and coverage_90_ratio with their intervals, wmape_ratio, fallback_ratio).
+    `horizons` and `keys` (forecasts, outcomes, pinball, rival_pinball, skill_ratio, error_low and
+    error_high (pinball where the rival's is held and skill is at its ends), coverage_50_ratio and
+    coverage_90_ratio with their intervals, wmape_ratio, rival_wmape_ratio, fallback_ratio).
 
     Raises:
         InputError: there is no such forecast.
@@ -121,7 +122,7 @@ def _added(found: pl.DataFrame, by: Sequence[str], blocks: pl.DataFrame) -> pl.D
     sums = found.group_by(by, maintain_order=True).agg(
         pl.col(
             "forecasts", "outcomes", "loss", "rival_loss", "inside_50", "inside_90",
-            "absolute_error", "outcome_sum", "fallbacks",
+            "absolute_error", "rival_absolute_error", "outcome_sum", "fallbacks",
         ).sum(),
         pl.col("last_made_at").max(),
     )  # fmt: skip
@@ -137,9 +138,8 @@ def _added(found: pl.DataFrame, by: Sequence[str], blocks: pl.DataFrame) -> pl.D
         skill_ratio=pl.when(is_known).then(1 - pl.col("loss") / pl.col("rival_loss")),
         coverage_50_ratio=pl.col("inside_50") / outcomes,
         coverage_90_ratio=pl.col("inside_90") / outcomes,
-        wmape_ratio=pl.when(pl.col("outcome_sum") > 0).then(
-            pl.col("absolute_error") / pl.col("outcome_sum")
-        ),
+        wmape_ratio=_over_outcomes("absolute_error"),
+        rival_wmape_ratio=_over_outcomes("rival_absolute_error"),
         fallback_ratio=pl.col("fallbacks") / pl.col("forecasts"),
         last_made_at="last_made_at",
     )
@@ -148,7 +148,15 @@ def _added(found: pl.DataFrame, by: Sequence[str], blocks: pl.DataFrame) -> pl.D
         counts = zip(sums[f"inside_{level}"], sums["outcomes"], strict=True)
         ends = [wilson(inside, n) or (None, None) for inside, n in counts]
         made = _with_ends(made, f"coverage_{level}", ends)
-    return made
+    rival = pl.col("rival_pinball")
+    return made.with_columns(
+        error_low=rival * (1 - pl.col("skill_high")), error_high=rival * (1 - pl.col("skill_low"))
+    )
+
+
+def _over_outcomes(errors: str) -> pl.Expr:
+    total = pl.col("outcome_sum")
+    return pl.when(total > 0).then(pl.col(errors) / total)
 
 
 def _skill_ends(

@@ -172,6 +172,11 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.predictors_forecast:predictors_forecast",
         options=("quantity", "key", "horizon"),
     ),
+    "predictors_backtest": ViewSpec(
+        "How did each predictor do on rolling origins of our own rows?",
+        "analysis.predictors_backtest:predictors_backtest",
+        options=("predictor",),
+    ),
     "degradation_now": ViewSpec(
         "Which instance is slowed down by its neighbours?",
         "analysis.degradation_view:degradation_now",

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from predictors.backtest import Backtest
 from predictors.base import Predictor
 from predictors.baselines import History
+from predictors.distribution import Quantiles
 from store.errors import PredictorError
 from store.nearest import nearest_hint
 from store.queries.scope import Scope
@@ -40,6 +43,8 @@ class Entry:
         load: "module:callable" that reads a saved one from a folder.
         rows: "module:callable" (reader, scope) -> rows of the store to learn from; "" where the
             store cannot hold them (prompts are not kept).
+        seasonal: "module:callable" rows -> (quantiles of the same time yesterday, whether that is
+            known of each row); "" where a season means nothing.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Entry:
     rival: str
     load: str
     rows: str = ""
+    seasonal: str = ""
 
     def made(self) -> Predictor:
         """A fresh one.
@@ -89,6 +95,16 @@ class Entry:
             return cast("Predictor", history)
         with _of_this_version(folder):
             return type(fresh).load(folder)
+
+    def seasonal_of(self, rows: pl.DataFrame) -> tuple[Quantiles, npt.NDArray[np.bool_]] | None:
+        """What the same time yesterday says about rows, and which of them it knows.
+
+        None where a season means nothing.
+        """
+        if not self.seasonal:
+            return None
+        said: tuple[Quantiles, npt.NDArray[np.bool_]] = _found(self.seasonal)(rows)
+        return said
 
     def training_rows(self, reader: Reader, scope: Scope) -> pl.DataFrame:
         """Rows of the store to learn from.
@@ -202,6 +218,7 @@ PREDICTORS: Mapping[str, Entry] = {
         rival="predictors.demand.rivals:LastValue",
         load="predictors.demand.model:load",
         rows="predictors.demand.rows:rate_rows",
+        seasonal="predictors.demand.rivals:same_time_yesterday",
     ),
     "demand-tokens": Entry(
         name="demand-tokens",
@@ -211,6 +228,7 @@ PREDICTORS: Mapping[str, Entry] = {
         rival="predictors.demand.rivals:LastTokens",
         load="predictors.demand.model:load_tokens",
         rows="predictors.demand.rows:token_rows",
+        seasonal="predictors.demand.rivals:same_time_yesterday",
     ),
 }
 

@@ -1,7 +1,8 @@
-"""A process that trains one model: `python -m predictors.worker FOLDER`.
+"""A process that trains or back-tests one predictor: `python -m predictors.worker FOLDER`.
 
-It reads `task.json` and `rows.parquet` of the folder and leaves `model/` and `report.json`, or
-`error.json`. It opens no store and no socket, so that it may be stopped at any moment.
+It reads `task.json` and `rows.parquet` of the folder and leaves `report.json` and `model/`, or
+`cells.parquet` of a back-test, or `error.json`. It opens no store and no socket, so that it may be
+stopped at any moment.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,20 +19,21 @@ from typing import Any
 
 import polars as pl
 
-from predictors import catalog
+from predictors import catalog, rolling
 from predictors.base import FitReport
 from predictors.scoring import Scores
 from store.errors import ServescopeError
 
 NICENESS = 10
 TASK, ROWS, MODEL, REPORT, ERROR = "task.json", "rows.parquet", "model", "report.json", "error.json"
+CELLS, DONE = "cells.parquet", "done"
 
 
 def run(folder: Path) -> Mapping[str, Any]:
-    """Train what `task.json` asks for.
+    """Do what `task.json` asks for: a training, or a back-test where it names `windows`.
 
     Args:
-        folder: with the task and the rows; the model is left there.
+        folder: with the task and the rows; what comes of it is left there.
 
     Returns:
         The report as it was written.
@@ -41,15 +44,37 @@ def run(folder: Path) -> Mapping[str, Any]:
     task = json.loads((folder / TASK).read_text("utf-8"))
     entry = catalog.entry(str(task["predictor"]))
     rows = pl.read_parquet(folder / ROWS)
+    windows = task.get("windows")
+    told = (
+        _trained(folder, entry, rows) if windows is None else _rolled(folder, entry, rows, windows)
+    )
+    (folder / REPORT).write_text(json.dumps(told), "utf-8")
+    return told
+
+
+def _rolled(folder: Path, entry: catalog.Entry, rows: pl.DataFrame, windows: int) -> dict[str, Any]:
+    """Judge on rolling origins; the file `DONE` grows by a byte a window."""
+    start = time.process_time()
+
+    def told(_: int) -> None:
+        with (folder / DONE).open("ab") as done:
+            done.write(b".")
+
+    cells = rolling.roll(entry, rows, windows, told)
+    cells.write_parquet(folder / CELLS)
+    spec = entry.made_rival().spec
+    seconds = time.process_time() - start
+    return {"unit": spec.unit, "rival": spec.rival, "seconds": seconds, "rows": rows.height}
+
+
+def _trained(folder: Path, entry: catalog.Entry, rows: pl.DataFrame) -> dict[str, Any]:
     predictor = entry.made()
     report = predictor.fit(rows)
     predictor.save(folder / MODEL)
     rival = entry.made_rival()
     rival.fit(rows)
     rival.save(folder / f"{MODEL}.rival")
-    told = {"model_id": predictor.model_id, "rival_id": rival.model_id, **_plain(report)}
-    (folder / REPORT).write_text(json.dumps(told), "utf-8")
-    return told
+    return {"model_id": predictor.model_id, "rival_id": rival.model_id, **_plain(report)}
 
 
 def main(arguments: list[str]) -> int:

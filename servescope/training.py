@@ -9,13 +9,9 @@ is a challenger until somebody promotes it.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,32 +21,13 @@ from typing import Any
 import polars as pl
 
 from predictors import catalog, worker
+from servescope.training_process import LEAST_ROWS, TrainingSettings, work
 from store import models
 from store.clock import Clock
 from store.database import Database
 from store.errors import InputError, PredictorError, ServescopeError
 from store.queries.scope import Scope
 from store.reader import Reader
-
-MOST_ROWS = 2_000_000
-LEAST_ROWS = 50
-_LOOK_SECONDS = 0.5
-_ERRORS = "stderr.txt"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSettings:
-    """Limits of one training.
-
-    Attributes:
-        limit_seconds: the worker is stopped after this long.
-        threads: processor threads it may use.
-        most_rows: newest rows beyond this are what it learns from.
-    """
-
-    limit_seconds: float = 1800.0
-    threads: int = 1
-    most_rows: int = MOST_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,66 +89,13 @@ def train(
     rows = rows.tail(limits.most_rows)
     with tempfile.TemporaryDirectory(prefix="servescope-train-") as place:
         folder = Path(place)
-        report = _work(folder, name, rows, limits, stop or Event())
+        rows.write_parquet(folder / worker.ROWS)
+        task = {"predictor": name}
+        report = work(folder, f"training {name}", task, limits, stop or Event())
         row = _registered(database, clock, entry, rows, report, folder)
     is_new = models.add(database.writer, row).result()
     champion, why = _judged(database, clock, row, report, by)
     return Trained(row, is_new, champion, why)
-
-
-def _work(
-    folder: Path, name: str, rows: pl.DataFrame, limits: TrainingSettings, stop: Event
-) -> Mapping[str, Any]:
-    rows.write_parquet(folder / worker.ROWS)
-    (folder / worker.TASK).write_text(json.dumps({"predictor": name}), "utf-8")
-    threads = {f"{name}_NUM_THREADS": str(limits.threads) for name in ("OMP", "MKL", "OPENBLAS")}
-    command = [sys.executable, "-m", "predictors.worker", str(folder)]
-    with (folder / _ERRORS).open("wb") as errors:
-        process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            command,
-            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-        )
-        try:
-            code = _waited(process, name, limits, stop)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-    return _report(folder, name, code)
-
-
-def _waited(
-    process: subprocess.Popen[bytes], name: str, limits: TrainingSettings, stop: Event
-) -> int:
-    """The worker's exit code."""
-    for _ in range(max(1, int(limits.limit_seconds / _LOOK_SECONDS))):
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(_LOOK_SECONDS)
-        if stop.is_set():
-            raise PredictorError(f"training {name} was stopped: the server ends")
-    raise PredictorError(
-        f"training {name} was stopped after {limits.limit_seconds:.0f} s",
-        hint="take a shorter range, or raise predict.train_limit_seconds",
-    )
-
-
-def _report(folder: Path, name: str, code: int) -> Mapping[str, Any]:
-    if code == 0:
-        report: Mapping[str, Any] = json.loads((folder / worker.REPORT).read_text("utf-8"))
-        return report
-    refused = folder / worker.ERROR
-    if refused.exists():
-        told = json.loads(refused.read_text("utf-8"))
-        raise PredictorError(told["message"], hint=told["hint"])
-    said = (folder / _ERRORS).read_bytes().decode("utf-8", "replace").strip()
-    last = said.splitlines()[-1:] or ["no message"]
-    raise PredictorError(
-        f"training {name} ended with exit code {code}: {last[0][:300]}",
-        hint="out of memory ends with -9: take a shorter range",
-    )
 
 
 def _registered(

@@ -28,14 +28,15 @@ from dashboard.figures import predictors as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
 from dashboard.pages.predictors_ahead import FORECAST
+from dashboard.pages.predictors_backtest import BACKTEST
 from dashboard.pages.predictors_drift import drift_card, inputs_card
 from dashboard.pages.predictors_models import MODELS
+from dashboard.pages.predictors_skill import covered, skill_cell, verdict_cell
 from dashboard.pages.predictors_states import DEGRADATION
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import cell_text, table
 from dashboard.text import interval_text, unit_text
-from store.units import percent_text, signed_percent_text
 
 # quantity -> words, unit
 QUANTITIES = {
@@ -52,14 +53,6 @@ TILES = (
     ("Calibrated intervals", "calibrated_ratio"),
     ("Drift events", "drift_events"),
 )
-LOOKS = {
-    "better": ("good", "▲"),
-    "worse": ("bad", "▼"),
-    "no difference seen": ("watch", "="),
-    "too few outcomes": ("none", "…"),
-    # No trained model: the rival is all there is.
-    "history answers": ("none", "○"),
-}
 _ABOUT = (
     "Skill is 1 - loss / loss of the naive rival on the same requests; the loss is the pinball "
     "loss over the levels 10, 25, 50, 75 and 90 %. The interval draws thirty runs of neighbouring "
@@ -140,7 +133,7 @@ def _table(view: View, scene: Scene) -> Slot | Unshown:
         "quantity": lambda row: html.Strong(_words(row["quantity"])),
         "verdict": verdict_cell,
         "skill_ratio": skill_cell,
-        "coverage_q90_ratio": _covered,
+        "coverage_q90_ratio": covered,
         "mae": lambda row: unit_text(row["mae"], QUANTITIES.get(row["quantity"], ("", ""))[1]),
         "model_id": lambda row: html.Span(row["model_id"], className="ss-nowrap"),
     }
@@ -160,23 +153,6 @@ def _table(view: View, scene: Scene) -> Slot | Unshown:
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "quantities", title, _ABOUT, scene)
     return card(title, shown, tools=tools, key="quantities")
-
-
-def verdict_cell(row: Mapping[str, Any]) -> html.Span:
-    """A verdict as a chip; its word says what its colour says."""
-    look, glyph = LOOKS[row["verdict"]]
-    return html.Span(f"{glyph} {row['verdict']}", className=f"ss-status is-{look}")
-
-
-def skill_cell(row: Mapping[str, Any]) -> Any:
-    """Skill with its interval, or a dash."""
-    if row["skill_ratio"] is None:
-        return "\N{EN DASH}"
-    words = signed_percent_text(row["skill_ratio"])
-    if row.get("skill_low") is None:
-        return words
-    ends = f"{signed_percent_text(row['skill_low'])} to {signed_percent_text(row['skill_high'])}"
-    return html.Span([html.Strong(words), f" ({ends})"], className="ss-nowrap")
 
 
 def _charts(view: View, quantity: str) -> Sequence[Chart]:
@@ -245,19 +221,11 @@ def _keys(view: View, scene: Scene) -> Slot | Unshown:
     cells = {
         "key": lambda row: row["key"] or "(all)",
         "skill_ratio": skill_cell,
-        "coverage_q90_ratio": _covered,
+        "coverage_q90_ratio": covered,
     }
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "keys", title, _KEY_ABOUT, scene)
     return card(title, shown, span=6, tools=tools, key="keys")
-
-
-def _covered(row: Mapping[str, Any]) -> Any:
-    if row["coverage_q90_ratio"] is None:
-        return "\N{EN DASH}"
-    ends = " to ".join(percent_text(row[f"coverage_q90_{end}"], 0) for end in ("low", "high"))
-    words = f"{percent_text(row['coverage_q90_ratio'], 0)} ({ends})"
-    return html.Span(words, className="ss-nowrap")
 
 
 def _misses(view: View, quantity: str, scene: Scene) -> Slot | Unshown:
@@ -294,6 +262,7 @@ PAGE = Page(
         Panel("predictors-main", "predictors", body),
         FORECAST,
         DEGRADATION,
+        BACKTEST,
         MODELS,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from dash import html
 
 from analysis.measure import View
 from dashboard.cards import Chart, Slot, Unshown, card, chart_card, frame_tools, grid, tabs, verdict
+from dashboard.figures import backtests
 from dashboard.figures import predictors as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Panel
@@ -45,6 +47,7 @@ def forecast_body(view: View | None, scene: Scene, services: Services) -> Sequen
         html.Div(_choosers(view, shown, scene), className="ss-row ss-between"),
         grid(
             *(chart_card(view, chart, scene, given) for chart in _charts(shown)),
+            chart_card(_of_quantity(view, shown), _growth(shown), scene, given),
             _horizons(view, shown, scene, given),
             _series(view, shown, scene, given),
             _misses(view, shown, scene, given),
@@ -100,6 +103,30 @@ def _charts(shown: Mapping[str, Any]) -> Sequence[Chart]:
             span=4,
             height=300,
         ),
+    )
+
+
+def _of_quantity(view: View, shown: Mapping[str, Any]) -> View:
+    """Losses of requests and of tokens are of different units: one of them."""
+    own = view.frames["horizons"].filter(pl.col("quantity") == shown["quantity"])
+    return replace(view, frames={**view.frames, "horizons": own})
+
+
+def _growth(shown: Mapping[str, Any]) -> Chart:
+    unit = _TITLES.get(shown["quantity"], shown["quantity"])
+
+    def draw(frame: pl.DataFrame, look: Look) -> Picture | str:
+        return backtests.by_horizon(frame, unit, look)
+
+    return Chart(
+        "forecast-growth",
+        f"Live forecasts of {unit}: how does the error grow with the horizon?",
+        "horizons",
+        draw,
+        "Mean pinball loss of the live forecasts whose windows are over, all keys together, beside "
+        "the naive rival on the same windows. Bars: the 95 % interval of the skill, drawn around "
+        "the rival's loss.",
+        height=290,
     )
 
 
@@ -180,6 +207,7 @@ def _judged(
         "coverage_90": lambda row: _covered(row, "coverage_90"),
     }
     columns = [by, "skill_ratio", "outcomes", "coverage_50", "coverage_90", "wmape_ratio"]
+    columns.append("rival_wmape_ratio")
     if by != "key":
         columns.append("fallback_ratio")
     heads = {
@@ -188,6 +216,7 @@ def _judged(
         "coverage_50": "Inside 50 %",
         "coverage_90": "Inside 90 %",
         "wmape_ratio": "Mean error",
+        "rival_wmape_ratio": "Rival's",
         "fallback_ratio": "By the rival",
     }
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)

@@ -123,8 +123,8 @@ def _scores(view: View, scene: Scene) -> Slot | Unshown:
     shown = table(frame, scene, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "scores", title, _SCORES_ABOUT, scene)
     words: list[Any] = [
-        "One held-out part a model. By horizon and over many windows, each judged by what was known"
-        " before it: ", html.Code("servescope backtest NAME"), ".",
+        "One held-out part a model. By horizon and over many windows: the back-tests above; on"
+        " public data: ", html.Code("servescope backtest NAME"), ".",
     ]  # fmt: skip
     foot = html.P(words, className="ss-dim ss-foot")
     return card(title, [shown, foot], tools=tools, key="scores")

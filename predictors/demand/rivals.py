@@ -174,6 +174,16 @@ def yesterday(recent: Floats, steps: npt.NDArray[np.int64]) -> Floats:
     return np.asarray(values)
 
 
+def same_time_yesterday(rows: pl.DataFrame) -> tuple[Quantiles, npt.NDArray[np.bool_]]:
+    """The seasonal naive answer to rows, and where yesterday's window and its spread are known."""
+    recent, ahead = matrix(rows["recent"]), steps_of(rows)
+    values = yesterday(recent, ahead)
+    then = recent[np.arange(len(recent)), recent.shape[1] - 1 - DAY + ahead]
+    changes = np.isfinite(recent[:, DAY:] - recent[:, :-DAY]).sum(axis=1)
+    is_known = np.isfinite(then) & (changes >= LEAST_CHANGES)
+    return Quantiles.of(LEVELS, np.where(is_known[:, None], np.maximum(values, 0.0), 0.0)), is_known
+
+
 def _row_quantiles(moved: Floats) -> Floats:
     whole = np.isfinite(moved).all(axis=1)
     made = np.empty((len(moved), len(LEVELS)))

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from servescope.api import negotiate
 from servescope.api.access import READS, SENDERS, needs
 from servescope.api.parameters import RuntimeDep, answers, only_known
+from servescope.backtesting import WINDOWS, source_text
 from servescope.documents import plain
 from servescope.predicting.answers import question_frame
 from servescope.training import trained_document
@@ -33,6 +34,18 @@ _TRAINED = {
     "rows": 20000, "held_out_rows": 4000, "seconds": 41.2, "notes": [],
     "scores": [{"metric": "pinball", "value": 0.021, "rival": 0.034, "n": 4000}],
 }  # fmt: skip
+_BACKTESTED = {
+    "backtest_id": "20260131-120000-0a1b2c",
+    "predictor": "demand-rate",
+    "made_at": "2026-01-31T12:00:00Z",
+    "source": "live",
+    "rows": 24000,
+    "windows": 6,
+    "seconds": 212.0,
+    "data_from": "2026-01-17T12:00:00Z",
+    "data_until": "2026-01-31T11:50:00Z",
+    "cells": 216,
+}
 _ROW = {
     "request_id": "chatcmpl-7", "arrived_at": "2026-01-31T12:00:00.125Z", "model": "llama-3.3-70b",
     "route": "chat", "tenant": "acme", "input_tokens": 512,
@@ -103,7 +116,43 @@ def post_train(
     return negotiate.document(plain(told))
 
 
+<<<<<<< HEAD
 @router.post("/predictions/{name}", responses=answers(_SAID), dependencies=[SENDERS])
+=======
+@router.post("/predictors/{name}/backtest", responses=answers(_BACKTESTED))
+def post_backtest(
+    name: str,
+    runtime: RuntimeDep,
+    about: Annotated[
+        dict[str, str] | None,
+        Body(
+            description="What to judge on: source, from, to, model, tenant, route, instance; and"
+            " windows, how many (2 to 20).",
+            examples=[{"from": "now-14d", "windows": "6"}],
+        ),
+    ] = None,
+) -> Response:
+    """Judge a predictor on rolling origins of the store's rows; answers when it is done."""
+    given = dict(about or {})
+    windows = _whole(given.pop("windows", str(WINDOWS)))
+    unknown = sorted(set(given) - (_ABOUT - {"rows"}))
+    if unknown:
+        raise InputError(f"there is no parameter '{unknown[0]}'")
+    scope = runtime.scope(given, shared=False)
+    source = source_text(runtime.catalog(), scope)
+    told = runtime.predicting.backtest(name, scope, source, windows)
+    return negotiate.document(plain(told))
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"'{text}' is no number of windows", hint="2 to 20") from None
+
+
+@router.post("/predictions/{name}", responses=answers(_SAID))
+>>>>>>> efc1f43 (predictors: back-tests on rolling origins of one's own rows, and error by horizon beside the rival)
 def post_predictions(
     name: str,
     runtime: RuntimeDep,

@@ -68,7 +68,7 @@ def _train(
     catalog.entry(name)
     rows = None if rows_file is None else _read(rows_file)
     if rows is None:
-        _must_exist(config)
+        must_exist(config)
     out.note(f"training {name}")
     with ExitStack() as stack:
         runtime = _file(config, stack)
@@ -76,7 +76,12 @@ def _train(
         return trained_document(train(runtime.database, runtime.clock, name, scope, rows=rows))
 
 
-def _must_exist(config: Config) -> None:
+def must_exist(config: Config) -> None:
+    """Refuse to make a store by looking into it.
+
+    Raises:
+        InputError: there is none.
+    """
     path = store_path(config)
     if not path.exists():
         raise InputError(
@@ -134,7 +139,7 @@ def run_promote(
     else:
         from servescope.training import promote
 
-        _must_exist(config)
+        must_exist(config)
         with ExitStack() as stack:
             runtime = _file(config, stack)
             told = promote(runtime.database, runtime.clock, model_id, "cli", reason)

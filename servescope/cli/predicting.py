@@ -101,6 +101,22 @@ def predictors_show(
     run_show(params, store, config, as_json=as_json)
 
 
+@predictors_app.command("backtest")
+def predictors_backtest(
+    name: Annotated[str, typer.Argument(help="Predictor; `servescope predictors list` has them.")],
+    windows: Annotated[
+        int, typer.Option("--windows", help="Judged ones, each by a fit of all before it; 2 to 20.")
+    ] = 6,
+    source: Source = None, from_: From = None, until: To = None, model: Model = None,
+    tenant: Tenant = None, store: Store = None, config: ConfigFile = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Judge a predictor beside its rivals on the store's own rows, on rolling origins; kept."""
+    from servescope.cli.backtesting import run_backtest
+
+    params = scope_of(source, from_, until, model=model, tenant=tenant)
+    run_backtest(name, windows, params, store, config, as_json=as_json)
+
+
 @predictors_app.command("promote")
 def predictors_promote(
     model_id: Annotated[str, typer.Argument(help="The model that shall answer from now on.")],

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from servescope.cli import access
+from servescope.cli.backtesting import COLUMNS as BACKTEST_COLUMNS
 from servescope.cli.data import configured
 from servescope.cli.output import Output
 from servescope.documents import frame_rows
 
-_VIEWS = ("predictors", "predictors_forecast", "degradation_now", "predictors_models")
+_VIEWS = (
+    "predictors", "predictors_forecast", "degradation_now", "predictors_backtest",
+    "predictors_models",
+)  # fmt: skip
 _TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     "predictors": (
         "requests",
@@ -41,6 +45,7 @@ _TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
             "inside 50 %": "coverage_50_ratio",
             "inside 90 %": "coverage_90_ratio",
             "mean error": "wmape_ratio",
+            "rival's": "rival_wmape_ratio",
             "by the rival": "fallback_ratio",
         },
     ),
@@ -57,6 +62,7 @@ _TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
             "estimated": "made_at",
         },
     ),
+    "predictors_backtest": ("back-test", "horizons", BACKTEST_COLUMNS),
     "predictors_models": (
         "models",
         "models",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Event, Lock
 from typing import Any, ClassVar
@@ -13,13 +14,15 @@ from predictors import catalog
 from predictors.base import AT
 from predictors.rows.requests import QUANTITIES
 from predictors.settings import PredictSettings
+from servescope.backtesting import backtest
 from servescope.predicting import retraining
 from servescope.predicting.answers import answer_document
 from servescope.predicting.desks import Desk, Desks
 from servescope.predicting.forecasts import Forecasts
 from servescope.predicting.ledger import LATE, Ledger
 from servescope.predicting.said import predictions_frame
-from servescope.training import Trained, TrainingSettings, predictors_document, promote, train
+from servescope.training import Trained, predictors_document, promote, train
+from servescope.training_process import TrainingSettings
 from store import predictions, retention
 from store.clock import Clock
 from store.database import Database
@@ -53,7 +56,7 @@ class Predicting:
         self._is_stale = True
         self._stop = Event()
         self._tried: dict[str, datetime] = {}
-        self._training: tuple[str, str, datetime] | None = None
+        self._working: dict[str, Any] | None = None
 
     def settle(self) -> Mapping[str, Any] | None:
         """Predict what has ended since the last time, and learn from it; details or None."""
@@ -154,27 +157,59 @@ class Predicting:
             NotReady: another training goes on.
             PredictorError: too few rows, it failed or took too long.
         """
+        with self._alone("trained", name, by):
+            try:
+                return train(
+                    *(self._database, self._clock, name, scope),
+                    rows=rows, by=by, settings=self._limits(), stop=self._stop,
+                )  # fmt: skip
+            finally:
+                self._is_stale = True
+
+    def backtest(
+        self, name: str, scope: Scope, source: str, windows: int, by: str = "api"
+    ) -> dict[str, Any]:
+        """Judge a predictor on rolling origins of the store's rows, in a process of its own.
+
+        Raises:
+            NotReady: a training or another back-test goes on.
+            PredictorError: too few rows, it failed or took too long.
+        """
+        with self._alone("back-tested", name, by) as work:
+
+            def told(done: int) -> None:
+                work["windows_done"] = done
+
+            work["windows"] = windows
+            return backtest(
+                *(self._database, self._clock, name, scope), source=source, windows=windows,
+                by=by, settings=self._limits(), stop=self._stop, told=told,
+            )  # fmt: skip
+
+    @contextmanager
+    def _alone(self, doing: str, name: str, by: str) -> Iterator[dict[str, Any]]:
+        """One process of ours at a time; gives what is told of it meanwhile."""
         if not self._slot.acquire(blocking=False):
-            running = self._training
+            running = self._working or {"predictor": "another predictor", "doing": "trained"}
             raise NotReady(
-                f"{running[0] if running else 'another predictor'} is being trained",
-                hint="one training at a time: GET /api/v1/predictors says how it stands",
+                f"{running['predictor']} is being {running['doing']}",
+                hint="one at a time: GET /api/v1/predictors says how it stands",
             )
         try:
-            self._training = (name, by, self._clock.now())
-            limits = TrainingSettings(
-                self.settings.train_limit_seconds,
-                self.settings.train_threads,
-                self.settings.train_most_rows,
-            )
-            return train(
-                *(self._database, self._clock, name, scope),
-                rows=rows, by=by, settings=limits, stop=self._stop,
-            )  # fmt: skip
+            self._working = {
+                "predictor": name, "doing": doing, "by": by, "started_at": self._clock.now(),
+            }  # fmt: skip
+            yield self._working
         finally:
-            self._training = None
-            self._is_stale = True
+            self._working = None
             self._slot.release()
+
+    def _limits(self) -> TrainingSettings:
+        return TrainingSettings(
+            self.settings.train_limit_seconds,
+            self.settings.train_threads,
+            self.settings.train_most_rows,
+        )
 
     def promote(self, model_id: str, by: str, reason: str) -> dict[str, Any]:
         """Let a model answer from now on.
@@ -188,7 +223,7 @@ class Predicting:
 
     def document(self) -> dict[str, Any]:
         """The catalogue, the models, what is being trained, and what cannot be used and why."""
-        training = self._training
+        working = self._working
         with self._lock:
             problems = dict(self._desks.problems)
             answering = {desk.spec.quantity: desk.model_id for desk in self._desks.live()}
@@ -197,12 +232,10 @@ class Predicting:
             "answering": answering,
             "problems": problems,
             "training": None
-            if training is None
+            if working is None
             else {
-                "predictor": training[0],
-                "by": training[1],
-                "started_at": training[2],
-                "seconds": (self._clock.now() - training[2]).total_seconds(),
+                **working,
+                "seconds": (self._clock.now() - working["started_at"]).total_seconds(),
             },
         }
 

@@ -92,7 +92,8 @@ SELECT k.quantity, k.name AS key, k.horizon_seconds, count(*) AS forecasts,
   count(outcome) AS outcomes, any_value(l.loss) AS loss, any_value(l.rival_loss) AS rival_loss,
   count(*) FILTER (outcome BETWEEN {_at(0.25)} AND {_at(0.75)}) AS inside_50,
   count(*) FILTER (outcome BETWEEN {_at(0.05)} AND {_at(0.95)}) AS inside_90,
-  sum(abs(outcome - {_at(0.5)})) AS absolute_error, sum(outcome) AS outcome_sum,
+  sum(abs(outcome - {_at(0.5)})) AS absolute_error,
+  sum(abs(outcome - {_at(0.5, "rival")})) AS rival_absolute_error, sum(outcome) AS outcome_sum,
   count(*) FILTER (was_fallback) AS fallbacks, max(made_at) AS last_made_at
 FROM known AS k LEFT JOIN loss AS l USING (quantity, name, horizon_seconds)
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
@@ -162,7 +163,8 @@ def judged(reader: Reader, scope: Scope) -> pl.DataFrame:
 
     Columns: quantity, key, horizon_seconds, forecasts, outcomes, loss and rival_loss (pinball
     losses, added up over rows and `SCORED_LEVELS`), inside_50 and inside_90 (outcomes inside those
-    intervals), absolute_error and outcome_sum (added up), fallbacks, last_made_at.
+    intervals), absolute_error, rival_absolute_error and outcome_sum (added up), fallbacks,
+    last_made_at.
     """
     return reader.frame(_JUDGED, **_params(scope, DEMAND))
 

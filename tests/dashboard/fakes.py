@@ -1335,6 +1335,7 @@ MAKERS = {
     "predictors": _real("predictors"),
     "predictors_models": _real("predictors_models"),
     "predictors_forecast": _real("predictors_forecast"),
+    "predictors_backtest": _real("predictors_backtest"),
     "degradation_now": _real("degradation_now"),
     "latency": latency,
     "latency_phases": latency_phases,

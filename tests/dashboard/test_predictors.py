@@ -13,7 +13,8 @@ from analysis.measure import Empty, Measure, View
 from dashboard.acting import answered
 from dashboard.figures import predictors as figures
 from dashboard.figures.base import Look, Picture
-from dashboard.pages.predictors import _shown, skill_cell, verdict_cell
+from dashboard.pages.predictors import _shown
+from dashboard.pages.predictors_skill import skill_cell, verdict_cell
 
 HERE = Path(__file__).parent
 

@@ -8,6 +8,7 @@ of demand, a predictor that is good, one that is no better than its rival and on
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from store import models
+from store import backtests, models
 from store.clock import WallClock
 from store.database import Database
 from store.settings import StoreSettings
@@ -79,6 +80,40 @@ def fill(database: Database, end: datetime, count: int = 6000, hours: int = 24) 
     database.writer.append("forecast", _states(rng, end)).result()
     database.writer.append("event", _drift(end)).result()
     _registry(database, end)
+    _backtests(rng, database, end)
+
+
+def _backtests(rng, database: Database, end: datetime) -> None:
+    """Demand that loses its lead with the horizon, and times to the first token without one."""
+    first = end.replace(tzinfo=None) - timedelta(days=14)
+    told = (
+        ("latency-ttft", (None,), "s", "latency-ttft-linear"),
+        ("demand-rate", _HORIZONS, "requests/s", "demand-rate-last-value"),
+    )
+    for number, (name, horizons, unit, rival_name) in enumerate(told):
+        rows = []
+        for window, horizon, block in itertools.product(range(1, 7), horizons, range(6)):
+            at = first + timedelta(days=7 + 7 * (window - 1) / 6)
+            hours = (horizon or 0) / 3600
+            rival = (0.05 + 0.09 * math.sqrt(hours + 0.1)) * rng.lognormal(0, 0.15)
+            ours = rival * (0.78 + 0.2 * hours) * rng.lognormal(0, 0.06)
+            n = 24
+            rows.append({
+                "window": window, "learnt_until": at, "judged_until": at + timedelta(days=7 / 6),
+                "learnt_rows": 4000 * window, "horizon_seconds": horizon, "block": block, "n": n,
+                "loss": n * ours, "rival_loss": n * rival,
+                "season_loss": None if horizon is None else n * 0.17 * rng.lognormal(0, 0.1),
+                "absolute_error": 2.4 * n * ours, "rival_absolute_error": 2.4 * n * rival,
+                "outcome_sum": 1.2 * n, "below_q90": int(rng.binomial(n, 0.89)),
+                "inside_90": int(rng.binomial(n, 0.88)), "fallbacks": 0,
+            })  # fmt: skip
+        row = backtests.BacktestRow(
+            f"backtest-{number}", name, end.replace(tzinfo=None) - timedelta(hours=30 - number),
+            "cli", "live", first, end.replace(tzinfo=None), 24_000, 6, unit, rival_name, 212.0,
+        )  # fmt: skip
+        cells = pl.DataFrame(rows, infer_schema_length=None)
+        cells = cells.with_columns(pl.col("horizon_seconds", "season_loss").cast(pl.Float64))
+        backtests.add(database.writer, row, cells).result()
 
 
 def _requests(rng, start: datetime, count: int, hours: int) -> pl.DataFrame:

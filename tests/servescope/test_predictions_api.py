@@ -117,3 +117,36 @@ def test_promoting_what_is_not_there_is_refused(client, filled):
     answer = client.post(f"{ROOT}/predictors/promote", json={"model_id": "nobody"})
     assert answer.status_code == 400
     assert filled.database.reader.scalar("SELECT count(*) FROM audit") == 0
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"windows": "many"}, "no number of windows"),
+        ({"rows": "x.parquet"}, "no parameter 'rows'"),
+        ({"windows": "40"}, "40 windows"),
+    ],
+)
+def test_a_back_test_that_cannot_be_is_refused(taught, about, words):
+    """In one line, before anything is begun."""
+    answer = taught.post(f"{ROOT}/predictors/latency-ttft/backtest", json=about)
+    assert answer.status_code == 400
+    assert words in answer.json()["detail"]
+
+
+def test_while_one_is_back_tested_no_other_is(filled, monkeypatch):
+    """One process at a time; meanwhile it is told how far it is."""
+    seen = {}
+
+    def slow(*_, told, **more):
+        told(2)
+        seen.update(filled.predicting.document()["training"])
+        with pytest.raises(NotReady, match="demand-rate is being back-tested"):
+            filled.predicting.train("latency-ttft", None)
+        return {"windows": more["windows"]}
+
+    monkeypatch.setattr("servescope.predicting.service.backtest", slow)
+    told = filled.predicting.backtest("demand-rate", None, "live", 6)
+    assert told == {"windows": 6}
+    assert (seen["doing"], seen["windows"], seen["windows_done"]) == ("back-tested", 6, 2)
+    assert filled.predicting.document()["training"] is None

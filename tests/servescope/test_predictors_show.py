@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +58,7 @@ def test_it_prints_what_the_page_shows(run, filled):
         "better",
         "Requests are forecast",
         "gpu-2:8000 gets",
+        "against the same time yesterday",
         "champion",
         "challenger",
     ):
@@ -71,6 +73,7 @@ def test_json_is_the_views_themselves(run, filled):
         "predictors",
         "predictors_forecast",
         "degradation_now",
+        "predictors_backtest",
         "predictors_models",
     }
     rows = views["predictors"]["frames"]["quantities"]["rows"]
@@ -93,3 +96,44 @@ def test_without_a_store_it_is_one_line(run):
     code, out, err = run("predictors", "show")
     assert (code, out) == (2, "")
     assert "there is no store yet" in err
+
+
+def test_a_back_test_is_done_kept_and_shown_again(run, filled, tmp_path):
+    """By horizon and window beside the rival; what is shown later is what was told then."""
+    pytest.importorskip("sklearn")
+    store = shutil.copy(filled, tmp_path / "own.duckdb")
+    asked = ("predictors", "backtest", "length-metadata", "--windows", "2", "--json")
+    code, out, err = run(*asked, *RANGE, "--store", store)
+    assert code == 0, err
+    assert "window 1 of 2 is judged" in err or "in 2 windows" in err
+    told = json.loads(out)["data"]
+    assert told["backtest"]["source"] == "live"
+    cells = told["view"]["frames"]["cells"]["rows"]
+    mine = [row for row in cells if row["predictor"] == "length-metadata"]
+    assert [row["window"] for row in mine] == [1, 2]
+    first, second = (row["learnt_until"] for row in mine)
+    # Each window ends where the next begins, and the first learns from the earlier half.
+    assert mine[0]["judged_until"] == second
+    assert first < second
+    assert mine[0]["learnt_rows"] < mine[1]["learnt_rows"]
+    assert all(row["n"] > 30 and row["rival_pinball"] > 0 for row in mine)
+    code, out, _ = run("predictors", "show", *RANGE, "--store", store)
+    assert "Back-test:" in out
+    assert "length-metadata" in out
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("nonsense",), "no predictor 'nonsense'"),
+        (("length-metadata", "--windows", "1"), "1 windows are no back-test"),
+        (("length-text",), "prompts are not kept"),
+        (("length-metadata", "--model", "none"), "too few to back-test"),
+    ],
+)
+def test_what_cannot_be_back_tested_is_said_in_one_line(run, filled, tmp_path, more, said):
+    """Before a process is started, and without a trace of it in the store."""
+    store = shutil.copy(filled, tmp_path / "own.duckdb")
+    code, out, err = run("predictors", "backtest", *more, *RANGE, "--store", store)
+    assert (code, out) == (2, "")
+    assert said in err
