@@ -116,10 +116,11 @@ def post_train(
     return negotiate.document(plain(told))
 
 
-<<<<<<< HEAD
-@router.post("/predictions/{name}", responses=answers(_SAID), dependencies=[SENDERS])
-=======
-@router.post("/predictors/{name}/backtest", responses=answers(_BACKTESTED))
+@router.post(
+    "/predictors/{name}/backtest",
+    responses=answers(_BACKTESTED),
+    dependencies=[needs("train")],
+)
 def post_backtest(
     name: str,
     runtime: RuntimeDep,
@@ -151,8 +152,7 @@ def _whole(text: str) -> int:
         raise InputError(f"'{text}' is no number of windows", hint="2 to 20") from None
 
 
-@router.post("/predictions/{name}", responses=answers(_SAID))
->>>>>>> efc1f43 (predictors: back-tests on rolling origins of one's own rows, and error by horizon beside the rival)
+@router.post("/predictions/{name}", responses=answers(_SAID), dependencies=[SENDERS])
 def post_predictions(
     name: str,
     runtime: RuntimeDep,
