@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from threading import Event
@@ -57,7 +58,7 @@ def backtest(
         told: called with the number of windows that are done.
 
     Returns:
-        backtest_id, predictor, rows, windows, seconds, data_from, data_until, cells.
+        as `store.backtests.BacktestRow`, and how many cells.
 
     Raises:
         PredictorError: too few rows, it failed, or it took too long.
@@ -82,8 +83,21 @@ def backtest(
         raise PredictorError(
             f"no window of {name} has an outcome to judge by", hint="take a longer range"
         )
-    now = clock.now()
-    row = backtests.BacktestRow(
+    row = _row(name, rows, cells, report, clock.now(), source, by)
+    backtests.add(database.writer, row, cells).result()
+    return {**asdict(row), "cells": cells.height}
+
+
+def _row(
+    name: str,
+    rows: pl.DataFrame,
+    cells: pl.DataFrame,
+    report: Mapping[str, Any],
+    now: datetime,
+    source: str,
+    by: str,
+) -> backtests.BacktestRow:
+    return backtests.BacktestRow(
         backtest_id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
         predictor=name,
         made_at=now.replace(tzinfo=None),
@@ -97,19 +111,6 @@ def backtest(
         rival=str(report["rival"]),
         seconds=float(report["seconds"]),
     )
-    backtests.add(database.writer, row, cells).result()
-    return {
-        "backtest_id": row.backtest_id,
-        "predictor": name,
-        "made_at": row.made_at,
-        "source": source,
-        "rows": row.rows,
-        "windows": row.windows,
-        "seconds": row.seconds,
-        "data_from": row.data_from,
-        "data_until": row.data_until,
-        "cells": cells.height,
-    }
 
 
 def source_text(catalog: Sequence[SourceInfo], scope: Scope) -> str:

@@ -35,17 +35,12 @@ _TRAINED = {
     "scores": [{"metric": "pinball", "value": 0.021, "rival": 0.034, "n": 4000}],
 }  # fmt: skip
 _BACKTESTED = {
-    "backtest_id": "20260131-120000-0a1b2c",
-    "predictor": "demand-rate",
-    "made_at": "2026-01-31T12:00:00Z",
-    "source": "live",
-    "rows": 24000,
-    "windows": 6,
-    "seconds": 212.0,
-    "data_from": "2026-01-17T12:00:00Z",
-    "data_until": "2026-01-31T11:50:00Z",
+    "backtest_id": "20260131-120000-0a1b2c", "predictor": "demand-rate",
+    "made_at": "2026-01-31T12:00:00Z", "made_by": "api", "source": "live",
+    "data_from": "2026-01-17T12:00:00Z", "data_until": "2026-01-31T11:50:00Z", "rows": 24000,
+    "windows": 6, "unit": "requests/s", "rival": "demand-rate-last-value", "seconds": 212.0,
     "cells": 216,
-}
+}  # fmt: skip
 _ROW = {
     "request_id": "chatcmpl-7", "arrived_at": "2026-01-31T12:00:00.125Z", "model": "llama-3.3-70b",
     "route": "chat", "tenant": "acme", "input_tokens": 512,
@@ -141,7 +136,7 @@ def post_backtest(
         raise InputError(f"there is no parameter '{unknown[0]}'")
     scope = runtime.scope(given, shared=False)
     source = source_text(runtime.catalog(), scope)
-    told = runtime.predicting.backtest(name, scope, source, windows)
+    told = runtime.predicting.bench.backtest(name, scope, source, windows)
     return negotiate.document(plain(told))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from threading import Event, Lock
-from typing import Any, ClassVar
+from typing import Any
 
 import polars as pl
 
@@ -14,27 +13,20 @@ from predictors import catalog
 from predictors.base import AT
 from predictors.rows.requests import QUANTITIES
 from predictors.settings import PredictSettings
-from servescope.backtesting import backtest
 from servescope.predicting import retraining
 from servescope.predicting.answers import answer_document
+from servescope.predicting.bench import Bench, NotReady
 from servescope.predicting.desks import Desk, Desks
 from servescope.predicting.forecasts import Forecasts
 from servescope.predicting.ledger import LATE, Ledger
 from servescope.predicting.said import predictions_frame
-from servescope.training import Trained, predictors_document, promote, train
-from servescope.training_process import TrainingSettings
+from servescope.training import Trained, predictors_document, promote
 from store import predictions, retention
 from store.clock import Clock
 from store.database import Database
 from store.errors import PredictorError
 from store.queries import predictor_rows
 from store.queries.scope import LIVE_SOURCE_ID, Scope
-
-
-class NotReady(PredictorError):
-    """It would work at another time: nothing was learnt yet, or a training goes on."""
-
-    status: ClassVar[int] = 409
 
 
 class Predicting:
@@ -44,19 +36,22 @@ class Predicting:
         database: the store.
         clock: stamps.
         settings: how much, how often.
+
+    Attributes:
+        bench: where predictors are trained and back-tested.
     """
 
     def __init__(self, database: Database, clock: Clock, settings: PredictSettings) -> None:
         self.settings = settings
         self._database, self._clock = database, clock
-        self._lock, self._slot = Lock(), Lock()
+        self._lock = Lock()
         self._desks = Desks(database)
         self._ledger = Ledger(database, self._desks, settings)
         self._forecasts = Forecasts(database, self._desks)
         self._is_stale = True
         self._stop = Event()
         self._tried: dict[str, datetime] = {}
-        self._working: dict[str, Any] | None = None
+        self.bench = Bench(database, clock, settings, self._stop)
 
     def settle(self) -> Mapping[str, Any] | None:
         """Predict what has ended since the last time, and learn from it; details or None."""
@@ -157,59 +152,10 @@ class Predicting:
             NotReady: another training goes on.
             PredictorError: too few rows, it failed or took too long.
         """
-        with self._alone("trained", name, by):
-            try:
-                return train(
-                    *(self._database, self._clock, name, scope),
-                    rows=rows, by=by, settings=self._limits(), stop=self._stop,
-                )  # fmt: skip
-            finally:
-                self._is_stale = True
-
-    def backtest(
-        self, name: str, scope: Scope, source: str, windows: int, by: str = "api"
-    ) -> dict[str, Any]:
-        """Judge a predictor on rolling origins of the store's rows, in a process of its own.
-
-        Raises:
-            NotReady: a training or another back-test goes on.
-            PredictorError: too few rows, it failed or took too long.
-        """
-        with self._alone("back-tested", name, by) as work:
-
-            def told(done: int) -> None:
-                work["windows_done"] = done
-
-            work["windows"] = windows
-            return backtest(
-                *(self._database, self._clock, name, scope), source=source, windows=windows,
-                by=by, settings=self._limits(), stop=self._stop, told=told,
-            )  # fmt: skip
-
-    @contextmanager
-    def _alone(self, doing: str, name: str, by: str) -> Iterator[dict[str, Any]]:
-        """One process of ours at a time; gives what is told of it meanwhile."""
-        if not self._slot.acquire(blocking=False):
-            running = self._working or {"predictor": "another predictor", "doing": "trained"}
-            raise NotReady(
-                f"{running['predictor']} is being {running['doing']}",
-                hint="one at a time: GET /api/v1/predictors says how it stands",
-            )
         try:
-            self._working = {
-                "predictor": name, "doing": doing, "by": by, "started_at": self._clock.now(),
-            }  # fmt: skip
-            yield self._working
+            return self.bench.train(name, scope, rows=rows, by=by)
         finally:
-            self._working = None
-            self._slot.release()
-
-    def _limits(self) -> TrainingSettings:
-        return TrainingSettings(
-            self.settings.train_limit_seconds,
-            self.settings.train_threads,
-            self.settings.train_most_rows,
-        )
+            self._is_stale = True
 
     def promote(self, model_id: str, by: str, reason: str) -> dict[str, Any]:
         """Let a model answer from now on.
@@ -223,7 +169,6 @@ class Predicting:
 
     def document(self) -> dict[str, Any]:
         """The catalogue, the models, what is being trained, and what cannot be used and why."""
-        working = self._working
         with self._lock:
             problems = dict(self._desks.problems)
             answering = {desk.spec.quantity: desk.model_id for desk in self._desks.live()}
@@ -231,12 +176,7 @@ class Predicting:
             **predictors_document(self._database.reader),
             "answering": answering,
             "problems": problems,
-            "training": None
-            if working is None
-            else {
-                **working,
-                "seconds": (self._clock.now() - working["started_at"]).total_seconds(),
-            },
+            "training": self.bench.told(),
         }
 
     def totals(self) -> Mapping[str, int]:

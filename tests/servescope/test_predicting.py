@@ -14,7 +14,8 @@ import pytest
 
 from analysis.predictors_view import predictors
 from predictors.settings import PredictSettings
-from servescope.predicting.service import NotReady, Predicting
+from servescope.predicting.bench import NotReady
+from servescope.predicting.service import Predicting
 from store.clock import VirtualClock, WallClock
 from store.database import Database
 from store.errors import InputError, PredictorError

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from servescope.predicting.service import NotReady
+from servescope.predicting.bench import NotReady
 
 ROOT = "/api/v1"
 
@@ -96,7 +96,7 @@ def test_one_training_at_a_time(client, filled, monkeypatch):
         seen["refused"] = refused.value
         raise RuntimeError("enough")
 
-    monkeypatch.setattr("servescope.predicting.service.train", slow)
+    monkeypatch.setattr("servescope.predicting.bench.train", slow)
     with pytest.raises(RuntimeError, match="enough"):
         filled.predicting.train("one", None, by="me")
     assert seen["shown"]["predictor"] == "one"
@@ -145,8 +145,8 @@ def test_while_one_is_back_tested_no_other_is(filled, monkeypatch):
             filled.predicting.train("latency-ttft", None)
         return {"windows": more["windows"]}
 
-    monkeypatch.setattr("servescope.predicting.service.backtest", slow)
-    told = filled.predicting.backtest("demand-rate", None, "live", 6)
+    monkeypatch.setattr("servescope.predicting.bench.backtest", slow)
+    told = filled.predicting.bench.backtest("demand-rate", None, "live", 6)
     assert told == {"windows": 6}
     assert (seen["doing"], seen["windows"], seen["windows_done"]) == ("back-tested", 6, 2)
     assert filled.predicting.document()["training"] is None
