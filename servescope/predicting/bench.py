@@ -81,7 +81,7 @@ class Bench:
             )  # fmt: skip
 
     def told(self) -> dict[str, Any] | None:
-        """What is on the bench: predictor, doing, by, started_at, seconds; None where nothing is."""
+        """What is on the bench: predictor, doing, by, started_at, seconds; None if nothing is."""
         working = self._working
         if working is None:
             return None
