@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -88,16 +88,12 @@ def phase_excess(
     asked = [name for name in PHASES if name in phases]
     taken = "".join(f", {PHASE_SQL[name]} AS {name}" for name in asked)
     row = reader.frame(
-        f"""WITH judged AS MATERIALIZED (
+        f"""WITH judged AS {"MATERIALIZED" if asked else ""} (
   SELECT {outcome_sql(rule, values, "rule")} AS good, r.status{taken}
   FROM request AS r WHERE {source_sql(scope, rule)} AND {IS_COUNTED} AND {meant}
     AND r.arrived_at >= $start AND r.arrived_at < $end
     AND r.labels_id IN (SELECT labels_id FROM request_labels WHERE {" AND ".join(labels)})
-), typical AS (
-  SELECT {", ".join(["count(*) AS requests", *map(_typical, asked)])} FROM judged WHERE good
-), spent AS (
-  SELECT {", ".join([_COUNTED, *map(_sums, asked)])} FROM judged, typical WHERE NOT good)
-SELECT * FROM typical, spent""",
+){_compared(asked)}""",
         **values,
     ).row(0, named=True)
     rows = [(name, *(row[f"{name}_{part}"] for part in _PARTS)) for name in asked]
@@ -107,6 +103,15 @@ SELECT * FROM typical, spent""",
 
 _COUNTED = """count(*) AS bad, count(*) FILTER (status = 'refused') AS refused,
     count(*) FILTER (status IN ('failed', 'aborted')) AS failed"""
+
+
+def _compared(asked: Sequence[str]) -> str:
+    """What bad requests of `judged` are, and their phases beside what is typical of good ones."""
+    if not asked:
+        return f" SELECT {_COUNTED} FROM judged WHERE NOT good"
+    return f""", typical AS (SELECT {", ".join(map(_typical, asked))} FROM judged WHERE good),
+  spent AS (SELECT {", ".join([_COUNTED, *map(_sums, asked)])} FROM judged, typical WHERE NOT good)
+SELECT * FROM typical, spent"""
 
 
 def _typical(name: str) -> str:

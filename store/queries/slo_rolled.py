@@ -118,7 +118,8 @@ def spent(
     with reader.snapshot() as snapshot:
         plan = Plan((), ((naive_utc(start), naive_utc(end)),))
         if not scope_labels(scope):
-            plan = plan_for(snapshot, scope, rules, start, end)
+            # No window ends within: all buckets that are true will do, the newest as well.
+            plan = plan_for(snapshot, scope, rules, start, end, recent=timedelta(0))
         rolled = _rolled_spent(snapshot, scope, rules, plan.rolled, dimensions)
         raw = _raw_spent(snapshot, scope, rules, plan.raw, dimensions)
     keys = ("rule", "dimension", "value")
@@ -134,14 +135,18 @@ def plan_for(
     *,
     edges: Sequence[datetime] = (),
     raw_since: datetime | None = None,
+    recent: timedelta = RAW_RECENT,
 ) -> Plan:
-    """Decide what is read from where, over one state of the store; arguments as of `counts`."""
+    """Decide what is read from where, over one state of the store; arguments as of `counts`.
+
+    The last `recent` are raw in any case.
+    """
     first, last = naive_utc(start), naive_utc(end)
     everything = Plan((), ((first, last),))
     if last - first < ROLLED_FROM or len(scope_labels(scope)) > 1 or not scope.source_ids:
         return everything
-    recent = last - RAW_RECENT
-    low, high = _ceil(first), _floor(min(recent, naive_utc(raw_since)) if raw_since else recent)
+    until = min(last - recent, naive_utc(raw_since)) if raw_since else last - recent
+    low, high = _ceil(first), _floor(until)
     unready = _unready(snapshot, scope, rules, low, high)
     cut = {_floor(naive_utc(edge)) for edge in edges if naive_utc(edge) != _floor(naive_utc(edge))}
     unready += [bucket for bucket in cut if low <= bucket < high]

@@ -147,6 +147,12 @@ def test_who_spent_it_is_the_same_from_both(database):
     few = slo_rolled.spent(*asked, ("model",))
     assert few.equals(raw.filter(pl.col("dimension") == "model"))
     assert set(raw["dimension"]) == {"model", "tenant", "input_octave", "hour"}
+    # What comes in counts at once, before and after it is rolled up, however young it is.
+    add(database, [30.0, 700.0, 7000.0])
+    late = slo_rolled.spent(*asked)
+    assert late.filter(dimension="model")["good"].sum() != few["good"].sum()
+    roll(database)
+    assert slo_rolled.spent(*asked).equals(late)
 
 
 def test_a_key_stands_for_the_meaning_of_a_rule():
