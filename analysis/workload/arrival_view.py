@@ -47,10 +47,12 @@ def arrivals_view(
     streams: Sequence[Stream],
     *,
     with_charts: bool = True,
+    with_fits: bool = True,
 ) -> View:
     """The view of streams that are already loaded, by `noting`.
 
-    Without `with_charts` the frames that are only drawn stay empty: all but `sources` and `fits`.
+    Without `with_charts` the frames that are only drawn stay empty: all but `sources` and `fits`;
+    without `with_fits` that one, too, and nothing is said.
     """
     if not streams:
         return rate_series_view(noting, scope, sources)
@@ -64,12 +66,13 @@ def arrivals_view(
     rates = _rates(noting, scope, sources, by_name)
     hourly = {name: seasons.hourly(counted) for name, counted in seconds.items()}
     frames = empty_frames("workload_arrivals") | {
-        "fits": by_source(streams, FITS_SCHEMA, lambda s: _fits(s, gaps[s.name])),
         "sources": pl.DataFrame(
             [_source_row(s, gaps[s.name], hourly[s.name], rates[s.name]) for s in streams],
             schema=dict(SOURCES_SCHEMA),
         ),
     }
+    if with_fits:
+        frames["fits"] = by_source(streams, FITS_SCHEMA, lambda s: _fits(s, gaps[s.name]))
     if with_charts:
         width, hours = bin_seconds(scope, seconds[together.name]), hourly[together.name]
         frames |= {
@@ -89,7 +92,7 @@ def arrivals_view(
         scope,
         measures=_measures(streams, together, gaps[together.name], rates[together.name]),
         frames=frames,
-        sentences=_sentences(streams, gaps, frames["fits"], together, rates),
+        sentences=_sentences(streams, gaps, frames["fits"], together, rates) if with_fits else (),
         sql=dict.fromkeys(frames, sql),
     )
 

@@ -17,7 +17,7 @@ from analysis.workload.arrivals import Floats
 from analysis.workload.burst_view import burstiness_view
 from analysis.workload.contrast_rules import contrasts
 from analysis.workload.failure_view import failures_view
-from analysis.workload.gaps import measure
+from analysis.workload.gaps import sampled
 from analysis.workload.length_tally import merged
 from analysis.workload.length_view import lengths_view, load_lengths
 from analysis.workload.lengths import Lengths
@@ -146,7 +146,7 @@ def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
     found = [lengths_view(noting, scope, sources, by_source, with_charts=False)]
     found += [failures_view(reader, scope, with_times=False)]
     streams = load_streams(noting, scope, sources)
-    found += [arrivals_view(noting, scope, sources, streams, with_charts=False)]
+    found += [arrivals_view(noting, scope, sources, streams, with_charts=False, with_fits=False)]
     found += [burstiness_view(noting, scope, sources, streams)]
     views = {view.name: view for view in found}
     measures = {key: one for view in found for key, one in view.measures.items()}
@@ -154,7 +154,7 @@ def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
     samples = {"input_tokens": _weighted(whole.input), "output_tokens": _weighted(whole.output)}
     # A source of rates knows a variation, but no single arrivals.
     if streams and measures["interarrival_cv"].value is not None:
-        gaps = np.sort(measure(combined(streams).stamps).sample)
+        gaps = np.sort(sampled(combined(streams).stamps)[0])
         samples["interarrival_gap_seconds"] = (gaps, np.ones_like(gaps))
     known = {quantity: pair for quantity, pair in samples.items() if pair[0].size}
     return Side(name, measures, known, views, queries.attempted(noting, scope) == 0)

@@ -49,8 +49,7 @@ def measure(stamps: Stamps, most: int | None = None) -> Gaps:
         most: largest sample; None is `MOST_FITTED_GAPS`.
     """
     total = max(0, stamps.size - 1)
-    step = max(1, -(-total // (most or MOST_FITTED_GAPS)))
-    sample = (stamps[1::step] - stamps[:-1:step]) / MICROSECONDS if total else np.empty(0)
+    sample, step = sampled(stamps, most)
     if total == 0:
         return Gaps(None, None, None, sample, step, 0)
     mean_us = (int(stamps[-1]) - int(stamps[0])) / total
@@ -64,6 +63,14 @@ def measure(stamps: Stamps, most: int | None = None) -> Gaps:
     known = total >= 2 and mean_us > 0
     variation = float(np.sqrt(squares / total)) / mean_us if known else None
     return Gaps(variation, largest / MICROSECONDS, after, sample, step, total)
+
+
+def sampled(stamps: Stamps, most: int | None = None) -> tuple[Floats, int]:
+    """The sample of `measure` alone, in seconds, and its step."""
+    total = max(0, stamps.size - 1)
+    step = max(1, -(-total // (most or MOST_FITTED_GAPS)))
+    sample = (stamps[1::step] - stamps[:-1:step]) / MICROSECONDS if total else np.empty(0)
+    return sample, step
 
 
 def _stretches(stamps: Stamps) -> Iterator[tuple[int, Stamps]]:

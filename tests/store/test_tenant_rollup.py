@@ -72,7 +72,7 @@ def frame(rows, label="r"):
 
 def plain(count=40, every_seconds=900):
     """Requests of two tenants, all served."""
-    return frame([(i * every_seconds * 1000, "ab"[i % 2], "ok", 1.5, 40.0, 0.5, 100, 50, None)
+    return frame([(i * every_seconds * 1000, "ab"[i % 2], "ok", 1.5, 100.0, 0.5, 100, 50, None)
                   for i in range(count)])  # fmt: skip
 
 
