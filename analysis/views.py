@@ -172,6 +172,11 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.predictors_forecast:predictors_forecast",
         options=("quantity", "key", "horizon"),
     ),
+    "candidate_course": ViewSpec(
+        "What would a candidate have had, and what had the policy that decides?",
+        "analysis.candidate_course:candidate_course",
+        options=("candidate",),
+    ),
     "predictors_backtest": ViewSpec(
         "How did each predictor do on rolling origins of our own rows?",
         "analysis.predictors_backtest:predictors_backtest",

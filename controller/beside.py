@@ -8,15 +8,13 @@ both, so that what it gets wrong it gets wrong for both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from controller.courses import LIVE, MODEL, SHADOW, THERE, Course, attained
 from controller.observation import Objective, PoolView
-
-MOST_POINTS = 300
+from store.queries import candidates as queries
 
 
 class Price(NamedTuple):
@@ -75,7 +73,7 @@ def compared(
         "differing_ratio": differs.height / rows.height,
         **_largest(differs),
         "model": MODEL,
-        "course": _drawn(rows),
+        "course": queries.thinned(rows).to_dicts(),
     }
 
 
@@ -130,24 +128,6 @@ def _largest(differs: pl.DataFrame) -> dict[str, Any]:
     by = pl.col("shadow_replicas") - pl.col("live_replicas")
     row = differs.select("at", by=by).sort(pl.col("by").abs(), descending=True).row(0, named=True)
     return {"largest_difference_replicas": int(row["by"]), "largest_difference_at": row["at"]}
-
-
-def _drawn(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """For a picture: the last of each of at most so many parts of the time."""
-    first, last = rows["at"].min(), rows["at"].max()
-    assert isinstance(first, datetime)  # noqa: S101 - there is a row
-    assert isinstance(last, datetime)  # noqa: S101
-    width = max((last - first).total_seconds() / MOST_POINTS, 1e-3)
-    part = ((pl.col("at") - first).dt.total_microseconds() / 1e6 / width).floor()
-    names = ("shadow_replicas", "live_replicas", "there_replicas", "requests_per_second")
-    return (
-        rows.with_columns(part=part)
-        .group_by("pool", "part", maintain_order=True)
-        .agg(pl.col("at", *names).last())
-        .drop("part")
-        .sort("pool", "at")
-        .to_dicts()
-    )
 
 
 def sentence(told: Mapping[str, Any], live: str, shadow: str) -> str:

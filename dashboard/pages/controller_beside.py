@@ -10,12 +10,13 @@ from typing import Any
 import polars as pl
 from dash import html
 
-from dashboard.cards import Chart, about, graph, table_toggle
+from dashboard.cards import Chart, about, graph, outside, table_toggle
 from dashboard.figures import control as figures
 from dashboard.figures.base import Picture
 from dashboard.figures.marks import Marks, marked
 from dashboard.scene import Scene
 from dashboard.services import Document, Services
+from dashboard.snippets import python_menu
 from dashboard.tables import table
 from dashboard.text import number_text
 from store.errors import ServescopeError
@@ -125,12 +126,26 @@ def course(told: Document, scene: Scene, services: Services) -> list[Any]:
         shown: Any = table(frame, scene, caption=title)
     else:
         shown = graph(chart, _with_freezes(picture, told, scene, services), scene)
-    tools = [table_toggle(chart, scene, as_table), about(title, _COURSE_ABOUT, None, frame.height)]
+    tools = [
+        table_toggle(chart, scene, as_table),
+        *_addresses(title, scene, str(told["candidate"]["candidate_id"])),
+        about(title, _COURSE_ABOUT, None, frame.height),
+    ]
     head = html.Header(
         [html.H3(title, className="ss-sub"), html.Div(tools, className="ss-tools")],
         className="ss-card-head",
     )
     return [html.Section([head, shown], className="ss-drawer-act", id="card-candidate-course")]
+
+
+def _addresses(title: str, scene: Scene, number: str) -> list[Any]:
+    """The same numbers in the API: the view thins them as the comparison does."""
+    place, own = "views/candidate_course/course", {"candidate": number}
+    return [
+        outside("CSV", scene.api(place, **own, format="csv"), title),
+        outside("API", scene.api(place, **own, format="json"), title),
+        python_menu(title, place, scene, own),
+    ]
 
 
 def _with_freezes(picture: Picture, told: Document, scene: Scene, services: Services) -> Picture:

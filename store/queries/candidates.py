@@ -10,6 +10,9 @@ import polars as pl
 
 from store.reader import Reader
 
+MOST_POINTS = 300
+"""Of each pool, in a picture of a course."""
+
 _LISTED = """
 WITH told AS (
   SELECT candidate_id, arg_max_null(text, change_id) AS text,
@@ -144,6 +147,28 @@ def course(
     observation_id.
     """
     return reader.frame(_COURSE, candidate=candidate_id, start=start, end=end, most=most)
+
+
+def thinned(rows: pl.DataFrame) -> pl.DataFrame:
+    """A course for a picture: the last row of each of at most `MOST_POINTS` parts of its time.
+
+    Args:
+        rows: of `course`.
+
+    Returns:
+        pool, at, shadow_replicas, live_replicas, there_replicas, requests_per_second; by pool and
+        time.
+    """
+    names = ("shadow_replicas", "live_replicas", "there_replicas", "requests_per_second")
+    since = (pl.col("at") - pl.col("at").min()).dt.total_microseconds() / 1e6
+    width = pl.max_horizontal(since.max() / MOST_POINTS, pl.lit(1e-3))
+    return (
+        rows.with_columns(part=(since / width).floor())
+        .group_by("pool", "part", maintain_order=True)
+        .agg(pl.col("at", *names).last())
+        .drop("part")
+        .sort("pool", "at")
+    )
 
 
 def watched(reader: Reader, candidate_id: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from servescope.cli.main import main
 from servescope.controlling.candidates import compare_document
 from servescope.controlling.desk import Desk
 from store import replays
+from store.errors import InputError
 
 WHY = "fewer cards in the replay"
 
@@ -78,6 +79,16 @@ def test_both_sides_over_the_same_time(rig):
     assert pool["why"] == "the pool has no profile"
     assert "(-29%)" in told["text"]
     assert told["latest"][0]["reason"]
+    # The table that the page's CSV and Python lead to has the very points of the chart.
+    course = rig.runtime.view("candidate_course", {}, {"candidate": str(number)}).frames["course"]
+    assert course["shadow_replicas"].to_list() == [row["shadow_replicas"] for row in told["course"]]
+    assert course["live_replicas"].to_list() == [row["live_replicas"] for row in told["course"]]
+    for nobody in ("99", "9" * 18):
+        assert rig.runtime.view("candidate_course", {}, {"candidate": nobody}).empty is not None
+    with pytest.raises(InputError, match="no number of a candidate"):
+        rig.runtime.view("candidate_course", {}, {"candidate": "keda"})
+    with pytest.raises(InputError, match="no number of a candidate"):
+        rig.runtime.view("candidate_course", {}, {"candidate": "9" * 40})
     rig.runtime.clock.advance(60)
     assert rig.get(f"/candidates/{number}", hours=0.01)["empty"] == "it was not asked in that time"
     rig.get("/candidates/99", 404)
