@@ -16,6 +16,7 @@ from servescope.cli.output import Output
 from servescope.config import Config, load, slo_path, store_path
 from servescope.logs import configure
 from servescope.runtime import Runtime, SloBook
+from store.access import Role
 from store.clock import WallClock
 from store.database import Database, incoming_folder
 
@@ -61,6 +62,9 @@ def run(
         def ready() -> None:
             out.line(f"Open    {runtime.url}/ui/")
             out.line(f"API     {runtime.url}/api/v1")
+            rights = runtime.rights
+            if rights.role < Role.ADMIN:
+                out.note(f"everybody has the role {rights.role.word} ({rights.set_by})")
             out.note(f"store {runtime.store_text} · Ctrl-C stops")
 
         process.run(runtime, sock, on_ready=ready)
