@@ -11,6 +11,7 @@ import polars as pl
 from analysis.emptiness import why_empty
 from analysis.intervals import skill_interval, wilson
 from analysis.measure import Empty, Measure, View
+from analysis.predictors_inputs import SCHEMA as INPUTS
 from analysis.predictors_inputs import inputs
 from store.queries import predictions as queries
 from store.queries.scope import LIVE_SOURCE_ID, Scope
@@ -64,7 +65,8 @@ def predictors(reader: Reader, scope: Scope) -> View:
         "misses": queries.misses(reader, scope, one_in),
         "pairs": queries.pairs(reader, scope, one_in),
         "drift": queries.drift(reader, scope),
-        "inputs": inputs(reader, scope),
+        # A week of requests is counted for it: not where nothing was predicted.
+        "inputs": pl.DataFrame(schema=INPUTS) if found.is_empty() else inputs(reader, scope),
     }
     empty = _why_empty(reader, scope) if found.is_empty() else None
     measures = _measures(found, frames["drift"].height, one_in)

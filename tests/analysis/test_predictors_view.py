@@ -167,6 +167,9 @@ def test_nothing_predicted_says_so(database):
     database.writer.append("request", requests()).result()
     view = predictors(database.reader, scope())
     assert view.empty.kind == "metric_absent"
+    # Nobody is shown how inputs moved where nothing was made of them.
+    assert view.frames["inputs"].is_empty()
+    assert "distance" in view.frames["inputs"].columns
     assert "predictions/NAME" in view.empty.text
     assert view.measures["fallback_ratio"].value is None
 
