@@ -178,7 +178,8 @@ def admin(reader: Reader, scope: Scope, *, now: datetime) -> View:
     targets = telemetry.targets(reader, now)
     agents = agent_queries.agents(reader)
     tables = admin_queries.tables(reader)
-    imports = admin_queries.imports(reader).rename({"finished_at": "at"})
+    found, imported = admin_queries.imports(reader)
+    imports = found.rename({"finished_at": "at"})
     frames = {
         "sources": _sources(infos),
         "targets": _targets(targets, naive_now),
@@ -200,6 +201,7 @@ def admin(reader: Reader, scope: Scope, *, now: datetime) -> View:
         tuple(_sentences(frames)),
         None if held else why_empty(reader, scope),
         {"sources": catalog.sources_sql(reader).strip(), "imports": admin_queries.IMPORTS.strip()},
+        totals={"imports": imported},
     )
 
 

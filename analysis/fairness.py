@@ -138,7 +138,9 @@ def fairness(
     frames = {name: _called(frame, named) for name, frame in _frames(reader, scope, looked).items()}
     sentences = fairness_words.sentences(looked, frames["tenants"], scope, named)
     sql = dict.fromkeys(("tenants",), text)
-    return View(_VIEW, scope, fairness_numbers.numbers(looked), frames, sentences, sql=sql)
+    there = {"tenants": looked.tenants["tenant"].drop_nulls().len()}
+    numbers = fairness_numbers.numbers(looked)
+    return View(_VIEW, scope, numbers, frames, sentences, sql=sql, totals=there)
 
 
 def in_brief(reader: FrameReader, scope: Scope, sharing: Sharing = unshared) -> View | None:

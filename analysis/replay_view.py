@@ -45,13 +45,19 @@ def replays(reader: Reader, scope: Scope) -> View:
     """
     found = queries.listed(reader)
     still = found.filter(pl.col("state").is_in(["queued", "running"])).height
+    proposed = queries.candidates(reader)
+    totals = {
+        "replays": queries.listed_count(reader, found.height),
+        "candidates": queries.candidates_count(reader, proposed.height),
+    }
     measures = {
-        "replays": Measure(float(found.height), ""),
+        "replays": Measure(float(totals["replays"]), ""),
         "open": Measure(float(still), ""),
     }
-    frames = {"replays": found, "candidates": queries.candidates(reader)}
+    frames = {"replays": found, "candidates": proposed}
     empty = Empty("nothing_connected", _NONE) if found.is_empty() else None
-    return View("replays", scope, measures, frames, (), empty, {"replays": queries.LISTED})
+    sql = {"replays": queries.LISTED}
+    return View("replays", scope, measures, frames, (), empty, sql, totals=totals)
 
 
 def replay(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 SHORTER = "a shorter range shows the others"
+QUERY = "`servescope query` shows the others"
 
 
 def rows_told(drawn: int, held: int, total: int | None = None, others: str = SHORTER) -> str:

@@ -44,7 +44,7 @@ def workload_clients(reader: queries.FrameReader, scope: Scope) -> View:
         return _from_rates(noting, scope, sources)
     dimension = _dimension(noting, scope, labelled)
     totals = labelled if dimension != "session" else queries.session_totals(noting, scope)
-    sql = noting.last_text
+    text = noting.last_text
     grouped = _grouped(totals, dimension)
     known = grouped.filter(pl.col("client").is_not_null())
     recent, thinned = _recent(scope, labelled)
@@ -59,7 +59,9 @@ def workload_clients(reader: queries.FrameReader, scope: Scope) -> View:
     measures = _measures(requests, tokens, known.height)
     unknown = int(grouped["requests"].sum()) - int(known["requests"].sum())
     sentences = (*_sentences(dimension, measures, unknown), *thinned)
-    return View(_VIEW, scope, measures, frames, sentences, sql=dict.fromkeys(frames, sql))
+    there = {"clients": table.height}
+    sql = dict.fromkeys(frames, text)
+    return View(_VIEW, scope, measures, frames, sentences, sql=sql, totals=there)
 
 
 def _dimension(
@@ -187,7 +189,7 @@ def _from_rates(reader: NotingReader, scope: Scope, sources: Sequence[Member]) -
     rates = queries.client_rates(reader, scope)
     if rates.is_empty():
         return empty_view(_VIEW, reader, scope, sources)
-    sql = reader.last_text
+    text = reader.last_text
     table = clients.rate_clients(rates)
     requests = np.asarray(table["requests"].to_numpy(), dtype=np.float64)
     frames = {
@@ -196,7 +198,9 @@ def _from_rates(reader: NotingReader, scope: Scope, sources: Sequence[Member]) -
     }
     measures = _measures(requests, None, table.height)
     sentences = (*_sentences("client", measures, 0), *_family_words(rates))
-    return View(_VIEW, scope, measures, frames, sentences, sql=dict.fromkeys(frames, sql))
+    there = {"clients": table.height}
+    sql = dict.fromkeys(frames, text)
+    return View(_VIEW, scope, measures, frames, sentences, sql=sql, totals=there)
 
 
 def _family_words(rates: pl.DataFrame) -> tuple[str, ...]:

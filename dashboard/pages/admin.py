@@ -19,6 +19,7 @@ from dashboard.pages import (
     admin_server,
     admin_trust,
 )
+from dashboard.row_counts import QUERY
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import Cell, table
@@ -267,7 +268,10 @@ def _plain(
     frame = view.frames.get(name, pl.DataFrame())
     if frame.is_empty():
         return Unshown(title, why)
-    shown = table(frame, scene, columns=columns, cells=cells, caption=title)
+    shown = table(
+        frame, scene, columns=columns, cells=cells, caption=title, total=view.total(name),
+        others=QUERY,
+    )  # fmt: skip
     tools = frame_tools(view, name, title, words, scene)
     return card(title, shown, span=span, tools=tools, key=name)
 

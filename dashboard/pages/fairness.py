@@ -27,6 +27,7 @@ from dashboard.figures import fairness as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
 from dashboard.pages import fairness_alarm
+from dashboard.row_counts import QUERY
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
@@ -192,7 +193,10 @@ def _tenants_card(view: View, scene: Scene, chosen: Mapping[str, str]) -> Slot |
     # A column in which nothing failed would push others out of sight; that nobody was refused is
     # worth knowing here.
     columns = [name for name in told if name != "failed" or frame[name].sum()]
-    shown = table(frame, scene, columns=columns, cells=cells, heads=HEADS, caption=title)
+    shown = table(
+        frame, scene, columns=columns, cells=cells, heads=HEADS, caption=title,
+        total=view.total("tenants"), others=QUERY,
+    )  # fmt: skip
     tools = frame_tools(view, "tenants", title, _TABLE_ABOUT, scene, **chosen)
     return card(title, shown, tools=tools, key="tenants")
 

@@ -12,6 +12,7 @@ from dash import html
 from analysis.measure import View
 from dashboard.cards import card, frame_tools, grid
 from dashboard.pages.reports_rows import result
+from dashboard.row_counts import QUERY
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import Cell, table
@@ -52,7 +53,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     # Of one schedule only those are known that are among the newest runs of all.
     total = view.total("runs") if name is None else None
     shown = table(frame, scene, columns=_COLUMNS, cells=cells, heads=_HEADS, caption=title,
-                  most=MOST, total=total, others="`servescope query` shows the others")  # fmt: skip
+                  most=MOST, total=total, others=QUERY)  # fmt: skip
     tools = frame_tools(view, "runs", title, _ABOUT, scene)
     parts = [card(title, shown, tools=tools, key="reports-runs")]
     if name is not None:

@@ -13,6 +13,7 @@ from analysis.measure import View
 from dashboard.cards import Slot, card, frame_tools, grid
 from dashboard.forms import button
 from dashboard.pages.controller_candidates import STATES
+from dashboard.row_counts import QUERY
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import FEW_ROWS, table
@@ -129,8 +130,9 @@ def _list(view: View, scene: Scene) -> html.Div:
     }  # fmt: skip
     listed = frame.with_columns(b=pl.lit(""))
     shown = table(
-        listed, scene, columns=columns, cells=cells, heads=heads, caption=title, most=FEW_ROWS
-    )
+        listed, scene, columns=columns, cells=cells, heads=heads, caption=title, most=FEW_ROWS,
+        total=view.total("replays"), others=QUERY,
+    )  # fmt: skip
     tools = frame_tools(view, "replays", title, _ABOUT, scene)
     parts = [card(title, shown, tools=tools, key="replays")]
     came = view.frames["candidates"].drop_nulls("replay_id")

@@ -11,6 +11,7 @@ from dash import html
 from analysis.measure import View
 from dashboard.cards import Slot, Unshown, card, frame_tools
 from dashboard.pages.workload_sources import arrivals_of, lengths_of
+from dashboard.row_counts import QUERY
 from dashboard.scene import Scene
 from dashboard.tables import table
 from dashboard.text import FEW_EVENTS
@@ -121,7 +122,8 @@ def clients(view: View, scene: Scene) -> Slot | Unshown:
         "client": lambda row: html.Strong(row["client"]),
         "failure_ratio": lambda row: _ratio_of(row["failure_ratio"], row["requests"]),
     }
-    shown = table(frame, scene, cells=cells, caption=title)
+    total = view.total("clients")
+    shown = table(frame, scene, cells=cells, caption=title, total=total, others=QUERY)
     words = "Skew between clients is what makes averages over all of them misleading."
     return card(
         title, shown, tools=frame_tools(view, "clients", title, words, scene), key="clients"

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from store.queries.first_rows import total
 from store.reader import Reader
 
 # Fields of request rows that pages can need; counted once for the coverage matrix.
@@ -49,10 +50,11 @@ FROM source AS s LEFT JOIN labelled USING (source_id) LEFT JOIN hashed USING (so
 LEFT JOIN rated USING (source_id) ORDER BY s.source_id
 """
 
+MOST_IMPORTS = 100
 IMPORTS = """
 SELECT i.import_id, s.name AS source, i.file, i.rows_added, i.rows_duplicate, i.rows_rejected,
        i.finished_at, i.seconds
-FROM import_run AS i JOIN source AS s USING (source_id) ORDER BY i.import_id DESC LIMIT 100
+FROM import_run AS i JOIN source AS s USING (source_id) ORDER BY i.import_id DESC LIMIT $most
 """
 
 TIME_COLUMNS = """
@@ -79,14 +81,15 @@ def signals(reader: Reader) -> pl.DataFrame:
     return reader.frame("SELECT DISTINCT target_id, signal FROM series ORDER BY ALL")
 
 
-def imports(reader: Reader) -> pl.DataFrame:
-    """The hundred newest imports.
+def imports(reader: Reader) -> tuple[pl.DataFrame, int]:
+    """The hundred newest imports; and how many there are.
 
     Returns:
         import_id, source, file, rows_added, rows_duplicate, rows_rejected, finished_at (naive),
         seconds; newest first.
     """
-    return reader.frame(IMPORTS)
+    found = reader.frame(IMPORTS, most=MOST_IMPORTS)
+    return found, total(reader, IMPORTS, found.height, MOST_IMPORTS)
 
 
 def tables(reader: Reader) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from store.errors import InputError
+from store.queries.first_rows import total
 from store.queries.scope import Scope
 from store.queries.workload import where
 from store.reader import Reader
@@ -23,7 +24,7 @@ SELECT r.replay_id, r.created_at, r.created_by, r.trace, n.state, n.text, n.seco
        r.asked::VARCHAR AS asked, r.fleet::VARCHAR AS fleet
 FROM replay_run AS r JOIN now AS n USING (replay_id)
 WHERE $replay IS NULL OR r.replay_id = $replay
-ORDER BY r.created_at DESC, r.replay_id LIMIT $limit"""
+ORDER BY r.created_at DESC, r.replay_id LIMIT $most"""
 OUTCOMES = (
     "SELECT * EXCLUDE (replay_id) FROM replay_outcome WHERE replay_id = $replay"
     ' ORDER BY "case", startup_seconds, policy, "row", parameters, seed'
@@ -41,13 +42,18 @@ CANDIDATES = (
     "SELECT candidate_id, pool, policy, parameters::VARCHAR AS parameters, replay_id, created_at,"
     " created_by, state, (SELECT arg_max_null(text, change_id) FROM candidate_change AS t"
     " WHERE t.candidate_id = c.candidate_id) AS text"
-    " FROM policy_candidate AS c ORDER BY candidate_id DESC LIMIT $limit"
+    " FROM policy_candidate AS c ORDER BY candidate_id DESC LIMIT $most"
 )
 
 
 def listed(reader: Reader, replay_id: str | None = None, limit: int = 200) -> pl.DataFrame:
     """Comparisons, newest first, with how they stand."""
-    return reader.frame(LISTED, replay=replay_id, limit=limit)
+    return reader.frame(LISTED, replay=replay_id, most=limit)
+
+
+def listed_count(reader: Reader, held: int, limit: int = 200) -> int:
+    """How many comparisons there are, of which `listed` gave `held`."""
+    return total(reader, LISTED, held, limit, replay=None)
 
 
 def missing(reader: Reader, replay_id: str) -> InputError:
@@ -96,7 +102,12 @@ def lane_count(reader: Reader, replay_id: str) -> int:
 
 def candidates(reader: Reader, limit: int = 200) -> pl.DataFrame:
     """Policies that somebody wants watched, newest first; `text` says why one stands as it does."""
-    return reader.frame(CANDIDATES, limit=limit)
+    return reader.frame(CANDIDATES, most=limit)
+
+
+def candidates_count(reader: Reader, held: int, limit: int = 200) -> int:
+    """How many candidates there are, of which `candidates` gave `held`."""
+    return total(reader, CANDIDATES, held, limit)
 
 
 def requests(reader: Reader, scope: Scope, most: int) -> pl.DataFrame:
