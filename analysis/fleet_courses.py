@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis import series
 from analysis.instances import in_scope, instance_name
 from analysis.slo_frames import budget_of_late
 from analysis.verdict import Judged
@@ -34,6 +35,8 @@ def budget_line(judged: Sequence[Judged]) -> pl.DataFrame:
 def ready_line(reader: Reader, scope: Scope, width_seconds: int) -> pl.DataFrame:
     """Instances that answered a scrape in each bin, those removed since too: `READY_SCHEMA`.
 
+    Null where none did: whether somebody asked is not told there.
+
     Args:
         reader: the store.
         scope: what is asked about.
@@ -50,7 +53,7 @@ def ready_line(reader: Reader, scope: Scope, width_seconds: int) -> pl.DataFrame
     }
     start, end = (at.replace(tzinfo=None) for at in (scope.start, scope.end))
     whole = (pl.col("at") >= start) & (pl.col("at") <= end - timedelta(seconds=width))
-    return (
+    known = (
         found.lazy()
         .filter(whole & pl.col("target_id").is_in(list(names)))
         .group_by("at")
@@ -61,7 +64,9 @@ def ready_line(reader: Reader, scope: Scope, width_seconds: int) -> pl.DataFrame
             .cast(pl.Int64)
             .alias("instances_ready")
         )
-        .sort("at")
-        .select(list(READY_SCHEMA))
         .collect()
     )
+    if known.is_empty():
+        return pl.DataFrame(schema=READY_SCHEMA)
+    axis = series.round_bins(scope.start, scope.end, width).filter(whole)
+    return axis.join(known, on="at", how="left").sort("at").select(list(READY_SCHEMA))

@@ -48,6 +48,10 @@ def test_replicas_are_counted_while_they_answered(database, add_target):
     line = fleet(database.reader, HOUR, slos=[]).frames["ready_line"]
     assert line["instances_ready"].to_list() == [2] * 6 + [1] * 6
     assert line.schema == {"at": pl.Datetime("us"), "instances_ready": pl.Int64}
+    # An hour before, nobody was asked: a gap, and no line over it.
+    longer = Scope((1,), HOUR.start - timedelta(minutes=10), NOW)
+    before = fleet(database.reader, longer, slos=[]).frames["ready_line"]
+    assert before["instances_ready"].to_list()[:3] == [None, None, 2]
     # What the range cuts in two would look like an outage.
     cut = Scope((1,), HOUR.start + timedelta(minutes=2), NOW - timedelta(minutes=2))
     assert fleet(database.reader, cut, slos=[]).frames["ready_line"].height == 10
