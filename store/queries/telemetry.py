@@ -27,8 +27,17 @@ from store.queries.slo import naive_utc
 from store.reader import Reader, Snapshot
 from store.rolled_buckets import BUCKET_SECONDS
 
+# Who answered of late has nothing to tell from before: older scrapes are read of the others only.
 TARGETS = """
-WITH last_scrape AS (
+WITH late AS (SELECT * FROM scrape WHERE scraped_at < $end AND scraped_at >= $recent),
+silent AS (
+  SELECT target_id FROM target WHERE removed_at IS NULL
+  EXCEPT SELECT target_id FROM late WHERE outcome = 'ok'),
+looked_at AS (
+  SELECT * FROM late
+  UNION ALL SELECT s.* FROM scrape AS s SEMI JOIN silent USING (target_id)
+  WHERE s.scraped_at < least($recent, $end)),
+last_scrape AS (
   SELECT target_id, max(scraped_at) AS last_at, max_by(outcome, scraped_at) AS last_outcome,
          max_by(error, scraped_at) AS last_error,
          max(scraped_at) FILTER (WHERE outcome = 'ok') AS last_success_at,
@@ -37,12 +46,12 @@ WITH last_scrape AS (
          max_by(bad_line_count, scraped_at) FILTER (WHERE outcome = 'ok') AS bad_line_count,
          max_by(unknown_family_count, scraped_at) FILTER (WHERE outcome = 'ok')
            AS unknown_family_count
-  FROM scrape WHERE scraped_at < $end GROUP BY target_id
+  FROM looked_at GROUP BY target_id
 ), pace AS (
   SELECT target_id, median(gap) AS interval_seconds FROM (
     SELECT target_id, date_diff('microseconds', lag(scraped_at)
       OVER (PARTITION BY target_id ORDER BY scraped_at), scraped_at) / 1e6 AS gap
-    FROM scrape WHERE scraped_at < $end AND scraped_at >= $recent)
+    FROM late)
   GROUP BY target_id
 )
 SELECT t.target_id, t.url, t.engine, t.engine_version, t.model, t.added_at, t.removed_at,
