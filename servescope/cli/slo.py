@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from analysis.slo_gate import is_met
 from servescope.cli import access
 from servescope.cli.configuration import write_new
 from servescope.cli.output import CommandError, ExitCode, Output
@@ -105,17 +106,6 @@ def run_init(path: Path) -> None:
 def packaged_file() -> Path:
     """The example that comes with the package."""
     return Path(str(resources.files("servescope"))) / "data" / "slo.toml"
-
-
-def is_met(row: Mapping[str, Any]) -> bool | None:
-    """Whether an objective is kept; None when that cannot be said, which is no pass either."""
-    target = row["target_ratio"]
-    if row.get("attainment_ratio") is not None:
-        return bool(row["attainment_ratio"] >= target)
-    low, high = row.get("attainment_low"), row.get("attainment_high")
-    if low is not None and low >= target:
-        return True
-    return False if high is not None and high < target else None
 
 
 def _rows(

@@ -8,7 +8,7 @@ from analysis.reports import parts
 from analysis.reports.asking import Asking, ViewDocument
 from analysis.reports.coverage import share
 from analysis.reports.document import Column, Number, Point, Section
-from analysis.reports.sections.objectives import is_met
+from analysis.slo_gate import is_met
 from store.units import percent_text
 
 SHORTEST_SHARE = 0.5

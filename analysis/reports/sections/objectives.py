@@ -13,6 +13,7 @@ from analysis.reports.coverage import instant
 from analysis.reports.document import Chart, Column, Number, Point, Section, Table
 from analysis.reports.parts import Row
 from analysis.reports.periods import moment
+from analysis.slo_gate import is_met
 from analysis.slo_views import called, stands_out
 from store.units import count_text, percent_text
 
@@ -69,18 +70,6 @@ def slo(asking: Asking) -> Section:
         advice=_advice(worst, missed, parts.rows_of(detail, "spent_by") if spent else ()),
         path="slo",
     )  # fmt: skip
-
-
-def is_met(row: Row) -> bool | None:
-    """Whether an objective was met; None when its interval holds the target."""
-    target = row["target_ratio"]
-    if row["attainment_ratio"] is not None:
-        return bool(row["attainment_ratio"] >= target)
-    if row["attainment_low"] is not None and row["attainment_low"] >= target:
-        return True
-    if row["attainment_high"] is not None and row["attainment_high"] < target:
-        return False
-    return None
 
 
 def _margin(row: Row) -> tuple[float, str]:
