@@ -41,7 +41,7 @@ BEYOND_ONE = (
     "peak_to_mean_day_ratio",
 )
 UNITS = {"requests", "requests/s", "tokens", "tokens/s", "s", "ratio", "bytes", "instances",
-         "replicas", "rows", "starts", "signals", "x", "times", ""}  # fmt: skip
+         "objectives", "replicas", "rows", "starts", "signals", "x", "times", ""}  # fmt: skip
 WORKLOAD = ("arrivals", "burstiness", "lengths", "clients", "failures")
 SLOS = """
 [[slo]]
