@@ -286,7 +286,11 @@ def all_views(client):
     """Every view of every source, the comparison with another source among them."""
     for source in client.runtime.catalog():
         for name in VIEWS:
-            options = {"slo_detail": {"slo": "first"}, "workload_compare": {"against": "previous"}}
+            options = {
+                "slo_detail": {"slo": "first"},
+                "workload_compare": {"against": "previous"},
+                "candidate_course": {"candidate": "1"},
+            }
             given = options.get(name, {})
             if name == "workload_compare" and source.name != "azure-2023-conv":
                 given = {"against": "azure-2023-conv"}
