@@ -228,6 +228,7 @@ ONE = Panel(
     "latency_request",
     one_body,
     one_options,
+    asks=lambda address: bool(one_options(address)["request"]),
     follows_clock=False,
     is_aside=True,
     is_compared=False,

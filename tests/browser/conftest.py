@@ -32,6 +32,8 @@ MISSING = (
 )
 
 
+# A busy machine may take its time; what is wrong stays wrong.
+LONGEST_WAIT_MS = 30_000
 STATE = ".ss-note, .ss-empty, .ss-verdict"
 # Words of which the contrast with what lies behind them is below 4.5 to 1 (WCAG 2.2, 1.4.3).
 UNREADABLE = """where => {
@@ -109,8 +111,7 @@ def chromium() -> Iterator[object]:
         pytest.skip(MISSING)
     from playwright.sync_api import expect, sync_playwright
 
-    # A busy machine may take its time; what is wrong stays wrong.
-    expect.set_options(timeout=15_000)
+    expect.set_options(timeout=LONGEST_WAIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield browser
@@ -135,7 +136,7 @@ class Visitor:
             viewport={"width": 1440, "height": 900}, color_scheme=scheme, **context
         )
         self.page = self._context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(LONGEST_WAIT_MS)
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("request", self._asked)
