@@ -262,7 +262,17 @@ def _structured(section: str, table: dict[str, Any]) -> dict[str, Any]:
         field.name: str(field.type)
         for field in dataclasses.fields(SECTIONS.get(section, ServerSettings))
     }
-    return {key: _read_text(kinds.get(key, ""), value) for key, value in table.items()}
+    found = {}
+    for key, value in table.items():
+        try:
+            found[key] = _read_text(kinds.get(key, ""), value)
+        except json.JSONDecodeError as error:
+            raise ConfigError(
+                f"{section}.{key} is no JSON: {error}",
+                where=f"{ENV_PREFIX}{section}__{key}".upper(),
+                hint="lists may also be written with commas, tables not",
+            ) from error
+    return found
 
 
 def _read_text(kind: str, value: Any) -> Any:
@@ -271,25 +281,24 @@ def _read_text(kind: str, value: Any) -> Any:
     if kind.startswith("tuple"):
         return _read_list(value.strip())
     if kind.startswith("dict") or (kind == "Choice" and value.startswith("{")):
-        try:
-            return json.loads(value or "{}")
-        except ValueError:
-            return value  # refused where it is checked
+        return json.loads(value or "{}")
     return value
 
 
 def _read_list(text: str) -> Any:
     """A list in the environment: JSON from a bracket on, one table as a list of it; else commas.
 
-    What is meant as JSON and is none stays a text, which is refused where it is checked; addresses
-    such as `[::1]:8000` have brackets as well.
+    Addresses such as `[::1]:8000` have brackets as well.
+
+    Raises:
+        json.JSONDecodeError: it is meant as JSON and is none.
     """
     if text.startswith(("[", "{")):
         try:
             found = json.loads(text)
         except ValueError:
             if '"' in text or text.startswith("{"):
-                return text
+                raise
         else:
             return found if isinstance(found, list) else [found]
     return [part.strip() for part in text.split(",") if part.strip()]

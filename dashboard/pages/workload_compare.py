@@ -77,9 +77,8 @@ def _choose(scene: Scene) -> html.Nav:
         for name, text in words.items()
     ]
     shown = ", ".join(source.name for source in scene.sources) or "nothing"
-    hint = "" if chosen else " Choose one:"
     return html.Nav(
-        [html.Span(f"{shown}, compared with{hint}"), *links],
+        [html.Span(f"{shown}, compared with" if chosen else f"Compare {shown} with:"), *links],
         className="ss-row ss-compare",
         id=part_id("compare"),
         **attrs({"aria-label": "Compare with"}),

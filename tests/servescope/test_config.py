@@ -87,7 +87,7 @@ def test_lists_with_tables_come_from_the_environment_as_json(text, rules):
 
 def test_a_list_that_is_broken_json_is_refused_and_an_address_is_none():
     """Nothing is made of the pieces; brackets of an address are no list."""
-    with pytest.raises(ConfigError, match=r"gateway\.rules"):
+    with pytest.raises(ConfigError, match=r"gateway\.rules is no JSON"):
         load(None, {}, {"SERVESCOPE_GATEWAY__RULES": '[{"name": "a", "most": 1'})
     config = load(None, {}, {"SERVESCOPE_SERVER__ALLOWED_HOSTS": "[::1]:80, [::2]:80"})
     assert config.server.allowed_hosts == ("[::1]:80", "[::2]:80")
