@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import polars as pl
+
 Z_95 = 1.959963984540054
 
 
@@ -63,3 +65,13 @@ def skill_interval(
     ratios = 1 - ours[drawn].sum(axis=1)[possible] / bottom[possible]
     low, high = np.quantile(ratios, [0.025, 0.975])
     return float(low), float(high)
+
+
+def with_ends(
+    frame: pl.DataFrame, name: str, ends: Sequence[tuple[float | None, float | None]]
+) -> pl.DataFrame:
+    """The frame with `name`_low and `name`_high, one pair a row; None where none is known."""
+    return frame.with_columns(
+        pl.Series(f"{name}_low", [low for low, _ in ends], dtype=pl.Float64),
+        pl.Series(f"{name}_high", [high for _, high in ends], dtype=pl.Float64),
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.intervals import skill_interval, wilson
+from analysis.intervals import skill_interval, wilson, with_ends
 from analysis.measure import Empty, Measure, View
 from analysis.predictors_view import LEAST_OUTCOMES, verdict
 from store import backtests
@@ -122,7 +122,7 @@ def added(cells: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     covered = [
         wilson(hits, n) or (None, None) for hits, n in made.select("below_q90", "n").iter_rows()
     ]
-    made = _with_ends(_with_ends(made, "skill", ends), "coverage_q90", covered)
+    made = with_ends(with_ends(made, "skill", ends), "coverage_q90", covered)
     return made.select(
         *by, "n", "pinball", "rival_pinball", "season_pinball", "skill_ratio", "skill_low",
         "skill_high", "season_skill_ratio", "wmape_ratio", "rival_wmape_ratio",
@@ -151,15 +151,6 @@ def _ends(row: dict[str, Any]) -> tuple[float | None, float | None]:
     if len(ours) < LEAST_BLOCKS:
         return None, None
     return skill_interval(list(ours.values()), list(theirs.values())) or (None, None)
-
-
-def _with_ends(
-    frame: pl.DataFrame, name: str, ends: Sequence[tuple[float | None, float | None]]
-) -> pl.DataFrame:
-    return frame.with_columns(
-        pl.Series(f"{name}_low", [low for low, _ in ends], dtype=pl.Float64),
-        pl.Series(f"{name}_high", [high for _, high in ends], dtype=pl.Float64),
-    )
 
 
 def _measures(

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from analysis.emptiness import why_empty
-from analysis.intervals import skill_interval, wilson
+from analysis.intervals import skill_interval, wilson, with_ends
 from analysis.measure import Empty, Measure, View
 from analysis.predictors_view import LEAST_OUTCOMES
 from store.errors import InputError
@@ -143,11 +143,11 @@ def _added(found: pl.DataFrame, by: Sequence[str], blocks: pl.DataFrame) -> pl.D
         fallback_ratio=pl.col("fallbacks") / pl.col("forecasts"),
         last_made_at="last_made_at",
     )
-    made = _with_ends(made, "skill", _skill_ends(made, by, blocks))
+    made = with_ends(made, "skill", _skill_ends(made, by, blocks))
     for level in ("50", "90"):
         counts = zip(sums[f"inside_{level}"], sums["outcomes"], strict=True)
         ends = [wilson(inside, n) or (None, None) for inside, n in counts]
-        made = _with_ends(made, f"coverage_{level}", ends)
+        made = with_ends(made, f"coverage_{level}", ends)
     rival = pl.col("rival_pinball")
     return made.with_columns(
         error_low=rival * (1 - pl.col("skill_high")), error_high=rival * (1 - pl.col("skill_low"))
@@ -171,15 +171,6 @@ def _skill_ends(
         found = skill_interval(sums["loss"].to_list(), sums["rival_loss"].to_list())
         ends.append(found if known and found else (None, None))
     return ends
-
-
-def _with_ends(
-    frame: pl.DataFrame, name: str, ends: Sequence[tuple[float | None, float | None]]
-) -> pl.DataFrame:
-    return frame.with_columns(
-        pl.Series(f"{name}_low", [low for low, _ in ends], dtype=pl.Float64),
-        pl.Series(f"{name}_high", [high for _, high in ends], dtype=pl.Float64),
-    )
 
 
 def _unknown() -> dict[str, Measure]:
