@@ -133,9 +133,11 @@ def answer(
             return _unanswered(panel, error, shown, scene, services)
     scene = replace(scene, marks=cache(partial(_marks, scene, services)))
     mark = _mark(view, scene)
-    if beat and shown and shown["at"] == mark["at"] and shown["search"] == mark["search"]:
-        return (no_update,) * 3
     note = _stale_note(scene, services) if _warns(panel, scene) else None
+    # What is said above the picture changes without it: data grows old, an error passes.
+    same = (no_update, note, no_update)
+    if beat and shown and shown["at"] == mark["at"] and shown["search"] == mark["search"]:
+        return same
     view, scene = compared(panel, view, scene, services)
     try:
         body = refusing(_body(panel, view, scene, services), services.rights(), panel.spot)
@@ -144,7 +146,7 @@ def answer(
     if panel.is_still:
         mark["said"] = _fingerprint(body)
         if beat and shown and shown.get("said") == mark["said"]:
-            return (no_update,) * 3
+            return same
     return body, note, mark
 
 

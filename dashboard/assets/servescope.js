@@ -6,11 +6,22 @@
   var BAR_DELAY_MS = 300;
   /* From here on somebody who waits may stop; the server ends a query of its own at about the same time. */
   var STOP_DELAY_MS = 10000;
+  /* Dash asks a dozen things at a time: so long after an answer nothing more was waiting. */
+  var SETTLED_MS = 500;
   var underWay = 0;
+  /* Somebody's act has not been answered yet. */
+  var acted = false;
 
   function byId(id) { return document.getElementById(id); }
 
   function setProps(id, props) { window.dash_clientside.set_props(id, props); }
+
+  /* A beat of the clock would take an act's place while that waits to be sent: acts go first. */
+  function mayBeat() { return !document.hidden && underWay === 0 && !acted; }
+
+  function answered() {
+    setTimeout(function () { acted = acted && underWay > 0; }, SETTLED_MS);
+  }
 
   /* Addresses ----------------------------------------------------------------------------- */
 
@@ -42,7 +53,7 @@
     var copy = event.target.closest("[data-copy]");
     if (copy) { copyText(copy.getAttribute("data-copy")); return; }
     /* A word, not a number: panels that do not follow the clock look again, too. */
-    if (event.target.closest("[data-pulse]")) { setProps("shell-pulse", { data: "again " + Date.now() }); return; }
+    if (event.target.closest("[data-pulse]")) { acted = true; setProps("shell-pulse", { data: "again " + Date.now() }); return; }
     var link = event.target.closest("a[href]");
     var plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
     if (!plain || !isOurs(link) || link.hash) { return; }
@@ -187,7 +198,7 @@
 
   /* What is under way is looked at more often than the refresh interval says. */
   setInterval(function () {
-    if (!document.hidden && underWay === 0 && document.querySelector("[data-beat]")) {
+    if (mayBeat() && document.querySelector("[data-beat]")) {
       setProps("shell-pulse", { data: Date.now() });
     }
   }, 2000);
@@ -218,6 +229,7 @@
     return Promise.race([plainFetch(resource, Object.assign({}, options, { signal: stop.signal })), stop.asked])
       .finally(function () {
         underWay -= 1;
+        if (underWay === 0) { answered(); }
         clearTimeout(timer);
         stop.done();
         panels.forEach(function (p) { p.classList.remove("is-loading"); p.removeAttribute("aria-busy"); });
@@ -306,7 +318,7 @@
     copy: copyText,
     /* A tick becomes a pulse only when somebody looks and nothing is under way. */
     pulse: function (tick) {
-      return document.hidden || underWay > 0 ? window.dash_clientside.no_update : tick;
+      return mayBeat() ? tick : window.dash_clientside.no_update;
     },
     /* What came of an act; a refusal stays until the next word. */
     told: function (news) {
@@ -317,6 +329,7 @@
         place.className = "ss-toast is-error";
       }
       closeMenus(document.body);
+      acted = true;
       return "acted " + news.at;
     },
     crosshair: function () {

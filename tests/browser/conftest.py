@@ -51,6 +51,15 @@ UNREADABLE = """where => {
   }).map(box => box.textContent);
 }"""
 
+# The button that stands beside an error, pressed where there is none.
+PRESS_RETRY = """() => {
+  const button = document.createElement("button");
+  button.dataset.pulse = "";
+  document.body.append(button);
+  button.click();
+  button.remove();
+}"""
+
 
 def chromium_path() -> str | None:
     """Debian's Chromium, or the one the environment names."""
@@ -169,11 +178,13 @@ class Visitor:
                       .every(graph => graph.querySelector('.main-svg'))"""
         )
 
-    def looks_again(self) -> None:
-        """What somebody's act does: every panel is asked for anew and keeps what it shows."""
-        self.page.evaluate(
-            "dash_clientside.set_props('shell-pulse', {data: 'again ' + Date.now()})"
-        )
+    def looks_again(self, then: str = "") -> None:
+        """What somebody's act does: every panel is asked for anew and keeps what it shows.
+
+        Args:
+            then: what the browser runs before it gets to anything else.
+        """
+        self.page.evaluate(f"() => {{ ({PRESS_RETRY})(); {then}; }}")
 
     def reads_in_both_themes(self) -> None:
         """The page follows the machine's colours, and what it says of its state can be read."""

@@ -279,6 +279,18 @@ def test_the_loading_bar_waits_a_moment(visit, served):
     page.wait_for_selector(f"{MAIN}:not(.is-loading)")
 
 
+def test_the_clock_does_not_take_the_place_of_an_act(visit, served):
+    """A refresh that falls due as somebody presses waits for the answer, then goes on."""
+    visitor = visit()
+    visitor.open("/ui/latency?request=4711")
+    asked = [name for name, _ in served.fake.asked].count("latency_request")
+    due = "servescope.pulse(7) === 7 && dash_clientside.set_props('shell-pulse', {data: 7})"
+    visitor.looks_again(then=due)
+    visitor.page.wait_for_function("servescope.pulse(7) === 7")
+    # One request does not follow the clock: only an act looks at it again.
+    assert [name for name, _ in served.fake.asked].count("latency_request") == asked + 1
+
+
 def test_who_has_waited_for_ten_seconds_may_stop(visit, served):
     """The clock of the page is turned on; the picture stays, and nothing is an error."""
     visitor = visit()

@@ -61,9 +61,18 @@ def test_the_first_failure_shows_no_picture_at_all(fake):
 
 
 def test_an_unchanged_view_is_not_sent_again(fake):
-    """A beat without news costs no bytes."""
+    """A beat without news costs no picture."""
     shown = ask(fake)[2]
-    assert all(part is no_update for part in ask(fake, shown=shown, beat=True))
+    assert ask(fake, shown=shown, beat=True) == (no_update, None, no_update)
+
+
+def test_an_unchanged_view_may_grow_old(fake):
+    """The picture stays, and the line above it comes with a beat."""
+    shown = ask(fake)[2]
+    fake.newest_at = fake.now - timedelta(minutes=4)
+    body, note, _ = ask(fake, shown=shown, beat=True)
+    assert body is no_update
+    assert "4 min ago" in words(note)
 
 
 def test_a_change_of_scope_is_always_answered(fake):
