@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import cache, partial
 from typing import Any
 
+import orjson
 from dash import MATCH, Dash, Input, Output, State, ctx, dcc, html, no_update, set_props
 from dash.development.base_component import Component
 
@@ -24,7 +25,7 @@ from dashboard.cards import empty_state
 from dashboard.figures.marks import Marks
 from dashboard.happened import happened
 from dashboard.navigation import Page, Panel
-from dashboard.plain import plain
+from dashboard.plain import bare, plain
 from dashboard.rights import refusing
 from dashboard.routes import page_of
 from dashboard.scene import Scene, scene_of
@@ -96,13 +97,7 @@ def register(app: Dash, services: Services, prefix: str) -> None:
         scene = scene_of(services, address, prefix)
         body, note, mark = answer(panel, scene, services, shown, beat=beat)
         shows = no_update if mark is no_update else mark.pop("range", "")
-        return renew(plain(body), shown, mark), plain(note), mark, shows
-
-
-def _plain(part: Any) -> Any:
-    if isinstance(part, Component):
-        return part.to_plotly_json()  # type: ignore[no-untyped-call]
-    return str(part)
+        return bare(renew(plain(body), shown, mark)), bare(plain(note)), mark, shows
 
 
 def _panel_at(page: Page | None, spot: str) -> Panel | None:
@@ -144,7 +139,7 @@ def answer(
     except ServescopeError as error:
         return _failed(panel, error, "", shown, scene)
     if panel.is_still:
-        mark["said"] = _fingerprint(body)
+        mark["said"] = _fingerprint(bare(body))
         if beat and shown and shown.get("said") == mark["said"]:
             return same
     return body, note, mark
@@ -158,8 +153,8 @@ def _marks(scene: Scene, services: Services) -> Marks | None:
 
 
 def _fingerprint(body: Any) -> str:
-    text = json.dumps(body, default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    text = orjson.dumps(body, default=str, option=orjson.OPT_NON_STR_KEYS)
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def renew(body: Any, shown: Any, mark: Any) -> Any:
@@ -204,7 +199,7 @@ def _updates(component: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     names = RENEWED.get(own.get("type", "")) if isinstance(own, dict) else None
     if names:
         props = component.to_plotly_json()["props"]  # type: ignore[no-untyped-call]
-        yield json.dumps(own, sort_keys=True), {name: props.get(name) for name in names}
+        yield json.dumps(own, sort_keys=True), {name: bare(props.get(name)) for name in names}
     if not names or "children" not in names:
         # No `or []` here: a component without children of its own counts as false.
         yield from _updates(getattr(component, "children", None))

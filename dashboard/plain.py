@@ -99,6 +99,25 @@ def _node(part: Any) -> Node | None:
     return [_TAGS.get(part._type, part._type.lower()), props, *nodes]
 
 
+def bare(part: Any) -> Any:
+    """Components as the dictionaries that Dash would make of them.
+
+    Where an answer holds a component Dash takes a copy of every number of every figure to find the
+    others; of dictionaries and lists alone it writes the JSON at once.
+
+    Args:
+        part: a component, a list of parts, or anything else, which is given back as it is.
+    """
+    if isinstance(part, list | tuple):
+        return [bare(one) for one in part]
+    if not isinstance(part, Component):
+        return part
+    made: dict[str, Any] = part.to_plotly_json()  # type: ignore[no-untyped-call]
+    if "children" in made["props"]:
+        made["props"]["children"] = bare(made["props"]["children"])
+    return made
+
+
 def _count(node: Node) -> int:
     """Elements of a node."""
     if not isinstance(node, list):
