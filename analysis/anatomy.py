@@ -12,7 +12,7 @@ from analysis import anatomy_scraped as scraped
 from analysis import anatomy_sql
 from analysis.emptiness import why_empty
 from analysis.histograms import quantile_interval
-from analysis.latency import quantile, quantiles
+from analysis.latency import several_quantiles
 from analysis.measure import Empty, Measure, View
 from analysis.slo_model import Slo
 from store.errors import InputError
@@ -55,10 +55,10 @@ def latency(
     """
     _check(quantity, QUANTITIES, "quantity")
     _check(by, BY, "by")
-    counts = _ok(rollup.counts(reader, scope, ROLLED, None))
-    chosen = quantity or _first_known(counts)
     grouped = by or "model"
-    frames, basis = _from_rows(reader, scope, chosen or "e2e", grouped), "requests"
+    counts = _whole(reader, scope, grouped)
+    chosen = quantity or _first_known(counts)
+    frames, basis = _from_rows(reader, scope, chosen or "e2e", grouped, counts), "requests"
     measures = _measures(counts)
     if frames["heatmap"].is_empty():
         basis = "buckets"
@@ -89,6 +89,12 @@ def _check(value: str, known: Sequence[str], option: str) -> None:
         raise InputError(f"there is no {option} '{value}'", hint=f"one of: {', '.join(known)}")
 
 
+def _whole(reader: Reader, scope: Scope, by: str) -> pl.DataFrame:
+    """Counts of the whole range; by model too where the roll-up that is read knows it."""
+    label: rollup.Label | None = "model" if by == "model" and not scope.tenants else None
+    return _ok(rollup.counts(reader, scope, ROLLED, None, by=label))
+
+
 def _ok(counts: pl.DataFrame) -> pl.DataFrame:
     """Successful requests; a failed one has no latency to speak of."""
     return counts.filter(pl.col("status") == "ok")
@@ -100,46 +106,44 @@ def _first_known(counts: pl.DataFrame) -> str | None:
 
 
 def _measures(counts: pl.DataFrame) -> dict[str, Measure]:
+    known = several_quantiles(counts, scraped.QUANTILES, "quantity")
+    rows = {row["quantity"]: row for row in known.iter_rows(named=True)}
     found = {}
     for name, wanted in TILES:
-        part = counts.filter(pl.col("quantity") == name)
-        for label in wanted:
-            at = quantile(part, scraped.QUANTILES[label])
-            why = None if at else f"no row carries {queries.QUANTITIES[name]}"
-            found[f"{name}_{label}_seconds"] = Measure(
-                at[0] if at else None, "s", n=at[1] if at else None, why=why
+        row = rows.get(name)
+        why = f"no row carries {queries.QUANTITIES[name]}"
+        for seconds in (f"{label}_seconds" for label in wanted):
+            found[f"{name}_{seconds}"] = (
+                Measure(row[seconds], "s", n=row["requests"])
+                if row
+                else Measure(None, "s", why=why)
             )
     return found
 
 
-def _from_rows(reader: Reader, scope: Scope, quantity: str, by: str) -> dict[str, pl.DataFrame]:
-    timed, labelled = _counted(reader, scope, quantity, by)
+def _from_rows(
+    reader: Reader, scope: Scope, quantity: str, by: str, whole: pl.DataFrame
+) -> dict[str, pl.DataFrame]:
+    width = scope.bin_seconds()
+    if quantity in ROLLED:
+        timed = _ok(rollup.counts(reader, scope, [quantity], width))
+    else:
+        timed = queries.log_counts_by_time(reader, scope, quantity, width)
     if timed.is_empty():
         return {
             "heatmap": pl.DataFrame(schema=scraped.HEATMAP_SCHEMA),
             "quantiles": pl.DataFrame(schema=scraped.QUANTILES_SCHEMA),
             "ecdf": pl.DataFrame(schema=scraped.ECDF_SCHEMA),
         }
+    if quantity in ROLLED and by in whole.columns:
+        labelled = whole.filter(pl.col("quantity") == quantity)
+    else:
+        labelled = queries.log_counts_by_labels(reader, scope, quantity)
     return {
         "heatmap": heatmap(timed),
         "quantiles": quantiles_over_time(timed),
-        "ecdf": ecdf(labelled),
+        "ecdf": ecdf(_series(labelled, by)),
     }
-
-
-def _counted(
-    reader: Reader, scope: Scope, quantity: str, by: str
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Counts by time and bin, and by series and bin."""
-    width = scope.bin_seconds()
-    if quantity in ROLLED and by == "model":  # one pass for both
-        found = _ok(rollup.counts(reader, scope, [quantity], width, by="model"))
-        return found, _series(found, by)
-    if quantity in ROLLED:
-        timed = _ok(rollup.counts(reader, scope, [quantity], width))
-    else:
-        timed = queries.log_counts_by_time(reader, scope, quantity, width)
-    return timed, _series(queries.log_counts_by_labels(reader, scope, quantity), by)
 
 
 def _series(found: pl.DataFrame, by: str) -> pl.DataFrame:
@@ -167,18 +171,12 @@ def heatmap(timed: pl.DataFrame) -> pl.DataFrame:
 
 def quantiles_over_time(timed: pl.DataFrame) -> pl.DataFrame:
     """p50, p95 and p99 of each time bin, read at the middle of their log bin; low = high."""
-    found: pl.DataFrame | None = None
-    for name, q in scraped.QUANTILES.items():
-        part = quantiles(timed, q, "at").select(
-            "at",
-            pl.col("requests").cast(pl.Float64),
-            pl.col("seconds").alias(f"{name}_seconds"),
-            pl.col("seconds").alias(f"{name}_seconds_low"),
-            pl.col("seconds").alias(f"{name}_seconds_high"),
-        )
-        found = part if found is None else found.join(part.drop("requests"), on="at")
-    assert found is not None  # noqa: S101 - there are three
-    return found.select(*scraped.QUANTILES_SCHEMA).sort("at")
+    found = several_quantiles(timed, scraped.QUANTILES, "at")
+    ends = (f"{name}_seconds" for name in scraped.QUANTILES)
+    return found.with_columns(
+        pl.col("requests").cast(pl.Float64),
+        *(pl.col(name).alias(f"{name}_{side}") for name in ends for side in ("low", "high")),
+    ).select(*scraped.QUANTILES_SCHEMA)
 
 
 def ecdf(counts: pl.DataFrame) -> pl.DataFrame:

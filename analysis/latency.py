@@ -11,6 +11,8 @@ With arrival a, first token f, last token l and n output tokens:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from store.queries.log_bins import middle_seconds
@@ -42,23 +44,41 @@ def quantiles(counts: pl.DataFrame, q: float, *keys: str) -> pl.DataFrame:
     Returns:
         keys, seconds, requests; groups without requests are absent. Sorted by keys.
     """
+    found = several_quantiles(counts, {"q": q}, *keys)
+    return found.select(*keys, pl.col("q_seconds").alias("seconds"), "requests")
+
+
+def several_quantiles(counts: pl.DataFrame, asked: Mapping[str, float], *keys: str) -> pl.DataFrame:
+    """Several quantiles of each group in one pass.
+
+    Args:
+        counts: keys, log_bin, requests.
+        asked: name to q, 0 < q <= 1.
+        keys: columns to group by; none for quantiles over all.
+
+    Returns:
+        keys, requests, <name>_seconds of each; groups without requests are absent. Sorted by keys.
+    """
     groups = keys or ("all",)
     framed = counts.lazy() if keys else counts.lazy().with_columns(all=pl.lit(0))
     requests = pl.col("requests")
-    reached = requests.cum_sum() >= q * requests.sum() - 1e-9
+    reached = {n: requests.cum_sum() >= q * requests.sum() - 1e-9 for n, q in asked.items()}
     found = (
         framed.sort("log_bin")
         .group_by(*groups)
-        .agg(pl.col("log_bin").filter(reached).first(), requests.sum().alias("total"))
+        .agg(
+            requests.sum().alias("total"),
+            *(pl.col("log_bin").filter(at).first().alias(name) for name, at in reached.items()),
+        )
         .filter(pl.col("total") > 0)
         .sort(*groups)
         .collect()
     )
-    seconds = [middle_seconds(number) for number in found["log_bin"].to_list()]
+    seconds = {name: [middle_seconds(number) for number in found[name]] for name in asked}
     return found.select(
         *keys,
-        pl.Series("seconds", seconds, dtype=pl.Float64),
         pl.col("total").cast(pl.Int64).alias("requests"),
+        *(pl.Series(f"{name}_seconds", at, dtype=pl.Float64) for name, at in seconds.items()),
     )
 
 

@@ -1,10 +1,9 @@
-"""Figures of latency: heat map with quantiles, phases, ranks, cumulative curves, drivers."""
+"""Figures of latency: phases, ranks, cumulative curves, drivers, one request."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -15,9 +14,7 @@ from dashboard.figures.base import (
     Trace,
     axis,
     groups,
-    label,
     layout,
-    level,
     line,
     log_axis,
     numbers,
@@ -46,129 +43,6 @@ PHASES: Mapping[str, tuple[str, str, str]] = {
     "decode": ("decode", GREEN, "."),
     "unattributed": ("unattributed", GREY, "\\"),
 }
-_QUANTILES = (("p50", "solid"), ("p95", "dash"), ("p99", "dot"))
-_UNBOUNDED_FACTOR = 2.0
-
-
-def heatmap(
-    frame: pl.DataFrame, quantiles: pl.DataFrame, objectives: pl.DataFrame, title: str, look: Look
-) -> Picture | str:
-    """Counts by time and latency, with p50, p95 and p99 and the objectives on top.
-
-    Args:
-        frame: `at`, `low_seconds`, `high_seconds` (null: no upper edge), `requests`.
-        quantiles: `at`, `p50_seconds` … with `_low` and `_high`; a value is a line, an interval a
-            pair of thin ones.
-        objectives: `name`, `threshold_seconds`.
-        title: of the latency axis.
-        look: zone and clock.
-    """
-    cells = frame.with_columns(
-        high_seconds=pl.col("high_seconds").fill_null(pl.col("low_seconds") * _UNBOUNDED_FACTOR)
-    ).filter(pl.col("high_seconds") > 0)
-    if cells.is_empty():
-        return "Nothing in this range reports it."
-    # A first bucket begins at zero, which a logarithmic axis does not have.
-    cells = cells.with_columns(
-        low_seconds=pl.when(pl.col("low_seconds") > 0)
-        .then("low_seconds")
-        .otherwise(pl.col("high_seconds") / 2)
-    )
-    traces = [_heat(cells, look), *_quantile_lines(quantiles, look)]
-    shapes, notes = [], []
-    for name, threshold in objectives.iter_rows():
-        shapes.append(level(threshold, "", VERMILION)[0])
-        words = f"{name} \N{LESS-THAN OR EQUAL TO} {seconds_text(threshold)}"
-        notes.append(label(math.log10(threshold), words))
-    edges = [*numbers(cells, "low_seconds"), *numbers(cells, "high_seconds")]
-    low, high = _span(edges)
-    y = log_axis(f"{title} (log)", edges, range=[math.log10(low), math.log10(high)])
-    made = layout(time_axis(look), y, legend=True) | {"shapes": shapes, "annotations": notes}
-    return Picture({"data": traces, "layout": made}, _heat_words(quantiles, title))
-
-
-def _span(values: Sequence[float | None]) -> tuple[float, float]:
-    known = [v for v in values if v]
-    return min(known), max(known)
-
-
-def _heat(cells: pl.DataFrame, look: Look) -> Trace:
-    """A heat map whose rows and columns reach from edge to edge, empty ones included."""
-    edges = sorted({*cells["low_seconds"].to_list(), *cells["high_seconds"].to_list()})
-    rows = {edge: place for place, edge in enumerate(edges)}
-    at = _every_bin(cells["at"])
-    columns = {moment: place for place, moment in enumerate(at.to_list())}
-    z: list[list[float | None]] = [[None] * len(columns) for _ in edges[:-1]]
-    counts: list[list[int | None]] = [[None] * len(columns) for _ in edges[:-1]]
-    for moment, low, high, requests in cells.select(
-        "at", "low_seconds", "high_seconds", "requests"
-    ).iter_rows():
-        # A coarser bucket covers several rows where layouts differ.
-        for place in range(rows[low], rows[high]):
-            # Colour by the logarithm: the rare slow requests are what the page is about.
-            z[place][columns[moment]] = round(math.log10(max(requests, 1.0)) + 0.15, 2)
-            counts[place][columns[moment]] = round(requests)
-    return {
-        "type": "heatmap",
-        "x": times(pl.DataFrame({"at": at}), "at", look),
-        "y": [float(f"{edge:.5g}") for edge in edges],
-        "z": z,
-        # Numbers, not words: a day has ten thousand cells, sent again at every refresh.
-        "customdata": counts,
-        "hovertemplate": "about %{y:.3g} s: %{customdata:,} requests<extra></extra>",
-        "colorscale": [list(stop) for stop in COUNT_SCALE],
-        "zmin": 0,
-        "showscale": False,
-        "hoverongaps": False,
-        "name": "requests",
-    }
-
-
-def _every_bin(at: pl.Series) -> pl.Series:
-    """All bins from the first to the last: a column for those without a request as well."""
-    known = at.unique().sort()
-    width = known.diff().drop_nulls().min()
-    if not isinstance(width, timedelta):
-        return known
-    first, last = known[0], known[-1]
-    return pl.datetime_range(first, last, width, time_unit="us", eager=True).alias("at")
-
-
-def _quantile_lines(frame: pl.DataFrame, look: Look) -> list[Trace]:
-    at = times(frame, "at", look)
-    traces: list[Trace] = []
-    for index, (name, dash) in enumerate(_QUANTILES):
-        colour = (VERMILION, PURPLE, GREEN)[index]
-        known = numbers(frame, f"{name}_seconds")
-        style = {"color": colour, "dash": dash, "width": 2}
-        if any(v is not None for v in known):
-            made = line(at, known, name) | {"line": style}
-            made["hovertemplate"] = name + " %{y:.3g} s<extra></extra>"
-            traces.append(made)
-            continue
-        low, high = (numbers(frame, f"{name}_seconds_{side}") for side in ("low", "high"))
-        if not any(v is not None for v in (*low, *high)):
-            continue
-        words = [interval_text(a, b, "s") for a, b in zip(low, high, strict=True)]
-        for place, edge in enumerate((low, high)):
-            made = line(at, edge, f"{name}, between these edges")
-            made |= {"line": {**style, "width": 1.5, "shape": "hv"}, "showlegend": place == 0}
-            made |= {"customdata": words, "hovertemplate": f"{name} %{{customdata}}<extra></extra>"}
-            if place:
-                made["hoverinfo"] = "skip"
-                del made["hovertemplate"]
-            traces.append(made)
-    return traces
-
-
-def _heat_words(quantiles: pl.DataFrame, title: str) -> str:
-    words = []
-    last = quantiles.sort("at").row(-1, named=True) if quantiles.height else {}
-    for name, _ in _QUANTILES:
-        value = last.get(f"{name}_seconds")
-        low, high = last.get(f"{name}_seconds_low"), last.get(f"{name}_seconds_high")
-        words.append(f"{name} {seconds_text(value) if value else interval_text(low, high, 's')}")
-    return f"{title[:1].upper()}{title[1:]} over time; in the last bin {', '.join(words)}."
 
 
 def _known_phases(frame: pl.DataFrame) -> list[str]:

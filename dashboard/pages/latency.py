@@ -22,6 +22,7 @@ from dashboard.cards import (
 )
 from dashboard.figures import latency as figures
 from dashboard.figures.base import Look, Picture
+from dashboard.figures.latency_heat import heatmap
 from dashboard.navigation import Page, Panel
 from dashboard.notes import notes
 from dashboard.pages.latency_requests import ONE, REQUESTS
@@ -91,7 +92,7 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
 
     def heat(frame: pl.DataFrame, look: Look) -> Picture | str:
         lines, objectives = view.frames["quantiles"], view.frames["objectives"]
-        return figures.heatmap(frame, scene.clipped(lines), objectives, title, look)
+        return heatmap(frame, scene.clipped(lines), objectives, title, look)
 
     def curves(frame: pl.DataFrame, look: Look) -> Picture | str:
         return figures.ecdf(frame, title)

@@ -18,8 +18,8 @@ from store.queries.scope import IS_COUNTED, Scope
 from store.reader import Reader, Snapshot
 from store.rollup import ARRIVAL, BUCKET_SECONDS, HOUR_SECONDS, QUANTITIES, bucket_sql
 
-RAW_BELOW_SECONDS = 7 * 86_400
-"""Ranges shorter than this are counted from the raw rows: it is fast enough and bins are free."""
+RAW_BELOW_SECONDS = 12 * 3600
+"""Ranges shorter than this are counted from the raw rows: they are few, and bins are free."""
 MOST_RAW_PIECES = 24
 """With more separate dirty stretches than this, one pass over the raw rows is cheaper."""
 Use = Literal["auto", "raw", "rollup"]
@@ -209,6 +209,9 @@ def _counts_sql(asked: _Asked, plan: Split) -> tuple[str, dict[str, Any]]:
     sql = f"""SELECT bucket AS "at", status::VARCHAR AS status, quantity, log_bin,
       sum(requests)::BIGINT AS requests, sum(value_sum) AS value_sum{asked.label}
     FROM ({" UNION ALL ".join(parts)}) GROUP BY ALL"""
+    if len(parts) == 1:  # nothing to add up
+        sql = f"""SELECT bucket AS "at", status::VARCHAR AS status, quantity, log_bin,
+          requests::BIGINT AS requests, value_sum{asked.label} FROM ({parts[0]})"""
     return sql, values
 
 

@@ -298,14 +298,14 @@ class TestLatency:
 
     def heat(self, cells, quantiles, objectives=()):
         from analysis.anatomy_scraped import HEATMAP_SCHEMA
-        from dashboard.figures import latency
+        from dashboard.figures.latency_heat import heatmap
 
         frame = pl.DataFrame(cells, schema=HEATMAP_SCHEMA, orient="row")
         named = pl.DataFrame(
             list(objectives), schema={"name": pl.String, "threshold_seconds": pl.Float64},
             orient="row",
         )  # fmt: skip
-        return latency.heatmap(frame, quantiles, named, "E2E (s)", Look())
+        return heatmap(frame, quantiles, named, "E2E (s)", Look())
 
     def test_a_bin_without_requests_is_a_column_of_its_own(self):
         """An hour of silence is not drawn as if the last bin had lasted."""
@@ -314,6 +314,15 @@ class TestLatency:
         picture = self.heat(cells, self.quantiles(p50_seconds=1.5))
         assert len(picture.figure["data"][0]["x"]) == 7
         assert picture.figure["data"][0]["z"][0][3] is None
+
+    def test_a_wide_bucket_fills_all_rows_it_covers(self):
+        """Where layouts of buckets differ, a coarse one covers what it spans and no more."""
+        first, second = self.AT
+        cells = [(first, 1.0, 2.0, 9.6), (first, 2.0, 4.0, 85.0), (second, 1.0, 4.0, 850.0)]
+        trace = self.heat(cells, self.quantiles()).figure["data"][0]
+        assert trace["y"] == [1.0, 2.0, 4.0]
+        assert trace["customdata"] == [[10, 850], [85, 850]]
+        assert trace["z"] == [[1.13, 3.08], [2.08, 3.08]]
 
     def test_a_quantile_from_buckets_is_two_lines_never_one(self):
         """Both edges are drawn; the summary gives the interval."""

@@ -184,7 +184,7 @@ def test_short_ranges_and_scattered_dirt_are_read_raw(database):
     with database.reader.snapshot() as snapshot:
         assert split(snapshot, scope(), 600).table == "rollup_10m"
         assert split(snapshot, scope(), 60).table is None
-        assert split(snapshot, scope(end_minutes=1440), 600).table is None
+        assert split(snapshot, scope(end_minutes=700), 600).table is None
         assert split(snapshot, scope(instances=("i",)), 600).table is None
         assert split(snapshot, scope(tenants=("x",)), 3600).table == "rollup_1h"
     refresh_due(database.writer, LATER, most_portions=1000)
