@@ -24,7 +24,7 @@ from store.queries.faults import gpu_faults
 from store.queries.restarts import restarts
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
-from store.units import seconds_text
+from store.units import counted, seconds_text
 
 _TRACE = "A trace records requests, not the pace of the engines that served them over time."
 _NO_PACE = (
@@ -154,7 +154,7 @@ def _why_unknown(seen: Read, expected: int, written: np.ndarray[Any, Any]) -> st
     if silent > SILENT_BINS * seen.step_seconds:
         return f"it wrote nothing for {seconds_text(float(silent))}"
     return (
-        f"{expected} windows of {seen.step_seconds} s at its load of now are too few: "
+        f"{counted(expected, 'window')} of {seen.step_seconds} s at its load of now: too few, "
         f"{LEAST_AT_LOAD} are needed"
     )
 
@@ -200,4 +200,4 @@ def _sentences(states: Sequence[frames.State], incidents: Sequence[Incident]) ->
         if len(healthy) > 1
         else f"{healthy[0].watched.instance} keeps the usual pace of its load"
     )
-    return (f"{many} since {since:%d %b %H:%M} UTC ({windows:,} windows).{rest}",)
+    return (f"{many} since {since:%d %b %H:%M} UTC ({counted(windows, 'window')}).{rest}",)

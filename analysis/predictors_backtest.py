@@ -15,7 +15,7 @@ from store import backtests
 from store.errors import InputError
 from store.queries.scope import Scope
 from store.reader import Reader
-from store.units import percent_text, seconds_text, signed_percent_text
+from store.units import counted, percent_text, seconds_text, signed_percent_text
 
 # With fewer runs of neighbours an interval would only look sure.
 LEAST_BLOCKS = 10
@@ -176,7 +176,7 @@ def _sentence(whole: dict[str, Any], chosen: dict[str, Any], horizons: pl.DataFr
     days = " to ".join(
         f"{chosen[end].replace(tzinfo=UTC):%d %b %Y %H:%M}" for end in ("data_from", "data_until")
     )
-    where = f"{chosen['windows']} windows, rows of {chosen['source']}, {days}"
+    where = f"{counted(chosen['windows'], 'window')}, rows of {chosen['source']}, {days}"
     base = f"{whole['n']:,} outcomes in {where}"
     skill = whole["skill_ratio"]
     if skill is None:

@@ -29,6 +29,8 @@ from store.reader import Reader
 TROUBLE = ("exhausted", "burning", "watch")
 DAY_SECONDS = 86_400.0
 """How far back the beginning of a burn is looked for."""
+MOST_CALM_BINS = 2
+"""So many bins in a row at a burn of 1 or less end no stretch of burning: near 1 it wavers."""
 FEWEST_COMPARED = 20
 """Bad requests, and good ones, of which a phase must be known to be told."""
 SPENT_SCHEMA: dict[str, Any] = slo_frames.SPENT_BY_SCHEMA
@@ -50,9 +52,9 @@ class Burning:
         short_seconds: one that shows whether it still goes on.
         long: burn over the long window; None when nothing came.
         short: burn over the short window.
-        since: where the first bin of the unbroken run of long burns above 1 that goes on now begins
-            (aware); None when it does not burn.
-        is_older: whether the run is older than what was looked at, so that `since` is its limit.
+        since: where the first bin of the stretch of long burns above 1 that goes on now begins
+            (aware); up to `MOST_CALM_BINS` in a row do not end it. None when it does not burn.
+        is_older: whether it is older than what was looked at, so that `since` is its limit.
     """
 
     long_seconds: float
@@ -155,14 +157,26 @@ def burning(slo: Slo, counted: Counted, scope: Scope) -> Burning:
     chart = slo_frames.burn(
         slo, counted, Scope(scope.source_ids, scope.end - timedelta(seconds=reach), scope.end)
     )
-    burns = (chart[names[0]].fill_null(0.0) > 1.0).to_list()
-    if not burns or not burns[-1]:
+    first = _began((chart[names[0]].fill_null(0.0) > 1.0).to_list())
+    if first is None:
         return now
-    calm = [place for place, is_burning in enumerate(burns) if not is_burning]
-    if not calm:
+    if first == 0:
         return replace(now, since=scope.end - timedelta(seconds=reach), is_older=True)
-    ends_at = chart["at"][calm[-1] + 1].replace(tzinfo=UTC)
+    ends_at = chart["at"][first].replace(tzinfo=UTC)
     return replace(now, since=ends_at - timedelta(seconds=counted.width_seconds))
+
+
+def _began(burns: Sequence[bool]) -> int | None:
+    """Place of the first bin of the stretch that burns in the last one; None where that is calm."""
+    if not burns or not burns[-1]:
+        return None
+    first = len(burns) - 1
+    for place in reversed(range(first)):
+        if burns[place]:
+            first = place
+        elif first - place > MOST_CALM_BINS:
+            break
+    return first
 
 
 def _badness(judged: Judged) -> tuple[float, tuple[int, float, float]]:

@@ -17,7 +17,6 @@ from dash import Dash, Input, Output, State, no_update
 
 from dashboard import control_badge, saved
 from dashboard.alert_acts import ALERT_ACTS
-from dashboard.forms import typed
 from dashboard.model_desk import MODEL_ACTS
 from dashboard.plain import plain
 from dashboard.report_acts import REPORT_ACTS
@@ -26,6 +25,7 @@ from dashboard.services import ControlDesk, ReplayDesk, Services
 from dashboard.slo_desk import SLO_ACTS
 from dashboard.text import when
 from dashboard.url_state import parse
+from dashboard.wishes import typed
 from store.errors import InputError, ServescopeError
 
 Wish = Mapping[str, Any]

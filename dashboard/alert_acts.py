@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 
 from dashboard.alert_desk import AlertDesk
-from dashboard.forms import Wish, typed
 from dashboard.services import Services
+from dashboard.wishes import Wish, typed
 from store.errors import InputError
 from store.queries.scope import parse_duration
 

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dash import html
 
 from dashboard.plain import Plain
 from dashboard.theme import attrs
-
-Wish = Mapping[str, Any]
-MOST_TEXT = 500
-
-
-def typed(wish: Wish, name: str) -> str:
-    """What was typed into a field of the wish's form; "" where there is none."""
-    return str((wish.get("fields") or {}).get(name) or "").strip()[:MOST_TEXT]
+from dashboard.wishes import MOST_TEXT, Wish
 
 
 def button(

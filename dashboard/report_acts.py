@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dashboard.forms import Wish, typed
 from dashboard.report_desk import ReportDesk
 from dashboard.services import Services
+from dashboard.wishes import Wish, typed
 from store.errors import InputError
 from store.queries.scope import split_values
 

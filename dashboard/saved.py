@@ -8,7 +8,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, html
 
-from dashboard import forms
+from dashboard import forms, wishes
 from dashboard.plain import plain
 from dashboard.rights import refusing
 from dashboard.saved_views import SavedDesk, SavedView
@@ -93,21 +93,21 @@ def _desk(services: Services) -> SavedDesk:
     return services.saved
 
 
-def _save(services: Services, wish: forms.Wish) -> str:
+def _save(services: Services, wish: wishes.Wish) -> str:
     desk = _desk(services)
     params = {str(name): str(value) for name, value in dict(wish["params"]).items()}
     path = [str(part) for part in wish["path"]]
-    made = desk.save(forms.typed(wish, "title"), path, params)
+    made = desk.save(wishes.typed(wish, "title"), path, params)
     return f"Saved as {json.dumps(made.title, ensure_ascii=False)} ({made.name}.toml)."
 
 
-def _delete(services: Services, wish: forms.Wish) -> str:
+def _delete(services: Services, wish: wishes.Wish) -> str:
     desk = _desk(services)
     desk.delete(str(wish["name"]))
     return f"{wish['name']}.toml is deleted."
 
 
-ACTS: Mapping[str, Callable[[Services, forms.Wish], str]] = {
+ACTS: Mapping[str, Callable[[Services, wishes.Wish], str]] = {
     "save-view": _save,
     "delete-view": _delete,
 }

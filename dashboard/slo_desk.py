@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dashboard.forms import Wish, typed
+from dashboard.wishes import Wish, typed
 from store.errors import InputError
 
 if TYPE_CHECKING:

@@ -55,6 +55,12 @@ def count_text(value: float | None) -> str:
     return "unknown" if value is None or math.isnan(value) else f"{value:,.0f}"
 
 
+def counted(count: float | None, one: str, many: str | None = None) -> str:
+    """A count and its word: 1 request, 28,185 requests."""
+    word = one if count == 1 else many or f"{one}s"
+    return f"{count_text(count)} {word}"
+
+
 def bytes_text(value: float | None) -> str:
     """A size in binary units."""
     if value is None or math.isnan(value):

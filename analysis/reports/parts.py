@@ -8,7 +8,6 @@ from typing import Any
 
 from analysis.reports.asking import ViewDocument
 from analysis.reports.document import Chart, Column, Line, Number, Table
-from store.units import count_text
 
 MOST_ROWS = 10
 _NEXT_SENTENCE = re.compile(r"(?<=[.?!]) (?=[A-Z])")
@@ -154,12 +153,6 @@ def change(now: float | None, before: float | None) -> float | None:
     if now is None or before is None or before <= 0:
         return None
     return now / before - 1
-
-
-def counted(count: float | None, one: str, many: str | None = None) -> str:
-    """A count and its word: 1 request, 28,185 requests."""
-    word = one if count == 1 else many or f"{one}s"
-    return f"{count_text(count)} {word}"
 
 
 def sentence(text: str) -> str:

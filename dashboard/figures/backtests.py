@@ -10,7 +10,7 @@ import polars as pl
 from dashboard.figures.base import Look, Picture, Trace, axis, layout, line, numbers, times
 from dashboard.text import number_text
 from dashboard.theme import VERMILION
-from store.units import seconds_text, signed_percent_text
+from store.units import counted, seconds_text, signed_percent_text
 
 
 def by_horizon(frame: pl.DataFrame, unit: str, look: Look) -> Picture | str:
@@ -53,7 +53,7 @@ def by_window(frame: pl.DataFrame, unit: str, look: Look) -> Picture | str:
         legend=True,
     )  # fmt: skip
     lost = known.filter(pl.col("pinball") > pl.col("rival_pinball")).height
-    words = f"it lost against its naive rival in {lost} of {known.height} windows"
+    words = f"it lost against its naive rival in {lost} of {counted(known.height, 'window')}"
     return Picture({"data": _pair(known, names), "layout": made}, f"Loss by window: {words}.")
 
 

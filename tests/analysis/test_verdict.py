@@ -45,6 +45,20 @@ def test_one_sentence_says_what_since_when_who_and_which_phase(database, burning
     assert sentence.endswith("; 73 % of their excess time is queueing.")
 
 
+@pytest.mark.parametrize(("calm_bins", "since"), [(2, "10:40"), (3, "11:50")])
+def test_a_burn_that_wavers_about_1_goes_on(database, add_requests, live_scope, calm_bins, since):
+    """Two calm bins of five minutes do not move its beginning; after three it is another one."""
+    # 72 bad requests an hour are a burn of 1: bins 16 and 15 bring 80, and leave one by one. What
+    # was long before spent the budget.
+    again = 5 - calm_bins
+    spoiled = {44: 60, 43: 60, 42: 60, 16: 40, 15: 40, again: 60, again - 1: 60}
+    ago = [EVERY * i + 1 for i in range(2880)]
+    slow = [a % 300 < EVERY * spoiled.get(int(a // 300), 0) for a in ago]
+    add_requests(ago, ttft_seconds=[2.0 if is_slow else 0.3 for is_slow in slow])
+    sentence = why(database.reader, live_scope, slos=[TTFT]).sentences[0]
+    assert sentence.startswith(f"chat-ttft burns at 1.67x since {since}")
+
+
 def test_the_fleet_page_says_the_same(database, burning, live_scope):
     """Every sentence, in the same order."""
     for slos in ([TTFT], [], [replace(TTFT, ttft_seconds=9.0)]):

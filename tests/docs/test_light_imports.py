@@ -28,3 +28,8 @@ def test_the_collector_is_light(module):
 def test_help_is_light():
     """`servescope --help` loads none of the heavy libraries."""
     assert loaded_by("import servescope.cli.main") == []
+
+
+def test_commands_that_open_a_store_need_no_dashboard():
+    """What they share with the server speaks to pages through desks, without drawing any."""
+    assert set(loaded_by("import servescope.cli.traces, servescope.runtime")) <= {"duckdb"}

@@ -56,6 +56,14 @@ def quick(method: str = "blend") -> Degradation:
     return Degradation(method, training=FAST, is_quick=True)
 
 
+@pytest.fixture(scope="module")
+def taught() -> Degradation:
+    """The quick blend after `made_rows()`; tests ask it and change nothing about it."""
+    predictor = quick()
+    predictor.fit(made_rows())
+    return predictor
+
+
 def error_of(predictor: Degradation, rows: pl.DataFrame) -> float:
     """Mean absolute error of the median."""
     made = predictor.predict(rows).quantiles
@@ -117,19 +125,17 @@ def test_groups_left_out_widen_the_intervals() -> None:
     assert (after.at(0.9) - after.at(0.1)).mean() > (before.at(0.9) - before.at(0.1)).mean()
 
 
-def test_metrics_that_a_host_lacks_are_absent_and_not_zero() -> None:
+def test_metrics_that_a_host_lacks_are_absent_and_not_zero(taught: Degradation) -> None:
     """Rows of a host with fewer metrics get an answer, and not that of a host at rest."""
-    predictor = quick()
-    predictor.fit(made_rows())
     full = made_rows(8, seed=1)
     windows = unpack(full, ("host.cpu_pct", "load.offered_per_s"))
     stretches = [v[:n] for v, n in zip(windows.values, windows.lengths, strict=True)]
     fewer = pack(windows.names, stretches, 1.0)
-    made = predictor.predict(fewer)
-    check_prediction(predictor.spec, made, fewer)
+    made = taught.predict(fewer)
+    check_prediction(taught.spec, made, fewer)
     assert not made.was_fallback.any()
     zeros = pack(NAMES, [np.nan_to_num(v[:, [1, 0, 1, 1]] * 0) for v in stretches], 1.0)
-    assert not np.allclose(made.quantiles.values, predictor.predict(zeros).quantiles.values)
+    assert not np.allclose(made.quantiles.values, taught.predict(zeros).quantiles.values)
 
 
 def test_rows_with_different_metrics_lie_in_one_frame() -> None:
@@ -143,39 +149,35 @@ def test_rows_with_different_metrics_lie_in_one_frame() -> None:
     assert len(predictor.predict(mixed)) == 60
 
 
-def test_metrics_never_learnt_are_left_out() -> None:
+def test_metrics_never_learnt_are_left_out(taught: Degradation) -> None:
     """A new exporter changes no answer."""
-    predictor = quick()
-    predictor.fit(made_rows())
     rows = made_rows(6, seed=2)
     windows = unpack(rows, (*NAMES, "host.new_pct"))
     filled = np.nan_to_num(windows.values, nan=7.0)
     stretches = [v[:n] for v, n in zip(filled, windows.lengths, strict=True)]
     wider = pack(windows.names, stretches, 1.0)
-    same = predictor.predict(rows).quantiles.values
-    assert np.allclose(predictor.predict(wider).quantiles.values, same, atol=1e-5)
+    same = taught.predict(rows).quantiles.values
+    assert np.allclose(taught.predict(wider).quantiles.values, same, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "window", [None, [], [1.0, 2.0, 3.0], [float("nan")] * 8, [float("inf")] * 8]
 )
-def test_a_window_without_a_sample_gets_the_history_and_says_so(window: list[float] | None) -> None:
+def test_a_window_without_a_sample_gets_the_history_and_says_so(
+    taught: Degradation, window: list[float] | None
+) -> None:
     """No history of samples, a torn window, only unknown numbers: the stated fallback."""
-    predictor = quick()
-    predictor.fit(made_rows())
     rows = made_rows(1).with_columns(pl.Series(WINDOW, [window], dtype=pl.List(pl.Float64)))
-    made = predictor.predict(rows)
+    made = taught.predict(rows)
     assert made.was_fallback.all()
     assert np.isfinite(made.quantiles.values).all()
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, 1e-12, 1e12])
-def test_absurd_sizes_give_answers_within_limits(scale: float) -> None:
+def test_absurd_sizes_give_answers_within_limits(taught: Degradation, scale: float) -> None:
     """Counters that wrapped or were never scaled end neither in NaN nor outside 0 to 1."""
-    predictor = quick()
-    predictor.fit(made_rows())
     rows = made_rows(4).with_columns(pl.col(WINDOW).list.eval(pl.element() * scale))
-    check_prediction(predictor.spec, predictor.predict(rows), rows)
+    check_prediction(taught.spec, taught.predict(rows), rows)
 
 
 def test_constant_labels_are_answered_with_themselves() -> None:

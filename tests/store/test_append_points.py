@@ -1,5 +1,6 @@
 """Samples and histograms: each point once, whatever comes twice, late, or after a restart."""
 
+import itertools
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -33,8 +34,8 @@ def samples(points, **columns):
     )
 
 
-def histograms(points):
-    rows = samples(points).drop("kind", "value")
+def histograms(points, **columns):
+    rows = samples(points, **columns).drop("kind", "value")
     counts = [float(value) for _, _, value in points]
     return rows.with_columns(
         observation_count=pl.Series(counts, dtype=pl.Float64),
@@ -44,10 +45,11 @@ def histograms(points):
     )
 
 
-def stored(database, table="sample", value="value"):
+def stored(database, table="sample", value="value", target=1):
     rows = database.reader.frame(
         f"SELECT s.signal, p.sampled_at, p.{value} AS value FROM {table} AS p JOIN series AS s"
-        " USING (series_id)"
+        " USING (series_id) WHERE s.target_id = $target",
+        target=target,
     ).rows()
     assert len(rows) == len({row[:2] for row in rows}), "a point is there twice"
     return {(int(name[1:]), (at - START).total_seconds()): value for name, at, value in rows}
@@ -57,13 +59,22 @@ point = st.tuples(st.integers(0, 3), st.integers(0, 8), st.integers(0, 99))
 batches = st.lists(st.one_of(st.lists(point, max_size=8), st.just("restart")), max_size=8)
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """One store for all examples: to make a new one takes longer than to try one out."""
+    return tmp_path_factory.mktemp("store") / "store.duckdb"
+
+
+targets = itertools.count(1)
+
+
 @settings(max_examples=60, deadline=None)
 @given(batches, st.sampled_from(["sample", "histogram_sample"]))
-def test_each_point_is_kept_once(tmp_path_factory, told, table):
+def test_each_point_is_kept_once(file, told, table):
     """Resends, late points, repeats within a batch, and a new writer that remembers nothing."""
     rows = samples if table == "sample" else histograms
     value = "value" if table == "sample" else "observation_count"
-    file = tmp_path_factory.mktemp("store") / "store.duckdb"
+    target = next(targets)
     expected = {}
     database = Database.open(file, StoreSettings(), WallClock())
     try:
@@ -75,9 +86,9 @@ def test_each_point_is_kept_once(tmp_path_factory, told, table):
             before = len(expected)
             for series, second, number in batch:
                 expected.setdefault((series, float(second)), float(number))
-            added = database.writer.append(table, rows(batch)).result()
+            added = database.writer.append(table, rows(batch, target_id=target)).result()
             assert added == len(expected) - before
-        assert stored(database, table, value) == expected
+        assert stored(database, table, value, target) == expected
     finally:
         database.close()
 

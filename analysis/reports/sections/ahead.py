@@ -9,7 +9,7 @@ from analysis.reports.asking import Asking, ViewDocument
 from analysis.reports.coverage import share
 from analysis.reports.document import Column, Number, Point, Section
 from analysis.slo_gate import is_met
-from store.units import percent_text
+from store.units import counted, percent_text
 
 SHORTEST_SHARE = 0.5
 """Of less than half a period nothing is said about the next one."""
@@ -65,7 +65,7 @@ def _naive(asking: Asking) -> tuple[tuple[str, ...], tuple[Number, ...]] | None:
         if before is None or missed is None
         else f"the same rule was off by {percent_text(missed)} for this one"
     )
-    first = f"If the next is like this one, {parts.counted(count, 'request')} come; {how}."
+    first = f"If the next is like this one, {counted(count, 'request')} come; {how}."
     shown = Number(
         "requests", "Requests, next period", count, "requests",
         why="seasonal-naive: as this period", view=arrivals["view"],

@@ -8,7 +8,7 @@ from analysis.reports import parts
 from analysis.reports.asking import Asking, ViewDocument
 from analysis.reports.document import Chart, Column, Point, Section
 from analysis.reports.parts import Row
-from store.units import percent_text
+from store.units import counted, percent_text
 
 _NUMBERS = {
     "decisions": "Decisions",
@@ -80,8 +80,8 @@ def _verdict(view: ViewDocument, changes: Sequence[Row]) -> tuple[str, ...]:
         " None of it was applied: the pools are in dry-run." if dry and dry == len(changes) else ""
     )
     return (
-        f"{parts.counted(decided, 'decision')}: {parts.counted(changed, 'change')} of replicas,"
-        f" {parts.counted(held, 'hold')} by a guard.{only}",
+        f"{counted(decided, 'decision')}: {counted(changed, 'change')} of replicas,"
+        f" {counted(held, 'hold')} by a guard.{only}",
     )
 
 
@@ -89,15 +89,11 @@ def _points(view: ViewDocument, changes: Sequence[Row]) -> tuple[Point, ...]:
     failed = [row for row in changes if row["state"] == "failed"]
     points = []
     if failed:
-        text = (
-            f"{parts.counted(len(failed), 'change')} of replicas failed, last: {failed[0]['text']}"
-        )
+        text = f"{counted(len(failed), 'change')} of replicas failed, last: {failed[0]['text']}"
         points.append(Point(82.0, parts.sentence(text)))
     open_now = parts.value(view, "unsettled")
     if open_now:
-        points.append(
-            Point(78.0, f"{parts.counted(open_now, 'pool')} is not as it was told to be.")
-        )
+        points.append(Point(78.0, f"{counted(open_now, 'pool')} is not as it was told to be."))
     return (*points, *_rehearsed(view))
 
 

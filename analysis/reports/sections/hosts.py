@@ -8,7 +8,7 @@ from typing import Any
 from analysis.reports import parts
 from analysis.reports.asking import Asking, ViewDocument
 from analysis.reports.document import Column, Point, Section
-from store.units import seconds_text
+from store.units import counted, seconds_text
 
 _STARTS = {
     "starts": "Starts",
@@ -69,7 +69,7 @@ def cold_starts(asking: Asking) -> Section:
             _ready(_days(view)), _days(view), most=31,
         ),
         findings=() if not failed else (
-            Point(70.0, f"{parts.counted(failed, 'start')} of a replica never became ready."),
+            Point(70.0, f"{counted(failed, 'start')} of a replica never became ready."),
         ),
         advice=() if not failed else (
             Point(70.0, "Read the log of the replica that never became ready: page Cold starts."),
@@ -81,14 +81,14 @@ def cold_starts(asking: Asking) -> Section:
 def _started(view: ViewDocument) -> str:
     p95 = parts.value(view, "slowest_ready_p95_seconds")
     ready = "" if p95 is None else f"; the slowest kind is ready after {seconds_text(p95)} (p95)"
-    return f"{parts.counted(parts.value(view, 'starts'), 'start')} of replicas{ready}."
+    return f"{counted(parts.value(view, 'starts'), 'start')} of replicas{ready}."
 
 
 def _ready(days: Sequence[Mapping[str, Any]]) -> str:
     most = max(days, key=lambda row: row["ready"] or 0, default=None)
     total = sum(row["ready"] or 0 for row in days)
     where = f", most of them on {most['day']}" if most is not None and total > 1 else ""
-    return f"{parts.counted(total, 'start')} became ready{where}."
+    return f"{counted(total, 'start')} became ready{where}."
 
 
 def _days(view: ViewDocument) -> list[dict[str, object]]:
@@ -131,7 +131,7 @@ def _ended(view: ViewDocument) -> tuple[Point, ...]:
     if not over:
         return ()
     names = ", ".join(dict.fromkeys(str(row["instance"]) for row in over))
-    return (Point(48.0, f"{parts.counted(len(over), 'slowdown')} came and went: {names}."),)
+    return (Point(48.0, f"{counted(len(over), 'slowdown')} came and went: {names}."),)
 
 
 def _relief(views: Sequence[ViewDocument]) -> tuple[Point, ...]:

@@ -9,7 +9,7 @@ from analysis.reports import parts
 from analysis.reports.asking import Asking, ViewDocument
 from analysis.reports.document import Chart, Column, Number, Point, Section, Table
 from analysis.reports.parts import Row
-from store.units import percent_text, signed_percent_text
+from store.units import counted, percent_text, signed_percent_text
 
 CLEAR_CHANGE = 0.2
 """From a fifth more or less on, a change is worth a sentence on the first screen."""
@@ -116,7 +116,7 @@ def _verdict(asking: Asking, told: Sequence[Number]) -> tuple[str, ...]:
     if rate is None or rate.value is None:
         return ("How many requests came is not known.",)
     count = known.get("requests")
-    much = f"{parts.counted(count.value, 'request')} came, " if count is not None else ""
+    much = f"{counted(count.value, 'request')} came, " if count is not None else ""
     first = f"{much}{paced(rate.value)}{_moved(rate)}."
     busiest = known.get("peak_to_mean_60s")
     if busiest is None or busiest.value is None or rate.value * busiest.value < BUSY_PER_SECOND:

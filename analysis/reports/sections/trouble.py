@@ -8,6 +8,7 @@ from typing import Any
 from analysis.reports import parts
 from analysis.reports.asking import Asking, ViewDocument
 from analysis.reports.document import Column, Number, Point, Section
+from store.units import counted
 
 _CONTRIBUTORS = (
     Column("dimension", "By"),
@@ -86,7 +87,7 @@ def alerts(asking: Asking) -> Section:
         tables=parts.table(view, "periods", "What fired, pages first", _FIRED,
                            [*pages, *(row for row in rows if row["severity"] != _PAGE)]),
         findings=tuple(
-            Point(88.0, f"{parts.counted(len(pages), 'page')}, the last: {row['text']}")
+            Point(88.0, f"{counted(len(pages), 'page')}, the last: {row['text']}")
             for row in pages[:1]
         ),
         path="alerts",
@@ -94,5 +95,5 @@ def alerts(asking: Asking) -> Section:
 
 
 def _fired(rows: Sequence[Mapping[str, Any]], pages: Sequence[Mapping[str, Any]]) -> str:
-    some = f", {parts.counted(len(pages), 'page')} among them" if pages else ", none of them a page"
-    return f"{parts.counted(len(rows), 'alert')} fired{some}."
+    some = f", {counted(len(pages), 'page')} among them" if pages else ", none of them a page"
+    return f"{counted(len(rows), 'alert')} fired{some}."
