@@ -60,11 +60,8 @@ def arrivals_view(
     together = combined(streams)
     by_name = {stream.name: stream for stream in (*streams, together)}
     gaps = {name: _gaps(stream) for name, stream in by_name.items()}
-    seconds = {
-        name: arrivals.count_seconds(stream.stamps, origin_us=0) for name, stream in by_name.items()
-    }
     rates = _rates(noting, scope, sources, by_name)
-    hourly = {name: seasons.hourly(counted) for name, counted in seconds.items()}
+    hourly = {name: seasons.hourly(stream.stamps) for name, stream in by_name.items()}
     frames = empty_frames("workload_arrivals") | {
         "sources": pl.DataFrame(
             [_source_row(s, gaps[s.name], hourly[s.name], rates[s.name]) for s in streams],
@@ -74,19 +71,7 @@ def arrivals_view(
     if with_fits:
         frames["fits"] = by_source(streams, FITS_SCHEMA, lambda s: _fits(s, gaps[s.name]))
     if with_charts:
-        width, hours = bin_seconds(scope, seconds[together.name]), hourly[together.name]
-        frames |= {
-            "rate": by_source(
-                streams, RATE_SCHEMA, lambda s: arrivals.rate_bins(seconds[s.name], width)
-            ),
-            "weekly": seasons.weekly_frame(hours, calendar=together.has_calendar),
-            "interarrival": by_source(
-                streams,
-                INTERARRIVAL_SCHEMA,
-                lambda s: arrivals.interarrival_ecdf(gaps[s.name].sample),
-            ),
-            "diurnal": seasons.diurnal_frame(hours),
-        }
+        frames |= _drawn(scope, streams, together, gaps, hourly[together.name])
     return View(
         "workload_arrivals",
         scope,
@@ -95,6 +80,31 @@ def arrivals_view(
         sentences=_sentences(streams, gaps, frames["fits"], together, rates) if with_fits else (),
         sql=dict.fromkeys(frames, sql),
     )
+
+
+def _drawn(
+    scope: Scope,
+    streams: Sequence[Stream],
+    together: Stream,
+    gaps: dict[str, Gaps],
+    hours: seasons.HourlyRates,
+) -> dict[str, pl.DataFrame]:
+    """The frames that are only drawn."""
+    width = bin_seconds(scope, arrivals.span_seconds(together.stamps) or 0.0)
+    return {
+        "rate": by_source(
+            streams,
+            RATE_SCHEMA,
+            lambda s: arrivals.rate_bins(arrivals.count_seconds(s.stamps, origin_us=0), width),
+        ),
+        "weekly": seasons.weekly_frame(hours, calendar=together.has_calendar),
+        "interarrival": by_source(
+            streams,
+            INTERARRIVAL_SCHEMA,
+            lambda s: arrivals.interarrival_ecdf(gaps[s.name].sample),
+        ),
+        "diurnal": seasons.diurnal_frame(hours),
+    }
 
 
 def _rates(
@@ -135,7 +145,7 @@ def _measures(
         "clock_resolution_seconds": _resolution_measure(streams),
     }
     for window in arrivals.PEAK_WINDOWS_SECONDS:
-        one = arrivals.dispersion(together.counted, window)
+        one = together.dispersions[window]
         why = f"the record is shorter than {seconds_text(window)}"
         if window == 1:
             measures["peak_1s"] = known_or_why(one.peak_requests, "requests", size, why)

@@ -6,6 +6,7 @@ of one stream; the merged stream of several sources has its own gaps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,8 @@ LARGEST_ZERO_GAP_RATIO = 0.5
 # A clock has a grid when this share of gaps are its multiples: a few stray stamps do not hide it.
 _ON_GRID_RATIO = 0.99
 _GRID_SAMPLE = 200_000
-_GRIDS_US = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 60_000_000)
+_GRID_STRETCH = 4096
+_GRIDS_US = (10, 100, 1000, 10_000, 100_000, 1_000_000, 60_000_000)
 _ECDF_POINTS = 200
 STRETCH = 1 << 17
 """Stamps looked at together: a few arrays of so many fit into a processor's cache."""
@@ -155,11 +157,32 @@ def _quantised(resolution: float, mean_gap: float, zero_ratio: float, distinct: 
 
 def _grid_us(positive: Stamps) -> int:
     """The widest grid, in microseconds, that nearly all of these gaps are multiples of."""
-    candidates = {*_GRIDS_US, int(np.gcd.reduce(positive)), int(np.median(positive))}
+    candidates = {*_GRIDS_US, _common_divisor(positive), int(np.median(positive))}
     for grid in sorted(candidates, reverse=True):
-        if grid > 0 and np.count_nonzero(positive % grid == 0) >= _ON_GRID_RATIO * positive.size:
+        if grid > 1 and _is_on_grid(positive, grid):
             return grid
     return 1
+
+
+def _common_divisor(positive: Stamps) -> int:
+    """The greatest; looks no further once it is 1."""
+    found = 0
+    for begin in range(0, positive.size, _GRID_STRETCH):
+        found = int(np.gcd.reduce(positive[begin : begin + _GRID_STRETCH], initial=found))
+        if found == 1:
+            break
+    return found
+
+
+def _is_on_grid(positive: Stamps, grid_us: int) -> bool:
+    """Whether nearly all are multiples; looks no further once too many are not."""
+    allowed = positive.size - _ON_GRID_RATIO * positive.size
+    astray = 0
+    for begin in range(0, positive.size, _GRID_STRETCH):
+        astray += int(np.count_nonzero(positive[begin : begin + _GRID_STRETCH] % grid_us))
+        if astray > allowed:
+            return False
+    return True
 
 
 def gaps_seconds(stamps: Stamps) -> Floats:
@@ -198,8 +221,10 @@ def count_seconds(stamps: Stamps, origin_us: int | None = None) -> SecondCounts:
     return SecondCounts(np.concatenate(seconds), counts, *ends)
 
 
-def dispersion(counted: SecondCounts, window_seconds: int) -> Dispersion:
-    """Index of dispersion of counts over full windows that start at the first arrival.
+def dispersions(
+    counted: SecondCounts, windows: Sequence[int] = DISPERSION_WINDOWS_SECONDS
+) -> dict[int, Dispersion]:
+    """Index of dispersion of counts over full windows that start at the first arrival, by window.
 
     The last window, which the record leaves part-filled, is dropped and the variance is the sample
     variance (n - 1): counting a half-empty window as if it were whole inflates the index (Azure
@@ -208,14 +233,26 @@ def dispersion(counted: SecondCounts, window_seconds: int) -> Dispersion:
 
     Args:
         counted: by second from the first arrival.
-        window_seconds: >= 1.
+        windows: seconds, >= 1, each a multiple of the one before.
 
     Source: Cox & Lewis, The Statistical Analysis of Series of Events (1966), chapter 4.
     """
-    index, counts = _fold(counted, window_seconds)
+    found, folded, width = {}, (counted.seconds, counted.counts), 1
+    for window in windows:
+        # Ten minutes are folded from minutes, which are few, rather than from seconds.
+        folded, width = _fold(*folded, window // width), window
+        found[window] = _dispersion(counted, window, *folded)
+    return found
+
+
+def _dispersion(
+    counted: SecondCounts, window_seconds: int, index: Stamps, requests: Stamps
+) -> Dispersion:
+    """The dispersion of requests that are already counted by window."""
+    counts = requests.astype(np.float64)
     windows = int(counted.last_at) // window_seconds
     with_last = None
-    if counted.requests >= 2:
+    if counts.sum() >= 2:
         every = int(index[-1]) + 1
         with_last = _index(counts, every, every)
     full = counts[: int(np.searchsorted(index, windows))]
@@ -236,15 +273,13 @@ def _index(counts: Floats, windows: int, divisor: int) -> float:
     return (dot(counts, counts) - total * mean) / divisor / mean
 
 
-def _fold(counted: SecondCounts, window_seconds: int) -> tuple[Stamps, Floats]:
-    """Occupied windows and the requests in each."""
-    if counted.seconds.size == 0:
-        return counted.seconds, np.empty(0)
-    if window_seconds == 1:
-        return counted.seconds, counted.counts.astype(np.float64)
-    index = counted.seconds // window_seconds
+def _fold(places: Stamps, counts: Stamps, windows: int) -> tuple[Stamps, Stamps]:
+    """Occupied windows of so many earlier ones each, and the requests in each."""
+    if places.size == 0 or windows == 1:
+        return places, counts
+    index = places // windows
     starts = np.concatenate(([0], np.flatnonzero(index[1:] != index[:-1]) + 1))
-    return index[starts], np.add.reduceat(counted.counts, starts).astype(np.float64)
+    return index[starts], np.add.reduceat(counts, starts)
 
 
 def run_lengths(values: Stamps) -> tuple[Stamps, Stamps]:
@@ -320,12 +355,13 @@ def rate_bins(counted: SecondCounts, bin_seconds: int) -> pl.DataFrame:
     whole = _seconds_in(every[place], bin_seconds, int(seconds[0]), int(seconds[-1]))
     least = np.minimum.reduceat(per_second, first_in_bin)
     low[place] = np.where(occupied >= whole, least, 0)
-    covered = covered_seconds(every * bin_seconds, bin_seconds, counted)
+    starts = every * bin_seconds
+    covered = covered_seconds(starts, bin_seconds, counted.first_at, counted.last_at)
     known = covered >= 0.1 * bin_seconds
     rate = np.where(known, requests / np.maximum(covered, 1e-9), np.nan)
     return pl.DataFrame(
         {
-            "at": (every * bin_seconds * MICROSECONDS).astype("datetime64[us]"),
+            "at": (starts * MICROSECONDS).astype("datetime64[us]"),
             "requests_per_second": rate,
             "low_per_second": low,
             "high_per_second": high,
@@ -341,14 +377,15 @@ def _seconds_in(bins: Stamps, width: int, first: int, last: int) -> Stamps:
     return end - begin + 1
 
 
-def covered_seconds(starts: Stamps, width_seconds: int, counted: SecondCounts) -> Floats:
+def covered_seconds(starts: Stamps, width_seconds: int, first_at: float, last_at: float) -> Floats:
     """How much of each window [start, start + width) lies between first and last arrival.
 
     Args:
         starts: window starts in whole seconds of the clock.
         width_seconds: width of all windows.
-        counted: by the clock's own seconds.
+        first_at: first arrival, seconds of the clock.
+        last_at: last arrival.
     """
-    begin = np.maximum(starts, counted.first_at)
-    end = np.minimum(starts + width_seconds, counted.last_at)
+    begin = np.maximum(starts, first_at)
+    end = np.minimum(starts + width_seconds, last_at)
     return np.asarray(np.maximum(end - begin, 0.0), dtype=np.float64)

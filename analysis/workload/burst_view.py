@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import polars as pl
 
 from analysis.measure import Measure, View
-from analysis.workload import arrivals
 from analysis.workload.arrivals import Dispersion
 from analysis.workload.loading import Member, NotingReader, empty_view, known_or_why, members
 from analysis.workload.schemas import DISPERSION_SCHEMA
@@ -38,8 +37,7 @@ def burstiness_view(
     if not streams:
         return empty_view(_VIEW, noting, scope, sources)
     curves = {stream.name: _curve(stream) for stream in streams}
-    together = combined(streams)
-    measured = curves.get(together.name) or _curve(together)
+    measured = _curve(combined(streams))
     return View(
         _VIEW,
         scope,
@@ -51,8 +49,7 @@ def burstiness_view(
 
 
 def _curve(stream: Stream) -> list[Dispersion]:
-    windows = arrivals.DISPERSION_WINDOWS_SECONDS
-    return [arrivals.dispersion(stream.counted, window) for window in windows]
+    return list(stream.dispersions.values())
 
 
 def _frame(curves: dict[str, list[Dispersion]]) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analysis.measure import Empty, Measure, View
-from analysis.workload.arrivals import SecondCounts, Stamps, sorted_stamps
+from analysis.workload.arrivals import Stamps, sorted_stamps
 from analysis.workload.schemas import VIEW_UNITS, empty_frames
 from analysis.workload.words import time_text
 from store.queries import workload as queries
@@ -87,15 +87,15 @@ def load_stamps(reader: queries.FrameReader, scope: Scope, member: Member) -> St
     return sorted_stamps(queries.arrival_stamps(reader, scope, member.source_id))
 
 
-def bin_seconds(scope: Scope, counted: SecondCounts) -> int:
+def bin_seconds(scope: Scope, covered_seconds: float) -> int:
     """A round width that gives at most 300 bins over what the record covers.
 
     Args:
         scope: what was asked for.
-        counted: by the clock's own seconds, not empty.
+        covered_seconds: from the first to the last arrival.
     """
-    covered = max(counted.last_at - counted.first_at, 1.0)
-    return replace(scope, end=scope.start + timedelta(seconds=covered)).bin_seconds()
+    covered = timedelta(seconds=max(covered_seconds, 1.0))
+    return replace(scope, end=scope.start + covered).bin_seconds()
 
 
 def recorded(reader: queries.FrameReader, scope: Scope) -> Scope:

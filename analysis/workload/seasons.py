@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.workload.arrivals import SecondCounts, Stamps, covered_seconds
+from analysis.workload.arrivals import MICROSECONDS, Stamps, covered_seconds
 
 _HOUR_SECONDS = 3600
+_HOUR_US = _HOUR_SECONDS * MICROSECONDS
 _DAY_HOURS = 24
 # A daily rhythm cannot be told from a trend before it has been seen twice.
 FEWEST_DAYS = 2
@@ -50,19 +51,20 @@ class HourlyRates:
     seconds: np.typing.NDArray[np.float64]
 
 
-def hourly(counted: SecondCounts) -> HourlyRates:
-    """Requests per clock hour. Args: counted: by the clock's own seconds."""
-    if counted.seconds.size == 0:
-        nothing = np.empty(0, dtype=np.int64)
-        return HourlyRates(nothing, nothing, np.empty(0))
-    index = counted.seconds // _HOUR_SECONDS
-    hours = np.arange(index[0], index[-1] + 1)
-    starts = np.concatenate(([0], np.flatnonzero(index[1:] != index[:-1]) + 1))
-    requests = np.zeros(hours.size, dtype=np.int64)
-    requests[index[starts] - index[0]] = np.add.reduceat(counted.counts, starts)
-    return HourlyRates(
-        hours, requests, covered_seconds(hours * _HOUR_SECONDS, _HOUR_SECONDS, counted)
-    )
+def hourly(stamps: Stamps) -> HourlyRates:
+    """Requests per clock hour.
+
+    Args:
+        stamps: sorted microseconds.
+    """
+    if stamps.size == 0:
+        return HourlyRates(stamps, stamps, np.empty(0))
+    first, last = (int(at) // _HOUR_US for at in (stamps[0], stamps[-1]))
+    hours = np.arange(first, last + 1)
+    requests = np.diff(np.searchsorted(stamps, np.arange(first, last + 2) * _HOUR_US))
+    ends = (int(at) / MICROSECONDS for at in (stamps[0], stamps[-1]))
+    seconds = covered_seconds(hours * _HOUR_SECONDS, _HOUR_SECONDS, *ends)
+    return HourlyRates(hours, requests, seconds)
 
 
 def weekly_frame(rates: HourlyRates, *, calendar: bool) -> pl.DataFrame:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from analysis.workload import arrivals
-from analysis.workload.arrivals import ClockCheck, SecondCounts, Stamps
+from analysis.workload.arrivals import ClockCheck, Dispersion, Stamps
 from analysis.workload.loading import Member, NotingReader, load_stamps
 from analysis.workload.schemas import Schema
 from store.queries.scope import Scope
@@ -27,14 +27,14 @@ class Stream:
         stamps: sorted arrivals, microseconds.
         has_calendar: whether they are dates rather than seconds from an unknown start.
         clock: grain of the stamps; None for a merged stream of several clocks.
-        counted: requests by second from the first arrival.
+        dispersions: of counts from the first arrival on, by window in seconds.
     """
 
     name: str
     stamps: Stamps
     has_calendar: bool
     clock: ClockCheck | None
-    counted: SecondCounts
+    dispersions: Mapping[int, Dispersion]
 
     @property
     def quantised_why(self) -> str | None:
@@ -53,9 +53,9 @@ def load_streams(reader: NotingReader, scope: Scope, sources: Sequence[Member]) 
     for member in sources:
         stamps = load_stamps(reader, scope, member)
         if stamps.size:
-            clock, counted = arrivals.check_clock(stamps), arrivals.count_seconds(stamps)
+            clock, spread = arrivals.check_clock(stamps), _dispersions(stamps)
             dated = member.has_calendar and int(stamps[0]) >= _EARLIEST_DATE_US
-            streams.append(Stream(member.name, stamps, dated, clock, counted))
+            streams.append(Stream(member.name, stamps, dated, clock, spread))
     return streams
 
 
@@ -70,7 +70,11 @@ def combined(streams: Sequence[Stream]) -> Stream:
     stamps = np.sort(np.concatenate([stream.stamps for stream in streams]))
     calendar = all(stream.has_calendar for stream in streams)
     name = ", ".join(stream.name for stream in streams)
-    return Stream(name, stamps, calendar, None, arrivals.count_seconds(stamps))
+    return Stream(name, stamps, calendar, None, _dispersions(stamps))
+
+
+def _dispersions(stamps: Stamps) -> dict[int, Dispersion]:
+    return arrivals.dispersions(arrivals.count_seconds(stamps))
 
 
 def by_source(

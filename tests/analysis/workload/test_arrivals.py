@@ -21,7 +21,7 @@ def _poisson(random, rate, size):
 
 
 def _dispersion(stamps, window):
-    return arrivals.dispersion(arrivals.count_seconds(stamps), window)
+    return arrivals.dispersions(arrivals.count_seconds(stamps), (window,))[window]
 
 
 def test_poisson_arrivals_have_variation_and_dispersion_near_one(random):

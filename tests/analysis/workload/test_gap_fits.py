@@ -44,18 +44,22 @@ def test_a_weibull_sample_gives_its_shape_back(random, shape):
 
 
 def test_the_distance_is_that_of_scipy(random):
-    """Chunked Kolmogorov-Smirnov equals the plain one."""
+    """Bounded Kolmogorov-Smirnov equals the plain one."""
     gaps = random.exponential(2.0, 3000)
     fit = _fits(gaps)["exponential"]
     assert fit.ks_distance == pytest.approx(stats.kstest(gaps, "expon", (0, gaps.mean())).statistic)
 
 
-def test_the_distance_does_not_depend_on_the_chunk(random, monkeypatch):
-    """A sample longer than a chunk gives the same distance."""
-    ordered = np.sort(random.random(1000))
-    expected = ks_distance(ordered, lambda x: x)
-    monkeypatch.setattr("analysis.workload.gap_fits._CHUNK", 64)
-    assert ks_distance(ordered, lambda x: x) == pytest.approx(expected)
+@pytest.mark.parametrize("size", [1, 2, 32, 33, 1000])
+def test_the_distance_is_that_of_every_value(random, size):
+    """Stretches that are left out never hold the largest distance."""
+    ordered = np.sort(random.random(size))
+    # A model with steps of its own, which is apart from the sample in a few places only.
+    model = np.round(ordered, 1) * 0.9 + ordered * 0.1
+    place = np.arange(size)
+    expected = max(np.max(model - place / size), np.max((place + 1) / size - model))
+    found = ks_distance(ordered, lambda x: np.round(x, 1) * 0.9 + x * 0.1)
+    assert found == pytest.approx(expected)
 
 
 def test_a_family_that_does_not_fit_is_refused_with_the_number(random):

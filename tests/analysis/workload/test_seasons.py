@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 from analysis.workload import seasons
-from analysis.workload.arrivals import MICROSECONDS, count_seconds
+from analysis.workload.arrivals import MICROSECONDS
 
 HOUR = 3600 * MICROSECONDS
-
-
-def _hourly(stamps):
-    return seasons.hourly(count_seconds(stamps, origin_us=0))
 
 
 def _waves(days, amplitude, peak_hour):
@@ -26,7 +22,7 @@ def _waves(days, amplitude, peak_hour):
 def test_a_daily_swing_is_measured():
     """Amplitude 0.8 with its peak at 14 h comes back, and explains nearly everything."""
     stamps = _waves(4, 0.8, 14)
-    rhythm = seasons.daily_rhythm(_hourly(stamps))
+    rhythm = seasons.daily_rhythm(seasons.hourly(stamps))
     assert rhythm.peak_hour == 14
     assert rhythm.peak_to_mean_ratio == pytest.approx(1.8, abs=0.05)
     assert rhythm.explained_ratio > 0.95
@@ -35,25 +31,25 @@ def test_a_daily_swing_is_measured():
 def test_less_than_two_days_gives_no_rhythm():
     """One swing is not yet a rhythm."""
     stamps = _waves(1, 0.8, 14)
-    assert seasons.daily_rhythm(_hourly(stamps)) is None
+    assert seasons.daily_rhythm(seasons.hourly(stamps)) is None
 
 
 def test_hours_without_a_request_are_zero_not_missing():
     """A silent hour inside the record counts in the mean of its hour of day."""
-    rates = _hourly(np.array([0, HOUR // 2, 3 * HOUR]))
+    rates = seasons.hourly(np.array([0, HOUR // 2, 3 * HOUR]))
     assert rates.requests.tolist() == [2, 0, 0, 1]
 
 
 def test_weekdays_need_a_calendar():
     """1970-01-01 was a Thursday; for a relative clock it is day 0 of the trace."""
-    rates = _hourly(np.arange(0, 3 * HOUR, MICROSECONDS))
+    rates = seasons.hourly(np.arange(0, 3 * HOUR, MICROSECONDS))
     assert set(seasons.weekly_frame(rates, calendar=True)["weekday"]) == {3}
     assert set(seasons.weekly_frame(rates, calendar=False)["weekday"]) == {0}
 
 
 def test_hours_are_divided_by_what_the_record_covers():
     """A record of an hour and a half at one request a second reads 1 in both hours."""
-    rates = _hourly(np.arange(0, 90 * 60 * MICROSECONDS, MICROSECONDS))
+    rates = seasons.hourly(np.arange(0, 90 * 60 * MICROSECONDS, MICROSECONDS))
     assert seasons.diurnal_frame(rates)["requests_per_second"].to_list() == [
         pytest.approx(1, abs=0.01),
         pytest.approx(1, abs=0.01),
@@ -62,6 +58,6 @@ def test_hours_are_divided_by_what_the_record_covers():
 
 def test_nothing_in_gives_nothing_out():
     """No arrivals: empty frames with their columns."""
-    rates = _hourly(np.empty(0, dtype=np.int64))
+    rates = seasons.hourly(np.empty(0, dtype=np.int64))
     assert seasons.weekly_frame(rates, calendar=True).schema == seasons.WEEKLY_SCHEMA
     assert seasons.diurnal_frame(rates).schema == seasons.DIURNAL_SCHEMA
