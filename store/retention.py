@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from store import sample_rollup, series_retention, target_rollup
+from store import sample_rollup, series_retention, target_rollup, workload_rollup
 from store.queries.scope import LIVE_SOURCE_ID
 from store.rolled_buckets import floor
 from store.rollup import refresh_due
@@ -82,6 +82,9 @@ def delete_old(
         while refresh_due(writer, now, kept_since=kept_since).buckets_left:
             pass
         before = kept_since.replace(tzinfo=None)
+        # The workload views tell what is kept, arrivals and lengths alike.
+        for table in workload_rollup.TABLES:
+            _delete(writer, table, "hour_at", before, portion_rows, live=True)
         for table in ("request", "request_prefix"):
             deleted[table] = _delete(writer, table, "arrived_at", before, portion_rows, live=True)
         if deleted["request"]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from store import tenant_rollup
+from store import tenant_rollup, workload_rollup
 from store.queries.log_bins import log_bin_sql
 from store.queries.scope import IS_COUNTED, LIVE_SOURCE_ID
 from store.writer import Writer
@@ -78,7 +78,8 @@ def refresh(
         )
         connection.execute(_DELETE_1H)
         connection.execute(_INSERT_1H, {"source_id": source_id, **hours})
-        tenant_rollup.count_hours(connection, _CHOSEN_HOURS, source_id, hours["low"], hours["high"])
+        for rolled in (tenant_rollup, workload_rollup):
+            rolled.count_hours(connection, _CHOSEN_HOURS, source_id, hours["low"], hours["high"])
         connection.execute(_CLEAN)
     connection.execute("DROP TABLE chosen_bucket")
     (left,) = connection.execute(_LEFT, {"ended": ended}).fetchall()[0]

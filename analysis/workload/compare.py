@@ -26,6 +26,7 @@ from analysis.workload.schemas import DIFFERENCES_SCHEMA, OVERLAY_SCHEMA
 from analysis.workload.streams import combined, load_streams
 from analysis.workload.words import number_text
 from store.errors import InputError
+from store.queries import totals
 from store.queries import workload as queries
 from store.queries.scope import Scope, split_values
 
@@ -157,7 +158,7 @@ def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
         gaps = np.sort(sampled(combined(streams).stamps)[0])
         samples["interarrival_gap_seconds"] = (gaps, np.ones_like(gaps))
     known = {quantity: pair for quantity, pair in samples.items() if pair[0].size}
-    return Side(name, measures, known, views, queries.attempted(noting, scope) == 0)
+    return Side(name, measures, known, views, totals.attempted(noting, scope) == 0)
 
 
 def _weighted(found: Lengths) -> tuple[Floats, Floats]:

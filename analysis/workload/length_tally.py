@@ -1,20 +1,22 @@
 """Lengths counted as they stream by: each value, each pair of octaves, the totals. All exact.
 
-Memory does not grow with the number of requests, and the time does not depend on how many different
-pairs of lengths there are, which a database has to group by.
+What the store has counted by the hour is added up, the rest is counted here. Memory does not grow
+with the number of requests, and the time does not depend on how many different pairs of lengths
+there are, which a database has to group by.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from analysis.workload.lengths import Lengths, Values, pooled
-from store.queries.workload import LengthPiece, Tokens
+from store.queries.lengths import CountedPiece, LengthPiece, Tokens
 
 # Below this a value is its own place in an array; the few above are counted apart.
 _DENSE_TOKENS = 1 << 16
@@ -30,7 +32,7 @@ class LengthCounts:
     Attributes:
         input: of attempted requests of known input.
         output: of successful requests of known output.
-        pairs: requests by the octaves of both; row and column 0 are unknown lengths.
+        pairs: successful requests of two known lengths by the octaves of both, as codes.
         requests: successful requests of which both lengths are known.
         input_tokens: of those, in all.
         output_tokens: likewise.
@@ -76,9 +78,28 @@ def tally(pieces: Iterable[LengthPiece]) -> LengthCounts:
         input_tokens += _total(given) - _total(given[unknown])
         output_tokens += _total(made) - _total(made[unknown])
     square = pairs.reshape(_CODES, _CODES)
+    square[0], square[:, 0] = 0, 0
     return LengthCounts(
         inputs.lengths(), outputs.lengths(), square, requests, input_tokens, output_tokens
     )
+
+
+def tally_counted(pieces: Iterable[CountedPiece], pairs: pl.DataFrame) -> LengthCounts:
+    """Lengths that the store has counted, put together.
+
+    Args:
+        pieces: as `store.queries.lengths.of_hours` gives.
+        pairs: as `store.queries.lengths.pairs_of_hours` gives.
+    """
+    inputs, outputs = _Counter(), _Counter()
+    for is_output, tokens, requests in pieces:
+        for counter, mine in ((inputs, ~is_output), (outputs, is_output)):
+            counter.add(tokens[mine], requests[mine])
+    square = _no_pairs()
+    codes = pairs.select(pl.col("input_octave", "output_octave").cast(pl.Int64) + _ZERO_CODE + 1)
+    square[codes["input_octave"], codes["output_octave"]] = pairs["requests"]
+    known = (int(pairs[name].sum()) for name in ("requests", "input_tokens", "output_tokens"))
+    return LengthCounts(inputs.lengths(), outputs.lengths(), square, *known)
 
 
 def merged(parts: Sequence[LengthCounts]) -> LengthCounts:
@@ -100,14 +121,16 @@ class _Counter:
         self._dense = np.zeros(_DENSE_TOKENS + 1, dtype=np.int64)
         self._sparse: list[Lengths] = []
 
-    def add(self, tokens: Tokens) -> None:
-        """Count a stretch; -1 is not known."""
+    def add(self, tokens: Tokens, requests: Tokens | None = None) -> None:
+        """Count a stretch; -1 is not known, and None is one request for each."""
         if tokens.size and int(tokens.max()) >= _DENSE_TOKENS:
             large = tokens >= _DENSE_TOKENS
-            values, counts = np.unique(tokens[large].astype(np.int64), return_counts=True)
-            self._sparse.append(Lengths(values, counts.astype(np.int64)))
+            values, place = np.unique(tokens[large].astype(np.int64), return_inverse=True)
+            counts = _counted(place, None if requests is None else requests[large])
+            self._sparse.append(Lengths(values, counts))
             tokens = tokens[~large]
-        found = np.bincount(tokens + 1)
+            requests = None if requests is None else requests[~large]
+        found = _counted(tokens + 1, requests)
         self._dense[: found.size] += found
 
     def lengths(self) -> Lengths:
@@ -115,6 +138,11 @@ class _Counter:
         known = self._dense[1:]
         values = np.flatnonzero(known)
         return pooled([Lengths(values, known[values]), *self._sparse])
+
+
+def _counted(places: npt.NDArray[Any], requests: Tokens | None) -> Values:
+    """How often each place occurs; sums of whole numbers are exact below 2^53."""
+    return np.bincount(places, weights=requests).astype(np.int64)
 
 
 def _octave_codes() -> npt.NDArray[np.uint8]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from analysis.measure import Measure, View
 from analysis.workload import length_fits, lengths
-from analysis.workload.length_tally import LengthCounts, merged, tally
+from analysis.workload.length_tally import LengthCounts, merged, tally, tally_counted
 from analysis.workload.lengths import Lengths
 from analysis.workload.loading import Member, NotingReader, empty_view, members
 from analysis.workload.schemas import (
@@ -18,11 +19,13 @@ from analysis.workload.schemas import (
     empty_frames,
 )
 from analysis.workload.words import number_text
+from store.queries import lengths as length_queries
 from store.queries import workload as queries
+from store.queries.lengths import LengthField
 from store.queries.scope import Scope
 
 _VIEW = "workload_lengths"
-_FIELDS: Mapping[queries.LengthField, Callable[[LengthCounts], Lengths]] = {
+_FIELDS: Mapping[LengthField, Callable[[LengthCounts], Lengths]] = {
     "input_tokens": lambda counts: counts.input,
     "output_tokens": lambda counts: counts.output,
 }
@@ -42,10 +45,23 @@ def workload_lengths(reader: queries.FrameReader, scope: Scope) -> View:
 def load_lengths(
     reader: queries.FrameReader, scope: Scope, sources: Sequence[Member]
 ) -> dict[str, LengthCounts]:
-    """All lengths of each source, in one pass over its requests."""
+    """All lengths of each source, by name."""
     return {
-        member.name: tally(queries.lengths(reader, scope, member.source_id)) for member in sources
+        member.name: _counted(reader, replace(scope, source_ids=(member.source_id,)))
+        for member in sources
     }
+
+
+def _counted(reader: queries.FrameReader, scope: Scope) -> LengthCounts:
+    """All lengths of a scope: whole hours as they are counted, the rest in one pass over rows."""
+    plan = length_queries.parts(reader, scope)
+    found = []
+    if plan.rolled:
+        pairs = length_queries.pairs_of_hours(reader, scope, plan.rolled)
+        found.append(tally_counted(length_queries.of_hours(reader, scope, plan.rolled), pairs))
+    if plan.raw:
+        found.append(tally(length_queries.of_rows(reader, scope, plan.raw)))
+    return merged(found)
 
 
 def lengths_view(
@@ -99,7 +115,7 @@ def _histograms(by_name: dict[str, Lengths]) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema=dict(INPUT_SCHEMA)), *parts])
 
 
-def _fits(named: dict[queries.LengthField, dict[str, Lengths]]) -> pl.DataFrame:
+def _fits(named: dict[LengthField, dict[str, Lengths]]) -> pl.DataFrame:
     parts = [
         length_fits.fits_frame(length_fits.fit_lengths(one)).select(
             pl.lit(name).alias("source"), pl.lit(field).alias("field"), pl.all()
@@ -111,7 +127,7 @@ def _fits(named: dict[queries.LengthField, dict[str, Lengths]]) -> pl.DataFrame:
 
 
 def _summary(
-    named: dict[queries.LengthField, dict[str, Lengths]], by_source: Mapping[str, LengthCounts]
+    named: dict[LengthField, dict[str, Lengths]], by_source: Mapping[str, LengthCounts]
 ) -> pl.DataFrame:
     rows = [
         {

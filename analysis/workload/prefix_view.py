@@ -8,6 +8,7 @@ from analysis.measure import Empty, Measure, View
 from analysis.workload import prefixes
 from analysis.workload.loading import Member, NotingReader, empty_view, known_or_why, members
 from analysis.workload.schemas import empty_frames
+from store.queries import totals
 from store.queries import workload as queries
 from store.queries.scope import Scope
 from store.units import percent_text
@@ -25,7 +26,7 @@ def workload_prefix(reader: queries.FrameReader, scope: Scope) -> View:
     sources = members(noting, scope)
     requests, references = queries.prefix_size(noting, scope)
     if references == 0:
-        attempted = queries.attempted(noting, scope)
+        attempted = totals.attempted(noting, scope)
         reason = _no_hashes(attempted) if attempted else None
         return empty_view(_VIEW, noting, scope, sources, reason)
     if references > prefixes.MOST_REFERENCES:

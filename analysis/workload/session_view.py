@@ -9,6 +9,7 @@ from analysis.workload import sessions
 from analysis.workload.loading import NotingReader, empty_view, known_or_why, members
 from analysis.workload.sessions import Sessions
 from analysis.workload.words import number_text
+from store.queries import totals
 from store.queries import workload as queries
 from store.queries.scope import Scope
 from store.units import percent_text, seconds_text
@@ -30,7 +31,7 @@ def workload_sessions(reader: queries.FrameReader, scope: Scope) -> View:
     every = -(-named // MOST_REQUESTS) if named else 1
     rows = queries.session_rows(noting, scope, every) if named else None
     if rows is None or rows.is_empty():
-        attempted = queries.attempted(noting, scope)
+        attempted = totals.attempted(noting, scope)
         reason = _no_sessions(attempted) if attempted else None
         return empty_view(_VIEW, noting, scope, sources, reason)
     sql = noting.last_text

@@ -55,12 +55,14 @@ def first_on_grid(scope: Scope) -> Scope:
     )
 
 
-def rows_sql(scope: Scope, spans: Sequence[Span]) -> tuple[str, dict[str, Any]]:
+def rows_sql(
+    scope: Scope, spans: Sequence[Span], *, every_attempt: bool = True
+) -> tuple[str, dict[str, Any]]:
     """SQL of a table `r` of all attempts in some stretches of a scope, and its parameters."""
     texts, params = ["SELECT * FROM request WHERE false"] if not spans else [], dict[str, Any]()
     for number, (low, high) in enumerate(spans):
         stretch = replace(scope, start=aware(low), end=aware(high))
-        condition, values = where(stretch, every_attempt=True)
+        condition, values = where(stretch, every_attempt=every_attempt)
         for name in ("start", "end"):
             condition = condition.replace(f"${name}", f"${name}{number}")
             params[f"{name}{number}"] = values.pop(name)

@@ -1,46 +1,79 @@
-"""Sums by source, labels and outcome: one scan, and what several views make of it.
+"""Sums by source, labels and outcome: one question, and what several views make of it.
 
 All but the scan is arithmetic on a few hundred rows: a caller that remembers answers, as the
-findings do, reads the requests once for all of them.
+findings do, asks the store once for all of them.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import polars as pl
 
+from store.queries.rollup import Split
 from store.queries.scope import Scope
-from store.queries.workload import FrameReader, where
+from store.queries.tenant_rows import ROLLED_FROM_SECONDS, rolled_sql, rows_sql
+from store.queries.workload import FrameReader, labels_condition
+from store.queries.workload_split import Use, hours
+from store.workload_rollup import OUTCOME_SUMS
 
 _SUMMED = ("requests", "failed", "inputs", "input_tokens", "outputs", "output_tokens", "tokens")
 _KEYS = ("source", "model", "tenant", "route", "instance")
 _DIMENSIONS = ("source", "model", "tenant", "route", "instance", "slo_class")
 
 
-def by_outcome(reader: FrameReader, scope: Scope) -> pl.DataFrame:
+def by_outcome(reader: FrameReader, scope: Scope, use: Use = "auto") -> pl.DataFrame:
     """One row for each combination of source, labels and status that occurs.
+
+    Args:
+        reader: the store.
+        scope: what is asked for.
+        use: see `store.queries.workload_split.hours`.
 
     Returns:
         source_id, source, model, tenant, route, instance, slo_class (null = not known), status,
         requests, inputs and input_tokens (requests of known input length, and their sum), outputs
         and output_tokens (the same), first_at, last_at (naive).
     """
-    condition, params = where(scope)
-    # Without a filter or an expression in it, this GROUP BY needs no hash table.
+    counted, params = _counted_sql(scope, hours(reader, scope, ROLLED_FROM_SECONDS, use))
     return reader.frame(
-        f"""WITH counted AS (
-          SELECT r.source_id, r.labels_id, r.status, count(*) AS requests,
-                 count(r.input_tokens) AS inputs, sum(r.input_tokens) AS input_tokens,
-                 count(r.output_tokens) AS outputs, sum(r.output_tokens) AS output_tokens,
-                 min(r.arrived_at) AS first_at, max(r.arrived_at) AS last_at
-          FROM request AS r WHERE {condition} GROUP BY r.source_id, r.labels_id, r.status)
-        SELECT c.source_id, s.name AS source, l.model, l.tenant, l.route, l.instance, l.slo_class,
-               c.status::VARCHAR AS status, c.requests, c.inputs,
+        f"""SELECT c.source_id, s.name AS source, l.model, l.tenant, l.route, l.instance,
+               l.slo_class, c.status::VARCHAR AS status, c.requests, c.inputs,
                coalesce(c.input_tokens, 0)::DOUBLE AS input_tokens, c.outputs,
                coalesce(c.output_tokens, 0)::DOUBLE AS output_tokens, c.first_at, c.last_at
-        FROM counted AS c JOIN source AS s USING (source_id)
+        FROM ({counted}) AS c JOIN source AS s USING (source_id)
         JOIN request_labels AS l USING (labels_id)""",
         **params,
     )
+
+
+def _counted_sql(scope: Scope, plan: Split) -> tuple[str, dict[str, Any]]:
+    """Sums by source_id, labels_id and status, of rows and whole hours, and their parameters."""
+    rows, params = rows_sql(scope, plan.raw, every_attempt=False)
+    # Without a filter or an expression in it, this GROUP BY needs no hash table.
+    counted = f"""SELECT r.source_id, r.labels_id, r.status, {OUTCOME_SUMS}
+          FROM {rows} GROUP BY r.source_id, r.labels_id, r.status"""
+    if not plan.rolled:
+        return counted, params
+    labels, values = labels_condition(scope, "u")
+    of_hours, edges = rolled_sql(replace(scope, tenants=()), "hour_at", plan.rolled)
+    return (
+        f"""SELECT source_id, labels_id, status, sum(requests)::BIGINT AS requests,
+          sum(inputs)::BIGINT AS inputs, sum(input_tokens)::BIGINT AS input_tokens,
+          sum(outputs)::BIGINT AS outputs, sum(output_tokens)::BIGINT AS output_tokens,
+          min(first_at) AS first_at, max(last_at) AS last_at
+        FROM ({counted} UNION ALL BY NAME
+          SELECT * EXCLUDE (hour_at) FROM rollup_outcome AS u
+          WHERE {" AND ".join([of_hours, *labels])})
+        GROUP BY source_id, labels_id, status""",
+        params | values | edges,
+    )
+
+
+def attempted(reader: FrameReader, scope: Scope) -> int:
+    """How many requests the scope holds, whatever became of them."""
+    return int(by_outcome(reader, scope)["requests"].sum())
 
 
 def status_counts(reader: FrameReader, scope: Scope) -> pl.DataFrame:

@@ -18,10 +18,7 @@ import polars as pl
 from store.queries.scope import IS_COUNTED, Scope
 
 Dimension = Literal["tenant", "route", "model", "instance", "source", "session"]
-LengthField = Literal["input_tokens", "output_tokens"]
 Stamps = npt.NDArray[np.int64]
-Tokens = npt.NDArray[np.int32]
-LengthPiece = tuple[Tokens, Tokens]
 
 
 class FrameReader(Protocol):
@@ -62,16 +59,19 @@ def where(
         f"{alias}.arrived_at < $end",
         *(() if every_attempt else (IS_COUNTED.replace("r.", f"{alias}."),)),
     ]
-    labels = []
-    for column, field in _LABEL_COLUMNS.items():
-        values = getattr(scope, field)
-        if values:
-            labels.append(f"{column} IN $" + field)
-            params[field] = list(values)
-    if labels:
-        chosen = " AND ".join(labels)
-        parts.append(f"{alias}.labels_id IN (SELECT labels_id FROM request_labels WHERE {chosen})")
-    return " AND ".join(parts), params
+    labels, values = labels_condition(scope, alias)
+    return " AND ".join([*parts, *labels]), params | values
+
+
+def labels_condition(scope: Scope, alias: str) -> tuple[list[str], dict[str, Any]]:
+    """What a scope's labels ask of a `labels_id`: no condition or one, and its parameters."""
+    chosen = {column: getattr(scope, field) for column, field in _LABEL_COLUMNS.items()}
+    meant = {column: values for column, values in chosen.items() if values}
+    if not meant:
+        return [], {}
+    names = " AND ".join(f"{column} IN ${_LABEL_COLUMNS[column]}" for column in meant)
+    condition = f"{alias}.labels_id IN (SELECT labels_id FROM request_labels WHERE {names})"
+    return [condition], {_LABEL_COLUMNS[column]: list(values) for column, values in meant.items()}
 
 
 def naive(at: datetime) -> datetime:
@@ -119,13 +119,6 @@ def spans(reader: FrameReader, scope: Scope) -> pl.DataFrame:
         GROUP BY source_id ORDER BY source_id""")
 
 
-def attempted(reader: FrameReader, scope: Scope) -> int:
-    """How many requests the scope holds, whatever became of them."""
-    condition, params = where(scope)
-    sql = f"SELECT count(*) AS requests FROM request AS r WHERE {condition}"
-    return int(reader.frame(sql, **params)["requests"][0])
-
-
 def arrival_stamps(reader: FrameReader, scope: Scope, source_id: int) -> Stamps:
     """When each request of one source arrived: microseconds since 1970, in stored order."""
     condition, params = where(scope)
@@ -136,24 +129,6 @@ def arrival_stamps(reader: FrameReader, scope: Scope, source_id: int) -> Stamps:
     )
     parts = [piece["arrived_at"].view(np.int64) for piece in pieces]
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-
-
-def lengths(reader: FrameReader, scope: Scope, source_id: int) -> Iterator[LengthPiece]:
-    """Input and output tokens of every attempted request of one source, a stretch at a time.
-
-    -1 is not known. The output of a request that did not succeed says nothing about the answer, so
-    it counts as not known.
-    """
-    condition, params = where(scope)
-    pieces = reader.batches(
-        f"""SELECT coalesce(r.input_tokens, -1) AS input_tokens,
-               CASE WHEN r.status = 'ok' THEN coalesce(r.output_tokens, -1) ELSE -1 END
-                 AS output_tokens
-        FROM request AS r WHERE {condition} AND r.source_id = {int(source_id)}""",
-        **params,
-    )
-    for piece in pieces:
-        yield piece["input_tokens"], piece["output_tokens"]
 
 
 def session_totals(reader: FrameReader, scope: Scope) -> pl.DataFrame:

@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from analysis.workload import prefixes, views
 from analysis.workload.schemas import VIEW_FRAMES, VIEW_UNITS
+from store.queries import totals
+from store.rollup import refresh_due
 
 ALL = [getattr(views, name) for name in views.__all__]
 
@@ -291,3 +294,18 @@ def test_engine_counters_alone_are_not_requests(database, whole):
     found = views.workload_arrivals(database.reader, whole(1))
     assert found.empty.kind == "metric_absent"
     assert "counters only" in found.empty.text
+
+
+def test_a_record_that_was_counted_reads_as_its_rows(database, two_traces, whole):
+    """Every view tells the same before and after the job that keeps roll-ups."""
+    scope = whole(*two_traces)
+    before = [view(database.reader, scope) for view in ALL]
+    refresh_due(database.writer, datetime(2026, 6, 1, tzinfo=UTC))
+    assert totals.attempted(database.reader, scope) == 1800
+    for view, one in zip(ALL, before, strict=True):
+        after = view(database.reader, scope)
+        assert (after.measures, after.sentences) == (one.measures, one.sentences)
+        for name, frame in one.frames.items():
+            assert_frame_equal(after.frames[name], frame)
+    database.writer.run(lambda con: con.execute("DELETE FROM rollup_length")).result()
+    assert views.workload_lengths(database.reader, scope).empty is not None
