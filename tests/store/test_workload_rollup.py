@@ -73,27 +73,27 @@ def octave(tokens):
 
 
 def counted(reader, asked, use):
-    """Inputs, outputs and pairs of octaves with their tokens, by how often each occurs."""
-    inputs, outputs, pairs = Counter(), Counter(), Counter()
+    """How often each input, output and pair of octaves occurs, and the tokens of pairs."""
     plan = lengths.parts(reader, asked, use)
-    if plan.raw:
-        for piece in lengths.of_rows(reader, asked, plan.raw):
-            for given_, made in zip(*(column.tolist() for column in piece), strict=True):
-                inputs[given_] += 1
-                outputs[made] += 1
-                if given_ >= 0 and made >= 0:
-                    for key, one in (("requests", 1), ("input", given_), ("output", made)):
-                        pairs[octave(given_), octave(made), key] += one
+    found = Counter()
+    for piece in lengths.of_rows(reader, asked, plan.raw) if plan.raw else ():
+        for given_, made in zip(*(column.tolist() for column in piece), strict=True):
+            found["input", given_] += 1
+            found["output", made] += 1
+            if given_ >= 0 and made >= 0:
+                add_pair(found, octave(given_), octave(made), 1, given_, made)
     if plan.rolled:
         for piece in lengths.of_hours(reader, asked, plan.rolled):
             for is_output, tokens, requests in zip(*(c.tolist() for c in piece), strict=True):
-                (outputs if is_output else inputs)[tokens] += requests
+                found["output" if is_output else "input", tokens] += requests
         for row in lengths.pairs_of_hours(reader, asked, plan.rolled).rows():
-            for key, one in zip(("requests", "input", "output"), row[2:], strict=True):
-                pairs[*row[:2], key] += one
-    for found in (inputs, outputs):
-        found.pop(-1, None)
-    return inputs, outputs, +pairs
+            add_pair(found, *row)
+    return {key: n for key, n in found.items() if n and key[1:] != (-1,)}
+
+
+def add_pair(found, input_octave, output_octave, *sums):
+    for name, one in zip(("requests", "input_tokens", "output_tokens"), sums, strict=True):
+        found[input_octave, output_octave, name] += one
 
 
 def same_either_way(database, asked):
