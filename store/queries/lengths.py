@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from store.queries.rollup import RAW_BELOW_SECONDS, Span, Split
+from store.queries.rollup import Span, Split
 from store.queries.scope import Scope
 from store.queries.tenant_rows import rolled_sql, rows_sql
 from store.queries.workload import FrameReader
@@ -27,7 +27,7 @@ CountedPiece = tuple[npt.NDArray[np.bool_], Tokens, Tokens]
 def parts(reader: FrameReader, scope: Scope, use: Use = "auto") -> Split:
     """What of a scope is read from where; its labels are not kept beside lengths."""
     labelled = scope.models or scope.tenants or scope.routes or scope.instances
-    return hours(reader, scope, RAW_BELOW_SECONDS, "rows" if labelled else use)
+    return hours(reader, scope, "rows" if labelled else use)
 
 
 def of_rows(reader: FrameReader, scope: Scope, spans: Sequence[Span]) -> Iterator[LengthPiece]:

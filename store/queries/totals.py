@@ -13,7 +13,7 @@ import polars as pl
 
 from store.queries.rollup import Split
 from store.queries.scope import Scope
-from store.queries.tenant_rows import ROLLED_FROM_SECONDS, rolled_sql, rows_sql
+from store.queries.tenant_rows import rolled_sql, rows_sql
 from store.queries.workload import FrameReader, labels_condition
 from store.queries.workload_split import Use, hours
 from store.workload_rollup import OUTCOME_SUMS
@@ -36,7 +36,7 @@ def by_outcome(reader: FrameReader, scope: Scope, use: Use = "auto") -> pl.DataF
         requests, inputs and input_tokens (requests of known input length, and their sum), outputs
         and output_tokens (the same), first_at, last_at (naive).
     """
-    counted, params = _counted_sql(scope, hours(reader, scope, ROLLED_FROM_SECONDS, use))
+    counted, params = _counted_sql(scope, hours(reader, scope, use))
     return reader.frame(
         f"""SELECT c.source_id, s.name AS source, l.model, l.tenant, l.route, l.instance,
                l.slo_class, c.status::VARCHAR AS status, c.requests, c.inputs,

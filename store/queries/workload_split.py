@@ -6,14 +6,13 @@ from typing import Literal
 
 from store.queries.rollup import Split, cut
 from store.queries.scope import Scope
+from store.queries.tenant_rows import ROLLED_FROM_SECONDS
 from store.queries.workload import FrameReader, naive
 
 Use = Literal["auto", "rows", "rollup"]
 
 
-def hours(
-    reader: FrameReader, scope: Scope, rolled_from_seconds: float, use: Use = "auto"
-) -> Split:
+def hours(reader: FrameReader, scope: Scope, use: Use = "auto") -> Split:
     """The stretches of a scope that a roll-up by the hour can tell; others are of the rows.
 
     A row that comes between this question and the next is missing from the answer, as if it had
@@ -22,10 +21,9 @@ def hours(
     Args:
         reader: the store.
         scope: what is asked about.
-        rolled_from_seconds: shorter ranges are read from the rows, of which there are few.
         use: "auto" takes the roll-up for long ranges; the others are for tests.
     """
-    is_short = use == "auto" and scope.seconds < rolled_from_seconds
+    is_short = use == "auto" and scope.seconds < ROLLED_FROM_SECONDS
     if use == "rows" or is_short or not scope.source_ids:
         return Split(None, (), ((naive(scope.start), naive(scope.end)),))
     return cut(reader, scope, "rollup_1h")
