@@ -24,6 +24,7 @@ from analysis import (
 from analysis import fairness_measures as measures
 from analysis.emptiness import why_empty
 from analysis.fairness_courses import Bools, Courses, Floats
+from analysis.fairness_interference import INTERFERENCE_SCHEMA, interference
 from analysis.fairness_options import MOST_SHOWN, Wish, wish
 from analysis.gateways import live_bound
 from analysis.measure import Empty, View
@@ -110,7 +111,7 @@ def fairness(
     windowed_difference_mean, _max and _variance, windowed_difference_with_refused_mean,
     attainment_gap_ratio, waiting_tenants_most, refused.
     Frames: `tenants` (columns of `fairness_tenants.TENANTS_SCHEMA`), `service`, `gap`, `windowed`,
-    `jain`, `interference` (columns in `analysis.fairness_frames`).
+    `jain` (columns in `analysis.fairness_frames`), `interference`.
 
     Args:
         reader: the store.
@@ -260,7 +261,7 @@ def _frames(reader: FrameReader, scope: Scope, looked: Looked) -> dict[str, pl.D
         "gap": pl.DataFrame(schema=fairness_frames.GAP_SCHEMA),
         "windowed": pl.DataFrame(schema=fairness_frames.DIFFERENCE_SCHEMA),
         "jain": pl.DataFrame(schema=fairness_frames.JAIN_SCHEMA),
-        "interference": pl.DataFrame(schema=fairness_frames.INTERFERENCE_SCHEMA),
+        "interference": pl.DataFrame(schema=INTERFERENCE_SCHEMA),
     }
     if courses is not None and shares is not None:
         part, known = looked.part, looked.gap is not None
@@ -274,9 +275,7 @@ def _frames(reader: FrameReader, scope: Scope, looked: Looked) -> dict[str, pl.D
             made["windowed"] = fairness_frames.difference(
                 courses, part, looked.difference, looked.with_refused
             )
-        made["interference"] = fairness_frames.interference(
-            reader, courses, part, looked.wish.shown
-        )
+        made["interference"] = interference(reader, courses, part, looked.wish.shown)
         finish = fairness_tenants.finish_times(reader, part, courses)
     made["tenants"] = fairness_tenants.table(
         looked.tenants, courses, looked.weights, looked.ratios, looked.judged, finish

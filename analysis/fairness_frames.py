@@ -1,10 +1,8 @@
-"""The pictures of fairness as tables: service, gap, difference and Jain's index over time."""
+"""The pictures of fairness over time as tables: service, gap, difference and Jain's index."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,16 +11,10 @@ import polars as pl
 from analysis import fairness_measures as measures
 from analysis.fairness_courses import Courses, Floats
 from analysis.fairness_measures import Gap, Shares
-from store.queries import fairness as queries
-from store.queries.log_bins import middle_seconds
 from store.queries.scope import Scope
-from store.queries.workload import FrameReader, naive
+from store.queries.workload import naive
 
 MOST_POINTS = 300
-FEWEST_FOR_MEDIAN = 30
-MOST_STRETCHES = 120
-"""Stretches of time whose first tokens are counted one by one."""
-SHARE_EDGES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 OTHERS = "others"
 SERVICE_SCHEMA: dict[str, Any] = {
     "at": pl.Datetime("us"),
@@ -51,14 +43,6 @@ JAIN_SCHEMA: dict[str, Any] = {
     "jain_index": pl.Float64,
     "tenants_with_demand": pl.Int64,
     "is_contended": pl.Boolean,
-}
-INTERFERENCE_SCHEMA: dict[str, Any] = {
-    "tenant": pl.String,
-    "share_low_ratio": pl.Float64,
-    "share_high_ratio": pl.Float64,
-    "others_ttft_p50_seconds": pl.Float64,
-    "requests": pl.Int64,
-    "windows": pl.Int64,
 }
 
 
@@ -157,76 +141,6 @@ def jain(courses: Courses, scope: Scope, found: Shares) -> pl.DataFrame:
     )
     step = max(1, -(-made.height // MOST_POINTS))
     return made.gather_every(step)
-
-
-def interference(reader: FrameReader, courses: Courses, scope: Scope, shown: int) -> pl.DataFrame:
-    """Others' time to first token by the share of the service that one tenant had meanwhile.
-
-    It tells what went together, not what caused what. Medians of fewer than 30 requests are null.
-    """
-    windows = max((courses.edges - 1) // courses.window_bins, 1)
-    step = courses.window_bins * max(1, -(-windows // MOST_STRETCHES))
-    counts = queries.first_tokens(
-        reader, scope, list(courses.tenants), step * courses.width_seconds
-    )
-    given = _steps(courses.service, step)
-    total = given.sum(axis=0) + _steps(courses.others[None, :], step)[0]
-    served = np.flatnonzero(total > 0)
-    order = np.argsort(-given.sum(axis=1), kind="stable")[:shown]
-    counts = counts.filter(pl.col("bin").is_in(served.tolist()))
-    if counts.is_empty() or not len(order):
-        return pl.DataFrame(schema=INTERFERENCE_SCHEMA)
-    everybody, lowest = _by_stretch(counts, total.size)
-    rows = []
-    for one in order:
-        own, _ = _by_stretch(counts.filter(pl.col("slot") == one), total.size, everybody, lowest)
-        share = given[one] / np.maximum(total, 1e-9)
-        rows += [
-            (courses.tenants[one], *row) for row in _beside(everybody - own, lowest, share, served)
-        ]
-    return pl.DataFrame(rows, schema=INTERFERENCE_SCHEMA, orient="row")
-
-
-def _by_stretch(
-    counts: pl.DataFrame, stretches: int, like: Floats | None = None, lowest: int = 0
-) -> tuple[Floats, int]:
-    """Requests by stretch of time and logarithmic bin, and the number of the lowest of those bins.
-
-    Args:
-        counts: bin (of time), log_bin, requests.
-        stretches: how many there are.
-        like: as wide as this; None is as wide as the counts are.
-        lowest: the lowest bin of `like`.
-    """
-    log_bin = counts["log_bin"].to_numpy().astype(np.int64)
-    if like is None:
-        lowest = int(log_bin.min())
-    width = int(log_bin.max()) - lowest + 1 if like is None else like.shape[1]
-    place = counts["bin"].to_numpy() * width + log_bin - lowest
-    made = np.bincount(place, counts["requests"].to_numpy(), stretches * width)
-    return made.astype(np.float64).reshape(stretches, width), lowest
-
-
-def _beside(
-    others: Floats, lowest: int, share: Floats, served: np.ndarray[Any, Any]
-) -> Iterator[tuple[float, float, float | None, int, int]]:
-    """share_low_ratio, share_high_ratio, others_ttft_p50_seconds, requests, windows.
-
-    Args:
-        others: requests of all others, (stretches, logarithmic bins).
-        lowest: number of the first of those bins.
-        share: of the service, by stretch.
-        served: stretches in which anybody was.
-    """
-    level = np.clip(np.searchsorted(SHARE_EDGES, share, side="right") - 1, 0, len(SHARE_EDGES) - 2)
-    for number, (low, high) in enumerate(pairwise(SHARE_EDGES)):
-        windows = served[level[served] == number]
-        reached = np.cumsum(others[windows].sum(axis=0))
-        requests = int(reached[-1])
-        if requests:
-            middle = lowest + int(np.argmax(reached >= requests / 2 - 1e-9))
-            median = middle_seconds(middle) if requests >= FEWEST_FOR_MEDIAN else None
-            yield low, high, median, requests, len(windows)
 
 
 def _largest(values: Floats, offset: int) -> int | None:

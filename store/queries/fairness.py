@@ -15,18 +15,19 @@ import polars as pl
 
 from store.queries.log_bins import log_bin_sql
 from store.queries.rollup import Split
-from store.queries.scope import Scope
+from store.queries.scope import IS_COUNTED, Scope
 from store.queries.served import LOOK_BACK_SECONDS, flows_sql, sums_sql
 from store.queries.tenant_rows import (
     Use,
     flows_of_rollup,
     is_on_grid,
+    is_on_hours,
     parts,
     rolled_sql,
     rows_sql,
 )
 from store.queries.token_cost import Cost, double
-from store.queries.workload import FrameReader, naive, where
+from store.queries.workload import FrameReader, naive
 
 NOBODY = -1
 """Slot of requests that name no tenant: they are load, and nobody's share."""
@@ -36,6 +37,10 @@ _SUMS = {
     "weight_sum": "DOUBLE", "weighted": "BIGINT",
 }  # fmt: skip
 """Columns of `rollup_tenant` that tell what tenants sent."""
+_ADDED = ", ".join(
+    f"max({name}) AS {name}" if name == "longest_input" else f"sum({name})::{kind} AS {name}"
+    for name, kind in _SUMS.items()
+)
 
 
 def tenants(reader: FrameReader, scope: Scope, cost: Cost, *, use: Use = "auto") -> pl.DataFrame:
@@ -61,13 +66,9 @@ def tenants(reader: FrameReader, scope: Scope, cost: Cost, *, use: Use = "auto")
     if split.rolled:
         rolled, more = _tenants_of_rollup(scope, split)
         text, params = f"{text}\nUNION ALL\n{rolled}", params | more
-    sums = ", ".join(
-        f"max({name}) AS {name}" if name == "longest_input" else f"sum({name})::{kind} AS {name}"
-        for name, kind in _SUMS.items()
-    )
     return reader.frame(
         f"""SELECT tenant, status::VARCHAR AS status, log_bin,
-  sum(first_tokens)::BIGINT AS first_tokens, {sums}
+  sum(first_tokens)::BIGINT AS first_tokens, {_ADDED}
 FROM ({text})
 GROUP BY ALL ORDER BY 1, 2, 3""",
         **params,
@@ -138,37 +139,73 @@ def _tenants_of_rollup(scope: Scope, split: Split) -> tuple[str, dict[str, Any]]
     of_bucket, _ = rolled_sql(scope, "bucket_at", split.rolled)
     nothing = ", ".join("NULL" if name == "longest_input" else "0" for name in _SUMS)
     return (
-        f"""SELECT tenant, status, NULL AS log_bin, 0 AS first_tokens, {", ".join(_SUMS)}
-FROM rollup_tenant WHERE {of_hour}
+        f"""SELECT tenant, status, NULL AS log_bin, 0 AS first_tokens, {_ADDED}
+FROM rollup_tenant WHERE {of_hour} GROUP BY tenant, status
 UNION ALL
-SELECT tenant, status, log_bin, request_count AS first_tokens, {nothing}
-FROM rollup_1h WHERE quantity = 'ttft' AND {of_bucket}""",
+SELECT tenant, status, log_bin, sum(request_count) AS first_tokens, {nothing}
+FROM rollup_1h WHERE quantity = 'ttft' AND {of_bucket} GROUP BY tenant, status, log_bin""",
         params,
     )
 
 
 def first_tokens(
-    reader: FrameReader, scope: Scope, names: list[str], width_seconds: float
+    reader: FrameReader,
+    scope: Scope,
+    names: list[str],
+    width_seconds: float,
+    *,
+    use: Use = "auto",
 ) -> pl.DataFrame:
     """Times to first token of successful requests by tenant, time and logarithmic bin.
 
+    Bins of whole hours come from the roll-up where it is true.
+
+    Args:
+        reader: the store.
+        scope: range and labels.
+        names: the tenants that are told apart.
+        width_seconds: of a bin of time; bin 0 begins with the range.
+        use: "rows" is for tests.
+
     Returns:
-        slot (place in `names`; null for all others), bin (0 begins with the range), log_bin,
-        requests.
+        slot (place in `names`; null for all others), bin, log_bin, requests. Rows add up.
     """
-    condition, params = where(scope)
+    width_us, zero = round(width_seconds * 1e6), {"zero": naive(scope.start)}
+    split = parts(reader, scope, use=use if is_on_hours(scope, width_seconds) else "rows")
+    text, params = _first_tokens_of_rows(scope, split, width_us)
+    if split.rolled:
+        condition, more = rolled_sql(scope, "bucket_at", split.rolled)
+        params |= more
+        text = f"""{text}
+UNION ALL
+SELECT tenant, {_bin_sql("bucket_at", width_us)}, log_bin, sum(request_count)
+FROM rollup_1h WHERE quantity = 'ttft' AND status = 'ok' AND {condition} GROUP BY ALL"""
     return reader.frame(
-        f"""SELECT list_position($names, l.tenant) - 1 AS slot, c.bin, c.log_bin,
-  sum(c.requests)::BIGINT AS requests
-FROM (
-  SELECT r.labels_id, {log_bin_sql("r.ttft_seconds")} AS log_bin, count(*) AS requests,
-    (epoch_us(r.arrived_at) - epoch_us($start)) // {round(width_seconds * 1e6)} AS bin
-  FROM request AS r WHERE {condition} AND r.status = 'ok' AND r.ttft_seconds >= 0
-  GROUP BY ALL) AS c JOIN request_labels AS l USING (labels_id)
-WHERE l.tenant IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3""",
+        f"""SELECT list_position($names, tenant) - 1 AS slot, bin, log_bin,
+  requests::BIGINT AS requests
+FROM ({text}) WHERE tenant IS NOT NULL""",
         names=names,
         **params,
+        **zero,
     )
+
+
+def _first_tokens_of_rows(
+    scope: Scope, split: Split, width_us: int
+) -> tuple[str, dict[str, Any]]:
+    rows, params = rows_sql(scope, split.raw)
+    return (
+        f"""SELECT tenant, bin, log_bin, requests FROM (
+  SELECT r.labels_id, {log_bin_sql("r.ttft_seconds")} AS log_bin, count(*) AS requests,
+    {_bin_sql("r.arrived_at", width_us)} AS bin
+  FROM {rows} WHERE {IS_COUNTED} AND r.status = 'ok' AND r.ttft_seconds IS NOT NULL
+  GROUP BY ALL) JOIN request_labels USING (labels_id)""",
+        params,
+    )
+
+
+def _bin_sql(at: str, width_us: int) -> str:
+    return f"(epoch_us({at}) - epoch_us($zero)) // {width_us}"
 
 
 def cache_tokens(reader: FrameReader, scope: Scope) -> pl.DataFrame:

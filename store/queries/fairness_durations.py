@@ -19,14 +19,14 @@ def alone(reader: FrameReader, scope: Scope, bins: list[int], width_seconds: flo
         (requests of two tokens and more), tpot_seconds (median of those).
     """
     condition, params = where(scope, every_attempt=True)
-    pace = "(r.e2e_seconds - r.ttft_seconds) / (r.output_tokens - 1)"
     return reader.frame(
-        f"""SELECT {OCTAVE_SQL} AS octave, count(*) AS requests,
-  median(r.ttft_seconds) AS ttft_seconds, count(*) FILTER (r.output_tokens >= 2) AS paced,
-  median({pace}) FILTER (r.output_tokens >= 2) AS tpot_seconds
-FROM request AS r WHERE {condition} AND {IS_WHOLE}
-  AND (epoch_us(r.arrived_at) - epoch_us($start)) // {round(width_seconds * 1e6)}
-    IN (SELECT unnest($bins))
+        f"""SELECT octave, count(*) AS requests, median(ttft_seconds) AS ttft_seconds,
+  count(tpot_seconds) AS paced, median(tpot_seconds) AS tpot_seconds
+FROM (SELECT {OCTAVE_SQL} AS octave, r.ttft_seconds, CASE WHEN r.output_tokens >= 2
+    THEN (r.e2e_seconds - r.ttft_seconds) / (r.output_tokens - 1) END AS tpot_seconds
+  FROM request AS r WHERE {condition} AND {IS_WHOLE}
+    AND (epoch_us(r.arrived_at) - epoch_us($start)) // {round(width_seconds * 1e6)}
+      IN (SELECT unnest($bins)))
 GROUP BY 1 ORDER BY 1""",
         bins=bins,
         **params,

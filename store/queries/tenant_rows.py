@@ -45,6 +45,12 @@ def is_on_grid(scope: Scope, width_seconds: float) -> bool:
     return bins >= 1 and bins == int(bins) and first_on_grid(scope) == scope
 
 
+def is_on_hours(scope: Scope, width_seconds: float) -> bool:
+    """Whether bins of this width from the start of a scope are whole hours of the clock."""
+    past = (naive(scope.start) - naive(scope.start).min) % timedelta(seconds=HOUR_SECONDS)
+    return width_seconds >= HOUR_SECONDS and width_seconds % HOUR_SECONDS == 0 and not past
+
+
 def first_on_grid(scope: Scope) -> Scope:
     """The scope from its first whole bin of the roll-up on."""
     past = (naive(scope.start) - naive(scope.start).min) % timedelta(seconds=FLOW_SECONDS)

@@ -1,5 +1,6 @@
 """The roll-up of tenants gives the numbers of the rows, whatever came late or was deleted."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -12,7 +13,7 @@ from store import tenant_rollup
 from store.clock import WallClock
 from store.database import Database
 from store.errors import StoreError
-from store.queries.fairness import flows, tenants
+from store.queries.fairness import first_tokens, flows, tenants
 from store.queries.fairness_durations import durations
 from store.queries.scope import Scope
 from store.queries.tenant_rows import first_on_grid, parts
@@ -92,6 +93,11 @@ def summed(found):
     return kept.filter(some.fill_null(False))
 
 
+def of_hours(asked):
+    """The same from the next full hour on."""
+    return replace(asked, start=asked.start + (START - asked.start) % timedelta(hours=1))
+
+
 def same_either_way(database, asked, width_seconds=60.0):
     """The sums of the roll-up and of the rows; gives how many requests there were."""
     found = {
@@ -109,6 +115,7 @@ def same_either_way(database, asked, width_seconds=60.0):
                 )
             ),
             summed(durations(database.reader, asked, use=use)),
+            summed(first_tokens(database.reader, of_hours(asked), ["a", "b"], 7200.0, use=use)),
         )
         for use in ("rollup", "rows")
     }
