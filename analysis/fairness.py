@@ -8,6 +8,7 @@ Definitions and sources stand in `analysis.fairness_measures` and docs/fairness_
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -91,8 +92,8 @@ class Looked:
     @property
     def with_demand(self) -> int:
         """Named tenants that asked for something."""
-        named = self.tenants.filter(pl.col("tenant").is_not_null())
-        return named.filter(pl.col("requests") > 0).height
+        asked = zip(self.tenants["tenant"], self.tenants["requests"], strict=True)
+        return sum(tenant is not None and requests > 0 for tenant, requests in asked)
 
 
 def fairness(
@@ -133,9 +134,11 @@ def fairness(
             empty = Empty("metric_absent", NO_TENANT)
         return View(_VIEW, scope, empty=empty)
     slo_chosen = fairness_tenants.chosen_slo(reader, scope, slos, slo)
-    judged = fairness_tenants.attainment(reader, scope, slo_chosen)
-    looked = _looked(reader, scope, chosen, totals, sharing)
-    looked = replace(looked, wish=chosen, judged=judged, slo=slo_chosen)
+    # Each leaves a processor idle in turns.
+    with ThreadPoolExecutor(1) as beside:
+        judging = beside.submit(fairness_tenants.attainment, reader, scope, slo_chosen)
+        looked = _looked(reader, scope, chosen, totals, sharing)
+        looked = replace(looked, wish=chosen, judged=judging.result(), slo=slo_chosen)
     frames = {name: _called(frame, named) for name, frame in _frames(reader, scope, looked).items()}
     sentences = fairness_words.sentences(looked, frames["tenants"], scope, named)
     sql = dict.fromkeys(("tenants",), text)
@@ -254,8 +257,8 @@ def _supposed_bound(
 
 
 def _frames(reader: FrameReader, scope: Scope, looked: Looked) -> dict[str, pl.DataFrame]:
-    courses, shares = looked.courses, looked.shares
-    finish = pl.DataFrame(schema={"tenant": pl.String, "finish_time_factor": pl.Float64})
+    courses = looked.courses
+    finish = pl.DataFrame(schema=fairness_tenants.FINISH_SCHEMA)
     made = {
         "service": pl.DataFrame(schema=fairness_frames.SERVICE_SCHEMA),
         "gap": pl.DataFrame(schema=fairness_frames.GAP_SCHEMA),
@@ -263,20 +266,13 @@ def _frames(reader: FrameReader, scope: Scope, looked: Looked) -> dict[str, pl.D
         "jain": pl.DataFrame(schema=fairness_frames.JAIN_SCHEMA),
         "interference": pl.DataFrame(schema=INTERFERENCE_SCHEMA),
     }
-    if courses is not None and shares is not None:
-        part, known = looked.part, looked.gap is not None
-        made["service"] = fairness_frames.service(
-            courses, part, looked.wish.shown, waits_known=known
-        )
-        if looked.gap is not None:
-            made["gap"] = fairness_frames.gap(courses, part, looked.gap, looked.bound)
-            made["jain"] = fairness_frames.jain(courses, part, shares)
-        if looked.difference is not None and looked.with_refused is not None:
-            made["windowed"] = fairness_frames.difference(
-                courses, part, looked.difference, looked.with_refused
-            )
-        made["interference"] = interference(reader, courses, part, looked.wish.shown)
-        finish = fairness_tenants.finish_times(reader, part, courses)
+    if courses is not None:
+        part, shown = looked.part, looked.wish.shown
+        with ThreadPoolExecutor(1) as beside:
+            finishing = beside.submit(fairness_tenants.finish_times, reader, part, courses)
+            made["interference"] = interference(reader, courses, part, shown)
+            made |= fairness_frames.over_time(courses, looked)
+            finish = finishing.result()
     made["tenants"] = fairness_tenants.table(
         looked.tenants, courses, looked.weights, looked.ratios, looked.judged, finish
     )

@@ -23,6 +23,8 @@ MOST_CELLS = 100_000
 MOST_BINS = 3_000
 FEWEST_BINS = 300
 _PARTS_OF_WINDOW = (60, 30, 20, 12, 10, 6, 5, 4, 3, 2, 1)
+_CRUMB_TOKENS = 1e-4
+"""Sums of rates leave crumbs of rounding: less in a bin is no service."""
 _SUMS = ("asked", "refused", "rate", "rising", "waiting", "running")
 
 
@@ -130,8 +132,7 @@ def of_flows(
     rates = np.cumsum(sums["rate"], axis=1)
     rising = np.zeros_like(rates)
     rising[:, 1:] = rates[:, :-1] * width + sums["rising"][:, 1:]
-    # Sums of rates leave crumbs of rounding.
-    service = np.cumsum(np.maximum(rising, 0.0), axis=1)
+    service = np.cumsum(np.where(rising > _CRUMB_TOKENS, rising, 0.0), axis=1)
     asked, refused = np.cumsum(sums["asked"], axis=1), np.cumsum(sums["refused"], axis=1)
     waiting = np.cumsum(sums["waiting"], axis=1)
     own = slice(0, len(names))

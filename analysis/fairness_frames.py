@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from analysis import fairness_measures as measures
@@ -13,6 +13,11 @@ from analysis.fairness_courses import Courses, Floats
 from analysis.fairness_measures import Gap, Shares
 from store.queries.scope import Scope
 from store.queries.workload import naive
+
+if TYPE_CHECKING:
+    from analysis.fairness import Looked
+
+Times = npt.NDArray[np.datetime64]
 
 MOST_POINTS = 300
 OTHERS = "others"
@@ -46,6 +51,19 @@ JAIN_SCHEMA: dict[str, Any] = {
 }
 
 
+def over_time(courses: Courses, looked: Looked) -> dict[str, pl.DataFrame]:
+    """What of service, gap, Jain's index and difference is known."""
+    part, shares, found = looked.part, looked.shares, looked.gap
+    shown, waits_known = looked.wish.shown, found is not None
+    frames = {"service": service(courses, part, shown, waits_known=waits_known)}
+    if found is not None and shares is not None:
+        frames["gap"] = gap(courses, part, found, looked.bound)
+        frames["jain"] = jain(courses, part, shares)
+    if looked.difference is not None and looked.with_refused is not None:
+        frames["windowed"] = difference(courses, part, looked.difference, looked.with_refused)
+    return frames
+
+
 def stride(courses: Courses) -> int:
     """Bins a point of a picture stands for."""
     return max(1, -(-(courses.edges - 1) // MOST_POINTS))
@@ -73,24 +91,24 @@ def service(courses: Courses, scope: Scope, shown: int, *, waits_known: bool) ->
     if len(rest) or beyond.any():
         parts.append((OTHERS, given[rest].sum(axis=0) + beyond, None, waiting[rest].sum(axis=0)))
     total = given.sum(axis=0) + beyond
-    frames = []
-    for name, got, wanted, line in parts:
-        share = np.divide(got, total, out=np.full(len(got), np.nan), where=total > 0)
-        frames.append(
-            pl.DataFrame(
-                {
-                    "at": at,
-                    "tenant": [name] * len(at),
-                    "service_tokens_per_second": got,
-                    "service_share_ratio": share,
-                    "asked_tokens_per_second": [None] * len(at) if wanted is None else wanted,
-                    "requests_waiting": line.astype(np.int64) if waits_known else [None] * len(at),
-                },
-                schema=SERVICE_SCHEMA,
-            )
-        )
-    found = pl.concat(frames) if frames else pl.DataFrame(schema=SERVICE_SCHEMA)
-    return found.with_columns(pl.col("service_share_ratio").fill_nan(None))
+    if not parts:
+        return pl.DataFrame(schema=SERVICE_SCHEMA)
+    names, got, wanted, line = zip(*parts, strict=True)
+    everybody, unknown = np.tile(total, len(parts)), np.full(len(at), np.nan)
+    rates = np.concatenate(got)
+    columns = {
+        "at": np.tile(at, len(parts)),
+        "tenant": np.repeat(names, len(at)),
+        "service_tokens_per_second": rates,
+        "service_share_ratio": np.divide(
+            rates, everybody, out=np.full(rates.size, np.nan), where=everybody > 0
+        ),
+        "asked_tokens_per_second": np.concatenate(
+            [unknown if each is None else each for each in wanted]
+        ),
+        "requests_waiting": np.concatenate(line).astype(np.int64) if waits_known else None,
+    }
+    return pl.DataFrame(columns, schema=SERVICE_SCHEMA, nan_to_null=True)
 
 
 def gap(courses: Courses, scope: Scope, found: Gap, bound: float | None) -> pl.DataFrame:
@@ -98,7 +116,7 @@ def gap(courses: Courses, scope: Scope, found: Gap, bound: float | None) -> pl.D
     step = stride(courses)
     edges = np.arange(0, courses.edges, step)
     tops = [_largest(found.tokens[k : k + step], int(k)) for k in edges]
-    at = _times(courses, scope, step)
+    at = _times(courses, scope, step).tolist()
     rows = []
     for place, top in enumerate(tops):
         # Where nobody waits together with another, there is no gap: not 0.
@@ -114,33 +132,31 @@ def gap(courses: Courses, scope: Scope, found: Gap, bound: float | None) -> pl.D
 def difference(courses: Courses, scope: Scope, plain: Floats, with_refused: Floats) -> pl.DataFrame:
     """The windowed difference at the middle of each window."""
     step = stride(courses)
-    middle = courses.window_bins / 2
-    at = [_at(scope, (k + middle) * courses.width_seconds) for k in range(0, plain.size, step)]
+    middles = np.arange(0, plain.size, step) + courses.window_bins / 2
     return pl.DataFrame(
         {
-            "at": at,
+            "at": _at(scope, middles * courses.width_seconds),
             "difference_tokens_per_second": plain[::step],
             "with_refused_tokens_per_second": with_refused[::step],
         },
         schema=DIFFERENCE_SCHEMA,
-    ).with_columns(pl.col(pl.Float64).fill_nan(None))
+        nan_to_null=True,
+    )
 
 
 def jain(courses: Courses, scope: Scope, found: Shares) -> pl.DataFrame:
     """Jain's index by window, at its beginning, with how many tenants it is about."""
     values = measures.jain_by_window(found)
-    at = [_at(scope, k * courses.window_seconds) for k in range(len(values))]
-    made = pl.DataFrame(
+    step = max(1, -(-len(values) // MOST_POINTS))
+    return pl.DataFrame(
         {
-            "at": at,
-            "jain_index": values,
-            "tenants_with_demand": found.has_demand.sum(axis=0),
-            "is_contended": found.is_contended,
+            "at": _at(scope, np.arange(0, len(values), step) * courses.window_seconds),
+            "jain_index": values[::step],
+            "tenants_with_demand": found.has_demand.sum(axis=0)[::step],
+            "is_contended": found.is_contended[::step],
         },
         schema=JAIN_SCHEMA,
     )
-    step = max(1, -(-made.height // MOST_POINTS))
-    return made.gather_every(step)
 
 
 def _largest(values: Floats, offset: int) -> int | None:
@@ -159,9 +175,11 @@ def _steps(course: Floats, step: int) -> Floats:
     return found
 
 
-def _times(courses: Courses, scope: Scope, step: int) -> list[Any]:
-    return [_at(scope, k * courses.width_seconds) for k in range(0, courses.edges, step)]
+def _times(courses: Courses, scope: Scope, step: int) -> Times:
+    return _at(scope, np.arange(0, courses.edges, step) * courses.width_seconds)
 
 
-def _at(scope: Scope, seconds: float) -> Any:
-    return naive(scope.start) + timedelta(seconds=seconds)
+def _at(scope: Scope, seconds: npt.NDArray[np.floating[Any]]) -> Times:
+    past = np.rint(seconds * 1e6).astype("timedelta64[us]")
+    found: Times = np.datetime64(naive(scope.start), "us") + past
+    return found

@@ -105,10 +105,8 @@ def _until_hour(scope: Scope) -> float:
     return (timedelta(seconds=HOUR_SECONDS) - past).total_seconds() if past else 0.0
 
 
-def _counts(
-    reader: FrameReader, parts: Stretches, tenants: tuple[str, ...]
-) -> tuple[Floats, int]:
-    """Requests as (tenants and all others, stretches, logarithmic bins), and the lowest of those."""
+def _counts(reader: FrameReader, parts: Stretches, tenants: tuple[str, ...]) -> tuple[Floats, int]:
+    """Requests as (tenants and all others, stretches, logarithmic bins), and the lowest bin."""
     found = first_tokens(reader, parts.scope, list(tenants), parts.width_seconds)
     # Where a width is no whole number of microseconds, a last one may lie behind the last edge.
     found = found.filter(pl.col("bin") < parts.total.size)
@@ -119,8 +117,8 @@ def _counts(
     shape = (len(tenants) + 1, parts.total.size, int(log_bin.max()) - lowest + 1)
     slot = found["slot"].fill_null(len(tenants)).to_numpy()
     place = (slot * shape[1] + found["bin"].to_numpy()) * shape[2] + log_bin - lowest
-    made: Floats = np.bincount(place, found["requests"].to_numpy(), math.prod(shape))
-    return made.reshape(shape), lowest
+    made = np.bincount(place, found["requests"].to_numpy(), math.prod(shape))
+    return made.astype(np.float64, copy=False).reshape(shape), lowest
 
 
 def _beside(

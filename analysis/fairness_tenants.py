@@ -33,6 +33,7 @@ ATTAINMENT_SCHEMA: dict[str, Any] = {
     "attainment_low": pl.Float64,
     "attainment_high": pl.Float64,
 }
+FINISH_SCHEMA: dict[str, Any] = {"tenant": pl.String, "finish_time_factor": pl.Float64}
 TENANTS_SCHEMA: dict[str, Any] = {
     "tenant": pl.String,
     "requests": pl.Int64,
@@ -67,31 +68,37 @@ def per_tenant(totals: pl.DataFrame) -> pl.DataFrame:
     """
     of = {name: pl.col("requests").filter(pl.col("status") == name) for name in ("refused", "ok")}
     refused, good = of["refused"].sum(), of["ok"].sum()
-    made = totals.group_by("tenant").agg(
-        pl.col("requests").sum(),
-        refused.alias("refused"),
-        (pl.col("requests").sum() - refused - good).alias("failed"),
-        pl.col("sized").sum(),
-        pl.when(pl.col("sized").sum() > 0).then(pl.col("cost").sum()).alias("demand_tokens"),
-        pl.col("waits").sum(),
-        pl.when(pl.col("waits").sum() > 0)
-        .then(pl.col("waited_seconds").sum() / pl.col("waits").sum())
-        .alias("waited_mean_seconds"),
-        pl.col("timed").sum(),
-        pl.when(pl.col("weighted").sum() > 0)
-        .then(pl.col("weight_sum").sum() / pl.col("weighted").sum())
-        .alias("told_weight"),
+    made = (
+        totals.lazy()
+        .group_by("tenant")
+        .agg(
+            pl.col("requests").sum(),
+            refused.alias("refused"),
+            (pl.col("requests").sum() - refused - good).alias("failed"),
+            pl.col("sized").sum(),
+            pl.when(pl.col("sized").sum() > 0).then(pl.col("cost").sum()).alias("demand_tokens"),
+            pl.col("waits").sum(),
+            pl.when(pl.col("waits").sum() > 0)
+            .then(pl.col("waited_seconds").sum() / pl.col("waits").sum())
+            .alias("waited_mean_seconds"),
+            pl.col("timed").sum(),
+            pl.when(pl.col("weighted").sum() > 0)
+            .then(pl.col("weight_sum").sum() / pl.col("weighted").sum())
+            .alias("told_weight"),
+        )
     )
-    counts = totals.filter((pl.col("status") == "ok") & (pl.col("first_tokens") > 0)).with_columns(
-        requests="first_tokens"
-    )
+    has_token = (pl.col("status") == "ok") & (pl.col("first_tokens") > 0)
+    counts = totals.lazy().filter(has_token).select("tenant", "log_bin", requests="first_tokens")
+    counted = counts.collect()
     for q, name in ((0.5, "ttft_p50_seconds"), (0.95, "ttft_p95_seconds")):
-        found = quantiles(counts, q, "tenant").select("tenant", pl.col("seconds").alias(name))
+        found = (
+            quantiles(counted, q, "tenant").lazy().select("tenant", pl.col("seconds").alias(name))
+        )
         made = made.join(found, on="tenant", how="left", nulls_equal=True)
     return made.sort(
         pl.col("tenant").is_null(), pl.col("demand_tokens"), "requests", "tenant",
         descending=[False, True, True, False], nulls_last=True,
-    )  # fmt: skip
+    ).collect()  # fmt: skip
 
 
 def chosen_slo(reader: Reader, scope: Scope, slos: Sequence[Slo], name: str) -> Slo | None:
@@ -134,23 +141,24 @@ def finish_times(reader: FrameReader, scope: Scope, courses: Courses) -> pl.Data
     Returns:
         tenant, finish_time_factor; only tenants of which most requests can be compared.
     """
-    schema = {"tenant": pl.String, "finish_time_factor": pl.Float64}
     quiet = courses.running <= durations.instances(reader, scope)
     bins = np.flatnonzero(quiet[:-1] & quiet[1:]).tolist()
     if not bins:
-        return pl.DataFrame(schema=schema)
+        return pl.DataFrame(schema=FINISH_SCHEMA)
     alone = durations.alone(reader, scope, bins, courses.width_seconds)
-    known = alone.filter(pl.col("requests") >= FEWEST_ALONE)
-    paced = known.filter(pl.col("paced") >= FEWEST_ALONE)
-    if known.is_empty() or paced.is_empty():
-        return pl.DataFrame(schema=schema)
-    pace = float((paced["tpot_seconds"] * paced["paced"]).sum()) / float(paced["paced"].sum())
-    whole = durations.durations(reader, scope)
-    joined = whole.join(known.select("octave", "ttft_seconds"), on="octave", how="left")
+    paces = [(row["tpot_seconds"], row["paced"]) for row in alone.iter_rows(named=True)
+             if min(row["requests"], row["paced"]) >= FEWEST_ALONE]  # fmt: skip
+    if not paces:
+        return pl.DataFrame(schema=FINISH_SCHEMA)
+    pace = sum(seconds * requests for seconds, requests in paces) / sum(n for _, n in paces)
+    known = alone.lazy().filter(pl.col("requests") >= FEWEST_ALONE)
     has = pl.col("ttft_seconds").is_not_null()
     expected = pl.col("requests") * pl.col("ttft_seconds") + pace * pl.col("later_tokens")
     return (
-        joined.group_by("tenant")
+        durations.durations(reader, scope)
+        .lazy()
+        .join(known.select("octave", "ttft_seconds"), on="octave", how="left")
+        .group_by("tenant")
         .agg(
             (pl.col("e2e_seconds").filter(has).sum() / expected.filter(has).sum()).alias(
                 "finish_time_factor"
@@ -160,8 +168,8 @@ def finish_times(reader: FrameReader, scope: Scope, courses: Courses) -> pl.Data
         .filter(
             (pl.col("covered") >= LEAST_COVERED_RATIO) & pl.col("finish_time_factor").is_finite()
         )
-        .select("tenant", "finish_time_factor")
-        .cast(schema)  # type: ignore[arg-type]
+        .select(pl.col(name).cast(kind) for name, kind in FINISH_SCHEMA.items())
+        .collect()
     )
 
 
@@ -183,10 +191,10 @@ def table(
         judged: as `attainment` gives.
         finish: as `finish_times` gives.
     """
-    named = tenants.filter(pl.col("tenant").is_not_null()).head(MOST_ROWS)
-    found = named.join(_of_courses(courses, weights, ratios), on="tenant", how="left")
-    found = found.join(judged, on="tenant", how="left").join(finish, on="tenant", how="left")
-    return found.select(*TENANTS_SCHEMA).cast(TENANTS_SCHEMA)  # type: ignore[arg-type]
+    found = tenants.lazy().filter(pl.col("tenant").is_not_null()).head(MOST_ROWS)
+    for more in (_of_courses(courses, weights, ratios), judged, finish):
+        found = found.join(more.lazy(), on="tenant", how="left", maintain_order="left")
+    return found.select(pl.col(name).cast(kind) for name, kind in TENANTS_SCHEMA.items()).collect()
 
 
 def _of_courses(courses: Courses | None, weights: Floats, ratios: Floats | None) -> pl.DataFrame:
@@ -210,4 +218,5 @@ def _of_courses(courses: Courses | None, weights: Floats, ratios: Floats | None)
             "waiting_ratio": waits if known else [None] * len(service),
         },
         schema=schema,
-    ).with_columns(pl.col("of_fair_share").fill_nan(None))
+        nan_to_null=True,
+    )

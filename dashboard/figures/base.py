@@ -52,10 +52,11 @@ def numbers(frame: pl.DataFrame, column: str) -> list[float | None]:
 
 def times(frame: pl.DataFrame, column: str, look: Look) -> list[str | None]:
     """A naive UTC column as naive strings in the display zone: Plotly ignores offsets."""
-    at = frame.get_column(column).dt.replace_time_zone("UTC")
+    at = pl.col(column).dt.replace_time_zone("UTC")
     if look.clock == "utc":
         at = at.dt.convert_time_zone(look.zone.key)
-    found: list[str | None] = at.dt.strftime("%Y-%m-%dT%H:%M:%S").to_list()
+    told = frame.select(at.dt.strftime("%Y-%m-%dT%H:%M:%S"))
+    found: list[str | None] = told.to_series().to_list()
     return found
 
 

@@ -43,8 +43,14 @@ def service(frame: pl.DataFrame, look: Look, *, as_share: bool = False) -> Pictu
     column = "service_share_ratio" if as_share else "service_tokens_per_second"
     if not any(numbers(frame, column)):
         return "Nothing was served in this range, as far as records tell."
-    traces = [_layer(part, name, place, column, look)
-              for place, (name, part) in enumerate(groups(frame, "tenant"))]  # fmt: skip
+    layers = groups(frame, "tenant")
+    # Every tenant has a row at every time.
+    at = times(layers[0][1], "at", look)
+    unit = "%{y:.1%}" if as_share else "%{y:,.0f} tokens/s"
+    traces = [
+        _layer(at, numbers(part, column), name, place, unit)
+        for place, (name, part) in enumerate(layers)
+    ]
     title = "share of the service" if as_share else "service, tokens/s"
     more: dict[str, Any] = {"tickformat": ".0%", "range": [0, 1]} if as_share else {}
     figure = {
@@ -58,11 +64,12 @@ def service(frame: pl.DataFrame, look: Look, *, as_share: bool = False) -> Pictu
     return Picture(figure, f"Service of each tenant over time; of all of it: {words}.")
 
 
-def _layer(part: pl.DataFrame, name: str, place: int, column: str, look: Look) -> Trace:
+def _layer(
+    at: Sequence[str | None], values: Sequence[float | None], name: str, place: int, unit: str
+) -> Trace:
     colour = GREY if name == "others" else SERIES_COLOURS[place % len(SERIES_COLOURS)]
     pattern = _PATTERNS[place % len(_PATTERNS)]
-    trace = line(times(part, "at", look), numbers(part, column), name, place)
-    unit = "%{y:.1%}" if column.endswith("_ratio") else "%{y:,.0f} tokens/s"
+    trace = line(at, values, name, place)
     trace |= {
         "stackgroup": "all",
         "mode": "lines",

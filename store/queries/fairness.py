@@ -190,9 +190,7 @@ FROM ({text}) WHERE tenant IS NOT NULL""",
     )
 
 
-def _first_tokens_of_rows(
-    scope: Scope, split: Split, width_us: int
-) -> tuple[str, dict[str, Any]]:
+def _first_tokens_of_rows(scope: Scope, split: Split, width_us: int) -> tuple[str, dict[str, Any]]:
     rows, params = rows_sql(scope, split.raw)
     return (
         f"""SELECT tenant, bin, log_bin, requests FROM (

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from analysis import fairness_courses as courses
 from analysis import fairness_measures as measures
+from analysis.fairness_interference import MOST_STRETCHES, stretches
 from collector.traces.plan import plan
 from store.bulk import load
 from store.clock import WallClock
@@ -190,6 +191,20 @@ def test_nothing_asked_is_neither_fair_nor_unfair():
     assert measures.jain_by_window(shares) == [None, None]
 
 
+def test_what_rounding_leaves_of_rates_is_no_service():
+    """Rates that end in another order than they began add up to 3e-17, which nobody was served."""
+    began, ended = [0.1, 0.2, 0.3], [-0.3, -0.1, -0.2]
+    rows = pl.DataFrame(
+        {"slot": 0, "bin": range(6), "asked": 0.0, "refused": 0.0, "rate": began + ended,
+         "rising": 0.0, "waiting": 0, "running": 0}
+    )  # fmt: skip
+    assert sum(began + ended) > 0
+    found = courses.of_flows(rows, ["a"], 3600.0, 60.0, 2)
+
+    assert found.service[0, -1] == found.service[0, 7]
+    assert np.isnan(measures.windowed_difference(found, np.ones(1))[8:]).all()
+
+
 def test_a_tenant_that_waits_is_measured_by_what_it_could_have_had():
     """Two that wait share by half; a third that asks for little keeps its little."""
     found = made([[0, 30, 60], [0, 5, 10], [0, 1, 2]], waiting=[[1] * 3, [1] * 3, [0] * 3])
@@ -247,6 +262,28 @@ def test_a_grid_has_limits_and_whole_windows(seconds, window, tenants):
     assert seconds / width <= courses.MOST_BINS + 1
     assert parts >= 1
     assert width * parts <= max(seconds, window) + 1e-6
+
+
+@pytest.mark.parametrize("days", [3, 6, 9, 200])
+def test_long_stretches_are_whole_hours_of_the_clock(days):
+    """They begin with a full hour, lie within the range, and tell what was given in them."""
+    seconds = days * 86_400.0
+    width, parts = courses.grid(seconds, 60.0, 2)
+    edges = np.arange(int(seconds / width) + 1)
+    rows = np.array([edges * width, edges * width * 2])
+    begin = ZERO + timedelta(minutes=10)
+    scope = Scope((1,), begin, begin + timedelta(seconds=seconds))
+    found = stretches(made(rows, width=width, window_bins=parts), scope)
+
+    assert found.width_seconds * len(found.total) == found.scope.seconds
+    assert scope.start <= found.scope.start < found.scope.end <= scope.end
+    assert len(found.total) <= MOST_STRETCHES * 1.5
+    assert found.scope.seconds >= 0.95 * seconds
+    np.testing.assert_allclose(found.given[1], 2 * found.width_seconds)
+    np.testing.assert_allclose(found.total, 3 * found.width_seconds)
+    if days > 5:
+        assert found.width_seconds % 3600 == 0
+        assert (found.scope.start - ZERO) % timedelta(hours=1) == timedelta(0)
 
 
 def test_the_difference_of_two_ratios_has_an_interval():
