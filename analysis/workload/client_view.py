@@ -12,7 +12,7 @@ import polars as pl
 from analysis.coverage import covered_seconds, covered_span
 from analysis.measure import Measure, View
 from analysis.workload import clients
-from analysis.workload.arrivals import Floats
+from analysis.workload.arrivals import Floats, Stamps
 from analysis.workload.loading import Member, NotingReader, empty_view, members
 from analysis.workload.words import time_text
 from store.queries import workload as queries
@@ -49,7 +49,7 @@ def workload_clients(reader: queries.FrameReader, scope: Scope) -> View:
     known = grouped.filter(pl.col("client").is_not_null())
     recent, thinned = _recent(scope, labelled)
     covered = covered_seconds(covered_span(noting, scope))
-    table = _table(known, *queries.client_stamps(noting, recent, dimension), covered)
+    table = _table(known, queries.client_stamps(noting, recent, dimension), covered)
     requests = known["requests"].cast(pl.Float64).to_numpy()
     tokens = known["tokens"].to_numpy()
     frames = {
@@ -120,12 +120,13 @@ def _recent(scope: Scope, totals: pl.DataFrame) -> tuple[Scope, tuple[str, ...]]
 
 
 def _table(
-    known: pl.DataFrame, stamps: pl.DataFrame, names: pl.DataFrame, covered: float | None
+    known: pl.DataFrame,
+    stamps: tuple[Stamps, Stamps, pl.DataFrame],
+    covered: float | None,
 ) -> pl.DataFrame:
     """One row a client, as `clients.CLIENTS_SCHEMA`, most requests first."""
-    codes, variation = clients.variation_by_client(
-        stamps["code"].to_numpy(), stamps["at_us"].to_numpy()
-    )
+    of_request, at_us, names = stamps
+    codes, variation = clients.variation_by_client(of_request, at_us)
     varied = (
         pl.DataFrame({"code": codes, "interarrival_cv": variation})
         .with_columns(pl.col("code").cast(names.schema["code"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -47,6 +48,10 @@ _QUANTITIES: Mapping[str, tuple[str, str]] = {
 }
 
 
+Sample = tuple[Floats, Floats]
+"""Values ascending, and how often each occurs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """One of the two bodies.
@@ -61,7 +66,7 @@ class Side:
 
     name: str
     measures: Mapping[str, Measure]
-    samples: Mapping[str, tuple[Floats, Floats]]
+    samples: Mapping[str, Sample]
     views: Mapping[str, View]
     empty: bool
 
@@ -80,8 +85,7 @@ def workload_compare(reader: queries.FrameReader, scope: Scope, against: str = "
     """
     reader = Remembering(reader)  # the views share their scan of the sums
     other = other_scope(reader, scope, against)
-    one = _side(reader, scope, "")
-    two = _side(reader, other, against)
+    one, two = _sides(reader, (scope, ""), (other, against))
     if one.empty or two.empty:
         missing = scope if one.empty else other
         noting = NotingReader(reader)
@@ -137,22 +141,47 @@ def other_scope(reader: queries.FrameReader, scope: Scope, against: str) -> Scop
     return Scope(ids, aware[0], aware[1] + timedelta(microseconds=1))
 
 
-def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
+def _sides(reader: queries.FrameReader, *asked: tuple[Scope, str]) -> list[Side]:
+    """The bodies of requests; lengths are counted beside arrivals, which leave a processor idle."""
+    with ThreadPoolExecutor(1) as beside:
+        sizes = [beside.submit(_sizes, reader, scope) for scope, _ in asked]
+        return [
+            _side(reader, scope, against, counted)
+            for (scope, against), counted in zip(asked, sizes, strict=True)
+        ]
+
+
+def _sizes(
+    reader: queries.FrameReader, scope: Scope
+) -> tuple[tuple[View, View], Mapping[str, Sample]]:
+    """The views of lengths and failures, and the lengths as samples."""
+    noting = NotingReader(reader)
+    sources = members(noting, scope)
+    by_source = load_lengths(noting, scope, sources)
+    lengths = lengths_view(noting, scope, sources, by_source, with_charts=False)
+    whole = merged(list(by_source.values()))
+    samples = {"input_tokens": _weighted(whole.input), "output_tokens": _weighted(whole.output)}
+    return (lengths, failures_view(reader, scope, with_times=False)), samples
+
+
+def _side(
+    reader: queries.FrameReader,
+    scope: Scope,
+    against: str,
+    sizes: Future[tuple[tuple[View, View], Mapping[str, Sample]]],
+) -> Side:
     noting = NotingReader(reader)
     sources = members(noting, scope)
     name = ", ".join(member.name for member in sources) or "nothing"
     if against == PREVIOUS:
         name = f"{name} before"
-    by_source = load_lengths(noting, scope, sources)
-    found = [lengths_view(noting, scope, sources, by_source, with_charts=False)]
-    found += [failures_view(reader, scope, with_times=False)]
     streams = load_streams(noting, scope, sources)
-    found += [arrivals_view(noting, scope, sources, streams, with_charts=False, with_fits=False)]
-    found += [burstiness_view(noting, scope, sources, streams)]
-    views = {view.name: view for view in found}
-    measures = {key: one for view in found for key, one in view.measures.items()}
-    whole = merged(list(by_source.values()))
-    samples = {"input_tokens": _weighted(whole.input), "output_tokens": _weighted(whole.output)}
+    arrivals = arrivals_view(noting, scope, sources, streams, with_charts=False, with_fits=False)
+    bursts = burstiness_view(noting, scope, sources, streams)
+    (lengths, failures), found = sizes.result()
+    views = {view.name: view for view in (lengths, failures, arrivals, bursts)}
+    measures = {key: one for view in views.values() for key, one in view.measures.items()}
+    samples = {**found}
     # A source of rates knows a variation, but no single arrivals.
     if streams and measures["interarrival_cv"].value is not None:
         gaps = np.sort(sampled(combined(streams).stamps)[0])
@@ -161,26 +190,26 @@ def _side(reader: queries.FrameReader, scope: Scope, against: str) -> Side:
     return Side(name, measures, known, views, totals.attempted(noting, scope) == 0)
 
 
-def _weighted(found: Lengths) -> tuple[Floats, Floats]:
+def _weighted(found: Lengths) -> Sample:
     return found.values.astype(np.float64), found.counts.astype(np.float64)
 
 
-def two_sample_ks(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> float:
+def two_sample_ks(a: Sample, b: Sample) -> float:
     """Largest vertical distance between two empirical distributions.
 
     Args:
         a: values ascending, and how often each occurs.
         b: likewise.
     """
-    points = np.union1d(a[0], b[0])
-    return float(np.max(np.abs(_share_up_to(a, points) - _share_up_to(b, points))))
-
-
-def _share_up_to(sample: tuple[Floats, Floats], points: Floats) -> Floats:
-    values, weights = sample
-    cumulative = np.concatenate(([0.0], np.cumsum(weights)))
-    place = np.searchsorted(values, points, side="right")
-    return np.asarray(cumulative[place] / cumulative[-1], dtype=np.float64)
+    values = np.concatenate((a[0], b[0]))
+    # A stable sort merges two sorted runs, which takes a tenth of sorting them anew.
+    order = np.argsort(values, kind="stable")
+    mine = np.cumsum(np.concatenate((a[1], np.zeros(b[1].size)))[order])
+    other = np.cumsum(np.concatenate((np.zeros(a[1].size), b[1]))[order])
+    ordered = values[order]
+    is_last = np.append(ordered[1:] != ordered[:-1], True)
+    apart = mine[is_last] / mine[-1] - other[is_last] / other[-1]
+    return float(np.max(np.abs(apart)))
 
 
 def differences_frame(one: Side, two: Side) -> pl.DataFrame:
@@ -242,7 +271,7 @@ def _overlay(one: Side, two: Side) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _curve(quantity: str, series: str, sample: tuple[Floats, Floats]) -> pl.DataFrame:
+def _curve(quantity: str, series: str, sample: Sample) -> pl.DataFrame:
     values, weights = sample
     share = np.cumsum(weights) / weights.sum()
     places = np.unique(np.searchsorted(share, np.linspace(0, 1, _POINTS)).clip(0, values.size - 1))

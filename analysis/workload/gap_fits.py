@@ -120,7 +120,7 @@ def ks_distance(ordered: Floats, cdf: Callable[[Floats], Floats]) -> float:
     model is asked for every value only where that bound is above what was found already.
     """
     size = ordered.size
-    ends = np.unique(np.append(np.arange(0, size, _STRETCH), size - 1))
+    ends = np.append(np.arange(0, size - 1, _STRETCH), size - 1)
     model = cdf(ordered[ends])
     largest = _distance(model, ends, size)
     # No point of a stretch can be further apart than its ends allow.

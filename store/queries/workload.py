@@ -161,33 +161,49 @@ def session_totals(reader: FrameReader, scope: Scope) -> pl.DataFrame:
 
 def client_stamps(
     reader: FrameReader, scope: Scope, dimension: Dimension
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+) -> tuple[Stamps, Stamps, pl.DataFrame]:
     """Who arrived when, with clients as numbers, and what the numbers mean.
 
     Returns:
-        (code, at_us) in stored order, without requests of unknown clients, and (code, client).
+        A number for each request of a known client and when it arrived (microseconds since 1970),
+        in stored order; and (code, client).
     """
-    condition, params = where(scope)
     if dimension in _CODE_COLUMNS:
-        code, names = _CODE_COLUMNS[dimension]
-        rows = reader.frame(
-            f"""SELECT r.{code} AS code, epoch_us(r.arrived_at) AS at_us
-            FROM request AS r WHERE {condition} AND r.{code} IS NOT NULL""",
-            **params,
-        )
-        return rows, reader.frame(names.format(ids=_ids(scope)))
-    rows = reader.frame(
-        f"""SELECT r.labels_id, epoch_us(r.arrived_at) AS at_us
-        FROM request AS r WHERE {condition}""",
-        **params,
-    )
+        column, names = _CODE_COLUMNS[dimension]
+        codes, stamps = _coded_stamps(reader, scope, column)
+        return codes, stamps, reader.frame(names.format(ids=_ids(scope)))
     labels = reader.frame(
         f"""SELECT labels_id, {dimension} AS client,
                dense_rank() OVER (ORDER BY {dimension}) AS code
         FROM request_labels WHERE {dimension} IS NOT NULL"""
     )
-    coded = rows.join(labels.select("labels_id", "code"), on="labels_id", how="inner")
-    return coded.select("code", "at_us"), labels.select("code", "client").unique("code")
+    ids, stamps = _coded_stamps(reader, scope, "labels_id")
+    known = labels["labels_id"].to_numpy()
+    code_of = np.zeros(max(ids.max(initial=0), known.max(initial=0)) + 1, dtype=np.int64)
+    code_of[known] = labels["code"].to_numpy()
+    codes = code_of[ids]
+    named = codes > 0
+    if not named.all():
+        codes, stamps = codes[named], stamps[named]
+    return codes, stamps, labels.select("code", "client").unique("code")
+
+
+def _coded_stamps(
+    reader: FrameReader, scope: Scope, column: str
+) -> tuple[npt.NDArray[Any], Stamps]:
+    """A column and the arrival of the requests that have it."""
+    condition, params = where(scope)
+    pieces = list(
+        reader.batches(
+            f"""SELECT r.{column} AS code, r.arrived_at
+            FROM request AS r WHERE {condition} AND r.{column} IS NOT NULL""",
+            **params,
+        )
+    )
+    if not pieces:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    codes, stamps = (np.concatenate([p[name] for p in pieces]) for name in ("code", "arrived_at"))
+    return codes, stamps.view(np.int64)
 
 
 _CODE_COLUMNS = {
