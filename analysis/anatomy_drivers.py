@@ -6,16 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from analysis import anatomy_sql
-from analysis.anatomy_newest import newest
+from analysis.anatomy_crowds import by_concurrency
+from analysis.anatomy_newest import arrivals, newest_of
 from analysis.emptiness import why_empty
 from analysis.latency import quantiles
 from analysis.measure import Empty, Measure, View
 from store.queries import anatomy as queries
-from store.queries.log_bins import BINS_PER_OCTAVE, SMALLEST_SECONDS
 from store.queries.scope import Scope
 from store.reader import Reader
 
@@ -39,12 +38,7 @@ MEDIANS_SCHEMA: dict[str, Any] = {
     "p50_seconds": pl.Float64,
     "requests": pl.Int64,
 }
-# Each number of requests up to 8, then four steps to the octave.
-CROWD_EDGES = np.array(
-    [*range(1, 8), *(step * 2.0**k for k in range(3, 20) for step in (1.0, 1.25, 1.5, 1.75))]
-)
 _CELL = 4
-Stamps = npt.NDArray[np.int64]
 
 
 def latency_drivers(reader: Reader, scope: Scope) -> View:
@@ -54,12 +48,15 @@ def latency_drivers(reader: Reader, scope: Scope) -> View:
     Frames: `ttft_by_input` and `tpot_by_concurrency` (low, high, low_seconds, high_seconds,
     requests), `ttft_medians` and `tpot_medians` (low, high, mean, p50_seconds, requests).
     """
-    recent = newest(reader, scope, LENGTH_REQUESTS)
-    near = newest(reader, recent, OCCUPANCY_REQUESTS) if recent else None
+    came = arrivals(reader, scope)
+    recent = newest_of(came, scope, LENGTH_REQUESTS)
+    if recent is not None and recent != scope:
+        came = arrivals(reader, recent)
+    near = newest_of(came, recent, OCCUPANCY_REQUESTS) if recent else None
     if recent is None or near is None:
         return View("latency_drivers", scope, empty=why_empty(reader, scope, "ttft_seconds"))
     lengths = _by_input(queries.ttft_by_input(reader, recent))
-    crowds = _by_concurrency(queries.occupancy(reader, near))
+    crowds = by_concurrency(queries.occupancy(reader, near))
     frames = {
         "ttft_by_input": _grid(lengths),
         "ttft_medians": _medians(lengths),
@@ -104,50 +101,6 @@ def _by_input(counts: pl.DataFrame) -> pl.DataFrame:
         requests=pl.col("requests").cast(pl.Int64),
         total=pl.col("input_tokens").cast(pl.Float64),
     )
-
-
-def _by_concurrency(rows: pl.DataFrame) -> pl.DataFrame:
-    """low, high, log_bin, requests, total, from when each request entered and left."""
-    if rows.is_empty():
-        return pl.DataFrame()
-    crowds = pl.concat(
-        [
-            part.select(
-                "tpot_seconds",
-                crowd=pl.Series(
-                    concurrency(part["entered_us"].to_numpy(), part["left_us"].to_numpy())
-                ),
-            )
-            for part in rows.partition_by("place")
-        ]
-    ).filter(pl.col("tpot_seconds") >= 0)
-    place = np.searchsorted(CROWD_EDGES, crowds["crowd"].to_numpy(), side="right") - 1
-    seconds = np.maximum(crowds["tpot_seconds"].to_numpy(), SMALLEST_SECONDS)
-    bins = np.floor(np.log2(seconds) * BINS_PER_OCTAVE).astype(np.int32)
-    return (
-        crowds.select("crowd")
-        .with_columns(
-            low=pl.Series(CROWD_EDGES[place]),
-            high=pl.Series(CROWD_EDGES[place + 1]),
-            log_bin=pl.Series(bins),
-        )
-        .group_by("low", "high", "log_bin")
-        .agg(requests=pl.len().cast(pl.Int64), total=pl.col("crowd").sum().cast(pl.Float64))
-    )
-
-
-def concurrency(entered: Stamps, left: Stamps) -> Stamps:
-    """How many requests of one instance were in it as each was admitted, itself included.
-
-    Args:
-        entered: when each entered.
-        left: when each left, on the same clock; not before it entered.
-    """
-    begun = np.searchsorted(np.sort(entered), entered, side="right")
-    over = np.searchsorted(np.sort(left), entered, side="right")
-    # One that left at the very moment it entered is not in its own count of departures.
-    found: Stamps = np.maximum(begun - over, 1).astype(np.int64)
-    return found
 
 
 def _grid(counts: pl.DataFrame) -> pl.DataFrame:

@@ -22,9 +22,17 @@ def newest(reader: Reader, scope: Scope, requests: int) -> Scope | None:
         scope: the whole range.
         requests: about how many, >= 1.
     """
-    width = scope.bin_seconds()
-    counts = rollup.counts(reader, scope, ["arrival"], width)
-    by_time = counts.group_by("at").agg(pl.col("requests").sum()).sort("at", descending=True)
+    return newest_of(arrivals(reader, scope), scope, requests)
+
+
+def arrivals(reader: Reader, scope: Scope) -> pl.DataFrame:
+    """at, requests: how many came in each bin of a scope, the newest first."""
+    counts = rollup.counts(reader, scope, ["arrival"], scope.bin_seconds())
+    return counts.group_by("at").agg(pl.col("requests").sum()).sort("at", descending=True)
+
+
+def newest_of(by_time: pl.DataFrame, scope: Scope, requests: int) -> Scope | None:
+    """As `newest`, of what `arrivals` tells of the same scope."""
     if by_time.is_empty():
         return None
     if int(by_time["requests"].sum()) <= requests:
@@ -33,7 +41,7 @@ def newest(reader: Reader, scope: Scope, requests: int) -> Scope | None:
     if inside.is_empty():
         # One bin holds more than enough: a share of it does.
         share = requests / int(by_time["requests"][0])
-        start = by_time["at"][0] + timedelta(seconds=width * (1 - share))
+        start = by_time["at"][0] + timedelta(seconds=scope.bin_seconds() * (1 - share))
     else:
         start = inside["at"][-1]
     began = max(scope.start, start.replace(tzinfo=UTC))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -51,9 +51,11 @@ def predictors_forecast(
     Raises:
         InputError: there is no such forecast.
     """
-    found = queries.judged(reader, scope)
-    if found.is_empty():
-        return View("predictors_forecast", scope, _unknown(), {}, (), _why_empty(reader, scope))
+    rows, last_at = queries.ever(reader, scope, queries.DEMAND)
+    found = queries.judged(reader, scope) if rows else None
+    if found is None or found.is_empty():
+        empty = _why_empty(reader, scope, last_at)
+        return View("predictors_forecast", scope, _unknown(), {}, (), empty)
     shown = _shown(found, quantity, key, horizon)
     blocks = queries.judged_blocks(reader, scope)
     of_quantity = found.filter(pl.col("quantity") == shown["quantity"])
@@ -232,11 +234,10 @@ def _sentence(whole: dict[str, Any], horizons: pl.DataFrame) -> str:
     return f"{said} ({whole['outcomes']:,} outcomes, pinball loss)."
 
 
-def _why_empty(reader: Reader, scope: Scope) -> Empty:
+def _why_empty(reader: Reader, scope: Scope, last_at: datetime | None) -> Empty:
     if LIVE_SOURCE_ID not in scope.source_ids:
         return Empty("metric_absent", _TRACE)
-    rows, last_at = queries.ever(reader, scope, queries.DEMAND)
-    if rows and last_at is not None:
+    if last_at is not None:
         last = last_at.replace(tzinfo=UTC)
         if scope.start <= last < scope.end:
             return Empty("no_traffic", "No demand with these labels was forecast here.", last)

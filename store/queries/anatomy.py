@@ -142,16 +142,19 @@ def occupancy(reader: FrameReader, scope: Scope) -> pl.DataFrame:
     Failed ones that carry a duration count as load as well.
 
     Returns:
-        place (instance, else model, else ""), entered_us, left_us (whole microseconds since 1970),
-        tpot_seconds (null unless it succeeded and is known).
+        place (a number for each instance, or model where that is not known), entered_us, left_us
+        (whole microseconds since 1970), tpot_seconds (-1 unless it succeeded and is known).
     """
     condition, params = where(scope)
     return reader.frame(
-        f"""SELECT coalesce(l.instance, l.model, '') AS place,
-  epoch_us(r.arrived_at) + (1e6 * coalesce({_QUEUE}, 0))::BIGINT AS entered_us,
+        f"""WITH named AS (
+  SELECT labels_id,
+    (dense_rank() OVER (ORDER BY coalesce(instance, model, '')))::INTEGER AS place
+  FROM request_labels)
+SELECT n.place, epoch_us(r.arrived_at) + (1e6 * coalesce({_QUEUE}, 0))::BIGINT AS entered_us,
   epoch_us(r.arrived_at) + (1e6 * r.e2e_seconds)::BIGINT AS left_us,
-  CASE WHEN r.status = 'ok' THEN r.tpot_seconds END AS tpot_seconds
-FROM request AS r JOIN request_labels AS l USING (labels_id)
+  CASE WHEN r.status = 'ok' THEN coalesce(r.tpot_seconds, -1) ELSE -1 END AS tpot_seconds
+FROM request AS r JOIN named AS n USING (labels_id)
 WHERE {condition} AND r.e2e_seconds >= 0""",
         **params,
     )

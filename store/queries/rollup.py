@@ -242,6 +242,10 @@ def _raw_bins_sql(asked: _Asked, quantity: str, condition: str) -> str:
 
 def _raw_whole_sql(asked: _Asked, condition: str) -> str:
     """All quantities that need no bins, together in one pass."""
+    if asked.whole == (ARRIVAL,):
+        return f"""SELECT {_at_sql("r.arrived_at", asked.bin_seconds)} AS bucket, r.status,
+          '{ARRIVAL}' AS quantity, 0 AS log_bin, count(*) AS requests, NULL::DOUBLE AS value_sum
+          {asked.label} {_raw_rows_sql(asked, condition)} GROUP BY ALL"""
     columns = {name: f"r.{QUANTITIES[name]}" for name in asked.whole if name != ARRIVAL}
     found = [f"count({column}) AS {name}_n, sum({column}) AS {name}_sum"
              for name, column in columns.items()]  # fmt: skip

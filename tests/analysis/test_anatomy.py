@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import views
-from analysis.anatomy_drivers import concurrency
+from analysis.anatomy_crowds import concurrency
 from analysis.anatomy_phases import GROUPS, tail
 from analysis.anatomy_requests import waterfall
 from analysis.anatomy_stack import with_unattributed
@@ -309,15 +309,22 @@ class TestDrivers:
         assert slope.value is None
         assert slope.why
 
-    @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 30)), min_size=1, max_size=40))
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 2), st.integers(0, 50), st.integers(0, 30)),
+            min_size=1,
+            max_size=40,
+        )
+    )
     def test_concurrency_is_what_counting_gives(self, spans):
         """Against counting one by one: entered by then, not left by then, itself at least."""
-        entered = np.array([start for start, _ in spans])
-        left = np.array([start + length for start, length in spans])
-        found = concurrency(entered, left)
-        for place, at in enumerate(entered):
-            inside = int(((entered <= at) & (left > at)).sum())
-            assert found[place] == max(inside, 1)
+        where = np.array([place for place, _, _ in spans])
+        entered = np.array([start for _, start, _ in spans])
+        left = np.array([start + length for _, start, length in spans])
+        found = concurrency(where, entered, left)
+        for place, at, crowd in zip(where, entered, found, strict=True):
+            inside = int(((where == place) & (entered <= at) & (left > at)).sum())
+            assert crowd == max(inside, 1)
 
     def test_instances_do_not_keep_each_other_company(self, ask, add_requests):
         """Two requests at once on two instances are alone on each."""
