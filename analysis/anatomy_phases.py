@@ -14,8 +14,9 @@ from analysis import anatomy_scraped, anatomy_sql
 from analysis.anatomy_stack import PARTS, STACK_SCHEMA, with_unattributed
 from analysis.emptiness import why_empty
 from analysis.measure import Empty, Measure, View
-from store.queries import anatomy as queries
+from store.queries import phases as queries
 from store.queries.log_bins import lower_edge_seconds, upper_edge_seconds
+from store.queries.phase_sql import PHASES
 from store.queries.scope import Scope
 from store.reader import Reader
 from store.units import percent_text, seconds_text
@@ -102,7 +103,7 @@ def means(sums: pl.DataFrame) -> dict[str, Measure]:
     n = int(row["requests"])
     found = {}
     for name in (*PARTS, "e2e"):
-        unknown = name in queries.PHASES and sums[name].null_count() == sums.height
+        unknown = name in PHASES and sums[name].null_count() == sums.height
         value = None if unknown or not n else row[name] / n
         why = f"no row tells {NAMES[name]} apart" if unknown else None
         found[f"{name}_mean_seconds"] = Measure(value, "s", n=n, why=why)
@@ -133,7 +134,7 @@ def tail(sums: pl.DataFrame) -> pl.DataFrame:
     the groups hold exactly their share of the requests.
 
     Args:
-        sums: as returned by `store.queries.anatomy.phase_sums_by_e2e`.
+        sums: as returned by `store.queries.phases.phase_sums_by_e2e`.
     """
     ordered = with_unattributed(sums).sort("log_bin")
     total = int(ordered["requests"].sum())

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from store.queries.anatomy import PHASES
+from store.queries.phase_sql import PHASES
 
 PARTS = (*PHASES, "unattributed")
 STACK_SCHEMA: dict[str, Any] = {

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from store import tenant_rollup, workload_rollup
+from store import phase_rollup, tenant_rollup, workload_rollup
 from store.queries.log_bins import log_bin_sql
 from store.queries.scope import IS_COUNTED, LIVE_SOURCE_ID
 from store.writer import Writer
@@ -78,7 +78,7 @@ def refresh(
         )
         connection.execute(_DELETE_1H)
         connection.execute(_INSERT_1H, {"source_id": source_id, **hours})
-        for rolled in (tenant_rollup, workload_rollup):
+        for rolled in (tenant_rollup, workload_rollup, phase_rollup):
             rolled.count_hours(connection, _CHOSEN_HOURS, source_id, hours["low"], hours["high"])
         connection.execute(_CLEAN)
     connection.execute("DROP TABLE chosen_bucket")

@@ -1,14 +1,4 @@
-"""Where the time of requests goes: sums of phases, counts in log bins, single requests.
-
-The phases of one request, each from what its row carries:
-
-* queue: `queue_seconds`; negative values are bad stamps and count as unknown.
-* prefill: `prefill_seconds`, else TTFT - queue.
-* first_token: TTFT where neither queue nor prefill is known: both together, not told apart.
-* decode: `decode_seconds`, else E2E - TTFT.
-* unattributed: E2E minus the sum of the others. It is shown, never spread, and may be negative
-  where an engine measures its phases on another clock than the whole.
-"""
+"""Where the time of requests goes: counts in log bins, who was served at once, single requests."""
 
 from __future__ import annotations
 
@@ -18,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from store.queries.log_bins import log_bin_sql
+from store.queries.phase_sql import QUEUE_SQL
 from store.queries.scope import Scope
 from store.queries.workload import FrameReader, where
 from store.reader import Reader
@@ -31,49 +22,7 @@ QUANTITIES: dict[str, str] = {
     "decode": "decode_seconds",
 }
 """Name of a latency -> its column of `request`."""
-PHASES = ("queue", "prefill", "first_token", "decode")
 INPUT_BINS_PER_OCTAVE = 4
-
-_QUEUE = "CASE WHEN r.queue_seconds >= 0 THEN r.queue_seconds END"
-PHASE_SQL = {
-    "queue": _QUEUE,
-    "prefill": f"coalesce(r.prefill_seconds, r.ttft_seconds - ({_QUEUE}))",
-    "first_token": f"CASE WHEN r.prefill_seconds IS NULL AND ({_QUEUE}) IS NULL"
-    " THEN r.ttft_seconds END",
-    "decode": "coalesce(r.decode_seconds, r.e2e_seconds - r.ttft_seconds)",
-}
-"""Phase -> its seconds in a row `r` of `request`."""
-_SUMS = f"""count(*) AS requests, sum(r.e2e_seconds) AS e2e,
-  {", ".join(f"sum({PHASE_SQL[name]}) AS {name}" for name in PHASES)},
-  count(r.prefill_seconds) AS prefill_told,
-  count(r.decode_seconds) AS decode_told"""
-
-
-def phase_sums_by_time(reader: FrameReader, scope: Scope, width_seconds: int) -> pl.DataFrame:
-    """Sums of the phases of successful requests whose whole duration is known, by time.
-
-    Returns:
-        at (naive, start of the bin counted from 1970-01-01), requests, e2e, queue, prefill,
-        first_token, decode (sums in seconds; null when no row knows it), prefill_told and
-        decode_told (rows that carry the phase itself); by time.
-    """
-    return _phase_sums(reader, scope, _time_bin_sql(width_seconds), "at")
-
-
-def phase_sums_by_e2e(reader: FrameReader, scope: Scope) -> pl.DataFrame:
-    """The same sums by the logarithmic bin of the whole duration, in column `log_bin`."""
-    return _phase_sums(reader, scope, log_bin_sql("r.e2e_seconds"), "log_bin")
-
-
-def _phase_sums(reader: FrameReader, scope: Scope, key: str, name: str) -> pl.DataFrame:
-    condition, params = where(scope)
-    return reader.frame(
-        f"""SELECT {key} AS {name}, {_SUMS}
-FROM request AS r
-WHERE {condition} AND r.status = 'ok' AND r.e2e_seconds IS NOT NULL
-GROUP BY 1 ORDER BY 1""",
-        **params,
-    )
 
 
 def log_counts_by_time(
@@ -151,7 +100,7 @@ def occupancy(reader: FrameReader, scope: Scope) -> pl.DataFrame:
   SELECT labels_id,
     (dense_rank() OVER (ORDER BY coalesce(instance, model, '')))::INTEGER AS place
   FROM request_labels)
-SELECT n.place, epoch_us(r.arrived_at) + (1e6 * coalesce({_QUEUE}, 0))::BIGINT AS entered_us,
+SELECT n.place, epoch_us(r.arrived_at) + (1e6 * coalesce({QUEUE_SQL}, 0))::BIGINT AS entered_us,
   epoch_us(r.arrived_at) + (1e6 * r.e2e_seconds)::BIGINT AS left_us,
   CASE WHEN r.status = 'ok' THEN coalesce(r.tpot_seconds, -1) ELSE -1 END AS tpot_seconds
 FROM request AS r JOIN named AS n USING (labels_id)

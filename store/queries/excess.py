@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from store.queries.anatomy import PHASE_SQL, PHASES
+from store.queries.phase_sql import PHASE_SQL, PHASES
 from store.queries.scope import IS_COUNTED, Scope
 from store.queries.slo import (
     LABEL_COLUMNS,
