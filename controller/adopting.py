@@ -195,23 +195,44 @@ class CandidateOrders:
             raise NotAllowed(f"candidate {row['candidate_id']} is not watched: {why}")
         return shadow
 
+    def refusal(self, candidate_id: int) -> tuple[ControllerError, str] | None:
+        """Why a candidate that is watched may not decide now, and which name typed overrides that.
+
+        "" where nothing does; None where it may decide, or is not watched.
+        """
+        shadow = shadows_of(self._loop).watched.get(candidate_id)
+        return None if shadow is None else self._refusal(shadow, self._loop.fleet(shadow.fleet))
+
     async def _may_decide(self, shadow: Shadow, fleet: Fleet, override: str) -> None:
-        modes = {pool.name: self._book.states[pool.name].mode for pool in fleet.pools}
-        for mode in modes.values():
-            check_mode(shadow.policy, mode)
+        found = await asyncio.to_thread(self._refusal, shadow, fleet)
+        # Any of the pools that are active may be named.
+        active = [pool.name for pool in fleet.pools if self._mode(pool.name) == ACTIVE]
+        if found is not None and not (found[1] and override in active):
+            raise found[0]
+
+    def _mode(self, pool: str) -> str:
+        return self._book.states[pool].mode
+
+    def _refusal(self, shadow: Shadow, fleet: Fleet) -> tuple[ControllerError, str] | None:
+        modes = {pool.name: self._mode(pool.name) for pool in fleet.pools}
+        try:
+            for mode in modes.values():
+                check_mode(shadow.policy, mode)
+        except ControllerError as error:
+            return error, ""
         active = [name for name, mode in modes.items() if mode == ACTIVE]
-        if not active or override in active:
-            return
-        reader = self._book.database.reader
-        steps = await asyncio.to_thread(queries.watched, reader, shadow.candidate_id)
+        if not active:
+            return None
+        steps = queries.watched(self._book.database.reader, shadow.candidate_id)
         pace = max(shadow.policy.spec.period_seconds, fleet.policy.spec.period_seconds)
         hours = steps["steps"] * pace / 3600
-        if hours < self._settings.rehearse_hours:
-            raise NotAllowed(
-                f"candidate {shadow.candidate_id} was watched for {hours:.1f} h and {active[0]} is"
-                f" active; {self._settings.rehearse_hours:g} h are asked for",
-                hint=f"let it be watched on, or override with the pool's name: {active[0]}",
-            )
+        if hours >= self._settings.rehearse_hours:
+            return None
+        return NotAllowed(
+            f"candidate {shadow.candidate_id} was watched for {hours:.1f} h and {active[0]} is"
+            f" active; {self._settings.rehearse_hours:g} h are asked for",
+            hint=f"let it be watched on, or override with the pool's name: {active[0]}",
+        ), active[0]
 
     def _adopted(self, shadow: Shadow, row: Mapping[str, Any]) -> Adopted:
         configured = self._loop.configured[shadow.fleet]

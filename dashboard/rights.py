@@ -21,20 +21,26 @@ DOES = "data-does"
 
 
 def refusing(parts: Sequence[Any], rights: Rights, key: str) -> list[Any]:
-    """The same parts; buttons that the role forbids are disabled, and a line above says why.
+    """The same parts; buttons that the role forbids are disabled, and a line says why.
+
+    It stands right above the first part with such a button.
 
     Args:
         parts: of a page; changed where they lie.
         rights: of whoever looks.
         key: makes the id of the line unique on the page.
     """
-    refused: dict[str, None] = {}
-    for button, act in _acting(parts):
-        why_not = rights.why_not(act)
-        if why_not:
-            refused[act] = None
-            _disable(button, why_not, _line_id(key))
-    return [_line(list(refused), rights, key), *parts] if refused else list(parts)
+    refused: dict[str, int] = {}
+    for place, part in enumerate(parts):
+        for button, act in _acting(part):
+            why_not = rights.why_not(act)
+            if why_not:
+                refused.setdefault(act, place)
+                _disable(button, why_not, _line_id(key))
+    if not refused:
+        return list(parts)
+    first = min(refused.values())
+    return [*parts[:first], _line(list(refused), rights, key), *parts[first:]]
 
 
 def _disable(button: Any, why_not: str, line: str) -> None:

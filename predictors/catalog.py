@@ -45,6 +45,8 @@ class Entry:
             store cannot hold them (prompts are not kept).
         seasonal: "module:callable" rows -> (quantiles of the same time yesterday, whether that is
             known of each row); "" where a season means nothing.
+        lighter: "module:callable" that gives an unfitted one for back-tests on one's own rows,
+            which learn once a window; "" where the served one learns quickly enough.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Entry:
     load: str
     rows: str = ""
     seasonal: str = ""
+    lighter: str = ""
 
     def made(self) -> Predictor:
         """A fresh one.
@@ -63,6 +66,15 @@ class Entry:
             PredictorError: what it needs is not installed.
         """
         predictor: Predictor = _found(self.make)()
+        return predictor
+
+    def made_to_roll(self) -> Predictor:
+        """A fresh one to be judged on many windows.
+
+        Raises:
+            PredictorError: what it needs is not installed.
+        """
+        predictor: Predictor = _found(self.lighter or self.make)()
         return predictor
 
     def made_rival(self) -> Predictor:
@@ -219,6 +231,7 @@ PREDICTORS: Mapping[str, Entry] = {
         load="predictors.demand.model:load",
         rows="predictors.demand.rows:rate_rows",
         seasonal="predictors.demand.rivals:same_time_yesterday",
+        lighter="predictors.demand.model:lighter",
     ),
     "demand-tokens": Entry(
         name="demand-tokens",
@@ -229,6 +242,7 @@ PREDICTORS: Mapping[str, Entry] = {
         load="predictors.demand.model:load_tokens",
         rows="predictors.demand.rows:token_rows",
         seasonal="predictors.demand.rivals:same_time_yesterday",
+        lighter="predictors.demand.model:lighter_tokens",
     ),
 }
 

@@ -158,7 +158,7 @@ def roll(entry: Entry, rows: pl.DataFrame, count: int, told: Callable[[int], Non
 
 def _judged(entry: Entry, window: Window) -> pl.DataFrame:
     """One window: both fitted on the same rows, asked the same questions."""
-    ours, rival = entry.made(), entry.made_rival()
+    ours, rival = entry.made_to_roll(), entry.made_rival()
     for one in (ours, rival):
         one.fit(window.learnt)
     real = window.judged[OUTCOME].cast(pl.Float64).to_numpy()

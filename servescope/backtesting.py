@@ -19,7 +19,7 @@ import polars as pl
 from predictors import catalog, rolling, worker
 from predictors.base import AT
 from servescope.training_process import TrainingSettings, work
-from store import backtests
+from store import audit, backtests
 from store.clock import Clock
 from store.database import Database
 from store.errors import PredictorError
@@ -43,7 +43,7 @@ def backtest(
     stop: Event | None = None,
     told: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Judge `name` on rolling origins of the store's rows, and keep it.
+    """Judge `name` on rolling origins of the store's rows, keep it, and note who asked.
 
     Args:
         database: the open store.
@@ -85,6 +85,9 @@ def backtest(
         )
     row = _row(name, rows, cells, report, clock.now(), source, by)
     backtests.add(database.writer, row, cells).result()
+    after = {"backtest_id": row.backtest_id, "source": source, "rows": row.rows, "windows": windows}
+    change = audit.Change(by, "predictors.backtest", name, None, after, by)
+    audit.note(database.writer, clock.now(), change).result()
     return {**asdict(row), "cells": cells.height}
 
 

@@ -143,18 +143,18 @@ def _one(
         id=part_id("candidate-facts"), className="ss-drawer-act",
     )  # fmt: skip
     return html.Section(
-        [head, facts, *course(told, scene, services), _acts(row, is_running=is_running)],
+        [head, facts, *course(told, scene, services), _acts(row, told, is_running=is_running)],
         className="ss-card ss-drawer", id="card-candidate",
     )  # fmt: skip
 
 
-def _acts(row: Document, *, is_running: bool) -> html.Div:
+def _acts(row: Document, told: Document, *, is_running: bool) -> html.Div:
     """Adopt and withdraw, or give the pools back to the configuration; each held for a second."""
     state, number = row["state"], row["candidate_id"]
     inside: list[Any] = []
     if is_running and row["version"] is not None:
         if state in OPEN:
-            inside = _open_form(row)
+            inside = _open_form(row, told.get("adopt_refused"))
         elif state == "adopted":
             inside = _restore_form(row)
     elif state in (*OPEN, "adopted"):
@@ -163,14 +163,22 @@ def _acts(row: Document, *, is_running: bool) -> html.Div:
     return html.Div(inside, className="ss-act ss-drawer-act", id=part_id(f"candidate-act-{number}"))
 
 
-def _open_form(row: Document) -> list[Any]:
+def _open_form(row: Document, refused: Document | None) -> list[Any]:
+    """What an open candidate can be told; adopting is disabled where it would be refused."""
     number, pools = row["candidate_id"], ", ".join(row["pools"])
     wish = {"candidate": number, "version": int(row["version"])}
     why_not = "" if row["is_watched"] else "It is not watched yet: there is nothing to go by."
+    unless = None
+    if refused is not None and not why_not:
+        hint = str(refused["hint"])
+        advice = f" {hint[:1].upper()}{hint[1:]}." if hint else ""
+        why_not = f"Adopting is not possible now: {refused['why']}.{advice}"
+        unless = ("override", str(refused["override"])) if refused["override"] else None
     key = f"candidate-{number}"
     return [
         html.P(f"Adopting lets {row['policy_text']} decide {pools} from the next step on, in the"
                " mode they have. Withdrawing ends the watching; what was seen is kept."),
+        *([html.P(why_not, className="ss-why")] if refused is not None else []),
         field("comment", "Why", f"comment-{key}"),
         field("by", "Who", f"by-{key}", "dashboard"),
         field("override", "The pool's name, to adopt for an active pool before it was watched long",
@@ -179,7 +187,7 @@ def _open_form(row: Document) -> list[Any]:
             [
                 button("Adopt", {"act": "adopt", **wish}, label=f"Adopt candidate {number} for"
                        f" {pools}", needs="comment", is_held=True, why_not=why_not,
-                       look="is-primary"),
+                       unless=unless, look="is-primary"),
                 button("Withdraw", {"act": "withdraw", **wish},
                        label=f"Withdraw candidate {number}", is_held=True),
             ],

@@ -31,6 +31,11 @@ _BESIDE = {
     "candidate": _CANDIDATE, "live_policy": "risk", "seconds": 86400.0, "steps": 5760,
     "live": _SIDE, "shadow": _SIDE, "there": _SIDE, "differing_ratio": 0.34,
     "largest_difference_replicas": 3, "model": "a fluid model of the replicas …",
+    "adopt_refused": {
+        "why": "candidate 3 was watched for 4.2 h and llama-70b is active; 24 h are asked for",
+        "hint": "let it be watched on, or override with the pool's name: llama-70b",
+        "override": "llama-70b",
+    },
 }  # fmt: skip
 CandidatePath = Annotated[int, Path(description="Number of a candidate.", ge=1)]
 
@@ -55,7 +60,8 @@ def get_candidate(
 ) -> Response:
     """A candidate beside the policy that decides, over the same time: replicas, cost, attainment.
 
-    Attainment is that of a model, both alike; what really came stands beside it.
+    Attainment is that of a model, both alike; what really came stands beside it. adopt_refused: why
+    it may not be adopted now; null where it may, or is not watched.
     """
     return negotiate.document(plain(runtime.controlling.candidates.compared(candidate_id, hours)))
 

@@ -42,13 +42,15 @@ def run_backtest(
     from predictors import catalog
 
     # What can be refused is refused before a store is opened: opening makes one.
-    catalog.entry(name)
+    entry = catalog.entry(name)
     out = Output(as_json=as_json)
     config = configured(store, config_file)
     given = dict(params)
     if "from" not in given and given.get("source", "live") == "live":
         given["from"] = _SINCE
     out.note(f"back-testing {name} in {windows} windows")
+    if entry.lighter:
+        out.note("it learns once a window, so a lighter fit than the one that is served is judged")
     told = _told(out, config, name, windows, given)
     with access.opened(config) as way:
         view = way.view("predictors_backtest", {}, {"predictor": name})

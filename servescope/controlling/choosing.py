@@ -61,6 +61,9 @@ class Choosing:
     def compared(self, candidate_id: int, hours: float | None = None) -> dict[str, Any]:
         """A candidate beside the policy that decides: see `compare_document`.
 
+        With adopt_refused: why, hint and override (what is typed to adopt it all the same, "" where
+        nothing helps); None where it may be adopted, or cannot be here for other reasons.
+
         Raises:
             Missing: there is none.
         """
@@ -68,4 +71,12 @@ class Choosing:
 
         reader, scrape = self._database.reader, self._config.collector.scrape_interval_seconds
         eyes = assembly.eyes_of(self._config.controller, reader, self._clock, scrape)
-        return compare_document(reader, self._clock, self._loop, candidate_id, hours, eyes)
+        found = compare_document(reader, self._clock, self._loop, candidate_id, hours, eyes)
+        return {**found, "adopt_refused": self._refused(candidate_id)}
+
+    def _refused(self, candidate_id: int) -> dict[str, str] | None:
+        refusal = None if self._orders is None else self._orders.refusal(candidate_id)
+        if refusal is None:
+            return None
+        error, override = refusal
+        return {"why": error.message, "hint": error.hint or "", "override": override}

@@ -5,7 +5,8 @@
 
 Each is named after its page and theme, such as `slo-detail-dark.png`. They are for eyes; no test
 compares them. With `--docs` those of the documentation are renewed as well: what a screen shows of
-each page, in few colours; that of Workload is of the built-in trace, from `servescope demo`.
+each page, in few colours; that of Workload is of the built-in trace, from `servescope demo`, and
+`top` is the terminal.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ DOCUMENTED = {
     "predictors": "predictors", "controller": "controller", "what-if": "whatif", "cost": "cost",
     "reports": "reports", "admin": "admin",
 }  # fmt: skip
-REAL = "workload"
+REAL, TERMINAL = "workload", "top"
 # Where another address shows more of a page than the one that is tested.
 INSTEAD = {"latency": "/ui/latency"}
 DOCS_HEIGHT = 1000
@@ -98,6 +99,11 @@ def document(page: object, folder: Path, name: str, theme: str) -> None:
     """What the screen shows, small: light under the page's name, dark with `-dark`."""
     file = folder / f"{name}{'-dark' if theme == 'dark' else ''}.png"
     page.screenshot(path=file)
+    few_colours(file)
+
+
+def few_colours(file: Path) -> None:
+    """Make a picture small."""
     # The other methods drop the colour of a dot that is all there is of it.
     octree = Image.Quantize.FASTOCTREE
     few = Image.open(file).convert("RGB").quantize(256, octree, dither=Image.Dither.NONE)
@@ -115,6 +121,10 @@ def main() -> None:
     print(f"{take(given)} pictures in {given.out}")
     if given.docs and given.match in REAL:
         take_real(given)
+    if given.docs and given.match in TERMINAL:
+        file = given.docs / f"{TERMINAL}.png"
+        beside("terminal_picture").take_top(beside("conftest"), file)
+        few_colours(file)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,21 @@ def test_what_is_not_watched_yet_cannot_be_adopted(fake):
     assert "It was not asked yet." in text
 
 
+@pytest.mark.parametrize("override", ["chat", ""])
+def test_what_would_be_refused_is_disabled_beforehand(fake, override, monkeypatch):
+    """With why and what to do; what is typed to adopt it all the same makes it usable."""
+    refused = {"why": "candidate 3 was watched for 0.4 h and chat is active",
+               "hint": "let it be watched on", "override": override}  # fmt: skip
+    desk = fake.control.candidates
+    compared = desk.compared
+    monkeypatch.setattr(desk, "compared", lambda *a: compared(*a) | {"adopt_refused": refused})
+    text = drawn(fake, "?candidate=3")
+    words = f"Adopting is not possible now: {refused['why']}. Let it be watched on."
+    assert text.count(words) == 2  # above the form, and on the button
+    assert text.count('"aria-disabled": "true"') == 1
+    assert ('"data-unless": "[\\"override\\", \\"chat\\"]"' in text) == bool(override)
+
+
 def test_what_decides_can_be_given_back(fake):
     """An adopted candidate shows where it comes from, and the way back."""
     fake.control.candidates.rows[0]["state"] = "adopted"

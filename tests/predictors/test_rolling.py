@@ -43,7 +43,7 @@ class Constant:
 def entry(ours=10.0, rival=12.0, season=None):
     taught = []
     made = SimpleNamespace(
-        made=lambda: Constant(ours, taught),
+        made_to_roll=lambda: Constant(ours, taught),
         made_rival=lambda: Constant(rival, []),
         seasonal_of=lambda rows: None if season is None else season(rows),
     )

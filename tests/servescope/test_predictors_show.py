@@ -120,6 +120,9 @@ def test_a_back_test_is_done_kept_and_shown_again(run, filled, tmp_path):
     code, out, _ = run("predictors", "show", *RANGE, "--store", store)
     assert "Back-test:" in out
     assert "length-metadata" in out
+    query = "SELECT actor, action, subject, after->>'windows' AS windows FROM audit"
+    (noted,) = json.loads(run("query", query, "--json", "--store", store)[1])["data"]["rows"]
+    assert tuple(noted.values()) == ("cli", "predictors.backtest", "length-metadata", "2")
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,8 @@ async def test_what_may_not_decide_live_stays_refused(watched, mode):
     """A learned policy without a back-test that it won may be watched, not adopted."""
     w = await watched(Other(gate="it did not beat the default"), mode=mode)
     with pytest.raises(ControllerError, match="did not beat the default"):
-        await choosing(w).adopt(1, ANA)
+        await choosing(w).adopt(1, ANA, override="a")
+    assert choosing(w).refusal(1)[1] == ""
     await w.watch(1)
     assert w.last()["policy"] == "wish"
     assert w.candidate(1)["state"] == "shadow"
@@ -155,6 +156,8 @@ async def test_an_active_pool_is_not_handed_to_one_that_was_hardly_watched(watch
     w = await watched(rehearse_hours=1.0)
     with pytest.raises(NotAllowed, match=r"watched for 0.0 h and a is active; 1 h are asked for"):
         await choosing(w).adopt(1, ANA)
+    error, name = choosing(w).refusal(1)
+    assert ("a is active" in error.message, name) == (True, "a")
     await choosing(w).adopt(1, ANA, override="a")
     assert w.loop.fleet("a").policy.spec.name == "other"
 
