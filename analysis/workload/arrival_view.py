@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -68,10 +69,14 @@ def arrivals_view(
             schema=dict(SOURCES_SCHEMA),
         ),
     }
-    if with_fits:
-        frames["fits"] = by_source(streams, FITS_SCHEMA, lambda s: _fits(s, gaps[s.name]))
-    if with_charts:
-        frames |= _drawn(scope, streams, together, gaps, hourly[together.name])
+    with ThreadPoolExecutor(1) as beside:  # either takes a processor for as long
+        hours = hourly[together.name]
+        drawn = (
+            beside.submit(_drawn, scope, streams, together, gaps, hours) if with_charts else None
+        )
+        if with_fits:
+            frames["fits"] = by_source(streams, FITS_SCHEMA, lambda s: _fits(s, gaps[s.name]))
+        frames |= drawn.result() if drawn is not None else {}
     return View(
         "workload_arrivals",
         scope,

@@ -108,13 +108,22 @@ class Dispersion:
 
 def sorted_stamps(at_us: Stamps) -> Stamps:
     """The stamps in order, sorted in place where they are not; the same array."""
-    back = np.flatnonzero(at_us[1:] < at_us[:-1])
-    if back.size:
+    first = _first_late(at_us)
+    if first is not None:
         # Late rows are few and near the end: what came before all of them stays where it is.
-        first = int(back[0]) + 1
         start = int(np.searchsorted(at_us[:first], at_us[first:].min(), side="right"))
         at_us[start:].sort(kind="stable")
     return at_us
+
+
+def _first_late(at_us: Stamps) -> int | None:
+    """Place of the first stamp that lies before its neighbour; None when they are in order."""
+    for begin in range(0, at_us.size - 1, STRETCH):
+        part = at_us[begin : begin + STRETCH + 1]
+        back = part[1:] < part[:-1]
+        if back.any():
+            return begin + int(back.argmax()) + 1
+    return None
 
 
 def check_clock(stamps: Stamps) -> ClockCheck:
@@ -345,7 +354,9 @@ def rate_bins(counted: SecondCounts, bin_seconds: int) -> pl.DataFrame:
     seconds, per_second = counted.seconds, counted.counts
     if seconds.size == 0:
         return pl.DataFrame(schema=RATE_SCHEMA)
-    bins, first_in_bin = np.unique(seconds // bin_seconds, return_index=True)
+    index = seconds // bin_seconds
+    first_in_bin = np.concatenate(([0], np.flatnonzero(index[1:] != index[:-1]) + 1))
+    bins = index[first_in_bin]
     every = np.arange(bins[0], bins[-1] + 1)
     place = bins - bins[0]
     requests, high, low = (np.zeros(every.size) for _ in range(3))

@@ -19,7 +19,7 @@ from analysis.workload.lengths import Lengths, Values, pooled
 from store.queries.lengths import CountedPiece, LengthPiece, Tokens
 
 # Below this a value is its own place in an array; the few above are counted apart.
-_DENSE_TOKENS = 1 << 16
+_DENSE_TOKENS = 1 << 17
 _CODES = 64
 # Codes of a pair: 0 unknown, 1 zero tokens, k + 2 the octave k.
 _ZERO_CODE = 1
@@ -91,15 +91,19 @@ def tally_counted(pieces: Iterable[CountedPiece], pairs: pl.DataFrame) -> Length
         pieces: as `store.queries.lengths.of_hours` gives.
         pairs: as `store.queries.lengths.pairs_of_hours` gives.
     """
-    inputs, outputs = _Counter(), _Counter()
-    for is_output, tokens, requests in pieces:
-        for counter, mine in ((inputs, ~is_output), (outputs, is_output)):
-            counter.add(tokens[mine], requests[mine])
+    counter = _Counter()
+    for lengths, requests in pieces:
+        counter.add(lengths, requests)
+    both = counter.lengths()
+    is_output = both.values % 2 == 1
+    inputs, outputs = (
+        Lengths(both.values[mine] // 2, both.counts[mine]) for mine in (~is_output, is_output)
+    )
     square = _no_pairs()
     codes = pairs.select(pl.col("input_octave", "output_octave").cast(pl.Int64) + _ZERO_CODE + 1)
     square[codes["input_octave"], codes["output_octave"]] = pairs["requests"]
     known = (int(pairs[name].sum()) for name in ("requests", "input_tokens", "output_tokens"))
-    return LengthCounts(inputs.lengths(), outputs.lengths(), square, *known)
+    return LengthCounts(inputs, outputs, square, *known)
 
 
 def merged(parts: Sequence[LengthCounts]) -> LengthCounts:
@@ -121,7 +125,7 @@ class _Counter:
         self._dense = np.zeros(_DENSE_TOKENS + 1, dtype=np.int64)
         self._sparse: list[Lengths] = []
 
-    def add(self, tokens: Tokens, requests: Tokens | None = None) -> None:
+    def add(self, tokens: Tokens | Values, requests: Tokens | None = None) -> None:
         """Count a stretch; -1 is not known, and None is one request for each."""
         if tokens.size and int(tokens.max()) >= _DENSE_TOKENS:
             large = tokens >= _DENSE_TOKENS

@@ -21,7 +21,7 @@ from store.queries.workload_split import Use, hours
 LengthField = Literal["input_tokens", "output_tokens"]
 Tokens = npt.NDArray[np.int32]
 LengthPiece = tuple[Tokens, Tokens]
-CountedPiece = tuple[npt.NDArray[np.bool_], Tokens, Tokens]
+CountedPiece = tuple[npt.NDArray[np.int64], Tokens]
 
 
 def parts(reader: FrameReader, scope: Scope, use: Use = "auto") -> Split:
@@ -49,15 +49,18 @@ def of_rows(reader: FrameReader, scope: Scope, spans: Sequence[Span]) -> Iterato
 
 
 def of_hours(reader: FrameReader, scope: Scope, spans: Sequence[Span]) -> Iterator[CountedPiece]:
-    """Whether it is of an output, tokens, and requests with so many; lengths come repeatedly."""
+    """Lengths, each as 2 x tokens + 1 for an output and + 0 for an input, and requests with it.
+
+    The same length comes once for each hour.
+    """
     condition, params = rolled_sql(scope, "hour_at", spans)
     pieces = reader.batches(
-        f"""SELECT is_output::TINYINT AS is_output, tokens, requests
+        f"""SELECT 2 * tokens::BIGINT + is_output::TINYINT AS length, requests
         FROM rollup_length WHERE {condition}""",
         **params,
     )
     for piece in pieces:
-        yield piece["is_output"].view(np.bool_), piece["tokens"], piece["requests"]
+        yield piece["length"], piece["requests"]
 
 
 def pairs_of_hours(reader: FrameReader, scope: Scope, spans: Sequence[Span]) -> pl.DataFrame:

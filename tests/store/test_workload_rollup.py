@@ -84,8 +84,8 @@ def counted(reader, asked, use):
                 add_pair(found, octave(given_), octave(made), 1, given_, made)
     if plan.rolled:
         for piece in lengths.of_hours(reader, asked, plan.rolled):
-            for is_output, tokens, requests in zip(*(c.tolist() for c in piece), strict=True):
-                found["output" if is_output else "input", tokens] += requests
+            for length, requests in zip(*(column.tolist() for column in piece), strict=True):
+                found["output" if length % 2 else "input", length // 2] += requests
         for row in lengths.pairs_of_hours(reader, asked, plan.rolled).rows():
             add_pair(found, *row)
     return {key: n for key, n in found.items() if n and key[1:] != (-1,)}
