@@ -11,6 +11,7 @@ import polars as pl
 from analysis.emptiness import why_empty
 from analysis.intervals import skill_interval, wilson
 from analysis.measure import Empty, Measure, View
+from analysis.predictors_frames import nothing
 from analysis.predictors_inputs import SCHEMA as INPUTS
 from analysis.predictors_inputs import inputs
 from store.queries import predictions as queries
@@ -50,12 +51,25 @@ def predictors(reader: Reader, scope: Scope) -> View:
     `inputs` as in `analysis.predictors_inputs`.
     """
     one_in = queries.one_in(reader, scope)
+    frames = _judged_frames(reader, scope, one_in) if one_in else nothing()
+    found = frames["quantities"]
+    # A week of requests is counted for it: not where nothing was predicted.
+    learnt = pl.DataFrame(schema=INPUTS) if found.is_empty() else inputs(reader, scope)
+    frames |= {"drift": queries.drift(reader, scope), "inputs": learnt}
+    empty = _why_empty(reader, scope) if found.is_empty() else None
+    measures = _measures(found, frames["drift"].height, one_in)
+    if LIVE_SOURCE_ID in scope.source_ids:
+        measures["left_out"] = Measure(float(queries.left_out(reader, scope)), "", why=_LEFT_OUT)
+    sql = {name: queries.TEXTS[name] for name in frames if name in queries.TEXTS}
+    return View("predictors", scope, measures, frames, _sentences(found), empty, sql)
+
+
+def _judged_frames(reader: Reader, scope: Scope, one_in: int) -> dict[str, pl.DataFrame]:
     calibration = _with_wilson(queries.calibration(reader, scope, one_in))
     blocks = queries.blocks(reader, scope, one_in)
-    found = _judged(queries.summary(reader, scope, one_in), blocks, calibration)
     width = scope.bin_seconds(60)
-    frames = {
-        "quantities": found,
+    return {
+        "quantities": _judged(queries.summary(reader, scope, one_in), blocks, calibration),
         "calibration": calibration,
         "over_time": _with_skill(queries.over_time(reader, scope, width, one_in)),
         "keys": _with_ends(
@@ -64,16 +78,7 @@ def predictors(reader: Reader, scope: Scope) -> View:
         ),
         "misses": queries.misses(reader, scope, one_in),
         "pairs": queries.pairs(reader, scope, one_in),
-        "drift": queries.drift(reader, scope),
-        # A week of requests is counted for it: not where nothing was predicted.
-        "inputs": pl.DataFrame(schema=INPUTS) if found.is_empty() else inputs(reader, scope),
     }
-    empty = _why_empty(reader, scope) if found.is_empty() else None
-    measures = _measures(found, frames["drift"].height, one_in)
-    if LIVE_SOURCE_ID in scope.source_ids:
-        measures["left_out"] = Measure(float(queries.left_out(reader, scope)), "", why=_LEFT_OUT)
-    sql = {name: queries.TEXTS[name] for name in frames if name in queries.TEXTS}
-    return View("predictors", scope, measures, frames, _sentences(found), empty, sql)
 
 
 def _with_skill(frame: pl.DataFrame) -> pl.DataFrame:

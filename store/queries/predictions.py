@@ -141,7 +141,7 @@ SELECT quantity, name AS key, block, sum({_LOSS.format(q="ours")}) AS loss,
 FROM each WHERE level IN {SCORED_LEVELS} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 _ONE_IN = f"""
-SELECT greatest(1, ceil(count(*) / {MOST_PREDICTIONS}))::BIGINT AS one_in FROM prediction
+SELECT ceil(count(*) / {MOST_PREDICTIONS})::BIGINT AS one_in FROM prediction
 WHERE source_id IN (SELECT unnest($sources)) AND arrived_at >= $start AND arrived_at < $end
 """
 _EVER = """
@@ -178,7 +178,10 @@ TEXTS = {
 
 
 def one_in(reader: Reader, scope: Scope) -> int:
-    """Of how many requests one is looked at, so that no more than a page can count are."""
+    """Of how many requests one is looked at, so that no more than a page can count are.
+
+    0: nothing was predicted in the range, whatever the labels.
+    """
     params = _params(scope, 1)
     return int(reader.scalar(_ONE_IN, **{k: params[k] for k in ("sources", "start", "end")}))
 

@@ -153,6 +153,17 @@ def test_another_model_and_another_time_are_left_out(database):
     assert view.empty.kind == "outside_range"
 
 
+def test_frames_have_the_same_columns_without_a_prediction(database):
+    """Whoever reads the API finds empty tables with their columns, not other ones."""
+    rows = requests()
+    told = filled(database, rows, said(rows)).frames
+    later = Scope((1,), START + timedelta(days=2), START + timedelta(days=3))
+    blank = predictors(database.reader, later).frames
+    assert {name: frame.schema for name, frame in blank.items()} == {
+        name: frame.schema for name, frame in told.items()
+    }
+
+
 def test_labels_of_the_request_decide(database):
     """A tenant's predictions are those of the tenant's requests."""
     rows = requests(tenant=["a", "b"] * (N // 2))
