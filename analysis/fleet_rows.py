@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +14,7 @@ from analysis import fleet_rows_course as course
 from analysis import latency
 from analysis.coverage import ONE_MOMENT, covered_seconds, covered_span
 from analysis.fleet_part import INSTANCES_SCHEMA, MODELS_SCHEMA, FleetPart, conform
-from analysis.fleet_rows_course import P95, SHARES
+from analysis.fleet_rows_course import LATENCIES, P95, SHARES
 from analysis.instances import outlier_scores
 from analysis.intervals import wilson
 from analysis.measure import Measure
@@ -54,8 +55,7 @@ def from_rows(
     if found.is_empty():
         return None
     # A failed request has no latency: one that was turned away at once was not fast.
-    latencies = pl.col("quantity").is_in(["ttft", "tpot"])
-    found = found.filter(~latencies | (pl.col("status") == "ok"))
+    found = found.filter(~pl.col("quantity").is_in(LATENCIES) | (pl.col("status") == "ok"))
     span = covered_span(reader, scope)
     seconds = covered_seconds(span)
     models = _models(found, seconds).join(
@@ -74,8 +74,11 @@ def from_rows(
 
 
 def _measures(bins: pl.DataFrame, seconds: float | None, blind: bool) -> dict[str, Measure]:
-    arrivals = bins.filter(pl.col("quantity") == "arrival")
-    requests = int(arrivals["requests"].sum())
+    totals = bins.group_by("quantity", "status").agg(pl.col("requests", "value_sum").sum())
+    by_status = {
+        status: count for quantity, status, count, _ in totals.iter_rows() if quantity == "arrival"
+    }
+    requests = sum(by_status.values())
     measures = {
         "requests_per_second": Measure(
             requests / seconds if seconds else None,
@@ -84,8 +87,8 @@ def _measures(bins: pl.DataFrame, seconds: float | None, blind: bool) -> dict[st
             why=None if seconds else ONE_MOMENT,
         ),
     }
-    for name, bad in SHARES.items():
-        count = int(arrivals.filter(bad)["requests"].sum())
+    for name, statuses in SHARES.items():
+        count = sum(by_status.get(status, 0) for status in statuses)
         low, high = wilson(count, requests) or (None, None)
         measures[name] = (
             Measure(None, "ratio", why="this format records no failures")
@@ -93,25 +96,27 @@ def _measures(bins: pl.DataFrame, seconds: float | None, blind: bool) -> dict[st
             else Measure(count / requests, "ratio", low, high, requests)
         )
     for side in ("input", "output"):
-        known = bins.filter(pl.col("quantity") == f"{side}_tokens")
+        known = [row[2:] for row in totals.iter_rows() if row[0] == f"{side}_tokens"]
         measures[f"{side}_tokens_per_second"] = Measure(
-            float(known["value_sum"].sum()) / seconds if known.height and seconds else None,
+            math.fsum(total for _, total in known) / seconds if known and seconds else None,
             "tokens/s",
-            n=int(known["requests"].sum()),
-            why=_why_no_tokens(known, seconds, side),
+            n=sum(count for count, _ in known),
+            why=_why_no_tokens(bool(known), seconds, side),
         )
-    for name in ("ttft", "tpot"):
-        found = latency.quantile(bins.filter(pl.col("quantity") == name), P95)
+    latencies = bins.filter(pl.col("quantity").is_in(LATENCIES))
+    p95 = {name: row for name, *row in latency.quantiles(latencies, P95, "quantity").iter_rows()}
+    for name in LATENCIES:
+        told, n = p95.get(name, (None, None))
         measures[f"{name}_p95_seconds"] = (
-            Measure(found[0], "s", found[0], found[0], found[1])
-            if found
-            else Measure(None, "s", why=f"these requests carry no {name.upper()}")
+            Measure(None, "s", why=f"these requests carry no {name.upper()}")
+            if told is None
+            else Measure(told, "s", told, told, n)
         )
     return measures
 
 
-def _why_no_tokens(known: pl.DataFrame, seconds: float | None, side: str) -> str | None:
-    if known.is_empty():
+def _why_no_tokens(known: bool, seconds: float | None, side: str) -> str | None:
+    if not known:
         return f"these requests carry no {side} length"
     return None if seconds else ONE_MOMENT
 
@@ -142,30 +147,31 @@ def _workloads(reader: Reader, scope: Scope, width_seconds: int) -> tuple[str, p
 
 
 def _models(found: pl.DataFrame, seconds: float | None) -> pl.DataFrame:
-    counted = found.lazy()
-    models = (
-        counted.filter(pl.col("quantity") == "arrival")
+    """Columns of `MODELS_SCHEMA`, as far as requests tell them; attainment is not among them."""
+    requests, quantity = pl.col("requests"), pl.col("quantity")
+    means = {
+        f"{name}_mean": pl.col("value_sum").filter(quantity == name).sum()
+        / requests.filter(quantity == name).sum()
+        for name in SUMS
+    }
+    ends = {
+        f"{name}_p95_seconds_{end}": pl.col(f"{name}_p95_seconds")
+        for name in LATENCIES
+        for end in ("low", "high")
+    }
+    return (
+        found.lazy()
         .group_by("workload")
-        .agg(pl.col("requests").sum())
-        .with_columns(requests_per_second=pl.col("requests") / pl.lit(seconds, pl.Float64))
+        .agg(requests.filter(quantity == "arrival").sum(), **means)
+        .join(course.p95(found, "workload"), on="workload", how="left")
+        .with_columns(
+            # Nothing over nothing: no request of it tells its length.
+            pl.col(*means).fill_nan(None),
+            requests_per_second=requests / pl.lit(seconds, pl.Float64),
+            **ends,
+        )
+        .collect()
     )
-    for side in ("input", "output"):
-        means = (
-            counted.filter(pl.col("quantity") == f"{side}_tokens")
-            .group_by("workload")
-            .agg(
-                (pl.col("value_sum").sum() / pl.col("requests").sum()).alias(f"{side}_tokens_mean")
-            )
-        )
-        models = models.join(means, on="workload", how="left")
-    for name in ("ttft", "tpot"):
-        times = latency.quantiles(found.filter(pl.col("quantity") == name), P95, "workload")
-        points = times.lazy().select(
-            "workload",
-            *(pl.col("seconds").alias(f"{name}_p95_seconds_{end}") for end in ("low", "high")),
-        )
-        models = models.join(points, on="workload", how="left")
-    return models.collect()
 
 
 def _attainment(

@@ -17,12 +17,13 @@ P95 = 0.95
 SHORTEST_COVER_RATIO = 0.2
 MOST_LINES = 50
 """Workloads whose course is told; further ones have numbers only."""
+LATENCIES = ("ttft", "tpot")
 _STATUSES = ("failed", "refused", "aborted")
-SHARES: Mapping[str, pl.Expr] = {
-    "error_ratio": pl.col("status") != "ok",
-    **{name: pl.col("status") == status
-       for name, status in zip(FAILURES, _STATUSES, strict=True)},
-}  # fmt: skip
+SHARES: Mapping[str, tuple[str, ...]] = {
+    "error_ratio": _STATUSES,
+    **{name: (status,) for name, status in zip(FAILURES, _STATUSES, strict=True)},
+}
+"""Shares of requests that came to nothing, each with the statuses that count."""
 
 
 def covered(scope: Scope, width_seconds: int, span: Span) -> pl.DataFrame:
@@ -40,48 +41,62 @@ def covered(scope: Scope, width_seconds: int, span: Span) -> pl.DataFrame:
 
 def model_lines(bins: pl.DataFrame, axis: pl.DataFrame) -> pl.DataFrame:
     """The rate of each workload over time; of the `MOST_LINES` with most requests."""
-    arrivals = bins.filter(pl.col("quantity") == "arrival")
+    arrivals = bins.lazy().filter(pl.col("quantity") == "arrival")
     counted = arrivals.group_by("workload", "at").agg(pl.col("requests").sum())
     largest = counted.group_by("workload").agg(pl.col("requests").sum())
     shown = largest.top_k(MOST_LINES, by="requests").select("workload")
-    whole = shown.join(axis, how="cross").join(counted, on=["workload", "at"], how="left")
+    whole = shown.join(axis.lazy(), how="cross").join(counted, on=["workload", "at"], how="left")
     rate = pl.col("requests").fill_null(0) / pl.col("covered")
     found = whole.with_columns(requests_per_second=rate).sort("workload", "at")
-    return conform(found, MODEL_LINES_SCHEMA)
+    return found.select(list(MODEL_LINES_SCHEMA)).collect()
+
+
+def p95(bins: pl.DataFrame, key: str) -> pl.LazyFrame:
+    """`key`, and of TTFT and TPOT the 95th percentile in seconds; null where none is known."""
+    latencies = bins.filter(pl.col("quantity").is_in(LATENCIES))
+    times = latency.quantiles(latencies, P95, "quantity", key)
+    return (
+        times.lazy()
+        .group_by(key)
+        .agg(
+            pl.col("seconds")
+            .filter(pl.col("quantity") == name)
+            .first()
+            .alias(f"{name}_p95_seconds")
+            for name in LATENCIES
+        )
+    )
 
 
 def sparklines(bins: pl.DataFrame, axis: pl.DataFrame) -> pl.DataFrame:
     """Columns of `SPARKLINES_SCHEMA`, a row a bin of `covered`."""
-    arrivals = (
-        bins.lazy()
-        .filter(pl.col("quantity") == "arrival")
-        .group_by("at")
-        .agg(
-            pl.col("requests").sum(),
-            *((pl.col("requests").filter(bad).sum() / pl.col("requests").sum()).alias(name)
-              for name, bad in SHARES.items()),
-        )
-    )  # fmt: skip
-    # While a source records, a bin without requests is a true zero; outside nothing is known.
-    whole = _onto(axis.lazy(), arrivals).with_columns(
-        requests_per_second=pl.col("requests").fill_null(0) / pl.col("covered")
-    )
+    quantity, requests = pl.col("quantity"), pl.col("requests")
+    came = requests.filter(quantity == "arrival")
+    shares = {
+        name: requests.filter((quantity == "arrival") & pl.col("status").is_in(statuses)).sum()
+        / came.sum()
+        for name, statuses in SHARES.items()
+    }
     known = set(bins["quantity"].unique())
-    for side in ("input", "output"):
-        if f"{side}_tokens" in known:
-            sums = bins.lazy().filter(pl.col("quantity") == f"{side}_tokens")
-            by_time = sums.group_by("at").agg(pl.col("value_sum").sum().alias(side))
-            whole = _onto(whole, by_time).with_columns(
-                (pl.col(side).fill_null(0.0) / pl.col("covered")).alias(f"{side}_tokens_per_second")
-            )
-    for name in ("ttft", "tpot"):
-        times = latency.quantiles(bins.filter(pl.col("quantity") == name), P95, "at")
-        column = f"{name}_p95_seconds"
-        points = times.lazy().select(
-            "at",
-            *(pl.col("seconds").alias(f"{column}{end}") for end in ("", "_low", "_high")),
-        )
-        whole = _onto(whole, points)
+    sides = [side for side in ("input", "output") if f"{side}_tokens" in known]
+    tokens = {
+        side: pl.col("value_sum").filter(quantity == f"{side}_tokens").sum() for side in sides
+    }
+    counted = bins.lazy().group_by("at").agg(came.sum(), **shares, **tokens)
+    ends = {
+        f"{name}_p95_seconds_{end}": pl.col(f"{name}_p95_seconds")
+        for name in LATENCIES
+        for end in ("low", "high")
+    }
+    # While a source records, a bin without requests is a true zero; outside nothing is known.
+    rates = {
+        f"{name}_per_second": pl.col(column).fill_null(0) / pl.col("covered")
+        for name, column in [
+            ("requests", "requests"),
+            *((f"{side}_tokens", side) for side in sides),
+        ]
+    }
+    whole = _onto(_onto(axis.lazy(), counted), p95(bins, "at")).with_columns(**rates, **ends)
     return conform(whole.collect(), SPARKLINES_SCHEMA)
 
 

@@ -18,7 +18,7 @@ from analysis.slo_model import Slo, short_window
 from analysis.slo_window import window_of
 from store.queries.log_bins import upper_edge_seconds
 from store.queries.scope import Scope
-from store.queries.slo_rolled import RAW_RECENT
+from store.queries.slo_plan import RAW_RECENT
 
 MOST_POINTS = 300
 # Ranges up to here are charted from the rows; in longer ones only the last hours are, and five

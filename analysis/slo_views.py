@@ -22,7 +22,7 @@ from analysis.slo_window import reach_seconds, window_of
 from analysis.slo_words import period_told
 from store.errors import InputError
 from store.nearest import nearest_hint
-from store.queries import rollup, slo_rolled
+from store.queries import rollup, slo_plan, slo_rolled
 from store.queries import slo as slo_queries
 from store.queries.scope import Scope
 from store.queries.slo import GoodRule
@@ -233,7 +233,7 @@ def _charted(reader: Reader, slo: Slo, scope: Scope, counted: Counted) -> Counte
     longest = min(slo.window_seconds, max(slo_frames.BURN_WINDOWS_SECONDS.values()))
     # Two hours more: a window of an hour that ends where the range begins is exact too.
     exact = scope.seconds + 7200 if scope.seconds <= slo_frames.EXACT_RANGE_SECONDS else 0.0
-    recent = slo_rolled.RAW_RECENT.total_seconds()
+    recent = slo_plan.RAW_RECENT.total_seconds()
     if scope.seconds + longest <= reach_seconds(slo) and exact <= recent:
         return counted
     reach = scope.seconds + longest
@@ -243,7 +243,7 @@ def _charted(reader: Reader, slo: Slo, scope: Scope, counted: Counted) -> Counte
 def _events(reader: Reader, slo: Slo, scope: Scope) -> pl.DataFrame:
     """Good, bad and undetermined requests over the visible range, in round bins."""
     width = scope.bin_seconds()
-    if timedelta(seconds=scope.seconds) >= slo_rolled.ROLLED_FROM:
+    if timedelta(seconds=scope.seconds) >= slo_plan.ROLLED_FROM:
         # Whole buckets of the roll-up, so that none is counted in its neighbour's bin.
         width = -(-width // BUCKET_SECONDS) * BUCKET_SECONDS
     rule = good_rule(slo, slo_queries.source_ids(reader))

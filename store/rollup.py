@@ -70,12 +70,13 @@ def refresh(
     source_id, first, last, buckets = connection.execute(_CHOSEN).fetchall()[0]
     if buckets:
         hours = _whole_hours(first, last)
-        connection.execute(_DELETE_10M)
-        connection.execute(_DELETE_SLO)
+        for table in ("rollup_10m", "rollup_sum", "rollup_slo"):
+            connection.execute(_DELETE_CHOSEN.format(table=table))
         connection.execute(
             _INSERT_10M,
             {"source_id": source_id, "low": first, "high": last + timedelta(seconds=600)},
         )
+        connection.execute(_INSERT_SUM)
         connection.execute(_DELETE_1H)
         connection.execute(_INSERT_1H, {"source_id": source_id, **hours})
         for rolled in (tenant_rollup, workload_rollup, phase_rollup):
@@ -179,13 +180,9 @@ _CHOSEN_HOURS = "(SELECT DISTINCT date_trunc('hour', bucket_at) AS bucket_at FRO
 _LEFT = f"""
 SELECT count(*) FROM rollup_dirty WHERE source_id <> {LIVE_SOURCE_ID} OR bucket_at <= $ended
 """
-_DELETE_10M = """
-DELETE FROM rollup_10m AS u USING chosen_bucket AS c
-WHERE u.source_id = c.source_id AND u.bucket_at = c.bucket_at
-"""
 # Counts of objectives are made from finished buckets (`store.slo_rollup`).
-_DELETE_SLO = """
-DELETE FROM rollup_slo AS u USING chosen_bucket AS c
+_DELETE_CHOSEN = """
+DELETE FROM {table} AS u USING chosen_bucket AS c
 WHERE u.source_id = c.source_id AND u.bucket_at = c.bucket_at
 """
 _DELETE_1H = f"""
@@ -199,6 +196,14 @@ WHERE d.source_id = c.source_id AND d.bucket_at = c.bucket_at
 _INSERT_10M = "INSERT INTO rollup_10m " + _counts_sql(
     bucket_sql("r.arrived_at", BUCKET_SECONDS), "model, route,", "chosen_bucket"
 )
+_INSERT_SUM = """
+INSERT INTO rollup_sum
+SELECT u.source_id, u.bucket_at, model, route, status, quantity, sum(request_count)::BIGINT,
+  sum(value_sum)
+FROM rollup_10m AS u SEMI JOIN chosen_bucket AS c
+  ON u.source_id = c.source_id AND u.bucket_at = c.bucket_at
+GROUP BY ALL ORDER BY u.bucket_at
+"""
 _INSERT_1H = "INSERT INTO rollup_1h " + _counts_sql(
     bucket_sql("r.arrived_at", HOUR_SECONDS), "tenant,", _CHOSEN_HOURS
 )

@@ -170,7 +170,7 @@ _DIMENSION_SQL = " UNION ALL ".join(
 _CHOOSE = f"""
 CREATE OR REPLACE TEMP TABLE chosen_slo_bucket AS
 WITH missing AS (
-  SELECT u.source_id, u.bucket_at FROM rollup_10m AS u
+  SELECT u.source_id, u.bucket_at FROM rollup_sum AS u
   WHERE u.quantity = '{ARRIVAL}' AND (u.source_id <> {LIVE_SOURCE_ID} OR u.bucket_at >= $kept_since)
   EXCEPT SELECT source_id, bucket_at FROM rollup_slo WHERE rule_key = $key AND dimension = ''
   EXCEPT SELECT source_id, bucket_at FROM rollup_dirty

@@ -144,27 +144,28 @@ def _rows_sql(
 
 
 def _judged_columns(rules: Sequence[GoodRule], values: dict[str, Any]) -> str:
-    """What each request is to each rule, worked out once: four counts then look at flags."""
+    """What each request is to each rule, worked out once: 1 good, 0 bad, NULL neither."""
     judged = ["r.status = 'ok' AS succeeded"]
     for index, rule in enumerate(rules):
-        judged.append(f"{outcome_sql(rule, values, f'rule{index}')} AS outcome{index}")
-        judged.append(f"{_meant_sql(rule, index)} AS counts{index}")
+        meant = _meant_sql(rule, index)
+        outcome = f"CAST({outcome_sql(rule, values, f'rule{index}')} AS TINYINT)"
+        judged.append(f"CAST({meant} AS TINYINT) AS counts{index}")
+        judged.append(f"CASE WHEN {meant} THEN {outcome} END AS outcome{index}")
     return ",\n  ".join(judged)
 
 
 def _count_columns(rules: Sequence[GoodRule]) -> str:
-    """The counts of every rule over the rows of `_judged_columns`."""
-    conditions = {
-        "good": "{outcome}",
-        "bad": "NOT {outcome}",
-        "undetermined": "{outcome} IS NULL",
-        "measured": "succeeded AND {outcome} IS NOT NULL",
+    """The counts of every rule over the rows of `_judged_columns`; filters take twice as long."""
+    counted = {
+        "good": "coalesce(sum(outcome{n}), 0)",
+        "bad": "count(outcome{n}) - coalesce(sum(outcome{n}), 0)",
+        "undetermined": "coalesce(sum(counts{n}), 0) - count(outcome{n})",
+        "measured": "count(CASE WHEN succeeded THEN outcome{n} END)",
     }
     return ",\n  ".join(
-        f"count(*) FILTER (WHERE counts{index} AND {text.format(outcome=f'outcome{index}')})"
-        f" AS {name}{index}"
+        f"CAST({text.format(n=index)} AS BIGINT) AS {name}{index}"
         for index in range(len(rules))
-        for name, text in conditions.items()
+        for name, text in counted.items()
     )
 
 

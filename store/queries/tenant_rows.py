@@ -8,7 +8,8 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Literal
 
-from store.queries.rollup import Span, Split, cut
+from store.queries.rollup import Split, cut
+from store.queries.rollup_sql import Span
 from store.queries.scope import Scope
 from store.queries.token_cost import Cost, double
 from store.queries.workload import FrameReader, aware, naive, where

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from store import rollup, slo_rollup
 from store.clock import VirtualClock
 from store.database import Database
-from store.queries import slo, slo_rolled
+from store.queries import slo, slo_plan, slo_rolled
 from store.queries.scope import Scope
 from store.queries.slo import GoodRule
 from store.settings import StoreSettings
@@ -91,7 +91,7 @@ def test_the_roll_up_is_really_used(database):
     done = roll(database)
     assert (done.buckets > 0, done.more) == (True, False)
     with database.reader.snapshot() as snapshot:
-        plan = slo_rolled.plan_for(snapshot, scope(), RULES, NOW - 3 * DAY, NOW)
+        plan = slo_plan.plan_for(snapshot, scope(), RULES, NOW - 3 * DAY, NOW)
     rolled = sum((high - low for low, high in plan.rolled), timedelta())
     assert rolled > timedelta(days=2.5)
     assert plan.raw[-1][1] == NOW.replace(tzinfo=None)
