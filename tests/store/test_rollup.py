@@ -60,6 +60,14 @@ def same_either_way(database, asked, bin_seconds, **options):
     rolled = counts(database.reader, asked, EVERYTHING, bin_seconds, use="rollup", **options)
     raw = counts(database.reader, asked, EVERYTHING, bin_seconds, use="raw", **options)
     assert_frame_equal(rolled, raw, check_exact=False)
+    summed, from_rows = (
+        counts(
+            database.reader, asked, ("ttft",), bin_seconds, sums=("arrival", "input_tokens"),
+            use=use, **options,
+        )
+        for use in ("rollup", "raw")
+    )  # fmt: skip
+    assert_frame_equal(summed, from_rows, check_exact=False)
     return raw
 
 

@@ -85,6 +85,15 @@ def test_totals_are_those_of_the_raw_rows(ago_seconds):
             assert rolled.filter(pl.col("bin") < 60).equals(raw.filter(pl.col("bin") < 60))
 
 
+def test_a_bucket_counts_in_the_bin_of_its_middle(database):
+    """In bins of whole buckets nothing moves: every bin is what the rows say."""
+    add(database, [431.0 * i + 1 for i in range(500)])
+    roll(database)
+    whole = NOW.replace(minute=0, second=0)
+    asked = (database.reader, scope(), RULES, whole - 2 * DAY, whole, 600)
+    assert slo_rolled.counts(*asked).equals(slo.counts(*asked))
+
+
 def test_the_roll_up_is_really_used(database):
     """After the job most of the window is no longer read from the rows."""
     add(database, [600.0 * i + 1 for i in range(700)])
