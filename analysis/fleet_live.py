@@ -31,7 +31,7 @@ from analysis.instances import outlier_scores
 from analysis.intervals import wilson
 from analysis.measure import Measure
 from analysis.scraped import observations
-from store.queries import counters, telemetry
+from store.queries import counters, target_scrapes, telemetry
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.queries.scraped_range import STRETCH_SECONDS
 from store.reader import Reader
@@ -73,7 +73,7 @@ def from_scrapes(reader: Reader, scope: Scope, width_seconds: int) -> FleetPart 
         course.sparklines(scraped, scope, width_seconds),
         course.models(scraped, instances),
         instances,
-        {"instances": telemetry.TARGETS.strip()},
+        {"instances": target_scrapes.TARGETS.strip()},
         course.model_lines(scraped, scope, width_seconds),
     )
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from store.queries import target_scrapes
 from store.queries.sample_split import Split, Use, clipped, split
 from store.queries.scraped_range import (
     LOOK_BACK_SECONDS,
@@ -27,40 +28,6 @@ from store.queries.slo import naive_utc
 from store.reader import Reader, Snapshot
 from store.rolled_buckets import BUCKET_SECONDS
 
-# Who answered of late has nothing to tell from before: older scrapes are read of the others only.
-TARGETS = """
-WITH late AS (SELECT * FROM scrape WHERE scraped_at < $end AND scraped_at >= $recent),
-silent AS (
-  SELECT target_id FROM target WHERE removed_at IS NULL
-  EXCEPT SELECT target_id FROM late WHERE outcome = 'ok'),
-looked_at AS (
-  SELECT * FROM late
-  UNION ALL SELECT s.* FROM scrape AS s SEMI JOIN silent USING (target_id)
-  WHERE s.scraped_at < least($recent, $end)),
-last_scrape AS (
-  SELECT target_id, max(scraped_at) AS last_at, max_by(outcome, scraped_at) AS last_outcome,
-         max_by(error, scraped_at) AS last_error,
-         max(scraped_at) FILTER (WHERE outcome = 'ok') AS last_success_at,
-         max_by(duration_seconds, scraped_at) AS last_duration_seconds,
-         max_by(sample_count, scraped_at) FILTER (WHERE outcome = 'ok') AS sample_count,
-         max_by(bad_line_count, scraped_at) FILTER (WHERE outcome = 'ok') AS bad_line_count,
-         max_by(unknown_family_count, scraped_at) FILTER (WHERE outcome = 'ok')
-           AS unknown_family_count
-  FROM looked_at GROUP BY target_id
-), pace AS (
-  SELECT target_id, median(gap) AS interval_seconds FROM (
-    SELECT target_id, date_diff('microseconds', lag(scraped_at)
-      OVER (PARTITION BY target_id ORDER BY scraped_at), scraped_at) / 1e6 AS gap
-    FROM late)
-  GROUP BY target_id
-)
-SELECT t.target_id, t.url, t.engine, t.engine_version, t.model, t.added_at, t.removed_at,
-       s.last_at, s.last_outcome, s.last_error, s.last_success_at, s.last_duration_seconds,
-       s.sample_count, s.bad_line_count, s.unknown_family_count, p.interval_seconds
-FROM target AS t LEFT JOIN last_scrape AS s USING (target_id) LEFT JOIN pace AS p USING (target_id)
-WHERE t.removed_at IS NULL ORDER BY t.url
-"""
-
 
 def targets(reader: Reader, end: datetime) -> pl.DataFrame:
     """Every target that is watched, as seen at `end`.
@@ -73,7 +40,13 @@ def targets(reader: Reader, end: datetime) -> pl.DataFrame:
     """
     at = naive_utc(end)
     recent = at - timedelta(seconds=LOOK_BACK_SECONDS * 2)
-    return reader.frame(TARGETS, end=at, recent=recent)
+    with reader.snapshot() as snapshot:
+        found = snapshot.frame(target_scrapes.LATE, end=at, recent=recent)
+        silent = found.filter(pl.col("last_success_at").is_null())
+        if silent.is_empty():
+            return found
+        older = target_scrapes.spans(snapshot, silent, recent)
+        return snapshot.frame(target_scrapes.with_older(older), end=at, recent=recent)
 
 
 def gauge_bins(
