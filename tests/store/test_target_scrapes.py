@@ -84,3 +84,14 @@ def test_a_replica_that_died_weeks_ago_is_read_from_minutes(shared):
     with shared.reader.snapshot() as snapshot:
         found = target_scrapes.spans(snapshot, silent, naive_utc(NOW))
     assert sum((high - low for low, high in found), timedelta()) < timedelta(hours=1)
+
+
+def test_a_success_that_is_told_late_is_found(shared):
+    """An agent that was cut off sends what it scraped after the roll-up has gone over it."""
+    shared.writer.run(clear).result()
+    ids = [targets.note(shared.writer, {"a": Noted(NOW)}).result()["a"]]
+    scraped(shared, ids, [(0, 2000.0, True), (0, 1.0, False)])
+    sample_rollup.refresh_due(shared.writer, NOW)
+    scraped(shared, ids, [(0, 1000.0, True)])
+    found = telemetry.targets(shared.reader, NOW).filter(pl.col("url") == "a")
+    assert found["last_success_at"][0] == naive_utc(NOW) - timedelta(minutes=1000)
