@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from store.queries.rollup import Span, Split
+from store.queries.rollup import Split
+from store.queries.rollup_sql import Span
 from store.queries.scope import Scope
 from store.queries.tenant_rows import rolled_sql, rows_sql
 from store.queries.workload import FrameReader
