@@ -18,6 +18,10 @@ ANYBODY = "dashboard"
 class ModelDesk(Protocol):
     """The registry of models; changes raise a `ServescopeError` that says why not."""
 
+    def refused(self) -> Mapping[str, str]:
+        """Models that may not answer, with why; those that may are not among them."""
+        ...
+
     def promote(self, model_id: str, seen: str | None, by: str, reason: str) -> Document:
         """Let a model answer from now on; `seen` is the champion that whoever wishes it saw."""
         ...

@@ -196,6 +196,18 @@ def predictors_document(reader: Reader | None) -> dict[str, Any]:
     return {"predictors": known, "models": found}
 
 
+TRAIN_AGAIN = "train it again: servescope train; predict.keep_models says how many are kept"
+
+
+def deleted(database: Database) -> frozenset[str]:
+    """Models of which the files are gone, so that they cannot answer any more."""
+    if database.path is None:
+        return frozenset()
+    folder = models.models_folder(database.path)
+    known = models.listed(database.reader)["model_id"].to_list()
+    return frozenset(one for one in known if not (folder / one).is_dir())
+
+
 def promote(
     database: Database, clock: Clock, model_id: str, by: str, reason: str
 ) -> dict[str, Any]:
@@ -204,12 +216,7 @@ def promote(
     Raises:
         InputError: no such model, or its files are gone.
     """
-    known = models.listed(database.reader)["model_id"].to_list()
-    path = database.path
-    if model_id in known and path and not (models.models_folder(path) / model_id).is_dir():
-        raise InputError(
-            f"the files of '{model_id}' were deleted",
-            hint="train it again: servescope train; predict.keep_models says how many are kept",
-        )
+    if model_id in deleted(database):
+        raise InputError(f"the files of '{model_id}' were deleted", hint=TRAIN_AGAIN)
     before = models.promote(database.writer, model_id, clock.now(), by, reason).result()
     return {"model_id": model_id, "before": before}

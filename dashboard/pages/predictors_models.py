@@ -69,32 +69,44 @@ def _models(view: View, scene: Scene, services: Services) -> Slot:
                  if row["is_champion"]}  # fmt: skip
     can_act = services.models is not None and len(champions) < frame.height
     if can_act:
-        cells["act"] = lambda row: _make_champion(row, champions.get(row["predictor"]))
+        refused = services.models.refused() if services.models else {}
+        cells["act"] = lambda row: _make_champion(
+            row, champions.get(row["predictor"]), refused.get(row["model_id"], "")
+        )
     else:
         columns = columns[:-1]
     shown: Any = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     if can_act:
-        shown = _form(shown)
+        listed = [row["model_id"] for row in frame.to_dicts() if not row["is_champion"]]
+        shown = _form(shown, {one: refused[one] for one in listed if one in refused})
     tools = frame_tools(view, "models", title, _MODELS_ABOUT, scene)
     return card(title, shown, tools=tools, key="models")
 
 
-def _form(shown: Any) -> html.Div:
-    """The table with the fields that go along with each of its buttons."""
+def _form(shown: Any, refused: Mapping[str, str]) -> html.Div:
+    """The table, why some of its models may not answer, and the fields of all its buttons."""
+    by_reason: dict[str, list[str]] = {}
+    for model, why in refused.items():
+        by_reason.setdefault(why, []).append(model)
+    words = [
+        html.P(f"{', '.join(models)}: {why}", className="ss-why")
+        for why, models in by_reason.items()
+    ]
     fields = [
         field("reason", "Why another model shall answer", "promote", "better on the last week"),
         field("by", "Who", "promote", "dashboard"),
     ]
-    return html.Div([shown, html.Div(fields, className="ss-row")], className="ss-act")
+    return html.Div([shown, *words, html.Div(fields, className="ss-row")], className="ss-act")
 
 
-def _make_champion(row: Mapping[str, Any], champion: str | None) -> Any:
+def _make_champion(row: Mapping[str, Any], champion: str | None, why_not: str) -> Any:
     """Hold it for a second; nothing for the one that answers already."""
     if row["is_champion"]:
         return ""
     return button(
         "Make champion", {"act": "promote", "model": row["model_id"], "seen": champion},
-        label=f"Make {row['model_id']} champion", needs="reason", is_held=True, look="is-small",
+        label=f"Make {row['model_id']} champion", needs="reason", is_held=True, why_not=why_not,
+        look="is-small",
     )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ LIGHTER = DemandSettings(
     networks=1, network=NetworkSettings(epochs=6), trees=60, most_tree_rows=24_000, made_up=20,
     judges_itself=False,
 )  # fmt: skip
-"""For back-tests, which learn once a window: about a fifteenth of the work."""
+"""For back-tests, which learn once a window: about a ninth of the work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from servescope.predicting.service import Predicting
+from servescope.training import TRAIN_AGAIN, deleted
 from store import audit, models
 from store.clock import Clock
 from store.database import Database
@@ -25,6 +26,10 @@ class ModelDesk:
 
     def __init__(self, predicting: Predicting, database: Database, clock: Clock) -> None:
         self._predicting, self._database, self._clock = predicting, database, clock
+
+    def refused(self) -> Mapping[str, str]:
+        """Models that may not answer, with why and what to do."""
+        return dict.fromkeys(deleted(self._database), f"the files were deleted; {TRAIN_AGAIN}.")
 
     def promote(self, model_id: str, seen: str | None, by: str, reason: str) -> Mapping[str, Any]:
         """Let a model answer from now on, and note who wished it.

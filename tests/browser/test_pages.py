@@ -166,7 +166,7 @@ def test_a_page_is_accessible_quiet_and_fits_every_screen(reader, name):
     for width in WIDTHS:
         reader.page.set_viewport_size({"width": width, "height": 900})
         # Charts follow the window a frame later.
-        reader.page.wait_for_function(f"({TOO_WIDE})().length === 0", timeout=5_000)
+        reader.page.wait_for_function(f"({TOO_WIDE})().length === 0")
         rows = reader.page.evaluate(TILE_ROWS)
         assert len(rows) < 2 or width < 900 or rows[-1] > 1, f"a lonely tile at {width} pixels"
     assert reader.troubles == []

@@ -1428,6 +1428,11 @@ class FakeModels:
 
     def __init__(self) -> None:
         self.promoted: list[tuple] = []
+        self.gone: dict[str, str] = {}
+
+    def refused(self) -> dict[str, str]:
+        """Those whose files a test deleted."""
+        return self.gone
 
     def promote(self, model_id, seen, by, reason) -> dict:
         """Remember the wish."""

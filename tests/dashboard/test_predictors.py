@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -139,6 +140,17 @@ def test_a_challenger_can_be_made_champion_with_a_reason(fake):
     assert told.is_done
     assert told.text == "b answers from now on in place of a."
     assert fake.models.promoted == [("b", "a", "al", "better")]
+
+
+def test_what_may_not_answer_is_disabled_beforehand(fake):
+    """With why; the button can be reached and does nothing."""
+    text = drawn(fake)
+    assert '"aria-disabled": "true"' not in text
+    challenger = re.findall(r"Make (\S+) champion", text)[0]
+    fake.models.gone = {challenger: "the files were deleted; train it again"}
+    text = drawn(fake)
+    assert text.count('"aria-disabled": "true"') == 1
+    assert text.count("the files were deleted; train it again") == 2
 
 
 def test_without_a_reason_nobody_becomes_champion(fake):

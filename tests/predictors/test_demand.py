@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
+from predictors import catalog
 from predictors.base import OUTCOME
 from predictors.check import check_predictor
+from predictors.demand import model as demand_model
 from predictors.demand import rivals, warning
 from predictors.demand.model import DemandForecast, DemandSettings, TokenForecast
 from predictors.demand.network import NetworkSettings
@@ -115,6 +118,25 @@ def test_a_fit_on_rows_says_how_it_did_beside_its_rival(series):
     assert report.ours is not None
     assert report.rival is not None
     assert math.isfinite(report.ours.pinball)
+
+
+@pytest.mark.parametrize("name", ["demand-rate", "demand-tokens"])
+def test_what_a_back_test_teaches_learns_once(series, monkeypatch, name):
+    """The windows that follow judge it, so it does not judge itself as the served one does."""
+    taught, really = [], demand_model.learnt
+
+    def learnt(origins, settings):
+        taught.append(settings)
+        return really(origins, replace(settings, least_origins=10**9))
+
+    monkeypatch.setattr(demand_model, "learnt", learnt)
+    rows = rows_at(series, range(160, 640, 4))
+    entry = catalog.entry(name)
+    assert entry.made_to_roll().fit(rows).held_out_rows == 0
+    assert len(taught) == 1
+    assert entry.made().fit(rows).held_out_rows > 0
+    assert len(taught) == 3
+    assert taught[0].trees < taught[2].trees
 
 
 def test_the_first_outcomes_do_not_decide_where_it_goes():

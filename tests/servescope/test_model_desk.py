@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from servescope.predicting.desk import ModelDesk
+from servescope.training import promote
 from store import models
 from store.clock import VirtualClock
 from store.database import Database
@@ -66,3 +67,18 @@ def test_who_saw_another_champion_is_refused(database, desk):
     with pytest.raises(InputError, match="length-1 answers by now"):
         desk.promote("length-2", "length-0", "ana", "x")
     assert _audit(database) == []
+
+
+def test_models_without_their_files_are_told_beforehand(tmp_path):
+    """Those of which the folder is gone; the others may answer."""
+    path = tmp_path / "a.duckdb"
+    with Database.open(path, StoreSettings(threads=1), VirtualClock(NOW)) as database:
+        for name in ("here", "gone"):
+            row = models.ModelRow(name, "output-tokens", NOW, NOW, "0", {"rows": 9})
+            models.add(database.writer, row).result()
+        (models.models_folder(path) / "here").mkdir(parents=True)
+        told = ModelDesk(SimpleNamespace(), database, VirtualClock(NOW)).refused()
+        with pytest.raises(InputError, match="were deleted"):
+            promote(database, VirtualClock(NOW), "gone", "ana", "x")
+    assert list(told) == ["gone"]
+    assert told["gone"].startswith("the files were deleted; train it again")
