@@ -83,6 +83,7 @@ class RequestReader:
         self._gives_back = gives_back
         self._parser: Any = httptools.HttpRequestParser(self)
         self._body_bytes = 0
+        self._has_ended = False
         self._reset()
 
     def _reset(self) -> None:
@@ -97,7 +98,7 @@ class RequestReader:
     def feed(self, data: bytes) -> None:
         """Read on."""
         was_between = self.phase == "idle" and not self.ready
-        self._has_begun = False
+        self._has_begun = self._has_ended = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -105,7 +106,8 @@ class RequestReader:
         except httptools.HttpParserError:
             self._refuse(400, "this is not HTTP/1.1", "bad_request")
         # What belongs to the request before is not known apart; the next part is counted.
-        if self.problem is None and (was_between or not self._has_begun):
+        is_of_one = not self._has_ended and (was_between or not self._has_begun)
+        if self.problem is None and is_of_one:
             self._count(len(data))
 
     @property
@@ -176,6 +178,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """It is whole."""
+        self._has_ended = True
         if self.problem is not None or self._parser.should_upgrade():
             return
         if len(self.ready) > MOST_AHEAD:

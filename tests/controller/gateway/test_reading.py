@@ -62,6 +62,23 @@ def test_requests_are_the_same_however_they_are_cut(body, chunked, cuts):
     assert room.kept == 2 * len(body)
 
 
+@settings(max_examples=60)
+@given(st.integers(500, 1_800), st.booleans(), CUTS)
+def test_a_body_is_never_taken_for_headers(length, chunked, cuts):
+    """However much of it comes with its end, the next request on the connection is read."""
+    body = b"x" * length
+    head = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % length
+    sent = b"%x\r\n%b\r\n0\r\n\r\n" % (length, body) if chunked else body
+    data = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n%b" % (head, sent)
+    room = Room()
+    reader = RequestReader(HttpLimits(head_bytes=100), room.keeps, room.back)
+    for _ in range(2):
+        for piece in pieces(data, cuts):
+            reader.feed(piece)
+        assert reader.problem is None
+        assert reader.ready.popleft().body == body
+
+
 @settings(max_examples=100)
 @given(st.binary(max_size=500), CUTS)
 def test_no_bytes_break_the_reader(data, cuts):
