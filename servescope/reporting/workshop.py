@@ -24,9 +24,9 @@ AT_ONCE = 2
 _LOOK_SECONDS = 0.2
 _ERRORS = "stderr.txt"
 _MOST_SAID = 64 * 1024
-# Python, C++, Rust and the loader each say it in their own way, or abort.
-_WANTS_MEMORY = ("MemoryError", "bad_alloc", "memory allocation", "Cannot allocate memory",
-                 "failed to map segment")  # fmt: skip
+# Python, its compiler, C++, Rust and the loader each say it in their own way, or abort.
+_WANTS_MEMORY = ("MemoryError", "NULL without setting an exception", "bad_alloc",
+                 "memory allocation", "Cannot allocate memory", "failed to map segment")  # fmt: skip
 _KILLED = (-signal.SIGKILL, -signal.SIGABRT)
 
 
