@@ -25,8 +25,14 @@ _LOOK_SECONDS = 0.2
 _ERRORS = "stderr.txt"
 _MOST_SAID = 64 * 1024
 # Python, its compiler, C++, Rust and the loader each say it in their own way, or abort.
-_WANTS_MEMORY = ("MemoryError", "NULL without setting an exception", "bad_alloc",
-                 "memory allocation", "Cannot allocate memory", "failed to map segment")  # fmt: skip
+_WANTS_MEMORY = (
+    "MemoryError",
+    "NULL without setting an exception",
+    "bad_alloc",
+    "memory allocation",
+    "Cannot allocate memory",
+    "failed to map segment",
+)
 _KILLED = (-signal.SIGKILL, -signal.SIGABRT)
 
 
