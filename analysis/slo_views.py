@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -97,16 +97,17 @@ def slo_detail(
         InputError: no SLO has this name, it is not about these sources, or `over` is no word of
             ours.
     """
-    chosen = _named(reader, _judged_over(slos, scope, over), scope, slo)
-    rule = good_rule(chosen, slo_queries.source_ids(reader))
+    ids = slo_queries.source_ids(reader)
+    chosen = _named(reader, _judged_over(slos, scope, over), scope, slo, ids)
+    rule = good_rule(chosen, ids)
     start = window_of(chosen, scope.end).start
     # Who spent it is counted beside the rest: each leaves a processor idle in turns.
     with ThreadPoolExecutor(1) as beside:
         spent = beside.submit(slo_rolled.spent, reader, scope, [rule], start, scope.end)
-        counted = count(reader, [chosen], scope)[0]
-        charted = _charted(reader, chosen, scope, counted)
+        counted = count(reader, [chosen], scope, ids=ids)[0]
+        charted = _charted(reader, chosen, scope, counted, ids)
         events = (
-            _events(reader, chosen, scope)
+            _events(reader, rule, scope)
             if counted.basis == "requests"
             else slo_frames.events_of(charted, scope)
         )
@@ -121,7 +122,7 @@ def slo_detail(
     sql: dict[str, str] = {}
     if status.basis == "requests":
         frames["spent_by"] = slo_frames.spent_by(spent.result())
-        frames["threshold_curve"] = _curve(reader, chosen, status, scope, start)
+        frames["threshold_curve"] = _curve(reader, status, rule, scope, start)
         sql = _plain_sql(chosen, scope)
     else:
         frames["spent_by"] = pl.DataFrame(schema=slo_frames.SPENT_BY_SCHEMA)
@@ -213,10 +214,12 @@ def _judged_over(slos: Sequence[Slo], scope: Scope, over: str) -> Sequence[Slo]:
     return [replace(slo, window_seconds=scope.seconds, calendar=None) for slo in slos]
 
 
-def _named(reader: Reader, slos: Sequence[Slo], scope: Scope, name: str) -> Slo:
+def _named(
+    reader: Reader, slos: Sequence[Slo], scope: Scope, name: str, ids: Mapping[str, int]
+) -> Slo:
     for slo in slos:
         if slo.name == name:
-            if not applicable(reader, [slo], scope):
+            if not applicable(reader, [slo], scope, ids):
                 about = ", ".join(slo.match.sources)
                 raise InputError(
                     f"the SLO '{name}' is about {about}, which is not shown",
@@ -228,7 +231,9 @@ def _named(reader: Reader, slos: Sequence[Slo], scope: Scope, name: str) -> Slo:
     raise InputError(f"no SLO is called '{name}'" if name else "which SLO?", hint=hint)
 
 
-def _charted(reader: Reader, slo: Slo, scope: Scope, counted: Counted) -> Counted:
+def _charted(
+    reader: Reader, slo: Slo, scope: Scope, counted: Counted, ids: Mapping[str, int]
+) -> Counted:
     """Counts that reach back far enough for every window of the burn chart."""
     longest = min(slo.window_seconds, max(slo_frames.BURN_WINDOWS_SECONDS.values()))
     # Two hours more: a window of an hour that ends where the range begins is exact too.
@@ -237,16 +242,15 @@ def _charted(reader: Reader, slo: Slo, scope: Scope, counted: Counted) -> Counte
     if scope.seconds + longest <= reach_seconds(slo) and exact <= recent:
         return counted
     reach = scope.seconds + longest
-    return count(reader, [slo], scope, reach_seconds=reach, exact_seconds=exact)[0]
+    return count(reader, [slo], scope, reach_seconds=reach, exact_seconds=exact, ids=ids)[0]
 
 
-def _events(reader: Reader, slo: Slo, scope: Scope) -> pl.DataFrame:
+def _events(reader: Reader, rule: GoodRule, scope: Scope) -> pl.DataFrame:
     """Good, bad and undetermined requests over the visible range, in round bins."""
     width = scope.bin_seconds()
     if timedelta(seconds=scope.seconds) >= slo_plan.ROLLED_FROM:
         # Whole buckets of the roll-up, so that none is counted in its neighbour's bin.
         width = -(-width // BUCKET_SECONDS) * BUCKET_SECONDS
-    rule = good_rule(slo, slo_queries.source_ids(reader))
     last: datetime = series.round_bins(scope.start, scope.end, width)["at"][-1]
     anchor = last + timedelta(seconds=width)
     found = slo_rolled.counts(reader, scope, [rule], scope.start, scope.end, width, anchor=anchor)
@@ -254,13 +258,13 @@ def _events(reader: Reader, slo: Slo, scope: Scope) -> pl.DataFrame:
 
 
 def _curve(
-    reader: Reader, slo: Slo, status: SloStatus, scope: Scope, start: datetime
+    reader: Reader, status: SloStatus, rule: GoodRule, scope: Scope, start: datetime
 ) -> pl.DataFrame:
     """Attainment against the first threshold of the SLO, its other ones held."""
+    slo = status.slo
     columns = list(slo.limits_seconds)
     if not columns:
         return pl.DataFrame(schema=slo_frames.CURVE_SCHEMA)
-    rule = good_rule(slo, slo_queries.source_ids(reader))
     found = threshold_bins(reader, slo, rule, scope, start)
     return slo_frames.threshold_curve(slo, status, columns[0], found)
 
