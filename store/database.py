@@ -73,12 +73,12 @@ class Database:
         connection = _connect(path, settings)
         try:
             migrate(connection, clock.now())
+            database = cls(connection, path, settings, clock)
             if not allow_files:
                 _forbid_files(connection, path)
         except BaseException:
             connection.close()
             raise
-        database = cls(connection, path, settings, clock)
         database.writer.start()
         return database
 

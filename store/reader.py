@@ -18,6 +18,10 @@ from store.errors import QueryTimeout, StoreError
 from store.settings import StoreSettings
 
 _BATCH_ROWS = 1 << 17
+_HELD = "16MiB"
+"""What DuckDB may hold of an answer before somebody takes its rows. DuckDB 1.5 can come to a stand
+in a UNION ALL of several sums when that is full, and then no interrupt ends the query; an answer
+for a page fits here, so that nobody waits for its rows to be taken."""
 _PARAMETER = re.compile(r"\$([a-z]\w*)")
 _CLOSED_HINT = "open it again"
 _CLOSE_WAIT_SECONDS = 0.05
@@ -28,7 +32,7 @@ class Reader:
     """Runs read queries over the shared DuckDB instance; safe to use from any thread.
 
     Cursors belong to slots, not to threads: web servers make and drop threads all the time, and a
-    cursor for each would never be given back.
+    cursor for each would never be given back. All are made at once, while settings can be made.
 
     Args:
         connection: the instance; each cursor is a connection of its own.
@@ -43,12 +47,11 @@ class Reader:
         *,
         slots: int | None = None,
     ) -> None:
-        self._connection = connection
         self._settings = settings
         self._slot_count = slots or settings.concurrent_queries
         self._slots = threading.BoundedSemaphore(self._slot_count)
         self._lock = threading.Condition()
-        self._idle: list[duckdb.DuckDBPyConnection] = []
+        self._idle = [_cursor(connection) for _ in range(self._slot_count)]
         self._watches: set[_Watch] = set()
         self._alarms = Alarms()
         self._waiting = 0
@@ -190,8 +193,7 @@ class Reader:
         with self._lock:
             if self._closed:
                 raise StoreError("the store is closed", hint=_CLOSED_HINT)
-            cursor = self._idle.pop() if self._idle else self._connection.cursor()
-            watch = _Watch(cursor)
+            watch = _Watch(self._idle.pop())
             self._watches.add(watch)
             self._queries += 1
         watch.alarm = self._alarms.after(limit_seconds, watch.expire)
@@ -224,6 +226,12 @@ class Reader:
         # The excerpt with the caret makes no sense in one line.
         text = " ".join(str(error).split("\n\nLINE ")[0].split())
         return StoreError(text, hint="check table and column names with `DESCRIBE`")
+
+
+def _cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    made = connection.cursor()
+    made.execute(f"SET streaming_buffer_size = '{_HELD}'")
+    return made
 
 
 class Snapshot:

@@ -104,7 +104,7 @@ def flows(
     rows, params = rows_sql(reach, split.raw)
     width_us, zero = double(width_seconds * 1e6), {"zero": naive(scope.start)}
     found = flows_sql("slot", f"{rows} JOIN known USING (labels_id)", cost.sql(), "$zero", width_us)
-    told = reader.frame(_KNOWN + found, names=names, **params, **zero)
+    told = reader.frame(f"{_FLOWS}({_KNOWN}{found}) GROUP BY ALL", names=names, **params, **zero)
     if not split.rolled:
         return told
     text, params = flows_of_rollup(scope, split.rolled, width_seconds)
@@ -119,6 +119,10 @@ def _slot(tenant: str) -> str:
 
 
 _KNOWN = f"""WITH known AS (SELECT labels_id, {_slot("tenant")} AS slot FROM request_labels), """
+
+_FLOWS = """SELECT slot, bin, sum(asked) AS asked, sum(refused) AS refused, sum(rate) AS rate,
+  sum(rising) AS rising, sum(waiting)::BIGINT AS waiting, sum(running)::BIGINT AS running
+FROM """
 
 
 def _tenants_of_rows(scope: Scope, cost: Cost, split: Split) -> tuple[str, dict[str, Any]]:
