@@ -82,7 +82,8 @@ types: setup-dev ## mypy --strict on all packages
 	@$(BIN)/mypy
 
 test: setup-dev browser alertmanager ## Everything the project promises, in about twenty minutes on two cores
-	@$(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_FLAGS)
+	@# Each worker has a core: threads of OpenMP that wait for one another by turning would take it.
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
 bench: setup-dev ## Measure, each beside its peer or its limit (see docs/performance.md)
 	@$(BIN)/python benchmarks/run.py $(BENCH_FLAGS)
