@@ -6,11 +6,7 @@ the same hours.
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
-import duckdb
-
+from store.hourly import Counted
 from store.queries.log_bins import log_bin_sql
 from store.queries.phase_sql import PHASES, SUMS_SQL
 from store.queries.scope import IS_COUNTED
@@ -18,34 +14,13 @@ from store.queries.scope import IS_COUNTED
 COUNTS = ("requests", "prefill_told", "decode_told")
 COLUMNS = ("requests", "e2e", *PHASES, "prefill_told", "decode_told")
 """What is summed up, in the order of `store.queries.phase_sql.SUMS_SQL`."""
-
-
-def count_hours(
-    connection: duckdb.DuckDBPyConnection, hours: str, source_id: int, low: datetime, high: datetime
-) -> None:
-    """Sum up hours of one source again.
-
-    Args:
-        connection: the write connection.
-        hours: SQL of a table of the hours that are meant: bucket_at.
-        source_id: whose.
-        low: start of the first, naive.
-        high: end of the last, naive.
-    """
-    values: dict[str, Any] = {"source_id": source_id, "low": low, "high": high}
-    connection.execute(
-        f"""DELETE FROM rollup_phase WHERE source_id = $source_id AND hour_at >= $low
-        AND hour_at < $high AND hour_at IN (SELECT bucket_at FROM {hours})""",
-        values,
-    )
-    connection.execute(_INSERT.format(hours=hours), values)
-
-
-_INSERT = f"""INSERT INTO rollup_phase BY NAME
-SELECT $source_id AS source_id, date_trunc('hour', r.arrived_at) AS hour_at, l.model, l.route,
+COUNTED: Counted = {
+    "rollup_phase": f"""SELECT $source_id AS source_id,
+  date_trunc('hour', r.arrived_at) AS hour_at, l.model, l.route,
   {log_bin_sql("r.e2e_seconds")} AS log_bin, {SUMS_SQL}
 FROM request AS r JOIN request_labels AS l USING (labels_id)
 WHERE r.source_id = $source_id AND r.arrived_at >= $low AND r.arrived_at < $high
   AND date_trunc('hour', r.arrived_at) IN (SELECT bucket_at FROM {{hours}})
   AND {IS_COUNTED} AND r.status = 'ok' AND r.e2e_seconds IS NOT NULL
-GROUP BY ALL"""
+GROUP BY ALL""",
+}

@@ -83,7 +83,7 @@ def delete_old(
             pass
         before = kept_since.replace(tzinfo=None)
         # The workload views tell what is kept, arrivals and lengths alike.
-        for table in workload_rollup.TABLES:
+        for table in workload_rollup.COUNTED:
             _delete(writer, table, "hour_at", before, portion_rows, live=True)
         for table in ("request", "request_prefix"):
             deleted[table] = _delete(writer, table, "arrived_at", before, portion_rows, live=True)

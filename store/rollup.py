@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from store import phase_rollup, tenant_rollup, workload_rollup
+from store.hourly import count_hours
 from store.queries.log_bins import log_bin_sql
 from store.queries.scope import IS_COUNTED, LIVE_SOURCE_ID
 from store.writer import Writer
@@ -79,8 +80,7 @@ def refresh(
         connection.execute(_INSERT_SUM)
         connection.execute(_DELETE_1H)
         connection.execute(_INSERT_1H, {"source_id": source_id, **hours})
-        for rolled in (tenant_rollup, workload_rollup, phase_rollup):
-            rolled.count_hours(connection, _CHOSEN_HOURS, source_id, hours["low"], hours["high"])
+        count_hours(connection, _BY_HOUR, _CHOSEN_HOURS, source_id, hours["low"], hours["high"])
         connection.execute(_CLEAN)
     connection.execute("DROP TABLE chosen_bucket")
     (left,) = connection.execute(_LEFT, {"ended": ended}).fetchall()[0]
@@ -176,6 +176,7 @@ SELECT source_id, bucket_at FROM due
 WHERE source_id = (SELECT min(source_id) FROM due) ORDER BY bucket_at LIMIT $most
 """
 _CHOSEN = "SELECT any_value(source_id), min(bucket_at), max(bucket_at), count(*) FROM chosen_bucket"
+_BY_HOUR = {**tenant_rollup.COUNTED, **workload_rollup.COUNTED, **phase_rollup.COUNTED}
 _CHOSEN_HOURS = "(SELECT DISTINCT date_trunc('hour', bucket_at) AS bucket_at FROM chosen_bucket)"
 _LEFT = f"""
 SELECT count(*) FROM rollup_dirty WHERE source_id <> {LIVE_SOURCE_ID} OR bucket_at <= $ended

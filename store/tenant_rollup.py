@@ -7,11 +7,7 @@ which may be after that hour: rows that come late change the sums of their own h
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
-import duckdb
-
+from store.hourly import Counted
 from store.queries.served import flows_sql, sums_sql
 from store.queries.slo import OCTAVE_SQL
 from store.queries.token_cost import Cost
@@ -20,47 +16,23 @@ FLOW_SECONDS = 30
 """Width of the bins of `rollup_flow`; they count from 1970-01-01."""
 COST = Cost()
 """The service that is summed up; with other weights the rows have to be asked."""
-
-
-def count_hours(
-    connection: duckdb.DuckDBPyConnection, hours: str, source_id: int, low: datetime, high: datetime
-) -> None:
-    """Sum up hours of one source again.
-
-    Args:
-        connection: the write connection.
-        hours: SQL of a table of the hours that are meant: bucket_at.
-        source_id: whose.
-        low: start of the first, naive.
-        high: end of the last, naive.
-    """
-    values: dict[str, Any] = {"source_id": source_id, "low": low, "high": high}
-    for table in ("rollup_tenant", "rollup_flow"):
-        connection.execute(
-            f"""DELETE FROM {table} WHERE source_id = $source_id AND hour_at >= $low
-            AND hour_at < $high AND hour_at IN (SELECT bucket_at FROM {hours})""",
-            values,
-        )
-    connection.execute(_TENANT.format(hours=hours), values)
-    connection.execute(_FLOW.format(hours=hours), values)
-
-
 _PICKED = """request AS r JOIN request_labels AS l USING (labels_id)
       WHERE r.source_id = $source_id AND r.arrived_at >= $low AND r.arrived_at < $high
         AND date_trunc('hour', r.arrived_at) IN (SELECT bucket_at FROM {hours})"""
-_TENANT = f"""INSERT INTO rollup_tenant BY NAME
-SELECT $source_id AS source_id, date_trunc('hour', r.arrived_at) AS hour_at, l.tenant, r.status,
-    {OCTAVE_SQL} AS input_octave,
-    {sums_sql(COST.sql())}
-FROM {_PICKED} GROUP BY ALL"""
 _ROWS = f"""(SELECT r.*, l.tenant, date_trunc('hour', r.arrived_at) AS hour_at
       FROM {_PICKED}) AS r"""
-_FLOW = f"""INSERT INTO rollup_flow BY NAME
-WITH found AS (
+COUNTED: Counted = {
+    "rollup_tenant": f"""SELECT $source_id AS source_id,
+    date_trunc('hour', r.arrived_at) AS hour_at, l.tenant, r.status,
+    {OCTAVE_SQL} AS input_octave,
+    {sums_sql(COST.sql())}
+FROM {_PICKED} GROUP BY ALL""",
+    "rollup_flow": f"""WITH found AS (
   WITH {flows_sql("tenant, hour_at", _ROWS, COST.sql(), "$low", f"{FLOW_SECONDS}e6")}
 )
 SELECT $source_id AS source_id, hour_at, tenant,
   $low + to_seconds(bin * {FLOW_SECONDS}) AS happened_at, sum(asked) AS asked,
   sum(refused) AS refused, sum(rate) AS rate, sum(rising) AS rising,
   sum(waiting)::INTEGER AS waiting, sum(running)::INTEGER AS running
-FROM found GROUP BY ALL"""
+FROM found GROUP BY ALL""",
+}

@@ -6,12 +6,7 @@ the same hours. Counts are of each length and not of bins, so that quantiles sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
-
-import duckdb
-
+from store.hourly import Counted
 from store.queries.scope import IS_COUNTED
 
 OUTCOME_SUMS = """count(*) AS requests, count(r.input_tokens) AS inputs,
@@ -19,29 +14,6 @@ OUTCOME_SUMS = """count(*) AS requests, count(r.input_tokens) AS inputs,
     sum(r.output_tokens)::BIGINT AS output_tokens, min(r.arrived_at) AS first_at,
     max(r.arrived_at) AS last_at"""
 """What `rollup_outcome` keeps of the rows `r` of one source, labels and status."""
-
-
-def count_hours(
-    connection: duckdb.DuckDBPyConnection, hours: str, source_id: int, low: datetime, high: datetime
-) -> None:
-    """Count hours of one source again.
-
-    Args:
-        connection: the write connection.
-        hours: SQL of a table of the hours that are meant: bucket_at.
-        source_id: whose.
-        low: start of the first, naive.
-        high: end of the last, naive.
-    """
-    values: dict[str, Any] = {"source_id": source_id, "low": low, "high": high}
-    rows = _ROWS.format(hours=hours)
-    for table, counted in _COUNTED.items():
-        connection.execute(
-            f"""DELETE FROM {table} WHERE source_id = $source_id AND hour_at >= $low
-            AND hour_at < $high AND hour_at IN (SELECT bucket_at FROM {hours})""",
-            values,
-        )
-        connection.execute(f"INSERT INTO {table} BY NAME {counted.format(rows=rows)}", values)
 
 
 def _octave_sql(column: str) -> str:
@@ -52,20 +24,19 @@ _ROWS = f"""(SELECT r.*, date_trunc('hour', r.arrived_at) AS hour_at FROM reques
       WHERE r.source_id = $source_id AND r.arrived_at >= $low AND r.arrived_at < $high
         AND {IS_COUNTED} AND date_trunc('hour', r.arrived_at) IN (SELECT bucket_at FROM {{hours}})
     ) AS r"""
-_COUNTED: Mapping[str, str] = {
+COUNTED: Counted = {
     "rollup_outcome": f"""SELECT source_id, hour_at, labels_id, status, {OUTCOME_SUMS}
-    FROM {{rows}} GROUP BY source_id, hour_at, labels_id, status""",
-    "rollup_length": """SELECT source_id, hour_at, is_output, tokens, count(*) AS requests
+    FROM {_ROWS} GROUP BY source_id, hour_at, labels_id, status""",
+    "rollup_length": f"""SELECT source_id, hour_at, is_output, tokens, count(*) AS requests
     FROM (
       SELECT source_id, hour_at, unnest([false, true]) AS is_output, unnest([input_tokens,
         CASE WHEN status = 'ok' THEN output_tokens END]) AS tokens
-      FROM {rows})
+      FROM {_ROWS})
     WHERE tokens IS NOT NULL GROUP BY ALL""",
     "rollup_length_pair": f"""SELECT source_id, hour_at,
       {_octave_sql("input_tokens")} AS input_octave,
       {_octave_sql("output_tokens")} AS output_octave, count(*) AS requests,
       sum(r.input_tokens)::BIGINT AS input_tokens, sum(r.output_tokens)::BIGINT AS output_tokens
-    FROM {{rows}} WHERE status = 'ok' AND input_tokens IS NOT NULL AND output_tokens IS NOT NULL
+    FROM {_ROWS} WHERE status = 'ok' AND input_tokens IS NOT NULL AND output_tokens IS NOT NULL
     GROUP BY source_id, hour_at, 3, 4""",
 }
-TABLES = tuple(_COUNTED)

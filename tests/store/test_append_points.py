@@ -93,12 +93,6 @@ def test_each_point_is_kept_once(file, told, table):
         database.close()
 
 
-@pytest.fixture
-def database():
-    with Database.open(None, StoreSettings(), WallClock()) as opened:
-        yield opened
-
-
 def test_batches_of_one_commit_are_counted_each(database):
     """Who sends a batch learns how much of it was new, also when others were with it."""
     release = database.writer.run(lambda _: None)

@@ -3,17 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from store.clock import WallClock
-from store.database import Database
 from store.queries.phases import phase_sums_by_e2e, phase_sums_by_time
 from store.queries.scope import Scope
 from store.rollup import refresh, refresh_due
-from store.settings import StoreSettings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = START + timedelta(days=400)
@@ -31,18 +27,6 @@ ONE = st.tuples(
     st.sampled_from(["a", "b", None]),
 )
 NUMBERS = ("e2e", "ttft", "queue", "prefill", "decode")
-
-
-@pytest.fixture
-def database():
-    with Database.open(None, StoreSettings(), WallClock()) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with Database.open(None, StoreSettings(), WallClock()) as opened:
-        yield opened
 
 
 def frame(rows, label="r"):

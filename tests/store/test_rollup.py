@@ -8,22 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from store.clock import WallClock
-from store.database import Database
 from store.queries.rollup import MOST_RAW_PIECES, counts, split
 from store.queries.scope import Scope
 from store.rollup import QUANTITIES, refresh, refresh_due
-from store.settings import StoreSettings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = START + timedelta(days=400)
 EVERYTHING = ("arrival", *QUANTITIES)
-
-
-@pytest.fixture
-def database():
-    with Database.open(None, StoreSettings(), WallClock()) as opened:
-        yield opened
 
 
 def requests(minutes, **columns):
@@ -149,12 +140,6 @@ def test_any_mix_of_clean_and_dirty_is_right(shared, batches, start, length, wid
                 lambda con, most=portion: refresh(con, now=LATER, most_buckets=most)
             ).result()
     same_either_way(shared, scope(start, start + length), width)
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with Database.open(None, StoreSettings(), WallClock()) as opened:
-        yield opened
 
 
 def test_a_refresh_takes_a_bounded_portion(database):

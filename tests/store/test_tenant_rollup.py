@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from store import tenant_rollup
-from store.clock import WallClock
-from store.database import Database
+from store import rollup
 from store.errors import StoreError
 from store.queries.fairness import first_tokens, flows, tenants
 from store.queries.fairness_durations import durations
@@ -20,7 +18,6 @@ from store.queries.tenant_rows import first_on_grid, parts
 from store.queries.token_cost import Cost
 from store.requests import take_back
 from store.rollup import refresh, refresh_due
-from store.settings import StoreSettings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = START + timedelta(days=400)
@@ -36,18 +33,6 @@ ONE = st.tuples(
     st.sampled_from([None, 0, 90]),
     st.sampled_from([None, True, False]),
 )
-
-
-@pytest.fixture
-def database():
-    with Database.open(None, StoreSettings(), WallClock()) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with Database.open(None, StoreSettings(), WallClock()) as opened:
-        yield opened
 
 
 def frame(rows, label="r"):
@@ -151,7 +136,8 @@ def test_what_a_refresh_broken_off_leaves_is_true(database, monkeypatch):
     database.writer.append("request", plain()).result()
     refresh_due(database.writer, LATER)
     database.writer.append("request", frame([(5000, "a", "ok", 1.0, 9.0, 0.5, 70, 7, None)]))
-    monkeypatch.setattr(tenant_rollup, "_FLOW", "SELECT no_such_column FROM request, {hours}")
+    broken = "SELECT no_such_column FROM request, {hours}"
+    monkeypatch.setitem(rollup._BY_HOUR, "rollup_flow", broken)
     with pytest.raises(StoreError, match="rolled back"):
         refresh_due(database.writer, LATER)
     assert database.reader.scalar("SELECT sum(requests)::INTEGER FROM rollup_tenant") == 40

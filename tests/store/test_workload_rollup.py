@@ -4,13 +4,10 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from store.clock import WallClock
-from store.database import Database
 from store.queries import lengths
 from store.queries.scope import Scope
 from store.queries.totals import attempted, by_outcome
@@ -31,18 +28,6 @@ ONE = st.tuples(
     TOKENS,
     st.sampled_from([None, True, False]),
 )
-
-
-@pytest.fixture
-def database():
-    with Database.open(None, StoreSettings(), WallClock()) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with Database.open(None, StoreSettings(), WallClock()) as opened:
-        yield opened
 
 
 def frame(rows, label="r"):

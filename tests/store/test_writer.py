@@ -29,12 +29,6 @@ def requests(n, first=0, **columns):
     )
 
 
-@pytest.fixture
-def database():
-    with Database.open(None, StoreSettings(), WallClock()) as opened:
-        yield opened
-
-
 def test_append_answers_with_the_rows_really_added(database):
     """A resend adds nothing and says so."""
     assert database.writer.append("request", requests(5)).result() == 5
