@@ -6,9 +6,11 @@ rows until it has been counted again, so a roll-up is never wrong, only sometime
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import duckdb
 
@@ -32,8 +34,12 @@ QUANTITIES: Mapping[str, str] = {
 """Name of a rolled-up quantity -> its column of `request`; besides them there is `arrival`."""
 # Longer before 1970 than any record can lie.
 _BEFORE_MICROSECONDS = 200 * 366 * 86_400 * 1_000_000
-# Six hours of buckets: at four requests a second the writer is busy for well under 0.2 s.
+# Hours are counted as a whole, so that long portions cost least; appends wait for the end of one.
+# Six hours at four requests a second keep the writer busy for 0.5 s.
 PORTION_BUCKETS = 36
+PORTION_SECONDS = 1.0
+"""After a portion that took longer, the next ones are half as long, down to an hour."""
+_LEAST_BUCKETS = HOUR_SECONDS // BUCKET_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ def refresh_due(
     *,
     kept_since: datetime | None = None,
     most_portions: int = 50,
+    stopwatch: Callable[[], float] = time.perf_counter,
 ) -> Refreshed:
     """Count dirty buckets again, a transaction a portion, so that appends get in between.
 
@@ -101,15 +108,19 @@ def refresh_due(
         now: aware UTC.
         kept_since: see `refresh`.
         most_portions: give up the rest for the next run after so many.
+        stopwatch: seconds since any moment; tells how long appends had to wait for a portion.
     """
     buckets = left = 0
+    most = PORTION_BUCKETS
     for _ in range(most_portions):
-        done = writer.run(
-            lambda con: refresh(con, now=now, kept_since=kept_since), changes=False
-        ).result()
+        portion = partial(refresh, now=now, kept_since=kept_since, most_buckets=most)
+        began = stopwatch()
+        done = writer.run(portion, changes=False).result()
         buckets, left = buckets + done.buckets, done.buckets_left
         if not left:
             break
+        if stopwatch() - began > PORTION_SECONDS:
+            most = max(_LEAST_BUCKETS, most // 2)
     return Refreshed(buckets, left)
 
 

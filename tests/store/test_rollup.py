@@ -1,6 +1,7 @@
 """Roll-ups give the numbers of the raw rows, whatever is dirty, and cost bounded portions."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import polars as pl
 import pytest
@@ -150,6 +151,17 @@ def test_a_refresh_takes_a_bounded_portion(database):
     done = refresh_due(database.writer, LATER)
     assert (done.buckets, done.buckets_left) == (70, 0)
     assert refresh_due(database.writer, LATER).buckets == 0
+
+
+@pytest.mark.parametrize(("portion_seconds", "buckets"), [(0.9, 3 * 36), (1.1, 36 + 18 + 9)])
+def test_after_a_portion_that_held_up_appends_the_next_is_smaller(
+    database, portion_seconds, buckets
+):
+    """A store with many requests an hour is rolled up in shorter steps."""
+    database.writer.append("request", requests(list(range(0, 2000, 10)))).result()
+    stopwatch = count(step=portion_seconds).__next__
+    done = refresh_due(database.writer, LATER, most_portions=3, stopwatch=stopwatch)
+    assert (done.buckets, done.buckets_left) == (buckets, 200 - buckets)
 
 
 def test_a_live_bucket_waits_until_it_is_over(database):
