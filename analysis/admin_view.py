@@ -200,7 +200,10 @@ def admin(reader: Reader, scope: Scope, *, now: datetime) -> View:
         frames,
         tuple(_sentences(frames)),
         None if held else why_empty(reader, scope),
-        {"sources": catalog.sources_sql(reader).strip(), "imports": admin_queries.IMPORTS.strip()},
+        {
+            "sources": catalog.sources_sql(info.source_id for info in infos),
+            "imports": admin_queries.IMPORTS.strip(),
+        },
         totals={"imports": imported},
     )
 

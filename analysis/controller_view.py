@@ -70,7 +70,7 @@ def controller(reader: Reader, scope: Scope, *, now: datetime, pool: str = "") -
         "pending": _of_pool(_pending(queries.pending(reader, at)), pool),
         "unsettled": _of_pool(queries.unsettled(reader), pool),
         "outcomes": outcomes,
-        "freezes": _of_pool(queries.freezes(reader, start, end), pool),
+        "freezes": _of_pool(control_marks.freezes(reader, start, end), pool),
         "rehearsed": _of_pool(control_marks.rehearsed(reader, start, end), pool),
         "replayed": replayed(reader, dict(modes.select("pool", "policy").iter_rows())),
         "audit": audit,

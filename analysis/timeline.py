@@ -8,27 +8,16 @@ from typing import Any
 import polars as pl
 
 from analysis.sharing import Sharing, unshared
-from store.queries import control_marks, decisions
 from store.queries.happenings import happened
 from store.queries.scope import Scope
-from store.queries.slo import naive_utc
 from store.reader import Reader
 
 TIMELINE_SCHEMA: dict[str, Any] = {"at": pl.Datetime("us"), "kind": pl.String, "text": pl.String}
 
 
 def marks(reader: Reader, scope: Scope, sharing: Sharing = unshared) -> Mapping[str, pl.DataFrame]:
-    """The frames of the view `happenings`; six questions, so they are shared where that goes."""
-    return sharing("happenings", lambda: _marks(reader, scope), is_told=True)
-
-
-def _marks(reader: Reader, scope: Scope) -> Mapping[str, pl.DataFrame]:
-    frames = {"events": happened(reader, scope)}
-    if scope.is_live:
-        start, end = naive_utc(scope.start), naive_utc(scope.end)
-        frames["freezes"] = decisions.freezes(reader, start, end)
-        frames["scalings"] = control_marks.scalings(reader, start, end)
-    return frames
+    """The frames of the view `happenings`, shared where that goes: many charts draw them."""
+    return sharing("happenings", lambda: happened(reader, scope), is_told=True)
 
 
 def timeline(reader: Reader, scope: Scope, sharing: Sharing = unshared) -> pl.DataFrame:

@@ -1,8 +1,9 @@
-"""What was done to pools over time: changes of replicas that were made, and rehearsals."""
+"""What was done to pools over time: changes of replicas, freezes and rehearsals."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -11,6 +12,21 @@ from store.reader import Reader
 # A step counts until the next one, but not longer than this many usual steps: nobody decided then.
 LONGEST_STEPS = 5
 
+FREEZES_SCHEMA: dict[str, Any] = {
+    "pool": pl.String,
+    "from_at": pl.Datetime("us"),
+    "changed_by": pl.String,
+    "comment": pl.String,
+    "until_at": pl.Datetime("us"),
+}
+SCALINGS_SCHEMA: dict[str, Any] = {
+    "at": pl.Datetime("us"),
+    "pool": pl.String,
+    "before_replicas": pl.Int32,
+    "after_replicas": pl.Int32,
+    "decision_id": pl.Int64,
+    "changed_by": pl.String,
+}
 _SCALINGS = """
 SELECT "at", pool, before_replicas, after_replicas, decision_id, changed_by FROM (
   SELECT a.acted_at AS "at", d.pool, d.before_replicas, d.final_replicas AS after_replicas,
@@ -22,6 +38,15 @@ SELECT "at", pool, before_replicas, after_replicas, decision_id, changed_by FROM
   FROM control_change
   WHERE kind = 'foreign' AND replicas IS NOT NULL AND changed_at >= $start AND changed_at < $end)
 ORDER BY "at" DESC, pool LIMIT $most
+"""
+_FREEZES = """
+SELECT pool, changed_at AS from_at, changed_by, comment,
+  least(coalesce(until_at, $end), coalesce((
+    SELECT min(r.changed_at) FROM control_change AS r
+    WHERE r.pool = f.pool AND r.kind = 'resume' AND r.version > f.version), $end), $end) AS until_at
+FROM control_change AS f
+WHERE kind = 'freeze' AND changed_at < $end AND (until_at IS NULL OR until_at >= $start)
+ORDER BY changed_at
 """
 _REHEARSED = f"""
 WITH steps AS (
@@ -55,6 +80,11 @@ def scalings(reader: Reader, start: datetime, end: datetime, most: int = 200) ->
     decision_id, changed_by.
     """
     return reader.frame(_SCALINGS, start=start, end=end, most=most)
+
+
+def freezes(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
+    """pool, from_at, until_at (at most `end`), changed_by, comment of freezes in a range."""
+    return reader.frame(_FREEZES, start=start, end=end)
 
 
 def rehearsed(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:

@@ -181,15 +181,6 @@ SELECT coalesce(n.pool, t.pool) AS pool, coalesce(t.mode, n.mode) AS mode,
   n.final_replicas AS desired, n.ready, n.starting, n.draining
 FROM newest AS n FULL JOIN told AS t USING (pool) ORDER BY 1
 """
-_FREEZES = """
-SELECT pool, changed_at AS from_at, changed_by, comment,
-  least(coalesce(until_at, $end), coalesce((
-    SELECT min(r.changed_at) FROM control_change AS r
-    WHERE r.pool = f.pool AND r.kind = 'resume' AND r.version > f.version), $end), $end) AS until_at
-FROM control_change AS f
-WHERE kind = 'freeze' AND changed_at < $end AND (until_at IS NULL OR until_at >= $start)
-ORDER BY changed_at
-"""
 _UNSETTLED = """
 WITH newest AS (
   SELECT decision_id, arg_max(outcome, attempt) AS outcome, arg_max(text, attempt) AS text,
@@ -351,11 +342,6 @@ def treated(reader: Reader, at: datetime) -> pl.DataFrame:
     ready, starting, draining.
     """
     return reader.frame(_TREATED, at=at)
-
-
-def freezes(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:
-    """pool, from_at, until_at (at most `end`), changed_by, comment of freezes in a range."""
-    return reader.frame(_FREEZES, start=start, end=end)
 
 
 def unsettled(reader: Reader) -> pl.DataFrame:

@@ -22,6 +22,25 @@ def test_the_store_is_laid_open(database, add_requests, add_target, live_scope):
     assert view.empty is None
 
 
+def test_the_query_beside_the_sources_gives_what_the_table_says(
+    database, add_requests, add_target, live_scope
+):
+    """Requests, scrapes, and a trace of which nothing is left."""
+    add_requests([60.0, 30.0])
+    add_target("http://gpu-1:8000/metrics", requests_waiting=1)
+    database.writer.run(
+        lambda connection: connection.execute(
+            "INSERT INTO source (source_id, name, kind, format, clock, created_at)"
+            " VALUES (7, 'old', 'trace', 'azure', 'relative', '2026-01-01')"
+        )
+    ).result()
+    view = admin(database.reader, live_scope, now=NOW)
+    shown = view.frames["sources"]
+    pasted = database.reader.frame(view.sql["sources"])
+    assert pasted.select(shown.columns).rows() == shown.rows()
+    assert shown["first_at"].null_count() == 1
+
+
 def test_coverage_names_what_is_missing(database, add_requests, add_target, live_scope):
     """A page that stays empty can be traced to the field its source does not carry."""
     add_requests([60.0, 30.0], input_tokens=5, output_tokens=5, tenant="a")

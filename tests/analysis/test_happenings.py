@@ -62,6 +62,16 @@ def test_only_what_was_really_changed_is_a_mark(database):
     ]
 
 
+def test_a_change_by_the_controller_alone_is_a_mark(database):
+    """Nothing else needs to have happened."""
+    keep(
+        database,
+        step(1, 50, 2, 4, "active"),
+        ActionRow(1, 1, at(49), "chat", "k8s", 4, "applied", ""),
+    )
+    assert marks(database)["scalings"]["after_replicas"].to_list() == [4]
+
+
 def test_a_freeze_that_goes_on_ends_with_the_range(database):
     """It is drawn as far as is known."""
     keep(database, ChangeRow(1, at(20), "chat", "freeze", None, None, None, "bo", "rack 4"))
@@ -83,6 +93,40 @@ def test_targets_that_came_fell_silent_and_came_back_are_told(database):
     told = views.compute("happenings", database.reader, trace, clock=VirtualClock(NOW)).frames
     assert set(told) == {"events"}
     assert told["events"].height == 0
+
+
+EVENT = "INSERT INTO event VALUES ('one', 1, $1, NULL, {kind}, 'a', 'said', NULL)"
+CHANGE = """INSERT INTO control_change (version, changed_at, pool, kind, replicas, changed_by)
+VALUES (1, $1, 'chat', {kind}, 3, 'bo')"""
+ALONE = {
+    "a fault": (EVENT.format(kind="'fault'"), "events"),
+    "an alert of others": (EVENT.format(kind="'alert'"), "events"),
+    "an alert of ours": (
+        """INSERT INTO alert_change VALUES (1, $1, 'f', 'burn', 'page', 'firing', $1, $1, '{}', 1,
+        'it burns', '/', '{}', 60, 'why')""",
+        "events",
+    ),
+    "a target that came": ("INSERT INTO target (target_id, url, added_at) VALUES (1, 'a', $1)",
+                           "events"),
+    "a target that went": (
+        """INSERT INTO target (target_id, url, added_at, removed_at)
+        VALUES (1, 'a', '2020-01-01', $1)""",
+        "events",
+    ),
+    "a freeze": (CHANGE.format(kind="'freeze'"), "freezes"),
+    "a change by others": (CHANGE.format(kind="'foreign'"), "scalings"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ALONE)
+def test_what_happened_alone_is_found(database, what):
+    """Tables without a row of the range are not asked; columns are the same as if they were."""
+    nothing = marks(database)
+    sql, name = ALONE[what]
+    database.writer.run(lambda connection: connection.execute(sql, [at(10)])).result()
+    found = marks(database)
+    assert {key: frame.height for key, frame in found.items() if frame.height} == {name: 1}
+    assert found[name].schema == nothing[name].schema
 
 
 def _targets(connection):
