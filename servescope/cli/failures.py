@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import traceback
 from contextlib import suppress
 
@@ -21,6 +22,9 @@ def explain(error: Exception, *, as_json: bool) -> int:
     """Report an error and give the exit code for it."""
     if os.environ.get(TRACEBACK_SWITCH):
         traceback.print_exception(error)
+    if _is_help(error) and not as_json:
+        print(str(error).rstrip(), file=sys.stderr)
+        return int(ExitCode.USAGE)
     known = _known(error)
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         as_json = False  # where the answer could not be written, the error cannot either
@@ -36,6 +40,11 @@ def drop_unwritten() -> None:
     """
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _is_help(error: Exception) -> bool:
+    """Whether a group was named without a command: Typer answers with the list of its commands."""
+    return isinstance(error, TyperException) and str(error).startswith("Usage: ")
 
 
 def _known(error: Exception) -> ServescopeError:

@@ -67,6 +67,17 @@ def data(answer):
     return body["data"]
 
 
+@pytest.mark.parametrize("group", [[], ["slo"], ["controller"]])
+def test_a_group_without_a_command_lists_its_commands(run, group):
+    """That is help and no failure, though nothing was done."""
+    code, out, err = run(*group)
+    assert code == 2
+    assert not out
+    assert err.startswith(" ".join(["Usage: servescope", *group, "[OPTIONS]"]))
+    assert "Commands" in err
+    assert "see --help" not in err
+
+
 def test_an_import_says_what_it_did_and_a_second_one_changes_nothing(run, trace):
     """Rows are counted once however often they are imported."""
     first = data(run("import", trace, "--json"))["imports"][0]
