@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from analysis.measure import Empty
 from store.queries import emptiness as emptiness_queries
+from store.queries.emptiness import Held
 from store.queries.scope import Scope
 from store.reader import Reader
 
@@ -42,7 +43,7 @@ def why_empty(reader: Reader, scope: Scope, needs: str | None = None) -> Empty |
     if needs is None and held.scrapes_in_range:
         return None
     if last is None:
-        return _nothing(held.targets)
+        return _nothing(held)
     if held.requests_in_scope:
         return Empty("metric_absent", _absent(str(needs)), last)
     if held.requests_in_range:
@@ -55,9 +56,12 @@ def why_empty(reader: Reader, scope: Scope, needs: str | None = None) -> Empty |
     return Empty("outside_range", f"Last data {last:%d %b %Y %H:%M:%S}.", last)
 
 
-def _nothing(targets: int) -> Empty:
-    if targets:
+def _nothing(held: Held) -> Empty:
+    if held.targets:
         return Empty("nothing_connected", "A target is configured, but it never answered yet.")
+    if held.has_traces:
+        text = "Nothing live is connected yet: this store holds recorded traces only."
+        return Empty("nothing_connected", text)
     return Empty("nothing_connected", "No source yet.")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import traceback
 from contextlib import suppress
 
@@ -23,7 +22,7 @@ def explain(error: Exception, *, as_json: bool) -> int:
     if os.environ.get(TRACEBACK_SWITCH):
         traceback.print_exception(error)
     if _is_help(error) and not as_json:
-        print(str(error).rstrip(), file=sys.stderr)
+        typer.echo(str(error).rstrip(), err=True)
         return int(ExitCode.USAGE)
     known = _known(error)
     if isinstance(error, OSError) and error.errno in _NO_ROOM:

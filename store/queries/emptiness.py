@@ -28,6 +28,7 @@ class Held:
         needed_in_scope: whether any of those carries the needed column.
         scrapes_in_range: whether a live target answered in its range.
         targets: watched targets, for a scope about the live fleet.
+        has_traces: whether there are recorded traces outside of the scope.
     """
 
     first_at: datetime | None
@@ -37,6 +38,7 @@ class Held:
     needed_in_scope: bool
     scrapes_in_range: bool
     targets: int
+    has_traces: bool
 
 
 def held(reader: Reader, scope: Scope, needs: str | None) -> Held:
@@ -79,7 +81,9 @@ def held(reader: Reader, scope: Scope, needs: str | None) -> Held:
           EXISTS (SELECT 1 FROM scrape WHERE scraped_at >= $start AND scraped_at < $end
                   AND outcome = 'ok' AND {live}) AS scrapes_in_range,
           CAST((SELECT count(*) FROM target WHERE removed_at IS NULL AND {live}) AS INTEGER)
-            AS targets
+            AS targets,
+          EXISTS (SELECT 1 FROM source WHERE source_id <> {LIVE_SOURCE_ID} AND NOT ({rates}))
+            AS has_traces
         FROM spans""",
         **values,
     ).row(0, named=True)

@@ -12,6 +12,16 @@ def test_nothing_connected(database, live_scope):
     assert (found.kind, found.last_record_at) == ("nothing_connected", None)
 
 
+def test_a_store_of_traces_has_nothing_live(database, live_scope):
+    """Who imported a trace is not told that there is no source."""
+    columns = "(source_id, name, kind, format, clock, created_at)"
+    sql = f"INSERT INTO source {columns} VALUES (7, 'monday', 'trace', 'csv', 'utc', now())"
+    database.writer.run(lambda connection: connection.execute(sql)).result()
+    found = why_empty(database.reader, live_scope)
+    assert found.kind == "nothing_connected"
+    assert "recorded traces only" in found.text
+
+
 def test_outside_the_range_the_last_record_is_offered(database, add_requests, live_scope):
     """The page can offer to jump to the last data."""
     add_requests([86_400.0 * 3])
