@@ -1,4 +1,4 @@
-"""Does every tenant get its share, and who suffers?
+"""Does every tenant get its share?
 
 Service of a request is input + 2 x output tokens (both weights can be chosen). A tenant counts only
 where it asks for something: who is idle is not starved, and no traffic is neither fair nor unfair.
@@ -10,45 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
 from analysis import (
-    fairness_courses,
     fairness_frames,
+    fairness_loading,
     fairness_numbers,
     fairness_tenants,
     fairness_words,
 )
 from analysis import fairness_measures as measures
-from analysis.emptiness import why_empty
 from analysis.fairness_courses import Bools, Courses, Floats
-from analysis.fairness_interference import INTERFERENCE_SCHEMA, interference
 from analysis.fairness_options import MOST_SHOWN, Wish, wish
 from analysis.gateways import live_bound
-from analysis.measure import Empty, View
+from analysis.measure import View
 from analysis.sharing import Sharing, unshared
 from analysis.slo_model import Slo
-from analysis.workload.loading import NotingReader
 from store.queries import fairness as queries
 from store.queries import gateways as gateway_queries
 from store.queries.scope import Scope
-from store.queries.tenant_rows import ROLLED_FROM_SECONDS, first_on_grid
 from store.queries.workload import FrameReader
 from store.reader import Reader
 
 _VIEW = "fairness"
-MOST_TOLD_APART = 64
-"""Tenants that are compared over time, those with the largest demand."""
-MOST_IN_TIME = 3_000_000
-"""Requests whose course over time is computed; of more, the newest part of the range."""
-NO_TENANT = (
-    "No request names its tenant. Name it by an API key of the gateway, by the header"
-    " x-llm-d-inference-fairness-id, or by the field `user` of the request; traces by their column"
-    " (servescope import --map tenant=COLUMN)."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +98,15 @@ def fairness(
     windowed_difference_mean, _max and _variance, windowed_difference_with_refused_mean,
     attainment_gap_ratio, waiting_tenants_most, refused.
     Frames: `tenants` (columns of `fairness_tenants.TENANTS_SCHEMA`), `service`, `gap`, `windowed`,
-    `jain` (columns in `analysis.fairness_frames`), `interference`.
+    `jain` (columns in `analysis.fairness_frames`). Who suffers from whom is a view of its own,
+    `analysis.fairness_interference`.
 
     Args:
         reader: the store.
         scope: what is asked about.
         slos: definitions; the first with a latency judges tenants unless `slo` names one.
         named: what a tenant is called in the answer.
-        sharing: keeps the courses, which findings need as well.
+        sharing: keeps the courses, which findings and interference need as well.
         slo: name of the objective.
         options: texts as of `fairness_options.wish`.
 
@@ -127,11 +114,9 @@ def fairness(
         InputError: an option makes no sense.
     """
     chosen = wish(**options)
-    totals, text = _totals(reader, scope, chosen, sharing)
-    if totals["tenant"].drop_nulls().is_empty():
-        empty = why_empty(reader, scope)
-        if empty is None:
-            empty = Empty("metric_absent", NO_TENANT)
+    totals, text = fairness_loading.sent(reader, scope, chosen, sharing)
+    empty = fairness_loading.why_nobody(reader, scope, totals)
+    if empty is not None:
         return View(_VIEW, scope, empty=empty)
     slo_chosen = fairness_tenants.chosen_slo(reader, scope, slos, slo)
     # Each leaves a processor idle in turns.
@@ -139,7 +124,9 @@ def fairness(
         judging = beside.submit(fairness_tenants.attainment, reader, scope, slo_chosen)
         looked = _looked(reader, scope, chosen, totals, sharing)
         looked = replace(looked, wish=chosen, judged=judging.result(), slo=slo_chosen)
-    frames = {name: _called(frame, named) for name, frame in _frames(reader, scope, looked).items()}
+    frames = {
+        name: fairness_loading.called(frame, named) for name, frame in _frames(looked).items()
+    }
     sentences = fairness_words.sentences(looked, frames["tenants"], scope, named)
     sql = dict.fromkeys(("tenants",), text)
     there = {"tenants": looked.tenants["tenant"].drop_nulls().len()}
@@ -154,7 +141,7 @@ def in_brief(reader: FrameReader, scope: Scope, sharing: Sharing = unshared) -> 
     and shared with it.
     """
     chosen = wish()
-    totals, _ = _totals(reader, scope, chosen, sharing)
+    totals, _ = fairness_loading.sent(reader, scope, chosen, sharing)
     if totals["tenant"].drop_nulls().n_unique() < 2 or not totals["waits"].sum():
         return None
     looked = _looked(reader, scope, chosen, totals, sharing)
@@ -162,65 +149,43 @@ def in_brief(reader: FrameReader, scope: Scope, sharing: Sharing = unshared) -> 
     return View(_VIEW, scope, measured, sentences=(fairness_words.verdict(looked, str),))
 
 
-def _totals(
-    reader: FrameReader, scope: Scope, chosen: Wish, sharing: Sharing
-) -> tuple[pl.DataFrame, str]:
-    """What each tenant sent, and the text of the query."""
-
-    def make() -> tuple[pl.DataFrame, str]:
-        noting = NotingReader(reader)
-        return queries.tenants(noting, scope, chosen.cost), noting.last_text
-
-    return sharing(f"what tenants sent, {chosen.cost}", make)
-
-
 def _looked(
     reader: FrameReader, scope: Scope, chosen: Wish, totals: pl.DataFrame, sharing: Sharing
 ) -> Looked:
     """All but who is judged, and but for how many are drawn."""
     usual = replace(chosen, shown=MOST_SHOWN)
-    return sharing(f"courses of tenants, {usual}", lambda: _look(reader, scope, usual, totals))
+    return sharing(
+        f"fairness of tenants, {usual}", lambda: _look(reader, scope, usual, totals, sharing)
+    )
 
 
-def _look(reader: FrameReader, scope: Scope, chosen: Wish, totals: pl.DataFrame) -> Looked:
+def _look(
+    reader: FrameReader, scope: Scope, chosen: Wish, totals: pl.DataFrame, sharing: Sharing
+) -> Looked:
     judged = pl.DataFrame(schema=fairness_tenants.ATTAINMENT_SCHEMA)
-    tenants = fairness_tenants.per_tenant(totals)
-    named = tenants.filter(pl.col("tenant").is_not_null() & (pl.col("sized") > 0))
-    names = named["tenant"].head(MOST_TOLD_APART).to_list()
-    told = dict(zip(named["tenant"], named["told_weight"], strict=True))
+    placed = fairness_loading.placed(reader, scope, chosen, totals, sharing)
+    courses, tenants = placed.courses, placed.tenants
+    told = dict(zip(tenants["tenant"], tenants["told_weight"], strict=True))
+    names = courses.tenants if courses is not None else ()
     weights = np.array([chosen.weights.get(name, told[name] or 1.0) for name in names])
-    part = _recent(scope, totals)
-    courses = shares = gap = ratios = plain = refused = None
-    if names:
-        courses = fairness_courses.load(reader, part, chosen.cost, names, chosen.window_seconds)
+    shares = gap = ratios = plain = refused = None
+    if courses is not None:
         shares = measures.shares(courses, weights)
         plain = measures.windowed_difference(courses, weights)
         refused = measures.windowed_difference(courses, weights, with_refused=True)
         if totals["waits"].sum():
             gap = measures.gap(courses, weights)
             ratios = measures.fair_ratio(shares, _judged_windows(shares))
-    bound, whose, why = _bound(reader, part, chosen, totals, weights)
-    return Looked(chosen, part, tenants, courses, weights, shares, gap, ratios, plain, refused,
-                  bound, whose, why, judged)  # fmt: skip
+    bound, whose, why = _bound(reader, placed.part, chosen, totals, weights)
+    tenants = fairness_tenants.timed(tenants, totals)
+    return Looked(chosen, placed.part, tenants, courses, weights, shares, gap, ratios, plain,
+                  refused, bound, whose, why, judged)  # fmt: skip
 
 
 def _judged_windows(shares: measures.Shares) -> Bools:
     """Those in which anybody waited; all where nobody ever did."""
     contended = shares.is_contended
     return contended if contended.any() else np.ones_like(contended)
-
-
-def _recent(scope: Scope, totals: pl.DataFrame) -> Scope:
-    """The newest part of a scope with about as many requests as can be placed in time.
-
-    A long one begins where a bin of the roll-up does, whichever of its numbers come from there.
-    """
-    requests = int(totals["requests"].sum())
-    part = scope
-    if requests > MOST_IN_TIME:
-        seconds = scope.seconds * MOST_IN_TIME / requests
-        part = replace(scope, start=scope.end - timedelta(seconds=seconds))
-    return first_on_grid(part) if part.seconds >= ROLLED_FROM_SECONDS else part
 
 
 def _bound(
@@ -256,37 +221,16 @@ def _supposed_bound(
     return bound / float(weights.min()), None
 
 
-def _frames(reader: FrameReader, scope: Scope, looked: Looked) -> dict[str, pl.DataFrame]:
-    courses = looked.courses
-    finish = pl.DataFrame(schema=fairness_tenants.FINISH_SCHEMA)
+def _frames(looked: Looked) -> dict[str, pl.DataFrame]:
     made = {
         "service": pl.DataFrame(schema=fairness_frames.SERVICE_SCHEMA),
         "gap": pl.DataFrame(schema=fairness_frames.GAP_SCHEMA),
         "windowed": pl.DataFrame(schema=fairness_frames.DIFFERENCE_SCHEMA),
         "jain": pl.DataFrame(schema=fairness_frames.JAIN_SCHEMA),
-        "interference": pl.DataFrame(schema=INTERFERENCE_SCHEMA),
     }
-    if courses is not None:
-        part, shown = looked.part, looked.wish.shown
-        with ThreadPoolExecutor(1) as beside:
-            finishing = beside.submit(fairness_tenants.finish_times, reader, part, courses)
-            made["interference"] = interference(reader, courses, part, shown)
-            made |= fairness_frames.over_time(courses, looked)
-            finish = finishing.result()
+    if looked.courses is not None:
+        made |= fairness_frames.over_time(looked.courses, looked)
     made["tenants"] = fairness_tenants.table(
-        looked.tenants, courses, looked.weights, looked.ratios, looked.judged, finish
+        looked.tenants, looked.courses, looked.weights, looked.ratios, looked.judged
     )
     return made
-
-
-def _called(frame: pl.DataFrame, named: Callable[[str], str]) -> pl.DataFrame:
-    """The frame with tenants as they are to be called."""
-    if named is str:
-        return frame
-    columns = [name for name in ("tenant", "ahead", "behind") if name in frame.columns]
-    return frame.with_columns(
-        pl.col(name).map_elements(
-            lambda value: value if value == fairness_frames.OTHERS else named(value), pl.String
-        )
-        for name in columns
-    )

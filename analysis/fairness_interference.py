@@ -1,4 +1,4 @@
-"""How long others wait for their first token while one tenant has much of the service.
+"""Who suffers from whom: how others fared while one tenant had much, and how all did beside alone.
 
 It tells what went together, not what caused what.
 """
@@ -6,7 +6,8 @@ It tells what went together, not what caused what.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
@@ -15,13 +16,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analysis import fairness_loading
+from analysis.fairness_alone import ALONE_SCHEMA, over_alone
 from analysis.fairness_courses import Courses, Floats
+from analysis.fairness_options import wish
+from analysis.measure import View
+from analysis.sharing import Sharing, unshared
 from store.queries.fairness import first_tokens
 from store.queries.log_bins import middle_seconds
 from store.queries.scope import Scope
 from store.queries.workload import FrameReader, naive
+from store.reader import Reader
 from store.rollup import HOUR_SECONDS
 
+_VIEW = "fairness_interference"
+MOST_ROWS = 500
 FEWEST_FOR_MEDIAN = 30
 MOST_STRETCHES = 120
 """Stretches of time whose first tokens are counted one by one."""
@@ -51,6 +60,46 @@ class Stretches:
     width_seconds: float
     given: Floats
     total: Floats
+
+
+def fairness_interference(
+    reader: Reader,
+    scope: Scope,
+    *,
+    named: Callable[[str], str] = str,
+    sharing: Sharing = unshared,
+    **options: str,
+) -> View:
+    """How others fared while one tenant had much, and how long all took beside next to nobody.
+
+    Frames: `interference` (columns of `INTERFERENCE_SCHEMA`), `alone` (of `ALONE_SCHEMA`).
+
+    Args:
+        reader: the store.
+        scope: what is asked about.
+        named: what a tenant is called in the answer.
+        sharing: keeps the courses, which the view `fairness` needs as well.
+        options: texts as of `fairness_options.wish`.
+
+    Raises:
+        InputError: an option makes no sense.
+    """
+    chosen = wish(**options)
+    totals, _ = fairness_loading.sent(reader, scope, chosen, sharing)
+    empty = fairness_loading.why_nobody(reader, scope, totals)
+    if empty is not None:
+        return View(_VIEW, scope, empty=empty)
+    placed = fairness_loading.placed(reader, scope, chosen, totals, sharing)
+    beside = pl.DataFrame(schema=INTERFERENCE_SCHEMA)
+    alone = pl.DataFrame(schema=ALONE_SCHEMA)
+    if placed.courses is not None:
+        with ThreadPoolExecutor(1) as other:
+            finishing = other.submit(over_alone, reader, placed.part, placed.courses)
+            beside = interference(reader, placed.courses, placed.part, chosen.shown)
+            alone = finishing.result()
+    frames = {"interference": beside, "alone": alone.head(MOST_ROWS)}
+    told = {name: fairness_loading.called(frame, named) for name, frame in frames.items()}
+    return View(_VIEW, scope, frames=told, totals={"alone": alone.height})
 
 
 def interference(reader: FrameReader, courses: Courses, scope: Scope, shown: int) -> pl.DataFrame:

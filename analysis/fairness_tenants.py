@@ -5,27 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from analysis.fairness_courses import Courses, Floats
 from analysis.intervals import wilson
-from analysis.latency import quantiles
+from analysis.latency import several_quantiles
 from analysis.slo_counting import applicable, good_rule
 from analysis.slo_model import Slo
 from store.errors import InputError
-from store.queries import fairness_durations as durations
 from store.queries import slo as slo_queries
 from store.queries import slo_rolled
 from store.queries.scope import Scope
-from store.queries.workload import FrameReader
 from store.reader import Reader
 
 MOST_ROWS = 500
 FEWEST_EVENTS = 30
-FEWEST_ALONE = 10
-"""Requests of one input length that must have been served at low load to tell how long it takes."""
-LEAST_COVERED_RATIO = 0.5
 ATTAINMENT_SCHEMA: dict[str, Any] = {
     "tenant": pl.String,
     "judged": pl.Int64,
@@ -33,7 +27,6 @@ ATTAINMENT_SCHEMA: dict[str, Any] = {
     "attainment_low": pl.Float64,
     "attainment_high": pl.Float64,
 }
-FINISH_SCHEMA: dict[str, Any] = {"tenant": pl.String, "finish_time_factor": pl.Float64}
 TENANTS_SCHEMA: dict[str, Any] = {
     "tenant": pl.String,
     "requests": pl.Int64,
@@ -52,11 +45,10 @@ TENANTS_SCHEMA: dict[str, Any] = {
     "attainment_low": pl.Float64,
     "attainment_high": pl.Float64,
     "judged": pl.Int64,
-    "finish_time_factor": pl.Float64,
 }
 
 
-def per_tenant(totals: pl.DataFrame) -> pl.DataFrame:
+def ranked(totals: pl.DataFrame) -> pl.DataFrame:
     """One row a tenant (null last: requests of no tenant), the largest demand first.
 
     Args:
@@ -64,11 +56,11 @@ def per_tenant(totals: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         tenant, requests, refused, failed, sized, demand_tokens, waits, waited_mean_seconds, timed,
-        told_weight (mean; null where no gateway told), ttft_p50_seconds, ttft_p95_seconds.
+        told_weight (mean; null where no gateway told).
     """
     of = {name: pl.col("requests").filter(pl.col("status") == name) for name in ("refused", "ok")}
     refused, good = of["refused"].sum(), of["ok"].sum()
-    made = (
+    return (
         totals.lazy()
         .group_by("tenant")
         .agg(
@@ -86,19 +78,27 @@ def per_tenant(totals: pl.DataFrame) -> pl.DataFrame:
             .then(pl.col("weight_sum").sum() / pl.col("weighted").sum())
             .alias("told_weight"),
         )
-    )
-    has_token = (pl.col("status") == "ok") & (pl.col("first_tokens") > 0)
-    counts = totals.lazy().filter(has_token).select("tenant", "log_bin", requests="first_tokens")
-    counted = counts.collect()
-    for q, name in ((0.5, "ttft_p50_seconds"), (0.95, "ttft_p95_seconds")):
-        found = (
-            quantiles(counted, q, "tenant").lazy().select("tenant", pl.col("seconds").alias(name))
+        .sort(
+            pl.col("tenant").is_null(), pl.col("demand_tokens"), "requests", "tenant",
+            descending=[False, True, True, False], nulls_last=True,
         )
-        made = made.join(found, on="tenant", how="left", nulls_equal=True)
-    return made.sort(
-        pl.col("tenant").is_null(), pl.col("demand_tokens"), "requests", "tenant",
-        descending=[False, True, True, False], nulls_last=True,
-    ).collect()  # fmt: skip
+        .collect()
+    )  # fmt: skip
+
+
+def timed(tenants: pl.DataFrame, totals: pl.DataFrame) -> pl.DataFrame:
+    """The same rows with ttft_p50_seconds and ttft_p95_seconds of successful requests.
+
+    Args:
+        tenants: as `ranked` gives.
+        totals: what they were made of.
+    """
+    has_token = (pl.col("status") == "ok") & (pl.col("first_tokens") > 0)
+    counts = totals.filter(has_token).select("tenant", "log_bin", requests="first_tokens")
+    found = several_quantiles(counts, {"ttft_p50": 0.5, "ttft_p95": 0.95}, "tenant")
+    return tenants.join(
+        found.drop("requests"), on="tenant", how="left", nulls_equal=True, maintain_order="left"
+    )
 
 
 def chosen_slo(reader: Reader, scope: Scope, slos: Sequence[Slo], name: str) -> Slo | None:
@@ -131,68 +131,24 @@ def attainment(reader: Reader, scope: Scope, slo: Slo | None) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=ATTAINMENT_SCHEMA, orient="row")
 
 
-def finish_times(reader: FrameReader, scope: Scope, courses: Courses) -> pl.DataFrame:
-    """How many times as long requests took as they would have alone, by tenant.
-
-    rho = sum of durations over the sum of what requests of that length took when next to nobody
-    was there: the median first token of that input length, and the median pace. Source: finish-time
-    fairness of Themis (NSDI 2020).
-
-    Returns:
-        tenant, finish_time_factor; only tenants of which most requests can be compared.
-    """
-    quiet = courses.running <= durations.instances(reader, scope)
-    bins = np.flatnonzero(quiet[:-1] & quiet[1:]).tolist()
-    if not bins:
-        return pl.DataFrame(schema=FINISH_SCHEMA)
-    alone = durations.alone(reader, scope, bins, courses.width_seconds)
-    paces = [(row["tpot_seconds"], row["paced"]) for row in alone.iter_rows(named=True)
-             if min(row["requests"], row["paced"]) >= FEWEST_ALONE]  # fmt: skip
-    if not paces:
-        return pl.DataFrame(schema=FINISH_SCHEMA)
-    pace = sum(seconds * requests for seconds, requests in paces) / sum(n for _, n in paces)
-    known = alone.lazy().filter(pl.col("requests") >= FEWEST_ALONE)
-    has = pl.col("ttft_seconds").is_not_null()
-    expected = pl.col("requests") * pl.col("ttft_seconds") + pace * pl.col("later_tokens")
-    return (
-        durations.durations(reader, scope)
-        .lazy()
-        .join(known.select("octave", "ttft_seconds"), on="octave", how="left")
-        .group_by("tenant")
-        .agg(
-            (pl.col("e2e_seconds").filter(has).sum() / expected.filter(has).sum()).alias(
-                "finish_time_factor"
-            ),
-            (pl.col("requests").filter(has).sum() / pl.col("requests").sum()).alias("covered"),
-        )
-        .filter(
-            (pl.col("covered") >= LEAST_COVERED_RATIO) & pl.col("finish_time_factor").is_finite()
-        )
-        .select(pl.col(name).cast(kind) for name, kind in FINISH_SCHEMA.items())
-        .collect()
-    )
-
-
 def table(
     tenants: pl.DataFrame,
     courses: Courses | None,
     weights: Floats,
     ratios: Floats | None,
     judged: pl.DataFrame,
-    finish: pl.DataFrame,
 ) -> pl.DataFrame:
     """The rows of `TENANTS_SCHEMA`, largest demand first; what is not known is null.
 
     Args:
-        tenants: as `per_tenant` gives.
+        tenants: as `timed` gives.
         courses: of those told apart; None where nothing can be placed in time.
         weights: of those.
         ratios: service over fair share of those; NaN is unknown. None where waits are not known.
         judged: as `attainment` gives.
-        finish: as `finish_times` gives.
     """
     found = tenants.lazy().filter(pl.col("tenant").is_not_null()).head(MOST_ROWS)
-    for more in (_of_courses(courses, weights, ratios), judged, finish):
+    for more in (_of_courses(courses, weights, ratios), judged):
         found = found.join(more.lazy(), on="tenant", how="left", maintain_order="left")
     return found.select(pl.col(name).cast(kind) for name, kind in TENANTS_SCHEMA.items()).collect()
 

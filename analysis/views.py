@@ -134,7 +134,7 @@ VIEWS: Mapping[str, ViewSpec] = {
         options=("request",),
     ),
     "fairness": ViewSpec(
-        "Does every tenant get its share, and who suffers?",
+        "Does every tenant get its share?",
         "analysis.fairness:fairness",
         options=(
             "input_weight",
@@ -147,6 +147,13 @@ VIEWS: Mapping[str, ViewSpec] = {
             "slo",
         ),
         needs_slos=True,
+        needs_names=True,
+        needs_sharing=True,
+    ),
+    "fairness_interference": ViewSpec(
+        "Who suffers while others are served?",
+        "analysis.fairness_interference:fairness_interference",
+        options=("input_weight", "output_weight", "cached_weight", "window", "shown"),
         needs_names=True,
         needs_sharing=True,
     ),

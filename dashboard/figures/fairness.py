@@ -1,4 +1,4 @@
-"""Figures of fairness: service by tenant, gap and bound, difference, Jain's index, interference."""
+"""Figures of fairness: service by tenant, gap and bound, difference, Jain's index, who suffers."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from store.units import percent_text, seconds_text
 # A bound far above all that was seen would press the course into a flat line.
 BOUND_IN_SIGHT = 5.0
 _MOST_LINES = 5
+_MOST_BARS = 10
 _PATTERNS = ("", "/", ".", "x", "-")
 
 
@@ -241,6 +242,38 @@ def interference(frame: pl.DataFrame, look: Look) -> Picture | str:
         ),
     }
     return Picture(figure, f"Others' time to first token by a tenant's share: {words}.")
+
+
+def over_alone(frame: pl.DataFrame, look: Look) -> Picture | str:
+    """How many times as long requests of each tenant took as they would have next to nobody.
+
+    Args:
+        frame: `tenant`, `finish_time_factor`, the largest first.
+        look: unused, kept for the common signature.
+    """
+    shown = frame.head(_MOST_BARS)
+    names, factors = shown["tenant"].to_list(), numbers(shown, "finish_time_factor")
+    trace = {
+        "type": "bar", "orientation": "h", "y": names, "x": factors,
+        "marker": {"color": SERIES_COLOURS[0], "line": {"width": 0}},
+        "hovertemplate": "%{y}: %{x:.3g} times as long as alone<extra></extra>",
+    }  # fmt: skip
+    y_axis = axis("", "category", showgrid=False, autorange="reversed")
+    one = {"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1,
+           "line": {"color": GREY, "width": 1, "dash": "dot"}}  # fmt: skip
+    made = layout(axis("duration \N{DIVISION SIGN} alone", from_zero=True), y_axis)
+    made |= {"shapes": [one], "bargap": 0.45}
+    words = ", ".join(
+        f"{name} {number_text(value)}\N{MULTIPLICATION SIGN}"
+        for name, value in zip(names[:4], factors, strict=False)
+        if value is not None
+    )
+    more = frame.height - shown.height
+    beyond = f" The {more:,} with the smallest are in the table." if more else ""
+    return Picture(
+        {"data": [trace], "layout": made},
+        f"How many times as long requests took as alone: {words}.{beyond}",
+    )
 
 
 def _share(low: float, high: float) -> str:

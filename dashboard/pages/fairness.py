@@ -1,4 +1,4 @@
-"""Fairness: does every tenant get its share, and who suffers from whom?"""
+"""Fairness: does every tenant get its share?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dashboard.cards import (
 from dashboard.figures import fairness as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
-from dashboard.pages import fairness_alarm
+from dashboard.pages import fairness_alarm, fairness_interference
 from dashboard.row_counts import QUERY
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -60,7 +60,7 @@ FIELDS = (
 TABLE_COLUMNS = (
     "tenant", "demand_tokens", "service_tokens", "service_share_ratio", "of_fair_share",
     "waiting_ratio", "waited_mean_seconds", "requests", "refused", "failed", "ttft_p50_seconds",
-    "ttft_p95_seconds", "attainment_ratio", "finish_time_factor",
+    "ttft_p95_seconds", "attainment_ratio",
 )  # fmt: skip
 HEADS = {
     "demand_tokens": "Asked, tokens",
@@ -69,7 +69,6 @@ HEADS = {
     "of_fair_share": "Of its fair share",
     "waiting_ratio": "Time waiting",
     "waited_mean_seconds": "Wait, mean",
-    "finish_time_factor": "Shared \N{DIVISION SIGN} alone",
 }
 _SERVICE_ABOUT = (
     "Service is input tokens + 2 x output tokens (weights below), spread evenly from the first "
@@ -106,22 +105,11 @@ CHARTS = (
         "and nobody more than it asked for. Unknown for fewer than two tenants.",
         height=230,
     ),
-    Chart(
-        "interference",
-        "Do others wait longer while one has much?",
-        "interference",
-        figures.interference,
-        "Association, not cause: the median time to first token of all other tenants, by the share "
-        "of the service that one tenant had in the same window. Bins of fewer than 30 requests are "
-        "left out.",
-        height=230,
-    ),
 )
 _TABLE_ABOUT = (
     "Of its fair share: service over the max-min fair share in the windows in which anybody "
     "waited; 1 is fair. Time waiting: share of the range in which it had a request that waited. "
-    "Shared over alone: how many times as long its requests took as requests of that length did "
-    "next to nobody. Attainment: by the objective, failed and refused requests are bad; Wilson's "
+    "Attainment: by the objective, failed and refused requests are bad; Wilson's "
     "interval, 95 %."
 )
 
@@ -185,7 +173,6 @@ def _tenants_card(view: View, scene: Scene, chosen: Mapping[str, str]) -> Slot |
         "service_tokens": lambda row: _count(row["service_tokens"]),
         "of_fair_share": _of_fair_share,
         "attainment_ratio": _attainment,
-        "finish_time_factor": lambda row: _factor(row["finish_time_factor"]),
         "refused": lambda row: f"{row['refused']:,}",
     }
     frame = view.frames["tenants"]
@@ -203,10 +190,6 @@ def _tenants_card(view: View, scene: Scene, chosen: Mapping[str, str]) -> Slot |
 
 def _count(value: float | None) -> str:
     return "\N{EN DASH}" if value is None else number_text(value)
-
-
-def _factor(value: float | None) -> str:
-    return "\N{EN DASH}" if value is None else f"{number_text(value)}\N{MULTIPLICATION SIGN}"
 
 
 def _of_fair_share(row: Mapping[str, Any]) -> Any:
@@ -236,7 +219,7 @@ def _attainment(row: Mapping[str, Any]) -> Any:
 
 def _weights_card(scene: Scene) -> Slot:
     words = "Empty fields are the usual. A tenant of weight 2 may have twice as much as one of 1."
-    return card("How is it counted?", [html.P(words, className="ss-dim"), _form(scene)])
+    return card("How is it counted?", [html.P(words, className="ss-dim"), _form(scene)], span=6)
 
 
 def _form(scene: Scene) -> html.Form:
@@ -264,5 +247,9 @@ def _form(scene: Scene) -> html.Form:
 PAGE = Page(
     "Fairness",
     "Does every tenant get its share, and who suffers?",
-    (fairness_alarm.PANEL, Panel("fairness-main", "fairness", body, options)),
+    (
+        fairness_alarm.PANEL,
+        Panel("fairness-main", "fairness", body, options),
+        fairness_interference.PANEL,
+    ),
 )

@@ -1258,13 +1258,16 @@ def _tenants() -> Database:
     return database
 
 
-def fairness(scope, rng, names) -> dict:
-    """What the view itself makes of three tenants."""
-    live = Scope((1,), NOW - timedelta(hours=1), NOW)
-    options = {"batch_tokens": "4000"}
-    view = compute("fairness", _tenants().reader, live, clock=VirtualClock(NOW), options=options)
-    return {"frames": view.frames, "measures": view.measures, "sentences": view.sentences,
-            "sql": view.sql}  # fmt: skip
+def _of_tenants(name, **options):
+    """What a view of fairness itself makes of three tenants."""
+
+    def make(scope, rng, names) -> dict:
+        live = Scope((1,), NOW - timedelta(hours=1), NOW)
+        view = compute(name, _tenants().reader, live, clock=VirtualClock(NOW), options=options)
+        return {"frames": view.frames, "measures": view.measures, "sentences": view.sentences,
+                "sql": view.sql}  # fmt: skip
+
+    return make
 
 
 @functools.cache
@@ -1331,7 +1334,8 @@ def server(scope, rng, names) -> dict:
 MAKERS = {
     "server": server,
     "cost": cost,
-    "fairness": fairness,
+    "fairness": _of_tenants("fairness", batch_tokens="4000"),
+    "fairness_interference": _of_tenants("fairness_interference"),
     "predictors": _real("predictors"),
     "predictors_models": _real("predictors_models"),
     "predictors_forecast": _real("predictors_forecast"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -11,6 +12,7 @@ import pytest
 from analysis.measure import Empty
 from dashboard.figures import fairness as figures
 from dashboard.figures.base import Look, Picture
+from dashboard.pages import fairness_interference
 from dashboard.panels import answer
 from dashboard.routes import page_of
 from dashboard.scene import scene_of
@@ -20,11 +22,11 @@ AT = [datetime(2026, 3, 1) + timedelta(minutes=k) for k in range(4)]
 LOOK = Look()
 
 
-def drawn(fake, search=""):
-    """The page as JSON text."""
+def drawn(fake, search="", view="fairness"):
+    """One panel of the page as JSON text."""
     services = fake.services()
     scene = scene_of(services, parse("/ui/fairness", search, "/ui/"), "/ui/")
-    (panel,) = (one for one in page_of(scene.address).panels if one.view == "fairness")
+    (panel,) = (one for one in page_of(scene.address).panels if one.view == view)
     body = answer(panel, scene, services, None, beat=False)[0]
     return json.dumps(body, default=lambda c: c.to_plotly_json(), ensure_ascii=False)
 
@@ -52,13 +54,18 @@ def test_every_picture_has_its_table_definition_and_api(fake):
 
     for key in ("service", "gap", "windowed", "jain", "tenants"):
         assert f"/api/v1/views/fairness/{key}" in text
-    assert "Association, not cause" in text
+    beside = drawn(fake, view="fairness_interference")
+    assert "/api/v1/views/fairness_interference/interference" in beside
+    assert "Association, not cause" in beside
 
 
 def test_weights_in_the_address_reach_the_view_and_the_links(fake):
     """What was chosen is asked for, and stays in the links to the API."""
     text = drawn(fake, "?output_weight=3&weights=chat:2&stack=share")
 
+    drawn(fake, "?output_weight=3&weights=chat:2", view="fairness_interference")
+    beside = [options for name, options in fake.asked if name == "fairness_interference"]
+    assert beside[-1] == {"output_weight": "3"}
     asked = [options for name, options in fake.asked if name == "fairness"]
     assert asked[-1] == {"output_weight": "3", "weights": "chat:2"}
     assert "output_weight=3" in text
@@ -144,6 +151,33 @@ def test_interference_needs_two_points_of_a_tenant():
     assert isinstance(picture, Picture)
     assert "longest, 4 s" in picture.summary
     assert picture.figure["data"][0]["customdata"] == ["n = 50", "n = 50"]
+
+
+def test_who_took_longest_beside_alone_stands_first():
+    """Ten bars at most; the summary says how many are left out."""
+    names = [f"t{number:02}" for number in range(12)]
+    frame = pl.DataFrame({"tenant": names, "finish_time_factor": [9.0 - k / 2 for k in range(12)]})
+
+    picture = figures.over_alone(frame, LOOK)
+
+    assert picture.figure["data"][0]["y"] == names[:10]
+    assert picture.figure["layout"]["yaxis"]["autorange"] == "reversed"
+    assert "alone: t00 9\N{MULTIPLICATION SIGN}, t01 8.5" in picture.summary
+    assert "The 2 with the smallest" in picture.summary
+
+
+def test_where_it_was_never_quiet_says_so(fake):
+    """A reason instead of a picture, and the other card stays."""
+    services = fake.services()
+    scene = scene_of(services, parse("/ui/fairness", "", "/ui/"), "/ui/")
+    view = services.view("fairness_interference", {})
+    loaded = replace(view, frames={**view.frames, "alone": view.frames["alone"].clear()})
+
+    parts = fairness_interference.body(loaded, scene, services)
+    text = json.dumps(parts, default=lambda c: c.to_plotly_json())
+
+    assert "came while next to nobody was served" in text
+    assert "Do others wait longer" in text
 
 
 def test_only_refusals_add_a_second_line_to_the_difference():

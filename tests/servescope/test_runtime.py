@@ -64,6 +64,7 @@ def test_findings_and_fairness_of_a_range_look_at_its_tenants_once(
     monkeypatch.setattr(fairness_courses, "flows", counting)
     found = filled.view("workload_findings", {}).frames["findings"]["subject"]
     view = filled.view("fairness", {}, {"shown": "3"})
+    assert filled.view("fairness_interference", {}).empty is None
     assert len(looked) == 1
     assert view.measures["tenants"].value == 2
     assert found.len() > 0

@@ -38,6 +38,7 @@ def client(hidden):
 
 PLACES = (
     "/api/v1/views/fairness", "/api/v1/views/fairness/tenants?format=csv",
+    "/api/v1/views/fairness_interference",
     "/api/v1/views/workload_clients", "/api/v1/views/workload_findings",
     "/api/v1/views/workload_failures", "/api/v1/views/slo_detail?slo=chat",
     "/api/v1/views/latency_requests", "/api/v1/requests", "/api/v1/workload",
