@@ -16,6 +16,8 @@ from dash.development.base_component import Component
 
 # A browser's element names: what a class of Dash is called otherwise.
 _TAGS = {"ObjectEl": "object", "MapEl": "map"}
+# Properties of any name, by how they begin.
+_WILD = ("data-", "aria-")
 # Fewer elements than this are no gain.
 _LEAST = 2
 
@@ -53,50 +55,53 @@ def plain(part: Any) -> Any:
         part: a component, text, a list of both, or anything else, which is given back as it is.
     """
     if isinstance(part, list | tuple):
-        return _run(list(part))
-    if not isinstance(part, Component):
-        return part
-    node = _node(part)
-    if node is not None:
-        return Plain([node]) if _count(node) >= _LEAST else part
-    children = getattr(part, "children", None)
-    if children is not None:
-        part.children = plain(children)
-    return part
+        return _joined([_looked(one) for one in part if one is not None])
+    node, kept = _looked(part)
+    return Plain([node]) if node is not None and _count(node) >= _LEAST else kept
 
 
-def _run(parts: list[Any]) -> list[Any]:
+def _joined(looked: Sequence[tuple[Node | None, Any]]) -> list[Any]:
     """Neighbours that only show something become one component."""
-    nodes = [(part, _node(part)) for part in parts if part is not None]
     made: list[Any] = []
-    for is_still, group in groupby(nodes, key=lambda pair: pair[1] is not None):
-        pairs = list(group)
-        if not is_still:
-            made += [plain(part) for part, _ in pairs]
-        elif sum(_count(node) for _, node in pairs) >= _LEAST:
-            made.append(Plain([node for _, node in pairs]))
+    for is_still, group in groupby(looked, key=lambda pair: pair[0] is not None):
+        nodes, parts = zip(*group, strict=True)
+        if is_still and sum(map(_count, nodes)) >= _LEAST:
+            made.append(Plain(list(nodes)))
         else:
-            made += [part for part, _ in pairs]
+            made += parts
     return made
 
 
-def _node(part: Any) -> Node | None:
-    """A part as a node of a tree; None where something of it has to stay a component."""
+def _looked(part: Any) -> tuple[Node | None, Any]:
+    """A part as a node of a tree, and as what stays of it where it cannot be one (then None)."""
     if isinstance(part, str | int | float):
-        return part
+        return part, part
     if isinstance(part, Plain):
-        return part.tree[0] if len(part.tree) == 1 else None
-    if not isinstance(part, Component) or part._namespace != html.Div._namespace:
-        return None
-    props = dict(part.to_plotly_json()["props"])  # type: ignore[no-untyped-call]
+        return (part.tree[0] if len(part.tree) == 1 else None), part
+    if not isinstance(part, Component):
+        return None, part
+    props = _props(part)
     children = props.pop("children", None)
-    if "id" in props:
-        return None
-    inside = children if isinstance(children, list | tuple) else [children]
-    nodes = [_node(child) for child in inside if child is not None]
-    if any(node is None for node in nodes):
-        return None
-    return [_TAGS.get(part._type, part._type.lower()), props, *nodes]
+    if part._namespace != html.Div._namespace:
+        if children is not None:
+            part.children = plain(children)
+        return None, part
+    is_list = isinstance(children, list | tuple)
+    looked = [_looked(one) for one in (children if is_list else [children]) if one is not None]
+    if "id" not in props and all(node is not None for node, _ in looked):
+        return [_TAGS.get(part._type, part._type.lower()), props, *(n for n, _ in looked)], part
+    if looked:
+        joined = _joined(looked)
+        part.children = joined if is_list else joined[0]
+    return None, part
+
+
+def _props(part: Component) -> dict[str, Any]:
+    """Properties that were given; Dash's own way tries all that there could be."""
+    known = set(part._prop_names)
+    return {
+        name: value for name, value in vars(part).items() if name in known or name.startswith(_WILD)
+    }
 
 
 def bare(part: Any) -> Any:

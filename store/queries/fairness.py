@@ -182,26 +182,24 @@ def first_tokens(
         params |= more
         text = f"""{text}
 UNION ALL
-SELECT tenant, {_bin_sql("bucket_at", width_us)}, log_bin, sum(request_count)
-FROM rollup_1h WHERE quantity = 'ttft' AND status = 'ok' AND {condition} GROUP BY ALL"""
-    return reader.frame(
-        f"""SELECT list_position($names, tenant) - 1 AS slot, bin, log_bin,
-  requests::BIGINT AS requests
-FROM ({text}) WHERE tenant IS NOT NULL""",
-        names=names,
-        **params,
-        **zero,
-    )
+SELECT list_position($names, tenant) - 1 AS slot, {_bin_sql("bucket_at", width_us)}, log_bin,
+  sum(request_count)::BIGINT
+FROM rollup_1h
+WHERE quantity = 'ttft' AND status = 'ok' AND tenant IS NOT NULL AND {condition} GROUP BY ALL"""
+    return reader.frame(text, names=names, **params, **zero)
 
 
 def _first_tokens_of_rows(scope: Scope, split: Split, width_us: int) -> tuple[str, dict[str, Any]]:
     rows, params = rows_sql(scope, split.raw)
+    # By tenant at once: by labels there are three times as many groups.
     return (
-        f"""SELECT tenant, bin, log_bin, requests FROM (
-  SELECT r.labels_id, {log_bin_sql("r.ttft_seconds")} AS log_bin, count(*) AS requests,
-    {_bin_sql("r.arrived_at", width_us)} AS bin
-  FROM {rows} WHERE {IS_COUNTED} AND r.status = 'ok' AND r.ttft_seconds IS NOT NULL
-  GROUP BY ALL) JOIN request_labels USING (labels_id)""",
+        f"""SELECT slot, {_bin_sql("r.arrived_at", width_us)} AS bin,
+  {log_bin_sql("r.ttft_seconds")} AS log_bin, count(*) AS requests
+FROM {rows} JOIN (
+  SELECT labels_id, list_position($names, tenant) - 1 AS slot
+  FROM request_labels WHERE tenant IS NOT NULL) USING (labels_id)
+WHERE {IS_COUNTED} AND r.status = 'ok' AND r.ttft_seconds IS NOT NULL
+GROUP BY ALL""",
         params,
     )
 
