@@ -120,7 +120,7 @@ def _arrivals(reader: queries.FrameReader, scope: Scope, *, with_charts: bool) -
     """Two views of one load."""
     noting = NotingReader(reader)
     sources = members(noting, scope)
-    streams = load_streams(noting, scope, sources)
+    streams = load_streams(noting, scope, sources, with_charts=with_charts)
     # The last query so far is the one behind both: neither asks another while there are streams.
     return [
         arrivals_view(noting, scope, sources, streams, with_charts=with_charts),

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from analysis.workload import arrivals, gap_fits, report
+from analysis.workload import arrivals, gap_fits, gaps, report
 from servescope.importing import Options, example_files, load_files, planned
 from store.clock import WallClock
 from store.database import Database
@@ -192,15 +192,15 @@ def compare(ours: Mapping[str, float], reference: Mapping[str, str]) -> int:
 
 def beside_scipy(stamps: np.ndarray) -> None:
     """Our Gamma and Weibull fits and scipy's on the same gaps: values and seconds."""
-    clock = arrivals.check_clock(stamps)
-    gaps = arrivals.gaps_seconds(stamps)
+    clock = gaps.check_clock(gaps.measure(stamps), stamps)
+    apart = arrivals.gaps_seconds(stamps)
     begun = time.perf_counter()
-    fits = {fit.family: fit for fit in gap_fits.fit_gaps(gaps, clock)}
+    fits = {fit.family: fit for fit in gap_fits.fit_gaps(apart, clock)}
     seconds = time.perf_counter() - begun
     if clock.quantised:
         print(f"  fits refused: {clock.why}")
         return
-    positive = gaps[gaps > 0]
+    positive = apart[apart > 0]
     print(f"  three fits with KS and likelihood {seconds:.4f} s; scipy, parameters alone:")
     for family, peer in (("gamma", stats.gamma), ("weibull", stats.weibull_min)):
         begun = time.perf_counter()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from store import sample_rollup, series_retention, target_rollup, workload_rollup
+from store import arrival_rollup, sample_rollup, series_retention, target_rollup, workload_rollup
 from store.queries.scope import LIVE_SOURCE_ID
 from store.rolled_buckets import floor
 from store.rollup import refresh_due
@@ -83,7 +83,7 @@ def delete_old(
             pass
         before = kept_since.replace(tzinfo=None)
         # The workload views tell what is kept, arrivals and lengths alike.
-        for table in workload_rollup.COUNTED:
+        for table in (*workload_rollup.COUNTED, *arrival_rollup.COUNTED):
             _delete(writer, table, "hour_at", before, portion_rows, live=True)
         for table in ("request", "request_prefix"):
             deleted[table] = _delete(writer, table, "arrived_at", before, portion_rows, live=True)

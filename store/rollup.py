@@ -14,7 +14,7 @@ from functools import partial
 
 import duckdb
 
-from store import phase_rollup, tenant_rollup, workload_rollup
+from store import arrival_rollup, phase_rollup, tenant_rollup, workload_rollup
 from store.hourly import count_hours
 from store.queries.log_bins import log_bin_sql
 from store.queries.scope import IS_COUNTED, LIVE_SOURCE_ID
@@ -187,7 +187,12 @@ SELECT source_id, bucket_at FROM due
 WHERE source_id = (SELECT min(source_id) FROM due) ORDER BY bucket_at LIMIT $most
 """
 _CHOSEN = "SELECT any_value(source_id), min(bucket_at), max(bucket_at), count(*) FROM chosen_bucket"
-_BY_HOUR = {**tenant_rollup.COUNTED, **workload_rollup.COUNTED, **phase_rollup.COUNTED}
+_BY_HOUR = {
+    **tenant_rollup.COUNTED,
+    **workload_rollup.COUNTED,
+    **phase_rollup.COUNTED,
+    **arrival_rollup.COUNTED,
+}
 _CHOSEN_HOURS = "(SELECT DISTINCT date_trunc('hour', bucket_at) AS bucket_at FROM chosen_bucket)"
 _LEFT = f"""
 SELECT count(*) FROM rollup_dirty WHERE source_id <> {LIVE_SOURCE_ID} OR bucket_at <= $ended

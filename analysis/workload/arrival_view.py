@@ -12,7 +12,8 @@ import polars as pl
 from analysis.coverage import ONE_MOMENT, covered_seconds, covered_span
 from analysis.measure import Measure, View
 from analysis.workload import arrivals, gap_fits, seasons
-from analysis.workload.gaps import Gaps, measure
+from analysis.workload.dispersion import PEAK_WINDOWS_SECONDS
+from analysis.workload.gaps import Gaps
 from analysis.workload.loading import Member, NotingReader, bin_seconds, known_or_why, members
 from analysis.workload.rate_series import rate_series_view
 from analysis.workload.schemas import (
@@ -22,7 +23,7 @@ from analysis.workload.schemas import (
     SOURCES_SCHEMA,
     empty_frames,
 )
-from analysis.workload.streams import Stream, by_source, combined, load_streams
+from analysis.workload.streams import Stream, by_source, combined, load_streams, span_seconds
 from analysis.workload.words import number_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
@@ -34,7 +35,7 @@ def workload_arrivals(reader: queries.FrameReader, scope: Scope) -> View:
 
     Every attempted request counts, failed ones included. Measures are of all sources merged into
     one stream; the frames keep the sources apart. Beyond 200,000 gaps, the curve and the
-    fits use every n-th of them and say so; all else is exact.
+    fits use one in n of them and say so; all else is exact.
     """
     noting = NotingReader(reader)
     sources = members(noting, scope)
@@ -60,9 +61,9 @@ def arrivals_view(
     sql = noting.last_text
     together = combined(streams)
     by_name = {stream.name: stream for stream in (*streams, together)}
-    gaps = {name: _gaps(stream) for name, stream in by_name.items()}
+    gaps = {name: stream.arrived.gaps for name, stream in by_name.items()}
     rates = _rates(noting, scope, sources, by_name)
-    hourly = {name: seasons.hourly(stream.stamps) for name, stream in by_name.items()}
+    hourly = {name: stream.arrived.hourly for name, stream in by_name.items()}
     frames = empty_frames("workload_arrivals") | {
         "sources": pl.DataFrame(
             [_source_row(s, gaps[s.name], hourly[s.name], rates[s.name]) for s in streams],
@@ -95,12 +96,12 @@ def _drawn(
     hours: seasons.HourlyRates,
 ) -> dict[str, pl.DataFrame]:
     """The frames that are only drawn."""
-    width = bin_seconds(scope, arrivals.span_seconds(together.stamps) or 0.0)
+    width = bin_seconds(scope, span_seconds(together.arrived))
     return {
         "rate": by_source(
             streams,
             RATE_SCHEMA,
-            lambda s: arrivals.rate_bins(arrivals.count_seconds(s.stamps, origin_us=0), width),
+            lambda s: s.arrived.rate(width),
         ),
         "weekly": seasons.weekly_frame(hours, calendar=together.has_calendar),
         "interarrival": by_source(
@@ -121,18 +122,16 @@ def _rates(
     for name, stream in by_name.items():
         part = replace(scope, source_ids=ids.get(name, scope.source_ids))
         covered = covered_seconds(covered_span(reader, part))
-        found[name] = stream.stamps.size / covered if covered else None
+        found[name] = stream.arrived.requests / covered if covered else None
     return found
 
 
-def _gaps(stream: Stream) -> Gaps:
-    found = measure(stream.stamps)
-    return replace(found, variation=None) if stream.lumped_why else found
+def _variation(stream: Stream, gaps: Gaps) -> float | None:
+    return None if stream.lumped_why else gaps.variation
 
 
 def _fits(stream: Stream, gaps: Gaps) -> pl.DataFrame:
-    clock = stream.clock or arrivals.check_clock(stream.stamps)
-    frame = gap_fits.fits_frame(gap_fits.fit_gaps(gaps.sample, clock))
+    frame = gap_fits.fits_frame(gap_fits.fit_gaps(gaps.sample, stream.arrived.clock))
     if gaps.step == 1:
         return frame
     note = pl.lit(f"fitted to one gap in {gaps.step} of {gaps.total:,}")
@@ -142,15 +141,15 @@ def _fits(stream: Stream, gaps: Gaps) -> pl.DataFrame:
 def _measures(
     streams: Sequence[Stream], together: Stream, gaps: Gaps, rate: float | None
 ) -> dict[str, Measure]:
-    size = int(together.stamps.size)
+    size = together.arrived.requests
     measures = {
         "requests": Measure(size, "requests", n=size),
         "requests_per_second": known_or_why(rate, "requests/s", size, ONE_MOMENT),
         "interarrival_cv": _variation_measure(streams, gaps),
         "clock_resolution_seconds": _resolution_measure(streams),
     }
-    for window in arrivals.PEAK_WINDOWS_SECONDS:
-        one = together.dispersions[window]
+    for window in PEAK_WINDOWS_SECONDS:
+        one = together.arrived.dispersions[window]
         why = f"the record is shorter than {seconds_text(window)}"
         if window == 1:
             measures["peak_1s"] = known_or_why(one.peak_requests, "requests", size, why)
@@ -170,7 +169,9 @@ def _resolution_measure(streams: Sequence[Stream]) -> Measure:
     grains = [stream.clock.resolution_seconds for stream in streams if stream.clock is not None]
     known = [grain for grain in grains if grain is not None]
     why = "fewer than two distinct stamps"
-    return known_or_why(max(known, default=None), "s", sum(len(s.stamps) for s in streams), why)
+    return known_or_why(
+        max(known, default=None), "s", sum(s.arrived.requests for s in streams), why
+    )
 
 
 def _source_row(
@@ -178,14 +179,14 @@ def _source_row(
 ) -> dict[str, object]:
     clock = stream.clock
     rhythm = seasons.daily_rhythm(hours)
-    after = gaps.largest_after
+    after = gaps.largest_after_us
     return {
         "source": stream.name,
-        "requests": int(stream.stamps.size),
+        "requests": stream.arrived.requests,
         "requests_per_second": rate,
-        "interarrival_cv": gaps.variation,
+        "interarrival_cv": _variation(stream, gaps),
         "largest_gap_seconds": gaps.largest_seconds,
-        "largest_gap_at": None if after is None else _time(int(stream.stamps[after])),
+        "largest_gap_at": None if after is None else _time(after),
         "clock_resolution_seconds": clock.resolution_seconds if clock else None,
         "distinct_stamps": clock.distinct_stamps if clock else None,
         "zero_gap_ratio": clock.zero_gap_ratio if clock else None,
@@ -211,7 +212,7 @@ def _sentences(
 ) -> tuple[str, ...]:
     lines = [_source_sentence(stream, gaps[stream.name], rates[stream.name]) for stream in streams]
     lines += [_fit_sentence(s.name, fits) for s in streams if not s.quantised_why]
-    days = max((arrivals.span_seconds(s.stamps) or 0.0) for s in streams) / 86_400
+    days = max(span_seconds(s.arrived) for s in streams) / 86_400
     if days < seasons.FEWEST_DAYS:
         lines.append(
             f"The record covers {seconds_text(days * 86_400)}: a daily rhythm needs "
@@ -224,16 +225,17 @@ def _sentences(
 
 def _source_sentence(stream: Stream, gaps: Gaps, rate: float | None) -> str:
     if rate is None:
-        return f"{stream.name}: {stream.stamps.size:,} requests, all at one moment."
+        return f"{stream.name}: {stream.arrived.requests:,} requests, all at one moment."
     start = (
-        f"{stream.name}: {stream.stamps.size:,} requests (failed ones included), "
+        f"{stream.name}: {stream.arrived.requests:,} requests (failed ones included), "
         f"{number_text(rate)} per second"
     )
     if stream.quantised_why:
         return f"{start}; {stream.quantised_why}."
-    if gaps.variation is None:
+    variation = _variation(stream, gaps)
+    if variation is None:
         return f"{start}."
-    return f"{start}; gaps vary by {number_text(gaps.variation)} of their mean (1 = Poisson)."
+    return f"{start}; gaps vary by {number_text(variation)} of their mean (1 = Poisson)."
 
 
 def _fit_sentence(source: str, fits: pl.DataFrame) -> str:

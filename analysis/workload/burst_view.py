@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from analysis.measure import Measure, View
-from analysis.workload.arrivals import Dispersion
+from analysis.workload.dispersion import Dispersion
 from analysis.workload.loading import Member, NotingReader, empty_view, known_or_why, members
 from analysis.workload.schemas import DISPERSION_SCHEMA
 from analysis.workload.streams import Stream, combined, load_streams
@@ -22,12 +22,14 @@ _VIEW = "workload_burstiness"
 def workload_burstiness(reader: queries.FrameReader, scope: Scope) -> View:
     """How bursty: the index of dispersion of counts over four window lengths.
 
-    1 is Poisson. Full windows only, from the first arrival on; `index_with_last_window` also counts
-    the part-filled last one, as some published tables do.
+    1 is Poisson. Full windows only: of the clock for the live fleet, else from the first arrival
+    on; `index_with_last_window` also counts the part-filled last one, as some published tables do.
     """
     noting = NotingReader(reader)
     sources = members(noting, scope)
-    return burstiness_view(noting, scope, sources, load_streams(noting, scope, sources))
+    return burstiness_view(
+        noting, scope, sources, load_streams(noting, scope, sources, with_charts=False)
+    )
 
 
 def burstiness_view(
@@ -49,7 +51,7 @@ def burstiness_view(
 
 
 def _curve(stream: Stream) -> list[Dispersion]:
-    return list(stream.dispersions.values())
+    return list(stream.arrived.dispersions.values())
 
 
 def _frame(curves: dict[str, list[Dispersion]]) -> pl.DataFrame:

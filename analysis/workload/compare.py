@@ -18,7 +18,6 @@ from analysis.workload.arrivals import Floats
 from analysis.workload.burst_view import burstiness_view
 from analysis.workload.contrast_rules import contrasts
 from analysis.workload.failure_view import failures_view
-from analysis.workload.gaps import sampled
 from analysis.workload.length_tally import merged
 from analysis.workload.length_view import lengths_view, load_lengths
 from analysis.workload.lengths import Lengths
@@ -175,7 +174,7 @@ def _side(
     name = ", ".join(member.name for member in sources) or "nothing"
     if against == PREVIOUS:
         name = f"{name} before"
-    streams = load_streams(noting, scope, sources)
+    streams = load_streams(noting, scope, sources, with_charts=False)
     arrivals = arrivals_view(noting, scope, sources, streams, with_charts=False, with_fits=False)
     bursts = burstiness_view(noting, scope, sources, streams)
     (lengths, failures), found = sizes.result()
@@ -184,7 +183,7 @@ def _side(
     samples = {**found}
     # A source of rates knows a variation, but no single arrivals.
     if streams and measures["interarrival_cv"].value is not None:
-        gaps = np.sort(sampled(combined(streams).stamps)[0])
+        gaps = np.sort(combined(streams).arrived.gaps.sample)
         samples["interarrival_gap_seconds"] = (gaps, np.ones_like(gaps))
     known = {quantity: pair for quantity, pair in samples.items() if pair[0].size}
     return Side(name, measures, known, views, totals.attempted(noting, scope) == 0)

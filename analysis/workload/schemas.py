@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from analysis.workload import arrivals, clients, gap_fits, length_fits, lengths, prefixes, seasons
+from analysis.workload import clients, gap_fits, length_fits, lengths, prefixes, rate_bins, seasons
 from analysis.workload import sessions as turns
 
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
-RATE_SCHEMA: Schema = {"at": pl.Datetime("us"), "source": pl.String, **arrivals.RATE_SCHEMA}
+RATE_SCHEMA: Schema = {"at": pl.Datetime("us"), "source": pl.String, **rate_bins.RATE_SCHEMA}
 INTERARRIVAL_SCHEMA: Schema = {
     "source": pl.String,
     "gap_seconds": pl.Float64,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.workload.arrivals import MICROSECONDS, Stamps, covered_seconds
+from analysis.workload.arrivals import MICROSECONDS, Stamps
+from analysis.workload.rate_bins import covered_seconds
 
 _HOUR_SECONDS = 3600
 _HOUR_US = _HOUR_SECONDS * MICROSECONDS
@@ -60,11 +61,24 @@ def hourly(stamps: Stamps) -> HourlyRates:
     if stamps.size == 0:
         return HourlyRates(stamps, stamps, np.empty(0))
     first, last = (int(at) // _HOUR_US for at in (stamps[0], stamps[-1]))
-    hours = np.arange(first, last + 1)
     requests = np.diff(np.searchsorted(stamps, np.arange(first, last + 2) * _HOUR_US))
-    ends = (int(at) / MICROSECONDS for at in (stamps[0], stamps[-1]))
-    seconds = covered_seconds(hours * _HOUR_SECONDS, _HOUR_SECONDS, *ends)
-    return HourlyRates(hours, requests, seconds)
+    return hourly_rates(np.arange(first, last + 1), requests, int(stamps[0]), int(stamps[-1]))
+
+
+def hourly_rates(hours: Stamps, requests: Stamps, first_us: int, last_us: int) -> HourlyRates:
+    """The same of requests that are already counted.
+
+    Args:
+        hours: since 1970, ascending, from that of the first to that of the last arrival.
+        requests: in each; hours that are left out have none.
+        first_us: first arrival, microseconds since 1970.
+        last_us: last arrival.
+    """
+    every = np.arange(hours[0], hours[-1] + 1)
+    counts = np.zeros(every.size, dtype=np.int64)
+    counts[hours - hours[0]] = requests
+    ends = (at / MICROSECONDS for at in (first_us, last_us))
+    return HourlyRates(every, counts, covered_seconds(every * _HOUR_SECONDS, _HOUR_SECONDS, *ends))
 
 
 def weekly_frame(rates: HourlyRates, *, calendar: bool) -> pl.DataFrame:

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from analysis.workload import arrivals, length_fits, lengths
+from analysis.workload.dispersion import count_seconds, dispersions
 from analysis.workload.gap_fits import fit_gaps
-from analysis.workload.gaps import measure
+from analysis.workload.gaps import check_clock, measure
 from analysis.workload.lengths import Lengths
 
 DATA = Path(__file__).parents[3] / "servescope" / "data"
@@ -42,7 +43,7 @@ def test_variation_and_fits(trace):
     gaps = arrivals.gaps_seconds(stamps)
     published = PUBLISHED[name]
     assert measure(stamps).variation == pytest.approx(published["cv"], rel=NEAR)
-    fits = {fit.family: fit for fit in fit_gaps(gaps, arrivals.check_clock(stamps))}
+    fits = {fit.family: fit for fit in fit_gaps(gaps, check_clock(measure(stamps), stamps))}
     for family in ("gamma", "weibull"):
         shape, distance = published[family]
         assert fits[family].shape == pytest.approx(shape, rel=NEAR)
@@ -56,7 +57,7 @@ def test_dispersion_in_both_definitions(trace):
     for window, published, ours in zip(
         (1, 10, 60), PUBLISHED_DISPERSION[name], FULL_WINDOWS[name], strict=True
     ):
-        found = arrivals.dispersions(arrivals.count_seconds(stamps), (window,))[window]
+        found = dispersions(count_seconds(stamps), (window,))[window]
         # Published with one decimal: half of its last digit is the best that can be asked.
         assert found.index_with_last_window == pytest.approx(published, rel=NEAR, abs=0.05)
         assert found.index == pytest.approx(ours, rel=1e-3)

@@ -171,7 +171,7 @@ def test_more_gaps_than_are_fitted_are_thinned_and_that_is_said(
     monkeypatch.setattr("analysis.workload.gaps.MOST_FITTED_GAPS", 300)
     found = views.workload_arrivals(database.reader, whole(source))
     assert found.measures["requests"].value == 900
-    assert "one gap in 3 of 899" in found.frames["fits"]["why"][0]
+    assert "one gap in 4 of 899" in found.frames["fits"]["why"][0]
 
 
 def test_variation_of_many_requests_is_that_of_the_newest(
