@@ -16,9 +16,10 @@ from analysis.slo_model import Slo
 from analysis.slo_window import reach_seconds as reach_of
 from analysis.slo_window import window_of
 from store.queries import slo as slo_queries
-from store.queries import slo_rolled
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.queries.slo import GoodRule
+from store.queries.slo_cells import Cells, read_cells
+from store.queries.slo_plan import Stretch
 from store.reader import Reader
 
 HOUR_SECONDS = 3600.0
@@ -65,56 +66,85 @@ def good_rule(slo: Slo, ids: Mapping[str, int]) -> GoodRule:
 
 
 def count(
-    reader: Reader,
-    slos: Sequence[Slo],
-    scope: Scope,
-    *,
-    reach_seconds: float = 0.0,
-    exact_seconds: float = 0.0,
-    ids: Mapping[str, int] | None = None,
+    reader: Reader, slos: Sequence[Slo], scope: Scope, ids: Mapping[str, int] | None = None
 ) -> list[Counted]:
-    """Counts of every SLO over its window (or `reach_seconds`, if longer) ending at `scope.end`.
+    """Counts of every SLO over its window ending at `scope.end`.
 
     Of a calendar SLO the bins reach as far as its sliding windows, and `period` has its own time.
     From request rows; for the live fleet where none match, from the engines' histograms. Every
     window that decides something is exact, whichever SLOs are counted together; all windows are in
-    the last `exact_seconds` (six hours at least).
+    the last six hours. `ids` as of `good_rule`.
     """
     if not slos:
         return []
-    reach = max(reach_seconds, *(reach_of(slo) for slo in slos))
-    periods = _periods(slos, scope.end)
-    width = bin_width_seconds(slos, max(reach, *(window_of(slo, scope.end).elapsed_seconds
-                                                 for slo in slos)))  # fmt: skip
     ids = slo_queries.source_ids(reader) if ids is None else ids
+    width = bin_width_seconds(slos, own_reach_seconds(slos, scope.end))
+    stretches = own_stretches(slos, scope.end, width)
     rules = [good_rule(slo, ids) for slo in slos]
-    start = scope.end - timedelta(seconds=math.ceil(reach / width) * width)
-    found = slo_rolled.counts(
-        reader,
-        scope,
-        rules,
-        start,
-        scope.end,
-        width,
-        edges=_window_starts(slos, scope.end),
-        raw_since=scope.end - timedelta(seconds=exact_seconds),
-    )
+    cells = read_cells(reader, scope, rules, stretches, scope.end, width)
+    return counted_of(reader, slos, scope, rules, cells, 0)
+
+
+def own_reach_seconds(slos: Sequence[Slo], end: datetime) -> float:
+    """How far back the windows of these SLOs reach, calendar periods and alerts included."""
+    own = (max(reach_of(slo), window_of(slo, end).elapsed_seconds) for slo in slos)
+    return max(own)
+
+
+def own_stretches(slos: Sequence[Slo], end: datetime, width_seconds: int) -> list[Stretch]:
+    """What these SLOs themselves count: all sliding windows, then each calendar period."""
+    reach = max(reach_of(slo) for slo in slos)
+    sliding = stretch_of(slos, end, width_seconds, reach)
+    return [sliding, *(Stretch(since) for since in _periods(slos, end))]
+
+
+def stretch_of(
+    slos: Sequence[Slo],
+    end: datetime,
+    width_seconds: int,
+    reach_seconds: float,
+    exact_seconds: float = 0.0,
+) -> Stretch:
+    """Whole bins that reach so far back; exact in the last `exact_seconds`, six hours at least."""
+    start = end - timedelta(seconds=math.ceil(reach_seconds / width_seconds) * width_seconds)
+    since = end - timedelta(seconds=exact_seconds)
+    return Stretch(start, tuple(_window_starts(slos, end)), since)
+
+
+def counted_of(
+    reader: Reader,
+    slos: Sequence[Slo],
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    cells: Cells,
+    place: int,
+) -> list[Counted]:
+    """The counts of SLOs from what was read for `own_stretches` and any that follow.
+
+    Args:
+        reader: the store, asked where no row of an SLO was read.
+        slos: the definitions.
+        scope: sources and labels.
+        rules: of the definitions.
+        cells: what was read.
+        place: of the stretch that the bins are of.
+    """
+    found, width = cells.counts(place), cells.width_seconds
     rows = [
         Counted(
-            _as_intervals(found, index),
+            as_intervals(found, index),
             width,
             scope.end,
             blind=blind_to_failures(reader, slo, scope, rule),
         )
         for index, (slo, rule) in enumerate(zip(slos, rules, strict=True))
     ]
-    for since, places in periods.items():
-        asked = [rules[place] for place in places]
-        counts = slo_rolled.counts(reader, scope, asked, since, scope.end, width)
-        for index, place in enumerate(places):
-            rows[place] = replace(rows[place], period=_as_intervals(counts, index))
+    for number, places in enumerate(_periods(slos, scope.end).values(), 1):
+        counts = cells.counts(number)
+        for one in places:
+            rows[one] = replace(rows[one], period=as_intervals(counts, one))
     if scope.source_ids == (LIVE_SOURCE_ID,):
-        return _with_buckets(reader, slos, scope, rows, start)
+        return _with_buckets(reader, slos, scope, rows, cells.stretches[place].start)
     return rows
 
 
@@ -192,7 +222,7 @@ def _window_starts(slos: Sequence[Slo], end: datetime, *, short: bool = False) -
     return [end - timedelta(seconds=window) for window in list(windows)[:MOST_EDGES]]
 
 
-def _as_intervals(found: pl.DataFrame, index: int) -> pl.DataFrame:
+def as_intervals(found: pl.DataFrame, index: int) -> pl.DataFrame:
     """Counts of one rule with good as an interval of no width."""
     return found.filter(pl.col("rule") == index).select(
         "bin",

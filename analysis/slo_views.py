@@ -6,28 +6,27 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from analysis import plain_sql, series, slo_ahead, slo_frames
+from analysis import plain_sql, slo_ahead, slo_frames
 from analysis.emptiness import why_empty
 from analysis.measure import Empty, Measure, View
 from analysis.slo import STATUS_ORDER, SloStatus, check, status_of
-from analysis.slo_counting import applicable, count, good_rule
-from analysis.slo_counts import Counted
+from analysis.slo_charted import count_charted
+from analysis.slo_counting import applicable, good_rule
 from analysis.slo_model import Slo, short_window
-from analysis.slo_window import reach_seconds, window_of
+from analysis.slo_window import window_of
 from analysis.slo_words import period_told
 from store.errors import InputError
 from store.nearest import nearest_hint
-from store.queries import rollup, slo_plan, slo_rolled
+from store.queries import rollup, slo_rolled
 from store.queries import slo as slo_queries
 from store.queries.scope import Scope
 from store.queries.slo import GoodRule
 from store.reader import Reader
-from store.rollup import BUCKET_SECONDS
 
 SLOS_SCHEMA: dict[str, Any] = {
     "name": pl.String,
@@ -104,20 +103,15 @@ def slo_detail(
     # Who spent it is counted beside the rest: each leaves a processor idle in turns.
     with ThreadPoolExecutor(1) as beside:
         spent = beside.submit(slo_rolled.spent, reader, scope, [rule], start, scope.end)
-        counted = count(reader, [chosen], scope, ids=ids)[0]
-        charted = _charted(reader, chosen, scope, counted, ids)
-        events = (
-            _events(reader, rule, scope)
-            if counted.basis == "requests"
-            else slo_frames.events_of(charted, scope)
-        )
-    status = status_of(chosen, counted)
+        counted = count_charted(reader, chosen, rule, scope)
+    status = status_of(chosen, counted.own)
+    budget = slo_frames.budget(chosen, counted.own)
     frames = {
         "slos": pl.DataFrame([status_row(status)], schema=SLOS_SCHEMA),
-        "budget": slo_ahead.projected(slo_frames.budget(chosen, counted), status, scope.end),
-        "burn": slo_frames.burn(chosen, charted, scope),
-        "events": events,
-        "alerts": slo_frames.alerts(chosen, counted, status),
+        "budget": slo_ahead.projected(budget, status, scope.end),
+        "burn": slo_frames.burn(chosen, counted.charts, scope),
+        "events": counted.events,
+        "alerts": slo_frames.alerts(chosen, counted.own, status),
     }
     sql: dict[str, str] = {}
     if status.basis == "requests":
@@ -229,32 +223,6 @@ def _named(
     names = [slo.name for slo in slos]
     hint = nearest_hint(name, names) if names else "none is defined; write slo.toml"
     raise InputError(f"no SLO is called '{name}'" if name else "which SLO?", hint=hint)
-
-
-def _charted(
-    reader: Reader, slo: Slo, scope: Scope, counted: Counted, ids: Mapping[str, int]
-) -> Counted:
-    """Counts that reach back far enough for every window of the burn chart."""
-    longest = min(slo.window_seconds, max(slo_frames.BURN_WINDOWS_SECONDS.values()))
-    # Two hours more: a window of an hour that ends where the range begins is exact too.
-    exact = scope.seconds + 7200 if scope.seconds <= slo_frames.EXACT_RANGE_SECONDS else 0.0
-    recent = slo_plan.RAW_RECENT.total_seconds()
-    if scope.seconds + longest <= reach_seconds(slo) and exact <= recent:
-        return counted
-    reach = scope.seconds + longest
-    return count(reader, [slo], scope, reach_seconds=reach, exact_seconds=exact, ids=ids)[0]
-
-
-def _events(reader: Reader, rule: GoodRule, scope: Scope) -> pl.DataFrame:
-    """Good, bad and undetermined requests over the visible range, in round bins."""
-    width = scope.bin_seconds()
-    if timedelta(seconds=scope.seconds) >= slo_plan.ROLLED_FROM:
-        # Whole buckets of the roll-up, so that none is counted in its neighbour's bin.
-        width = -(-width // BUCKET_SECONDS) * BUCKET_SECONDS
-    last: datetime = series.round_bins(scope.start, scope.end, width)["at"][-1]
-    anchor = last + timedelta(seconds=width)
-    found = slo_rolled.counts(reader, scope, [rule], scope.start, scope.end, width, anchor=anchor)
-    return slo_frames.events(found, scope, width)
 
 
 def _curve(

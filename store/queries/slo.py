@@ -101,32 +101,50 @@ def counts(
         rule, bin, good, bad, undetermined, measured (successful requests whose quantities are
         known); bins without requests are absent. Sorted by rule and bin.
     """
-    found = counts_of(reader, scope, rules, [(start, end)], width_seconds, anchor or end)
-    return found.collect().sort("rule", "bin")
+    if not rules:
+        return pl.DataFrame(schema=COUNTS_SCHEMA)
+    values: dict[str, Any] = {}
+    bins = bin_sql(anchor or end, width_seconds, values)
+    wide = counted_by(reader, scope, rules, [(start, end)], {"bin": bins}, values)
+    return _long(wide.lazy(), len(rules), ("bin",)).collect().sort("rule", "bin")
 
 
-def counts_of(
+def bin_sql(anchor: datetime, width_seconds: int, values: dict[str, Any]) -> str:
+    """SQL of the bin of a request, counted back from an end (aware or naive UTC)."""
+    values["anchor"] = naive_utc(anchor)
+    return f"(epoch_us($anchor) - epoch_us(r.arrived_at) - 1) // {int(width_seconds * 1_000_000)}"
+
+
+def counted_by(
     reader: Reader | Snapshot,
     scope: Scope,
     rules: Sequence[GoodRule],
     spans: Sequence[tuple[datetime, datetime]],
-    width_seconds: int,
-    anchor: datetime,
-) -> pl.LazyFrame:
-    """The same over several stretches (aware or naive UTC, half open, apart), in no order."""
-    if not rules or not spans:
-        return pl.LazyFrame(schema=COUNTS_SCHEMA)
-    values: dict[str, Any] = {"anchor": naive_utc(anchor)}
-    width_us = int(width_seconds * 1_000_000)
-    wide = reader.frame(
-        f"""{_labels_cte(scope, rules, values)}SELECT bin, {_count_columns(rules)}
-        FROM (SELECT (epoch_us($anchor) - epoch_us(r.arrived_at) - 1) // {width_us} AS bin,
+    keys: Mapping[str, str],
+    values: dict[str, Any],
+) -> pl.DataFrame:
+    """Requests of several stretches (aware or naive UTC, half open, apart) by keys, in no order.
+
+    Args:
+        reader: the store.
+        scope: sources and labels.
+        rules: the objectives; at least one.
+        spans: the stretches; at least one.
+        keys: name -> SQL of a whole number, over rows `r` of `request`.
+        values: parameters of the keys.
+
+    Returns:
+        The keys; good, bad, undetermined and measured of each rule, with its number behind.
+    """
+    named = ", ".join(f"{sql} AS {name}" for name, sql in keys.items())
+    return reader.frame(
+        f"""{_labels_cte(scope, rules, values)}SELECT {", ".join(keys)}, {_count_columns(rules)}
+        FROM (SELECT {named},
           {_judged_columns(rules, values)}
         FROM {_rows_sql(scope, spans, values)}{_labels_join(scope, rules)})
-        GROUP BY bin""",
+        GROUP BY {", ".join(keys)}""",
         **values,
     )
-    return _long(wide.lazy().with_columns(pl.col("bin").cast(pl.Int64)), len(rules), ("bin",))
 
 
 def _rows_sql(

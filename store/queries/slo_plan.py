@@ -33,36 +33,87 @@ class Plan:
     raw: tuple[tuple[datetime, datetime], ...]
 
 
-def plan_for(
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """From where somebody counts, and what must be exact there; all end together.
+
+    Attributes:
+        start: aware, inclusive.
+        edges: starts of windows (aware) that must be exact wherever they lie.
+        raw_since: from here on (aware) everything is exact to the bin.
+        recent: the last so long is exact in any case.
+    """
+
+    start: datetime
+    edges: tuple[datetime, ...] = ()
+    raw_since: datetime | None = None
+    recent: timedelta = RAW_RECENT
+
+
+def plans_for(
     snapshot: Snapshot,
     scope: Scope,
     rules: Sequence[GoodRule],
-    start: datetime,
+    stretches: Sequence[Stretch],
     end: datetime,
-    *,
-    edges: Sequence[datetime] = (),
-    raw_since: datetime | None = None,
-    recent: timedelta = RAW_RECENT,
-) -> Plan:
-    """Decide what is read from where, over one state of the store; arguments as of `counts`.
+) -> tuple[Plan, list[Plan]]:
+    """What must be read so that every stretch can be counted, and the plan of each alone.
 
-    The last `recent` are raw in any case.
+    What one of them has raw is raw in what is read. The store is looked at once.
     """
-    first, last = naive_utc(start), naive_utc(end)
-    everything = Plan((), ((first, last),))
-    if last - first < ROLLED_FROM or len(scope_labels(scope)) > 1 or not scope.source_ids:
-        return everything
-    until = min(last - recent, naive_utc(raw_since)) if raw_since else last - recent
-    low, high = _ceil(first), _floor(until)
-    unready = _unready(snapshot, scope, rules, low, high)
-    cut = {_floor(naive_utc(edge)) for edge in edges if naive_utc(edge) != _floor(naive_utc(edge))}
-    unready += [bucket for bucket in cut if low <= bucket < high]
-    raw = _merged([(first, low), *((at, at + _BUCKET) for at in unready), (high, last)])
+    last = naive_utc(end)
+    around = Stretch(
+        min(one.start for one in stretches),
+        tuple(edge for one in stretches for edge in (one.start, *one.edges)),
+        min(_raw_from(one, last) for one in stretches),
+        timedelta(0),
+    )
+    low, high = _bounds(around, last)
+    if low >= high or len(scope_labels(scope)) > 1 or not scope.source_ids:
+        return _everything(around, last), [_everything(one, last) for one in stretches]
+    unready = _unready(snapshot, scope, rules, low, max(_bounds(one, last)[1] for one in stretches))
+    alone = [_plan(one, last, unready) for one in stretches]
+    whole = any(_is_long(one, last) and not plan.rolled
+                for one, plan in zip(stretches, alone, strict=True))  # fmt: skip
+    return _everything(around, last) if whole else _plan(around, last, unready), alone
+
+
+def _plan(stretch: Stretch, last: datetime, unready: Sequence[datetime]) -> Plan:
+    """Decide what is read from where for one stretch."""
+    if not _is_long(stretch, last):
+        return _everything(stretch, last)
+    first, (low, high) = naive_utc(stretch.start), _bounds(stretch, last)
+    edges = (naive_utc(edge) for edge in stretch.edges)
+    apart = [*unready, *(_floor(edge) for edge in edges if edge != _floor(edge))]
+    pieces = ((at, at + _BUCKET) for at in apart if low <= at < high)
+    raw = _merged([(first, low), *pieces, (high, last)])
     if len(raw) > MOST_RAW_PIECES:
-        return everything
+        return _everything(stretch, last)
     ends = [first, *(edge for span in raw for edge in span), last]
     rolled = [(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True) if a < b]
     return Plan(tuple(rolled), tuple(raw))
+
+
+def _everything(stretch: Stretch, last: datetime) -> Plan:
+    return Plan((), ((naive_utc(stretch.start), last),))
+
+
+def _is_long(stretch: Stretch, last: datetime) -> bool:
+    return last - naive_utc(stretch.start) >= ROLLED_FROM
+
+
+def _raw_from(stretch: Stretch, last: datetime) -> datetime:
+    """From where on everything is raw: short stretches are as a whole."""
+    if not _is_long(stretch, last):
+        return naive_utc(stretch.start)
+    since = last - stretch.recent
+    return since if stretch.raw_since is None else min(since, naive_utc(stretch.raw_since))
+
+
+def _bounds(stretch: Stretch, last: datetime) -> tuple[datetime, datetime]:
+    """Between which buckets the roll-up may be read; the first is not after the second."""
+    low = ceiling(naive_utc(stretch.start))
+    return low, max(low, _floor(_raw_from(stretch, last)))
 
 
 def _unready(
@@ -103,6 +154,7 @@ def _floor(at: datetime) -> datetime:
     return at - (at - _EPOCH) % _BUCKET
 
 
-def _ceil(at: datetime) -> datetime:
+def ceiling(at: datetime) -> datetime:
+    """The full ten minutes (naive UTC) that begin at a time or next after it."""
     floor = _floor(at)
     return floor if floor == at else floor + _BUCKET
