@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store import rollup, slo_rollup
@@ -13,6 +13,8 @@ from store.database import Database
 from store.queries import slo, slo_plan, slo_rolled
 from store.queries.scope import Scope
 from store.queries.slo import GoodRule
+from store.queries.slo_cells import read_cells
+from store.queries.slo_plan import Stretch
 from store.settings import StoreSettings
 
 NOW = datetime(2026, 3, 1, 12, 3, 27, tzinfo=UTC)
@@ -85,6 +87,37 @@ def test_totals_are_those_of_the_raw_rows(ago_seconds):
             assert rolled.filter(pl.col("bin") < 60).equals(raw.filter(pl.col("bin") < 60))
 
 
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.floats(0.1, 4.5), st.floats(0.1, 30))
+def test_what_one_counts_does_not_depend_on_who_else_asks(late, days, exact_hours):
+    """A stretch read beside others has the counts that it has alone, bin by bin."""
+    since = NOW - days * DAY
+    stretches = [
+        Stretch(NOW - 3 * DAY, (NOW - 2 * DAY, since)),
+        Stretch(since),
+        Stretch(NOW - 4 * DAY, (), NOW - timedelta(hours=exact_hours)),
+    ]
+    cells = read_cells(late.reader, scope(), RULES, stretches, NOW, 300)
+    for place, one in enumerate(stretches):
+        asked = (late.reader, scope(), RULES, one.start, NOW, 300)
+        alone = slo_rolled.counts(*asked, edges=one.edges, raw_since=one.raw_since)
+        assert cells.counts(place).equals(alone)
+    anchor = NOW.replace(minute=10, second=0)
+    asked = (late.reader, scope(), RULES, since, NOW, 600)
+    assert cells.in_bins(1, anchor, 600).equals(slo.counts(*asked, anchor=anchor))
+
+
+@pytest.fixture
+def late(database):
+    """A store with rows of five days, some of which came after the job."""
+    add(database, [431.0 * i + 1 for i in range(1000)])
+    roll(database)
+    add(database, [86_400.0 + i for i in range(5)])
+    return database
+
+
 def test_a_bucket_counts_in_the_bin_of_its_middle(database):
     """In bins of whole buckets nothing moves: every bin is what the rows say."""
     add(database, [431.0 * i + 1 for i in range(500)])
@@ -100,7 +133,7 @@ def test_the_roll_up_is_really_used(database):
     done = roll(database)
     assert (done.buckets > 0, done.more) == (True, False)
     with database.reader.snapshot() as snapshot:
-        whole = slo_plan.Stretch(NOW - 3 * DAY)
+        whole = Stretch(NOW - 3 * DAY)
         plan, _ = slo_plan.plans_for(snapshot, scope(), RULES, [whole], NOW)
     rolled = sum((high - low for low, high in plan.rolled), timedelta())
     assert rolled > timedelta(days=2.5)
