@@ -12,9 +12,10 @@ from analysis import plain_sql
 from analysis.emptiness import why_empty
 from analysis.fleet_courses import READY_SCHEMA, budget_line, ready_line
 from analysis.fleet_live import from_scrapes
-from analysis.fleet_part import MODELS_SCHEMA, FleetPart, conform, join
+from analysis.fleet_part import FleetPart, join, sparkline_width_seconds
 from analysis.fleet_replicas import replicas
 from analysis.fleet_rows import from_rows
+from analysis.fleet_scraped import Scraped, scraped_in
 from analysis.instances import OUTLIER_SCORE
 from analysis.measure import Measure, View
 from analysis.sharing import Sharing, unshared
@@ -24,13 +25,8 @@ from analysis.slo_model import Slo
 from analysis.timeline import timeline
 from analysis.verdict import Causes, Verdict, healthy_words, judge
 from store.queries import slo as slo_queries
-from store.queries.scope import LIVE_SOURCE_ID, Scope
+from store.queries.scope import Scope
 from store.reader import Reader
-from store.rollup import BUCKET_SECONDS
-
-# Scrapes are seconds apart: finer bins would be mostly holes.
-SHORTEST_LIVE_BIN_SECONDS = 10
-SPARKLINE_BINS = 100
 
 
 def fleet(
@@ -46,13 +42,13 @@ def fleet(
     rows where there are any, else from the engines' metrics; p95 from buckets is an interval
     without a value.
 
-    Frames: `sparklines`, `models`, `model_lines` (the rate of each over time), `instances`;
-    columns in `analysis.fleet_part`; `budget_line`, `ready_line` (courses of two tiles; columns in
-    `analysis.fleet_courses`); `events` (at, kind, text; the newest first).
+    Frames: `sparklines`, `instances`; columns in `analysis.fleet_part`; `budget_line`,
+    `ready_line` (courses of two tiles; columns in `analysis.fleet_courses`); `events` (at, kind,
+    text; the newest first). Its models are a view of their own (`fleet_models`).
     `contributors` and `phases`, what the verdict stands on: columns in `analysis.verdict`; no rows
     while nothing is in trouble.
     """
-    seen = look(reader, scope, slos)
+    seen = look(reader, scope, slos, sharing)
     whole = seen.whole
     statuses = [one.status for one in seen.verdict.judged]
     measures = {
@@ -67,8 +63,6 @@ def fleet(
         measures,
         {
             "sparklines": whole.sparklines,
-            "models": whole.models,
-            "model_lines": whole.model_lines,
             "instances": whole.instances,
             "budget_line": budget_line(seen.verdict.judged),
             "ready_line": seen.ready_line,
@@ -78,7 +72,7 @@ def fleet(
         },
         seen.sentences,
         why_empty(reader, scope) if seen.is_silent else None,
-        _plain_sql(scope, seen.width_seconds) if seen.has_rows else whole.sql,
+        _plain_sql(scope) if seen.has_rows else whole.sql,
     )
 
 
@@ -90,67 +84,48 @@ class Seen:
         verdict: of the objectives.
         whole: numbers and tables.
         sentences: the verdict first.
-        width_seconds: of the bins of its sparklines.
+        scraped: what its engines told; None where none is connected.
         ready_line: columns of `fleet_courses.READY_SCHEMA`.
         has_rows: whether request rows tell of it.
-        is_silent: whether nothing does.
     """
 
     verdict: Verdict
     whole: FleetPart
     sentences: tuple[str, ...]
-    width_seconds: int
+    scraped: Scraped | None
     ready_line: pl.DataFrame
     has_rows: bool
-    is_silent: bool
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing tells of it."""
+        return self.scraped is None and not self.has_rows
 
 
-def look(reader: Reader, scope: Scope, slos: Sequence[Slo]) -> Seen:
+def look(reader: Reader, scope: Scope, slos: Sequence[Slo], sharing: Sharing = unshared) -> Seen:
     """Everything that the verdict on a fleet goes by."""
     ids = slo_queries.source_ids(reader)
     chosen = applicable(reader, slos, scope, ids)
-    width = _sparkline_width_seconds(scope)
-    if LIVE_SOURCE_ID in scope.source_ids:
-        width = max(width, SHORTEST_LIVE_BIN_SECONDS)
+    width = sparkline_width_seconds(scope)
     # The objectives are counted beside the rest: each leaves a processor idle in turns.
     with ThreadPoolExecutor(1) as beside:
         judging = beside.submit(judge, reader, scope, chosen, ids)
-        rows = from_rows(reader, scope, chosen, width, ids)
-        live = from_scrapes(reader, scope, width)
-        whole = join(rows or FleetPart(), live or FleetPart())
-        whole = _with_replicas(reader, scope, whole)
+        rows = from_rows(reader, scope, width)
+        scraped = scraped_in(reader, scope, width, sharing)
+        live, ready = FleetPart(), pl.DataFrame(schema=READY_SCHEMA)
+        if scraped is not None:
+            live = from_scrapes(scraped, scope, width)
+            ready = ready_line(reader, scope, width)
+        whole = join(rows or FleetPart(), live)
+        wanted = replicas(reader, scope, whole.instances)
+        whole = replace(whole, measures={**whole.measures, **wanted})
         found = judging.result()
     told = tuple(_sentences(found, whole, scope))
-    ready = pl.DataFrame(schema=READY_SCHEMA)
-    if live is not None:
-        ready = ready_line(reader, scope, width)
-    is_silent = rows is None and live is None
-    return Seen(found, whole, told, width, ready, rows is not None, is_silent)
+    return Seen(found, whole, told, scraped, ready, rows is not None)
 
 
-def _with_replicas(reader: Reader, scope: Scope, whole: FleetPart) -> FleetPart:
-    measures, models = replicas(reader, scope, whole.instances)
-    shown = whole.models.drop(models.columns[1:]).join(
-        models, on="workload", how="left", maintain_order="left"
-    )
-    return replace(
-        whole,
-        measures={**whole.measures, **measures},
-        models=conform(shown, MODELS_SCHEMA),
-    )
-
-
-def _sparkline_width_seconds(scope: Scope) -> int:
-    """About a hundred bins; from ten minutes on, whole buckets of the roll-up."""
-    width = scope.bin_seconds(SPARKLINE_BINS)
-    return width if width < BUCKET_SECONDS else -(-width // BUCKET_SECONDS) * BUCKET_SECONDS
-
-
-def _plain_sql(scope: Scope, width_seconds: int) -> dict[str, str]:
-    return {
-        "sparklines": plain_sql.time_bins(scope, width_seconds),
-        "models": plain_sql.workloads(scope),
-    }
+def _plain_sql(scope: Scope) -> dict[str, str]:
+    return {"sparklines": plain_sql.time_bins(scope, sparkline_width_seconds(scope))}
 
 
 def lowest_budget(statuses: Sequence[SloStatus]) -> Measure:

@@ -6,44 +6,18 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from analysis import fleet_live_course as course
 from analysis import series
-from analysis.fleet_part import (
-    FAILURES,
-    INSTANCES_SCHEMA,
-    FleetPart,
-    conform,
-)
+from analysis.fleet_live_course import sparklines
+from analysis.fleet_part import FAILURES, INSTANCES_SCHEMA, FleetPart, conform
 from analysis.fleet_reach import joined, left_out
-from analysis.fleet_scraped import (
-    GAUGES,
-    RATES,
-    Scraped,
-    anchor,
-    ended,
-    interval,
-    is_bad,
-    is_of,
-    targets_of,
-)
+from analysis.fleet_scraped import RATES, Scraped, ended, interval, is_bad, is_of, standing
 from analysis.histograms import Observed
 from analysis.instances import outlier_scores
 from analysis.intervals import wilson
 from analysis.measure import Measure
-from analysis.scraped import observations
-from store.queries import counters, target_scrapes, telemetry
-from store.queries.scope import LIVE_SOURCE_ID, Scope
-from store.queries.scraped_range import STRETCH_SECONDS
-from store.reader import Reader
+from store.queries import target_scrapes
+from store.queries.scope import Scope
 
-STRETCH_LEAST_SECONDS = 600
-COUNTERS = (
-    "prompt_tokens_total",
-    "generation_tokens_total",
-    "requests_finished_total",
-    "requests_refused_total",
-)
-HISTOGRAMS = ("ttft_seconds", "tpot_seconds", "queue_seconds")
 _ABSENT = {
     "requests_finished_total": "a count of finished requests",
     "prompt_tokens_total": "a count of input tokens",
@@ -53,84 +27,33 @@ _ABSENT = {
 }
 
 
-def from_scrapes(reader: Reader, scope: Scope, width_seconds: int) -> FleetPart | None:
-    """What the scrapes of a scope say; None when it is not about live targets or there are none.
+def from_scrapes(scraped: Scraped, scope: Scope, width_seconds: int) -> FleetPart:
+    """What the scrapes of a scope say.
 
     Args:
-        reader: the store.
+        scraped: what was scraped in it.
         scope: what is asked about.
         width_seconds: bin width of the sparklines; at least a scrape interval.
     """
-    if LIVE_SOURCE_ID not in scope.source_ids:
-        return None
-    targets = targets_of(reader, scope)
-    if targets.is_empty():
-        return None
-    scraped = _read(reader, scope, targets, width_seconds)
-    instances = _instances(scraped, scope)
+    instances = _instances(scraped)
     return FleetPart(
         _measures(scraped, instances),
-        course.sparklines(scraped, scope, width_seconds),
-        course.models(scraped, instances),
+        sparklines(scraped, scope, width_seconds),
         instances,
         {"instances": target_scrapes.TARGETS.strip()},
-        course.model_lines(scraped, scope, width_seconds),
     )
 
 
-def _read(reader: Reader, scope: Scope, targets: pl.DataFrame, width_seconds: int) -> Scraped:
-    ids = targets["target_id"].to_list()
-    span = (scope.start, scope.end, width_seconds, anchor(scope, width_seconds))
-    interval = targets["interval_seconds"].max()
-    longest = series.LONGEST_GAP_INTERVALS * max(width_seconds, _number(interval) or 0.0)
-    stretch = max(STRETCH_LEAST_SECONDS, min(STRETCH_SECONDS, width_seconds))
-    stepped = counters.counter_steps(
-        reader, COUNTERS, *span, longest_step_seconds=longest, targets=ids
-    )
-    found = observations(reader, HISTOGRAMS, *span, stretch, targets=ids)
-    return Scraped(
-        targets,
-        telemetry.gauge_bins(reader, GAUGES, scope.start, scope.end, scope.seconds, targets=ids),
-        telemetry.gauge_lines(reader, GAUGES, *span, targets=ids),
-        stepped,
-        [item for item in found if item.bin >= 0],
-    )
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _instances(scraped: Scraped, scope: Scope) -> pl.DataFrame:
-    newest = pl.col("latest_at") == pl.col("latest_at").max().over("target_id", "signal")
-    latest = (
-        # One scrape holds a series a model: their requests add up, the fullest cache counts.
-        scraped.gauges.filter(newest)
-        .group_by("target_id", "signal")
-        .agg(
-            pl.when(pl.col("signal").first() == "kv_cache_usage_ratio")
-            .then(pl.col("latest").max())
-            .otherwise(pl.col("latest").sum())
-            .alias("latest")
-        )
-        .pivot("signal", index="target_id", values="latest")
-    )
-    joined = scraped.targets.join(latest, on="target_id", how="left")
+def _instances(scraped: Scraped) -> pl.DataFrame:
+    stand = standing(scraped)
     scores = _outliers(scraped)
-    told = pl.DataFrame([_told(scraped, number) for number in joined["target_id"]], schema=_TOLD)
+    told = pl.DataFrame([_told(scraped, number) for number in stand["target_id"]], schema=_TOLD)
     return conform(
-        pl.concat([joined, told], how="horizontal").with_columns(
+        pl.concat([stand, told], how="horizontal").with_columns(
             outlier_score=pl.Series(
-                [scores.get(number) for number in joined["target_id"]], dtype=pl.Float64
+                [scores.get(number) for number in stand["target_id"]], dtype=pl.Float64
             ),
             last_seen_at=pl.col("last_success_at"),
-            # What an unreachable instance last said is not what it says now.
-            **{
-                name: pl.when(pl.col("state") == "ready").then(
-                    pl.col(name) if name in joined.columns else pl.lit(None, pl.Float64)
-                )
-                for name in GAUGES
-            },
         ),
         INSTANCES_SCHEMA,
     )

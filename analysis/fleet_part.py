@@ -1,4 +1,4 @@
-"""What one kind of record (request rows, or scrapes) says about the fleet, and how to join two."""
+"""What one kind of record (request rows, or scrapes) says of a fleet, and how to join two."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from typing import Any
 import polars as pl
 
 from analysis.measure import Measure
+from store.queries.scope import LIVE_SOURCE_ID, Scope
+from store.rollup import BUCKET_SECONDS
 
 NOT_TOLD = "(model not told)"
+# Scrapes are seconds apart: finer bins would be mostly holes.
+SHORTEST_LIVE_BIN_SECONDS = 10
+SPARKLINE_BINS = 100
 # Ways to come to nothing, by whose doing: the fleet's (5xx), the fleet's on purpose (429), the
 # client's.
 FAILURES = ("failed_ratio", "refused_ratio", "aborted_ratio")
@@ -98,18 +103,35 @@ class FleetPart:
     Attributes:
         measures: keys of `MEASURE_UNITS`; a missing key means that this record cannot know it.
         sparklines: columns of `SPARKLINES_SCHEMA`, on the axis of the page.
-        models: columns of `MODELS_SCHEMA`.
         instances: columns of `INSTANCES_SCHEMA`.
         sql: query texts by frame.
-        model_lines: columns of `MODEL_LINES_SCHEMA`.
     """
 
     measures: Mapping[str, Measure] = field(default_factory=dict)
     sparklines: pl.DataFrame = field(default_factory=lambda: empty(SPARKLINES_SCHEMA))
-    models: pl.DataFrame = field(default_factory=lambda: empty(MODELS_SCHEMA))
     instances: pl.DataFrame = field(default_factory=lambda: empty(INSTANCES_SCHEMA))
     sql: Mapping[str, str] = field(default_factory=dict)
-    model_lines: pl.DataFrame = field(default_factory=lambda: empty(MODEL_LINES_SCHEMA))
+
+
+@dataclass(frozen=True, slots=True)
+class Workloads:
+    """Models (or routes, or sources) of a fleet, as far as one kind of record knows them.
+
+    Attributes:
+        models: columns of `MODELS_SCHEMA`.
+        lines: columns of `MODEL_LINES_SCHEMA`.
+    """
+
+    models: pl.DataFrame = field(default_factory=lambda: empty(MODELS_SCHEMA))
+    lines: pl.DataFrame = field(default_factory=lambda: empty(MODEL_LINES_SCHEMA))
+
+
+def sparkline_width_seconds(scope: Scope) -> int:
+    """About a hundred bins; from ten minutes on, whole buckets of the roll-up."""
+    width = scope.bin_seconds(SPARKLINE_BINS)
+    if width >= BUCKET_SECONDS:
+        width = -(-width // BUCKET_SECONDS) * BUCKET_SECONDS
+    return max(width, SHORTEST_LIVE_BIN_SECONDS) if LIVE_SOURCE_ID in scope.source_ids else width
 
 
 def empty(schema: Mapping[str, Any]) -> pl.DataFrame:
@@ -138,15 +160,28 @@ def join(rows: FleetPart, live: FleetPart) -> FleetPart:
     return FleetPart(
         measures,
         _coalesce(rows.sparklines, live.sparklines, "at", SPARKLINES_SCHEMA).sort("at"),
-        _coalesce(rows.models, live.models, "workload", MODELS_SCHEMA).sort(
-            "attainment_ratio", "requests", descending=[False, True], nulls_last=True
-        ),
-        _coalesce(live.instances, rows.instances, "instance", INSTANCES_SCHEMA).sort("instance"),
+        join_instances(live.instances, rows.instances),
         {**live.sql, **rows.sql},
-        # The course of a workload is told by one of both: two counts of it make no line.
-        pl.concat([rows.model_lines, live.model_lines.join(rows.model_lines, on="workload",
-                                                           how="anti")]),
-    )  # fmt: skip
+    )
+
+
+def join_instances(live: pl.DataFrame, recorded: pl.DataFrame) -> pl.DataFrame:
+    """Scraped instances, and those that request rows name; what scrapes tell of one goes first."""
+    return _coalesce(live, recorded, "instance", INSTANCES_SCHEMA).sort("instance")
+
+
+def join_workloads(rows: Workloads, live: Workloads) -> Workloads:
+    """Both as one, the worst first: request rows where they know, scrapes where they do not."""
+    models = _coalesce(rows.models, live.models, "workload", MODELS_SCHEMA).sort(
+        "attainment_ratio",
+        "requests",
+        "workload",
+        descending=[False, True, False],
+        nulls_last=True,
+    )
+    # The course of a workload is told by one of both: two counts of it make no line.
+    others = live.lines.join(rows.lines, on="workload", how="anti")
+    return Workloads(models, pl.concat([rows.lines, others]))
 
 
 def _bounded(measure: Measure) -> bool:

@@ -25,34 +25,52 @@ _POOLS: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def replicas(
-    reader: Reader, scope: Scope, instances: pl.DataFrame
-) -> tuple[dict[str, Measure], pl.DataFrame]:
-    """Replicas starting and asked for at the end of a range, and those of each model.
+def replicas(reader: Reader, scope: Scope, instances: pl.DataFrame) -> dict[str, Measure]:
+    """The measures replicas_starting and replicas_target (asked for) at the end of a range.
 
     Args:
         reader: the store.
         scope: what is asked about.
-        instances: columns of `analysis.fleet_part.INSTANCES_SCHEMA`.
-
-    Returns:
-        measures replicas_starting and replicas_target; and a row a model: workload,
-        instances_ready, instances_known, replicas_starting, replicas_target. How many are wanted
-        is not known of a model that instances outside of pools serve, too.
+        instances: instance, model and state of each.
     """
-    scraped = instances.filter(pl.col("state") != "recorded")
-    known = _counted(scraped)
     if not scope.is_live:
-        return _unknown("a trace has no replicas"), known
-    if scope.tenants or scope.routes or scope.instances:
-        return _unknown(_OTHER_LABELS), known
-    pools = _pools(reader, scope, scraped)
+        return _unknown("a trace has no replicas")
+    if not _has_pools(scope):
+        return _unknown(_OTHER_LABELS)
+    pools = _pools(reader, scope, _scraped(instances))
     if pools.is_empty():
-        return _unknown(_UNCONTROLLED), known
-    measures = {
+        return _unknown(_UNCONTROLLED)
+    return {
         f"replicas_{name}": _summed(pools[name], pools.height) for name in ("starting", "target")
     }
-    return measures, _of_models(known, pools, scraped)
+
+
+def of_models(reader: Reader, scope: Scope, instances: pl.DataFrame) -> pl.DataFrame:
+    """Replicas of each model at the end of a range; arguments as of `replicas`.
+
+    Returns:
+        a row a model: workload, instances_ready, instances_known, replicas_starting,
+        replicas_target; the latter two null where no pool has it, or instances outside of pools
+        serve it, too.
+    """
+    scraped = _scraped(instances)
+    known = _counted(scraped)
+    if known.is_empty() or not scope.is_live or not _has_pools(scope):
+        return _wanting_nothing(known)
+    return _of_models(known, _pools(reader, scope, scraped), scraped)
+
+
+def _has_pools(scope: Scope) -> bool:
+    return not (scope.tenants or scope.routes or scope.instances)
+
+
+def _scraped(instances: pl.DataFrame) -> pl.DataFrame:
+    return instances.filter(pl.col("state") != "recorded")
+
+
+def _wanting_nothing(known: pl.DataFrame) -> pl.DataFrame:
+    unknown = pl.lit(None, pl.Int64)
+    return known.with_columns(replicas_starting=unknown, replicas_target=unknown)
 
 
 def _unknown(why: str) -> dict[str, Measure]:

@@ -9,14 +9,18 @@ import polars as pl
 
 from analysis import latency, series
 from analysis.coverage import Span
-from analysis.fleet_part import FAILURES, MODEL_LINES_SCHEMA, SPARKLINES_SCHEMA, conform
+from analysis.fleet_part import FAILURES, SPARKLINES_SCHEMA, conform
+from store.queries import rollup
 from store.queries.scope import Scope
+from store.reader import Reader
 
 P95 = 0.95
 # A bin at the edge of the range of which less was recorded says too little about a rate.
 SHORTEST_COVER_RATIO = 0.2
-MOST_LINES = 50
-"""Workloads whose course is told; further ones have numbers only."""
+# From half a day on the roll-ups are cheaper than the rows.
+ROLLED_FROM_SECONDS = 43_200
+QUANTITIES = ("arrival", "ttft", "tpot")
+SUMS = ("input_tokens", "output_tokens")
 LATENCIES = ("ttft", "tpot")
 _STATUSES = ("failed", "refused", "aborted")
 SHARES: Mapping[str, tuple[str, ...]] = {
@@ -24,6 +28,18 @@ SHARES: Mapping[str, tuple[str, ...]] = {
     **{name: (status,) for name, status in zip(FAILURES, _STATUSES, strict=True)},
 }
 """Shares of requests that came to nothing, each with the statuses that count."""
+
+
+def counts(
+    reader: Reader, scope: Scope, width_seconds: int, by: rollup.Label | None = None
+) -> pl.DataFrame:
+    """Requests, latencies and tokens over time, as `rollup.counts` gives them.
+
+    A failed request has no latency here: one that was turned away at once was not fast.
+    """
+    use: rollup.Use = "rollup" if scope.seconds >= ROLLED_FROM_SECONDS else "auto"
+    found = rollup.counts(reader, scope, QUANTITIES, width_seconds, by=by, sums=SUMS, use=use)
+    return found.filter(~pl.col("quantity").is_in(LATENCIES) | (pl.col("status") == "ok"))
 
 
 def covered(scope: Scope, width_seconds: int, span: Span) -> pl.DataFrame:
@@ -37,18 +53,6 @@ def covered(scope: Scope, width_seconds: int, span: Span) -> pl.DataFrame:
     ).dt.total_microseconds() / 1e6
     known = pl.when(recorded >= SHORTEST_COVER_RATIO * width_seconds).then(recorded)
     return axis.with_columns(covered=known)
-
-
-def model_lines(bins: pl.DataFrame, axis: pl.DataFrame) -> pl.DataFrame:
-    """The rate of each workload over time; of the `MOST_LINES` with most requests."""
-    arrivals = bins.lazy().filter(pl.col("quantity") == "arrival")
-    counted = arrivals.group_by("workload", "at").agg(pl.col("requests").sum())
-    largest = counted.group_by("workload").agg(pl.col("requests").sum())
-    shown = largest.top_k(MOST_LINES, by="requests").select("workload")
-    whole = shown.join(axis.lazy(), how="cross").join(counted, on=["workload", "at"], how="left")
-    rate = pl.col("requests").fill_null(0) / pl.col("covered")
-    found = whole.with_columns(requests_per_second=rate).sort("workload", "at")
-    return found.select(list(MODEL_LINES_SCHEMA)).collect()
 
 
 def p95(bins: pl.DataFrame, key: str) -> pl.LazyFrame:

@@ -12,6 +12,7 @@ from analysis import latency
 from analysis.emptiness import why_empty
 from analysis.fleet import Seen, in_trouble, look, lowest_budget
 from analysis.fleet_courses import budget_line
+from analysis.fleet_models import recorded, workloads
 from analysis.fleet_part import INSTANCES_SCHEMA, conform
 from analysis.measure import Measure, View
 from analysis.slo_model import Slo
@@ -55,6 +56,7 @@ def top(reader: Reader, scope: Scope, *, now: datetime, slos: Sequence[Slo] = ()
     """
     seen = look(reader, scope, slos)
     whole = seen.whole
+    models = workloads(reader, scope, recorded(reader, scope, slos), seen.scraped).models
     firing = alert_queries.opened(reader).filter(pl.col("state") == "firing").height
     judged = [one.status for one in seen.verdict.judged]
     instances = _instances(reader, scope, whole.instances)
@@ -68,7 +70,7 @@ def top(reader: Reader, scope: Scope, *, now: datetime, slos: Sequence[Slo] = ()
     frames = {
         "sparklines": whole.sparklines,
         "budget_line": budget_line(seen.verdict.judged),
-        "models": whole.models,
+        "models": models,
         "instances": instances,
         "tenants": _tenants(reader, scope),
         "objectives": _objectives(seen),

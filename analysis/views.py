@@ -75,6 +75,12 @@ VIEWS: Mapping[str, ViewSpec] = {
         needs_slos=True,
         needs_sharing=True,
     ),
+    "fleet_models": ViewSpec(
+        "Which workload of the fleet suffers?",
+        "analysis.fleet_models:fleet_models",
+        needs_slos=True,
+        needs_sharing=True,
+    ),
     "first_steps": ViewSpec(
         "What is left to do before the pages can say anything?",
         "analysis.first_steps:first_steps",

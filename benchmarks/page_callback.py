@@ -47,7 +47,7 @@ WIDTH = 44
 LIMITS_SECONDS = {"24 h": 0.150, "30 d": 0.500}
 SPANS = {"24 h": timedelta(days=1), "30 d": timedelta(days=30)}
 PAGES = (
-    "fleet", "slo_list", "slo_detail", "workload_arrivals", "workload_burstiness",
+    "fleet", "fleet_models", "slo_list", "slo_detail", "workload_arrivals", "workload_burstiness",
     "workload_lengths", "workload_clients", "workload_failures", "latency", "latency_phases",
     "latency_tail", "latency_drivers", "latency_stragglers", "latency_requests", "admin",
 )  # fmt: skip

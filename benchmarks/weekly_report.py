@@ -39,6 +39,7 @@ READY_SECONDS = 180.0
 LIMIT_SECONDS, LIMIT_BYTES, LIMIT_HTML_BYTES = 20.0, 1 << 30, 2_000_000
 VIEWS: tuple[tuple[str, dict[str, str]], ...] = (
     ("fleet", {}),
+    ("fleet_models", {}),
     ("workload_arrivals", {}),
     ("slo_list", {"over": "range"}),
     ("slo_list", {}),

@@ -23,7 +23,14 @@ from dashboard.cards import (
 from dashboard.figures.base import Look, Picture
 from dashboard.figures.series import over_time, quantile_over_time, shares_over_time
 from dashboard.navigation import Page, Panel
-from dashboard.pages import first_run, first_steps, fleet_models, fleet_tiles, fleet_why
+from dashboard.pages import (
+    first_run,
+    first_steps,
+    fleet_instances,
+    fleet_models,
+    fleet_tiles,
+    fleet_why,
+)
 from dashboard.row_counts import rows_told
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -50,7 +57,7 @@ def _failures(frame: pl.DataFrame, look: Look) -> Picture | str:
     return shares_over_time(frame, lines, "of requests", look)
 
 
-CHARTS = (
+FIRST_CHARTS = (
     Chart(
         "rate",
         "How much is asked of the fleet?",
@@ -66,6 +73,8 @@ CHARTS = (
         "95th percentile of the time to first token in each bin. From buckets it is known "
         "only to lie between two edges, drawn as a bar; a bin without requests is a gap.",
     ),
+)
+FURTHER_CHARTS = (
     Chart(
         "waiting",
         "Is work queueing up?",
@@ -99,7 +108,7 @@ CHARTS = (
 
 
 def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
-    """The whole page, or the first-run panel while nothing is connected."""
+    """What answers the question, or the first-run panel while nothing is connected."""
     if view is None:
         return []
     if view.empty is not None:
@@ -109,14 +118,29 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         fleet_tiles.row(view, scene),
         grid(
             *fleet_why.cards(view, scene),
-            *(chart_card(view, chart, scene) for chart in CHARTS[:2]),
-            fleet_models.models_card(view, scene, services),
-            *(chart_card(view, chart, scene) for chart in CHARTS[2:]),
-            fleet_models.instances_card(view, scene),
-            _events_card(view, scene),
+            *(chart_card(view, chart, scene) for chart in FIRST_CHARTS),
         ),
     ]
     return [part for part in parts if part is not None]
+
+
+def models_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """Which workload suffers."""
+    if view is None or view.empty is not None:
+        return []
+    return [grid(fleet_models.models_card(view, scene, services), key="models")]
+
+
+def rest_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
+    """What is below the models: further charts, the instances, what happened."""
+    if view is None or view.empty is not None:
+        return []
+    cards = (
+        *(chart_card(view, chart, scene) for chart in FURTHER_CHARTS),
+        fleet_instances.instances_card(view, scene),
+        _events_card(view, scene),
+    )
+    return [grid(*cards, key="rest")]
 
 
 def _tone(view: View) -> str:
@@ -159,5 +183,11 @@ def _events_card(view: View, scene: Scene) -> Slot | Unshown:
 PAGE = Page(
     "Fleet",
     "Is the fleet healthy now, and if not, where do I look?",
-    (first_steps.STEPS, Panel("fleet-main", "fleet", body)),
+    (
+        first_steps.STEPS,
+        Panel("fleet-main", "fleet", body),
+        Panel("fleet-models", "fleet_models", models_body, is_aside=True),
+        # The same view, which is asked for once: what stands below need not be drawn first.
+        Panel("fleet-rest", "fleet", rest_body, is_aside=True),
+    ),
 )

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.fleet import fleet
+from analysis.fleet_models import fleet_models
 from analysis.fleet_part import (
     INSTANCES_SCHEMA,
     MODEL_LINES_SCHEMA,
@@ -50,7 +51,8 @@ def test_failed_requests_are_bad_not_fast(database, add_requests, live_scope):
     assert view.measures["ttft_p95_seconds"].value == pytest.approx(2.0, rel=0.022)
     assert view.measures["ttft_p95_seconds"].n == 20
     assert view.measures["error_ratio"].value == 0.98
-    model = view.frames["models"].row(0, named=True)
+    models = fleet_models(database.reader, live_scope, slos=[])
+    model = models.frames["models"].row(0, named=True)
     assert model["ttft_p95_seconds_low"] == pytest.approx(2.0, rel=0.022)
 
 
@@ -103,7 +105,7 @@ def test_workloads_are_models_with_their_worst_attainment(database, add_requests
         model=models,
         ttft_seconds=[0.5 if m == "good" else 0.1 * (i % 20) for i, m in enumerate(models)],
     )
-    models = fleet(database.reader, live_scope, slos=[SLO]).frames["models"]
+    models = fleet_models(database.reader, live_scope, slos=[SLO]).frames["models"]
     assert models["workload"].to_list() == ["bad", "good"]
     assert models["attainment_ratio"][0] < models["attainment_ratio"][1] == 1.0
     assert models.columns == list(MODELS_SCHEMA)
@@ -148,7 +150,8 @@ def test_scrapes_alone_give_rates_and_p95_bounds(database, add_target, live_scop
     assert (value["instances_ready"], view.measures["instances_ready"].n) == (2.0, 2)
     p95 = view.measures["ttft_p95_seconds"]
     assert (p95.value, p95.low, p95.high) == (None, 0.5, 1.0)
-    model = view.frames["models"].row(0, named=True)
+    models = fleet_models(database.reader, live_scope, slos=[])
+    model = models.frames["models"].row(0, named=True)
     assert (model["workload"], model["kv_cache_usage_ratio"]) == ("m", 0.4)
     assert (model["ttft_p95_seconds_low"], model["ttft_p95_seconds_high"]) == (0.5, 1.0)
     last = view.frames["sparklines"].row(-1, named=True)
@@ -327,8 +330,6 @@ def test_empty_frames_have_all_columns(database, live_scope):
     assert view.empty.kind == "nothing_connected"
     assert {name: frame.columns for name, frame in view.frames.items()} == {
         "sparklines": list(SPARKLINES_SCHEMA),
-        "models": list(MODELS_SCHEMA),
-        "model_lines": list(MODEL_LINES_SCHEMA),
         "instances": list(INSTANCES_SCHEMA),
         "budget_line": ["at", "budget_left_ratio"],
         "ready_line": ["at", "instances_ready"],
@@ -337,3 +338,9 @@ def test_empty_frames_have_all_columns(database, live_scope):
         "phases": list(PHASES_SCHEMA),
     }
     assert isinstance(view.frames["events"].schema["at"], pl.Datetime)
+    models = fleet_models(database.reader, live_scope, slos=[])
+    assert models.empty.kind == "nothing_connected"
+    assert {name: frame.columns for name, frame in models.frames.items()} == {
+        "models": list(MODELS_SCHEMA),
+        "model_lines": list(MODEL_LINES_SCHEMA),
+    }

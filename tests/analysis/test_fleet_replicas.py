@@ -3,9 +3,11 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import pytest
 
 from analysis.fleet import fleet
+from analysis.fleet_models import fleet_models
 from store import decisions
 from store.decisions import DecisionRow, ObservationRow
 from store.queries.scope import Scope
@@ -35,7 +37,8 @@ def test_wanted_replicas_stand_beside_those_that_serve(database, add_target, liv
     view = fleet(database.reader, live_scope, slos=[])
     assert view.measures["replicas_target"].value == 3.0
     assert view.measures["replicas_starting"].value == 1.0
-    models = {row["workload"]: row for row in view.frames["models"].to_dicts()}
+    models = fleet_models(database.reader, live_scope, slos=[]).frames["models"]
+    models = {row["workload"]: row for row in models.to_dicts()}
     mine, other = models["m"], models["other"]
     assert (mine["instances_ready"], mine["replicas_starting"], mine["replicas_target"]) == (
         1,
@@ -53,7 +56,7 @@ def test_a_model_that_others_serve_too_has_no_known_target(database, add_target,
     for number in (1, 2):
         add_target(f"http://gpu-{number}:8000/metrics", requests_running=1)
     decide(database)
-    (model,) = fleet(database.reader, live_scope, slos=[]).frames["models"].to_dicts()
+    (model,) = fleet_models(database.reader, live_scope, slos=[]).frames["models"].to_dicts()
     assert (model["instances_ready"], model["instances_known"]) == (2, 2)
     assert model["replicas_target"] is None
 
@@ -97,13 +100,44 @@ def test_each_model_has_a_course(database, add_requests, add_target, live_scope)
     add_requests([1.0 + i for i in range(1000)], model=["a", "b"] * 500)
     add_requests([1.0], model="c")
     add_target("http://gpu-1:8000/metrics", model="d", requests_finished_total__stop=20)
-    lines = fleet(database.reader, live_scope, slos=[]).frames["model_lines"]
+    lines = fleet_models(database.reader, live_scope, slos=[]).frames["model_lines"]
     courses = {name[0]: part["requests_per_second"] for name, part in lines.group_by("workload")}
     assert set(courses) == {"a", "b", "c", "d"}
     assert courses["a"][-2] == pytest.approx(0.5, rel=0.01)
     assert courses["c"][-2] == 0.0
     assert courses["a"][0] is None
     assert courses["d"][-2] == pytest.approx(2.0)
+
+
+def test_requests_tell_the_model_of_an_engine_that_does_not(
+    database, add_requests, add_target, live_scope
+):
+    """Its replicas count for that model."""
+    add_target("http://gpu-1:8000/metrics", model=None, requests_running=1)
+    add_requests([5.0, 6.0], model="m", instance="gpu-1:8000")
+    models = fleet_models(database.reader, live_scope, slos=[]).frames["models"]
+    (model,) = models.filter(pl.col("workload") == "m").to_dicts()
+    assert (model["instances_ready"], model["instances_known"]) == (1, 1)
+
+
+def test_both_views_of_the_page_read_the_scrapes_once(database, add_target, live_scope):
+    """What one of them read the other takes, where somebody keeps it."""
+    add_target("http://gpu-1:8000/metrics", requests_finished_total__stop=20)
+    kept, made = {}, []
+
+    def sharing(key, make, *, is_told=False):
+        if key not in kept:
+            made.append(key)
+            kept[key] = make()
+        return kept[key]
+
+    fleet(database.reader, live_scope, slos=[], sharing=sharing)
+    seen = len(made)
+    view = fleet_models(database.reader, live_scope, slos=[], sharing=sharing)
+    assert len(made) == seen
+    alone = fleet_models(database.reader, live_scope, slos=[])
+    assert view.frames["models"].equals(alone.frames["models"])
+    assert alone.frames["models"]["requests_per_second"].to_list() == pytest.approx([2.0])
 
 
 def test_events_of_the_page_are_those_of_its_charts(database, live_scope, add_requests):

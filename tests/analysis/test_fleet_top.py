@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from analysis.fleet import fleet
+from analysis.fleet_models import fleet_models
 from analysis.fleet_top import top
 from analysis.slo_model import Slo
 from store.queries.scope import Scope
@@ -25,6 +26,8 @@ def test_it_says_what_the_fleet_page_says(database, add_target, add_requests):
     assert view.sentences == page.sentences
     for name, measure in page.measures.items():
         assert view.measures[name] == measure
+    models = fleet_models(database.reader, QUARTER, slos=slos).frames["models"]
+    assert view.frames["models"].equals(models)
     tenants = {row["tenant"]: row["share_ratio"] for row in view.frames["tenants"].to_dicts()}
     assert tenants == {"a": pytest.approx(0.75), "b": pytest.approx(0.25)}
     (objective,) = view.frames["objectives"].to_dicts()

@@ -1,6 +1,7 @@
 import pytest
 
 from analysis.fleet import fleet
+from analysis.fleet_models import fleet_models
 from analysis.slo_model import Slo, SloMatch
 from analysis.slo_views import slo_detail
 from store.queries.scope import Scope
@@ -43,7 +44,8 @@ def test_fleet_queries_run_with_every_filter(database, traffic, live_scope):
     """Labels with quotes are quoted, and rates agree with the tile."""
     scope = Scope((1,), live_scope.start, live_scope.end, models=("it's",), tenants=())
     view = fleet(database.reader, scope, slos=[])
-    models = database.reader.frame(view.sql["models"])
+    told = fleet_models(database.reader, scope, slos=[])
+    models = database.reader.frame(told.sql["models"])
     assert models["workload"].to_list() == ["it's"]
     assert models["requests"][0] == view.measures["requests_per_second"].n
     assert database.reader.frame(view.sql["sparklines"]).height > 0

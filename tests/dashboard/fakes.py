@@ -64,34 +64,11 @@ def _wave(rng, bins, base, swing, noise):
     ]
 
 
-def fleet(scope, rng, names) -> dict:
-    """Frames and measures of the fleet view."""
+def fleet_models(scope, rng, names) -> dict:
+    """Frames of the workloads of the fleet."""
     at = _at(scope)
     n = len(at)
-    waiting = [float(int(v)) for v in _wave(rng, n, 6, 5, 3)]
-    ttft = [None if 60 < i < 66 else v for i, v in enumerate(_wave(rng, n, 0.42, 0.2, 0.05))]
     frames = {
-        "sparklines": pl.DataFrame(
-            {
-                "at": at,
-                "requests_per_second": _wave(rng, n, 41, 12, 2),
-                "input_tokens_per_second": _wave(rng, n, 51_000, 9000, 2000),
-                "output_tokens_per_second": _wave(rng, n, 9200, 2500, 300),
-                "error_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.004, 0.003, 0.002)],
-                "failed_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.001, 0.001, 0.001)],
-                "refused_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.003, 0.002, 0.001)],
-                "aborted_ratio": [None] * n,
-                "ttft_p95_seconds": ttft,
-                "tpot_p95_seconds": _wave(rng, n, 0.031, 0.005, 0.002),
-                "requests_waiting": waiting,
-                "requests_running": _wave(rng, n, 120, 30, 6),
-                "kv_cache_usage_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.6, 0.2, 0.02)],
-            }
-        ),
-        "budget_line": pl.DataFrame(
-            {"at": at[-12:], "budget_left_ratio": [-0.25 - 0.01 * i for i in range(len(at[-12:]))]}
-        ),
-        "ready_line": pl.DataFrame({"at": at, "instances_ready": [6 - (i > 50) for i in range(n)]}),
         "models": pl.DataFrame(
             {
                 "workload": ["llama-3.3-70b", "qwen3-32b", "mistral-small"],
@@ -120,6 +97,38 @@ def fleet(scope, rng, names) -> dict:
                 "requests_per_second": _wave(rng, n, 18, 6, 1) + _wave(rng, n, 14, 4, 1),
             }
         ),
+    }
+    return {"frames": frames}
+
+
+def fleet(scope, rng, names) -> dict:
+    """Frames and measures of the fleet view."""
+    at = _at(scope)
+    n = len(at)
+    waiting = [float(int(v)) for v in _wave(rng, n, 6, 5, 3)]
+    ttft = [None if 60 < i < 66 else v for i, v in enumerate(_wave(rng, n, 0.42, 0.2, 0.05))]
+    frames = {
+        "sparklines": pl.DataFrame(
+            {
+                "at": at,
+                "requests_per_second": _wave(rng, n, 41, 12, 2),
+                "input_tokens_per_second": _wave(rng, n, 51_000, 9000, 2000),
+                "output_tokens_per_second": _wave(rng, n, 9200, 2500, 300),
+                "error_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.004, 0.003, 0.002)],
+                "failed_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.001, 0.001, 0.001)],
+                "refused_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.003, 0.002, 0.001)],
+                "aborted_ratio": [None] * n,
+                "ttft_p95_seconds": ttft,
+                "tpot_p95_seconds": _wave(rng, n, 0.031, 0.005, 0.002),
+                "requests_waiting": waiting,
+                "requests_running": _wave(rng, n, 120, 30, 6),
+                "kv_cache_usage_ratio": [min(v, 1.0) for v in _wave(rng, n, 0.6, 0.2, 0.02)],
+            }
+        ),
+        "budget_line": pl.DataFrame(
+            {"at": at[-12:], "budget_left_ratio": [-0.25 - 0.01 * i for i in range(len(at[-12:]))]}
+        ),
+        "ready_line": pl.DataFrame({"at": at, "instances_ready": [6 - (i > 50) for i in range(n)]}),
         "instances": pl.DataFrame(
             {
                 "instance": [f"gpu-{i}:8000" for i in range(1, 7)],
@@ -1351,6 +1360,7 @@ MAKERS = {
     "cold_starts": cold_starts,
     "trust": trust,
     "fleet": fleet,
+    "fleet_models": fleet_models,
     "slo_list": slo_list,
     "slo_detail": slo_detail,
     "workload_arrivals": arrivals,

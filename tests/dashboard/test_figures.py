@@ -31,7 +31,7 @@ from dashboard.theme import (
     VERMILION,
 )
 
-ALL = [("fleet", c) for c in fleet.CHARTS]
+ALL = [("fleet", c) for c in (*fleet.FIRST_CHARTS, *fleet.FURTHER_CHARTS)]
 ALL += [("slo_detail", c) for c in slo.DETAIL_CHARTS]
 ALL += [(tab.view, c) for tab in TABS.values() for c in tab.charts]
 LOOK = Look()

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.first_steps import STEPS_SCHEMA
 from analysis.measure import Empty, Measure
-from dashboard.pages import first_steps, fleet, fleet_models, fleet_tiles
+from dashboard.pages import first_steps, fleet, fleet_instances, fleet_models, fleet_tiles
 from dashboard.scene import scene_of
 from dashboard.url_state import parse
 
@@ -30,6 +30,12 @@ def scene(fake):
 def view(fake):
     """Its numbers."""
     return fake.view("fleet", {})
+
+
+@pytest.fixture
+def models(fake):
+    """Its workloads."""
+    return fake.view("fleet_models", {})
 
 
 def with_measures(view, **changes):
@@ -81,19 +87,19 @@ def test_wanted_replicas_never_pass_for_running_ones(view, scene):
     assert tile.href.startswith("/ui/admin")
 
 
-def test_models_have_a_course_and_their_replicas(fake, view, scene):
+def test_models_have_a_course_and_their_replicas(fake, models, scene):
     """The picture says in words what it shows; unknown is a dash."""
-    text = words(fleet_models.models_card(view, scene, fake.services()).card)
+    text = words(fleet_models.models_card(models, scene, fake.services()).card)
     assert "4 / 6, 1 starting" in text
     assert "1 / \N{EN DASH}" in text
     assert '"alt": "between' in text
     assert "Ready / wanted" in text
 
 
-def test_a_trace_has_no_queues_and_no_replicas(fake, view):
+def test_a_trace_has_no_queues_and_no_replicas(fake, models):
     """Columns that only a live fleet can fill are not drawn empty."""
     scene = scene_of(fake.services(), parse("/ui/", "?source=azure-2023-conv", "/ui/"), "/ui/")
-    text = words(fleet_models.models_card(view, scene, fake.services()).card)
+    text = words(fleet_models.models_card(models, scene, fake.services()).card)
     assert "Ready / wanted" not in text
     assert "Requests/s over time" in text
 
@@ -102,14 +108,14 @@ def test_an_instance_known_from_rows_is_not_called_down(view, scene):
     """Rows tell what it did; whether it answers now is another matter."""
     frame = view.frames["instances"].head(1).with_columns(state=pl.lit("recorded"))
     shown = replace(view, frames={**view.frames, "instances": frame})
-    text = words(fleet_models.instances_card(shown, scene).card)
+    text = words(fleet_instances.instances_card(shown, scene).card)
     assert "is-down" not in text
     assert "recorded" in text
 
 
 def test_all_ways_to_fail_are_lines_of_one_chart(view, scene):
     """A way that nothing counts has no line at zero."""
-    chart = next(chart for chart in fleet.CHARTS if chart.key == "errors")
+    chart = next(chart for chart in fleet.FURTHER_CHARTS if chart.key == "errors")
     picture = chart.draw(view.frames["sparklines"], scene.look)
     names = [trace["name"] for trace in picture.figure["data"]]
     assert names == ["all", "failed (5xx)", "refused (429)"]

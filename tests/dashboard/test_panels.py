@@ -17,7 +17,7 @@ from dashboard.scene import scene_of
 from dashboard.url_state import parse
 from store.errors import QueryTimeout
 
-PANEL = PAGE.panels[-1]
+PANEL = next(panel for panel in PAGE.panels if panel.spot == "fleet-main")
 
 
 def ask(fake, search="", shown=None, *, beat=False):

@@ -50,15 +50,16 @@ def traffic(asking: Asking) -> Section:
     told = _numbers(asking, fleet, arrivals)
     if not told:
         return _nothing(asking, arrivals)
+    models = asking.view("fleet_models")
     return Section(
         "traffic",
         "",
         verdict=_verdict(asking, told),
         numbers=told,
-        tables=_models(fleet),
+        tables=_models(models),
         charts=_course(fleet),
         findings=_points(told),
-        advice=(*_plan_for_peaks(told), *_told_apart(parts.rows_of(fleet, "models"))),
+        advice=(*_plan_for_peaks(told), *_told_apart(parts.rows_of(models, "models"))),
         path="",
     )
 
@@ -166,12 +167,12 @@ def _value(one: Number | None) -> float:
     return 0.0 if one is None or one.value is None else one.value
 
 
-def _models(fleet: ViewDocument) -> tuple[Table, ...]:
+def _models(models: ViewDocument) -> tuple[Table, ...]:
     rows = sorted(
-        parts.rows_of(fleet, "models"),
+        parts.rows_of(models, "models"),
         key=lambda row: (-(row.get("requests_per_second") or 0.0), str(row.get("workload"))),
     )
-    return parts.table(fleet, "models", "What came, by workload", _MODELS, rows)
+    return parts.table(models, "models", "What came, by workload", _MODELS, rows)
 
 
 def _course(fleet: ViewDocument) -> tuple[Chart, ...]:
