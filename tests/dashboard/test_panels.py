@@ -17,14 +17,14 @@ from dashboard.scene import scene_of
 from dashboard.url_state import parse
 from store.errors import QueryTimeout
 
-PANEL = next(panel for panel in PAGE.panels if panel.spot == "fleet-main")
+PANELS = {panel.spot: panel for panel in PAGE.panels}
 
 
-def ask(fake, search="", shown=None, *, beat=False):
-    """What the fleet panel answers."""
+def ask(fake, search="", shown=None, *, beat=False, spot="fleet-main"):
+    """What a panel of the fleet answers."""
     services = fake.services()
     scene = scene_of(services, parse("/ui/", search, "/ui/"), "/ui/")
-    return answer(PANEL, scene, services, shown, beat=beat)
+    return answer(PANELS[spot], scene, services, shown, beat=beat)
 
 
 def words(component) -> str:
@@ -138,17 +138,17 @@ def test_a_refresh_renews_what_is_there_instead_of_building_it_anew(fake, monkey
     """Figures and inner parts are set one by one, so that nothing blinks."""
     sent = {}
     monkeypatch.setattr(panels, "set_props", lambda where, props: sent.update({str(where): props}))
-    body, _, mark = ask(fake)
+    body, _, mark = ask(fake, spot="fleet-rest")
     assert panels.renew(body, None, mark) is body
     assert sent == {}
     fake.now += timedelta(seconds=10)
-    body, _, later = ask(fake, shown=mark, beat=True)
+    body, _, later = ask(fake, shown=mark, beat=True, spot="fleet-rest")
     assert panels.renew(body, mark, later) is no_update
     names = {name for props in sent.values() for name in props}
     assert {"figure", "children"} <= names <= {"figure", "aria-label", "children"}
-    assert any("'rate'" in where for where in sent)
+    assert any("'waiting'" in where for where in sent)
     sent.clear()
-    body, _, again = ask(fake, shown=mark)
+    body, _, again = ask(fake, shown=mark, spot="fleet-rest")
     assert panels.renew(body, {**mark, "prints": later["prints"]}, again) is no_update
     assert sent == {}, "what says the same is not made anew"
 
