@@ -169,14 +169,30 @@ def _counts_sql(bucket: str, labels: str, chosen: str) -> str:
 
 
 def bucket_sql(column: str, seconds: int) -> str:
-    """SQL for the start of the bucket that holds a time; buckets count from 1970-01-01.
+    """SQL for the start of the bucket that holds a time; buckets count from 1970-01-01."""
+    return bucket_start_sql(bucket_number_sql(column, seconds), seconds)
+
+
+def bucket_number_sql(column: str, seconds: int) -> str:
+    """SQL for the number of that bucket: what is grouped by it takes less than by its start.
 
     Whole-number division takes half the time of `time_bucket`. It rounds towards zero, so times
     are counted from a bucket's start before any of them.
     """
+    width, before = _bucket_micros(seconds)
+    return f"(epoch_us({column}) + {before}) // {width}"
+
+
+def bucket_start_sql(number: str, seconds: int) -> str:
+    """SQL for the start of a bucket, from the SQL of its number."""
+    width, before = _bucket_micros(seconds)
+    return f"make_timestamp({number} * {width} - {before})"
+
+
+def _bucket_micros(seconds: int) -> tuple[int, int]:
+    """Width of a bucket, and how long before 1970 the first begins; microseconds."""
     width = int(seconds) * 1_000_000
-    before = -(-_BEFORE_MICROSECONDS // width) * width
-    return f"make_timestamp((epoch_us({column}) + {before}) // {width} * {width} - {before})"
+    return width, -(-_BEFORE_MICROSECONDS // width) * width
 
 
 _CHOOSE = f"""

@@ -105,7 +105,9 @@ def counts(
         plan = split(snapshot, scope, bin_seconds, by=by, use=use)
         sql, params = counts_sql(asked, plan.table, plan.rolled, plan.raw)
         found = snapshot.frame(sql, **params)
-    order = ["quantity", "at", "log_bin", "status", *([by] if by else [])]
+    # By one quantity nothing is told apart, and texts take long to sort.
+    order = ["quantity"] if len(quantities) + len(sums) > 1 else []
+    order += ["at", "log_bin", "status", *([by] if by else [])]
     schema = COUNTS_SCHEMA | ({by: pl.String} if by else {})
     return found.select(pl.col(name).cast(kind) for name, kind in schema.items()).sort(order)
 

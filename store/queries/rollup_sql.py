@@ -10,7 +10,7 @@ from typing import Any, Literal
 from store.queries.log_bins import log_bin_sql
 from store.queries.scope import IS_COUNTED, Scope
 from store.queries.slo import naive_utc
-from store.rollup import ARRIVAL, QUANTITIES, bucket_sql
+from store.rollup import ARRIVAL, QUANTITIES, bucket_number_sql, bucket_start_sql
 
 Table = Literal["rollup_10m", "rollup_1h"]
 Span = tuple[datetime, datetime]
@@ -59,10 +59,13 @@ def counts_sql(
         ]
     if asked.bin_seconds is None:
         values["start"] = naive_utc(asked.scope.start)
+        at = "$start"
+    else:
+        at = bucket_start_sql("bucket", asked.bin_seconds)
     # Of one stretch every count comes from one part: nothing is left to add up.
     is_split = len(rolled) + len(raw) > 1
     count, total = ("sum(requests)", "sum(value_sum)") if is_split else ("requests", "value_sum")
-    sql = f"""SELECT bucket AS "at", status::VARCHAR AS status, quantity, log_bin,
+    sql = f"""SELECT {at} AS "at", status::VARCHAR AS status, quantity, log_bin,
       {count}::BIGINT AS requests, {total} AS value_sum{asked.label}
     FROM ({" UNION ALL ".join(parts)}) {"GROUP BY ALL" if is_split else ""}"""
     return sql, values
@@ -79,7 +82,8 @@ def _rolled(asked: Asked, table: Table | None, condition: str) -> Iterator[str]:
     for place, names, log_bin in ((table, asked.binned, "log_bin"), (sums, asked.whole, "0")):
         if names:
             chosen = ", ".join(f"'{name}'" for name in names)
-            yield f"""SELECT {_at_sql("bucket_at", asked.bin_seconds)} AS bucket, status, quantity,
+            at = _bucket_sql("bucket_at", asked.bin_seconds)
+            yield f"""SELECT {at} AS bucket, status, quantity,
       {log_bin} AS log_bin, sum(request_count) AS requests, sum(value_sum) AS value_sum{asked.label}
     FROM {place} WHERE source_id IN ({ids_sql(asked.scope)}) AND quantity IN ({chosen})
       AND bucket_at >= $low AND bucket_at < $high AND {condition} GROUP BY ALL"""
@@ -96,7 +100,7 @@ def _raw(asked: Asked, condition: str) -> Iterator[str]:
 def _raw_bins_sql(asked: Asked, quantity: str, condition: str) -> str:
     """One quantity by logarithmic bin, in one pass."""
     column = f"r.{QUANTITIES[quantity]}"
-    return f"""SELECT {_at_sql("r.arrived_at", asked.bin_seconds)} AS bucket, r.status,
+    return f"""SELECT {_bucket_sql("r.arrived_at", asked.bin_seconds)} AS bucket, r.status,
       '{quantity}' AS quantity, {log_bin_sql(column)} AS log_bin, count(*) AS requests,
       sum({column}) AS value_sum{asked.label}
     {_raw_rows_sql(asked, condition)} AND {column} IS NOT NULL GROUP BY ALL"""
@@ -105,7 +109,7 @@ def _raw_bins_sql(asked: Asked, quantity: str, condition: str) -> str:
 def _raw_whole_sql(asked: Asked, condition: str) -> str:
     """All quantities that need no bins, together in one pass."""
     if asked.whole == (ARRIVAL,):
-        return f"""SELECT {_at_sql("r.arrived_at", asked.bin_seconds)} AS bucket, r.status,
+        return f"""SELECT {_bucket_sql("r.arrived_at", asked.bin_seconds)} AS bucket, r.status,
           '{ARRIVAL}' AS quantity, 0 AS log_bin, count(*) AS requests, NULL::DOUBLE AS value_sum
           {asked.label} {_raw_rows_sql(asked, condition)} GROUP BY ALL"""
     columns = {name: f"r.{QUANTITIES[name]}" for name in asked.whole if name != ARRIVAL}
@@ -117,7 +121,8 @@ def _raw_whole_sql(asked: Asked, condition: str) -> str:
     return f"""SELECT * FROM (
       SELECT bucket, status, unnest([{names}]) AS quantity, 0 AS log_bin,
         unnest([{numbers}]) AS requests, unnest([{sums}]::DOUBLE[]) AS value_sum{asked.label}
-      FROM (SELECT {_at_sql("r.arrived_at", asked.bin_seconds)} AS bucket, r.status, count(*) AS n
+      FROM (
+        SELECT {_bucket_sql("r.arrived_at", asked.bin_seconds)} AS bucket, r.status, count(*) AS n
         {"".join(f", {text}" for text in found)}{asked.label}
         {_raw_rows_sql(asked, condition)} GROUP BY ALL)
     ) WHERE requests > 0"""
@@ -131,8 +136,8 @@ def _raw_rows_sql(asked: Asked, condition: str) -> str:
       AND r.arrived_at >= $low AND r.arrived_at < $high AND {IS_COUNTED} AND {condition}"""
 
 
-def _at_sql(column: str, bin_seconds: int | None) -> str:
-    return "$start" if bin_seconds is None else bucket_sql(column, bin_seconds)
+def _bucket_sql(column: str, bin_seconds: int | None) -> str:
+    return "0" if bin_seconds is None else bucket_number_sql(column, bin_seconds)
 
 
 def _label_condition(scope: Scope, values: dict[str, Any]) -> str:
