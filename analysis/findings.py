@@ -22,6 +22,7 @@ from analysis.workload import contrast_rules, views
 from analysis.workload import finding_rules as rules
 from analysis.workload.arrival_view import arrivals_view
 from analysis.workload.burst_view import burstiness_view
+from analysis.workload.client_view import clients_view
 from analysis.workload.failure_view import failures_view
 from analysis.workload.finding_rules import Facts, Finding
 from analysis.workload.length_view import lengths_view, load_lengths
@@ -65,8 +66,6 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     rules.growing_context,
 )
 
-_OTHERS = (views.workload_clients, views.workload_sessions, views.workload_prefix)
-
 
 def workload_findings(
     reader: queries.FrameReader, scope: Scope, *, sharing: Sharing = unshared
@@ -84,7 +83,7 @@ def gather(
 ) -> dict[str, View]:
     """Every workload view of a scope: all a finding may use.
 
-    Lengths and failures are counted beside the rest, since each leaves a processor idle in turns.
+    Each leaves a processor idle in turns, so they are made two at a time, the longest first.
 
     Args:
         reader: the store; asked from two threads at once.
@@ -93,17 +92,25 @@ def gather(
         sharing: keeps what the view `fairness` needs as well.
     """
     reader = Remembering(reader)  # the views share their scan of the sums
-    with ThreadPoolExecutor(1) as beside:
-        sizes = beside.submit(_sizes, reader, scope, with_charts=with_charts)
-        shared = beside.submit(in_brief, reader, scope, sharing)
-        found = [*_arrivals(reader, scope, with_charts=with_charts)]
-        found += [view(reader, scope) for view in _OTHERS]
-        found += sizes.result()
+    with ThreadPoolExecutor(2) as two:
+        shared = two.submit(in_brief, reader, scope, sharing)
+        parts = [
+            two.submit(make, reader, scope, with_charts=with_charts)
+            for make in (_arrivals, _sizes, _others)
+        ]
+        found = {view.name: view for part in parts for view in part.result()}
         between = shared.result()
-    by_name = {view.name: view for view in found}
-    facts = {name: by_name[name] for name in FACTS}
+    facts = {name: found[name] for name in FACTS}
     # Between one tenant there is nothing to be fair about.
     return facts if between is None else facts | {between.name: between}
+
+
+def _others(reader: queries.FrameReader, scope: Scope, *, with_charts: bool) -> list[View]:
+    return [
+        clients_view(reader, scope, with_charts=with_charts),
+        views.workload_sessions(reader, scope),
+        views.workload_prefix(reader, scope),
+    ]
 
 
 def _sizes(reader: queries.FrameReader, scope: Scope, *, with_charts: bool) -> list[View]:

@@ -14,6 +14,7 @@ from analysis.measure import Measure, View
 from analysis.workload import clients
 from analysis.workload.arrivals import Floats, Stamps
 from analysis.workload.loading import Member, NotingReader, empty_view, members
+from analysis.workload.schemas import empty_frames
 from analysis.workload.words import time_text
 from store.queries import workload as queries
 from store.queries.scope import Scope
@@ -37,6 +38,11 @@ def workload_clients(reader: queries.FrameReader, scope: Scope) -> View:
     the shares and counted in a sentence. The variation of gaps is that of the newest million
     requests when there are more.
     """
+    return clients_view(reader, scope)
+
+
+def clients_view(reader: queries.FrameReader, scope: Scope, *, with_charts: bool = True) -> View:
+    """The same; without `with_charts` there are measures alone, for which no request is read."""
     noting = NotingReader(reader)
     sources = members(noting, scope)
     labelled = label_totals(noting, scope)
@@ -47,16 +53,18 @@ def workload_clients(reader: queries.FrameReader, scope: Scope) -> View:
     text = noting.last_text
     grouped = _grouped(totals, dimension)
     known = grouped.filter(pl.col("client").is_not_null())
+    requests = known["requests"].cast(pl.Float64).to_numpy()
+    tokens = known["tokens"].to_numpy()
+    measures = _measures(requests, tokens, known.height)
+    if not with_charts:
+        return View(_VIEW, scope, measures, empty_frames(_VIEW))
     recent, thinned = _recent(scope, labelled)
     covered = covered_seconds(covered_span(noting, scope))
     table = _table(known, queries.client_stamps(noting, recent, dimension), covered)
-    requests = known["requests"].cast(pl.Float64).to_numpy()
-    tokens = known["tokens"].to_numpy()
     frames = {
         "lorenz": clients.lorenz_frame(dimension, requests, tokens),
         "clients": table.head(_MOST_CLIENTS_SHOWN),
     }
-    measures = _measures(requests, tokens, known.height)
     unknown = int(grouped["requests"].sum()) - int(known["requests"].sum())
     sentences = (*_sentences(dimension, measures, unknown), *thinned)
     there = {"clients": table.height}
