@@ -39,7 +39,9 @@ def degradation_now(reader: Reader, scope: Scope) -> View:
         return View("degradation_now", scope, _measures(found), {}, (), _why_empty(reader, scope))
     frames = {
         "instances": found,
-        "course": queries.state_course(reader, scope, scope.bin_seconds(120)),
+        "course": queries.state_course(
+            reader, scope, scope.bin_seconds(120), found["horizon_seconds"].to_list()
+        ),
     }
     return View("degradation_now", scope, _measures(found), frames, _sentences(found))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import polars as pl
 
@@ -57,7 +59,7 @@ def skill_interval(
     ours, theirs = np.asarray(loss, np.float64), np.asarray(rival_loss, np.float64)
     if not len(ours):
         return None
-    drawn = np.random.default_rng(seed).integers(0, len(ours), (resamples, len(ours)))
+    drawn = _drawn(seed, resamples, len(ours))
     bottom = theirs[drawn].sum(axis=1)
     possible = bottom > 0
     if not possible.any():
@@ -65,6 +67,14 @@ def skill_interval(
     ratios = 1 - ours[drawn].sum(axis=1)[possible] / bottom[possible]
     low, high = np.quantile(ratios, [0.025, 0.975])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=64)
+def _drawn(seed: int, resamples: int, blocks: int) -> Any:
+    """(resamples, blocks) numbers of blocks: the same for as many, so they are drawn once."""
+    import numpy as np
+
+    return np.random.default_rng(seed).integers(0, blocks, (resamples, blocks))
 
 
 def with_ends(

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis import forecasts_judged
 from analysis.emptiness import why_empty
 from analysis.intervals import skill_interval, wilson, with_ends
 from analysis.measure import Empty, Measure, View
@@ -42,7 +43,8 @@ def predictors_forecast(
     one with the most forecasts by default), `horizon` (seconds).
 
     Measures: forecasts, outcomes, skill_ratio, coverage_90_ratio, fallback_ratio, all of the
-    quantity shown. Frames: `shown`, `course` and `ahead` (see `store.queries.forecasts`),
+    quantity shown. Frames: `shown`, `course` (see `analysis.forecasts_judged`), `ahead` (see
+    `store.queries.forecasts.newest`),
     `misses` (rows of `course` that were furthest off, with `error`: outcome less median),
     `horizons` and `keys` (forecasts, outcomes, pinball, rival_pinball, skill_ratio, error_low and
     error_high (pinball where the rival's is held and skill is at its ends), coverage_50_ratio and
@@ -51,22 +53,26 @@ def predictors_forecast(
     Raises:
         InputError: there is no such forecast.
     """
-    rows, last_at = queries.ever(reader, scope, queries.DEMAND)
-    found = queries.judged(reader, scope) if rows else None
-    if found is None or found.is_empty():
+    runs = queries.runs(reader, scope)
+    if runs is None:
+        _, last_at = queries.ever(reader, scope, queries.DEMAND)
         empty = _why_empty(reader, scope, last_at)
         return View("predictors_forecast", scope, _unknown(), {}, (), empty)
+    said = forecasts_judged.with_losses(queries.said(reader, scope, runs.judged_from))
+    found, blocks = forecasts_judged.judged(said), forecasts_judged.blocks(said)
     shown = _shown(found, quantity, key, horizon)
-    blocks = queries.judged_blocks(reader, scope)
     of_quantity = found.filter(pl.col("quantity") == shown["quantity"])
-    course = queries.course(
-        reader, scope, shown["quantity"], shown["key"], shown["horizon_seconds"]
-    )
+    of_key = of_quantity.filter(pl.col("key") == shown["key"])
+    if runs.judged_from > runs.first:
+        said = queries.said_of(reader, scope, runs.drawn_from, **shown)
+    course = forecasts_judged.course(said, **shown)
     frames = {
         "shown": pl.DataFrame([shown], schema=_SHOWN, orient="row"),
         "course": course,
         "misses": misses(course),
-        "ahead": queries.newest(reader, scope, shown["quantity"], shown["key"]),
+        "ahead": queries.newest(
+            reader, scope, shown["quantity"], shown["key"], max(of_key["last_made_at"])
+        ),
         "horizons": _added(found, ["quantity", "horizon_seconds"], blocks),
         "keys": _added(found, ["quantity", "key"], blocks).sort(
             "quantity", "outcomes", descending=True
@@ -82,7 +88,7 @@ def misses(course: pl.DataFrame) -> pl.DataFrame:
     """The forecasts of a course that were furthest from what came, the worst first.
 
     Args:
-        course: as of `store.queries.forecasts.course`: one unit, so that errors can be compared.
+        course: as of `analysis.forecasts_judged.course`: one unit, so that errors can be compared.
     """
     known = course.with_columns(error=pl.col("outcome") - pl.col("median")).drop_nulls("error")
     return known.sort(pl.col("error").abs(), "at", descending=[True, False]).head(MOST_MISSES)
@@ -120,7 +126,7 @@ def _horizon(known: Sequence[float], text: str) -> float:
 
 
 def _added(found: pl.DataFrame, by: Sequence[str], blocks: pl.DataFrame) -> pl.DataFrame:
-    """Losses and counts of `store.queries.forecasts.judged`, added up and made into ratios."""
+    """Losses and counts of `analysis.forecasts_judged.judged`, added up and made into ratios."""
     sums = found.group_by(by, maintain_order=True).agg(
         pl.col(
             "forecasts", "outcomes", "loss", "rival_loss", "inside_50", "inside_90",
@@ -165,13 +171,16 @@ def _skill_ends(
     made: pl.DataFrame, by: Sequence[str], blocks: pl.DataFrame
 ) -> list[tuple[float | None, float | None]]:
     """95 % interval of each row's skill, from blocks of neighbours in time."""
+    sums = blocks.group_by(*by, "block").agg(pl.col("loss", "rival_loss").sum()).sort("block")
+    parts = sums.partition_by(by, as_dict=True)
     ends: list[tuple[float | None, float | None]] = []
     for row in made.iter_rows(named=True):
-        own = blocks.filter(*(pl.col(name) == row[name] for name in by))
-        sums = own.group_by("block", maintain_order=True).agg(pl.col("loss", "rival_loss").sum())
-        known = row["skill_ratio"] is not None
-        found = skill_interval(sums["loss"].to_list(), sums["rival_loss"].to_list())
-        ends.append(found if known and found else (None, None))
+        own = parts.get(tuple(row[name] for name in by))
+        if own is None or row["skill_ratio"] is None:
+            ends.append((None, None))
+            continue
+        found = skill_interval(own["loss"].to_list(), own["rival_loss"].to_list())
+        ends.append(found or (None, None))
     return ends
 
 

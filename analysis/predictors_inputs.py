@@ -7,8 +7,10 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
+from analysis.measure import Empty, Measure, View
 from store import models
 from store.queries import inputs as queries
+from store.queries import predictions
 from store.queries.scope import Scope
 from store.reader import Reader
 
@@ -22,6 +24,30 @@ SCHEMA = {
     "verdict": pl.String(), "requests_now": pl.Int64(), "requests_then": pl.Int64(),
     "then_until": pl.Datetime("us"),
 }  # fmt: skip
+
+
+_NOBODY = (
+    "Nothing was predicted here, so there is nothing that requests could have moved away from."
+)
+_MOVED = ("moved", "another")
+
+
+def predictors_inputs(reader: Reader, scope: Scope) -> View:
+    """How far requests are from those that the models learnt from.
+
+    Measures: moved (features whose distribution is another or on its way). Frame: `inputs`, see
+    `inputs`; not where nothing was predicted, for it counts a week of requests.
+    """
+    if not predictions.one_in(reader, scope):
+        unknown = {"moved": Measure(None, "", why="nothing was predicted in this range")}
+        frames = {"inputs": pl.DataFrame(schema=SCHEMA)}
+        empty = Empty("metric_absent", _NOBODY)
+        return View("predictors_inputs", scope, unknown, frames, (), empty)
+    found = inputs(reader, scope)
+    moved = found["verdict"].is_in(_MOVED).sum()
+    return View(
+        "predictors_inputs", scope, {"moved": Measure(float(moved), "")}, {"inputs": found}, ()
+    )
 
 
 def inputs(reader: Reader, scope: Scope) -> pl.DataFrame:

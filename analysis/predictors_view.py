@@ -11,9 +11,8 @@ import polars as pl
 from analysis.emptiness import why_empty
 from analysis.intervals import skill_interval, wilson
 from analysis.measure import Empty, Measure, View
+from analysis.predictions_judged import Judged
 from analysis.predictors_frames import nothing
-from analysis.predictors_inputs import SCHEMA as INPUTS
-from analysis.predictors_inputs import inputs
 from store.queries import predictions as queries
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
@@ -29,6 +28,7 @@ WORDS = {
     "tpot_seconds": "time per output token",
     "e2e_seconds": "end-to-end time",
 }
+_OF_SAID = ("quantities", "calibration", "over_time", "keys", "misses", "pairs")
 _NEVER = (
     "Nothing was predicted for these requests yet. The server predicts finished live requests on "
     "its own; a gateway asks POST /api/v1/predictions/NAME."
@@ -47,37 +47,31 @@ def predictors(reader: Reader, scope: Scope) -> View:
     not predicted, to bound the work), fallback_ratio, calibrated_ratio, before_ratio, drift_events.
     Frames: `quantities` (one row a quantity, with skill_ratio = 1 - loss / loss of the rival, its
     interval, coverage of the 0.9 quantile with its interval, and a verdict), `calibration`,
-    `over_time`, `keys`, `misses`, `pairs`, `drift`; columns as in `store.queries.predictions`;
-    `inputs` as in `analysis.predictors_inputs`.
+    `over_time`, `keys`, `misses`, `pairs`, `drift`; columns as in `analysis.predictions_judged`.
     """
     one_in = queries.one_in(reader, scope)
     frames = _judged_frames(reader, scope, one_in) if one_in else nothing()
     found = frames["quantities"]
-    # A week of requests is counted for it: not where nothing was predicted.
-    learnt = pl.DataFrame(schema=INPUTS) if found.is_empty() else inputs(reader, scope)
-    frames |= {"drift": queries.drift(reader, scope), "inputs": learnt}
+    frames |= {"drift": queries.drift(reader, scope)}
     empty = _why_empty(reader, scope) if found.is_empty() else None
     measures = _measures(found, frames["drift"].height, one_in)
     if LIVE_SOURCE_ID in scope.source_ids:
         measures["left_out"] = Measure(float(queries.left_out(reader, scope)), "", why=_LEFT_OUT)
-    sql = {name: queries.TEXTS[name] for name in frames if name in queries.TEXTS}
+    said = queries.said_sql(scope, max(one_in, 1))
+    sql = {name: said for name in frames if name in _OF_SAID} | {"drift": queries.DRIFT}
     return View("predictors", scope, measures, frames, _sentences(found), empty, sql)
 
 
 def _judged_frames(reader: Reader, scope: Scope, one_in: int) -> dict[str, pl.DataFrame]:
-    calibration = _with_wilson(queries.calibration(reader, scope, one_in))
-    blocks = queries.blocks(reader, scope, one_in)
-    width = scope.bin_seconds(60)
+    found = Judged(queries.said(reader, scope, one_in))
+    calibration = _with_wilson(found.calibration)
     return {
-        "quantities": _judged(queries.summary(reader, scope, one_in), blocks, calibration),
+        "quantities": _judged(found.summary(), found.blocks("quantity"), calibration),
         "calibration": calibration,
-        "over_time": _with_skill(queries.over_time(reader, scope, width, one_in)),
-        "keys": _with_ends(
-            _with_skill(queries.by_key(reader, scope, one_in)),
-            queries.key_blocks(reader, scope, one_in),
-        ),
-        "misses": queries.misses(reader, scope, one_in),
-        "pairs": queries.pairs(reader, scope, one_in),
+        "over_time": _with_skill(found.over_time(scope.bin_seconds(60))),
+        "keys": _with_ends(_with_skill(found.keys()), found.blocks("quantity", "key")),
+        "misses": found.misses(),
+        "pairs": found.pairs(),
     }
 
 

@@ -174,6 +174,10 @@ VIEWS: Mapping[str, ViewSpec] = {
         "analysis.cold_start:cold_starts",
     ),
     "predictors": ViewSpec("Can I trust what is predicted?", "analysis.predictors_view:predictors"),
+    "predictors_inputs": ViewSpec(
+        "Do requests look as they did when the models learnt?",
+        "analysis.predictors_inputs:predictors_inputs",
+    ),
     "predictors_models": ViewSpec(
         "Which models answer, and how good were they on rows they never saw?",
         "analysis.predictors_models:predictors_models",

@@ -5,13 +5,16 @@ also appends 200 rows a second. Beside it stand bare DuckDB scans of the same ro
 and quantiles over time by t-digest (`approx_quantile`), as a page without our log-bin counts would
 ask for them.
 
+With `--predicted` every request of the store was predicted, and demand and states of instances were
+forecast (`predicted_store.py`; 3 GB).
+
 With `--panels` the dashboard's own callbacks are timed too: the view, its figures and their JSON.
 Processor time stands beside the clock's: on a busy machine it alone tells what the work costs.
 
 Limits to reach, p95: 150 ms for 24 h, 500 ms for 30 d.
 
     python benchmarks/page_callback.py --cache DIR [--rows 10000000] [--rounds 20] [--views a,b]
-        [--panels [--match TEXT]]
+        [--panels [--match TEXT]] [--predicted]
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from pathlib import Path
 
 import big_store
 import polars as pl
+import predicted_store
 from dash_panels import Panels
 
 from analysis import views
@@ -141,9 +145,9 @@ def slos() -> tuple:
         return load_slo_file(file)
 
 
-def prepare(cache: Path, rows: int) -> Path:
+def prepare(cache: Path, rows: int, *, is_predicted: bool = False) -> Path:
     """The store, with the objectives counted as the server's job does every half minute."""
-    path = big_store.build(cache, rows)
+    path = (predicted_store if is_predicted else big_store).build(cache, rows)
     began = time.perf_counter()
     with Database.open(path, StoreSettings(), WallClock()) as database:
         # Rows that an earlier run added.
@@ -258,8 +262,9 @@ def main() -> None:
     parser.add_argument("--panels", action="store_true", help="time the dashboard's callbacks too")
     parser.add_argument("--match", default="", help="only panels whose name holds this")
     parser.add_argument("--quiet", action="store_true", help="no rows arrive meanwhile")
+    parser.add_argument("--predicted", action="store_true", help="a store with predictions")
     given = parser.parse_args()
-    path = prepare(given.cache, given.rows)
+    path = prepare(given.cache, given.rows, is_predicted=given.predicted)
     with Database.open(path, StoreSettings(), WallClock()) as database:
         rows = database.reader.scalar("SELECT count(*) FROM request")
         print(

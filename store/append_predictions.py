@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import duckdb
 import polars as pl
 
+TIERS = (4, 16, 64, 256, 1024)
+"""Every so many-th prediction, by the key of its request, is kept once more, in `tier_table`."""
 _TIME = pl.Datetime("us")
 _Types = Mapping[str, pl.DataType | type[pl.DataType]]
 _SAID: _Types = {
@@ -51,6 +53,15 @@ instance): over the seconds from made_at on that the horizon names; horizon 0 is
 """
 
 
+def tier_table(one_in: int) -> str:
+    """Where one prediction in so many is; 1 means all of them.
+
+    Args:
+        one_in: 1 or one of `TIERS`.
+    """
+    return "prediction" if one_in == 1 else f"prediction_in_{one_in}"
+
+
 def add_predictions(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> int:
     """Predictions; one of a request, quantity and model is there at most once.
 
@@ -61,13 +72,22 @@ def add_predictions(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -
     if not rows.height:
         return 0
     connection.register("incoming_row", rows.to_arrow())
-    (added,) = connection.execute(_ADD).fetchall()[0]
+    connection.execute(_FRESH)
     connection.unregister("incoming_row")
+    (added,) = connection.execute(
+        "INSERT INTO prediction BY NAME SELECT * FROM fresh_prediction"
+    ).fetchall()[0]
+    for one_in in TIERS:
+        connection.execute(
+            f"""INSERT INTO {tier_table(one_in)} BY NAME SELECT * FROM fresh_prediction
+            WHERE request_key % {one_in}::UBIGINT = 0"""
+        )
+    connection.execute("DROP TABLE fresh_prediction")
     return int(added)
 
 
-_ADD = """
-INSERT INTO prediction BY NAME
+_FRESH = """
+CREATE TEMP TABLE fresh_prediction AS
 SELECT * EXCLUDE (request_id)
 FROM (SELECT * REPLACE (coalesce(request_key, hash(request_id)) AS request_key) FROM incoming_row)
   AS i

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from store import arrival_rollup, sample_rollup, series_retention, target_rollup, workload_rollup
+from store.append_predictions import TIERS, tier_table
 from store.queries.scope import LIVE_SOURCE_ID
 from store.rolled_buckets import floor
 from store.rollup import refresh_due
@@ -106,6 +107,8 @@ def delete_predictions(
     if days is None:
         return 0
     before = (now - timedelta(days=days)).replace(tzinfo=None)
+    for one_in in TIERS:
+        _delete(writer, tier_table(one_in), "predicted_at", before, portion_rows)
     return sum(
         _delete(writer, table, column, before, portion_rows)
         for table, column in (("prediction", "predicted_at"), ("forecast", "made_at"))

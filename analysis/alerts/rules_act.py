@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import polars as pl
 
+from analysis import forecasts_judged
 from analysis.alerts.model import Link, Reading
 from analysis.alerts.rules import Watch
 from store.queries import decisions, forecasts, predictions
@@ -35,9 +36,12 @@ def predictor_drift(watch: Watch) -> Sequence[Reading]:
 def forecast_miss(watch: Watch) -> Sequence[Reading]:
     """A reading for each forecast quantity and key: does its interval still hold outcomes?"""
     limits = watch.limits
-    frame = forecasts.judged(watch.reader, _scope(watch, limits["window_seconds"]))
-    if frame.is_empty():
+    scope = _scope(watch, limits["window_seconds"])
+    runs = forecasts.runs(watch.reader, scope)
+    if runs is None:
         return []
+    said = forecasts.said(watch.reader, scope, runs.judged_from)
+    frame = forecasts_judged.judged(forecasts_judged.with_losses(said))
     sums = frame.group_by("quantity", "key").agg(pl.col("outcomes", "inside_90").sum())
     found = []
     for row in sums.sort("quantity", "key").iter_rows(named=True):

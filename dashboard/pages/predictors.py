@@ -29,7 +29,7 @@ from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
 from dashboard.pages.predictors_ahead import FORECAST
 from dashboard.pages.predictors_backtest import BACKTEST
-from dashboard.pages.predictors_drift import drift_card, inputs_card
+from dashboard.pages.predictors_drift import INPUTS, drift_card
 from dashboard.pages.predictors_models import MODELS
 from dashboard.pages.predictors_skill import covered, skill_cell, verdict_cell
 from dashboard.pages.predictors_states import DEGRADATION
@@ -89,7 +89,6 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
             _keys(part, scene),
             _misses(part, chosen, scene),
             drift_card(view, scene),
-            inputs_card(view, scene),
         ),
     ]
     return [part for part in parts if part is not None]
@@ -260,6 +259,7 @@ PAGE = Page(
     "Can I trust what is predicted?",
     (
         Panel("predictors-main", "predictors", body),
+        INPUTS,
         FORECAST,
         DEGRADATION,
         BACKTEST,

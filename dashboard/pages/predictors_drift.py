@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import Slot, Unshown, card, frame_tools
+from dashboard.cards import Slot, Unshown, card, frame_tools, grid
+from dashboard.navigation import Panel
 from dashboard.scene import Scene
+from dashboard.services import Services
 from dashboard.tables import table
 from dashboard.text import number_text
 
@@ -45,8 +47,14 @@ def drift_card(view: View, scene: Scene) -> Slot | Unshown:
     return card(title, shown, span=6, tools=tools, key="drift")
 
 
-def inputs_card(view: View, scene: Scene) -> Slot | Unshown:
+def _inputs_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     """How far the requests are from those that were learnt from."""
+    if view is None or view.empty is not None:
+        return []
+    return [grid(_inputs(view, scene), key="inputs")]
+
+
+def _inputs(view: View, scene: Scene) -> Slot | Unshown:
     title = "Do requests look as they did when it learnt?"
     frame = view.frames["inputs"]
     if frame.is_empty():
@@ -62,7 +70,7 @@ def inputs_card(view: View, scene: Scene) -> Slot | Unshown:
     columns = ("feature", "verdict", "distance", "by_chance", "requests_now", "requests_then")
     shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
     tools = frame_tools(view, "inputs", title, _INPUTS_ABOUT, scene)
-    return card(title, shown, span=6, tools=tools, key="inputs")
+    return card(title, shown, tools=tools, key="inputs")
 
 
 def _number(value: float | None) -> str:
@@ -72,3 +80,6 @@ def _number(value: float | None) -> str:
 def _verdict(row: Mapping[str, Any]) -> html.Span:
     look, glyph = _LOOKS[row["verdict"]]
     return html.Span(f"{glyph} {row['verdict']}", className=f"ss-status is-{look} ss-nowrap")
+
+
+INPUTS = Panel("predictors-inputs", "predictors_inputs", _inputs_body, is_aside=True)

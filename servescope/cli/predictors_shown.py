@@ -13,8 +13,8 @@ from servescope.cli.output import Output
 from servescope.documents import frame_rows
 
 _VIEWS = (
-    "predictors", "predictors_forecast", "degradation_now", "predictors_backtest",
-    "predictors_models",
+    "predictors", "predictors_inputs", "predictors_forecast", "degradation_now",
+    "predictors_backtest", "predictors_models",
 )  # fmt: skip
 _TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     "predictors": (
@@ -32,6 +32,18 @@ _TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
             "rank corr.": "rank_correlation",
             "by the rival": "fallback_ratio",
             "said before": "before_ratio",
+        },
+    ),
+    "predictors_inputs": (
+        "requests beside those that were learnt from",
+        "inputs",
+        {
+            "feature": "feature",
+            "": "verdict",
+            "distance": "distance",
+            "by chance": "by_chance",
+            "requests now": "requests_now",
+            "then": "requests_then",
         },
     ),
     "predictors_forecast": (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
-from store.queries.predictions import BLOCKS, SCORED_LEVELS
+from store.queries.predictions import SCORED_LEVELS, SEPARATOR, key_names
+from store.queries.rollup_sql import ids_sql
 from store.queries.scope import IS_COUNTED, Scope
 from store.reader import Reader
 
@@ -19,122 +21,102 @@ WINDOW_SECONDS = 600
 EVERYBODY = "(all)"
 """Stands for all tenants of a model in the key of a forecast."""
 MOST_FORECASTS = 100_000
-_MOST_DRAWN = 2_000
+"""The newest that are judged at once."""
+MOST_DRAWN = 1_000
+_BEFORE = timedelta(seconds=2 * WINDOW_SECONDS)
 
 _NAME = "array_to_string(list_filter({key}, part -> part <> ''), ' / ')"
-_CHOSEN = f"""
-  SELECT *, {_NAME.format(key="key")} AS name,
-    made_at + to_microseconds((1e6 * horizon_seconds)::BIGINT) AS due_at
-  FROM forecast
-  WHERE source_id IN (SELECT unnest($sources)) AND list_contains($quantities, quantity)
-    AND (len($models) = 0 OR list_has_any($models, key))
-    AND (len($tenants) = 0 OR list_has_any($tenants, key))
-    AND (len($instances) = 0 OR list_has_any($instances, key))
+_DUE = "made_at + to_microseconds((1e6 * horizon_seconds)::BIGINT)"
+_CHOSEN = """source_id IN ({sources}) AND quantity IN ({quantities})
+    AND made_at >= $since AND made_at < $end {labels}"""
+# What was made in the range is due after its start: only of the others has that to be worked out.
+_IS_DUE = f"(made_at >= $start OR {_DUE} >= $start)"
+_RUNS = f"""
+SELECT made_at, count(*) AS forecasts FROM forecast
+WHERE {_CHOSEN} AND {_IS_DUE} GROUP BY 1 ORDER BY 1 DESC
 """
-# Nothing that is due in the range depends on requests of before: known without asking, it spares
-# reading all there are.
-_SINCE = f"$start - to_seconds({2 * WINDOW_SECONDS})"
-# Requests by the minute; a window in which a whole model was silent is an outage or a gap in the
-# record, as in training, and no outcome. The window that is still running has none either.
-_SAID = f"""
-WITH said AS (
-  {_CHOSEN} AND made_at < $end
-    AND made_at + to_microseconds((1e6 * horizon_seconds)::BIGINT) >= $start
-  ORDER BY made_at DESC LIMIT {MOST_FORECASTS}),
-minute AS (
-  SELECT coalesce(l.model, '') AS model, coalesce(l.tenant, '') AS tenant,
-    time_bucket(INTERVAL 1 MINUTE, r.arrived_at) AS minute, count(*) AS requests,
-    CASE WHEN count(coalesce(r.input_tokens, r.output_tokens)) > 0 THEN
-      coalesce(sum(r.input_tokens), 0) + coalesce(sum(r.output_tokens), 0) END AS tokens
-  FROM request AS r JOIN request_labels AS l USING (labels_id)
-  WHERE r.source_id IN (SELECT unnest($sources)) AND r.arrived_at < $end AND {IS_COUNTED}
-    AND r.arrived_at >= {_SINCE}
-  GROUP BY 1, 2, 3),
-wanted AS (
-  SELECT DISTINCT coalesce(key[1], '') AS model, coalesce(key[2], '{EVERYBODY}') AS tenant,
-    time_bucket(INTERVAL 1 MINUTE, due_at) AS until_at
-  FROM said
-  WHERE due_at <= (
-    SELECT max(arrived_at) FROM request
-    WHERE source_id IN (SELECT unnest($sources)) AND arrived_at >= {_SINCE})),
-seen AS (
-  SELECT w.model, w.tenant, w.until_at, sum(m.requests) AS any_requests,
-    sum(m.requests) FILTER (m.tenant = w.tenant OR w.tenant = '{EVERYBODY}') AS requests,
-    sum(m.tokens) FILTER (m.tenant = w.tenant OR w.tenant = '{EVERYBODY}') AS tokens
-  FROM wanted AS w JOIN minute AS m
-    ON m.model = w.model AND m.minute < w.until_at
-    AND m.minute >= w.until_at - to_seconds({WINDOW_SECONDS})
-  GROUP BY 1, 2, 3),
-told AS (
-  SELECT f.*, CASE f.quantity
-      WHEN 'requests_per_second' THEN coalesce(s.requests, 0) / {WINDOW_SECONDS}.0
-      WHEN 'tokens_per_second' THEN
-        CASE WHEN s.requests IS NULL THEN 0 ELSE s.tokens / {WINDOW_SECONDS}.0 END
-    END AS real_value, s.any_requests IS NOT NULL AS is_known
-  FROM said AS f LEFT JOIN seen AS s
-    ON s.model = coalesce(f.key[1], '') AND s.tenant = coalesce(f.key[2], '{EVERYBODY}')
-    AND s.until_at = time_bucket(INTERVAL 1 MINUTE, f.due_at)),
-known AS (
-  SELECT * EXCLUDE (real_value), CASE WHEN is_known THEN real_value END AS outcome FROM told)
-"""
-_LOSS = "greatest(level * (outcome - {q}), (level - 1) * (outcome - {q}))"
 
 
 def _at(level: float, column: str = "predicted") -> str:
     return f"{column}[list_position(levels, {level})]"
 
 
-_JUDGED = f"""{_SAID},
-loss AS (
-  SELECT quantity, name, horizon_seconds, sum({_LOSS.format(q="ours")}) AS loss,
-    sum({_LOSS.format(q="naive")}) AS rival_loss
-  FROM (SELECT quantity, name, horizon_seconds, outcome, unnest(levels) AS level,
-          unnest(predicted) AS ours, unnest(rival) AS naive
-        FROM known WHERE outcome IS NOT NULL)
-  WHERE level IN {SCORED_LEVELS} GROUP BY 1, 2, 3)
-SELECT k.quantity, k.name AS key, k.horizon_seconds, count(*) AS forecasts,
-  count(outcome) AS outcomes, any_value(l.loss) AS loss, any_value(l.rival_loss) AS rival_loss,
-  count(*) FILTER (outcome BETWEEN {_at(0.25)} AND {_at(0.75)}) AS inside_50,
-  count(*) FILTER (outcome BETWEEN {_at(0.05)} AND {_at(0.95)}) AS inside_90,
-  sum(abs(outcome - {_at(0.5)})) AS absolute_error,
-  sum(abs(outcome - {_at(0.5, "rival")})) AS rival_absolute_error, sum(outcome) AS outcome_sum,
-  count(*) FILTER (was_fallback) AS fallbacks, max(made_at) AS last_made_at
-FROM known AS k LEFT JOIN loss AS l USING (quantity, name, horizon_seconds)
-GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-"""
-_BLOCKS = f"""{_SAID},
-run AS (
-  SELECT *, ntile({BLOCKS}) OVER (PARTITION BY quantity ORDER BY due_at, name) AS block
-  FROM known WHERE outcome IS NOT NULL),
-each AS (
-  SELECT quantity, name, horizon_seconds, block, outcome, unnest(levels) AS level,
-    unnest(predicted) AS ours, unnest(rival) AS naive
-  FROM run)
-SELECT quantity, name AS key, horizon_seconds, block, sum({_LOSS.format(q="ours")}) AS loss,
-  sum({_LOSS.format(q="naive")}) AS rival_loss
-FROM each WHERE level IN {SCORED_LEVELS} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
-"""
-_BANDS = f"""
-  k.due_at AS at, k.made_at, k.horizon_seconds, {_at(0.05)} AS q05, {_at(0.25)} AS q25,
-  {_at(0.5)} AS median, {_at(0.75)} AS q75, {_at(0.95)} AS q95, {_at(0.5, "rival")} AS rival_median,
-  was_fallback
-"""
-_COURSE = f"""{_SAID}
-SELECT {_BANDS}, outcome FROM known AS k
-WHERE k.name = $key AND k.horizon_seconds = $horizon
-ORDER BY k.due_at DESC LIMIT {_MOST_DRAWN}
+_SCORED = ", ".join(
+    f"{_at(level, column)} AS {name}_{round(100 * level)}"
+    for column, name in (("predicted", "ours"), ("rival", "naive"))
+    for level in SCORED_LEVELS
+)
+# Requests by the minute; a window in which a whole model was silent is an outage or a gap in the
+# record, as in training, and no outcome. The window that is still running has none either. Of a
+# window every minute is looked up: a range of minutes would be compared with all there are.
+SAID = f"""
+WITH said AS (
+  SELECT quantity, coalesce(key[1], '') AS model, coalesce(key[2], '{EVERYBODY}') AS tenant,
+    array_to_string(key, '{SEPARATOR}') AS key, horizon_seconds, made_at, {_DUE} AS due_at,
+    was_fallback, {_at(0.05)} AS ours_5, {_at(0.95)} AS ours_95, {_SCORED}
+  FROM forecast WHERE {_CHOSEN} AND {_IS_DUE} {{only}}),
+counted AS (
+  SELECT r.labels_id, time_bucket(INTERVAL 1 MINUTE, r.arrived_at) AS minute,
+    count(*) AS requests, count(coalesce(r.input_tokens, r.output_tokens)) AS sized,
+    coalesce(sum(r.input_tokens), 0) + coalesce(sum(r.output_tokens), 0) AS tokens
+  FROM request AS r
+  WHERE r.source_id IN ({{sources}}) AND r.arrived_at < $end AND r.arrived_at >= $counted_from
+    AND {IS_COUNTED}
+  GROUP BY 1, 2),
+named AS (
+  SELECT coalesce(l.model, '') AS model, coalesce(l.tenant, '') AS tenant, c.*
+  FROM counted AS c JOIN request_labels AS l USING (labels_id)),
+minute AS (
+  SELECT model, tenant, minute, sum(requests) AS requests,
+    CASE WHEN sum(sized) > 0 THEN sum(tokens) END AS tokens
+  FROM (SELECT * FROM named WHERE tenant <> '{EVERYBODY}'
+    UNION ALL SELECT * REPLACE ('{EVERYBODY}' AS tenant) FROM named)
+  GROUP BY 1, 2, 3),
+wanted AS (
+  SELECT DISTINCT model, tenant, time_bucket(INTERVAL 1 MINUTE, due_at) AS until_at FROM said
+  WHERE due_at <= (
+    SELECT max(arrived_at) FROM request
+    WHERE source_id IN ({{sources}}) AND arrived_at >= $counted_from)),
+looked_up AS (
+  SELECT *, until_at - to_minutes(unnest(range(1, {WINDOW_SECONDS // 60 + 1}))::INTEGER) AS minute
+  FROM wanted),
+seen AS (
+  SELECT u.model, u.tenant, u.until_at, sum(m.requests) AS requests, sum(m.tokens) AS tokens
+  FROM looked_up AS u
+  JOIN minute AS any_of ON any_of.model = u.model AND any_of.tenant = '{EVERYBODY}'
+    AND any_of.minute = u.minute
+  LEFT JOIN minute AS m ON m.model = u.model AND m.tenant = u.tenant AND m.minute = u.minute
+  GROUP BY 1, 2, 3)
+SELECT f.* EXCLUDE (model, tenant, due_at), f.due_at AS "at", CASE WHEN s.until_at IS NOT NULL THEN
+    CASE f.quantity
+      WHEN 'requests_per_second' THEN coalesce(s.requests, 0) / {WINDOW_SECONDS}.0
+      WHEN 'tokens_per_second' THEN
+        CASE WHEN s.requests IS NULL THEN 0 ELSE s.tokens / {WINDOW_SECONDS}.0 END
+    END END AS outcome
+FROM said AS f LEFT JOIN seen AS s
+  ON s.model = f.model AND s.tenant = f.tenant
+  AND s.until_at = time_bucket(INTERVAL 1 MINUTE, f.due_at)
 """
 _NEWEST = f"""
-WITH k AS ({_CHOSEN} AND made_at < $end)
-SELECT {_BANDS} FROM k
-WHERE name = $key QUALIFY made_at = max(made_at) OVER () ORDER BY due_at
+SELECT * FROM (
+  SELECT {_DUE} AS "at", made_at, horizon_seconds, {_at(0.05)} AS q05, {_at(0.25)} AS q25,
+    {_at(0.5)} AS median, {_at(0.75)} AS q75, {_at(0.95)} AS q95,
+    {_at(0.5, "rival")} AS rival_median, was_fallback, {_NAME.format(key="key")} AS name
+  FROM forecast WHERE {_CHOSEN} AND made_at = $made_at)
+WHERE name = $key ORDER BY "at"
 """
 _EVER = """
 SELECT count(*) AS rows, max(made_at) AS last_at FROM forecast
-WHERE source_id IN (SELECT unnest($sources)) AND list_contains($quantities, quantity)
+WHERE source_id IN ({sources}) AND quantity IN ({quantities})
 """
+# The newest word of each instance and horizon, found before its lists are read.
 _STATES = f"""
-WITH k AS ({_CHOSEN} AND made_at >= $start AND made_at < $end),
+WITH last AS (
+  SELECT key, horizon_seconds, max(made_at) AS made_at FROM forecast WHERE {_CHOSEN} GROUP BY 1, 2),
+k AS (
+  SELECT f.*, {_NAME.format(key="f.key")} AS name
+  FROM forecast AS f JOIN last USING (key, horizon_seconds, made_at)
+  WHERE {_CHOSEN} AND made_at >= (SELECT min(made_at) FROM last)),
 newest AS (
   SELECT * FROM k QUALIFY row_number() OVER (
     PARTITION BY name, horizon_seconds ORDER BY made_at DESC) = 1),
@@ -152,59 +134,91 @@ QUALIFY row_number() OVER (PARTITION BY name ORDER BY horizon_seconds) = 1
 ORDER BY performance_ratio, instance
 """
 _STATE_COURSE = f"""
-WITH k AS (
-  {_CHOSEN} AND made_at >= $start AND made_at < $end
-  QUALIFY horizon_seconds = min(horizon_seconds) OVER (PARTITION BY key))
 SELECT time_bucket(to_seconds($bin_seconds), made_at) AS at, key[-1] AS instance,
   median({_at(0.5)}) AS performance_ratio, min({_at(0.05)}) AS low_ratio,
   max({_at(0.95)}) AS high_ratio, count(*) AS forecasts
-FROM k GROUP BY 1, 2 ORDER BY 2, 1
+FROM forecast WHERE {_CHOSEN} AND {{nearest}} GROUP BY 1, 2 ORDER BY 2, 1
 """
+# Where not all instances have been looked at equally far ahead.
+_NEAREST_EACH = f"""(key, horizon_seconds) IN (
+  SELECT key, min(horizon_seconds) FROM forecast WHERE {_CHOSEN} GROUP BY 1)"""
 
 
-def judged(reader: Reader, scope: Scope) -> pl.DataFrame:
-    """Demand forecasts of the range, added up by quantity, key and horizon.
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs of forecasts that are about a range; naive UTC.
 
-    Columns: quantity, key, horizon_seconds, forecasts, outcomes, loss and rival_loss (pinball
-    losses, added up over rows and `SCORED_LEVELS`), inside_50 and inside_90 (outcomes inside those
-    intervals), absolute_error, rival_absolute_error and outcome_sum (added up), fallbacks,
-    last_made_at.
+    Attributes:
+        judged_from: the first that is judged: whole runs, at most `MOST_FORECASTS` in all.
+        drawn_from: the first of the newest `MOST_DRAWN`.
+        first: of all.
     """
-    return reader.frame(_JUDGED, **_params(scope, DEMAND))
+
+    judged_from: datetime
+    drawn_from: datetime
+    first: datetime
 
 
-def judged_blocks(reader: Reader, scope: Scope) -> pl.DataFrame:
-    """Losses summed over runs of neighbours in time, of which an interval is made.
+def runs(reader: Reader, scope: Scope) -> Runs | None:
+    """When forecasts of the range were made; None without any."""
+    start = scope.start.replace(tzinfo=None)
+    # Known without asking every row, it spares reading what is due before the range.
+    longest = reader.scalar("SELECT max(horizon_seconds) FROM forecast")
+    since = start - timedelta(seconds=longest or 0.0)
+    found = _asked(reader, _RUNS, scope, DEMAND, since, start=start)
+    if found.is_empty():
+        return None
+    made_at = found["made_at"].to_list()
+    judged = max(int((found["forecasts"].cum_sum() <= MOST_FORECASTS).sum()), 1)
+    return Runs(made_at[judged - 1], made_at[:MOST_DRAWN][-1], made_at[-1])
 
-    Columns: quantity, key, horizon_seconds, block (from 1), loss, rival_loss.
+
+def said(reader: Reader, scope: Scope, since: datetime) -> pl.DataFrame:
+    """Demand forecasts of the range that were made since a time, beside what came.
+
+    Columns: quantity, key, horizon_seconds, made_at, at (when the window ends), was_fallback,
+    ours_5 to ours_95 (quantiles in percent), naive_10 to naive_90 (of the rival), outcome (null:
+    not yet, or nothing was recorded).
     """
-    return reader.frame(_BLOCKS, **_params(scope, DEMAND))
+    return _said(reader, scope, since, DEMAND)
 
 
-def course(
-    reader: Reader, scope: Scope, quantity: str, key: str, horizon_seconds: float
+def said_of(
+    reader: Reader, scope: Scope, since: datetime, quantity: str, key: str, horizon_seconds: float
 ) -> pl.DataFrame:
-    """Forecasts of one quantity, key and horizon over the time they are about.
+    """The same of one quantity, key and horizon."""
+    return _said(
+        reader, scope, since, (quantity,),
+        f"AND horizon_seconds = $horizon AND {_NAME.format(key='key')} = $key",
+        horizon=horizon_seconds, key=key,
+    )  # fmt: skip
 
-    Columns: at (when the window ends), made_at, horizon_seconds, q05, q25, median, q75, q95,
-    rival_median, was_fallback, outcome (null: not yet, or nothing was recorded).
+
+def _said(
+    reader: Reader, scope: Scope, since: datetime, quantities: Sequence[str], only: str = "",
+    **more: Any,
+) -> pl.DataFrame:  # fmt: skip
+    start = scope.start.replace(tzinfo=None)
+    more |= {"start": start, "counted_from": max(start, since) - _BEFORE}
+    found = _asked(reader, SAID.replace("{only}", only), scope, quantities, since, **more)
+    return found.with_columns(key_names(found["key"]).alias("key"))
+
+
+def newest(
+    reader: Reader, scope: Scope, quantity: str, key: str, made_at: datetime
+) -> pl.DataFrame:
+    """What was said at one time about a key, at every horizon.
+
+    Columns: at, made_at, horizon_seconds, q05, q25, median, q75, q95, rival_median, was_fallback.
     """
-    frame = reader.frame(_COURSE, key=key, horizon=horizon_seconds, **_params(scope, (quantity,)))
-    return frame.sort("at")
-
-
-def newest(reader: Reader, scope: Scope, quantity: str, key: str) -> pl.DataFrame:
-    """What was said last about a key, at every horizon; columns as of `course`, no outcome."""
-    params = _params(scope, (quantity,))
-    del params["start"]
-    return reader.frame(_NEWEST, key=key, **params)
+    found = _asked(reader, _NEWEST, scope, (quantity,), made_at, key=key, made_at=made_at)
+    return found.drop("name")
 
 
 def ever(reader: Reader, scope: Scope, quantities: Sequence[str]) -> tuple[int, datetime | None]:
     """How many forecasts of these quantities there are at all, and when the newest was made."""
-    rows, last_at = reader.frame(
-        _EVER, sources=list(scope.source_ids), quantities=list(quantities)
-    ).row(0)
+    sql = _EVER.format(sources=ids_sql(scope), quantities=_listed(quantities))
+    rows, last_at = reader.frame(sql).row(0)
     return int(rows), last_at
 
 
@@ -216,21 +230,38 @@ def states(reader: Reader, scope: Scope) -> pl.DataFrame:
     ahead_seconds (null: nothing was said), was_fallback, calibration, features_age_seconds,
     model_id.
     """
-    return reader.frame(_STATES, **_params(scope, (PERFORMANCE,)))
+    return _asked(reader, _STATES, scope, (PERFORMANCE,), scope.start.replace(tzinfo=None))
 
 
-def state_course(reader: Reader, scope: Scope, bin_seconds: int) -> pl.DataFrame:
-    """at, instance, performance_ratio (median of the bin), low_ratio, high_ratio, forecasts."""
-    return reader.frame(_STATE_COURSE, bin_seconds=bin_seconds, **_params(scope, (PERFORMANCE,)))
+def state_course(
+    reader: Reader, scope: Scope, bin_seconds: int, horizons: Sequence[float]
+) -> pl.DataFrame:
+    """at, instance, performance_ratio (median of the bin), low_ratio, high_ratio, forecasts.
+
+    Args:
+        reader: the store.
+        scope: sources, range, labels.
+        bin_seconds: width of a bin.
+        horizons: the nearest of each instance, in seconds.
+    """
+    nearest = set(horizons)
+    is_one = len(nearest) == 1
+    condition = f"horizon_seconds = {float(nearest.pop())!r}" if is_one else _NEAREST_EACH
+    sql = _STATE_COURSE.replace("{nearest}", condition)
+    since = scope.start.replace(tzinfo=None)
+    return _asked(reader, sql, scope, (PERFORMANCE,), since, bin_seconds=bin_seconds)
 
 
-def _params(scope: Scope, quantities: Sequence[str]) -> dict[str, Any]:
-    return {
-        "sources": list(scope.source_ids),
-        "quantities": list(quantities),
-        "start": scope.start.replace(tzinfo=None),
-        "end": scope.end.replace(tzinfo=None),
-        "models": list(scope.models),
-        "tenants": list(scope.tenants),
-        "instances": list(scope.instances),
-    }
+def _asked(
+    reader: Reader, sql: str, scope: Scope, quantities: Sequence[str], since: datetime,
+    **more: Any,
+) -> pl.DataFrame:  # fmt: skip
+    chosen = {name: list(getattr(scope, name)) for name in ("models", "tenants", "instances")}
+    meant = {name: values for name, values in chosen.items() if values}
+    labels = " ".join(f"AND list_has_any(${name}, key)" for name in meant)
+    text = sql.format(sources=ids_sql(scope), quantities=_listed(quantities), labels=labels)
+    return reader.frame(text, since=since, end=scope.end.replace(tzinfo=None), **meant, **more)
+
+
+def _listed(quantities: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in quantities)

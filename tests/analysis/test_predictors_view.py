@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analysis.predictors_inputs import predictors_inputs
 from analysis.predictors_view import LEAST_OUTCOMES, predictors
 from store.clock import WallClock
 from store.database import Database
@@ -179,8 +180,10 @@ def test_nothing_predicted_says_so(database):
     view = predictors(database.reader, scope())
     assert view.empty.kind == "metric_absent"
     # Nobody is shown how inputs moved where nothing was made of them.
-    assert view.frames["inputs"].is_empty()
-    assert "distance" in view.frames["inputs"].columns
+    moved = predictors_inputs(database.reader, scope())
+    assert moved.frames["inputs"].is_empty()
+    assert "distance" in moved.frames["inputs"].columns
+    assert moved.empty.kind == "metric_absent"
     assert "predictions/NAME" in view.empty.text
     assert view.measures["fallback_ratio"].value is None
 
@@ -207,6 +210,18 @@ def test_of_too_many_some_are_judged_and_it_is_said(database, monkeypatch):
     assert 20 < view.measures["outcomes"].value < 90
     assert view.measures["predictions"].value == 4 * view.frames["quantities"]["predictions"][0]
     assert "one request in 4" in view.measures["predictions"].why
+
+
+def test_of_many_a_tier_is_read_that_a_page_can_judge(database, monkeypatch):
+    """So few are read that they stay below the limit, and what they say is that of their rows."""
+    rows = requests()
+    filled(database, rows, said(rows, 1.1))
+    monkeypatch.setattr(queries, "MOST_PREDICTIONS", 30)
+    assert queries.one_in(database.reader, scope()) == 16
+    view = predictors(database.reader, scope())
+    assert 0 < view.frames["quantities"]["outcomes"][0] <= 30
+    assert view.measures["predictions"].value == pytest.approx(N, rel=0.5)
+    assert view.frames["misses"]["off"].to_list() == pytest.approx([np.log(1.1)] * 10)
 
 
 def test_a_few_are_all_judged(database):

@@ -1346,6 +1346,7 @@ MAKERS = {
     "fairness": _of_tenants("fairness", batch_tokens="4000"),
     "fairness_interference": _of_tenants("fairness_interference"),
     "predictors": _real("predictors"),
+    "predictors_inputs": _real("predictors_inputs"),
     "predictors_models": _real("predictors_models"),
     "predictors_forecast": _real("predictors_forecast"),
     "predictors_backtest": _real("predictors_backtest"),

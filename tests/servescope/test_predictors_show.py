@@ -71,6 +71,7 @@ def test_json_is_the_views_themselves(run, filled):
     views = json.loads(out)["data"]
     assert set(views) == {
         "predictors",
+        "predictors_inputs",
         "predictors_forecast",
         "degradation_now",
         "predictors_backtest",

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from store import models
+from store import models, retention
+from store.append_predictions import TIERS, tier_table
 from store.clock import WallClock
 from store.database import Database
 from store.errors import InputError
@@ -76,6 +77,24 @@ def prediction(request_id, value=10.0, late_seconds=0):
             "was_fallback": [False],
         }
     )
+
+
+def test_every_fourth_prediction_and_so_on_is_kept_once_more(database):
+    """By the key of its request; what is told twice and what has grown old is in none of them."""
+    said = pl.concat([prediction(f"r{number}") for number in range(300)])
+    for _ in range(2):
+        database.writer.append("prediction", said).result()
+    for one_in in TIERS:
+        table, meant = tier_table(one_in), f"request_key % {one_in} = 0"
+        kept, all_of_them = (
+            database.reader.frame(f"SELECT * FROM {name} ORDER BY request_key")
+            for name in (table, f"prediction WHERE {meant}")
+        )
+        assert kept.equals(all_of_them)
+        assert kept.height or one_in > 64
+    assert retention.delete_predictions(database.writer, 1.0, AT + timedelta(days=2)) == 300
+    for one_in in TIERS:
+        assert database.reader.scalar(f"SELECT count(*) FROM {tier_table(one_in)}") == 0
 
 
 def test_a_prediction_finds_the_request_it_was_about(database):
