@@ -153,6 +153,11 @@ def gaps_seconds(stamps: Stamps) -> Floats:
     return np.diff(stamps) / MICROSECONDS
 
 
+def ascending(values: Floats) -> Floats:
+    """The values in order; the same array where they are."""
+    return values if bool((values[1:] >= values[:-1]).all()) else np.sort(values)
+
+
 def run_lengths(values: Stamps) -> tuple[Stamps, Stamps]:
     """Distinct values of a sorted array, and how often each occurs."""
     if values.size == 0:
@@ -175,7 +180,7 @@ def interarrival_ecdf(gaps: Floats) -> pl.DataFrame:
     }
     if gaps.size < 2:
         return pl.DataFrame(schema=schema)
-    ordered = np.sort(gaps)
+    ordered = ascending(gaps)
     # Half of the points go to the upper tail, where bursty streams differ.
     body = np.linspace(0, 1, _ECDF_POINTS // 2)
     tail = 1 - np.geomspace(0.1, 1 / ordered.size, _ECDF_POINTS // 2)

@@ -183,7 +183,7 @@ def _side(
     samples = {**found}
     # A source of rates knows a variation, but no single arrivals.
     if streams and measures["interarrival_cv"].value is not None:
-        gaps = np.sort(combined(streams).arrived.gaps.sample)
+        gaps = combined(streams).arrived.gaps.sample
         samples["interarrival_gap_seconds"] = (gaps, np.ones_like(gaps))
     known = {quantity: pair for quantity, pair in samples.items() if pair[0].size}
     return Side(name, measures, known, views, totals.attempted(noting, scope) == 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -27,7 +28,7 @@ MOST_FITTED_GAPS = 200_000
 HOUR_US = 3600 * MICROSECONDS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Gaps:
     """What one pass over a stream's gaps gives.
 
@@ -66,10 +67,10 @@ class Gaps:
         """The longest; None without a gap."""
         return None if self.largest_us is None else self.largest_us / MICROSECONDS
 
-    @property
+    @cached_property
     def sample(self) -> Floats:
-        """The sample in seconds."""
-        return self.sample_us / MICROSECONDS
+        """The sample in seconds, ascending."""
+        return np.sort(self.sample_us) / MICROSECONDS
 
 
 def measure(stamps: Stamps, most: int | None = None) -> Gaps:

@@ -197,8 +197,8 @@ def test_thinning_keeps_the_distribution_and_says_its_step(random):
     stamps = _poisson(random, 5, 26)
     every = arrivals.gaps_seconds(stamps)
     thin = gaps.measure(stamps, most=10)
-    assert (thin.step, thin.sample.tolist()) == (4, every[3::4].tolist())
-    assert gaps.measure(stamps).sample.tolist() == every.tolist()
+    assert (thin.step, thin.sample.tolist()) == (4, sorted(every[3::4].tolist()))
+    assert gaps.measure(stamps).sample.tolist() == sorted(every.tolist())
     assert gaps.measure(_stamps([])).sample.size == 0
 
 
