@@ -29,11 +29,14 @@ def predictors_models(reader: Reader, scope: Scope) -> View:
     """The registry of models and their scores on rows they never saw.
 
     Measures: models, champions, extra_missing (how many libraries of the extra are not there).
-    Frames: `models` (as `store.models.listed`, with `state`: champion or challenger), `scores`.
+    Frames: `models` (as `store.models.listed`, champions first, with `state`: champion or
+    challenger), `scores`.
     """
     found = models.listed(reader).with_columns(
         state=pl.when("is_champion").then(pl.lit(_STATES[0])).otherwise(pl.lit(_STATES[1]))
     )
+    # A page shows the first of many: who answers is among them.
+    found = found.sort("is_champion", descending=True, maintain_order=True)
     missing = missing_modules()
     champions = int(found["is_champion"].sum())
     measures = {

@@ -168,7 +168,7 @@ def dashboard_server(runtime: Runtime) -> object:
         replays=ReplayDesk(runtime),
         alerts=AlertDesk(runtime.alerting),
         reports=ReportDesk(runtime),
-        models=ModelDesk(runtime.predicting, runtime.database, runtime.clock),
+        models=ModelDesk(runtime.predicting, runtime.database),
         server=lambda: introspection.document(runtime),
         look=look,
         saved=SavedViews(views_folder(runtime.config)),

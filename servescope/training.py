@@ -22,7 +22,7 @@ import polars as pl
 
 from predictors import catalog, worker
 from servescope.training_process import LEAST_ROWS, TrainingSettings, work
-from store import models
+from store import audit, models
 from store.clock import Clock
 from store.database import Database
 from store.errors import InputError, PredictorError, ServescopeError
@@ -58,7 +58,7 @@ def train(
     settings: TrainingSettings | None = None,
     stop: Event | None = None,
 ) -> Trained:
-    """Train `name` and register the model.
+    """Train `name`, register the model, and note who wished it.
 
     Args:
         database: the open store; it must be a file, since models lie beside it.
@@ -95,6 +95,9 @@ def train(
         row = _registered(database, clock, entry, rows, report, folder)
     is_new = models.add(database.writer, row).result()
     champion, why = _judged(database, clock, row, report, by)
+    after = {"model_id": row.model_id, "is_champion": champion, "rows": row.manifest["rows"]}
+    change = audit.Change(by, "predictors.train", name, None, after, by, why)
+    audit.note(database.writer, clock.now(), change).result()
     return Trained(row, is_new, champion, why)
 
 
@@ -209,9 +212,17 @@ def deleted(database: Database) -> frozenset[str]:
 
 
 def promote(
-    database: Database, clock: Clock, model_id: str, by: str, reason: str
+    database: Database, clock: Clock, model_id: str, by: str, reason: str, origin: str
 ) -> dict[str, Any]:
-    """Let a model answer; says which one answered before.
+    """Let a model answer, and note who wished it; says which one answered before.
+
+    Args:
+        database: the open store.
+        clock: stamps.
+        model_id: of the model.
+        by: who wished it.
+        reason: why, in their words.
+        origin: through which door: "cli", "api", "dashboard".
 
     Raises:
         InputError: no such model, or its files are gone.
@@ -219,4 +230,14 @@ def promote(
     if model_id in deleted(database):
         raise InputError(f"the files of '{model_id}' were deleted", hint=TRAIN_AGAIN)
     before = models.promote(database.writer, model_id, clock.now(), by, reason).result()
+    change = audit.Change(
+        by,
+        "predictors.promote",
+        model_id,
+        {"model_id": before} if before else None,
+        {"model_id": model_id},
+        origin,
+        reason,
+    )
+    audit.note(database.writer, clock.now(), change).result()
     return {"model_id": model_id, "before": before}

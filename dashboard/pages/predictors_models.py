@@ -14,9 +14,12 @@ from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
+from dashboard.text import number_text
 from store.units import percent_text, signed_percent_text
 
 STATE_LOOKS = {"champion": ("good", "★"), "challenger": ("none", "○")}
+# Champions first: a year of trainings is in the CSV.
+MOST_ROWS = 50
 _MODELS_ABOUT = (
     "The champion of each predictor answers; challengers wait. Losses and coverage are of rows "
     "the model never saw, beside the naive rival on the same rows. Making a challenger champion "
@@ -45,14 +48,13 @@ def _models(view: View, scene: Scene, services: Services) -> Slot:
     frame = view.frames["models"]
     columns: Sequence[str] = (
         "state", "predictor", "model_id", "trained_at", "data_until", "rows", "pinball",
-        "baseline_pinball", "skill_ratio", "coverage_q90", "n", "act",
+        "skill_ratio", "coverage_q90", "n", "act",
     )  # fmt: skip
     heads = {
         "state": "",
         "model_id": "Model",
         "data_until": "Learnt until",
-        "pinball": "Loss",
-        "baseline_pinball": "Rival's loss",
+        "pinball": "Loss (rival's)",
         "skill_ratio": "Skill",
         "coverage_q90": "Below q90",
         "n": "Judged on",
@@ -60,6 +62,7 @@ def _models(view: View, scene: Scene, services: Services) -> Slot:
     }
     cells = {
         "state": _state,
+        "pinball": _losses,
         "skill_ratio": _skill,
         "coverage_q90": lambda row: percent_text(row["coverage_q90"]),
         "predictor": lambda row: html.Strong(row["predictor"], className="ss-nowrap"),
@@ -75,7 +78,9 @@ def _models(view: View, scene: Scene, services: Services) -> Slot:
         )
     else:
         columns = columns[:-1]
-    shown: Any = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    shown: Any = table(
+        frame, scene, columns=columns, cells=cells, heads=heads, caption=title, most=MOST_ROWS
+    )
     if can_act:
         listed = [row["model_id"] for row in frame.to_dicts() if not row["is_champion"]]
         shown = _form(shown, {one: refused[one] for one in listed if one in refused})
@@ -115,6 +120,15 @@ def _state(row: Mapping[str, Any]) -> html.Span:
     return html.Span(f"{glyph} {row['state']}", className=f"ss-status is-{look}")
 
 
+def _losses(row: Mapping[str, Any]) -> str:
+    """The model's, and in brackets its rival's on the same rows."""
+    ours, rival = (
+        "\N{EN DASH}" if row[name] is None else number_text(row[name])
+        for name in ("pinball", "baseline_pinball")
+    )
+    return f"{ours} ({rival})"
+
+
 def _skill(row: Mapping[str, Any]) -> str:
     ratio = row["skill_ratio"]
     return "\N{EN DASH}" if ratio is None else signed_percent_text(ratio)
@@ -132,7 +146,7 @@ def _scores(view: View, scene: Scene) -> Slot | Unshown:
         "n": "Rows",
     }
     cells = {"model_id": lambda row: html.Span(row["model_id"], className="ss-nowrap")}
-    shown = table(frame, scene, cells=cells, heads=heads, caption=title)
+    shown = table(frame, scene, cells=cells, heads=heads, caption=title, most=MOST_ROWS)
     tools = frame_tools(view, "scores", title, _SCORES_ABOUT, scene)
     words: list[Any] = [
         "One held-out part a model. By horizon and over many windows: the back-tests above; on"

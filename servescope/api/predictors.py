@@ -16,7 +16,6 @@ from servescope.backtesting import WINDOWS, source_text
 from servescope.documents import plain
 from servescope.predicting.answers import question_frame
 from servescope.training import trained_document
-from store import audit
 from store.errors import InputError
 
 router = APIRouter(tags=["predictors"], dependencies=[Depends(only_known)])
@@ -73,13 +72,7 @@ def post_promote(
     reason: Annotated[str, Body(description="Why; kept in the record.")] = "by hand",
 ) -> Response:
     """Let a challenger answer in place of the champion; the change is kept in the record."""
-    told = runtime.predicting.promote(model_id, "api", reason)
-    before = {"model_id": told["before"]} if told["before"] else None
-    after = {"model_id": model_id}
-    _note(
-        runtime, audit.Change("api", "predictors.promote", model_id, before, after, "api", reason)
-    )
-    return negotiate.document(told)
+    return negotiate.document(runtime.predicting.promote(model_id, "api", reason, "api"))
 
 
 @router.post("/predictors/{name}/train", responses=answers(_TRAINED), dependencies=[needs("train")])
@@ -106,8 +99,6 @@ def post_train(
     rows = None if file is None else _read(Path(file))
     scope = None if file is not None else runtime.scope(given, shared=False)
     told = trained_document(runtime.predicting.train(name, scope, rows=rows, by="api"))
-    after = {key: told[key] for key in ("model_id", "is_champion", "rows")}
-    _note(runtime, audit.Change("api", "predictors.train", name, None, after, "api", told["why"]))
     return negotiate.document(plain(told))
 
 
@@ -167,10 +158,6 @@ def post_predictions(
 
 
 _ABOUT = {"source", "from", "to", "model", "tenant", "route", "instance", "rows"}
-
-
-def _note(runtime: RuntimeDep, change: audit.Change) -> None:
-    audit.note(runtime.database.writer, runtime.clock.now(), change).result()
 
 
 def _read(path: Path) -> pl.DataFrame:

@@ -142,7 +142,7 @@ def run_promote(
         must_exist(config)
         with ExitStack() as stack:
             runtime = _file(config, stack)
-            told = promote(runtime.database, runtime.clock, model_id, "cli", reason)
+            told = promote(runtime.database, runtime.clock, model_id, "cli", reason, "cli")
     out.document("predictors.promote", told)
     before = told["before"]
     if before == model_id:

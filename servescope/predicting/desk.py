@@ -7,8 +7,7 @@ from typing import Any
 
 from servescope.predicting.service import Predicting
 from servescope.training import TRAIN_AGAIN, deleted
-from store import audit, models
-from store.clock import Clock
+from store import models
 from store.database import Database
 from store.errors import InputError
 
@@ -20,12 +19,11 @@ class ModelDesk:
 
     Args:
         predicting: of the server.
-        database: where models and the record of changes are kept.
-        clock: for the record.
+        database: where models are kept.
     """
 
-    def __init__(self, predicting: Predicting, database: Database, clock: Clock) -> None:
-        self._predicting, self._database, self._clock = predicting, database, clock
+    def __init__(self, predicting: Predicting, database: Database) -> None:
+        self._predicting, self._database = predicting, database
 
     def refused(self) -> Mapping[str, str]:
         """Models that may not answer, with why and what to do."""
@@ -43,13 +41,7 @@ class ModelDesk:
                 f"{now or 'no model'} answers by now, not {seen or 'none'}",
                 hint="look at its scores and wish it again",
             )
-        told = self._predicting.promote(model_id, by, reason)
-        before = {"model_id": told["before"]} if told["before"] else None
-        change = audit.Change(
-            by, "predictors.promote", model_id, before, {"model_id": model_id}, ORIGIN, reason
-        )
-        audit.note(self._database.writer, self._clock.now(), change).result()
-        return told
+        return self._predicting.promote(model_id, by, reason, ORIGIN)
 
     def _champion_beside(self, model_id: str) -> str | None:
         """Who answers for the predictor of a model; None when nobody does."""

@@ -157,13 +157,13 @@ class Predicting:
         finally:
             self._is_stale = True
 
-    def promote(self, model_id: str, by: str, reason: str) -> dict[str, Any]:
-        """Let a model answer from now on.
+    def promote(self, model_id: str, by: str, reason: str, origin: str) -> dict[str, Any]:
+        """Let a model answer from now on, and note who wished it through which door.
 
         Raises:
             InputError: no such model, or its files are gone.
         """
-        told = promote(self._database, self._clock, model_id, by, reason)
+        told = promote(self._database, self._clock, model_id, by, reason, origin)
         self._is_stale = True
         return told
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -33,13 +34,8 @@ def database():
 @pytest.fixture
 def desk(database):
     """The desk over a service that promotes as the server's does."""
-
-    def promote(model_id, by, reason):
-        later = NOW + timedelta(minutes=1)
-        before = models.promote(database.writer, model_id, later, by, reason).result()
-        return {"model_id": model_id, "before": before}
-
-    return ModelDesk(SimpleNamespace(promote=promote), database, VirtualClock(NOW))
+    later = VirtualClock(NOW + timedelta(minutes=1))
+    return ModelDesk(SimpleNamespace(promote=partial(promote, database, later)), database)
 
 
 def _audit(database):
@@ -77,8 +73,8 @@ def test_models_without_their_files_are_told_beforehand(tmp_path):
             row = models.ModelRow(name, "output-tokens", NOW, NOW, "0", {"rows": 9})
             models.add(database.writer, row).result()
         (models.models_folder(path) / "here").mkdir(parents=True)
-        told = ModelDesk(SimpleNamespace(), database, VirtualClock(NOW)).refused()
+        told = ModelDesk(SimpleNamespace(), database).refused()
         with pytest.raises(InputError, match="were deleted"):
-            promote(database, VirtualClock(NOW), "gone", "ana", "x")
+            promote(database, VirtualClock(NOW), "gone", "ana", "x", "cli")
     assert list(told) == ["gone"]
     assert told["gone"].startswith("the files were deleted; train it again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -73,6 +74,10 @@ def test_a_trained_model_answers_live_and_is_better_than_its_rival(database, clo
     ends(database, clock, 0, 1000)
     done = predicting.train("length-metadata", everything(), by="me")
     assert done.became_champion
+    record = database.reader.frame("SELECT actor, action, subject, after, comment FROM audit")
+    ((*who_and_what, after, why),) = record.rows()
+    assert who_and_what == ["me", "predictors.train", "length-metadata"]
+    assert (json.loads(after)["model_id"], why) == (done.row.model_id, done.why)
     predicting.settle()
     ends(database, clock, 1000, 400)
     predicting.settle()

@@ -249,7 +249,7 @@ def test_before_the_first_requests_there_is_no_answer(fleet):
 def test_an_unknown_model_is_not_promoted(fleet):
     """A typo changes nothing."""
     with pytest.raises(InputError, match="no model"):
-        fleet.predicting.promote("nobody", "me", "typo")
+        fleet.predicting.promote("nobody", "me", "typo", "api")
 
 
 CHILD = """
