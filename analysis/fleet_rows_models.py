@@ -104,7 +104,7 @@ def _models(found: pl.DataFrame, seconds: float | None) -> pl.DataFrame:
 def _attainment(
     reader: Reader, scope: Scope, slos: Sequence[Slo], label: str, ids: Mapping[str, int]
 ) -> pl.DataFrame:
-    """The lowest attainment of any SLO over the visible range, by workload."""
+    """The lowest attainment of any SLO that is counted over the visible range, by workload."""
     rules = [
         rule
         for slo, rule in ((slo, good_rule(slo, ids)) for slo in slos)
@@ -113,7 +113,9 @@ def _attainment(
     spent = (
         _by_source(reader, scope, rules, ids)
         if label == "source"
-        else slo_rolled.spent(reader, scope, rules, scope.start, scope.end, [label])
+        else slo_rolled.spent(
+            reader, scope, rules, scope.start, scope.end, [label], leaves_late=True
+        )
     )
     attempted = pl.col("good") + pl.col("bad")
     return (

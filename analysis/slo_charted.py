@@ -56,6 +56,8 @@ def count_charted(reader: Reader, slo: Slo, rule: GoodRule, scope: Scope) -> Cha
         cell_seconds=min(bins.width_seconds, BUCKET_SECONDS),
     )  # fmt: skip
     counted = counted_of(reader, [slo], scope, [rule], cells, 0)[0]
+    if counted.is_uncounted:
+        return Charted(counted, counted, slo_frames.no_events(scope, bins.width_seconds))
     drawn, place = cells, len(own)
     if not shared:
         drawn, place = read_cells(reader, scope, [rule], [charts, *own[1:]], scope.end, wide), 0

@@ -28,6 +28,10 @@ PROJECTION_SECONDS = 6 * HOUR_SECONDS
 MOST_BINS = 50_000
 # Windows that are exact back in time: each costs a look at the rows of one bucket.
 MOST_EDGES = 12
+UNCOUNTED = (
+    "still being counted: it is new, and reading all of its requests took too long;"
+    " look again in a few minutes"
+)
 
 
 def applicable(
@@ -139,6 +143,8 @@ def counted_of(
         )
         for index, (slo, rule) in enumerate(zip(slos, rules, strict=True))
     ]
+    for one in cells.uncounted:
+        rows[one] = replace(rows[one], note=UNCOUNTED, is_uncounted=True)
     for number, places in enumerate(_periods(slos, scope.end).values(), 1):
         counts = cells.counts(number)
         for one in places:
@@ -167,7 +173,9 @@ def _with_buckets(
     silent = [
         place
         for place, (slo, found) in enumerate(zip(slos, rows, strict=True))
-        if not (tally := found.own(slo.window_seconds)).attempted and not tally.undetermined
+        if not found.is_uncounted
+        and not (tally := found.own(slo.window_seconds)).attempted
+        and not tally.undetermined
     ]
     if not silent:
         return rows

@@ -57,6 +57,8 @@ class Counted:
         blind: whether the record cannot show a bad request, so that these counts mean nothing.
         period: the bins of the calendar period so far, where the SLO has one: what came before its
             start is in none of them.
+        is_uncounted: whether nobody has counted yet, so that no bins are not no requests; `note`
+            says so.
     """
 
     bins: pl.DataFrame
@@ -66,6 +68,7 @@ class Counted:
     note: str | None = None
     blind: bool = False
     period: pl.DataFrame | None = None
+    is_uncounted: bool = False
 
     def window(self, seconds: float, ago_seconds: float = 0.0) -> Tally:
         """The counts of [end - ago - seconds, end - ago), in whole bins."""

@@ -153,6 +153,13 @@ def events(found: pl.DataFrame, scope: Scope, width_seconds: int) -> pl.DataFram
     )
 
 
+def no_events(scope: Scope, width_seconds: int) -> pl.DataFrame:
+    """The same where nobody has counted yet: unknown, not 0."""
+    axis = series.round_bins(scope.start, scope.end, width_seconds)
+    names = ("good", "bad", "undetermined")
+    return axis.with_columns(pl.lit(None, pl.Int64).alias(name) for name in names)
+
+
 def events_of(counted: Counted, scope: Scope) -> pl.DataFrame:
     """The same from bounds: certainly good, certainly bad, and those that may be either.
 

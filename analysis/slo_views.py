@@ -114,7 +114,7 @@ def slo_detail(
         "alerts": slo_frames.alerts(chosen, counted.own, status),
     }
     sql: dict[str, str] = {}
-    if status.basis == "requests":
+    if status.basis == "requests" and not counted.own.is_uncounted:
         frames["spent_by"] = slo_frames.spent_by(spent.result())
         frames["threshold_curve"] = _curve(reader, status, rule, scope, start)
         sql = _plain_sql(chosen, scope)

@@ -80,6 +80,8 @@ def _words(
 ) -> str:
     tally = counted.window(rule.long_seconds)
     over = short_window(rule.long_seconds)
+    if counted.is_uncounted:
+        return f"{slo.name}: {counted.note}."
     if long is None or short is None:
         which = over if long is None else short_window(rule.short_seconds)
         return f"{slo.name}: no request that counts in the last {which}."

@@ -103,16 +103,11 @@ def counts(
     """
     if not rules:
         return pl.DataFrame(schema=COUNTS_SCHEMA)
-    values: dict[str, Any] = {}
-    bins = bin_sql(anchor or end, width_seconds, values)
+    values: dict[str, Any] = {"anchor": naive_utc(anchor or end)}
+    width_us = int(width_seconds * 1_000_000)
+    bins = f"(epoch_us($anchor) - epoch_us(r.arrived_at) - 1) // {width_us}"
     wide = counted_by(reader, scope, rules, [(start, end)], {"bin": bins}, values)
     return _long(wide.lazy(), len(rules), ("bin",)).collect().sort("rule", "bin")
-
-
-def bin_sql(anchor: datetime, width_seconds: int, values: dict[str, Any]) -> str:
-    """SQL of the bin of a request, counted back from an end (aware or naive UTC)."""
-    values["anchor"] = naive_utc(anchor)
-    return f"(epoch_us($anchor) - epoch_us(r.arrived_at) - 1) // {int(width_seconds * 1_000_000)}"
 
 
 def counted_by(

@@ -12,17 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from store.errors import QueryTimeout
 from store.queries import slo as raw_queries
 from store.queries.rollup_sql import ids_sql
 from store.queries.scope import Scope
 from store.queries.slo import COUNTS_SCHEMA, GoodRule, naive_utc, scope_labels
-from store.queries.slo_plan import Plan, Stretch, ceiling, keys_sql, plans_for
+from store.queries.slo_plan import Plan, Plans, Stretch, ceiling, keys_sql, plans_for
 from store.reader import Reader, Snapshot
 from store.rollup import BUCKET_SECONDS
 from store.slo_rollup import rule_key
@@ -30,6 +31,8 @@ from store.slo_rollup import rule_key
 Numbers = npt.NDArray[np.int64]
 COUNTED = ("good", "bad", "undetermined", "measured")
 _BUCKET_US = BUCKET_SECONDS * 1_000_000
+# Objectives that the job has not counted yet do not keep the others waiting for longer.
+LATE_SECONDS = 4.0
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -56,22 +59,35 @@ class Grid:
         return (self.anchor - bucket - _BUCKET_US // 2 - 1) // self.width
 
 
+class Part(NamedTuple):
+    """What was read of some of the rules.
+
+    Attributes:
+        plans: of each stretch.
+        rows: arrays of one length: rule, bin, at (where the cell begins, µs since 1970), passed
+            (how many of the stretches' starts are not after it), good, bad, undetermined, measured.
+    """
+
+    plans: Sequence[Plan]
+    rows: Mapping[str, Numbers]
+
+
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """What was read, in arrays of one length.
+    """What was read.
 
     Attributes:
         grid: how it was told apart.
         stretches: who counts.
-        plans: of each stretch.
-        rows: rule, bin, at (where the cell begins, µs since 1970), passed (how many of the
-            stretches' starts are not after it), good, bad, undetermined, measured.
+        parts: of all rules but those that are uncounted.
+        uncounted: places of rules that the job has not counted yet and whose rows could not be
+            read in time.
     """
 
     grid: Grid
     stretches: Sequence[Stretch]
-    plans: Sequence[Plan]
-    rows: Mapping[str, Numbers]
+    parts: Sequence[Part]
+    uncounted: frozenset[int] = frozenset()
 
     @property
     def width_seconds(self) -> int:
@@ -83,24 +99,28 @@ class Cells:
 
         Bins without requests are absent.
         """
-        if len(self.stretches) == 1:
-            return _added(self.rows)
-        rows = self._within(place)
-        bucket = rows["at"] // _BUCKET_US * _BUCKET_US
-        edges = [_us(edge) for span in self.plans[place].rolled for edge in span]
-        is_rolled = np.searchsorted(np.array(edges, np.int64), bucket, side="right") % 2 == 1
-        return _added({**rows, "bin": np.where(is_rolled, self.grid.bin_of(bucket), rows["bin"])})
+        return _added([self._placed(part, place) for part in self.parts])
 
     def in_bins(self, place: int, anchor: datetime, width_seconds: int) -> pl.DataFrame:
         """The same in other bins, whose edges are edges of cells."""
-        rows = self._within(place)
-        bins = (_us(naive_utc(anchor)) - rows["at"] - 1) // (width_seconds * 1_000_000)
-        return _added({**rows, "bin": bins})
+        end, width = _us(naive_utc(anchor)), width_seconds * 1_000_000
+        parts = [self._within(part, place) for part in self.parts]
+        return _added([{**rows, "bin": (end - rows["at"] - 1) // width} for rows in parts])
 
-    def _within(self, place: int) -> Mapping[str, Numbers]:
+    def _within(self, part: Part, place: int) -> Mapping[str, Numbers]:
         since = self.grid.starts.index(_us(naive_utc(self.stretches[place].start)))
-        kept = self.rows["passed"] > since
-        return {name: values[kept] for name, values in self.rows.items()}
+        kept = part.rows["passed"] > since
+        return {name: values[kept] for name, values in part.rows.items()}
+
+    def _placed(self, part: Part, place: int) -> Mapping[str, Numbers]:
+        """Rows of buckets that this stretch may take from the roll-up are in the bin of those."""
+        if len(self.stretches) == 1:
+            return part.rows
+        rows = self._within(part, place)
+        bucket = rows["at"] // _BUCKET_US * _BUCKET_US
+        edges = [_us(edge) for span in part.plans[place].rolled for edge in span]
+        is_rolled = np.searchsorted(np.array(edges, np.int64), bucket, side="right") % 2 == 1
+        return {**rows, "bin": np.where(is_rolled, self.grid.bin_of(bucket), rows["bin"])}
 
 
 def read_cells(
@@ -125,25 +145,56 @@ def read_cells(
         width_seconds: of a bin, > 0.
         anchor: bins reach back from it; `end` when None.
         cell_seconds: of a cell; a part of ten minutes.
+
+    Raises:
+        QueryTimeout: as in `Reader.frame`; not for rules that the job has not counted yet: those
+            are left out and named.
     """
-    last = naive_utc(anchor or end)
     grid = Grid(
-        _us(last),
+        _us(naive_utc(anchor or end)),
         int(width_seconds * 1_000_000),
         cell_seconds * 1_000_000,
         _us(ceiling(naive_utc(end))),
         tuple(sorted({_us(naive_utc(one.start)) for one in stretches})),
     )
+    everybody = range(len(rules))
     with reader.snapshot() as snapshot:
-        read, plans = plans_for(snapshot, scope, rules, stretches, end)
-        raw = _raw(snapshot, scope, rules, read, grid, last) if read.raw else []
-        rolled = _rolled(snapshot, scope, rules, read, grid) if read.rolled else []
+        plans = plans_for(snapshot, scope, rules, stretches, end)
+        if not plans.late:
+            return Cells(grid, stretches, [_part(snapshot, scope, rules, everybody, plans, grid)])
+        counted = [place for place in everybody if place not in plans.late]
+        parts = []
+        if counted:
+            mine = plans_for(snapshot, scope, [rules[n] for n in counted], stretches, end)
+            parts.append(_part(snapshot, scope, rules, counted, mine, grid))
+    try:
+        with reader.snapshot(LATE_SECONDS if counted else None) as snapshot:
+            parts.append(_part(snapshot, scope, rules, sorted(plans.late), plans, grid))
+    except QueryTimeout:
+        return Cells(grid, stretches, parts, plans.late)
+    return Cells(grid, stretches, parts)
+
+
+def _part(
+    snapshot: Snapshot,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    places: Sequence[int],
+    plans: Plans,
+    grid: Grid,
+) -> Part:
+    """Read the rules at these places."""
+    mine, read = [rules[place] for place in places], plans.read
+    raw = _raw(snapshot, scope, mine, read, grid) if read.raw else []
+    rolled = _rolled(snapshot, scope, mine, read, grid) if read.rolled else []
+    rows = _joined((*raw, *rolled), ("rule", "bin", "at", "passed", *COUNTED))
+    rows["rule"] = np.array(places, np.int64)[rows["rule"]]
+    return Part(plans.alone, rows)
+
+
+def _joined(parts: Sequence[Mapping[str, Numbers]], names: Sequence[str]) -> dict[str, Numbers]:
     nothing = np.zeros(0, np.int64)
-    rows = {
-        name: np.concatenate([nothing, *(part[name] for part in (*raw, *rolled))])
-        for name in ("rule", "bin", "at", "passed", *COUNTED)
-    }
-    return Cells(grid, stretches, plans, rows)
+    return {name: np.concatenate([nothing, *(part[name] for part in parts)]) for name in names}
 
 
 def _raw(
@@ -152,22 +203,23 @@ def _raw(
     rules: Sequence[GoodRule],
     plan: Plan,
     grid: Grid,
-    anchor: datetime,
 ) -> Sequence[Mapping[str, Numbers]]:
     """The rows of `Cells`, a part a rule."""
     values: dict[str, Any] = {}
-    keys = {"bin": raw_queries.bin_sql(anchor, grid.width // 1_000_000, values)}
-    keys["cell"] = f"({grid.cell_anchor} - epoch_us(r.arrived_at) - 1) // {grid.fine}"
-    starts = [f"(epoch_us(r.arrived_at) >= {start})::INTEGER" for start in grid.starts]
-    keys["passed"] = " + ".join(starts)
+    at = "epoch_us(r.arrived_at)"
+    keys = {
+        "bin": f"({grid.anchor} - {at} - 1) // {grid.width}",
+        "cell": f"({grid.cell_anchor} - {at} - 1) // {grid.fine}",
+        "passed": " + ".join(f"({at} >= {start})::INTEGER" for start in grid.starts),
+    }
     wide = raw_queries.counted_by(snapshot, scope, rules, plan.raw, keys, values)
     found = {name: wide[name].to_numpy().astype(np.int64) for name in wide.columns}
-    at = grid.cell_anchor - (found["cell"] + 1) * grid.fine
+    begins = grid.cell_anchor - (found["cell"] + 1) * grid.fine
     parts = []
     for index in range(len(rules)):
         counted = {name: found[f"{name}{index}"] for name in COUNTED}
         came = counted["good"] + counted["bad"] + counted["undetermined"] > 0
-        rows = {"rule": np.full(len(at), index), "bin": found["bin"], "at": at,
+        rows = {"rule": np.full(len(begins), index), "bin": found["bin"], "at": begins,
                 "passed": found["passed"], **counted}  # fmt: skip
         parts.append({name: column[came] for name, column in rows.items()})
     return parts
@@ -200,11 +252,12 @@ def _rolled(
     return parts
 
 
-def _added(rows: Mapping[str, Numbers]) -> pl.DataFrame:
+def _added(parts: Sequence[Mapping[str, Numbers]]) -> pl.DataFrame:
     """Rows of `COUNTS_SCHEMA` added up by rule and bin, and sorted.
 
     A few thousand small rows: arrays take a quarter of the time of a plan.
     """
+    rows = _joined(parts, tuple(COUNTS_SCHEMA))
     if not len(rows["bin"]):
         return pl.DataFrame(schema=COUNTS_SCHEMA)
     first = rows["bin"].min()

@@ -50,17 +50,30 @@ class Stretch:
     recent: timedelta = RAW_RECENT
 
 
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """What is read so that every stretch can be counted, over one state of the store.
+
+    Attributes:
+        read: what one stretch has raw is raw here.
+        alone: the plan of each stretch by itself.
+        late: places of the rules for which the job has not counted nearly everything yet, so that
+            all is read from the rows.
+    """
+
+    read: Plan
+    alone: Sequence[Plan]
+    late: frozenset[int] = frozenset()
+
+
 def plans_for(
     snapshot: Snapshot,
     scope: Scope,
     rules: Sequence[GoodRule],
     stretches: Sequence[Stretch],
     end: datetime,
-) -> tuple[Plan, list[Plan]]:
-    """What must be read so that every stretch can be counted, and the plan of each alone.
-
-    What one of them has raw is raw in what is read. The store is looked at once.
-    """
+) -> Plans:
+    """Decide what is read from where; the store is looked at once."""
     last = naive_utc(end)
     around = Stretch(
         min(one.start for one in stretches),
@@ -69,13 +82,16 @@ def plans_for(
         timedelta(0),
     )
     low, high = _bounds(around, last)
+    everything = _everything(around, last)
     if low >= high or len(scope_labels(scope)) > 1 or not scope.source_ids:
-        return _everything(around, last), [_everything(one, last) for one in stretches]
-    unready = _unready(snapshot, scope, rules, low, max(_bounds(one, last)[1] for one in stretches))
+        return Plans(everything, [_everything(one, last) for one in stretches])
+    high = max(_bounds(one, last)[1] for one in stretches)
+    unready = _unready(snapshot, scope, rules, low, high)
     alone = [_plan(one, last, unready) for one in stretches]
-    whole = any(_is_long(one, last) and not plan.rolled
-                for one, plan in zip(stretches, alone, strict=True))  # fmt: skip
-    return _everything(around, last) if whole else _plan(around, last, unready), alone
+    long = [plan for one, plan in zip(stretches, alone, strict=True) if _is_long(one, last)]
+    if all(plan.rolled for plan in long):
+        return Plans(_plan(around, last, unready), alone)
+    return Plans(everything, alone, _late(snapshot, scope, rules, low, high))
 
 
 def _plan(stretch: Stretch, last: datetime, unready: Sequence[datetime]) -> Plan:
@@ -133,6 +149,26 @@ def _unready(
         low=low,
         high=high,
     )["bucket_at"].to_list()
+
+
+def _late(
+    snapshot: Snapshot, scope: Scope, rules: Sequence[GoodRule], low: datetime, high: datetime
+) -> frozenset[int]:
+    """The rules that more buckets are not counted for than may be read one by one."""
+    span = f"source_id IN ({ids_sql(scope)}) AND bucket_at >= $low AND bucket_at < $high"
+    held = snapshot.frame(
+        f"""SELECT '' AS rule_key, count(*) AS buckets FROM rollup_sum
+          WHERE quantity = '{ARRIVAL}' AND {span}
+        UNION ALL SELECT rule_key, count(*) FROM rollup_slo
+          WHERE dimension = '' AND rule_key IN ({keys_sql(rules)}) AND {span} GROUP BY rule_key""",
+        low=low,
+        high=high,
+    )
+    counted = dict(held.iter_rows())
+    enough = counted.get("", 0) - MOST_RAW_PIECES
+    return frozenset(
+        place for place, rule in enumerate(rules) if counted.get(rule_key(rule), 0) < enough
+    )
 
 
 def keys_sql(rules: Sequence[GoodRule]) -> str:

@@ -13,11 +13,12 @@ from typing import Any
 
 import polars as pl
 
+from store.errors import QueryTimeout
 from store.queries import slo as raw_queries
 from store.queries.rollup_sql import ids_sql
 from store.queries.scope import Scope
 from store.queries.slo import COUNTS_SCHEMA, GoodRule, naive_utc, scope_labels
-from store.queries.slo_cells import read_cells, spans_sql
+from store.queries.slo_cells import LATE_SECONDS, read_cells, spans_sql
 from store.queries.slo_plan import Plan, Stretch, keys_sql, plans_for
 from store.reader import Reader, Snapshot
 from store.slo_rollup import rule_key
@@ -65,7 +66,13 @@ def counts(
     if not rules:
         return pl.DataFrame(schema=COUNTS_SCHEMA)
     asked = Stretch(start, tuple(edges), raw_since)
-    return read_cells(reader, scope, rules, [asked], end, width_seconds, anchor=anchor).counts(0)
+    found = read_cells(reader, scope, rules, [asked], end, width_seconds, anchor=anchor)
+    if found.uncounted:
+        raise QueryTimeout(
+            "the requests of an objective that is not counted yet took too long",
+            hint="look again in a few minutes, or choose a shorter range",
+        )
+    return found.counts(0)
 
 
 def spent(
@@ -75,6 +82,8 @@ def spent(
     start: datetime,
     end: datetime,
     dimensions: Sequence[str] = ALL_DIMENSIONS,
+    *,
+    leaves_late: bool = False,
 ) -> pl.DataFrame:
     """Good and bad requests by each dimension that may explain them.
 
@@ -85,6 +94,8 @@ def spent(
         start: aware, inclusive.
         end: aware, exclusive.
         dimensions: which of `ALL_DIMENSIONS`; labels alone are cheaper.
+        leaves_late: leave out objectives that the job has not counted yet and whose rows cannot be
+            read in time; else that is a `QueryTimeout`.
 
     Returns:
         Columns of `SPENT_SCHEMA`; dimension is model, route, tenant, instance, input_octave (log2
@@ -93,15 +104,58 @@ def spent(
     if not rules:
         return pl.DataFrame(schema=SPENT_SCHEMA)
     with reader.snapshot() as snapshot:
-        plan = Plan((), ((naive_utc(start), naive_utc(end)),))
+        plan, late = Plan((), ((naive_utc(start), naive_utc(end)),)), frozenset[int]()
         if not scope_labels(scope):
             # No window ends within: all buckets that are true will do, the newest as well.
             whole = Stretch(start, recent=timedelta(0))
-            plan, _ = plans_for(snapshot, scope, rules, [whole], end)
-        rolled = _rolled_spent(snapshot, scope, rules, plan.rolled, dimensions)
-        raw = _raw_spent(snapshot, scope, rules, plan.raw, dimensions)
+            plans = plans_for(snapshot, scope, rules, [whole], end)
+            plan, late = plans.read, plans.late
+        if not (late and leaves_late):
+            return _spent(snapshot, scope, rules, plan, dimensions)
+    return _spent_apart(reader, scope, rules, late, start, end, dimensions)
+
+
+def _spent(
+    snapshot: Snapshot,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    plan: Plan,
+    dimensions: Sequence[str],
+) -> pl.DataFrame:
+    rolled = _rolled_spent(snapshot, scope, rules, plan.rolled, dimensions)
+    raw = _raw_spent(snapshot, scope, rules, plan.raw, dimensions)
     keys = ("rule", "dimension", "value")
     return pl.concat([rolled, raw]).group_by(*keys).agg(pl.all().sum()).sort(*keys).collect()
+
+
+def _spent_apart(
+    reader: Reader,
+    scope: Scope,
+    rules: Sequence[GoodRule],
+    late: frozenset[int],
+    start: datetime,
+    end: datetime,
+    dimensions: Sequence[str],
+) -> pl.DataFrame:
+    """The rules that are counted, and those that are not if their rows are read in time."""
+    counted = [place for place in range(len(rules)) if place not in late]
+    kept = [rules[place] for place in counted]
+    found = [_numbered(spent(reader, scope, kept, start, end, dimensions), counted)]
+    others = [rules[place] for place in sorted(late)]
+    try:
+        with reader.snapshot(LATE_SECONDS) as snapshot:
+            plan = Plan((), ((naive_utc(start), naive_utc(end)),))
+            rows = _spent(snapshot, scope, others, plan, dimensions)
+        found.append(_numbered(rows, sorted(late)))
+    except QueryTimeout:
+        pass
+    return pl.concat(found).sort("rule", "dimension", "value")
+
+
+def _numbered(found: pl.DataFrame, places: Sequence[int]) -> pl.DataFrame:
+    """Rules numbered among all that were asked for."""
+    numbers = pl.Series(places, dtype=pl.Int64)
+    return found.with_columns(numbers.gather(found["rule"]).alias("rule"))
 
 
 def _rolled_spent(

@@ -134,7 +134,7 @@ def test_the_roll_up_is_really_used(database):
     assert (done.buckets > 0, done.more) == (True, False)
     with database.reader.snapshot() as snapshot:
         whole = Stretch(NOW - 3 * DAY)
-        plan, _ = slo_plan.plans_for(snapshot, scope(), RULES, [whole], NOW)
+        plan = slo_plan.plans_for(snapshot, scope(), RULES, [whole], NOW).read
     rolled = sum((high - low for low, high in plan.rolled), timedelta())
     assert rolled > timedelta(days=2.5)
     assert plan.raw[-1][1] == NOW.replace(tzinfo=None)
