@@ -30,6 +30,7 @@ from analysis.sharing import Sharing, unshared
 from analysis.slo_model import Slo
 from store.queries import fairness as queries
 from store.queries import gateways as gateway_queries
+from store.queries import slo as slo_queries
 from store.queries.scope import Scope
 from store.queries.workload import FrameReader
 from store.reader import Reader
@@ -118,10 +119,11 @@ def fairness(
     empty = fairness_loading.why_nobody(reader, scope, totals)
     if empty is not None:
         return View(_VIEW, scope, empty=empty)
-    slo_chosen = fairness_tenants.chosen_slo(reader, scope, slos, slo)
+    ids = slo_queries.source_ids(reader)
+    slo_chosen = fairness_tenants.chosen_slo(reader, scope, slos, slo, ids)
     # Each leaves a processor idle in turns.
     with ThreadPoolExecutor(1) as beside:
-        judging = beside.submit(fairness_tenants.attainment, reader, scope, slo_chosen)
+        judging = beside.submit(fairness_tenants.attainment, reader, scope, slo_chosen, ids)
         looked = _looked(reader, scope, chosen, totals, sharing)
         looked = replace(looked, wish=chosen, judged=judging.result(), slo=slo_chosen)
     frames = {

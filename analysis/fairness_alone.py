@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from analysis.fairness_courses import Courses
-from store.queries import fairness_durations as durations
+from store.queries import fairness_durations as queries
 from store.queries.scope import Scope
 from store.queries.workload import FrameReader
 
@@ -18,7 +19,25 @@ LEAST_COVERED_RATIO = 0.5
 ALONE_SCHEMA: dict[str, Any] = {"tenant": pl.String, "finish_time_factor": pl.Float64}
 
 
-def over_alone(reader: FrameReader, scope: Scope, courses: Courses) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is known of a range before its courses are.
+
+    Attributes:
+        instances: how many served.
+        durations: as `store.queries.fairness_durations.durations` gives.
+    """
+
+    instances: int
+    durations: pl.DataFrame
+
+
+def taken(reader: FrameReader, scope: Scope) -> Taken:
+    """How long requests took, and how many instances served them."""
+    return Taken(queries.instances(reader, scope), queries.durations(reader, scope))
+
+
+def over_alone(reader: FrameReader, scope: Scope, courses: Courses, known: Taken) -> pl.DataFrame:
     """How many times as long requests took as they would have alone, by tenant.
 
     rho = sum of durations over the sum of what requests of that length took when next to nobody
@@ -29,23 +48,22 @@ def over_alone(reader: FrameReader, scope: Scope, courses: Courses) -> pl.DataFr
         columns of `ALONE_SCHEMA`, the largest factor first; only tenants of which most requests
         can be compared.
     """
-    quiet = courses.running <= durations.instances(reader, scope)
+    quiet = courses.running <= known.instances
     bins = np.flatnonzero(quiet[:-1] & quiet[1:]).tolist()
     if not bins:
         return pl.DataFrame(schema=ALONE_SCHEMA)
-    alone = durations.alone(reader, scope, bins, courses.width_seconds)
+    alone = queries.alone(reader, scope, bins, courses.width_seconds)
     paces = [(row["tpot_seconds"], row["paced"]) for row in alone.iter_rows(named=True)
              if min(row["requests"], row["paced"]) >= FEWEST_ALONE]  # fmt: skip
     if not paces:
         return pl.DataFrame(schema=ALONE_SCHEMA)
     pace = sum(seconds * requests for seconds, requests in paces) / sum(n for _, n in paces)
-    known = alone.lazy().filter(pl.col("requests") >= FEWEST_ALONE)
+    quick = alone.lazy().filter(pl.col("requests") >= FEWEST_ALONE)
     has = pl.col("ttft_seconds").is_not_null()
     expected = pl.col("requests") * pl.col("ttft_seconds") + pace * pl.col("later_tokens")
     return (
-        durations.durations(reader, scope)
-        .lazy()
-        .join(known.select("octave", "ttft_seconds"), on="octave", how="left")
+        known.durations.lazy()
+        .join(quick.select("octave", "ttft_seconds"), on="octave", how="left")
         .group_by("tenant")
         .agg(
             (pl.col("e2e_seconds").filter(has).sum() / expected.filter(has).sum()).alias(

@@ -114,19 +114,34 @@ def service(courses: Courses, scope: Scope, shown: int, *, waits_known: bool) ->
 def gap(courses: Courses, scope: Scope, found: Gap, bound: float | None) -> pl.DataFrame:
     """The largest gap in each part of the picture, with who was ahead of whom."""
     step = stride(courses)
-    edges = np.arange(0, courses.edges, step)
-    tops = [_largest(found.tokens[k : k + step], int(k)) for k in edges]
-    at = _times(courses, scope, step).tolist()
-    rows = []
-    for place, top in enumerate(tops):
-        # Where nobody waits together with another, there is no gap: not 0.
-        value = None if top is None else float(found.tokens[top])
-        names = [None, None] if top is None else [_name(courses, found.ahead[top]),
-                                                  _name(courses, found.behind[top])]  # fmt: skip
-        breach = None if value is None or bound is None else value > bound
-        waiting = int(found.waiting[edges[place] : edges[place] + step].max())
-        rows.append((at[place], value, bound, breach, *names, waiting))
-    return pl.DataFrame(rows, schema=GAP_SCHEMA, orient="row")
+    tops = _largest(found.tokens, step)
+    # Where nobody waits together with another, there is no gap: not 0.
+    known = tops >= 0
+    values = np.where(known, found.tokens[tops], np.nan)
+    unknown = [None] * len(tops)
+    breaches = (
+        unknown
+        if bound is None
+        else [
+            value > bound if told else None
+            for value, told in zip(values.tolist(), known.tolist(), strict=True)
+        ]
+    )
+    names = np.array([*courses.tenants, None], dtype=object)
+    ahead, behind = (
+        names[np.where(known, side[tops], -1).astype(np.int64)].tolist()
+        for side in (found.ahead, found.behind)
+    )
+    columns = {
+        "at": _times(courses, scope, step),
+        "gap_tokens": values,
+        "bound_tokens": [bound] * len(tops),
+        "is_breach": breaches,
+        "ahead": ahead,
+        "behind": behind,
+        "tenants_waiting": _stretches(found.waiting, step, 0.0).max(axis=1).astype(np.int64),
+    }
+    return pl.DataFrame(columns, schema=GAP_SCHEMA, nan_to_null=True)
 
 
 def difference(courses: Courses, scope: Scope, plain: Floats, with_refused: Floats) -> pl.DataFrame:
@@ -159,14 +174,17 @@ def jain(courses: Courses, scope: Scope, found: Shares) -> pl.DataFrame:
     )
 
 
-def _largest(values: Floats, offset: int) -> int | None:
-    if np.isnan(values).all():
-        return None
-    return offset + int(np.nanargmax(values))
+def _largest(values: Floats, step: int) -> npt.NDArray[np.int64]:
+    """Place of the largest known value in each stretch of so many; -1 where none is known."""
+    parts = _stretches(np.where(np.isnan(values), -np.inf, values), step, -np.inf)
+    inside, numbers = parts.argmax(axis=1), np.arange(len(parts))
+    return np.where(parts[numbers, inside] > -np.inf, numbers * step + inside, -1)
 
 
-def _name(courses: Courses, place: float) -> str | None:
-    return None if place < 0 else courses.tenants[int(place)]
+def _stretches(values: Floats, step: int, beyond: float) -> Floats:
+    """One row for each stretch of so many values; the last is filled up with `beyond`."""
+    filled: Floats = np.pad(values, (0, -len(values) % step), constant_values=beyond)
+    return filled.reshape(-1, step)
 
 
 def _steps(course: Floats, step: int) -> Floats:

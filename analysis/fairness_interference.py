@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from analysis import fairness_loading
-from analysis.fairness_alone import ALONE_SCHEMA, over_alone
+from analysis.fairness_alone import ALONE_SCHEMA, over_alone, taken
 from analysis.fairness_courses import Courses, Floats
 from analysis.fairness_options import wish
 from analysis.measure import View
@@ -89,13 +89,16 @@ def fairness_interference(
     empty = fairness_loading.why_nobody(reader, scope, totals)
     if empty is not None:
         return View(_VIEW, scope, empty=empty)
-    placed = fairness_loading.placed(reader, scope, chosen, totals, sharing)
     beside = pl.DataFrame(schema=INTERFERENCE_SCHEMA)
     alone = pl.DataFrame(schema=ALONE_SCHEMA)
-    if placed.courses is not None:
-        with ThreadPoolExecutor(1) as other:
-            finishing = other.submit(over_alone, reader, placed.part, placed.courses)
-            beside = interference(reader, placed.courses, placed.part, chosen.shown)
+    # Each leaves a processor idle in turns.
+    with ThreadPoolExecutor(1) as other:
+        part = fairness_loading.recent(scope, totals)
+        known = other.submit(taken, reader, part)
+        courses = fairness_loading.placed(reader, scope, chosen, totals, sharing).courses
+        if courses is not None:
+            finishing = other.submit(lambda: over_alone(reader, part, courses, known.result()))
+            beside = interference(reader, courses, part, chosen.shown)
             alone = finishing.result()
     frames = {"interference": beside, "alone": alone.head(MOST_ROWS)}
     told = {name: fairness_loading.called(frame, named) for name, frame in frames.items()}

@@ -83,7 +83,7 @@ def placed(
     cost, window_seconds = chosen.cost, chosen.window_seconds
 
     def make() -> Placed:
-        part, tenants = _recent(scope, totals), ranked(totals)
+        part, tenants = recent(scope, totals), ranked(totals)
         sized = tenants.filter(pl.col("tenant").is_not_null() & (pl.col("sized") > 0))
         names = sized["tenant"].head(MOST_TOLD_APART).to_list()
         if not names:
@@ -94,7 +94,7 @@ def placed(
     return sharing(f"courses of tenants, {cost}, {window_seconds}", make)
 
 
-def _recent(scope: Scope, totals: pl.DataFrame) -> Scope:
+def recent(scope: Scope, totals: pl.DataFrame) -> Scope:
     """The newest part of a scope with about as many requests as can be placed in time.
 
     A long one begins where a bin of the roll-up does, whichever of its numbers come from there.

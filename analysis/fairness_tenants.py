@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -13,7 +13,6 @@ from analysis.latency import several_quantiles
 from analysis.slo_counting import applicable, good_rule
 from analysis.slo_model import Slo
 from store.errors import InputError
-from store.queries import slo as slo_queries
 from store.queries import slo_rolled
 from store.queries.scope import Scope
 from store.reader import Reader
@@ -101,13 +100,26 @@ def timed(tenants: pl.DataFrame, totals: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def chosen_slo(reader: Reader, scope: Scope, slos: Sequence[Slo], name: str) -> Slo | None:
+def chosen_slo(
+    reader: Reader,
+    scope: Scope,
+    slos: Sequence[Slo],
+    name: str,
+    ids: Mapping[str, int] | None = None,
+) -> Slo | None:
     """The objective that tenants are judged by: the named one, else the first with a latency.
+
+    Args:
+        reader: the store.
+        scope: sources.
+        slos: the definitions.
+        name: of the objective, or nothing.
+        ids: source name -> source id, where the caller knows them.
 
     Raises:
         InputError: none of this name is about these sources.
     """
-    fitting = applicable(reader, slos, scope)
+    fitting = applicable(reader, slos, scope, ids)
     if not name:
         return next((slo for slo in fitting if slo.limits_seconds), next(iter(fitting), None))
     named = next((slo for slo in fitting if slo.name == name), None)
@@ -117,11 +129,20 @@ def chosen_slo(reader: Reader, scope: Scope, slos: Sequence[Slo], name: str) -> 
     return named
 
 
-def attainment(reader: Reader, scope: Scope, slo: Slo | None) -> pl.DataFrame:
-    """Attainment of each tenant with its Wilson interval, columns of `ATTAINMENT_SCHEMA`."""
+def attainment(
+    reader: Reader, scope: Scope, slo: Slo | None, ids: Mapping[str, int]
+) -> pl.DataFrame:
+    """Attainment of each tenant with its Wilson interval, columns of `ATTAINMENT_SCHEMA`.
+
+    Args:
+        reader: the store.
+        scope: what is asked about.
+        slo: the objective; None judges nobody.
+        ids: source name -> source id.
+    """
     if slo is None:
         return pl.DataFrame(schema=ATTAINMENT_SCHEMA)
-    rule = good_rule(slo, slo_queries.source_ids(reader))
+    rule = good_rule(slo, ids)
     spent = slo_rolled.spent(reader, scope, [rule], scope.start, scope.end, ("tenant",))
     rows = []
     for tenant, good, bad in spent.select("value", "good", "bad").rows():
