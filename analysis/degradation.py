@@ -55,7 +55,7 @@ def degradation(reader: Reader, scope: Scope, *, incident: str = "") -> View:
     seen = read(reader, scope)
     if not any(one.course for one in seen.watched):
         return _nothing(scope, _why_empty(reader, scope, seen))
-    known = found(seen, _events(reader, scope, seen))
+    known, reaching = found(seen, _events(reader, scope, seen))
     incidents = [one for one in known if one.stretch.last >= seen.bins - seen.shown_bins]
     shown = _shown(incidents, known, incident)
     states = [_state(seen, one, known) for one in seen.watched]
@@ -70,8 +70,8 @@ def degradation(reader: Reader, scope: Scope, *, incident: str = "") -> View:
         "shown": frames.shown(shown),
         "estimates": forecast_queries.states(reader, scope),
     }
-    return View("degradation", scope, _measures(states, incidents), made,
-                _sentences(states, incidents))  # fmt: skip
+    return View("degradation", scope, _measures(states, incidents, reaching), made,
+                _sentences(states, incidents), totals={"incidents": reaching})  # fmt: skip
 
 
 def _nothing(scope: Scope, empty: Empty) -> View:
@@ -167,7 +167,9 @@ def _grades(reader: Reader, scope: Scope, shown: Incident | None) -> Mapping[tup
     return {(one.target_id, one.signal): one.grade for one in usable(reader, names, scope.end)}
 
 
-def _measures(states: Sequence[frames.State], incidents: Sequence[Incident]) -> dict[str, Measure]:
+def _measures(
+    states: Sequence[frames.State], incidents: Sequence[Incident], reaching: int
+) -> dict[str, Measure]:
     counts = {
         name: sum(one.state == name for one in states) for name in ("slowed", "healthy", "unknown")
     }
@@ -176,7 +178,7 @@ def _measures(states: Sequence[frames.State], incidents: Sequence[Incident]) -> 
     return {
         "instances": Measure(float(len(states)), ""),
         **{name: Measure(float(count), "") for name, count in counts.items()},
-        "incidents": Measure(float(len(incidents)), "", why="that reach into the range"),
+        "incidents": Measure(float(reaching), "", why="that reach into the range"),
         "worst_slowdown": Measure(None, "x", why="no instance is slowed now")
         if worst is None
         else Measure(worst.slowdown, "x", worst.low, worst.high, why=worst.watched.instance),

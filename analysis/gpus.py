@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from analysis.measure import Empty, Measure, View
-from store.queries.faults import FAULTS, gpu_faults
+from store.queries.faults import FAULTS, gpu_fault_count, gpu_faults
 from store.queries.gpus import CARDS, newest
 from store.queries.scope import LIVE_SOURCE_ID, Scope
 from store.reader import Reader
@@ -51,14 +51,16 @@ def gpus(reader: Reader, scope: Scope) -> View:
     read = newest(reader, _SIGNALS, scope.end - _SEEN_WITHIN, scope.end) if is_live else None
     cards = _cards(read) if read is not None else pl.DataFrame(schema=CARDS_SCHEMA)
     faults = gpu_faults(reader, scope.start, scope.end) if is_live else _no_faults()
+    count = gpu_fault_count(reader, scope.start, scope.end, faults.height) if is_live else 0
     return View(
         "gpus",
         scope,
-        measures=_measures(cards, faults),
+        measures=_measures(cards, count),
         frames={"cards": cards, "faults": faults},
         sentences=_sentences(faults),
         empty=_empty(is_live) if cards.is_empty() and faults.is_empty() else None,
         sql={"cards": CARDS.strip(), "faults": FAULTS.strip()},
+        totals={"faults": count},
     )
 
 
@@ -89,8 +91,8 @@ def _first(row: dict[str, Any], names: tuple[str, ...]) -> float | None:
     return next((row[name] for name in names if row.get(name) is not None), None)
 
 
-def _measures(cards: pl.DataFrame, faults: pl.DataFrame) -> dict[str, Measure]:
-    if cards.is_empty() and faults.is_empty():
+def _measures(cards: pl.DataFrame, faults: int) -> dict[str, Measure]:
+    if cards.is_empty() and not faults:
         unseen = "no card was read in this range"
         return {name: Measure(None, unit, why=unseen) for name, unit in _MEASURES.items()}
     busy = cards["busy_ratio"].drop_nulls()
@@ -102,7 +104,7 @@ def _measures(cards: pl.DataFrame, faults: pl.DataFrame) -> dict[str, Measure]:
             n=len(busy) or None,
             why=None if len(busy) else "no card tells how busy it is",
         ),
-        "faults": Measure(float(faults.height), "", why="that began in the range"),
+        "faults": Measure(float(faults), "", why="that began in the range"),
     }
 
 

@@ -94,8 +94,11 @@ class Incident:
         return MEANINGS[self.suspects[0].signal.name].resource if self.suspects else "unknown"
 
 
-def found(read: Read, events: Sequence[Happened]) -> list[Incident]:
-    """All incidents of what was read, the newest first; at most `MOST_INCIDENTS`."""
+def found(read: Read, events: Sequence[Happened]) -> tuple[list[Incident], int]:
+    """Incidents of what was read, the newest `MOST_INCIDENTS` first, and how many reach in all.
+
+    Those are counted that reach into the range shown.
+    """
     everybody = [*read.watched, *read.others]
     made = [
         (watched, watched.course, stretch)
@@ -104,10 +107,11 @@ def found(read: Read, events: Sequence[Happened]) -> list[Incident]:
         for stretch in stretches(watched.course.slowdown, threshold(watched.course.spread))
     ]
     newest = sorted(made, key=lambda part: (-part[2].first, part[0].instance))[:MOST_INCIDENTS]
+    reaching = sum(stretch.last >= read.bins - read.shown_bins for _, _, stretch in made)
     return [
         _ended(_incident(read, watched, own, stretch, everybody), events)
         for watched, own, stretch in newest
-    ]
+    ], reaching
 
 
 def _incident(

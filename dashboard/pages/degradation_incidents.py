@@ -54,7 +54,10 @@ def incidents_card(view: View, scene: Scene, chosen: Mapping[str, str]) -> Slot 
         "started_at", "ended_at", "instance", "slowdown_factor", "to_peers_factor", "resource",
         "happened", "ending",
     )  # fmt: skip
-    shown = table(frame, scene, columns=columns, cells=cells, heads=heads, caption=title)
+    shown = table(
+        frame, scene, columns=columns, cells=cells, heads=heads, caption=title,
+        total=view.total("incidents"),
+    )  # fmt: skip
     tools = frame_tools(view, "incidents", title, _INCIDENTS_ABOUT, scene, **chosen)
     return card(title, shown, tools=tools, key="incidents")
 

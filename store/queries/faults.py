@@ -7,6 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
+from store.queries.first_rows import total
 from store.reader import Reader
 
 LAST_READINGS = """
@@ -36,6 +37,19 @@ def last_readings(reader: Reader, signals: Sequence[str], start: datetime) -> pl
         target_id, signal, labels (JSON text), at (naive UTC), value.
     """
     return reader.frame(LAST_READINGS, start=start.replace(tzinfo=None), signals=list(signals))
+
+
+def gpu_fault_count(reader: Reader, start: datetime, end: datetime, held: int) -> int:
+    """How many rows `gpu_faults` would have without its limit.
+
+    Args:
+        reader: the store.
+        start: aware UTC.
+        end: aware UTC, exclusive.
+        held: rows that it gave.
+    """
+    params = {"start": start.replace(tzinfo=None), "end": end.replace(tzinfo=None)}
+    return total(reader, FAULTS, held, MOST_FAULTS, **params)
 
 
 def gpu_faults(reader: Reader, start: datetime, end: datetime) -> pl.DataFrame:

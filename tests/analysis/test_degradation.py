@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from analysis import incidents_found
 from analysis.measure import View
 from analysis.views import compute
 from store.clock import VirtualClock
@@ -95,7 +96,7 @@ def test_more_load_alone_is_no_degradation(database: Database, fleet: Any) -> No
 
 
 def test_an_incident_that_is_over_tells_how_it_ended_and_what_was_like_it(
-    database: Database, fleet: Any
+    database: Database, fleet: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     early, late = (6900.0, 6000.0), (1800.0, 1200.0)
     fleet.engine("http://a:8000/metrics", {early: 1.6, late: 1.6})
@@ -113,6 +114,11 @@ def test_an_incident_that_is_over_tells_how_it_ended_and_what_was_like_it(
     chosen = looked(database, incident=oldest["incident"])
     assert chosen.frames["shown"]["incident"].to_list() == [oldest["incident"]]
     assert chosen.frames["similar"].is_empty()
+    # Of many the newest are listed, and all are counted.
+    monkeypatch.setattr(incidents_found, "MOST_INCIDENTS", 1)
+    cut = looked(database)
+    assert cut.frames["incidents"]["incident"].to_list() == [newest["incident"]]
+    assert cut.total("incidents") == cut.measures["incidents"].value == 2
 
 
 def test_an_incident_that_a_restart_ended_says_so(database: Database, fleet: Any) -> None:

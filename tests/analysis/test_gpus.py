@@ -10,6 +10,7 @@ from analysis.views import compute
 from collector.agent.wire import GpuFault
 from collector.starts.faults import fault_frame
 from store.clock import VirtualClock
+from store.queries import faults as faults_queries
 from store.queries.scope import Scope
 from store.signals import SIGNALS
 from store.targets import register
@@ -92,6 +93,19 @@ def test_faults_of_the_range_are_told(database, live_scope):
     assert found.frames["faults"]["text"].to_list() == ["XID 79: the card has fallen off the bus"]
     assert found.sentences[0].startswith("n1, card 3: XID 79")
     assert found.measures["faults"].value == 1
+
+
+def test_of_many_faults_all_are_counted(database, live_scope, monkeypatch):
+    """The frame holds the newest only; the number is that of the range."""
+    monkeypatch.setattr(faults_queries, "MOST_FAULTS", 2)
+    faults = [
+        GpuFault("n1", "3", live_scope.end - timedelta(minutes=back), None, "xid", f"XID {back}")
+        for back in (10, 20, 30)
+    ]
+    database.writer.append("gpu_fault", fault_frame(faults)).result()
+    found = view(database, live_scope)
+    assert found.frames["faults"]["text"].to_list() == ["XID 10", "XID 20"]
+    assert (found.total("faults"), found.measures["faults"].value) == (3, 3)
 
 
 def test_without_cards_the_view_says_what_to_do(database, live_scope):
