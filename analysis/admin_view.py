@@ -189,7 +189,7 @@ def admin(reader: Reader, scope: Scope, *, now: datetime) -> View:
         # Only the process that asks the sources knows how they stand.
         "discovery": pl.DataFrame(schema=DISCOVERY_SCHEMA),
         "tables": tables,
-        "coverage": _coverage(reader, targets),
+        "coverage": _coverage(reader, infos, targets),
         "imports": imports.cast(pl.Schema(IMPORTS_SCHEMA)),
     }
     held = any(info.last_at is not None for info in infos) or targets.height > 0
@@ -254,11 +254,12 @@ def _rate(samples: int | None, interval_seconds: float | None) -> float | None:
     return samples / interval_seconds if samples is not None and interval_seconds else None
 
 
-def _coverage(reader: Reader, targets: pl.DataFrame) -> pl.DataFrame:
+def _coverage(reader: Reader, infos: Sequence[SourceInfo], targets: pl.DataFrame) -> pl.DataFrame:
+    carried = admin_queries.carried(reader, [info.source_id for info in infos])
     rows = [
-        (needs.page, source["name"], *source_coverage(needs, source))
-        for source in admin_queries.fields(reader).to_dicts()
-        if source["requests"] or source["rates"]
+        (needs.page, info.name, *source_coverage(needs, held))
+        for info in infos
+        if (held := carried[info.source_id]) & {"requests", "rates"}
         for needs in PAGES
     ]
     by_target: dict[int, set[str]] = {}
@@ -276,20 +277,20 @@ def _coverage(reader: Reader, targets: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=COVERAGE_SCHEMA, orient="row")
 
 
-def source_coverage(needs: PageNeeds, held: Mapping[str, int]) -> tuple[str, str]:
+def source_coverage(needs: PageNeeds, held: Container[str]) -> tuple[str, str]:
     """How far request rows feed a page: "full", "partial" or "none", and what is missing.
 
     Args:
         needs: the page.
-        held: field -> how many requests carry it, with requests and rates (client windows).
+        held: fields that any request carries, with requests and rates (client windows).
     """
     if not needs.fields:
         return "none", "engine metrics (requests carry none)"
-    if not held["requests"]:
-        if held["rates"] and needs.from_rates:
+    if "requests" not in held:
+        if "rates" in held and needs.from_rates:
             return "partial", "request rows (a rate series only)"
         return "none", "request rows"
-    missing = _missing(needs.fields, {name for name, count in held.items() if count})
+    missing = _missing(needs.fields, held)
     return _state(missing, len(needs.fields))
 
 

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 
 from analysis.admin_view import PAGES, admin, source_coverage, target_coverage
+from store.queries.admin import carried
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -56,9 +57,22 @@ def test_coverage_names_what_is_missing(database, add_requests, add_target, live
     assert cells["Workload: arrivals", "gpu-1:8000"]["state"] == "none"
 
 
+def test_a_field_is_carried_once_any_request_of_the_source_has_it(database, add_requests):
+    """What one source carries says nothing about another."""
+    add_requests([60.0])
+    add_requests([50.0], input_tokens=5, model="m")
+    found = carried(database.reader, [1, 7])
+    assert found == {1: {"requests", "input_tokens", "model"}, 7: set()}
+    numbers = {"output_tokens": 5, "ttft_seconds": 0.1, "tpot_seconds": 0.1, "e2e_seconds": 1.0}
+    add_requests([40.0], tenant="a", route="r", session_id="s", **numbers)
+    assert carried(database.reader, [1])[1] == {
+        "requests", "input_tokens", "model", "tenant", "route", "session_key", *numbers
+    }  # fmt: skip
+
+
 def test_rate_series_cover_part_of_the_arrivals():
     """A trace of client rates is neither nothing nor a trace of requests."""
-    held = {"requests": 0, "rates": 100}
+    held = {"rates"}
     by_page = {needs.page: source_coverage(needs, held) for needs in PAGES}
     assert by_page["Workload: arrivals"][0] == "partial"
     assert by_page["Workload: lengths"][0] == "none"
