@@ -48,7 +48,7 @@ def options(address: Address) -> Mapping[str, str]:
 def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
     """How others fared while one had much, and how long all took beside alone."""
     del services
-    if view is None:
+    if view is None or view.empty is not None:
         return []
     chosen = options(scene.address)
     cards = [chart_card(view, chart, scene, chosen) for chart in CHARTS[:-1]]
