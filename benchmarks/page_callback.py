@@ -6,7 +6,7 @@ and quantiles over time by t-digest (`approx_quantile`), as a page without our l
 ask for them.
 
 With `--predicted` every request of the store was predicted, and demand and states of instances were
-forecast (`predicted_store.py`; 3 GB).
+forecast (`predicted_store.py`; 7 GB).
 
 With `--panels` the dashboard's own callbacks are timed too: the view, its figures and their JSON.
 Processor time stands beside the clock's: on a busy machine it alone tells what the work costs.

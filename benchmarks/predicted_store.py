@@ -16,6 +16,7 @@ from typing import Any
 import big_store
 
 from predictors import catalog
+from store.append_predictions import TIERS, tier_table
 from store.clock import WallClock
 from store.database import Database
 from store.retention import checkpoint
@@ -143,6 +144,9 @@ def build(folder: Path, rows: int) -> Path:
         for day in range(big_store.DAYS):
             first = start + timedelta(days=day)
             _write(database, _PREDICTIONS, start=first, end=first + timedelta(days=1))
+        for one_in in TIERS:
+            kept = f"SELECT * FROM prediction WHERE request_key % {one_in} = 0"
+            _write(database, f"INSERT INTO {tier_table(one_in)} BY NAME {kept}")
         _write_rest(database, start, end)
         checkpoint(database.writer)
         found = database.reader.scalar("SELECT count(*) FROM prediction")
