@@ -1,8 +1,8 @@
 """Twenty viewers at a refresh of five seconds, through the real server, while rows arrive.
 
-Each viewer posts the dashboard's own callback for the fleet page or the list of SLOs, as a browser
-does: opened once, then refreshed by the pulse with what it remembers. Another client uploads 200
-rows a second, and one asks `/api/v1/health` ten times a second.
+Each viewer posts the dashboard's own callbacks for the panels of the fleet page or of the list of
+SLOs, as a browser does: opened once, then refreshed by the pulse with what it remembers. Another client
+uploads 200 rows a second, and one asks `/api/v1/health` ten times a second.
 
 Beside it the same with nothing shared (`naive`): no time to live, and each viewer's range differs
 by a microsecond, so that no answer serves two.
@@ -38,7 +38,7 @@ import polars as pl
 ROOT = Path(__file__).parents[1]
 REFRESH_SECONDS = 5.0
 READY_SECONDS = 60.0
-PANELS = (("fleet-main", "/ui/"), ("slo-list", "/ui/slo"))
+PAGES = (("/ui/", ("fleet-main", "fleet-models", "fleet-rest")), ("/ui/slo", ("slo-list",)))
 CALLBACK = "/ui/_dash-update-component"
 LIMITS_SECONDS = {"24 h": 0.5, "30 d": 1.2}
 HEALTH_LIMIT_SECONDS = 0.020
@@ -84,8 +84,12 @@ class Load:
         search = "?" + urlencode(
             {"source": "live", "from": start.isoformat(), "to": end.isoformat()}
         )
-        spot, path = PANELS[number % len(PANELS)]
+        path, spots = PAGES[number % len(PAGES)]
         await asyncio.sleep(REFRESH_SECONDS * number / viewers)
+        await asyncio.gather(*(self._panel(spot, path, search) for spot in spots))
+
+    async def _panel(self, spot: str, path: str, search: str) -> None:
+        """One panel of a tab that stays open."""
         shown, pulse = None, None
         while time.monotonic() < self._until:
             began = time.perf_counter()

@@ -160,7 +160,8 @@ def _sizes(
     lengths = lengths_view(noting, scope, sources, by_source, with_charts=False)
     whole = merged(list(by_source.values()))
     samples = {"input_tokens": _weighted(whole.input), "output_tokens": _weighted(whole.output)}
-    return (lengths, failures_view(reader, scope, with_times=False)), samples
+    failures = failures_view(reader, scope, with_times=False, with_labels=False)
+    return (lengths, failures), samples
 
 
 def _side(

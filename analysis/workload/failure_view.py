@@ -29,8 +29,10 @@ def workload_failures(reader: queries.FrameReader, scope: Scope) -> View:
     return failures_view(reader, scope)
 
 
-def failures_view(reader: queries.FrameReader, scope: Scope, *, with_times: bool = True) -> View:
-    """The same; without `with_times` the frame `by_time` stays empty and costs nothing."""
+def failures_view(
+    reader: queries.FrameReader, scope: Scope, *, with_times: bool = True, with_labels: bool = True
+) -> View:
+    """The same; `by_time` or `by_label`, where it is not asked for, is empty and costs nothing."""
     noting = NotingReader(reader)
     sources = members(noting, scope)
     statuses = totals.status_counts(noting, scope)
@@ -42,20 +44,19 @@ def failures_view(reader: queries.FrameReader, scope: Scope, *, with_times: bool
     if failed == 0 and without_failures(noting, scope.source_ids):
         # A record that holds only what succeeded says nothing about failures, least of all none.
         return empty_view(_VIEW, noting, scope, sources, Empty("metric_absent", _BLIND))
-    by_time, sql = empty_frames(_VIEW)["by_time"], {}
+    frames, sql = dict(empty_frames(_VIEW)), {}
     if with_times:
         width = _recorded(scope, statuses).bin_seconds()
         by_time = queries.failures_by_time(noting, scope, width)
+        frames["by_time"] = by_time.cast(dict(BY_TIME_SCHEMA))  # type: ignore[arg-type]
         sql["by_time"] = noting.last_text
-    by_label = totals.failures_by_label(noting, scope)
-    sql["by_label"] = noting.last_text
+    if with_labels:
+        ratio_column = (pl.col("failed") / pl.col("attempted")).alias("failure_ratio")
+        by_label = totals.failures_by_label(noting, scope).with_columns(ratio_column)
+        frames["by_label"] = by_label.cast(dict(BY_LABEL_SCHEMA))  # type: ignore[arg-type]
+        sql["by_label"] = noting.last_text
     interval = wilson(failed, attempted) or (None, None)
     ratio = Measure(failed / attempted, "ratio", interval[0], interval[1], n=attempted)
-    ratio_column = (pl.col("failed") / pl.col("attempted")).alias("failure_ratio")
-    frames = {
-        "by_time": by_time.cast(dict(BY_TIME_SCHEMA)),  # type: ignore[arg-type]
-        "by_label": by_label.with_columns(ratio_column).cast(dict(BY_LABEL_SCHEMA)),  # type: ignore[arg-type]
-    }
     measures = {"failed": Measure(failed, "requests", n=attempted), "failure_ratio": ratio}
     return View(_VIEW, scope, measures, frames, _sentences(bad, failed, attempted), sql=sql)
 
