@@ -100,9 +100,10 @@ def slo_detail(
     chosen = _named(reader, _judged_over(slos, scope, over), scope, slo, ids)
     rule = good_rule(chosen, ids)
     start = window_of(chosen, scope.end).start
-    # Who spent it is counted beside the rest: each leaves a processor idle in turns.
+    # What explains it is counted beside the rest: each leaves a processor idle in turns.
     with ThreadPoolExecutor(1) as beside:
         spent = beside.submit(slo_rolled.spent, reader, scope, [rule], start, scope.end)
+        curve = beside.submit(threshold_bins, reader, chosen, rule, scope, start)
         counted = count_charted(reader, chosen, rule, scope)
     status = status_of(chosen, counted.own)
     budget = slo_frames.budget(chosen, counted.own)
@@ -116,7 +117,7 @@ def slo_detail(
     sql: dict[str, str] = {}
     if status.basis == "requests" and not counted.own.is_uncounted:
         frames["spent_by"] = slo_frames.spent_by(spent.result())
-        frames["threshold_curve"] = _curve(reader, status, rule, scope, start)
+        frames["threshold_curve"] = _curve(status, curve.result())
         sql = _plain_sql(chosen, scope)
     else:
         frames["spent_by"] = pl.DataFrame(schema=slo_frames.SPENT_BY_SCHEMA)
@@ -225,16 +226,12 @@ def _named(
     raise InputError(f"no SLO is called '{name}'" if name else "which SLO?", hint=hint)
 
 
-def _curve(
-    reader: Reader, status: SloStatus, rule: GoodRule, scope: Scope, start: datetime
-) -> pl.DataFrame:
+def _curve(status: SloStatus, found: pl.DataFrame | None) -> pl.DataFrame:
     """Attainment against the first threshold of the SLO, its other ones held."""
-    slo = status.slo
-    columns = list(slo.limits_seconds)
-    if not columns:
+    if found is None:
         return pl.DataFrame(schema=slo_frames.CURVE_SCHEMA)
-    found = threshold_bins(reader, slo, rule, scope, start)
-    return slo_frames.threshold_curve(slo, status, columns[0], found)
+    column = next(iter(status.slo.limits_seconds))
+    return slo_frames.threshold_curve(status.slo, status, column, found)
 
 
 def _plain_sql(slo: Slo, scope: Scope) -> dict[str, str]:
@@ -255,11 +252,14 @@ def _plain_sql(slo: Slo, scope: Scope) -> dict[str, str]:
 
 def threshold_bins(
     reader: Reader, slo: Slo, rule: GoodRule, scope: Scope, start: datetime
-) -> pl.DataFrame:
+) -> pl.DataFrame | None:
     """Successful requests by the log bin of the SLO's first quantity, from roll-ups where they do.
 
-    The ordinary roll-ups know models and routes, so they answer for one limit and no other label.
+    None where it has no threshold. The ordinary roll-ups know models and routes, so they answer for
+    one limit and no other label.
     """
+    if not slo.limits_seconds:
+        return None
     column = next(iter(slo.limits_seconds))
     rolled = len(slo.limits_seconds) == 1 and not slo.match.tenants and not slo.match.classes
     twice = (slo.match.models and scope.models) or (slo.match.routes and scope.routes)
