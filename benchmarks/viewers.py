@@ -1,8 +1,8 @@
 """Twenty viewers at a refresh of five seconds, through the real server, while rows arrive.
 
 Each viewer posts the dashboard's own callbacks for the panels of the fleet page or of the list of
-SLOs, as a browser does: opened once, then refreshed by the pulse with what it remembers. Another client
-uploads 200 rows a second, and one asks `/api/v1/health` ten times a second.
+SLOs, as a browser does: opened once, then refreshed by the pulse with what it remembers. Another
+client uploads 200 rows a second, and one asks `/api/v1/health` ten times a second.
 
 Beside it the same with nothing shared (`naive`): no time to live, and each viewer's range differs
 by a microsecond, so that no answer serves two.
