@@ -1,24 +1,21 @@
-"""The parts pages are made of: tiles, chart cards, verdicts, the four empty states."""
+"""The parts pages are made of: cards of charts and tables on a grid, verdicts, tabs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 from dash import dcc, html
 
-from analysis.measure import Empty, Measure, View
+from analysis.measure import View
 from dashboard.figures.base import Look, Picture
 from dashboard.figures.marks import is_over_time, marked
 from dashboard.figures.overlay import overlaid
-from dashboard.figures.sparkline import sparkline
 from dashboard.scene import Scene
 from dashboard.snippets import python_menu
 from dashboard.tables import table
-from dashboard.text import Shown, shown, split_unit
 from dashboard.theme import attrs
 
 Draw = Callable[[pl.DataFrame, Look], Picture | str]
@@ -207,51 +204,6 @@ def about(
     )
 
 
-def tile(
-    label: str,
-    measure: Measure | None,
-    *,
-    series: Sequence[float | None] = (),
-    href: str = "",
-    tone: str = "",
-) -> Any:
-    """One number with its unit, what to know about it, and a small picture of its course.
-
-    Args:
-        label: what it is.
-        measure: the number; unknown is said, with the reason.
-        series: its course over the range, for a sparkline.
-        href: where a click leads.
-        tone: "bad" or "good" to colour it; ignored while unknown.
-    """
-    said = shown(measure)
-    return tile_of(label, said, sparkline(series), href, tone)
-
-
-def tile_of(label: str, said: Shown, picture: str | None, href: str, tone: str) -> Any:
-    """A tile from its words."""
-    parts: list[Any] = [html.Span(label, className="ss-tile-label")]
-    number, unit = split_unit(said.text) if said.certainty != "unknown" else (said.text, "")
-    if unit in label.lower().split():  # "Requests: 28.2k", not "28.2k requests"
-        unit = ""
-    value: Any = [number, html.Small(f" {unit}")] if unit else number
-    parts.append(html.Span(value, className=f"ss-tile-value is-{said.certainty}"))
-    parts.append(
-        html.Span(said.note or "\N{NO-BREAK SPACE}", className="ss-tile-note", title=said.note)
-    )
-    if picture:
-        parts.append(html.Img(src=picture, alt="", className="ss-spark"))
-    tone_class = f" tone-{tone}" if tone and said.certainty != "unknown" else ""
-    if href:
-        return html.A(parts, href=href, className=f"ss-tile{tone_class}")
-    return html.Div(parts, className=f"ss-tile{tone_class}")
-
-
-def tiles(*made: Any, key: str = "tiles") -> html.Div:
-    """Tiles in even rows: the style sheet knows how many columns so many tiles want."""
-    return html.Div(list(made), className=f"ss-tiles of-{len(made)}", id=part_id(key))
-
-
 def part_id(key: str) -> dict[str, str]:
     """The id of a part whose inside a refresh may replace while all around it stays."""
     return {"type": "part", "key": key}
@@ -374,46 +326,3 @@ def tabs(
         href = scene.here(**{option: name}, **also)
         links.append(html.A(text, href=href, className=f"ss-tab{active}", **current))
     return html.Nav(links, className="ss-tabs is-inline", **attrs({"aria-label": title}))
-
-
-def empty_state(empty: Empty, scene: Scene) -> html.Div:
-    """One of the four reasons why there is nothing to show, each with what to do about it."""
-    titles = {
-        "nothing_connected": "No source yet.",
-        "metric_absent": "This source does not say.",
-        "outside_range": "Nothing in this range.",
-        "no_traffic": "No requests in this range.",
-    }
-    parts: list[Any] = [html.H2(titles[empty.kind])]
-    if empty.text != titles[empty.kind]:
-        parts.append(html.P(empty.text))
-    if empty.kind == "outside_range" and empty.last_record_at is not None:
-        parts.append(html.P(f"Last record: {scene.when(empty.last_record_at)}."))
-    action = _empty_action(empty, scene)
-    if action is not None:
-        parts.append(action)
-    return html.Div(parts, className=f"ss-empty is-{empty.kind.replace('_', '-')}")
-
-
-def jump(last_at: datetime, seconds: float, scene: Scene) -> html.A:
-    """The way to the last record: the page over as long a range, ending there."""
-    end = last_at + timedelta(seconds=1)
-    start = end - timedelta(seconds=seconds)
-    href = scene.here(from_=f"{start:%Y-%m-%dT%H:%M:%SZ}", to=f"{end:%Y-%m-%dT%H:%M:%SZ}")
-    return html.A("Jump there", href=href, className="ss-button")
-
-
-def _empty_action(empty: Empty, scene: Scene) -> html.A | None:
-    if (
-        empty.kind == "outside_range"
-        and empty.last_record_at is not None
-        and scene.scope is not None
-    ):
-        return jump(empty.last_record_at, scene.scope.seconds, scene)
-    if empty.kind == "metric_absent":
-        return html.A(
-            "See what each source reports", href=scene.link("admin"), className="ss-button"
-        )
-    if empty.kind == "nothing_connected":
-        return html.A("Connect or import something", href=scene.link(), className="ss-button")
-    return None

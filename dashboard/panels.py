@@ -21,7 +21,7 @@ from dash import MATCH, Dash, Input, Output, State, ctx, dcc, html, no_update, s
 from dash.development.base_component import Component
 
 from analysis.measure import View
-from dashboard.cards import empty_state
+from dashboard.empty_states import empty_state
 from dashboard.figures.marks import Marks
 from dashboard.happened import happened
 from dashboard.navigation import Page, Panel

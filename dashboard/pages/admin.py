@@ -9,7 +9,7 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import Slot, Unshown, card, frame_tools, grid, tile, tiles, verdict
+from dashboard.cards import Slot, Unshown, card, frame_tools, grid, verdict
 from dashboard.navigation import Page, Panel
 from dashboard.pages import (
     admin_clocks,
@@ -25,6 +25,7 @@ from dashboard.services import Services
 from dashboard.tables import Cell, table
 from dashboard.text import heading, when
 from dashboard.theme import attrs
+from dashboard.tiles import tile, tiles
 
 TILES = (
     ("Rows", "rows_total"),

@@ -8,11 +8,12 @@ from typing import Any
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import card, frame_tools, grid, tile, tiles
+from dashboard.cards import card, frame_tools, grid
 from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
+from dashboard.tiles import tile, tiles
 
 _TITLE = "How long do the pages take?"
 _ABOUT = (

@@ -9,12 +9,13 @@ import polars as pl
 from dash import html
 
 from analysis.measure import Measure, View
-from dashboard.cards import Slot, card, frame_tools, grid, tile, tiles
+from dashboard.cards import Slot, card, frame_tools, grid
 from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Document, Services
 from dashboard.tables import table
 from dashboard.theme import attrs
+from dashboard.tiles import tile, tiles
 
 _JOBS_ABOUT = (
     "Runs of the last day. Skipped: its time came while the run before was still going. A job that "

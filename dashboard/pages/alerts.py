@@ -8,13 +8,14 @@ from typing import Any
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import card, frame_tools, grid, tile, tiles, verdict
+from dashboard.cards import card, frame_tools, grid, verdict
 from dashboard.navigation import Page, Panel
 from dashboard.pages import alerts_silences, alerts_told
 from dashboard.pages.alerts_rows import look_link, severity, state
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import FEW_ROWS, Cell, table
+from dashboard.tiles import tile, tiles
 from dashboard.url_state import Address
 
 _ACTIVE = ("state", "rule", "summary", "subject", "since", "look")

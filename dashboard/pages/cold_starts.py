@@ -11,19 +11,8 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import (
-    Chart,
-    Slot,
-    Unshown,
-    card,
-    chart_card,
-    empty_state,
-    frame_tools,
-    grid,
-    tile,
-    tiles,
-    verdict,
-)
+from dashboard.cards import Chart, Slot, Unshown, card, chart_card, frame_tools, grid, verdict
+from dashboard.empty_states import empty_state
 from dashboard.figures import cold_starts as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
@@ -31,6 +20,7 @@ from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
 from dashboard.text import FEW_EVENTS
+from dashboard.tiles import tile, tiles
 from store.units import percent_text, seconds_text
 
 TILES = (

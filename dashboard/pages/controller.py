@@ -11,20 +11,8 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import (
-    Chart,
-    Slot,
-    Unshown,
-    card,
-    chart_card,
-    frame_tools,
-    grid,
-    jump,
-    tabs,
-    tile,
-    tiles,
-    verdict,
-)
+from dashboard.cards import Chart, Slot, Unshown, card, chart_card, frame_tools, grid, tabs, verdict
+from dashboard.empty_states import jump
 from dashboard.figures import control as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.figures.marks import Marks
@@ -41,6 +29,7 @@ from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import FEW_ROWS, table
 from dashboard.theme import attrs
+from dashboard.tiles import tile, tiles
 
 CONFIG = """[controller]
 ttft_seconds = 2.0

@@ -8,9 +8,10 @@ from typing import Any
 from dash import html
 
 from analysis.measure import Measure, View
-from dashboard.cards import Slot, Unshown, card, frame_tools, tile, tiles
+from dashboard.cards import Slot, Unshown, card, frame_tools
 from dashboard.scene import Scene
 from dashboard.text import interval_text, number_text
+from dashboard.tiles import tile, tiles
 from store.queries.scope import join_values
 from store.units import percent_text, seconds_text
 

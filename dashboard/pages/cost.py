@@ -9,25 +9,15 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import (
-    Chart,
-    Slot,
-    Unshown,
-    card,
-    chart_card,
-    empty_state,
-    frame_tools,
-    grid,
-    tile,
-    tiles,
-    verdict,
-)
+from dashboard.cards import Chart, Slot, Unshown, card, chart_card, frame_tools, grid, verdict
+from dashboard.empty_states import empty_state
 from dashboard.figures import cost as figures
 from dashboard.navigation import Page, Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import table
 from dashboard.text import number_text, unit_text
+from dashboard.tiles import tile, tiles
 from store.units import signed_percent_text
 
 TILES = (

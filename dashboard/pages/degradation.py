@@ -9,19 +9,8 @@ from typing import Any
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import (
-    Chart,
-    Slot,
-    Unshown,
-    card,
-    chart_card,
-    empty_state,
-    frame_tools,
-    grid,
-    tile,
-    tiles,
-    verdict,
-)
+from dashboard.cards import Chart, Slot, Unshown, card, chart_card, frame_tools, grid, verdict
+from dashboard.empty_states import empty_state
 from dashboard.figures import degradation as figures
 from dashboard.navigation import Page, Panel
 from dashboard.pages.degradation_incidents import happened_card, incidents_card, similar_card
@@ -31,6 +20,7 @@ from dashboard.pages.predictors_states import DEGRADATION
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import cell_text, table
+from dashboard.tiles import tile, tiles
 from dashboard.url_state import Address
 
 OPTIONS = ("incident",)

@@ -9,20 +9,8 @@ import polars as pl
 from dash import dcc, html
 
 from analysis.measure import View
-from dashboard.cards import (
-    Chart,
-    Slot,
-    Unshown,
-    card,
-    chart_card,
-    empty_state,
-    frame_tools,
-    grid,
-    tabs,
-    tile,
-    tiles,
-    verdict,
-)
+from dashboard.cards import Chart, Slot, Unshown, card, chart_card, frame_tools, grid, tabs, verdict
+from dashboard.empty_states import empty_state
 from dashboard.figures import fairness as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
@@ -33,6 +21,7 @@ from dashboard.services import Services
 from dashboard.tables import table
 from dashboard.text import FEW_EVENTS, number_text
 from dashboard.theme import attrs
+from dashboard.tiles import tile, tiles
 from dashboard.url_state import Address
 from store.units import percent_text
 

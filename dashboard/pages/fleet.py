@@ -9,17 +9,7 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import (
-    Chart,
-    Draw,
-    Slot,
-    Unshown,
-    card,
-    chart_card,
-    frame_tools,
-    grid,
-    verdict,
-)
+from dashboard.cards import Chart, Draw, Slot, Unshown, card, chart_card, frame_tools, grid, verdict
 from dashboard.figures.base import Look, Picture
 from dashboard.figures.series import over_time, quantile_over_time, shares_over_time
 from dashboard.navigation import Page, Panel

@@ -10,11 +10,11 @@ import polars as pl
 from dash import html
 
 from analysis.measure import Measure, View
-from dashboard.cards import tile, tile_of, tiles
 from dashboard.figures.base import numbers
 from dashboard.figures.sparkline import sparkline
 from dashboard.scene import Scene
 from dashboard.text import Shown, number_text, shown
+from dashboard.tiles import tile, tile_of, tiles
 from store.units import percent_text
 
 FAILURE_NAMES: Mapping[str, str] = {

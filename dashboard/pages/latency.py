@@ -9,17 +9,8 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import (
-    Chart,
-    Unshown,
-    chart_card,
-    empty_state,
-    grid,
-    tabs,
-    tile,
-    tiles,
-    verdict,
-)
+from dashboard.cards import Chart, Unshown, chart_card, grid, tabs, verdict
+from dashboard.empty_states import empty_state
 from dashboard.figures import latency as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.figures.latency_heat import heatmap
@@ -30,6 +21,7 @@ from dashboard.pages.latency_stragglers import STRAGGLERS
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.text import unit_text
+from dashboard.tiles import tile, tiles
 from dashboard.url_state import Address
 
 QUANTITY_NAMES = {

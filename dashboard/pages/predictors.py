@@ -10,20 +10,8 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import (
-    Chart,
-    Slot,
-    Unshown,
-    card,
-    chart_card,
-    empty_state,
-    frame_tools,
-    grid,
-    tabs,
-    tile,
-    tiles,
-    verdict,
-)
+from dashboard.cards import Chart, Slot, Unshown, card, chart_card, frame_tools, grid, tabs, verdict
+from dashboard.empty_states import empty_state
 from dashboard.figures import predictors as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Page, Panel
@@ -37,6 +25,7 @@ from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.tables import cell_text, table
 from dashboard.text import interval_text, unit_text
+from dashboard.tiles import tile, tiles
 
 # quantity -> words, unit
 QUANTITIES = {

@@ -12,17 +12,8 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import (
-    Chart,
-    card,
-    chart_card,
-    empty_state,
-    frame_tools,
-    grid,
-    tile,
-    tiles,
-    verdict,
-)
+from dashboard.cards import Chart, card, chart_card, frame_tools, grid, verdict
+from dashboard.empty_states import empty_state
 from dashboard.figures import slo as figures
 from dashboard.figures.marks import Marks
 from dashboard.happened import happened
@@ -35,6 +26,7 @@ from dashboard.services import Services
 from dashboard.tables import table
 from dashboard.text import FEW_EVENTS
 from dashboard.theme import attrs
+from dashboard.tiles import tile, tiles
 from dashboard.url_state import Address, iso_z
 from store.units import percent_text
 

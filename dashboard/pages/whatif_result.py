@@ -10,16 +10,7 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import (
-    Chart,
-    Slot,
-    Unshown,
-    card,
-    chart_card,
-    frame_tools,
-    grid,
-    tabs,
-)
+from dashboard.cards import Chart, Slot, Unshown, card, chart_card, frame_tools, grid, tabs
 from dashboard.figures import whatif as figures
 from dashboard.figures.base import Look, Picture
 from dashboard.pages import whatif_candidate, whatif_fleet, whatif_validity

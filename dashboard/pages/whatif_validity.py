@@ -9,10 +9,11 @@ import polars as pl
 from dash import html
 
 from analysis.measure import View
-from dashboard.cards import card, frame_tools, grid, tile, tiles
+from dashboard.cards import card, frame_tools, grid
 from dashboard.scene import Scene
 from dashboard.tables import table
 from dashboard.text import heading, unit_text
+from dashboard.tiles import tile, tiles
 from dashboard.url_state import Address
 from store.units import seconds_text, signed_percent_text
 

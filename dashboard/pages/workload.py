@@ -9,7 +9,8 @@ from typing import Any
 from dash import html
 
 from analysis.measure import QUOTIENTS, Measure, View
-from dashboard.cards import chart_card, empty_state, grid, tile, tiles, verdict
+from dashboard.cards import chart_card, grid, verdict
+from dashboard.empty_states import empty_state
 from dashboard.navigation import Page, Panel
 from dashboard.notes import notes
 from dashboard.pages import workload_compare, workload_export
@@ -18,6 +19,7 @@ from dashboard.pages.workload_tables import TABLES
 from dashboard.scene import Scene
 from dashboard.services import Services
 from dashboard.theme import attrs
+from dashboard.tiles import tile, tiles
 
 QUESTION = "What is arriving, how bursty, how long, from whom, in which sessions?"
 

@@ -16,12 +16,12 @@ from dashboard.cards import (
     Unshown,
     card,
     chart_card,
-    empty_state,
     frame_tools,
     grid,
     part_id,
     verdict,
 )
+from dashboard.empty_states import empty_state
 from dashboard.figures import distributions as dist
 from dashboard.figures.base import Look, Picture
 from dashboard.navigation import Panel
