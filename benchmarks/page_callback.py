@@ -39,6 +39,7 @@ from dash_panels import Panels
 from analysis import views
 from analysis.slo_counting import good_rule
 from analysis.slo_file import load_slo_file
+from servescope.garbage import look_seldom, never_look_again
 from store import retention, rollup, slo_rollup
 from store.clock import WallClock
 from store.database import Database
@@ -273,6 +274,8 @@ def main() -> None:
         )
         print("# with shifted clocks, latencies and labels synthetic")
         peers(database, given.rounds)
+        look_seldom()
+        never_look_again()  # as the server has it: else all imports are looked at now and then
         arrivals = Arrivals(database)
         if not given.quiet:
             arrivals.start()
