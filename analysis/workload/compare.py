@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -204,12 +205,10 @@ def two_sample_ks(a: Sample, b: Sample) -> float:
     values = np.concatenate((a[0], b[0]))
     # A stable sort merges two sorted runs, which takes a tenth of sorting them anew.
     order = np.argsort(values, kind="stable")
-    mine = np.cumsum(np.concatenate((a[1], np.zeros(b[1].size)))[order])
-    other = np.cumsum(np.concatenate((np.zeros(a[1].size), b[1]))[order])
+    apart = np.cumsum(np.concatenate((a[1] / a[1].sum(), -b[1] / b[1].sum()))[order])
     ordered = values[order]
     is_last = np.append(ordered[1:] != ordered[:-1], True)
-    apart = mine[is_last] / mine[-1] - other[is_last] / other[-1]
-    return float(np.max(np.abs(apart)))
+    return float(np.abs(apart[is_last]).max())
 
 
 def differences_frame(one: Side, two: Side) -> pl.DataFrame:
@@ -264,23 +263,22 @@ def _sentence(
 
 def _overlay(one: Side, two: Side) -> pl.DataFrame:
     """quantity, series, x, cdf_ratio: the empirical curves of both, at most 200 points each."""
-    parts = [pl.DataFrame(schema=dict(OVERLAY_SCHEMA))]
+    columns: dict[str, list[Any]] = {name: [] for name in OVERLAY_SCHEMA}
     for side in (one, two):
         for quantity, sample in side.samples.items():
-            parts.append(_curve(quantity, side.name, sample))
-    return pl.concat(parts)
+            values, shares = _curve(sample)
+            columns["quantity"] += [quantity] * values.size
+            columns["series"] += [side.name] * values.size
+            columns["x"] += values.tolist()
+            columns["cdf_ratio"] += shares.tolist()
+    return pl.DataFrame(columns, schema=dict(OVERLAY_SCHEMA))
 
 
-def _curve(quantity: str, series: str, sample: Sample) -> pl.DataFrame:
+def _curve(sample: Sample) -> tuple[Floats, Floats]:
+    """Values ascending, each once, and the share of all up to it; at most `_POINTS`."""
     values, weights = sample
     share = np.cumsum(weights) / weights.sum()
     places = np.unique(np.searchsorted(share, np.linspace(0, 1, _POINTS)).clip(0, values.size - 1))
-    return pl.DataFrame(
-        {
-            "quantity": [quantity] * places.size,
-            "series": [series] * places.size,
-            "x": values[places],
-            "cdf_ratio": share[places],
-        },
-        schema=dict(OVERLAY_SCHEMA),
-    ).unique("x", keep="last", maintain_order=True)
+    x = values[places]
+    last = places[np.append(x[1:] != x[:-1], True)]
+    return values[last], share[last]
