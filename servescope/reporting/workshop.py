@@ -24,14 +24,18 @@ AT_ONCE = 2
 _LOOK_SECONDS = 0.2
 _ERRORS = "stderr.txt"
 _MOST_SAID = 64 * 1024
-# Python, its compiler, C++, Rust and the loader each say it in their own way, or abort.
+# Python, its compiler, C++, Rust, OpenBLAS, jemalloc and the loader each say it in their own way, or
+# abort; a thread needs memory, too.
 _WANTS_MEMORY = (
-    "MemoryError",
-    "NULL without setting an exception",
+    "memoryerror",
+    "null without setting an exception",
     "bad_alloc",
     "memory allocation",
-    "Cannot allocate memory",
+    "cannot allocate memory",
     "failed to map segment",
+    "thread creation failed",
+    "failed to spawn",
+    "can't start new thread",
 )
 _KILLED = (-signal.SIGKILL, -signal.SIGABRT)
 
@@ -142,7 +146,7 @@ class Workshop:
         problem = folder / worker.PROBLEM
         if problem.exists():
             raise NotMade(str(json.loads(problem.read_text("utf-8"))["message"]))
-        if code in _KILLED or any(words in said for words in _WANTS_MEMORY):
+        if code in _KILLED or any(words in said.lower() for words in _WANTS_MEMORY):
             raise NotMade(
                 f"it needed more than {self._settings.memory_bytes:,} bytes of memory",
                 hint="choose a smaller scope, or raise reports.memory_bytes",

@@ -32,7 +32,7 @@ def test_one_that_takes_too_long_is_ended(tmp_path):
     assert "reports.limit_seconds" in told.value.hint
 
 
-@pytest.mark.parametrize("memory_bytes", [60 << 20, 300 << 20])
+@pytest.mark.parametrize("memory_bytes", [60 << 20, 204 << 20, 300 << 20])
 def test_one_that_needs_too_much_memory_is_ended(tmp_path, memory_bytes):
     """Wherever it is when there is none left; this process goes on."""
     with pytest.raises(NotMade, match=f"{memory_bytes:,} bytes of memory") as told:
