@@ -24,8 +24,8 @@ AT_ONCE = 2
 _LOOK_SECONDS = 0.2
 _ERRORS = "stderr.txt"
 _MOST_SAID = 64 * 1024
-# Python, its compiler, C++, Rust, OpenBLAS, jemalloc and the loader each say it in their own way, or
-# abort; a thread needs memory, too.
+# Python, its compiler, C++, Rust, OpenBLAS, jemalloc and the loader each say it in their own way,
+# or abort; a thread needs memory, too.
 _WANTS_MEMORY = (
     "memoryerror",
     "null without setting an exception",
