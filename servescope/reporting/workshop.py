@@ -28,7 +28,7 @@ _MOST_SAID = 64 * 1024
 # or abort; a thread needs memory, too.
 _WANTS_MEMORY = (
     "memoryerror",
-    "null without setting an exception",
+    "systemerror",
     "bad_alloc",
     "memory allocation",
     "cannot allocate memory",
