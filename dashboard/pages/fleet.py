@@ -108,10 +108,15 @@ def body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
         fleet_tiles.row(view, scene),
         grid(
             *fleet_why.cards(view, scene),
-            *(chart_card(view, chart, scene) for chart in FIRST_CHARTS),
+            *(card for card in _first_charts(view, scene) if isinstance(card, Slot)),
         ),
     ]
     return [part for part in parts if part is not None]
+
+
+def _first_charts(view: View, scene: Scene) -> list[Slot | Unshown]:
+    """Those that cannot be drawn are listed with the others, at the end of the page."""
+    return [chart_card(view, chart, scene) for chart in FIRST_CHARTS]
 
 
 def models_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
@@ -122,10 +127,11 @@ def models_body(view: View | None, scene: Scene, services: Services) -> Sequence
 
 
 def rest_body(view: View | None, scene: Scene, services: Services) -> Sequence[Any]:
-    """What is below the models: further charts, the instances, what happened."""
+    """What is below the models: further charts, the instances, what happened; what is missing."""
     if view is None or view.empty is not None:
         return []
     cards = (
+        *(card for card in _first_charts(view, scene) if isinstance(card, Unshown)),
         *(chart_card(view, chart, scene) for chart in FURTHER_CHARTS),
         fleet_instances.instances_card(view, scene),
         _events_card(view, scene),
