@@ -102,8 +102,8 @@ proto: setup-dev ## Generate messages (remote-write, KEDA) from their .proto fil
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. collector/remote_write/proto/*.proto
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. controller/actuators/keda_proto/*.proto
 
-build: setup-dev ## Build wheel and sdist into dist/
-	@$(BIN)/python -m build --outdir dist .
+build: setup-dev ## Build wheel and sdist into dist/, without a network
+	@$(BIN)/python -m build --no-isolation --outdir dist .
 
 check: lint types test ## What CI runs
 

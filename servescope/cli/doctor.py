@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from servescope.cli import access, doctor_server
+from servescope.cli import access, doctor_extras, doctor_server
 from servescope.cli.doctor_line import Line
 from servescope.cli.output import ExitCode, Output
 from servescope.config import Config, load, slo_path, store_path
@@ -46,6 +46,7 @@ def examine(store: Path | None, config_file: Path | None) -> Iterator[Line]:
             yield Line("fail", "config", problem, "servescope config validate")
         return
     yield Line("ok", "config", f"{config.file or 'defaults and environment'}")
+    yield from doctor_extras.lines(config)
     yield from _store(config)
     yield from _server(config)
     yield from _objectives(config)

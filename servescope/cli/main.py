@@ -41,6 +41,7 @@ from servescope.cli.report import report_app
 from servescope.cli.slo_group import slo_app
 from servescope.cli.starts_group import starts_app
 from servescope.cli.top import register as register_top
+from servescope.cli.version_option import versioned
 from servescope.cli.views_group import register as register_views
 from servescope.cli.why import register as register_why
 
@@ -52,6 +53,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.callback()(versioned)
 app.add_typer(slo_app, name="slo")
 app.add_typer(starts_app, name="starts")
 app.add_typer(config_app, name="config")
