@@ -9,7 +9,7 @@ AM_SHARE := /usr/share/prometheus/alertmanager
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-dev browser alertmanager engine fmt lint types test bench page-quality pictures docs proto check build clean
+.PHONY: help demo setup setup-dev browser alertmanager engine fmt lint types test bench page-quality pictures docs proto lock sbom scan check build clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -101,6 +101,29 @@ proto: setup-dev ## Generate messages (remote-write, KEDA) from their .proto fil
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check grpcio-tools
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. collector/remote_write/proto/*.proto
 	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. controller/actuators/keda_proto/*.proto
+
+LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+  --custom-compile-command "make lock"
+EXTRAS = keda kubernetes live pdf predict report tui tune
+
+lock: setup-dev ## Renew the locked dependencies in deploy/lock (docs/operating/supply-chain.md)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv
+	@$(LOCK) --output-file deploy/lock/core.txt
+	@$(LOCK) $(EXTRAS:%=--extra %) --overrides deploy/lock/without-torch.txt --output-file deploy/lock/extras.txt
+
+sbom: build ## What the locked dependencies are, as CycloneDX: build/servescope.cdx.json
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv cyclonedx-bom
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/locked
+	@$(BIN)/uv pip install --quiet --python build/locked --require-hashes -r deploy/lock/extras.txt
+	@$(BIN)/uv pip install --quiet --python build/locked --no-deps dist/*.whl
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file build/servescope.cdx.json build/locked
+
+scan: setup-dev ## bandit over the packages, pip-audit over the lock (it asks pypi.org)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check 'bandit[toml]' pip-audit
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml \
+	  store collector analysis predictors controller dashboard servescope
+	@$(BIN)/pip-audit --require-hashes --disable-pip -r deploy/lock/extras.txt
 
 build: setup-dev ## Build wheel and sdist into dist/, without a network
 	@$(BIN)/python -m build --no-isolation --outdir dist .

@@ -1,0 +1,103 @@
+"""The locked dependencies are those of pyproject.toml, each pinned once for a Python and hashed."""
+
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+LOCK = ROOT / "deploy" / "lock"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+PYTHONS = ("3.11", "3.12")
+LEFT_OUT = {"torch"}
+PIN = re.compile(
+    r"^(?P<pin>[a-z0-9][^\\\n]*?)\s*\\\n(?P<hashes>(?:\s+--hash=\S+(?: \\)?\n)+)", re.M
+)
+RENEW = "run `make lock`"
+
+
+def locked(name):
+    """Every pin of a lock file."""
+    text = (LOCK / name).read_text("utf-8")
+    found = [Requirement(match["pin"]) for match in PIN.finditer(text)]
+    assert len(found) == len(re.findall(r"^[a-z0-9]", text, re.M)), "a pin without hashes"
+    return found
+
+
+def there(python):
+    """The environment that markers are asked about: Linux."""
+    return default_environment() | {
+        "python_version": python, "python_full_version": f"{python}.9",
+        "sys_platform": "linux", "extra": "",
+    }  # fmt: skip
+
+
+def versions(pins, python):
+    """Package -> version, as an installer sees the file."""
+    found = {}
+    for pin in pins:
+        if pin.marker is None or pin.marker.evaluate(there(python)):
+            assert plain(pin.name) not in found, f"{pin.name} is pinned twice"
+            (version,) = pin.specifier
+            found[plain(pin.name)] = version.version
+    return found
+
+
+def plain(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def wanted(lock):
+    """What pyproject.toml asks for that belongs into a lock file."""
+    lines = list(PROJECT["dependencies"])
+    if lock == "extras.txt":
+        lines += [line for extra, some in EXTRAS.items() if extra != "dev" for line in some]
+    return [Requirement(line) for line in lines]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("lock", ["core.txt", "extras.txt"])
+def test_the_lock_fits_the_project(lock, python):
+    """Every dependency is pinned to a release that pyproject.toml takes."""
+    pinned = versions(locked(lock), python)
+    for one in wanted(lock):
+        if one.name in LEFT_OUT:
+            assert one.name not in pinned
+            continue
+        assert plain(one.name) in pinned, f"{one.name} is not in {lock}: {RENEW}"
+        version = pinned[plain(one.name)]
+        assert one.specifier.contains(version, prereleases=True), f"{one} is {version}: {RENEW}"
+
+
+@pytest.mark.parametrize("lock", ["core.txt", "extras.txt"])
+def test_the_lock_is_whole(lock):
+    """What locked packages need, as far as they are installed here, is locked too.
+
+    pip refuses to install the file otherwise: with hashes it takes nothing that is not in it.
+    """
+    pinned = versions(locked(lock), "3.11")
+    missing = set()
+    for name, version in pinned.items():
+        try:
+            package = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        if package.version == version:
+            missing |= {one.name for one in needs(package) if plain(one.name) not in pinned}
+    assert missing - LEFT_OUT == set()
+
+
+def needs(package):
+    every = (Requirement(line) for line in package.requires or ())
+    return [one for one in every if one.marker is None or one.marker.evaluate(there("3.11"))]
+
+
+def test_both_files_pin_the_same_releases():
+    """Adding an extra to an installed server changes nothing that was there."""
+    core, extras = (versions(locked(name), "3.11") for name in ("core.txt", "extras.txt"))
+    assert {name: extras.get(name) for name in core} == core
