@@ -166,7 +166,8 @@ def admin(reader: Reader, scope: Scope, *, now: datetime) -> View:
     """What the store holds, how fresh it is and which page each source can feed.
 
     The time range of the scope plays no part. Measures: rows_total, store_bytes,
-    write_lag_seconds (None here: only the process that writes knows it), data_age_seconds.
+    write_lag_seconds and backup_age_seconds (None here: only the process that writes knows them),
+    data_age_seconds.
 
     Args:
         reader: the store.
@@ -328,6 +329,7 @@ def _measures(
             why="the store is kept in memory" if size is None else None,
         ),
         "write_lag_seconds": Measure(None, "s", why="only the process that writes knows it"),
+        "backup_age_seconds": Measure(None, "s", why="only the server knows where backups lie"),
         "data_age_seconds": Measure(
             (now - max(live)).total_seconds() if live else None,
             "s",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.slo_counting import good_rule
+from servescope import backups
 from servescope.jobs import Job
 from servescope.runtime import Runtime
 from servescope.starts import keep_starts
@@ -19,6 +20,7 @@ CHECKPOINT_SECONDS = 300.0
 DROPS_SECONDS = 30.0
 STARTS_SECONDS = 60.0
 RETRAINING_SECONDS = 600.0
+BACKUP_SECONDS = 300.0
 
 
 def jobs_for(runtime: Runtime) -> list[Job]:
@@ -55,8 +57,10 @@ def jobs_for(runtime: Runtime) -> list[Job]:
     ]
     if predict.retrain:
         predicting.append(Job("retraining", RETRAINING_SECONDS, runtime.predicting.retrain))
+    backing_up = [Job("backup", BACKUP_SECONDS, lambda: backups.scheduled(runtime))]
     return [
         *(predicting if predict.enabled else ()),
+        *(backing_up if settings.backup_folder else ()),
         Job("rollup", ROLLUP_SECONDS, roll_up),
         Job("sample_rollup", ROLLUP_SECONDS, roll_up_samples),
         Job("retention", RETENTION_SECONDS, forget),

@@ -10,6 +10,7 @@ import polars as pl
 from analysis.admin_view import DISCOVERY_SCHEMA
 from analysis.clocks import clock_table
 from analysis.measure import Measure
+from servescope import backups
 from store.queries import agents, telemetry
 
 if TYPE_CHECKING:
@@ -38,7 +39,16 @@ def _of_the_store(runtime: Runtime) -> dict[str, Measure]:
     return {
         "write_lag_seconds": Measure(runtime.database.writer.stats().oldest_wait_seconds, "s"),
         "store_bytes": Measure(size, "bytes", why=why),
+        "backup_age_seconds": _backup_age(runtime),
     }
+
+
+def _backup_age(runtime: Runtime) -> Measure:
+    settings = runtime.config.store
+    if not settings.backup_folder:
+        return Measure(None, "s", why="store.backup_folder is not set: nobody backs up")
+    age = backups.age_seconds(settings, runtime.clock.now())
+    return Measure(age, "s", why=None if age is not None else "there is no backup yet")
 
 
 def _clocks(runtime: Runtime) -> pl.DataFrame:

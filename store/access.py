@@ -81,6 +81,7 @@ _ADMIN: Mapping[str, str] = {
     "unwatch": "Leaving a target",
     "example": "Loading the example",
     "import": "Importing",
+    "backup": "Taking a backup",
     "forget": "Leaving out an agent or a gateway",
 }
 ACTS: Mapping[str, Act] = {

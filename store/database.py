@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from store.errors import StoreError
 from store.migrate import migrate
 from store.opening import check_files, explain, incoming_folder, server_file, wal_path
 from store.reader import Reader
+from store.restoring import finish_restore
 from store.settings import StoreSettings
 from store.writer import Writer
 
@@ -38,6 +40,9 @@ class Database:
         self.settings = settings
         self.clock = clock
         self._connection = connection
+        self._descriptor: int | None = None
+        # Each keeps checkpoints off.
+        self.one_snapshot = threading.Lock()
         free_bytes = partial(_free_bytes, path.absolute().parent) if path is not None else None
         self.writer = Writer(connection.cursor(), settings, clock, free_bytes)
         self.reader = Reader(connection, settings)
@@ -89,6 +94,27 @@ class Database:
         self.adhoc_reader.close()
         self.export_reader.close()
         self._connection.close()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own; whoever takes it closes it."""
+        return self._connection.cursor()
+
+    def descriptor(self) -> int:
+        """The file, open for reading until the store is closed.
+
+        Whoever closes a file gives up all locks that his process has on it, those of DuckDB too.
+
+        Raises:
+            StoreError: the store is in memory.
+        """
+        if self.path is None:
+            raise StoreError("a store in memory has no file", hint="start it with --store FILE")
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptor
 
     def size_bytes(self) -> int | None:
         """Bytes on disk, write-ahead log included; None in memory."""
@@ -134,6 +160,7 @@ def _free_bytes(folder: Path) -> int:
 def _connect(path: Path | None, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
     if path is not None:
         _make_folder(path.parent)
+        finish_restore(path)
         check_files(path)
     try:
         return duckdb.connect(str(path) if path else ":memory:", config=_config(settings))  # noqa: TID251

@@ -9,6 +9,7 @@ import duckdb
 
 from store import arrival_rollup, sample_rollup, series_retention, target_rollup, workload_rollup
 from store.append_predictions import TIERS, tier_table
+from store.errors import StoreError
 from store.queries.scope import LIVE_SOURCE_ID
 from store.rolled_buckets import floor
 from store.rollup import refresh_due
@@ -145,8 +146,15 @@ def _bucket_days_ago(now: datetime, days: float) -> datetime:
 
 
 def checkpoint(writer: Writer) -> None:
-    """Move the write-ahead log into the file and give back space of deleted rows."""
-    writer.run(lambda connection: connection.execute("CHECKPOINT"), changes=False).result()
+    """Move the write-ahead log into the file and give back space of deleted rows.
+
+    While a backup reads the file it is left to the next time.
+    """
+    try:
+        writer.run(lambda connection: connection.execute("CHECKPOINT"), changes=False).result()
+    except StoreError as error:
+        if not isinstance(error.__cause__, duckdb.TransactionException):
+            raise
 
 
 def _delete(

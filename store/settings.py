@@ -25,6 +25,10 @@ class StoreSettings:
             sooner than the samples; None keeps all.
         request_retention_days: live requests older than this are deleted; None keeps all.
         replay_retention_days: comparisons by replay older than this are deleted; None keeps all.
+        backup_folder: where the server puts backups on its own, best on another disk; empty takes
+            none.
+        backup_every_hours: from one of them to the next.
+        backups_kept: of more than these the oldest are deleted.
         most_replays: of more than these the oldest are deleted; None keeps all.
     """
 
@@ -43,6 +47,9 @@ class StoreSettings:
     request_retention_days: float | None = 90.0
     replay_retention_days: float | None = 180.0
     most_replays: int | None = 500
+    backup_folder: str = ""
+    backup_every_hours: float = 24.0
+    backups_kept: int = 7
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -52,7 +59,7 @@ class StoreSettings:
         """
         if self.memory_limit_bytes < 64 << 20:
             raise ValueError("store.memory_limit_bytes must be at least 67108864 (64 MiB)")
-        counts = ("queue_rows", "queue_batches", "concurrent_queries", "adhoc_rows")
+        counts = ("queue_rows", "queue_batches", "concurrent_queries", "adhoc_rows", "backups_kept")
         for name in (*counts, "spill_limit_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"store.{name} must be at least 1")
@@ -61,6 +68,6 @@ class StoreSettings:
         days = self.replay_retention_days
         if days is not None and not days > 0:
             raise ValueError("store.replay_retention_days must be above 0, or unset")
-        for name in ("query_limit_seconds", "adhoc_limit_seconds"):
+        for name in ("query_limit_seconds", "adhoc_limit_seconds", "backup_every_hours"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"store.{name} must be above 0")

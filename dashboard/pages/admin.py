@@ -32,6 +32,7 @@ TILES = (
     ("Store", "store_bytes"),
     ("Write lag", "write_lag_seconds"),
     ("Newest sample", "data_age_seconds"),
+    ("Last backup", "backup_age_seconds"),
 )
 
 COVERAGE_LOOKS = {"full": ("good", "●"), "partial": ("watch", "◐"), "none": ("none", "○")}

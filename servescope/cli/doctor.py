@@ -15,8 +15,11 @@ from servescope.cli.doctor_line import Line
 from servescope.cli.output import ExitCode, Output
 from servescope.config import Config, load, slo_path, store_path
 from store.errors import ServescopeError
+from store.units import seconds_text
 
 OLDEST_PYTHON = (3, 11)
+LATE_BACKUPS = 1.5
+"""A newest backup of so many periods is old: one has failed, or nobody was there to take it."""
 
 
 def run(store: Path | None, config_file: Path | None, *, as_json: bool) -> None:
@@ -48,6 +51,7 @@ def examine(store: Path | None, config_file: Path | None) -> Iterator[Line]:
     yield Line("ok", "config", f"{config.file or 'defaults and environment'}")
     yield from doctor_extras.lines(config)
     yield from _store(config)
+    yield from _backups(config)
     yield from _server(config)
     yield from _objectives(config)
 
@@ -68,6 +72,25 @@ def _store(config: Config) -> Iterator[Line]:
 
     for finding in diagnose(store_path(config), config.store):
         yield Line(finding.level, finding.subject, finding.text, finding.fix or "")
+
+
+def _backups(config: Config) -> Iterator[Line]:
+    from servescope.backups import age_seconds
+    from store.clock import WallClock
+
+    settings = config.store
+    if not settings.backup_folder:
+        fix = "set store.backup_folder, best on another disk; or run `servescope backup DIR`"
+        yield Line("note", "backup", "the server takes no backups on its own", fix)
+        return
+    age = age_seconds(settings, WallClock().now())
+    fix = "see the job `backup` on Admin; `servescope backup DIR` takes one now"
+    if age is None:
+        yield Line("warn", "backup", f"there is none in {settings.backup_folder}", fix)
+        return
+    text = f"the newest is {seconds_text(age)} old"
+    late = age > LATE_BACKUPS * settings.backup_every_hours * 3600
+    yield Line("warn" if late else "ok", "backup", text, fix if late else "")
 
 
 def _server(config: Config) -> Iterator[Line]:

@@ -16,6 +16,7 @@ import typer
 
 from servescope.cli import calibration
 from servescope.cli.alerts_group import alerts_app
+from servescope.cli.backup_group import register as register_backup
 from servescope.cli.config_group import config_app
 from servescope.cli.controller import controller_app
 from servescope.cli.cost import register as register_cost
@@ -341,6 +342,7 @@ register_replay(app)
 register_gateway(app)
 register_load(app)
 register_why(app)
+register_backup(app)
 register_top(app)
 register_views(app)
 register_cost(app)

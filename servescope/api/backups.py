@@ -1,0 +1,34 @@
+"""The door that a backup leaves by."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response, StreamingResponse
+
+from servescope.api.access import needs
+from servescope.api.parameters import RuntimeDep, answers, only_known
+from servescope.veil import refuse_rows
+from store import backup, snapshot
+
+BYTES_HEADER = "X-Servescope-Backup-Bytes"
+router = APIRouter(tags=["operations"], dependencies=[Depends(only_known)])
+
+
+@router.post(
+    "/backup",
+    responses=answers({"note": "a tar archive"}, tables=False),
+    dependencies=[needs("backup")],
+)
+def post_backup(runtime: RuntimeDep) -> Response:
+    """The whole store as it is now, as a tar archive, while rows go on arriving.
+
+    Its last member, `manifest.json`, says what came before it: an archive without one is cut short.
+    """
+    if runtime.veil is not None:
+        refuse_rows("a backup")
+    taken = snapshot.of_running(runtime.database, runtime.clock.now())
+    return StreamingResponse(
+        backup.stream(taken),
+        media_type="application/x-tar",
+        headers={BYTES_HEADER: str(taken.size_bytes)},
+    )
