@@ -159,8 +159,8 @@ def _replays(services: Services) -> ReplayDesk:
     return services.replays
 
 
-def _by(wish: Wish) -> str:
-    return typed(wish, "by") or ANYBODY
+def _by(services: Services, wish: Wish) -> str:
+    return services.who(typed(wish, "by") or ANYBODY)
 
 
 def _pools(wish: Wish) -> list[str]:
@@ -175,38 +175,44 @@ def _version(wish: Wish) -> int:
 def _freeze(services: Services, wish: Wish) -> str:
     seconds = None if wish["seconds"] is None else float(wish["seconds"])
     found = _control(services).freeze(
-        _pools(wish), seconds, _by(wish), typed(wish, "comment"), _version(wish)
+        _pools(wish), seconds, _by(services, wish), typed(wish, "comment"), _version(wish)
     )
     return " ".join(control_words(state) for state in found)
 
 
 def _resume(services: Services, wish: Wish) -> str:
     comment = typed(wish, "comment")
-    found = _control(services).resume(_pools(wish), _by(wish), comment, _version(wish))
+    found = _control(services).resume(_pools(wish), _by(services, wish), comment, _version(wish))
     return " ".join(control_words(state) for state in found)
 
 
 def _mode(services: Services, wish: Wish) -> str:
     found = _control(services).mode(
-        _pools(wish), str(wish["mode"]), _by(wish), typed(wish, "comment"), _version(wish),
+        _pools(wish),
+        str(wish["mode"]),
+        _by(services, wish),
+        typed(wish, "comment"),
+        _version(wish),
         typed(wish, "override"),
-    )  # fmt: skip
+    )
     return " ".join(control_words(state) for state in found)
 
 
 def _approve(services: Services, wish: Wish) -> str:
-    made = _control(services).approve(int(wish["decision"]), _by(wish), typed(wish, "comment"))
+    made = _control(services).approve(
+        int(wish["decision"]), _by(services, wish), typed(wish, "comment")
+    )
     return f"Decision {wish['decision']} approved: {made['outcome']}."
 
 
 def _reject(services: Services, wish: Wish) -> str:
-    _control(services).reject(int(wish["decision"]), _by(wish), typed(wish, "comment"))
+    _control(services).reject(int(wish["decision"]), _by(services, wish), typed(wish, "comment"))
     return f"Decision {wish['decision']} rejected; nothing is done."
 
 
 def _rollback(services: Services, wish: Wish) -> str:
     made = _control(services).rollback(
-        int(wish["decision"]), _by(wish), typed(wish, "comment"), _version(wish)
+        int(wish["decision"]), _by(services, wish), typed(wish, "comment"), _version(wish)
     )
     return (
         f"{made['pool']} returns to {made['to_replicas']} replicas ({made['outcome']}), frozen for"
@@ -215,17 +221,19 @@ def _rollback(services: Services, wish: Wish) -> str:
 
 
 def _submit(services: Services, wish: Wish) -> str:
-    made = _replays(services).submit(dict(wish["about"]), ANYBODY)
+    made = _replays(services).submit(dict(wish["about"]), services.who(ANYBODY))
     return f"Queued as {made['replay_id']}."
 
 
 def _cancel(services: Services, wish: Wish) -> str:
-    state = _replays(services).cancel(str(wish["replay"]), ANYBODY)
+    state = _replays(services).cancel(str(wish["replay"]), services.who(ANYBODY))
     return f"Replay {wish['replay']}: {state}. What was done is kept."
 
 
 def _propose(services: Services, wish: Wish) -> str:
-    made = _replays(services).propose(str(wish["replay"]), dict(wish["about"]), ANYBODY)
+    made = _replays(services).propose(
+        str(wish["replay"]), dict(wish["about"]), services.who(ANYBODY)
+    )
     return (
         f"{made['policy']} is candidate {made['candidate_id']} for {made['pool']}: watched in"
         " dry-run, it acts on nothing."
@@ -234,7 +242,7 @@ def _propose(services: Services, wish: Wish) -> str:
 
 def _adopt(services: Services, wish: Wish) -> str:
     made = _control(services).candidates.adopt(
-        int(wish["candidate"]), _by(wish), typed(wish, "comment"), _version(wish),
+        int(wish["candidate"]), _by(services, wish), typed(wish, "comment"), _version(wish),
         typed(wish, "override"),
     )  # fmt: skip
     return f"{made['policy_text']} decides {', '.join(made['pools'])} from the next step on."
@@ -243,14 +251,14 @@ def _adopt(services: Services, wish: Wish) -> str:
 def _withdraw(services: Services, wish: Wish) -> str:
     candidates = _control(services).candidates
     made = candidates.withdraw(
-        int(wish["candidate"]), _by(wish), typed(wish, "comment"), _version(wish)
+        int(wish["candidate"]), _by(services, wish), typed(wish, "comment"), _version(wish)
     )
     return f"Candidate {made['candidate_id']} is watched no more; what it would have done is kept."
 
 
 def _restore(services: Services, wish: Wish) -> str:
     states = _control(services).candidates.restore_policy(
-        _pools(wish), _by(wish), typed(wish, "comment"), _version(wish)
+        _pools(wish), _by(services, wish), typed(wish, "comment"), _version(wish)
     )
     names = ", ".join(str(state["pool"]) for state in states)
     return f"The policy of the configuration decides {names} again."

@@ -29,13 +29,13 @@ def _silence(services: Services, wish: Wish) -> str:
     if not matchers:
         raise InputError("say what is to be silenced", hint='such as alertname="outage"')
     seconds = parse_duration(typed(wish, "duration") or "2h").total_seconds()
-    by = typed(wish, "by") or ANYBODY
+    by = services.who(typed(wish, "by") or ANYBODY)
     made = desk.silence(matchers, seconds, by, typed(wish, "comment"))
     return f"Silenced until {str(made['endsAt'])[:16].replace('T', ' ')} UTC: {made['text']}."
 
 
 def _unsilence(services: Services, wish: Wish) -> str:
-    by = typed(wish, "by") or ANYBODY
+    by = services.who(typed(wish, "by") or ANYBODY)
     made = _desk(services).unsilence(str(wish["silence"]), by)
     return f"The silence of {made['text']} is over; alerts are told again."
 

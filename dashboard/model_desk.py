@@ -35,9 +35,11 @@ def _promote(services: Services, wish: Wish) -> str:
         raise InputError("say why it shall answer", hint="the reason is kept in the record")
     seen = wish["seen"]
     made = services.models.promote(
-        str(wish["model"]), None if seen is None else str(seen), typed(wish, "by") or ANYBODY,
+        str(wish["model"]),
+        None if seen is None else str(seen),
+        services.who(typed(wish, "by") or ANYBODY),
         reason,
-    )  # fmt: skip
+    )
     before = f" in place of {made['before']}" if made["before"] else ""
     return f"{made['model_id']} answers from now on{before}."
 

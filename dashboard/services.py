@@ -211,6 +211,7 @@ class Services:
         objectives: the file of objectives as text; None where it cannot be had.
         look: engines on the server's own machine, as (address, engine); only when somebody asks.
         rights: what whoever asks now may do; asked anew for every look and every wish.
+        who: who goes into a record: whoever has signed in, else the name that is handed in.
         trace_url: where another tool shows a trace, with `{trace_id}` in it; "" where none does.
     """
 
@@ -233,3 +234,4 @@ class Services:
     objectives: SloDesk | None = None
     trace_url: str = ""
     rights: Callable[[], Rights] = Rights
+    who: Callable[[str], str] = str

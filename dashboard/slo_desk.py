@@ -39,7 +39,7 @@ def _save(services: Services, wish: Wish) -> str:
     if services.objectives is None:
         raise InputError("objectives cannot be written here")
     text = str((wish.get("fields") or {})["draft"])
-    by = typed(wish, "by") or ANYBODY
+    by = services.who(typed(wish, "by") or ANYBODY)
     made = services.objectives.save(text, str(wish["version"]), by)
     return f"Written to {made['place']}, and in force."
 

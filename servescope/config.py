@@ -25,11 +25,12 @@ from collector.otlp.settings import OtlpSettings
 from collector.settings import ScrapeSettings
 from controller.settings import ControllerSettings
 from predictors.settings import PredictSettings
+from servescope.access.settings import AccessSettings, OidcSettings
 from servescope.alerting.settings import AlertSettings
 from servescope.cost_settings import CostSettings
 from servescope.gateway.settings import GatewaySettings
 from servescope.reporting.settings import ReportsSettings
-from servescope.settings import AccessSettings, DashboardSettings, ServerSettings
+from servescope.settings import DashboardSettings, ServerSettings
 from store.access import ROLES, Rights
 from store.errors import ConfigError
 from store.nearest import nearest_hint
@@ -41,6 +42,7 @@ FILE_NAME = "servescope.toml"
 SECTIONS: dict[str, type[Any]] = {
     "server": ServerSettings,
     "access": AccessSettings,
+    "oidc": OidcSettings,
     "collector": ScrapeSettings,
     "discovery": DiscoverySettings,
     "store": StoreSettings,
@@ -81,6 +83,7 @@ class Config:
         alerts: what wakes people, and who is told.
         cost: prices and cards.
         access: who may do what.
+        oidc: where people sign in elsewhere.
     """
 
     server: ServerSettings
@@ -99,6 +102,7 @@ class Config:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     cost: CostSettings = field(default_factory=CostSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
+    oidc: OidcSettings = field(default_factory=OidcSettings)
 
 
 class _Environment(BaseSettings):
@@ -121,6 +125,7 @@ class _Environment(BaseSettings):
     alerts: AlertSettings = AlertSettings()
     cost: CostSettings = CostSettings()
     access: AccessSettings = AccessSettings()
+    oidc: OidcSettings = OidcSettings()
 
 
 def load(

@@ -14,6 +14,7 @@ from servescope.cli.output import Output, Progress
 from servescope.cli.serve import open_runtime
 from servescope.cli.slo import packaged_file
 from servescope.config import Config, data_folder, load
+from servescope.listening import bind, url_of
 from servescope.logs import configure
 from servescope.runtime import Runtime
 from servescope.settings import DEFAULT_HOST
@@ -51,7 +52,7 @@ def run(
     configure("warning")
     with ExitStack() as stack:
         # The port is taken first: a clash should not cost the wait for the import.
-        sock = stack.enter_context(process.bind(config.server.listen)) if serve else None
+        sock = stack.enter_context(bind(config.server.listen)) if serve else None
         if fresh:
             remove_store(path, config)
         if ephemeral:
@@ -61,7 +62,7 @@ def run(
         print_findings(runtime, out)
         if sock is None:
             return
-        runtime.url = process.url_of(sock)
+        runtime.url = url_of(sock)
         stack.enter_context(process.announced(runtime))
 
         def ready() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from fastapi import FastAPI
 from analysis.views import VIEWS
 from dashboard.services import Services
 from servescope import introspection
+from servescope.access.caller import recorded
 from servescope.alerting.desk import AlertDesk
 from servescope.collecting import TargetCollecting
 from servescope.config import views_folder
@@ -32,6 +32,7 @@ from servescope.garbage import look_seldom, never_look_again
 from servescope.gateway import child
 from servescope.importing import load_example
 from servescope.jobs import JobRunner
+from servescope.listening import bind, key_file
 from servescope.looking import look
 from servescope.maintenance import jobs_for, keep_drops
 from servescope.predicting.desk import ModelDesk
@@ -40,64 +41,15 @@ from servescope.reporting.desk import ReportDesk
 from servescope.runtime import Beside, Runtime
 from servescope.saved_views import SavedViews
 from servescope.server import API_ROOT, UI_ROOT, Lifespan, create_app
-from servescope.settings import is_loopback, split_listen
+from servescope.settings import ServerSettings
 from servescope.slo_text import SloDesk
 from store.database import server_file
-from store.errors import ConfigError, ServescopeError
+from store.errors import ServescopeError
 
 log = logging.getLogger(__name__)
 
-PORTS_TRIED = 50
 STOP_SECONDS = 5
 SWITCH_SECONDS = 0.0005
-
-
-def bind(listen: str, setting: str = "server.listen") -> socket.socket:
-    """The socket to serve on; taken before anything else starts, so that a clash costs nothing.
-
-    Args:
-        listen: HOST:PORT; port 0 lets the system choose.
-        setting: what the address was set by.
-
-    Raises:
-        ConfigError: the host is not loopback, or the port is taken; the hint names a free one.
-    """
-    try:
-        host, port = split_listen(listen)
-    except ValueError as error:
-        raise ConfigError(
-            f"'{listen}' is no HOST:PORT", where=setting, hint="write it as 127.0.0.1:4318"
-        ) from error
-    if not is_loopback(host):
-        raise ConfigError(
-            f"{host} can be reached from other machines, and this server cannot authenticate yet",
-            where=setting,
-            hint="listen on 127.0.0.1 and use an SSH tunnel, or a proxy that checks who asks",
-        )
-    address = "127.0.0.1" if host == "localhost" else host
-    try:
-        return _listening(address, port)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise ConfigError(
-                f"cannot listen on {listen} ({error.strerror})", where=setting,
-                hint="choose another HOST:PORT",
-            ) from error  # fmt: skip
-        free = _next_free(address, port)
-        advice = (
-            f"port {free} is free: use --listen {host}:{free}, or --port {free} for the demo"
-            if free
-            else "choose another"
-        )
-        raise ConfigError(
-            f"port {port} is taken by another program", where=setting, hint=advice
-        ) from error
-
-
-def url_of(sock: socket.socket) -> str:
-    """Where the socket answers."""
-    host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def run(
@@ -120,10 +72,12 @@ def run(
     """
     runtime.controlling.prepare(runtime.slos.definitions())
     runtime.reporting.prepare()
+    runtime.people.check()
     second = runtime.config.otlp.listen
-    sockets = [sock, bind(second, "otlp.listen")] if second else [sock]
+    is_guarded = runtime.people.asks
+    sockets = [sock, bind(second, "otlp.listen", is_guarded=is_guarded)] if second else [sock]
     app = create_app(runtime, wsgi_ui=dashboard_server(runtime), lifespan=serving(runtime))
-    config = uvicorn_config(app, bounded_connections(runtime, app))
+    config = uvicorn_config(app, bounded_connections(runtime, app), runtime.config.server)
     # Health, scrapes and uploads wait for the interpreter whenever a page is computed beside them;
     # by default for 5 ms at each turn, which under twenty viewers adds up to tens.
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -140,12 +94,18 @@ def bounded_connections(runtime: Runtime, app: FastAPI) -> Connections:
     return connections
 
 
-def uvicorn_config(app: FastAPI, connections: Connections) -> uvicorn.Config:
+def uvicorn_config(
+    app: FastAPI, connections: Connections, settings: ServerSettings | None = None
+) -> uvicorn.Config:
     """How uvicorn serves `app`."""
+    settings = settings or ServerSettings()
     protocol: Any = connections.protocol()
     return uvicorn.Config(
         app, http=protocol, log_config=None, access_log=False, server_header=False, lifespan="on",
         timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=30, ws="none",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        ssl_certfile=settings.tls_certificate or None, ssl_keyfile=settings.tls_key_file or None,
     )  # fmt: skip
 
 
@@ -175,6 +135,7 @@ def dashboard_server(runtime: Runtime) -> object:
         objectives=SloDesk(runtime),
         trace_url=runtime.config.dashboard.trace_url,
         rights=lambda: runtime.rights,
+        who=recorded,
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server
 
@@ -188,13 +149,21 @@ def announced(runtime: Runtime) -> Iterator[None]:
         return
     file = server_file(path)
     text = json.dumps(
-        {"url": runtime.url, "pid": runtime.pid, "started_at": runtime.started_at.isoformat()}
+        {
+            "url": runtime.url,
+            "pid": runtime.pid,
+            "started_at": runtime.started_at.isoformat(),
+            "certificate": runtime.config.server.tls_certificate,
+        }
     )
+    key = key_file(path)
+    _write_whole(key, runtime.people.local_key, mode=0o600)
     _write_whole(file, text)
     try:
         yield
     finally:
         file.unlink(missing_ok=True)
+        key.unlink(missing_ok=True)
 
 
 class _Server(uvicorn.Server):
@@ -271,7 +240,7 @@ def serving(runtime: Runtime) -> Lifespan:
             runtime.database, runtime.config, runtime.clock, runtime.drops, runtime.clocks
         )
         jobs = JobRunner(jobs_for(runtime), runtime.database.writer, runtime.clock)
-        planned = child.plan(runtime.config, runtime.url)
+        planned = child.plan(runtime.config, runtime.url, runtime.database.path)
         gateway = child.GatewayChild(planned, runtime.clock) if planned else None
         runtime.beside = Beside(jobs, collecting, gateway)
         warming = asyncio.create_task(asyncio.to_thread(_warm))
@@ -322,31 +291,10 @@ def _warm() -> None:
     never_look_again()
 
 
-def _listening(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # With the protocol named, asyncio sends small parts at once. Without it the body of an answer
-    # waits for the client to confirm the head, which on a kept connection takes 40 ms.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((address, port))
-        sock.listen(128)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _next_free(address: str, port: int) -> int | None:
-    for candidate in range(port + 1, min(port + PORTS_TRIED, 65_536)):
-        with suppress(OSError):
-            _listening(address, candidate).close()
-            return candidate
-    return None
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """A reader sees the old file or the new one, never half of it."""
+def _write_whole(file: Path, text: str, mode: int = 0o644) -> None:
+    """A reader sees the old file or the new one, never half of it, and nobody too much."""
     draft = file.with_name(f"{file.name}.{os.getpid()}")
-    draft.write_text(text, "utf-8")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as made:
+        made.write(text)
     draft.replace(file)

@@ -25,11 +25,11 @@ _MADE = (
 
 _ACCESS = (
     "Every operation says who may call it (`x-servescope-access` in the description).",
-    "A role may do what the roles below it may: viewer, operator, admin; setting `access.role`",
-    "gives it to everybody who opens the server, and whoever has less is answered 403 with",
-    "`needs_role` and `role`.",
-    "A sender is a program that hands in telemetry or asks for predictions, and is asked for no",
-    "role; neither is anybody who asks whether the server lives.",
+    "A role may do what the roles below it may: viewer, operator, admin. Where people sign in",
+    "(`access.sign_in`) it is the user's or the token's, elsewhere `access.role` gives one to",
+    "everybody; whoever has less is answered 403 with `needs_role` and `role`, and whoever has not",
+    "said who they are 401. ingest, gateway, predict and metrics are doors of programs: a token",
+    "needs that scope. anybody is anybody.",
 )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from importlib import metadata
@@ -25,6 +25,7 @@ from collector.drops import Drops
 from collector.scheduler import SchedulerCounts
 from dashboard.services import DataAge
 from servescope import own_numbers
+from servescope.access.caller import NOBODY, caller
 from servescope.adapters import signal_sources
 from servescope.alerting.service import Alerting
 from servescope.clock_offsets import ClockOffsets
@@ -39,6 +40,7 @@ from servescope.pace import AnswerTimes, LoopLag
 from servescope.predicting.service import Predicting
 from servescope.replaying.service import Replaying
 from servescope.veil import Veil
+from store.access import Rights
 from store.cache import ViewCache
 from store.clock import Clock
 from store.database import Database
@@ -47,6 +49,7 @@ from store.queries import catalog, choices
 from store.queries.scope import LABELS, LIVE_SOURCE_ID, Scope, SourceInfo, resolve
 
 if TYPE_CHECKING:
+    from servescope.access.assembly import People
     from servescope.reporting.service import Reporting
 
 T = TypeVar("T")
@@ -184,8 +187,8 @@ class Runtime:
         self.clock = clock
         self.slos = slos
         self.url = url
-        # What everybody may do; both doors, API and pages, ask here.
-        self.rights = configured_rights(config)
+        # What all may do where nobody signs in.
+        self.everybody = configured_rights(config)
         self.pid = os.getpid()
         self.started_at = clock.now()
         self.version = metadata.version("servescope")
@@ -205,8 +208,32 @@ class Runtime:
         hidden = config.dashboard.tenant_names == "pseudonyms"
         self.veil = Veil(database) if hidden else None
         self.alerting = Alerting(
-            database, clock, config.alerts, slos.definitions, lambda: self.url,
+            database, clock, config.alerts, slos.definitions, lambda: self.link_url,
             self.veil.of if self.veil else None, config.store.disk_reserve_bytes,
+        )  # fmt: skip
+
+    @property
+    def link_url(self) -> str | None:
+        """How addresses of this server begin that are shown to people; None in a command."""
+        return self.config.server.public_url.rstrip("/") or self.url
+
+    @property
+    def rights(self) -> Rights:
+        """What whoever asks now may do; both doors, API and pages, ask here."""
+        who = caller()
+        if who is not None:
+            return who.rights
+        return NOBODY.rights if self.config.access.sign_in == "on" else self.everybody
+
+    @cached_property
+    def people(self) -> People:
+        """Who may come in."""
+        from servescope.access.assembly import People
+
+        config = self.config
+        return People(
+            self.database.path, self.database.writer, self.clock, config.access, config.oidc,
+            self.everybody, config.server.public_url,
         )  # fmt: skip
 
     @property
@@ -220,6 +247,7 @@ class Runtime:
             from servescope.reporting.service import Reporting
 
             reports = self.config.reports
+            reports = replace(reports, link=reports.link or self.config.server.public_url)
             self._reporting = Reporting(
                 reports, self.database, self.clock, self.url, veil=self.veil
             )

@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import metadata
 from typing import Any
+from urllib.parse import urlsplit
 
 from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import RedirectResponse, Response
 
+from servescope.access.identify import Identify
+from servescope.access.scopes import METRICS
 from servescope.agent_intake import AgentIntake
 from servescope.api import (
     access,
@@ -28,12 +31,14 @@ from servescope.api import (
     objectives,
     operations,
     otlp,
+    people,
     predictors,
     problems,
     remote_write,
     replays,
     reports,
     rows,
+    sign_in,
     starts,
     status,
     trust,
@@ -48,6 +53,7 @@ from servescope.one_row import OneRow
 from servescope.otlp_intake import OtlpIntake
 from servescope.remote_write_intake import RemoteWriteIntake
 from servescope.runtime import Runtime
+from servescope.settings import ServerSettings
 
 API_ROOT = "/api/v1"
 UI_ROOT = "/ui"
@@ -58,6 +64,13 @@ BOUNDED_PATHS: tuple[str, ...] = (
     f"{API_ROOT}{remote_write.PATH}",
     f"{API_ROOT}{ingest.PATH}",
     f"{API_ROOT}{alerts.INTAKE_PATH}",
+)
+# Programs send here, more often than people ask; these doors bound what they take themselves.
+SENDER_PATHS = (
+    *BOUNDED_PATHS,
+    f"{API_ROOT}/agents/",
+    f"{API_ROOT}/gateways/",
+    f"{API_ROOT}/predictions/",
 )
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 
@@ -105,9 +118,10 @@ def create_app(
         app.mount(UI_ROOT, ui)
     app.add_middleware(ApiCompression, prefix=f"{API_ROOT}/")
     server = runtime.config.server
+    app.add_middleware(Identify, people=runtime.people, clock=runtime.clock, senders=SENDER_PATHS)
     app.add_middleware(
         Guard,
-        hosts={*LOOPBACK_NAMES, *server.allowed_hosts},
+        hosts=answered_names(server),
         policy=content_security_policy(script_hashes(wsgi_ui) if wsgi_ui is not None else ()),
         body_max_bytes=server.body_max_bytes,
         upload_max_bytes=server.upload_max_bytes,
@@ -136,6 +150,7 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         ingest.router(),
         operations.router,
         backups.router,
+        people.router,
         discovery.router,
         agents.router,
         gateway.router,
@@ -153,13 +168,15 @@ def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
         access.describe(router)
         api.include_router(router)
     app.include_router(api)
-    for router in (
-        status.root_router, otlp.router(otlp_intake(app.state.runtime, app.state.one_row))
-    ):  # fmt: skip
+    otlp_doors = otlp.router(otlp_intake(app.state.runtime, app.state.one_row))
+    for router in (status.root_router, sign_in.router, otlp_doors):
         access.describe(router)
         app.include_router(router)
 
-    @app.get("/metrics", include_in_schema=False, dependencies=[access.EVERYBODY])
+    asks_for_token = app.state.runtime.config.access.metrics == "token"
+    allowed = access.opens(METRICS) if asks_for_token else access.EVERYBODY
+
+    @app.get("/metrics", include_in_schema=False, dependencies=[allowed])
     def self_metrics() -> Response:
         return Response(metrics.page(), media_type=CONTENT_TYPE)
 
@@ -177,6 +194,12 @@ def otlp_intake(runtime: Runtime, one_row: OneRow) -> OtlpIntake:
     """The one that takes what comes by OTLP for a process."""
     writer = runtime.database.writer
     return OtlpIntake(writer, runtime.clock, runtime.drops, runtime.config.otlp, one_row)
+
+
+def answered_names(server: ServerSettings) -> set[str]:
+    """Names that a Host header may have; addresses in figures need no naming (`Guard`)."""
+    public = urlsplit(server.public_url).hostname
+    return {*LOOPBACK_NAMES, *server.allowed_hosts, *([public] if public else [])}
 
 
 def _with_doors(lifespan: Lifespan) -> Lifespan:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from store.access import ROLES
-
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8787
 _AT_LEAST_ONE = (
@@ -19,8 +17,14 @@ class ServerSettings:
     """Table `[server]`: the one process that owns the store.
 
     Attributes:
-        listen: HOST:PORT of the API and the dashboard; only loopback hosts until the server can
-            authenticate.
+        listen: HOST:PORT of the API and the dashboard; others than loopback hosts need
+            `access.sign_in`.
+        public_url: where browsers reach this server, such as https://servescope.example; links in
+            alerts and reports begin with it. Empty means as it listens.
+        tls_certificate: PEM file with the certificate and its chain; empty serves plain HTTP.
+        tls_key_file: PEM file with its key; empty means that it is in the same file.
+        trusted_proxies: addresses of proxies whose word on who asks, and how, is taken
+            (X-Forwarded-For, X-Forwarded-Proto).
         store: the store's file; empty means `store.duckdb` in the user's data folder.
         targets: URLs of engines to scrape, such as http://gpu-3:8000.
         slo_file: text file with the service level objectives; empty means `slo.toml` beside the
@@ -39,6 +43,10 @@ class ServerSettings:
     """
 
     listen: str = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
+    public_url: str = ""
+    tls_certificate: str = ""
+    tls_key_file: str = ""
+    trusted_proxies: tuple[str, ...] = ()
     store: str = ""
     targets: tuple[str, ...] = ()
     slo_file: str = ""
@@ -59,6 +67,10 @@ class ServerSettings:
             ValueError: naming the setting.
         """
         split_listen(self.listen)
+        if self.public_url and not self.public_url.startswith(("https://", "http://")):
+            raise ValueError("server.public_url must begin with https:// or http://")
+        if self.tls_key_file and not self.tls_certificate:
+            raise ValueError("server.tls_key_file is set without server.tls_certificate")
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ValueError(f"server.{name} must be at least 1")
@@ -68,28 +80,6 @@ class ServerSettings:
             raise ValueError("server.view_ttl_seconds must not be negative")
         if self.log_level not in {"debug", "info", "warning", "error"}:
             raise ValueError("server.log_level must be debug, info, warning or error")
-
-
-@dataclass(frozen=True, slots=True)
-class AccessSettings:
-    """Table `[access]`: who may do what.
-
-    Attributes:
-        role: of everybody who opens this server: "viewer" looks (a screen on a wall, a copy for
-            others), "operator" steers the fleet too, "admin" also changes what the server watches,
-            keeps, promises and sends. Senders of telemetry are not asked for a role.
-    """
-
-    role: str = "admin"
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work.
-
-        Raises:
-            ValueError: naming the setting.
-        """
-        if self.role not in ROLES:
-            raise ValueError(f"access.role must be one of: {', '.join(ROLES)}")
 
 
 @dataclass(frozen=True, slots=True)

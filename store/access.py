@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from store.errors import RoleRefused
+from store.errors import RoleRefused, SignInNeeded
+
+SIGN_IN_HINT = "sign in on the dashboard, or send a token: Authorization: Bearer ss_..."
 
 
 class Role(IntEnum):
     """Each may do what those before it may."""
 
+    NOBODY = 0
     VIEWER = 1
     OPERATOR = 2
     ADMIN = 3
@@ -27,7 +30,8 @@ class Role(IntEnum):
         return self.name.lower()
 
 
-ROLES: Mapping[str, Role] = {role.word: role for role in Role}
+ROLES: Mapping[str, Role] = {role.word: role for role in Role if role}
+"""What somebody may be given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,13 @@ _ADMIN: Mapping[str, str] = {
     "import": "Importing",
     "backup": "Taking a backup",
     "forget": "Leaving out an agent or a gateway",
+    "people": "Seeing who may come in",
+    "user-add": "Adding a user",
+    "user-change": "Changing a user",
+    "user-remove": "Removing a user",
+    "token-add": "Making a token",
+    "token-end": "Revoking a token",
+    "session-end": "Ending somebody's session",
 }
 ACTS: Mapping[str, Act] = {
     name: Act(least, words)
@@ -110,6 +121,8 @@ class Rights:
         wanted = ACTS[act]
         if self.role >= wanted.least:
             return ""
+        if self.role is Role.NOBODY:
+            return f"{wanted.words} needs a sign-in."
         return (
             f"{wanted.words} needs the role {wanted.least.word}; you have {self.role.word}"
             f" ({self.set_by})."
@@ -119,9 +132,12 @@ class Rights:
         """Refuse what may not be done.
 
         Raises:
+            SignInNeeded: nobody has said who they are.
             RoleRefused: the role is less than the act needs.
         """
         why_not = self.why_not(act)
+        if why_not and self.role is Role.NOBODY:
+            raise SignInNeeded(why_not.rstrip("."), hint=SIGN_IN_HINT)
         if why_not:
             least = ACTS[act].least.word
             raise RoleRefused(

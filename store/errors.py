@@ -6,6 +6,7 @@ ServescopeError
 ├── CollectError           a collector cannot be set up (a dead target is a value, not an error)
 ├── PredictorError         rows, a model file or a setting that a predictor cannot work with
 ├── ControllerError        a profile, policy, limit or target that the controller cannot work with
+├── SignInNeeded           nobody has said who they are
 ├── RoleRefused            whoever asked has a role that may not do it
 └── StoreError
     ├── StoreLocked        another process holds the database file
@@ -73,6 +74,12 @@ class ControllerError(ServescopeError):
     """A profile, a policy, a limit or a target that the controller cannot work with."""
 
     code = "controller"
+
+
+class SignInNeeded(ServescopeError):
+    """Nobody has said who they are, or not in a way that holds."""
+
+    code = "sign_in"
 
 
 class RoleRefused(ServescopeError):

@@ -1,8 +1,8 @@
 """Who may call what: every route declares its rule; a server with one that does not cannot start.
 
 A person's route names an act of `store.access`; its least role is asked for before all else.
-Doors of senders take telemetry from programs, and what anybody may ask tells that the server lives:
-neither is asked for a person's role.
+Doors of programs are opened by a scope of their token. What anybody may ask tells that the server
+lives, or lets people in.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 
-from store.access import ACTS, READ, Rights
+from servescope.access.caller import caller
+from servescope.access.scopes import DOORS, INGEST
+from store.access import ACTS, READ, SIGN_IN_HINT, Rights
+from store.errors import RoleRefused, SignInNeeded
 
 KEY = "x-servescope-access"
-"""Of an operation in the OpenAPI description: a role's word, "sender" or "anybody"."""
-SENDER = "sender"
+"""Of an operation in the OpenAPI description: a role's word, a door's or "anybody"."""
 ANYBODY = "anybody"
 
 
@@ -32,7 +34,7 @@ class Rule:
     """Who may call a route.
 
     Attributes:
-        kind: a role's word, "sender" or "anybody".
+        kind: a role's word, a door of `servescope.access.scopes.DOORS` or "anybody".
         act: of `store.access.ACTS`; "" where no role is asked for.
     """
 
@@ -43,10 +45,33 @@ class Rule:
         """Refuse whoever may not.
 
         Raises:
-            RoleRefused: a role below the act's.
+            SignInNeeded: nobody has said who they are.
+            RoleRefused: a role below the act's, or a token without the door's scope.
         """
         if self.act:
             rights_of(request).check(self.act)
+        elif self.kind in DOORS:
+            check_door(self.kind)
+
+
+def check_door(door: str) -> None:
+    """Refuse a program whose token does not open a door.
+
+    Raises:
+        SignInNeeded: it has none.
+        RoleRefused: it opens other things.
+    """
+    who = caller()
+    if who is None or who.kind == "everybody" or door in who.doors:
+        return
+    words = f"this door is for tokens with the scope {door}"
+    if not who.is_known:
+        raise SignInNeeded(words, hint=SIGN_IN_HINT)
+    raise RoleRefused(
+        f"{words}; this is {who.name or 'another'}", needs_role=door,
+        hint=f"make one: `servescope access token NAME --scope {door}`",
+        role=who.rights.role.word,
+    )  # fmt: skip
 
 
 def needs(act: str) -> Any:
@@ -55,7 +80,14 @@ def needs(act: str) -> Any:
 
 
 READS = needs(READ)
-SENDERS = Depends(Rule(SENDER))
+SENDERS = Depends(Rule(INGEST))
+
+
+def opens(door: str) -> Any:
+    """The dependency of a route that programs with a scope call."""
+    return Depends(Rule(door))
+
+
 EVERYBODY = Depends(Rule(ANYBODY))
 
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, Depends, Path, Request
 from fastapi.responses import Response
 
 from analysis.alerts.matchers import matcher_of
+from servescope.access.caller import recorded
 from servescope.alerting import documents
 from servescope.alerting.intake import events_of
 from servescope.api import negotiate
@@ -109,7 +110,7 @@ def post_silence(
         else _after(starts, seconds or 0.0)
     )
     made = runtime.alerting.silence(
-        [matcher_of(one) for one in matchers], starts, ends, createdBy, comment
+        [matcher_of(one) for one in matchers], starts, ends, recorded(createdBy), comment
     )
     return negotiate.document(plain(documents.silence(made)))
 
@@ -125,7 +126,9 @@ def post_unsilence(
     by: Annotated[str, Body(embed=True, description="Who; kept in the record.")] = "api",
 ) -> Response:
     """End a silence now; it stays in the record."""
-    return negotiate.document(plain(documents.silence(runtime.alerting.unsilence(silence_id, by))))
+    return negotiate.document(
+        plain(documents.silence(runtime.alerting.unsilence(silence_id, recorded(by))))
+    )
 
 
 @router.post(

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Depends, Path, Query
 from fastapi.responses import Response
 
 from controller.refusals import Who
+from servescope.access.caller import recorded
 from servescope.api import negotiate
 from servescope.api.access import READS, needs
 from servescope.api.controller import ByBody, CommentBody, PoolsBody, VersionBody, changed, done
@@ -78,7 +79,7 @@ async def post_candidate(
 
     A row of a replay is proposed by POST /replays/{replay_id}/candidate.
     """
-    candidates, who = runtime.controlling.candidates, Who(by, "api", comment)
+    candidates, who = runtime.controlling.candidates, Who(recorded(by), "api", comment)
     order = candidates.orders().propose(pool, policy, who)
     return await done(runtime, candidates.chosen(order))
 
@@ -96,7 +97,7 @@ async def post_withdraw(
     comment: CommentBody = "",
 ) -> Response:
     """Do not watch a candidate any more; what it would have done is kept."""
-    candidates, who = runtime.controlling.candidates, Who(by, "api", comment)
+    candidates, who = runtime.controlling.candidates, Who(recorded(by), "api", comment)
     order = candidates.orders().withdraw(candidate_id, who, expected_version)
     return await done(runtime, candidates.chosen(order))
 
@@ -115,7 +116,7 @@ async def post_adopt(
     by: ByBody = "api",
 ) -> Response:
     """Let a candidate decide its pools from the next step on, in their mode; needs a comment."""
-    candidates, who = runtime.controlling.candidates, Who(by, "api", comment)
+    candidates, who = runtime.controlling.candidates, Who(recorded(by), "api", comment)
     order = candidates.orders().adopt(candidate_id, who, expected_version, override)
     return await done(runtime, candidates.chosen(order))
 
@@ -135,5 +136,5 @@ async def post_restore_policy(
     """Let the policy that the configuration names decide again; needs a comment."""
     orders = runtime.controlling.candidates.orders()
     return await changed(
-        runtime, orders.restore(pools or [], Who(by, "api", comment), expected_version)
+        runtime, orders.restore(pools or [], Who(recorded(by), "api", comment), expected_version)
     )

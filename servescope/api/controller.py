@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Depends, Path, Query
 from fastapi.responses import Response
 
 from controller.refusals import Conflict, Who
+from servescope.access.caller import recorded
 from servescope.api import negotiate, problems
 from servescope.api.access import READS, needs
 from servescope.api.parameters import FormatDep, RuntimeDep, answers, only_known
@@ -150,7 +151,7 @@ async def post_mode(
     comment: CommentBody = "",
 ) -> Response:
     """Set how pools are treated."""
-    who = Who(by, "api", comment)
+    who = Who(recorded(by), "api", comment)
     orders = runtime.controlling.running()
     return await changed(runtime, orders.mode(pools or [], mode, who, expected_version, override))
 
@@ -168,7 +169,7 @@ async def post_freeze(
 ) -> Response:
     """Hold pools as they are; decisions are still made and recorded."""
     orders = runtime.controlling.running()
-    who = Who(by, "api", comment)
+    who = Who(recorded(by), "api", comment)
     return await changed(runtime, orders.freeze(pools or [], seconds, who, expected_version))
 
 
@@ -182,7 +183,7 @@ async def post_resume(
 ) -> Response:
     """End freezes, and accept what others set; needs a comment."""
     orders = runtime.controlling.running()
-    who = Who(by, "api", comment)
+    who = Who(recorded(by), "api", comment)
     return await changed(runtime, orders.resume(pools or [], who, expected_version))
 
 
@@ -197,7 +198,7 @@ async def post_approve(
 ) -> Response:
     """Do a decision that waits; 409 with the newer one when it does not any more."""
     orders = runtime.controlling.running()
-    return await done(runtime, orders.approve(decision_id, Who(by, "api", comment)))
+    return await done(runtime, orders.approve(decision_id, Who(recorded(by), "api", comment)))
 
 
 @router.post(
@@ -211,7 +212,7 @@ async def post_reject(
 ) -> Response:
     """Do not do a decision that waits."""
     orders = runtime.controlling.running()
-    return await done(runtime, orders.reject(decision_id, Who(by, "api", comment)))
+    return await done(runtime, orders.reject(decision_id, Who(recorded(by), "api", comment)))
 
 
 @router.post(
@@ -226,7 +227,7 @@ async def post_rollback(
 ) -> Response:
     """Return the pool to what it was before a decision, and freeze it for 15 minutes."""
     orders = runtime.controlling.running()
-    who = Who(by, "api", comment)
+    who = Who(recorded(by), "api", comment)
     return await done(runtime, orders.rollback(decision_id, who, expected_version))
 
 

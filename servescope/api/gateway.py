@@ -11,8 +11,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from collector.agent.wire import BATCH_HEADER
+from servescope.access.caller import recorded
+from servescope.access.scopes import GATEWAY
 from servescope.api import negotiate
-from servescope.api.access import READS, SENDERS, needs
+from servescope.api.access import READS, needs, opens
 from servescope.api.bodies import BodyRules, BodyUnsupported, media_type, read_body
 from servescope.api.controller import ByBody, CommentBody
 from servescope.api.parameters import RuntimeDep, answers, only_known
@@ -101,14 +103,14 @@ async def put_policy(
     checked = await run_in_threadpool(check, policy)
     version = await asyncio.wrap_future(
         gateways.put_policy(
-            runtime.database.writer, checked, by[:100], comment[:1_000] or None,
+            runtime.database.writer, checked, recorded(by)[:100], comment[:1_000] or None,
             runtime.clock.now(),
         )
     )  # fmt: skip
     return negotiate.document({"version": version})
 
 
-@router.post("/gateways/{name}/heartbeat", responses=answers(_TOLD), dependencies=[SENDERS])
+@router.post("/gateways/{name}/heartbeat", responses=answers(_TOLD), dependencies=[opens(GATEWAY)])
 async def post_heartbeat(
     name: str,
     runtime: RuntimeDep,
@@ -138,7 +140,7 @@ async def delete_gateway(name: str, runtime: RuntimeDep) -> Response:
     "/gateways/{name}/rows",
     responses=answers(_KEPT),
     openapi_extra={"requestBody": {"required": True, "content": {_TYPE: {}}}},
-    dependencies=[SENDERS],
+    dependencies=[opens(GATEWAY)],
 )
 async def post_rows(
     name: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -74,7 +75,8 @@ class Guard:
     Args:
         app: what is guarded.
         hosts: names accepted in the Host header. Source: DNS rebinding makes any page reach a
-            loopback server under its own name.
+            loopback server under its own name. Addresses in figures are always accepted: there is
+            no name in them that could come to mean another machine.
         policy: the Content-Security-Policy.
         body_max_bytes: largest body.
         upload_max_bytes: largest body of the paths in `upload_paths`.
@@ -132,7 +134,8 @@ class Guard:
 
     def _refuse_host(self, headers: Headers) -> ASGIApp | None:
         host = headers.get("host", "")
-        if _host_name(f"//{host}") in self._hosts:
+        name = _host_name(f"//{host}")
+        if name in self._hosts or _is_address(name):
             return None
         return problem(
             400, "host", f"this server does not answer to the name '{host}'",
@@ -167,6 +170,14 @@ def _host_name(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
+
+
+def _is_address(name: str | None) -> bool:
+    try:
+        ip_address(name or "")
+    except ValueError:
+        return False
+    return True
 
 
 def _refuse_origin(method: str, headers: Headers) -> ASGIApp | None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body
 from fastapi.responses import Response
 
 from servescope import slo_text
+from servescope.access.caller import recorded
 from servescope.api import negotiate
 from servescope.api.access import READS, needs
 from servescope.api.parameters import RuntimeDep, ScopeDep, answers
@@ -55,4 +56,4 @@ def put_objectives(
     by: Annotated[str, Body(description="Who, for the record.", max_length=100)] = "api",
 ) -> Response:
     """Write the file and put it in force; 409 where somebody changed it meanwhile."""
-    return negotiate.document(plain(slo_text.save(runtime, text, seen, by, "api")))
+    return negotiate.document(plain(slo_text.save(runtime, text, seen, recorded(by), "api")))

@@ -9,8 +9,10 @@ import polars as pl
 from fastapi import APIRouter, Body, Depends
 from fastapi.responses import Response
 
+from servescope.access.caller import recorded
+from servescope.access.scopes import PREDICT
 from servescope.api import negotiate
-from servescope.api.access import READS, SENDERS, needs
+from servescope.api.access import READS, needs, opens
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.backtesting import WINDOWS, source_text
 from servescope.documents import plain
@@ -72,7 +74,7 @@ def post_promote(
     reason: Annotated[str, Body(description="Why; kept in the record.")] = "by hand",
 ) -> Response:
     """Let a challenger answer in place of the champion; the change is kept in the record."""
-    return negotiate.document(runtime.predicting.promote(model_id, "api", reason, "api"))
+    return negotiate.document(runtime.predicting.promote(model_id, recorded("api"), reason, "api"))
 
 
 @router.post("/predictors/{name}/train", responses=answers(_TRAINED), dependencies=[needs("train")])
@@ -98,7 +100,8 @@ def post_train(
     file = given.get("rows")
     rows = None if file is None else _read(Path(file))
     scope = None if file is not None else runtime.scope(given, shared=False)
-    told = trained_document(runtime.predicting.train(name, scope, rows=rows, by="api"))
+    trained = runtime.predicting.train(name, scope, rows=rows, by=recorded("api"))
+    told = trained_document(trained)
     return negotiate.document(plain(told))
 
 
@@ -138,7 +141,7 @@ def _whole(text: str) -> int:
         raise InputError(f"'{text}' is no number of windows", hint="2 to 20") from None
 
 
-@router.post("/predictions/{name}", responses=answers(_SAID), dependencies=[SENDERS])
+@router.post("/predictions/{name}", responses=answers(_SAID), dependencies=[opens(PREDICT)])
 def post_predictions(
     name: str,
     runtime: RuntimeDep,

@@ -26,6 +26,7 @@ STATUS_BY_CODE = {
     "controller": 400,
     "report": 422,
     "query_refused": 403,
+    "sign_in": 401,
     "role": 403,
     "query_timeout": 504,
     "writer_overloaded": 503,
@@ -33,7 +34,12 @@ STATUS_BY_CODE = {
     "store_full": 503,
 }
 # A sender that is too slow gets no second try on the same connection.
-FIXED_HEADERS = {408: {"Connection": "close"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}
+FIXED_HEADERS = {
+    401: {"WWW-Authenticate": 'Bearer realm="servescope"'},
+    408: {"Connection": "close"},
+    429: {"Retry-After": "1"},
+    503: {"Retry-After": "1"},
+}
 SCHEMA = {
     "type": "object",
     "required": ["type", "title", "status"],

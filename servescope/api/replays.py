@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends
 from fastapi.responses import Response
 
+from servescope.access.caller import recorded
 from servescope.api import negotiate
 from servescope.api.access import READS, needs
 from servescope.api.parameters import FormatDep, RuntimeDep, answers, only_known
@@ -72,8 +73,9 @@ def post_replay(
     ],
 ) -> Response:
     """Queue a comparison; it runs in processes of its own. GET it for progress and results."""
-    made = told.submit(runtime, about, "api")
-    note = audit.Change("api", "replays.submit", made["replay_id"], None, dict(about), "api")
+    by = recorded("api")
+    made = told.submit(runtime, about, by)
+    note = audit.Change(by, "replays.submit", made["replay_id"], None, dict(about), "api")
     audit.note(runtime.database.writer, runtime.clock.now(), note).result()
     response = negotiate.document(plain(made))
     response.status_code = 202
@@ -100,7 +102,7 @@ def get_replay(runtime: RuntimeDep, replay_id: str) -> Response:
 def delete_replay(runtime: RuntimeDep, replay_id: str) -> Response:
     """End a comparison that waits or runs; what is done by then is kept, and so is its id."""
     state = runtime.replaying.cancel(replay_id)
-    note = audit.Change("api", "replays.cancel", replay_id, None, {"state": state}, "api")
+    note = audit.Change(recorded("api"), "replays.cancel", replay_id, None, {"state": state}, "api")
     audit.note(runtime.database.writer, runtime.clock.now(), note).result()
     return negotiate.document({"replay_id": replay_id, "state": state})
 
@@ -141,8 +143,9 @@ def post_candidate(
     ],
 ) -> Response:
     """Record a row as a candidate that the controller watches in dry-run: it acts on nothing."""
-    made = told.propose(runtime, replay_id, about, "api")
+    by = recorded("api")
+    made = told.propose(runtime, replay_id, about, by)
     subject = str(made["candidate_id"])
-    note = audit.Change("api", "replays.propose", subject, None, made, "api")
+    note = audit.Change(by, "replays.propose", subject, None, made, "api")
     audit.note(runtime.database.writer, runtime.clock.now(), note).result()
     return negotiate.document(plain(made))

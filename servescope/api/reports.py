@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Body, Depends, Query
 from fastapi.responses import Response
 
+from servescope.access.caller import recorded
 from servescope.api import negotiate
 from servescope.api.access import READS, needs
 from servescope.api.parameters import RuntimeDep, answers, only_known
@@ -67,7 +68,7 @@ def post_schedule(
 ) -> Response:  # fmt: skip
     """Add a schedule; those of servescope.toml cannot be changed here."""
     given = dict(table)
-    by, replace = str(given.pop("by", "api"))[:100], bool(given.pop("replace", False))
+    by, replace = recorded(str(given.pop("by", "api")))[:100], bool(given.pop("replace", False))
     if given.pop("dry_run", False):
         return negotiate.document(plain(told.planned(runtime, given, may_replace=replace)))
     scheduled = runtime.reporting.book.add(given, by, may_replace=replace)
@@ -92,7 +93,7 @@ def get_schedule(runtime: RuntimeDep, name: str) -> Response:
 )
 def delete_schedule(runtime: RuntimeDep, name: str) -> Response:
     """Remove a schedule that was added; what it made stays."""
-    runtime.reporting.book.remove(name, "api")
+    runtime.reporting.book.remove(name, recorded("api"))
     return negotiate.document({"schedule": name})
 
 
@@ -110,7 +111,7 @@ def post_verb(
 ) -> Response:  # fmt: skip
     """run, test, enable or disable. A run goes on by itself; a test is done when it answers."""
     given = dict(about or {})
-    by = str(given.pop("by", "api"))[:100]
+    by = recorded(str(given.pop("by", "api")))[:100]
     if verb not in _VERBS:
         raise InputError(f"a schedule cannot be told to {verb}", hint=", ".join(_VERBS))
     return negotiate.document(plain(_VERBS[verb](runtime, name, by, given)))

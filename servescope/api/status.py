@@ -68,7 +68,7 @@ async def index(request: Request, runtime: RuntimeDep) -> Response:
     )
 
 
-@router.get("/health", responses=answers(_HEALTH), dependencies=[EVERYBODY])
+@router.get("/health", responses=answers(_HEALTH), dependencies=[READS])
 async def health(runtime: RuntimeDep) -> Response:
     """Is the server well, which store does it hold, how far behind is the writer?"""
     return negotiate.document(health_document(runtime))

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx2
 
 from servescope.cli.output import CommandError, ExitCode
+from servescope.cli.server_way import Way, way_to
 from servescope.config import Config, store_path
 from store.errors import InputError
 
@@ -181,22 +182,34 @@ def refused(answer: httpx2.Response) -> CommandError:
         told = {}
     detail = told.get("detail", f"HTTP {answer.status_code}")
     code = told.get("code", "server")
-    exits = {400: ExitCode.USAGE, 403: ExitCode.REFUSED, 404: ExitCode.USAGE, 422: ExitCode.USAGE}
+    exits = {
+        400: ExitCode.USAGE,
+        401: ExitCode.REFUSED,
+        403: ExitCode.REFUSED,
+        404: ExitCode.USAGE,
+        422: ExitCode.USAGE,
+    }
     exit_code = exits.get(answer.status_code, ExitCode.FAILED)
     return CommandError(detail, exit_code, hint=told.get("hint"), code=code)
 
 
 def server_of(path: Path) -> str | None:
-    """The URL of the server that holds the store at `path`; None when none answers for it."""
-    from store.database import server_file
+    """The URL of the server that holds the store at `path`; None when none answers for it.
 
+    Where the environment names a server it is that one, whatever store it holds.
+
+    Raises:
+        CommandError: the token that the environment names cannot be read.
+    """
+    way = way_to(path)
+    if way is None or way.is_remote:
+        return way.url if way else None
     try:
-        url = str(json.loads(server_file(path).read_text("utf-8"))["url"])
-        with httpx2.Client(timeout=HEALTH_SECONDS, trust_env=False) as client:
-            told = client.get(f"{url}{API}/health").json()
-    except (OSError, ValueError, KeyError, TypeError, httpx2.HTTPError):
+        with way.client(HEALTH_SECONDS) as client:
+            told = client.get(f"{way.url}{API}/health").json()
+    except (ValueError, httpx2.HTTPError):
         return None
-    return url if told.get("store") == str(path.absolute()) else None
+    return way.url if told.get("store") == str(path.absolute()) else None
 
 
 @contextmanager
@@ -215,7 +228,7 @@ def opened(config: Config, *, must_exist: bool = True) -> Iterator[Access]:
     url = server_of(path)
     with ExitStack() as stack:
         if url is not None:
-            yield ServerAccess(url, stack.enter_context(_client()))
+            yield stack.enter_context(server_client(url, path))
             return
         if must_exist and not path.exists():
             raise InputError(
@@ -266,17 +279,20 @@ def the_server(config: Config) -> ServerAccess:
             "no server holds this store", ExitCode.UNREACHABLE, where=str(path),
             hint="start one with `servescope up`", code="unreachable",
         )  # fmt: skip
-    return ServerAccess(url, _client())
+    return ServerAccess(url, _client(url, path))
 
 
 @contextmanager
-def server_client(url: str) -> Iterator[ServerAccess]:
-    """The way to a server that is known to run."""
-    with _client() as client:
+def server_client(url: str, path: Path) -> Iterator[ServerAccess]:
+    """The way to a server that is known to run.
+
+    Args:
+        url: where it answers.
+        path: of its store; beside it lies what commands of its own user show.
+    """
+    with _client(url, path) as client:
         yield ServerAccess(url, client)
 
 
-def _client() -> httpx2.Client:
-    # The server is on this machine: packing and unpacking would only cost time.
-    plain = {"Accept-Encoding": "identity"}
-    return httpx2.Client(timeout=ANSWER_SECONDS, trust_env=False, headers=plain)
+def _client(url: str, path: Path) -> httpx2.Client:
+    return (way_to(path) or Way(url)).client(ANSWER_SECONDS)

@@ -36,6 +36,7 @@ from servescope.cli.options import (
     To,
     scope_of,
 )
+from servescope.cli.people_group import access_app
 from servescope.cli.predicting import predictors_app, register
 from servescope.cli.replay import register as register_replay
 from servescope.cli.report import report_app
@@ -63,6 +64,7 @@ app.add_typer(lab_app, name="lab")
 app.add_typer(controller_app, name="controller")
 app.add_typer(report_app, name="report")
 app.add_typer(alerts_app, name="alerts")
+app.add_typer(access_app, name="access")
 
 
 @app.command()

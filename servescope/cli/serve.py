@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,10 @@ from collector.discovery.jobs import jobs
 from servescope import process, slo_history
 from servescope.cli.output import Output
 from servescope.config import Config, load, slo_path, store_path
+from servescope.listening import bind, url_of
 from servescope.logs import configure
 from servescope.runtime import Runtime, SloBook
+from servescope.settings import is_loopback
 from store.access import Role
 from store.clock import WallClock
 from store.database import Database, incoming_folder
@@ -54,20 +57,39 @@ def run(
     out = Output()
     configure(config.server.log_level)
     with ExitStack() as stack:
-        sock = stack.enter_context(process.bind(config.server.listen))
+        is_guarded = config.access.sign_in == "on"
+        sock = stack.enter_context(bind(config.server.listen, is_guarded=is_guarded))
         runtime = open_runtime(config, store_path(config), stack, ephemeral=ephemeral)
-        runtime.url = process.url_of(sock)
+        runtime.url = url_of(sock, is_tls=bool(config.server.tls_certificate))
         stack.enter_context(process.announced(runtime))
 
         def ready() -> None:
-            out.line(f"Open    {runtime.url}/ui/")
-            out.line(f"API     {runtime.url}/api/v1")
-            rights = runtime.rights
-            if rights.role < Role.ADMIN:
-                out.note(f"everybody has the role {rights.role.word} ({rights.set_by})")
+            out.line(f"Open    {runtime.link_url}/ui/")
+            out.line(f"API     {runtime.link_url}/api/v1")
+            for note in door_notes(runtime, sock):
+                out.note(note)
             out.note(f"store {runtime.store_text} · Ctrl-C stops")
 
         process.run(runtime, sock, on_ready=ready)
+
+
+def door_notes(runtime: Runtime, sock: socket.socket) -> Iterator[str]:
+    """What whoever starts a server should know of its doors."""
+    people, settings = runtime.people, runtime.config.server
+    if not people.asks:
+        if runtime.everybody.role < Role.ADMIN:
+            role = runtime.everybody.role.word
+            yield f"everybody has the role {role} ({runtime.everybody.set_by})"
+        return
+    empty = people.why_empty()
+    if empty:
+        yield empty
+    is_sealed = settings.tls_certificate or settings.public_url.startswith("https:")
+    if not is_sealed and not is_loopback(sock.getsockname()[0]):
+        yield (
+            "passwords and tokens travel unencrypted: set server.tls_certificate, or put a proxy"
+            " with TLS before this server and name it by server.public_url"
+        )
 
 
 def open_runtime(config: Config, path: Path, stack: ExitStack, *, ephemeral: bool) -> Runtime:

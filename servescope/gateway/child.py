@@ -10,8 +10,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from servescope.config import Config
+from servescope.listening import key_file
 from store.clock import Clock
 
 log = logging.getLogger("servescope.gateway")
@@ -41,12 +43,13 @@ class ChildPlan:
     drain_seconds: float = 30.0
 
 
-def plan(config: Config, server_url: str | None) -> ChildPlan | None:
+def plan(config: Config, server_url: str | None, store: Path | None = None) -> ChildPlan | None:
     """The child that a configuration asks for; None where it names no engine for a gateway.
 
     Args:
         config: of the server.
         server_url: where it answers; the gateway's rows go there unless its settings say otherwise.
+        store: the server's; beside it lies what the gateway shows at the server's door.
     """
     settings = config.gateway
     if not (settings.upstreams or settings.upstreams_file):
@@ -57,6 +60,8 @@ def plan(config: Config, server_url: str | None) -> ChildPlan | None:
     environment = {**os.environ, CHILD: "1"}
     if server_url and not settings.server:
         environment["SERVESCOPE_GATEWAY__SERVER"] = server_url
+        if store is not None and not settings.server_token_file:
+            environment["SERVESCOPE_GATEWAY__SERVER_TOKEN_FILE"] = str(key_file(store.absolute()))
     return ChildPlan(command, environment, settings.drain_seconds)
 
 

@@ -19,6 +19,7 @@ from servescope.cli.output import Output
 from servescope.cli.serve import open_runtime
 from servescope.config import data_folder, load
 from servescope.demo import remove_store
+from servescope.listening import bind, url_of
 from servescope.live import obtain, tiny_model
 from servescope.live.engine import LlamaServer
 from servescope.live.sending import CLIENTS, Load
@@ -58,9 +59,9 @@ def run(*, store: Path | None, port: int | None) -> None:
                 "server.targets": [engine.url],
             },
         )
-        sock = stack.enter_context(process.bind(config.server.listen))
+        sock = stack.enter_context(bind(config.server.listen))
         runtime = open_runtime(config, path, stack, ephemeral=False)
-        runtime.url = process.url_of(sock)
+        runtime.url = url_of(sock)
         stack.enter_context(process.announced(runtime))
         stack.enter_context(under_load(engine.url, runtime.database))
 

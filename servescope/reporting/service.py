@@ -77,7 +77,7 @@ class Reporting:
         self.shelf = Shelf(_folder(database))
         root = settings.link or url or ""
         self.sending = Sending(self.channels, settings, self.shelf, root, database, clock)
-        self.maker: Maker = maker or Workshop(url, settings)
+        self.maker: Maker = maker or Workshop(url, settings, database.path)
         self._changed, self._turning = Condition(), Lock()
         self.stop = Event()
         self._thread: Thread | None = None

@@ -59,7 +59,7 @@ def _made(task: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         forms=tuple(task["formats"]),
     )  # fmt: skip
     templates = Path(task["templates"]) if task["templates"] else None
-    with server_client(task["url"]) as access:
+    with server_client(task["url"], Path(task["store"])) as access:
         made = make(
             asked,
             access,

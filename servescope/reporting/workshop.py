@@ -75,11 +75,14 @@ class Workshop:
 
     Args:
         url: of the server, whose numbers they ask for.
+        store: its file; beside it lies what the server lets them in by.
         settings: limits.
     """
 
-    def __init__(self, url: str | None, settings: ReportsSettings) -> None:
-        self._url, self._settings = url, settings
+    def __init__(
+        self, url: str | None, settings: ReportsSettings, store: Path | None = None
+    ) -> None:
+        self._url, self._settings, self._store = url, settings, store
         self._free = BoundedSemaphore(AT_ONCE)
 
     def __call__(self, order: Order, folder: Path, stop: Event) -> Mapping[str, Any]:
@@ -117,7 +120,8 @@ class Workshop:
     def _task(self, order: Order) -> dict[str, Any]:
         settings, definition = self._settings, order.definition
         return {
-            "url": self._url, "link": settings.link or self._url, "period": order.period,
+            "url": self._url, "store": str(self._store or ""),
+            "link": settings.link or self._url, "period": order.period,
             "template": definition.template, "templates": settings.templates,
             "zone": definition.zone, "scope": dict(definition.scope),
             "formats": list(definition.formats), "memory_bytes": settings.memory_bytes,

@@ -16,7 +16,7 @@ import uvicorn
 
 from analysis.alerts.matchers import parse_matcher
 from servescope.config import load
-from servescope.process import bind, url_of
+from servescope.listening import bind, url_of
 from servescope.runtime import Runtime, SloBook
 from servescope.server import create_app
 from store.clock import WallClock

@@ -10,7 +10,7 @@ import uvicorn
 from controller.gateway.recorder import spooling_recorder
 from controller.gateway.recording import RecorderSettings
 from servescope.config import load
-from servescope.process import bind
+from servescope.listening import bind
 from servescope.runtime import Runtime, SloBook
 from servescope.server import create_app
 from store.clock import WallClock

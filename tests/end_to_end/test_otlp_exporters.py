@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from servescope.config import load
-from servescope.process import bind
+from servescope.listening import bind
 from servescope.runtime import Runtime, SloBook
 from servescope.server import create_app
 from store.clock import WallClock

@@ -6,6 +6,7 @@ import pytest
 from fastapi import APIRouter
 from starlette.testclient import TestClient
 
+from servescope.access.scopes import DOORS
 from servescope.api import access
 from servescope.api.parameters import runtime_of
 from servescope.cli.access import refused
@@ -13,7 +14,7 @@ from servescope.cli.output import ExitCode
 from servescope.config import load, rights
 from servescope.reference import openapi
 from servescope.server import create_app
-from store.access import ACTS, Rights, Role
+from store.access import ACTS, ROLES, Rights, Role
 from store.errors import ConfigError, InputError, RoleRefused
 
 SAFE = {"get", "head", "options"}
@@ -57,8 +58,8 @@ def door(filled):
 
 def test_each_role_is_refused_what_it_may_not_and_nothing_else(door, filled):
     """The matrix of all routes by all roles; whatever else is wrong, the role is told first."""
-    for role in Role:
-        filled.rights = Rights(role, "access.role by default")
+    for role in ROLES.values():
+        filled.everybody = Rights(role, "access.role by default")
         for method, path, who in operations():
             place = path.format_map(dict.fromkeys(("decision_id", "candidate_id"), "1") | NAMES)
             body = {"json": {}} if method in ("post", "put") else {}
@@ -69,7 +70,19 @@ def test_each_role_is_refused_what_it_may_not_and_nothing_else(door, filled):
 
 
 NAMES = dict.fromkeys(
-    ("name", "frame", "slo", "aspect", "fingerprint", "silence_id", "replay_id", "verb", "run_id"),
+    (
+        "name",
+        "frame",
+        "slo",
+        "aspect",
+        "fingerprint",
+        "silence_id",
+        "replay_id",
+        "verb",
+        "run_id",
+        "token_id",
+        "session_id",
+    ),
     "x",
 )
 
@@ -78,24 +91,25 @@ def test_what_changes_something_is_for_operators_admins_or_senders():
     """A viewer reads; the two questions that come by POST are named here."""
     for method, path, who in operations():
         if method not in SAFE and path not in ASKED_BY_POST:
-            assert who in ("operator", "admin", "sender"), (method, path)
+            assert who in ("operator", "admin", *DOORS), (method, path)
 
 
-def test_senders_of_telemetry_are_asked_for_no_role():
-    """The doors of programs, all of them: a wall screen's server still takes what is sent."""
-    assert {(method, path) for method, path, who in operations() if who == "sender"} == {
-        ("post", "/api/v1/write"),
-        ("post", "/api/v1/requests"),
-        ("post", "/api/v1/starts"),
-        ("post", "/api/v1/alerts/in"),
-        ("post", "/api/v1/predictions/{name}"),
-        ("post", "/api/v1/agents/{name}/batches"),
-        ("post", "/api/v1/agents/{name}/heartbeat"),
-        ("post", "/api/v1/gateways/{name}/rows"),
-        ("post", "/api/v1/gateways/{name}/heartbeat"),
-        ("post", "/v1/traces"),
-        ("post", "/v1/metrics"),
-        ("post", "/v1/logs"),
+def test_doors_of_programs_are_opened_by_a_scope_of_their_token():
+    """All of them, each with its scope; no role is asked for."""
+    doors = {(method, path): who for method, path, who in operations() if who in DOORS}
+    assert doors == {
+        ("post", "/api/v1/write"): "ingest",
+        ("post", "/api/v1/requests"): "ingest",
+        ("post", "/api/v1/starts"): "ingest",
+        ("post", "/api/v1/alerts/in"): "ingest",
+        ("post", "/api/v1/predictions/{name}"): "predict",
+        ("post", "/api/v1/agents/{name}/batches"): "ingest",
+        ("post", "/api/v1/agents/{name}/heartbeat"): "ingest",
+        ("post", "/api/v1/gateways/{name}/rows"): "gateway",
+        ("post", "/api/v1/gateways/{name}/heartbeat"): "gateway",
+        ("post", "/v1/traces"): "ingest",
+        ("post", "/v1/metrics"): "ingest",
+        ("post", "/v1/logs"): "ingest",
     }
 
 
@@ -139,7 +153,7 @@ def test_the_role_is_a_setting_and_says_where_it_was_set(tmp_path):
 
 def test_a_command_repeats_the_servers_words_and_ends_as_refused(client, filled):
     """Exit code 5, the sentence of the server, and what to do."""
-    filled.rights = Rights(Role.VIEWER, "access.role in wall.toml")
+    filled.everybody = Rights(Role.VIEWER, "access.role in wall.toml")
     error = refused(client.post("/api/v1/controller/freeze", json={}))
     assert error.exit_code is ExitCode.REFUSED
     assert str(error).startswith("Freezing needs the role operator; you have viewer")

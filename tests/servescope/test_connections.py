@@ -17,6 +17,7 @@ from collector.drops import Drops
 from servescope import process
 from servescope.api.guards import BodyPace, Guard
 from servescope.connections import ConnectionRules, Connections, make_room
+from servescope.listening import bind
 from servescope.server import create_app
 
 SOON = ConnectionRules(head_seconds=0.1, reader_seconds=0.1)
@@ -31,7 +32,7 @@ class Quiet(uvicorn.Server):
 @asynccontextmanager
 async def serving(config):
     """The port of a server in this event loop."""
-    with process.bind("127.0.0.1:0") as sock:
+    with bind("127.0.0.1:0") as sock:
         server = Quiet(config)
         task = asyncio.create_task(server._serve(sockets=[sock]))
         await until(lambda: server.started or task.done())
@@ -195,7 +196,7 @@ async def test_answers_are_sent_at_once():
         found.set_result(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         writer.close()
 
-    with process.bind("127.0.0.1:0") as sock:
+    with bind("127.0.0.1:0") as sock:
         async with await asyncio.start_server(note, sock=sock):
             await say(sock.getsockname()[1])
     assert await found

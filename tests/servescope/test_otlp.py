@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 
 from servescope import otlp_intake
 from servescope.config import load
-from servescope.process import bind
+from servescope.listening import bind
 from servescope.runtime import Runtime, SloBook
 from servescope.server import create_app
 from store.database import Database

@@ -1,0 +1,132 @@
+"""All that decides who comes in, put together for one process."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+from servescope.access import keys
+from servescope.access.book import AccessBook, Sessions
+from servescope.access.desk import AccessDesk
+from servescope.access.entrance import Entrance
+from servescope.access.gate import Paths
+from servescope.access.oidc import Oidc
+from servescope.access.rules import Rules
+from servescope.access.settings import AccessSettings, OidcSettings
+from store.access import Rights, Role
+from store.clock import Clock
+from store.errors import ConfigError
+from store.identities import Identities
+from store.identity_file import IdentityFile, identity_path
+from store.writer import Writer
+
+BACK = "/sign-in/oidc/back"
+
+
+class People:
+    """Who may come in, and how.
+
+    Args:
+        path: the store's file; None keeps people in memory.
+        writer: of the store, for the record of changes.
+        clock: the time.
+        access: settings.
+        oidc: settings.
+        everybody: the rights of all, where nobody signs in.
+        public_url: where browsers reach this server; "" where they reach it as it listens.
+    """
+
+    def __init__(
+        self, path: Path | None, writer: Writer, clock: Clock, access: AccessSettings,
+        oidc: OidcSettings, everybody: Rights, public_url: str,
+    ) -> None:  # fmt: skip
+        self.settings, self.oidc_settings = access, oidc
+        self.public_url = public_url.rstrip("/")
+        # Shown by commands of the server's own user: who may read the file beside the store may
+        # open the store as well. Made anew at each start.
+        self.local_key = keys.new_secret()
+        self._path, self._writer, self._clock = path, writer, clock
+        self._everybody = everybody
+
+    @property
+    def asks(self) -> bool:
+        """Whether people sign in."""
+        return self.settings.sign_in == "on"
+
+    @cached_property
+    def book(self) -> AccessBook:
+        """What is known of them; the file is made when first asked for.
+
+        Raises:
+            StoreError: it cannot be used.
+        """
+        path = identity_path(self._path) if self._path is not None else None
+        hours, idle = self.settings.session_hours, self.settings.session_idle_hours
+        lasts = Sessions(timedelta(hours=hours), timedelta(hours=idle))
+        book = AccessBook(Identities(IdentityFile(path)), self._clock, lasts)
+        book.refresh()
+        return book
+
+    @cached_property
+    def desk(self) -> AccessDesk:
+        """Where it is changed."""
+        return AccessDesk(self.book, self._writer, self._clock)
+
+    @cached_property
+    def entrance(self) -> Entrance:
+        """Where they come in."""
+        per_minute = self.settings.sign_ins_per_minute
+        return Entrance(self.book, self.desk, self._clock, per_minute)
+
+    @cached_property
+    def oidc(self) -> Oidc | None:
+        """The way to the provider; None where there is none.
+
+        Raises:
+            ConfigError: it is set in a way that cannot work.
+        """
+        if not self.oidc_settings.issuer:
+            return None
+        if not self.public_url:
+            raise ConfigError(
+                "the provider must know where to send people back to",
+                where="server.public_url", hint="set it to https://NAME, as browsers reach it",
+            )  # fmt: skip
+        return Oidc(self.oidc_settings, self.public_url + BACK)
+
+    def rules(self, senders: tuple[str, ...]) -> Rules:
+        """How the server tells callers apart.
+
+        Args:
+            senders: begin the paths that programs send to.
+        """
+        if not self.asks:
+            return Rules(self._everybody)
+        looks = self.settings.anonymous == "viewer"
+        anonymous = Rights(Role.VIEWER if looks else Role.NOBODY, "not signed in")
+        public = set(Paths().public)
+        if self.settings.metrics == "anybody":
+            public.add("/metrics")
+        return Rules(
+            None, anonymous, self.settings.requests_per_minute, senders, Paths(frozenset(public))
+        )
+
+    def check(self) -> None:
+        """Find out at the start what would fail at the first sign-in.
+
+        Raises:
+            ConfigError: the provider is set in a way that cannot work.
+            StoreError: the file of users cannot be used.
+        """
+        if self.asks:
+            self.book  # noqa: B018 - opens the file
+            self.oidc  # noqa: B018
+
+    def why_empty(self) -> str | None:
+        """Why nobody could sign in now, and what to do; None when somebody can."""
+        known = self.book.known
+        can = any(u.password and not u.is_disabled for u in known.users.values())
+        if not self.asks or can or self.oidc is not None:
+            return None
+        return "nobody can sign in yet: `servescope access add NAME --role admin` adds somebody"
