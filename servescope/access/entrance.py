@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
 
 from servescope.access import keys, passwords
 from servescope.access.book import AccessBook
@@ -65,8 +64,8 @@ class Entrance:
         self._by_address = Throttle(clock, burst=BURST, per_minute=per_minute)
         self._by_name = Throttle(clock, burst=BURST, per_minute=per_minute)
 
-    def by_password(self, name: str, password: str, browser: Browser) -> tuple[str, datetime]:
-        """Sign somebody in; gives what the browser is to hold, and until when.
+    def by_password(self, name: str, password: str, browser: Browser) -> str:
+        """Sign somebody in; gives what the browser is to hold.
 
         Takes about 50 ms of a core, so not on the event loop.
 
@@ -99,9 +98,7 @@ class Entrance:
                 "too many attempts to sign in", hint=f"wait {wait:.0f} s", wait_seconds=wait
             )
 
-    def let_in(
-        self, user: User, browser: Browser, way: str, role: str | None = None
-    ) -> tuple[str, datetime]:
+    def let_in(self, user: User, browser: Browser, way: str, role: str | None = None) -> str:
         """Begin a session of somebody who has proved who they are.
 
         Args:
@@ -120,7 +117,7 @@ class Entrance:
         self._book.refresh()
         about = {"from": browser.address, "way": way, "role": role or user.role}
         self._desk.noted(user.name, "access.sign-in", user.name, None, about)
-        return secret, expires_at
+        return secret
 
     def let_out(self, who: Caller) -> None:
         """End the session of whoever asks."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
@@ -54,7 +53,7 @@ async def sign_in(request: Request, runtime: RuntimeDep) -> Response:
     given = await _form(request)
     name, next_ = given.get("name", ""), safe_next(given.get("next"))
     try:
-        secret, until = await run_in_threadpool(
+        secret = await run_in_threadpool(
             people.entrance.by_password, name, given.get("password", ""), _browser(request)
         )
     except SignInRefused as error:
@@ -66,7 +65,7 @@ async def sign_in(request: Request, runtime: RuntimeDep) -> Response:
             page.headers["Retry-After"] = f"{error.wait_seconds:.0f}"
         return page
     answer = RedirectResponse(next_, 303)
-    _hand_out(answer, request, people, secret, until)
+    _hand_out(answer, request, people, secret)
     return answer
 
 
@@ -109,17 +108,17 @@ async def back(request: Request, runtime: RuntimeDep) -> Response:
     try:
         people.entrance.admit("", _browser(request))
         person = await oidc.back(dict(request.query_params), trip)
-        let_in = await run_in_threadpool(_let_in, people, person, _browser(request))
+        secret = await run_in_threadpool(_let_in, people, person, _browser(request))
     except ServescopeError as error:
         return _failed(error)
     # A page, no redirect: a session's cookie is not shown on a way that began elsewhere.
     answer = onward(trip.next if trip else None)
-    _hand_out(answer, request, people, *let_in)
+    _hand_out(answer, request, people, secret)
     answer.delete_cookie(TRIP, path=TRIP_PATH, httponly=True, samesite="lax")
     return answer
 
 
-def _let_in(people: People, person: Person, browser: Browser) -> tuple[str, datetime]:
+def _let_in(people: People, person: Person, browser: Browser) -> str:
     """Begin the session of somebody whom the provider has named; who is new here is noted."""
     users = people.book.known.users
     user = next((u for u in users.values() if u.subject == person.subject), None)
@@ -161,11 +160,10 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in found.items()}
 
 
-def _hand_out(
-    answer: Response, request: Request, people: People, secret: str, until: datetime
-) -> None:
+def _hand_out(answer: Response, request: Request, people: People, secret: str) -> None:
+    seconds = round(people.book.sessions.most.total_seconds())
     answer.set_cookie(
-        COOKIE, secret, expires=until, path="/", httponly=True, samesite="strict",
+        COOKIE, secret, max_age=seconds, path="/", httponly=True, samesite="strict",
         secure=_is_secure(request, people),
     )  # fmt: skip
 
