@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 
 from servescope.config import masked
-from servescope.documents import to_json
+from servescope.json_text import to_json
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

@@ -20,8 +20,15 @@ _NAMED = "NUMBA_CACHE_DIR"
 
 
 def jit(function: F) -> F:
-    """`function` compiled at its first call and kept for the next process."""
-    return cast("F", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    """`function` compiled at its first call and kept for the next process.
+
+    Where no folder can be written, as in a container whose root is read-only, each process compiles
+    anew.
+    """
+    try:
+        return cast("F", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    except RuntimeError:
+        return cast("F", numba.njit(nogil=True, error_model="numpy")(function))
 
 
 def _kept() -> Path:

@@ -10,7 +10,8 @@ import polars as pl
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from servescope.documents import csv_safe, to_json
+from servescope.documents import csv_safe
+from servescope.json_text import to_json
 from store.errors import InputError
 
 Format = Literal["json", "csv", "parquet", "arrow"]

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from servescope.documents import to_json
+from servescope.json_text import to_json
 from store.errors import RoleRefused, ServescopeError
 
 log = logging.getLogger("servescope.api")

@@ -139,7 +139,7 @@ def _print_rows(out: Output, found: Mapping[str, Any], form: str) -> None:
         out.table(columns, [[row[name] for name in columns] for row in rows])
         return
     if form == "json":
-        from servescope.documents import to_json
+        from servescope.json_text import to_json
 
         for row in rows:
             out.line(to_json(row).decode())

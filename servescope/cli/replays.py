@@ -18,7 +18,7 @@ from servescope.cli import access
 from servescope.cli.data import configured
 from servescope.cli.output import CommandError, ExitCode, Output, jsonable
 from servescope.config import Config, slo_path, store_path
-from servescope.documents import to_json
+from servescope.json_text import to_json
 from store.errors import InputError, StoreError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("duckdb", "torch", "dash", "scipy", "pandas", "fastapi", "sklearn")
+HEAVY = ("duckdb", "polars", "torch", "dash", "scipy", "pandas", "fastapi", "sklearn")
 
 
 def loaded_by(statement):
@@ -32,4 +32,19 @@ def test_help_is_light():
 
 def test_commands_that_open_a_store_need_no_dashboard():
     """What they share with the server speaks to pages through desks, without drawing any."""
-    assert set(loaded_by("import servescope.cli.traces, servescope.runtime")) <= {"duckdb"}
+    assert set(loaded_by("import servescope.cli.traces, servescope.runtime")) <= {
+        "duckdb",
+        "polars",
+    }
+
+
+def test_a_gateway_is_light():
+    """All that `servescope gateway` imports; it logs and prints as the server does.
+
+    Polars would be 30 MB, and refuses to be loaded where memory must not be written and run.
+    """
+    statement = (
+        "import servescope.cli.gateway, servescope.cli.output, servescope.config, "
+        "servescope.gateway.assembly, servescope.logs"
+    )
+    assert loaded_by(statement) == []

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from analysis import fairness_courses, timeline
 from servescope import slo_history
 from servescope.cli.serve import clear_incoming, open_runtime
-from servescope.documents import csv_safe, plain, to_json
+from servescope.documents import csv_safe, plain
 from servescope.importing import load_example
+from servescope.json_text import to_json
 from servescope.maintenance import jobs_for
 from store import replays
 from store.database import incoming_folder
