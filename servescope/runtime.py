@@ -25,6 +25,7 @@ from collector.drops import Drops
 from collector.scheduler import SchedulerCounts
 from dashboard.services import DataAge
 from servescope import own_numbers
+from servescope.access.assembly import People
 from servescope.access.caller import NOBODY, caller
 from servescope.adapters import signal_sources
 from servescope.alerting.service import Alerting
@@ -49,7 +50,6 @@ from store.queries import catalog, choices
 from store.queries.scope import LABELS, LIVE_SOURCE_ID, Scope, SourceInfo, resolve
 
 if TYPE_CHECKING:
-    from servescope.access.assembly import People
     from servescope.reporting.service import Reporting
 
 T = TypeVar("T")
@@ -189,6 +189,10 @@ class Runtime:
         self.url = url
         # What all may do where nobody signs in.
         self.everybody = configured_rights(config)
+        self.people = People(
+            database.path, database.writer, clock, config.access, config.oidc,
+            config.server.public_url,
+        )  # fmt: skip
         self.pid = os.getpid()
         self.started_at = clock.now()
         self.version = metadata.version("servescope")
@@ -208,14 +212,10 @@ class Runtime:
         hidden = config.dashboard.tenant_names == "pseudonyms"
         self.veil = Veil(database) if hidden else None
         self.alerting = Alerting(
-            database, clock, config.alerts, slos.definitions, lambda: self.link_url,
+            database, clock, config.alerts, slos.definitions,
+            lambda: self.people.public_url or self.url,
             self.veil.of if self.veil else None, config.store.disk_reserve_bytes,
         )  # fmt: skip
-
-    @property
-    def link_url(self) -> str | None:
-        """How addresses of this server begin that are shown to people; None in a command."""
-        return self.config.server.public_url.rstrip("/") or self.url
 
     @property
     def rights(self) -> Rights:
@@ -224,17 +224,6 @@ class Runtime:
         if who is not None:
             return who.rights
         return NOBODY.rights if self.config.access.sign_in == "on" else self.everybody
-
-    @cached_property
-    def people(self) -> People:
-        """Who may come in."""
-        from servescope.access.assembly import People
-
-        config = self.config
-        return People(
-            self.database.path, self.database.writer, self.clock, config.access, config.oidc,
-            self.everybody, config.server.public_url,
-        )  # fmt: skip
 
     @property
     def reporting(self) -> Reporting:

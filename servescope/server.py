@@ -118,7 +118,10 @@ def create_app(
         app.mount(UI_ROOT, ui)
     app.add_middleware(ApiCompression, prefix=f"{API_ROOT}/")
     server = runtime.config.server
-    app.add_middleware(Identify, people=runtime.people, clock=runtime.clock, senders=SENDER_PATHS)
+    if runtime.people.asks:
+        app.add_middleware(
+            Identify, people=runtime.people, clock=runtime.clock, senders=SENDER_PATHS
+        )
     app.add_middleware(
         Guard,
         hosts=answered_names(server),

@@ -10,9 +10,8 @@ from servescope.access import keys
 from servescope.access.book import AccessBook, Sessions
 from servescope.access.desk import AccessDesk
 from servescope.access.entrance import Entrance
-from servescope.access.gate import Paths
 from servescope.access.oidc import Oidc
-from servescope.access.rules import Rules
+from servescope.access.rules import Paths, Rules
 from servescope.access.settings import AccessSettings, OidcSettings
 from store.access import Rights, Role
 from store.clock import Clock
@@ -33,13 +32,12 @@ class People:
         clock: the time.
         access: settings.
         oidc: settings.
-        everybody: the rights of all, where nobody signs in.
         public_url: where browsers reach this server; "" where they reach it as it listens.
     """
 
     def __init__(
         self, path: Path | None, writer: Writer, clock: Clock, access: AccessSettings,
-        oidc: OidcSettings, everybody: Rights, public_url: str,
+        oidc: OidcSettings, public_url: str,
     ) -> None:  # fmt: skip
         self.settings, self.oidc_settings = access, oidc
         self.public_url = public_url.rstrip("/")
@@ -47,7 +45,6 @@ class People:
         # open the store as well. Made anew at each start.
         self.local_key = keys.new_secret()
         self._path, self._writer, self._clock = path, writer, clock
-        self._everybody = everybody
 
     @property
     def asks(self) -> bool:
@@ -96,21 +93,18 @@ class People:
         return Oidc(self.oidc_settings, self.public_url + BACK)
 
     def rules(self, senders: tuple[str, ...]) -> Rules:
-        """How the server tells callers apart.
+        """How the server tells callers apart where people sign in.
 
         Args:
             senders: begin the paths that programs send to.
         """
-        if not self.asks:
-            return Rules(self._everybody)
         looks = self.settings.anonymous == "viewer"
         anonymous = Rights(Role.VIEWER if looks else Role.NOBODY, "not signed in")
         public = set(Paths().public)
         if self.settings.metrics == "anybody":
             public.add("/metrics")
-        return Rules(
-            None, anonymous, self.settings.requests_per_minute, senders, Paths(frozenset(public))
-        )
+        per_minute = self.settings.requests_per_minute
+        return Rules(anonymous, per_minute, senders, Paths(frozenset(public)))
 
     def check(self) -> None:
         """Find out at the start what would fail at the first sign-in.

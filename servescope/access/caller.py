@@ -15,15 +15,15 @@ from typing import Literal
 
 from store.access import Rights, Role
 
-Kind = Literal["everybody", "person", "token", "local", "nobody"]
+Kind = Literal["person", "token", "local", "nobody"]
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent a request.
+    """Whoever sent a request, where people sign in.
 
     Attributes:
-        kind: "everybody" where nobody signs in; "local" is a command of the server's own user.
+        kind: "local" is a command of the server's own user.
         name: of the person or the token, for records; "" where nobody is known by name.
         rights: what they may do.
         doors: what they may send or read as a program, of `servescope.access.scopes.DOORS`.
@@ -56,7 +56,10 @@ _CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 
 def caller() -> Caller | None:
-    """Whoever sent the request that is being answered; None where the server acts on its own."""
+    """Whoever sent the request that is being answered.
+
+    None where nobody signs in, and where the server acts on its own.
+    """
     return _CALLER.get()
 
 

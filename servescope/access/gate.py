@@ -6,8 +6,6 @@ shut here. People who open a page are shown where to sign in.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote, urlsplit
 
@@ -16,36 +14,11 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Scope
 
 from servescope.access.caller import Caller
+from servescope.access.rules import SIGN_IN, Paths
 from servescope.api.problems import FIXED_HEADERS, problem
 from store.access import SIGN_IN_HINT, Role
 
-SIGN_IN = "/sign-in"
 HOME = "/ui/"
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Which is which.
-
-    Attributes:
-        public: open to all, as they are.
-        public_roots: the same for all below them.
-        pages: the root of what people open in a browser.
-    """
-
-    public: Collection[str] = ("/", "/healthz", "/readyz", "/api/v1")
-    public_roots: tuple[str, ...] = (SIGN_IN,)
-    pages: str = "/ui"
-
-    def is_public(self, path: str) -> bool:
-        """Whether anybody may ask for it."""
-        return path in self.public or any(
-            path == root or path.startswith(f"{root}/") for root in self.public_roots
-        )
-
-    def is_page(self, path: str) -> bool:
-        """Whether people open it, or something for it, in a browser."""
-        return path == self.pages or path.startswith(f"{self.pages}/")
 
 
 def refusal(who: Caller, scope: Scope, headers: Headers, paths: Paths) -> ASGIApp | None:

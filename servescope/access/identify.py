@@ -57,8 +57,6 @@ class Identify:
             await self._app(scope, receive, send)
 
     async def _who(self, scope: Scope) -> tuple[Caller, ASGIApp | None]:
-        if self._rules.everybody is not None:
-            return Caller("everybody", "", self._rules.everybody, ALL_DOORS), None
         headers, address = Headers(scope=scope), address_of(scope)
         await self._people.book.look()
         token = bearer(headers)

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import httpx2
+from urllib.parse import urlsplit
 
 from servescope.access.settings import OidcSettings
 from servescope.settings import is_loopback
@@ -163,6 +162,7 @@ class Oidc:
     async def _fetched(
         self, client: AsyncOAuth2Client, about: Mapping[str, Any], code: str, trip: Trip
     ) -> Mapping[str, Any]:
+        import httpx2
         from authlib.integrations.base_client import OAuthError
 
         try:
@@ -229,6 +229,8 @@ class Oidc:
 
 
 async def _document(client: AsyncOAuth2Client, url: str) -> dict[str, Any]:
+    import httpx2
+
     try:
         with_token = client.token is not None
         answer = await client.get(url, withhold_token=not with_token, follow_redirects=False)
@@ -251,8 +253,8 @@ def _check(settings: OidcSettings) -> None:
         raise ConfigError(
             "oidc.issuer needs Authlib", hint="pip install 'servescope[oidc]'"
         ) from error
-    url = httpx2.URL(settings.issuer)
-    if url.scheme != "https" and not is_loopback(url.host):
+    url = urlsplit(settings.issuer)
+    if url.scheme != "https" and not is_loopback(url.hostname or ""):
         raise ConfigError(
             "oidc.issuer must begin with https://", hint="only a provider on this machine may not"
         )

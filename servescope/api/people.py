@@ -45,16 +45,16 @@ PasswordBody = Annotated[
 
 
 @router.get("/me", responses=answers(_ME), dependencies=[READS])
-async def me() -> Response:
-    """Who asks, and what they may do."""
-    who = caller()
+async def me(runtime: RuntimeDep) -> Response:
+    """Who asks, and what they may do; `kind` is "everybody" where nobody signs in."""
+    who, rights = caller(), runtime.rights
     return negotiate.document(
         {
             "name": who.name if who else "",
             "kind": who.kind if who else "everybody",
-            "role": who.rights.role.word if who else "",
-            "set_by": who.rights.set_by if who else "",
-            "doors": sorted(who.doors) if who else sorted(DOORS),
+            "role": rights.role.word,
+            "set_by": rights.set_by,
+            "doors": sorted(who.doors if who else DOORS),
         }
     )
 

@@ -64,8 +64,9 @@ def run(
         stack.enter_context(process.announced(runtime))
 
         def ready() -> None:
-            out.line(f"Open    {runtime.link_url}/ui/")
-            out.line(f"API     {runtime.link_url}/api/v1")
+            link = runtime.people.public_url or runtime.url
+            out.line(f"Open    {link}/ui/")
+            out.line(f"API     {link}/api/v1")
             for note in door_notes(runtime, sock):
                 out.note(note)
             out.note(f"store {runtime.store_text} · Ctrl-C stops")
