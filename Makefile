@@ -9,7 +9,7 @@ AM_SHARE := /usr/share/prometheus/alertmanager
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-dev browser alertmanager engine fmt lint types test bench page-quality pictures docs proto lock sbom scan check build clean
+.PHONY: help demo setup setup-dev browser alertmanager engine fmt lint types test bench page-quality pictures docs proto lock sbom scan image check build clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -118,6 +118,12 @@ sbom: build ## What the locked dependencies are, as CycloneDX: build/servescope.
 	@$(BIN)/uv pip install --quiet --python build/locked --no-deps dist/*.whl
 	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	  --output-file build/servescope.cdx.json build/locked
+
+image: build ## The container image, by podman, docker or buildah (docs/operating/container.md)
+	@program=$$(command -v podman || command -v docker || command -v buildah) \
+	  || { echo "no podman, docker or buildah here"; exit 2; }; \
+	$$program build --file deploy/container/Containerfile --tag servescope:$$($(BIN)/python -c \
+	  'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])') .
 
 scan: setup-dev ## bandit over the packages, pip-audit over the lock (it asks pypi.org)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check 'bandit[toml]' pip-audit
