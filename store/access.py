@@ -111,20 +111,23 @@ class Rights:
     Attributes:
         role: theirs.
         set_by: what gives it to them, such as "access.role in servescope.toml".
+        is_known: False where nobody has said who they are.
     """
 
     role: Role = Role.ADMIN
     set_by: str = "access.role"
+    is_known: bool = True
 
     def why_not(self, act: str) -> str:
         """Why something may not be done, as a sentence; "" where it may."""
         wanted = ACTS[act]
         if self.role >= wanted.least:
             return ""
-        if self.role is Role.NOBODY:
+        if not self.is_known and self.role is Role.NOBODY:
             return f"{wanted.words} needs a sign-in."
         return (
-            f"{wanted.words} needs the role {wanted.least.word}; you have {self.role.word}"
+            f"{wanted.words} needs the role {wanted.least.word}; you have"
+            f" {self.role.word if self.role else 'none'}"
             f" ({self.set_by})."
         )
 
@@ -136,7 +139,7 @@ class Rights:
             RoleRefused: the role is less than the act needs.
         """
         why_not = self.why_not(act)
-        if why_not and self.role is Role.NOBODY:
+        if why_not and not self.is_known and self.role is Role.NOBODY:
             raise SignInNeeded(why_not.rstrip("."), hint=SIGN_IN_HINT)
         if why_not:
             least = ACTS[act].least.word

@@ -104,7 +104,7 @@ class Known:
     """Everything there is, as of one instant.
 
     Attributes:
-        revision: grows with every change but those of `Identities.seen`.
+        revision: grows with every change.
         users: by name.
         tokens: by public part; revoked ones too.
         sessions: by digest; only those that have not ended.
@@ -264,6 +264,7 @@ class Identities:
         token = "UPDATE access_token SET used_at = ? WHERE token_id = ?"  # noqa: S105 - SQL
         self._rows.write(
             [
+                _CHANGED,
                 *((session, (_seconds(at), digest)) for digest, at in sessions.items()),
                 *((token, (_seconds(at), token_id)) for token_id, at in tokens.items()),
             ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
 from servescope.access import keys
 from servescope.access.book import AccessBook, Sessions
+from servescope.access.caller import NOBODY
 from servescope.access.desk import AccessDesk
 from servescope.access.entrance import Entrance
 from servescope.access.oidc import Oidc
 from servescope.access.rules import Paths, Rules
 from servescope.access.settings import AccessSettings, OidcSettings
-from store.access import Rights, Role
+from store.access import Role
 from store.clock import Clock
 from store.errors import ConfigError
 from store.identities import Identities
@@ -99,7 +101,7 @@ class People:
             senders: begin the paths that programs send to.
         """
         looks = self.settings.anonymous == "viewer"
-        anonymous = Rights(Role.VIEWER if looks else Role.NOBODY, "not signed in")
+        anonymous = replace(NOBODY.rights, role=Role.VIEWER if looks else Role.NOBODY)
         public = set(Paths().public)
         if self.settings.metrics == "anybody":
             public.add("/metrics")

@@ -75,10 +75,10 @@ class AccessBook:
     def refresh(self) -> None:
         """See what has changed, now."""
         try:
-            if self.identities.revision() != self._known.revision:
-                self._known = self.identities.known()
             if self._clock.monotonic() - self._noted_at >= NOTED_SECONDS:
                 self.note()
+            if self.identities.revision() != self._known.revision:
+                self._known = self.identities.known()
             self._trouble = None
         except StoreError as error:
             if self._trouble is None:

@@ -79,4 +79,4 @@ def calling(who: Caller) -> Iterator[None]:
         _CALLER.reset(token)
 
 
-NOBODY = Caller("nobody", "", Rights(Role.NOBODY, "not signed in"))
+NOBODY = Caller("nobody", "", Rights(Role.NOBODY, "not signed in", is_known=False))

@@ -196,7 +196,7 @@ def test_lint_finds_mistakes_and_the_example_has_none(run, home):
         (("slo", "check"), 2, "there is no store yet"),
         (("slo", "lint"), 2, "no file with objectives"),
         (("add", "http://gpu:8000"), 4, "no server holds this store"),
-        (("up", "--listen", "0.0.0.0:8787"), 2, "cannot authenticate yet"),
+        (("up", "--listen", "0.0.0.0:8787"), 2, "nobody signs in here"),
         (("up", "--listen", "nowhere"), 2, "HOST:PORT"),
         (("up", "--target", "ftp://gpu"), 2, "cannot scrape ftp://"),
         (("up", "--listen", "127.0.0.1:0", "--slo", "absent.toml"), 2, "absent.toml"),

@@ -1,8 +1,10 @@
 """A server where people sign in, and clients that do."""
 
 import pytest
+from argon2 import PasswordHasher
 from starlette.testclient import TestClient
 
+from servescope.access import passwords
 from servescope.config import load
 from servescope.runtime import Runtime, SloBook
 from servescope.server import create_app
@@ -11,6 +13,15 @@ from store.database import Database
 URL = "http://127.0.0.1:8787"
 PASSWORD = "correct horse battery staple"
 SIGN_IN = {"access.sign_in": "on"}
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch):
+    """As the real ones, for a hundredth of the work."""
+    passwords._nobodys.cache_clear()
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(1, 8, 1))
+    yield
+    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture
