@@ -13,7 +13,7 @@ from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, html, no_update, set_props
 
-from dashboard import acting, alert_badge, panels, saved
+from dashboard import acting, alert_badge, panels, saved, trouble
 from dashboard.controls import (
     age_words,
     comparison_words,
@@ -68,6 +68,7 @@ def create_dash(services: Services, *, prefix: str = "/ui/") -> Dash:
     _register_clientside(app)
     acting.register(app, services, prefix)
     alert_badge.register(app, services, prefix)
+    trouble.register(app, services, prefix)
     saved.register(app, services, prefix)
     panels.register(app, services, prefix)
     first_run.register(app, services)

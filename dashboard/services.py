@@ -18,6 +18,7 @@ from dashboard.report_desk import ReportDesk
 from dashboard.saved_views import SavedDesk
 from dashboard.slo_desk import SloDesk
 from store.access import Rights
+from store.condition import Condition
 from store.queries.scope import SourceInfo
 
 
@@ -212,6 +213,7 @@ class Services:
         look: engines on the server's own machine, as (address, engine); only when somebody asks.
         rights: what whoever asks now may do; asked anew for every look and every wish.
         who: who goes into a record: whoever has signed in, else the name that is handed in.
+        condition: how the store stands; asks the database nothing.
         trace_url: where another tool shows a trace, with `{trace_id}` in it; "" where none does.
     """
 
@@ -235,3 +237,4 @@ class Services:
     trace_url: str = ""
     rights: Callable[[], Rights] = Rights
     who: Callable[[str], str] = str
+    condition: Callable[[], Condition] = Condition

@@ -52,10 +52,15 @@ def shell(version: str) -> html.Div:
             *(dcc.Store(id=f"shell-{name}") for name in stores),
             dcc.Store(id="shell-control-shown"),
             dcc.Store(id="shell-alerts-shown"),
+            dcc.Store(id="shell-trouble-shown"),
             html.Header(_header(), className="ss-header"),
             html.Nav(_navbar(version), className="ss-navbar", id="shell-navbar"),
             html.Main(
-                [html.Div(id="shell-top"), html.Div(id="shell-page", className="ss-page")],
+                [
+                    html.Div(id="shell-trouble"),
+                    html.Div(id="shell-top"),
+                    html.Div(id="shell-page", className="ss-page"),
+                ],
                 id="main",
                 className="ss-main",
                 tabIndex=-1,

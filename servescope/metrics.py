@@ -58,6 +58,10 @@ class RuntimeCollector(Collector):
                 "How long the oldest waiting batch has waited.",
                 stats.oldest_wait_seconds,
             ),
+            "servescope_store_takes_rows": (
+                "1 while the store takes rows; 0 when its disk is full or cannot be written.",
+                int(self._runtime.database.standing.now().state == "ok"),
+            ),
         }
         counters = {
             "servescope_store_commits": ("Transactions committed.", stats.commits),

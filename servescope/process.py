@@ -136,6 +136,7 @@ def dashboard_server(runtime: Runtime) -> object:
         trace_url=runtime.config.dashboard.trace_url,
         rights=lambda: runtime.rights,
         who=recorded,
+        condition=runtime.database.standing.now,
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server
 

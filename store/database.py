@@ -8,16 +8,20 @@ import threading
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from weakref import WeakSet
 
 import duckdb
 
 from store.clock import Clock
+from store.condition import OPENING
 from store.errors import StoreError
+from store.keeper import Keeper
 from store.migrate import migrate
 from store.opening import check_files, explain, incoming_folder, server_file, wal_path
 from store.reader import Reader
 from store.restoring import finish_restore
 from store.settings import StoreSettings
+from store.standing import Standing
 from store.writer import Writer
 
 __all__ = ["Database", "incoming_folder", "open_to_look", "server_file", "wal_path"]
@@ -35,7 +39,10 @@ class Database:
         path: Path | None,
         settings: StoreSettings,
         clock: Clock,
+        *,
+        allow_files: bool = False,
     ) -> None:
+        self._allow_files = allow_files
         self.path = path
         self.settings = settings
         self.clock = clock
@@ -43,13 +50,19 @@ class Database:
         self._descriptor: int | None = None
         # Each keeps checkpoints off.
         self.one_snapshot = threading.Lock()
-        free_bytes = partial(_free_bytes, path.absolute().parent) if path is not None else None
-        self.writer = Writer(connection.cursor(), settings, clock, free_bytes)
-        self.reader = Reader(connection, settings)
+        self.is_read_only = False
+        folder = path.absolute().parent if path is not None else None
+        self.standing = Standing(settings, clock, partial(_free_bytes, folder) if folder else None)
+        self.keeper = Keeper(self, self.standing, folder, self.standing.low_space)
+        self.standing.on_trouble = self.keeper.start
+        self.writer = Writer(connection.cursor(), settings, clock, self.standing)
+        made = partial(Reader, connection, settings, on_fatal=self.standing.failed)
+        self.reader = made()
         # Ad-hoc SQL waits for its own turn, so that it never takes a slot from the pages.
-        self.adhoc_reader = Reader(connection, settings, slots=1)
+        self.adhoc_reader = made(slots=1)
         # An export holds its slot for as long as somebody downloads.
-        self.export_reader = Reader(connection, settings, slots=2)
+        self.export_reader = made(slots=2)
+        self._lent: WeakSet[duckdb.DuckDBPyConnection] = WeakSet()
 
     @classmethod
     def open(
@@ -78,7 +91,7 @@ class Database:
         connection = _connect(path, settings)
         try:
             migrate(connection, clock.now())
-            database = cls(connection, path, settings, clock)
+            database = cls(connection, path, settings, clock, allow_files=allow_files)
             if not allow_files:
                 _forbid_files(connection, path)
         except BaseException:
@@ -89,6 +102,7 @@ class Database:
 
     def close(self) -> None:
         """Write what is queued, then close. Safe to call twice."""
+        self.keeper.close()
         self.writer.close()
         self.reader.close()
         self.adhoc_reader.close()
@@ -100,7 +114,31 @@ class Database:
 
     def connection(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own; whoever takes it closes it."""
-        return self._connection.cursor()
+        lent = self._connection.cursor()
+        self._lent.add(lent)
+        return lent
+
+    def reopen(self, *, read_only: bool) -> None:
+        """Close all connections and open the file anew; see `store.keeper`.
+
+        Raises:
+            StoreError: it cannot be opened, or a query does not end.
+        """
+        readers = (self.reader, self.adhoc_reader, self.export_reader)
+        quiet = [reader.pause() for reader in readers]
+        if not all(quiet):
+            raise StoreError("a query does not end", hint=OPENING)
+        with self.writer.exchanged() as write_by:
+            for lent in list(self._lent):
+                lent.close()
+            self._connection.close()
+            connection = _connect(self.path, self.settings, read_only=read_only)
+            self._connection, self.is_read_only = connection, read_only
+            write_by(connection.cursor())
+            for reader in readers:
+                reader.resume(connection)
+            if not self._allow_files:
+                _forbid_files(connection, self.path)
 
     def descriptor(self) -> int:
         """The file, open for reading until the store is closed.
@@ -157,13 +195,17 @@ def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _connect(path: Path | None, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
-    if path is not None:
+def _connect(
+    path: Path | None, settings: StoreSettings, *, read_only: bool = False
+) -> duckdb.DuckDBPyConnection:
+    if path is not None and not read_only:
         _make_folder(path.parent)
         finish_restore(path)
         check_files(path)
     try:
-        return duckdb.connect(str(path) if path else ":memory:", config=_config(settings))  # noqa: TID251
+        return duckdb.connect(  # noqa: TID251
+            str(path) if path else ":memory:", read_only=read_only, config=_config(settings)
+        )
     except duckdb.Error as error:
         raise explain(error, path) from error
 

@@ -15,6 +15,8 @@ ServescopeError
     ├── QueryTimeout       a query passed its time limit and was stopped
     ├── QueryRefused       an ad-hoc query is not a read-only SELECT
     ├── StoreFull          the disk is full; nothing of this batch was accepted
+    ├── StoreReadOnly      the disk cannot be written; nothing of this batch was accepted
+    ├── StorePaused        the store is being opened again; ask once more in a moment
     └── WriterOverloaded   the write queue is full; nothing of this batch was accepted
 
 Every error says what is wrong, where, and what to do next.
@@ -145,3 +147,15 @@ class StoreFull(StoreError):
     """Too little of the disk is free; nothing of this batch was accepted."""
 
     code = "store_full"
+
+
+class StoreReadOnly(StoreError):
+    """The disk cannot be written; nothing of this batch was accepted."""
+
+    code = "store_read_only"
+
+
+class StorePaused(StoreError):
+    """The store is being opened again; ask once more in a moment."""
+
+    code = "store_paused"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from store.alarms import Alarm, Alarms
-from store.errors import QueryTimeout, StoreError
+from store.errors import QueryTimeout, StoreError, StorePaused
 from store.settings import StoreSettings
 
 _BATCH_ROWS = 1 << 17
@@ -38,6 +38,7 @@ class Reader:
         connection: the instance; each cursor is a connection of its own.
         settings: limits.
         slots: queries that run at once; None takes `settings.concurrent_queries`.
+        on_fatal: told of an error after which the instance refuses everything.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Reader:
         settings: StoreSettings,
         *,
         slots: int | None = None,
+        on_fatal: Callable[[Exception], object] = lambda _: None,
     ) -> None:
+        self.on_fatal = on_fatal
         self._settings = settings
         self._slot_count = slots or settings.concurrent_queries
         self._slots = threading.BoundedSemaphore(self._slot_count)
@@ -58,6 +61,7 @@ class Reader:
         self._queries = 0
         self._timeouts = 0
         self._closed = False
+        self._paused = False
 
     def frame(self, sql: str, **params: Any) -> pl.DataFrame:
         """The rows of a query as a frame.
@@ -164,16 +168,41 @@ class Reader:
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-            for _ in range(_CLOSE_TRIES):
-                # Again and again: an interrupt just before a query starts is forgotten by it.
-                for watch in self._watches:
-                    watch.stop()
-                if not self._watches:
-                    break
-                self._lock.wait(_CLOSE_WAIT_SECONDS)
+            self._end_all()
         for cursor in idle:
             cursor.close()
         self._alarms.close()
+
+    def pause(self) -> bool:
+        """Stop what runs and let go of the instance; who asks meanwhile is told to ask again.
+
+        Returns:
+            Whether nothing runs any more.
+        """
+        with self._lock:
+            self._paused = True
+            idle, self._idle = self._idle, []
+            self._end_all()
+            is_quiet = not self._watches
+        for cursor in idle:
+            cursor.close()
+        return is_quiet
+
+    def resume(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Go on over another instance; before its settings are locked."""
+        made = [_cursor(connection) for _ in range(self._slot_count)]
+        with self._lock:
+            self._idle, self._paused = made, False
+
+    def _end_all(self) -> None:
+        """Stop what runs, for at most a few seconds. The lock is held."""
+        for _ in range(_CLOSE_TRIES):
+            # Again and again: an interrupt just before a query starts is forgotten by it.
+            for watch in self._watches:
+                watch.stop()
+            if not self._watches:
+                return
+            self._lock.wait(_CLOSE_WAIT_SECONDS)
 
     def _take_slot(self, limit_seconds: float) -> None:
         with self._lock:
@@ -193,6 +222,8 @@ class Reader:
         with self._lock:
             if self._closed:
                 raise StoreError("the store is closed", hint=_CLOSED_HINT)
+            if self._paused:
+                raise StorePaused("the store is being opened again", hint="ask again in a moment")
             watch = _Watch(self._idle.pop())
             self._watches.add(watch)
             self._queries += 1
@@ -205,7 +236,7 @@ class Reader:
             self._watches.discard(watch)
             self._timeouts += watch.timed_out
             self._lock.notify_all()
-            if not self._closed:
+            if not self._closed and not self._paused:
                 self._idle.append(watch.cursor)
                 return
         watch.cursor.close()
@@ -213,6 +244,11 @@ class Reader:
     def _explain(self, error: Exception, watch: _Watch, limit_seconds: float) -> StoreError:
         if self._closed:
             return StoreError("the store is closed", hint=_CLOSED_HINT)
+        if self._paused:
+            return StorePaused("the store is being opened again", hint="ask again in a moment")
+        if isinstance(error, duckdb.FatalException):
+            self.on_fatal(error)
+            return StorePaused("the store has to be opened again", hint="ask again in a moment")
         if watch.timed_out:
             return QueryTimeout(
                 f"the query was stopped after {limit_seconds:g} s",

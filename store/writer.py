@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
@@ -16,9 +17,9 @@ import polars as pl
 from store.append import TABLES, appenders
 from store.append_points import PointAppender
 from store.clock import Clock
-from store.errors import InputError, StoreError, StoreFull, WriterOverloaded
+from store.errors import InputError, StoreError, WriterOverloaded
 from store.settings import StoreSettings
-from store.units import bytes_text
+from store.standing import Standing
 
 T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
@@ -57,8 +58,7 @@ class WriterStats:
         batches_failed: batches that were refused because their content was wrong.
         batches_refused: batches turned away because the queue was full.
         oldest_wait_seconds: how long the oldest waiting batch has waited; 0 when none waits.
-        stopped_by: the error after which DuckDB refuses everything until the store is opened again;
-            None while it works.
+        stopped_by: why no rows are taken until something is mended; None while they are.
     """
 
     queued_batches: int
@@ -77,9 +77,9 @@ class Writer:
 
     Args:
         connection: for this writer alone.
-        settings: queue lengths, disk reserve.
+        settings: queue lengths.
         clock: measures waiting.
-        free_bytes: free disk space beside the store; None when it is in memory.
+        standing: told of what goes wrong; says when no rows are taken.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class Writer:
         connection: Connection,
         settings: StoreSettings,
         clock: Clock,
-        free_bytes: Callable[[], int] | None = None,
+        standing: Standing,
     ) -> None:
         self._connection = connection
         self._settings = settings
         self._clock = clock
-        self._free_bytes = free_bytes
-        self._stopped_by: str | None = None
+        self._standing = standing
+        self._at_work = threading.RLock()
         self._points = PointAppender()
         self._appenders = appenders(self._points)
         self._queue: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
@@ -197,7 +197,7 @@ class Writer:
                 self._counts["failed"],
                 self._counts["refused"],
                 waited,
-                self._stopped_by,
+                self._standing.noticed().what or None,
             )
 
     def flush(self) -> None:
@@ -215,16 +215,27 @@ class Writer:
             self._thread.join()
         self._connection.close()
 
+    @contextmanager
+    def exchanged(self) -> Iterator[Callable[[Connection], None]]:
+        """Close the connection between two pieces of work; what is given sets another one."""
+
+        def go_on(connection: Connection) -> None:
+            self._connection = connection
+            self._points = PointAppender()
+            self._appenders = appenders(self._points)
+
+        with self._at_work:
+            self._connection.close()
+            yield go_on
+
     def _admit(self, rows: int) -> None:
         """Count a batch in, or refuse it. The lock is held."""
         if self._closed:
             raise StoreError("the store is closed", hint="open it again")
-        if self._stopped_by is not None:
-            raise StoreError(
-                f"the store stopped: {self._stopped_by}",
-                hint="mend the cause (is the disk full?) and start the server again; what was"
-                " acknowledged is kept",
-            )
+        noticed = self._standing.noticed()
+        if noticed.state != "ok":
+            self._counts["refused"] += 1
+            raise noticed.refusal()
         too_many = self._queued_batches >= self._settings.queue_batches
         too_large = self._queued_rows + rows > self._settings.queue_rows and self._queued_rows > 0
         if too_many or too_large:
@@ -243,11 +254,12 @@ class Writer:
         while not stopping:
             items, stopping = self._take()
             appends = [item for item in items if isinstance(item, _Append)]
-            if appends:
-                self._write(appends)
-            for item in items:
-                if isinstance(item, _Job):
-                    self._run(item)
+            with self._at_work:
+                if appends:
+                    self._write(appends)
+                for item in items:
+                    if isinstance(item, _Job):
+                        self._run(item)
             self._leave(items)
 
     def _take(self) -> tuple[list[_Append | _Job], bool]:
@@ -275,7 +287,7 @@ class Writer:
     def _write(self, appends: list[_Append]) -> None:
         """One transaction for all; if one batch is bad, each gets its own."""
         try:
-            self._check_space()
+            self._standing.check_space()
             added = self._transaction(lambda con: self._insert(con, appends))
         except Exception as error:  # noqa: BLE001 - one of the three places that record and go on
             if len(appends) == 1:
@@ -301,7 +313,7 @@ class Writer:
     def _run(self, job: _Job) -> None:
         try:
             if job.rows:
-                self._check_space()
+                self._standing.check_space()
             result = self._transaction(job.work)
         except Exception as error:  # noqa: BLE001 - the caller gets it through the future
             self._fail(job.future, error)
@@ -326,40 +338,25 @@ class Writer:
             self._told_version += told
             self._counts["commits"] += 1
 
-    def _check_space(self) -> None:
-        """DuckDB gives up for good when a checkpoint finds the disk full; stop before that."""
-        if self._free_bytes is None:
-            return
-        free = self._free_bytes()
-        if free < self._settings.disk_reserve_bytes:
-            raise StoreFull(
-                f"only {bytes_text(free)} are free beside the store; nothing of this batch was"
-                " taken",
-                hint="free some space, then send again",
-            )
-
     def _rollback(self) -> None:
         self._points = PointAppender()  # what it remembers of this transaction is not there
         self._appenders = appenders(self._points)
         try:
             self._connection.execute("ROLLBACK")
-        except duckdb.TransactionException:
-            return  # a failed COMMIT has already ended the transaction
+        except (duckdb.TransactionException, duckdb.FatalException):
+            return  # a failed COMMIT has already ended the transaction, or the whole instance
 
     def _fail(self, future: Future[Any], error: Exception) -> None:
         self._counts["failed"] += 1
-        if isinstance(error, duckdb.FatalException):
-            self._stopped_by = _root_cause(error)
-        if isinstance(error, duckdb.Error):
+        met = self._standing.failed(error) if isinstance(error, duckdb.Error) else None
+        if met is not None:
+            refused = met.refusal()
+            refused.__cause__ = error
+            future.set_exception(refused)
+        elif isinstance(error, duckdb.Error):
             text = " ".join(str(error).split("\n\nLINE ")[0].split())
             wrapped = StoreError(text, hint="the transaction was rolled back")
             wrapped.__cause__ = error
             future.set_exception(wrapped)
         else:
             future.set_exception(error)
-
-
-def _root_cause(error: duckdb.Error) -> str:
-    """What DuckDB says was the first error, without its advice."""
-    original = str(error).split('Original error: "')[-1].splitlines()[0]
-    return original.strip().rstrip('"')

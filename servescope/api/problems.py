@@ -32,6 +32,8 @@ STATUS_BY_CODE = {
     "writer_overloaded": 503,
     "store_locked": 503,
     "store_full": 503,
+    "store_read_only": 503,
+    "store_paused": 503,
 }
 # A sender that is too slow gets no second try on the same connection.
 FIXED_HEADERS = {

@@ -17,6 +17,7 @@ from servescope.api.access import EVERYBODY, READS, needs
 from servescope.api.parameters import RuntimeDep, answers
 from servescope.cli.configuration import versions
 from servescope.runtime import Runtime
+from store.condition import RETRY_SECONDS
 
 router = APIRouter(tags=["status"])
 root_router = APIRouter(tags=["status"])
@@ -32,18 +33,27 @@ _HEALTH = {
     "store": "/home/ana/.local/share/servescope/store.duckdb",
     "started_at": "2026-01-31T12:00:00Z", "uptime_seconds": 81.4,
     "write_lag_seconds": 0.0, "queued_rows": 0, "slo_file_problem": None, "jobs_failing": [],
+    "store_state": "ok", "store_trouble": None, "store_trouble_since": None,
+    "store_trouble_hint": None,
 }  # fmt: skip
 
 
 @root_router.get("/healthz", response_class=PlainTextResponse, dependencies=[EVERYBODY])
-async def healthz() -> str:
-    """The process answers."""
-    return "ok\n"
+async def healthz(runtime: RuntimeDep) -> str:
+    """The process answers; nothing that a restart would mend is wrong. Says what else is."""
+    found = runtime.database.standing.now()
+    return "ok\n" if found.state == "ok" else f"ok, but {found.state}: {found.what}\n"
 
 
 @root_router.get("/readyz", response_class=PlainTextResponse, dependencies=[EVERYBODY])
 async def readyz(runtime: RuntimeDep) -> Response:
     """The store takes rows and questions."""
+    found = runtime.database.standing.now()
+    if found.state != "ok":
+        return problems.problem(
+            503, f"store_{found.state}", found.what, hint=found.hint,
+            headers={"Retry-After": str(round(RETRY_SECONDS))}, since=found.since,
+        )  # fmt: skip
     stats = runtime.database.writer.stats()
     if stats.oldest_wait_seconds > WRITE_STALL_SECONDS:
         return problems.problem(
@@ -148,9 +158,11 @@ def health_document(runtime: Runtime) -> dict[str, Any]:
     """The body of `/api/v1/health`; asks the database nothing, so it answers under load."""
     stats = runtime.database.writer.stats()
     stalled = stats.oldest_wait_seconds > WRITE_STALL_SECONDS
+    standing = runtime.database.standing.now()
     failing = runtime.beside.jobs.failing() if runtime.beside else {}
+    troubles = stalled or failing or runtime.slos.problem or standing.state != "ok"
     return {
-        "status": "degraded" if stalled or failing or runtime.slos.problem else "ok",
+        "status": "degraded" if troubles else "ok",
         "version": runtime.version,
         "pid": runtime.pid,
         "url": runtime.url,
@@ -161,6 +173,10 @@ def health_document(runtime: Runtime) -> dict[str, Any]:
         "queued_rows": stats.queued_rows,
         "slo_file_problem": runtime.slos.problem,
         "jobs_failing": failing,
+        "store_state": standing.state,
+        "store_trouble": standing.what or None,
+        "store_trouble_since": standing.since,
+        "store_trouble_hint": standing.hint or None,
     }
 
 

@@ -104,7 +104,8 @@ def _server(config: Config) -> Iterator[Line]:
     with server.client:
         health = server.get("/health", {})
         if health["status"] != "ok":
-            problem = health["slo_file_problem"] or health["jobs_failing"] or "the writer is behind"
+            told = ("store_trouble", "slo_file_problem", "jobs_failing")
+            problem = next((health[key] for key in told if health[key]), "the writer is behind")
             yield Line("warn", "server", f"degraded: {problem}", f"see {url}/api/v1/health")
         views = {name: server.view(name, {}) for name in ("admin", "trust", "server")}
     yield from doctor_server.lines(views)
