@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,14 @@ RETRY_SECONDS = 5.0
 _FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 _UNWRITABLE = ("Read-only file system", "Input/output error", "Permission denied")
 _PROBE_BYTES = 4 << 20
+
+
+_IN_SHORT: Mapping[State, str] = {
+    "ok": "nothing is wrong with the store",
+    "full": "the disk of the store is full",
+    "read_only": "the disk of the store cannot be written",
+    "stopped": "the store does not answer",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,11 @@ class Condition:
     what: str = ""
     since: datetime | None = None
     hint: str = ""
+
+    @property
+    def in_short(self) -> str:
+        """What is wrong, for somebody who may not know where the store lies."""
+        return _IN_SHORT[self.state]
 
     def refusal(self) -> StoreError:
         """What whoever brings rows is told."""

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-ENDINGS = ("", ".wal", ".secret", ".models", ".reports", ".remote-write")
+ENDINGS = ("", ".wal", ".secret", ".models", ".reports", ".remote-write", ".access")
 """What a store is made of: its file, and what lies beside it."""
 
 

@@ -9,11 +9,13 @@ does not end keeps checkpoints off.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
@@ -28,6 +30,7 @@ FILE = "store.duckdb"
 LOG = ".wal"
 JOURNAL = ".remote-write"
 BESIDE = (".secret", ".models", ".reports")
+ACCESS = ".access"
 """Endings of the other files and folders of a store that are worth keeping."""
 MOST_HELD_BYTES = 4 << 30
 """As much the log may grow while a snapshot is open; it is read again at the next start."""
@@ -138,7 +141,7 @@ def of_running(database: Database, now: datetime) -> Snapshot:
         database.writer.run(hold, changes=False).result()
         descriptor = database.descriptor()
         main = Part(FILE, os.fstat(descriptor).st_size, descriptor)
-        parts = (main, *log, *_beside(path))
+        parts = (main, *log, *_access(path, stack), *_beside(path))
         return Snapshot(now, parts, stack.pop_all(), wal_path(path))
     raise AssertionError("an exit stack swallows nothing")
 
@@ -158,7 +161,7 @@ def of_file(path: Path, settings: StoreSettings, now: datetime) -> Snapshot:
         except duckdb.Error as error:
             raise explain(error, path) from error
         main = Part(FILE, os.fstat(descriptor).st_size, descriptor)
-        parts = (main, *_log_and_journal(path, stack), *_beside(path))
+        parts = (main, *_log_and_journal(path, stack), *_access(path, stack), *_beside(path))
         return Snapshot(now, parts, stack.pop_all(), None)
     raise AssertionError("an exit stack swallows nothing")
 
@@ -187,6 +190,17 @@ def _log_and_journal(path: Path, stack: ExitStack) -> list[Part]:
             continue
         parts.append(Part(name, os.fstat(descriptor).st_size, descriptor))
     return parts
+
+
+def _access(path: Path, stack: ExitStack) -> Iterator[Part]:
+    """Users and tokens, in SQLite: its own way of copying waits for whoever writes."""
+    file = path.with_name(path.name + ACCESS)
+    if not file.exists():
+        return
+    copy = Path(stack.enter_context(TemporaryDirectory(prefix="servescope-"))) / "access"
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    yield Part(FILE + ACCESS, copy.stat().st_size, opened(copy, stack))
 
 
 def _beside(path: Path) -> Iterator[Part]:

@@ -42,7 +42,7 @@ _HEALTH = {
 async def healthz(runtime: RuntimeDep) -> str:
     """The process answers; nothing that a restart would mend is wrong. Says what else is."""
     found = runtime.database.standing.now()
-    return "ok\n" if found.state == "ok" else f"ok, but {found.state}: {found.what}\n"
+    return "ok\n" if found.state == "ok" else f"ok, but {found.in_short}\n"
 
 
 @root_router.get("/readyz", response_class=PlainTextResponse, dependencies=[EVERYBODY])
@@ -51,7 +51,7 @@ async def readyz(runtime: RuntimeDep) -> Response:
     found = runtime.database.standing.now()
     if found.state != "ok":
         return problems.problem(
-            503, f"store_{found.state}", found.what, hint=found.hint,
+            503, f"store_{found.state}", found.in_short, hint=found.hint,
             headers={"Retry-After": str(round(RETRY_SECONDS))}, since=found.since,
         )  # fmt: skip
     stats = runtime.database.writer.stats()

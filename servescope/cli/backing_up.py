@@ -106,7 +106,7 @@ def _source(config: Config) -> tuple[int, Generator[bytes]]:
     path = store_path(config)
     url = access.server_of(path)
     if url is not None:
-        chunks = _from_server(url)
+        chunks = _from_server(url, path)
         return int(next(chunks)), chunks
     if not path.exists():
         raise InputError("there is no store", where=str(path), hint="--store names another")
@@ -114,13 +114,13 @@ def _source(config: Config) -> tuple[int, Generator[bytes]]:
     return taken.size_bytes, backup.stream(taken)
 
 
-def _from_server(url: str) -> Generator[bytes]:
+def _from_server(url: str, path: Path) -> Generator[bytes]:
     """How many bytes come, in digits; then the bytes."""
     try:
         with (
-            httpx2.Client(timeout=SILENT_SECONDS, trust_env=False) as client,
-            client.stream(
-                "POST", f"{url}{access.API}/backup", headers={"Accept-Encoding": "identity"}
+            access.server_client(url, path) as server,
+            server.client.stream(
+                "POST", f"{url}{access.API}/backup", timeout=SILENT_SECONDS
             ) as answer,
         ):
             if answer.status_code >= 400:

@@ -3,8 +3,10 @@
 import contextlib
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -276,3 +278,17 @@ def test_a_backup_of_a_store_that_no_server_holds(store, tmp_path):
     backup.unpack([first, *stream], tmp_path / "new")
     assert restore.checked(tmp_path / "new").rows["request"] == 1500
     assert counted(store) == 1500
+
+
+def test_users_and_tokens_come_back_although_somebody_writes_them(store, tmp_path):
+    """They lie in SQLite, whose log must not be left behind."""
+    with closing(sqlite3.connect(store.with_name(store.name + ".access"))) as users:
+        users.execute("PRAGMA journal_mode=WAL")
+        users.execute("CREATE TABLE who (name)")
+        users.execute("INSERT INTO who VALUES ('ana')")
+        users.commit()
+        with opened(store) as database:
+            taken(database, tmp_path / "new")
+    restore.restore(tmp_path / "new", tmp_path / "other.duckdb", NOW)
+    with closing(sqlite3.connect(tmp_path / "other.duckdb.access")) as users:
+        assert users.execute("SELECT name FROM who").fetchall() == [("ana",)]
