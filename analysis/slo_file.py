@@ -25,7 +25,6 @@ burn = 14.4
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -43,6 +42,7 @@ from analysis.slo_model import (
     SloKind,
     SloMatch,
 )
+from store import toml
 from store.errors import ConfigError, InputError
 from store.nearest import nearest_hint
 from store.queries.scope import parse_duration
@@ -118,8 +118,8 @@ def parse_slo_text(text: str, name: str = "slo.toml") -> tuple[tuple[Slo, ...], 
         name: what the problems call the file.
     """
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        document = toml.loads(text)
+    except toml.TomlError as error:
         return (), [_syntax_problem(error, name)]
     lines = _Lines(text, name)
     problems = [

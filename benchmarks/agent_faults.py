@@ -292,7 +292,7 @@ class Stage:
 
 def play(folder: Path, seed: int, away_seconds: float) -> Outcome:
     """One round."""
-    chance = random.Random(seed)  # noqa: S311 - reproducible
+    chance = random.Random(seed)
     stage = Stage(folder)
     spans = Spans(stage.door_port)
     try:

@@ -57,7 +57,7 @@ class Log:
 
 def batch(number: int) -> pl.DataFrame:
     """Batch `number`: the same rows whoever makes it."""
-    size = random.Random(number).randint(1, 2000)  # noqa: S311 - reproducible
+    size = random.Random(number).randint(1, 2000)
     return pl.DataFrame(
         {
             "request_id": [f"{number}-{i}" for i in range(size)],
@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20_260_131)
     parser.add_argument("--through", choices=("server", "writer"), default="server")
     given = parser.parse_args()
-    chance = random.Random(given.seed)  # noqa: S311 - reproducible
+    chance = random.Random(given.seed)
     play, check = {
         "server": (server_round, check_server), "writer": (writer_round, check_writer)
     }[given.through]  # fmt: skip

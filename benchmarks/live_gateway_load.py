@@ -46,7 +46,7 @@ async def capacity(stage: Stage, seconds: float) -> float:
     """
     key = next(one.key for one in OTHERS if one.name == "measure")
     mix = [one for one in TENANTS for _ in range(round(1000 * share(one) / service(one)) or 1)]
-    dice = random.Random(7)  # noqa: S311 - load, not secrets
+    dice = random.Random(7)
     begun, done = time.monotonic(), 0.0
 
     def is_on() -> bool:
@@ -88,7 +88,7 @@ def share(tenant: Tenant) -> float:
 def write_trace(path: Path, capacity: float, seconds: float) -> float:
     """The trace as CSV; gives its demand over what can be served in that time."""
     rows = []
-    dice = random.Random(11)  # noqa: S311 - load, not secrets
+    dice = random.Random(11)
     for tenant in TENANTS:
         rate = tenant.rate_of_share * share(tenant) * capacity / service(tenant)
         at = dice.expovariate(rate)

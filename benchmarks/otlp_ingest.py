@@ -65,7 +65,7 @@ def attributes(rng: random.Random) -> dict[str, float | int | str]:
 
 def spans(count: int, seed: int) -> list[dict]:
     """One export's spans, as OTLP/JSON has them."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     # As exporters send: requests that ended just now and began up to a minute ago.
     now = time.time_ns()
     made = []

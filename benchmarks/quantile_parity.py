@@ -31,7 +31,7 @@ Case = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def cases(many: int) -> list[Case]:
-    dice = random.Random(7)  # noqa: S311 - no secret
+    dice = random.Random(7)
     made: list[Case] = []
     for _ in range(many):
         edges = sorted(dice.sample(EDGES, dice.randint(0, len(EDGES))))

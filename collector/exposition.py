@@ -296,9 +296,10 @@ def _slow_line(page: Page, cache: SeriesCache, number: int, line: str, open_metr
     text = line.strip(" \t\r")
     if not text:
         return False
-    if open_metrics and text == "# EOF":
-        page.ended = True
-        return True
+    if text == "# EOF":
+        # Never remembered as a comment: what ends a page of one kind is nothing on another.
+        page.ended = open_metrics
+        return open_metrics
     try:
         if text.startswith("#"):
             _describe(page, cache.understand(line, text))

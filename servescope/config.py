@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from servescope.cost_settings import CostSettings
 from servescope.gateway.settings import GatewaySettings
 from servescope.reporting.settings import ReportsSettings
 from servescope.settings import DashboardSettings, ServerSettings
+from store import toml
 from store.access import ROLES, Rights
 from store.errors import ConfigError
 from store.nearest import nearest_hint
@@ -235,12 +235,12 @@ def masked(name: str, value: Any) -> Any:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return toml.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"cannot be read ({error.strerror})", where=str(path), hint="give another --config"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (toml.TomlError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"not valid TOML: {error}", where=str(path), hint="see `servescope config init`"
         ) from error

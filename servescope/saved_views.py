@@ -16,12 +16,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dashboard.saved_views import SavedView
+from store import toml
 from store.errors import ConfigError, InputError
 
 MOST_FILES = 200
@@ -139,7 +139,7 @@ def read(file: Path) -> SavedView:
     try:
         if file.stat().st_size > MOST_BYTES:
             raise _mistake(file, f"it has more than {MOST_BYTES} bytes")
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
+        found = toml.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _mistake(file, str(error)) from None
     problem = _problem(found)

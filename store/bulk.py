@@ -277,7 +277,10 @@ def _no_rows(spec: BulkLoad, rejects: Sequence[Reject]) -> InputError:
 
 def _explained(error: StoreError, spec: BulkLoad) -> Exception:
     """DuckDB's complaint about the file, as one about the file."""
-    if not isinstance(error.__cause__, _FILE_ERRORS):
+    cause = error.__cause__
+    # What its Parquet reader finds damaged is often told as the bare base of all errors.
+    is_bare = spec.reader == "parquet" and type(cause) is duckdb.Error
+    if not is_bare and not isinstance(cause, _FILE_ERRORS):
         return error
     line = error.message.splitlines()[0][:300]
     return InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.reports.periods import KINDS
+from store import toml
 from store.errors import InputError
 from store.nearest import nearest_hint
 
@@ -51,8 +51,8 @@ def read(text: str, name: str, known: Sequence[str]) -> Template:
             names the nearest.
     """
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = toml.loads(text)
+    except toml.TomlError as error:
         raise InputError(f"this is no TOML: {error}", where=name) from error
     for key in table:
         _known(str(key), _KEYS, "key", name)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from collector.agent.settings import AgentSettings
 from collector.settings import ScrapeSettings
+from store import toml
 from store.errors import ConfigError
 from store.nearest import nearest_hint
 
@@ -71,12 +71,12 @@ def _usual_file(environment: Mapping[str, str]) -> Path | None:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return toml.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"cannot be read ({error.strerror})", where=str(path), hint="give another --config"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (toml.TomlError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"not valid TOML: {error}", where=str(path), hint="see docs/agent.md"
         ) from error

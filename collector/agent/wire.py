@@ -48,6 +48,7 @@ AGENT_HEADER = "Servescope-Agent"
 SERVER_HEADER = "Servescope-Server"
 _GZIP = 16 + zlib.MAX_WBITS
 _LEVEL = 5
+_MOST_COUNT, _MOST_BYTES = 2**31 - 1, 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def _batch(told: Mapping[str, Any]) -> Batch:
             raise IndexError("a scrape of no target")
     faults = tuple(_fault(*row) for row in told["faults"])
     drops = tuple(
-        (_time(at), Drop(_text(door), _text(reason), int(count), _text(example)))
+        (_time(at), Drop(_text(door), _text(reason), _lost(count), _text(example)))
         for at, door, reason, count, example in told["drops"]
     )
     return Batch(urls, scrapes, faults, drops)
@@ -242,20 +243,21 @@ def _scrape(
         for number, parts in zip(shapes[h_shape], h_told, strict=True)
     )
     target, at, seconds, outcome, error, *rest = head
-    body, good, bad, unknown = (None if count is None else int(count) for count in rest)
+    body, *counts = (None if count is None else int(count) for count in rest)
+    good, bad, unknown = (_within(count, _MOST_COUNT) for count in counts)
     return Scrape(
         int(target),
         _time(at),
         float(seconds),
         _outcome(outcome),
         None if error is None else _text(error),
-        body,
+        _within(body, _MOST_BYTES),
         good,
         bad,
         unknown,
         samples=samples,
         histograms=told,
-        facts=None if facts is None else TargetFacts(*facts),
+        facts=None if facts is None else TargetFacts(*map(_text_or_none, facts)),
         notes=None if notes is None else _notes(*notes),
     )
 
@@ -294,6 +296,25 @@ def _outcome(told: Any) -> Any:
 
 
 _OUTCOMES = frozenset(get_args(Outcome))
+
+
+def _within(told: int | None, most: int) -> int | None:
+    """A count that the store has room for."""
+    if told is not None and not 0 <= told <= most:
+        raise ValueError("a count out of range")
+    return told
+
+
+def _lost(told: Any) -> int:
+    """How many were lost; what is no loss is counted by nobody."""
+    count = int(told)
+    if count > _MOST_BYTES:
+        raise ValueError("a count out of range")
+    return count
+
+
+def _text_or_none(told: Any) -> str | None:
+    return None if told is None else _text(told)
 
 
 def _text(told: Any) -> str:

@@ -19,7 +19,6 @@ rules and secrets, and single targets too:
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +32,7 @@ from collector.discovery.relabel import Relabel
 from collector.discovery.settings import DiscoverySettings
 from collector.discovery.web import HttpDiscovery
 from collector.http_access import OPEN, Access, access_from
+from store import toml
 from store.errors import ConfigError
 
 _FORMS = (
@@ -86,12 +86,12 @@ def jobs(settings: DiscoverySettings) -> list[Job]:
 
 def _from_file(path: Path, settings: DiscoverySettings) -> list[Job]:
     try:
-        told = tomllib.loads(path.read_text("utf-8"))
+        told = toml.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"cannot be read ({error.strerror})", where=str(path), hint="see discovery.file"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (toml.TomlError, UnicodeDecodeError) as error:
         raise ConfigError(f"not valid TOML: {error}", where=str(path), hint="mend it") from None
     _only(told, ("source", "target"), str(path))
     found = [

@@ -29,6 +29,10 @@ DOCUMENTS = (
     frozenset({"result", "responses", "adapter_dir"}),  # VTC
 )
 """Names that stand near the beginning of results which are one JSON document each."""
+DAMAGE = (OSError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)
+"""What reading a damaged Parquet file ends in, besides Arrow's own errors."""
+THRIFT = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 20}
+"""How much a Parquet file may say about itself, in bytes and in items."""
 _NAME = re.compile(r'"([a-z_]{1,40})"\s*:')
 
 Kind = Literal["csv", "json", "parquet"]
@@ -205,8 +209,9 @@ def _parquet_head(path: Path) -> Head:
     import pyarrow.parquet as pq
 
     try:
-        schema = pq.read_schema(str(path))
-    except (OSError, pa.ArrowException) as error:
+        with pq.ParquetFile(str(path), **THRIFT) as file:
+            schema = file.schema_arrow
+    except (pa.ArrowException, *DAMAGE) as error:
         reason = "the Parquet file is damaged or cut short"
         raise bad_file(path, reason, "fetch the file again") from error
     pairs = {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import orjson
 
@@ -18,12 +18,16 @@ from collector.traces.expressions import (
     number_checks,
 )
 from collector.traces.format import TraceFormat
-from collector.traces.head import Head, bad_file
+from collector.traces.head import DAMAGE, THRIFT, Head, bad_file
 from store.bulk_spec import LABELS, BulkLoad, SourceSpec
 
 SOURCES_KEY = "servescope_sources"
 """Parquet metadata: JSON, source name -> fields of `SourceSpec`."""
 LIVE = "live"
+MOST_SOURCES = 1_000
+"""In one file; each of them is a load of its own."""
+_BATCH_ROWS = 1 << 16
+T = TypeVar("T")
 _METADATA: Mapping[str, type | tuple[type, ...]] = {
     "format": str,
     "clock": str,
@@ -54,16 +58,14 @@ def _matches(head: Head) -> bool:
 
 
 def _sources(head: Head) -> tuple[str, ...]:
-    import polars as pl
-
-    try:
-        names = pl.scan_parquet(head.path, glob=False).select(pl.col("source").unique()).collect()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise bad_file(head.path, "the Parquet file is damaged", "export it again") from error
-    found = tuple(sorted(str(name) for name in names["source"] if name is not None))
+    found: set[str] = set()
+    for names in _read(head, "source", lambda values: values.unique().to_pylist()):
+        found.update(str(name) for name in names if name is not None)
+        if len(found) > MOST_SOURCES:
+            raise bad_file(head.path, f"it has more than {MOST_SOURCES:,} sources", "split it")
     if not found:
         raise bad_file(head.path, "there are no rows in the file", "export it again")
-    return found
+    return tuple(sorted(found))
 
 
 def _build(heads: Sequence[Head], name: str) -> BulkLoad:
@@ -128,13 +130,37 @@ def _metadata(head: Head) -> dict[str, Any]:
 
 
 def _first_seconds(head: Head) -> float:
-    import polars as pl
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    column = "arrived_at" if "arrived_at" in head.columns else "window_start_at"
-    first = pl.scan_parquet(head.path, glob=False).select(pl.col(column).min()).collect().item()
-    if first is None:
-        return 0.0
-    return float((first.replace(tzinfo=None) - type(first)(1970, 1, 1)).total_seconds())
+    name = "arrived_at" if "arrived_at" in head.columns else "window_start_at"
+
+    def first(values: Any) -> int | None:
+        if not pa.types.is_timestamp(values.type):
+            raise bad_file(head.path, f"column '{name}' holds no times", "export it again")
+        micros = values.cast(pa.timestamp("us", values.type.tz), safe=False)
+        found: int | None = pc.min(micros.cast(pa.int64())).as_py()
+        return found
+
+    told = (one for one in _read(head, name, first) if one is not None)
+    return min(told, default=0) / 1e6
+
+
+def _read(head: Head, name: str, what: Callable[[Any], T]) -> Iterator[T]:
+    """Something of the values of one column, a part of them at a time.
+
+    Raises:
+        InputError: the file is damaged behind its head.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(str(head.path), **THRIFT) as file:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=[name], use_threads=False):
+                yield what(batch.column(0))
+    except (pa.ArrowException, *DAMAGE) as error:
+        raise bad_file(head.path, "the Parquet file is damaged", "export it again") from error
 
 
 OWN = TraceFormat("servescope", "servescope's own Parquet export", _matches, _sources, _build)

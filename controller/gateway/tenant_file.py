@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from controller.gateway.ask import ONLINE, SloClass
 from controller.gateway.tenant_book import LIMITS, Tenant, TenantBook
+from store import toml
 from store.errors import ConfigError
 from store.nearest import nearest_hint
 
@@ -47,13 +47,13 @@ def read_file(path: Path) -> TenantBook:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ConfigError(f"is larger than {MOST_BYTES >> 20} MiB", where=str(path))
-        told = tomllib.loads(path.read_text("utf-8"))
+        told = toml.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"cannot be read ({error.strerror})", where=str(path),
             hint="gateway.tenants_file names a TOML file; see docs/tenants.md",
         ) from error  # fmt: skip
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (toml.TomlError, UnicodeDecodeError) as error:
         raise ConfigError(f"not valid TOML: {error}", where=str(path)) from error
     return book_of(told, str(path))
 

@@ -16,12 +16,13 @@ from servescope.agent_intake import AgentIntake
 from servescope.api import negotiate
 from servescope.api.access import READS, SENDERS, needs
 from servescope.api.bodies import BodyRules, BodyUnsupported, media_type, read_body
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import FormatDep, RuntimeDep, answers, only_known
 from store import agents as agent_store
 from store.errors import InputError
 from store.queries import agents as agent_queries
 
-router = APIRouter(tags=["agents"], dependencies=[Depends(only_known)])
+router = APIRouter(route_class=JsonRoute, tags=["agents"], dependencies=[Depends(only_known)])
 
 _RULES = BodyRules(most_bytes=64 << 20)
 _TYPE = "application/vnd.servescope.batch+json"

@@ -17,6 +17,7 @@ from servescope.alerting.intake import events_of
 from servescope.api import negotiate
 from servescope.api.access import READS, SENDERS, needs
 from servescope.api.bodies import BodyRules, BodyUnreadable, BodyUnsupported, media_type, read_body
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, ScopeDep, answers, only_known
 from servescope.documents import plain, view_document
 from servescope.runtime import Runtime
@@ -26,7 +27,7 @@ INTAKE_PATH = "/alerts/in"
 _RULES = BodyRules(most_bytes=4 << 20)
 _DOOR = "alerts"
 
-router = APIRouter(tags=["alerts"], prefix="/alerts")
+router = APIRouter(route_class=JsonRoute, tags=["alerts"], prefix="/alerts")
 _KNOWN = [Depends(only_known)]
 
 _ALERT = {

@@ -12,10 +12,16 @@ from servescope.access.caller import recorded
 from servescope.api import negotiate
 from servescope.api.access import READS, needs
 from servescope.api.controller import ByBody, CommentBody, PoolsBody, VersionBody, changed, done
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.documents import plain
 
-router = APIRouter(tags=["controller"], dependencies=[Depends(only_known)], prefix="/controller")
+router = APIRouter(
+    route_class=JsonRoute,
+    tags=["controller"],
+    dependencies=[Depends(only_known)],
+    prefix="/controller",
+)
 
 _CANDIDATE = {
     "candidate_id": 3, "pool": "llama-70b", "pools": ["llama-70b"], "policy": "kubernetes-hpa",

@@ -11,6 +11,7 @@ from controller.refusals import Conflict, Who
 from servescope.access.caller import recorded
 from servescope.api import negotiate, problems
 from servescope.api.access import READS, needs
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import FormatDep, RuntimeDep, answers, only_known
 from servescope.controlling import service
 from servescope.controlling.service import state_document
@@ -18,7 +19,12 @@ from servescope.documents import plain
 from servescope.runtime import Runtime
 from store.queries import decisions as queries
 
-router = APIRouter(tags=["controller"], dependencies=[Depends(only_known)], prefix="/controller")
+router = APIRouter(
+    route_class=JsonRoute,
+    tags=["controller"],
+    dependencies=[Depends(only_known)],
+    prefix="/controller",
+)
 
 _STATE = {
     "pool": "llama-70b", "mode": "dry-run", "mode_by": "ana", "is_frozen": False, "version": 7,

@@ -17,6 +17,7 @@ from servescope.api import negotiate
 from servescope.api.access import READS, needs, opens
 from servescope.api.bodies import BodyRules, BodyUnsupported, media_type, read_body
 from servescope.api.controller import ByBody, CommentBody
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.documents import plain
 from servescope.gateway.desk import GatewayDesk, heartbeat_row
@@ -25,7 +26,7 @@ from store import gateways
 from store.errors import InputError
 from store.queries import gateways as queries
 
-router = APIRouter(tags=["gateway"], dependencies=[Depends(only_known)])
+router = APIRouter(route_class=JsonRoute, tags=["gateway"], dependencies=[Depends(only_known)])
 
 _RULES = BodyRules(most_bytes=16 << 20)
 _TYPE = "application/json"

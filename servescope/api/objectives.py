@@ -11,10 +11,11 @@ from servescope import slo_text
 from servescope.access.caller import recorded
 from servescope.api import negotiate
 from servescope.api.access import READS, needs
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, ScopeDep, answers
 from servescope.documents import plain
 
-router = APIRouter(tags=["slo"])
+router = APIRouter(route_class=JsonRoute, tags=["slo"])
 
 _TEXT = {
     "text": '[[slo]]\nname = "chat-ttft"\n…', "version": "9f2c6f3c1d0a7b11",

@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from servescope import exporting, importing
 from servescope.api import negotiate
 from servescope.api.access import READS, needs
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import FormatDep, RuntimeDep, ScopeDep, answers, only_known
 from servescope.documents import plain
 from servescope.runtime import Runtime
@@ -21,7 +22,7 @@ from store.database import incoming_folder
 from store.errors import StoreError
 from store.export_change import Change
 
-router = APIRouter(tags=["operations"], dependencies=[Depends(only_known)])
+router = APIRouter(route_class=JsonRoute, tags=["operations"], dependencies=[Depends(only_known)])
 
 _TARGETS = {
     "columns": ["url", "engine", "engine_version", "state"],
@@ -42,6 +43,15 @@ _IMPORT = {
         }
     ]
 }  # fmt: skip
+
+_EXPORTS = answers({})
+_EXPORTS[200] = {
+    "description": "The file",
+    "content": {
+        kind.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}
+        for kind, _ in exporting.MEDIA_TYPES.values()
+    },
+}
 
 
 @router.get("/targets", responses=answers(_TARGETS, tables=True), dependencies=[READS])
@@ -115,9 +125,7 @@ async def post_import(request: Request, runtime: RuntimeDep) -> Response:
     return negotiate.document({"imports": [plain(report.as_dict()) for report in reports]})
 
 
-@router.get(
-    "/export/requests", responses=answers({"note": "the file"}, tables=False), dependencies=[READS]
-)
+@router.get("/export/requests", responses=_EXPORTS, dependencies=[READS])
 def export_requests(
     runtime: RuntimeDep,
     scope: ScopeDep,

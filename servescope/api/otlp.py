@@ -35,17 +35,19 @@ def router(intake: OtlpIntake) -> APIRouter:
     room = Room(settings.most_waiting_requests, max(WAITING_BYTES, settings.most_body_bytes))
     doors = APIRouter(tags=["otlp"], prefix="/v1", dependencies=[SENDERS])
 
-    @doors.post("/traces", openapi_extra=_body("ExportTraceServiceRequest"))
+    @doors.post("/traces", openapi_extra=_body("ExportTraceServiceRequest"), responses=_RESPONSES)
     async def post_traces(request: Request) -> Response:
         """Spans; those of LLM requests become rows, answered once they are durable."""
         return await _answer(request, "traces", intake.traces, rules, room)
 
-    @doors.post("/metrics", openapi_extra=_body("ExportMetricsServiceRequest"))
+    @doors.post(
+        "/metrics", openapi_extra=_body("ExportMetricsServiceRequest"), responses=_RESPONSES
+    )
     async def post_metrics(request: Request) -> Response:
         """Metrics of engines and gateways, by the same names as on their pages."""
         return await _answer(request, "metrics", intake.metrics, rules, room)
 
-    @doors.post("/logs", openapi_extra=_body("ExportLogsServiceRequest"))
+    @doors.post("/logs", openapi_extra=_body("ExportLogsServiceRequest"), responses=_RESPONSES)
     async def post_logs(request: Request) -> Response:
         """Nothing is kept of logs; the answer says so in a way that they are not sent again."""
         return await _answer(request, "logs", intake.logs, rules, room)
@@ -92,10 +94,28 @@ def _failure(encoding: Encoding, code: int, message: str) -> Response:
 
 
 def _body(message: str) -> dict[str, object]:
-    described = {"schema": {"type": "string", "format": "binary", "title": message}}
+    return {"requestBody": {"required": True, "content": _content(message)}}
+
+
+def _content(message: str) -> dict[str, object]:
+    """Both encodings of a message."""
     return {
-        "requestBody": {
-            "required": True,
-            "content": dict.fromkeys(MEDIA_TYPES.values(), described),
-        }
+        MEDIA_TYPES["protobuf"]: {
+            "schema": {"type": "string", "format": "binary", "title": message}
+        },
+        MEDIA_TYPES["json"]: {"schema": {"type": "object", "title": message}},
     }
+
+
+_FAILURE: dict[str, object] = {
+    "description": "A google.rpc.Status, in the encoding of the request",
+    "content": _content("google.rpc.Status"),
+}
+_RESPONSES: dict[int | str, dict[str, object]] = {
+    200: {
+        "description": "Taken, and durable; what was not taken is counted in it",
+        "content": _content("ExportServiceResponse"),
+    },
+    "4XX": _FAILURE,
+    "5XX": _FAILURE,
+}

@@ -13,6 +13,7 @@ from servescope.access.caller import recorded
 from servescope.access.scopes import PREDICT
 from servescope.api import negotiate
 from servescope.api.access import READS, needs, opens
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.backtesting import WINDOWS, source_text
 from servescope.documents import plain
@@ -20,7 +21,7 @@ from servescope.predicting.answers import question_frame
 from servescope.training import trained_document
 from store.errors import InputError
 
-router = APIRouter(tags=["predictors"], dependencies=[Depends(only_known)])
+router = APIRouter(route_class=JsonRoute, tags=["predictors"], dependencies=[Depends(only_known)])
 
 _PREDICTORS = {
     "predictors": [{"name": "latency-ttft", "group": "latency", "question": "time to first token"}],

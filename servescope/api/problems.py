@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servescope.json_text import to_json
@@ -50,7 +51,7 @@ SCHEMA = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "instance": {"type": "string"},
+        "instance": {"type": ["string", "null"]},
         "code": {"type": "string"},
         "hint": {"type": ["string", "null"]},
         "errors": {"type": "array", "items": {"type": "object"}},
@@ -138,10 +139,21 @@ def _on_http(request: Request, error: Exception) -> Response:
     else:
         detail, hint = str(error.detail), None
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "")
     return problem(
-        error.status_code, code, detail, hint=hint, instance=request.url.path,
-        headers=dict(error.headers or {}),
-    )  # fmt: skip
+        error.status_code, code, detail, hint=hint, instance=request.url.path, headers=headers
+    )
+
+
+def _allowed(request: Request) -> list[str]:
+    """Methods that the description gives a path: each route by itself tells of its own alone."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    found = [path for path in paths if compile_path(path)[0].match(request.scope["path"])]
+    # The plainest description of it is meant: /schedules/{name}/preview, not /{name}/{verb}.
+    nearest = min(found, key=lambda path: path.count("{"), default=None)
+    return sorted(method.upper() for method in paths[nearest]) if nearest is not None else []
 
 
 class Faults:

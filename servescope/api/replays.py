@@ -10,13 +10,14 @@ from fastapi.responses import Response
 from servescope.access.caller import recorded
 from servescope.api import negotiate
 from servescope.api.access import READS, needs
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import FormatDep, RuntimeDep, answers, only_known
 from servescope.documents import plain
 from servescope.replaying import answers as told
 from store import audit
 from store.errors import InputError
 
-router = APIRouter(tags=["replays"], dependencies=[Depends(only_known)])
+router = APIRouter(route_class=JsonRoute, tags=["replays"], dependencies=[Depends(only_known)])
 
 _ID = "20260131-120000-0a1b2c"
 _VALIDITY = {

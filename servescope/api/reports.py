@@ -11,13 +11,14 @@ from fastapi.responses import Response
 from servescope.access.caller import recorded
 from servescope.api import negotiate
 from servescope.api.access import READS, needs
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.documents import plain
 from servescope.reporting import answers as told
 from servescope.reporting.channels.base import File
 from store.errors import InputError
 
-router = APIRouter(tags=["reports"], dependencies=[Depends(only_known)])
+router = APIRouter(route_class=JsonRoute, tags=["reports"], dependencies=[Depends(only_known)])
 
 _RUN = {
     "run_id": "weekly.2026-W46.1", "schedule": "weekly", "period": "2026-W46", "cause": "due",

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from servescope.api import negotiate
 from servescope.api.access import READS
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import (
     FormatDep,
     PageDep,
@@ -23,7 +24,7 @@ from servescope.veil import refuse_rows
 from store import adhoc
 from store.queries import rows
 
-router = APIRouter(tags=["rows"], dependencies=[Depends(only_known), READS])
+router = APIRouter(route_class=JsonRoute, tags=["rows"], dependencies=[Depends(only_known), READS])
 
 _REQUESTS = {
     "scope": {"sources": ["azure-2023-code"], "clock": "utc"},

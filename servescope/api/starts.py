@@ -12,11 +12,14 @@ from fastapi.responses import Response
 
 from servescope.api import negotiate
 from servescope.api.access import SENDERS
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.starts import add_observations, observation_of
 from store.errors import InputError
 
-router = APIRouter(tags=["operations"], dependencies=[Depends(only_known), SENDERS])
+router = APIRouter(
+    route_class=JsonRoute, tags=["operations"], dependencies=[Depends(only_known), SENDERS]
+)
 
 MOST_OBSERVATIONS = 10_000
 _EXAMPLE = {"rows_added": 2, "rows_known": 0}

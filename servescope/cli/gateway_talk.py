@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from controller.gateway.tenant_book import new_key
 from servescope.cli import access
 from servescope.cli.data import configured
 from servescope.cli.output import Output
+from store import toml
 from store.errors import InputError
 
 _STATUS = (
@@ -106,10 +106,10 @@ def _fairness(details: dict[str, Any]) -> tuple[str, str]:
 def _read(file: Path) -> Any:
     try:
         text = file.read_text("utf-8")
-        return json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        return json.loads(text) if text.lstrip().startswith("{") else toml.loads(text)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=str(file)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"neither JSON nor TOML: {error}"[:300], where=str(file), hint="see docs/gateway.md"
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from servescope.load.planning import Slice
 from servescope.load.running import Done
 from servescope.load.sender import Rules
 from servescope.replaying.traces import EXAMPLES, example
+from store import toml
 from store.clock import WallClock
 from store.errors import ConfigError, InputError
 
@@ -127,7 +127,7 @@ def _read_keys(file: Path | None) -> dict[str, str]:
     if file is None:
         return {}
     try:
-        told = tomllib.loads(file.read_text())
+        told = toml.loads(file.read_text())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(

@@ -103,7 +103,11 @@ class GatewayRows:
         spans = [_span(row) for row in told]
         plain = [_without_span(row) for row in told]
         found = sort_rows(plain, now.astimezone(UTC).replace(tzinfo=None))
-        ids = {row.get("request_id"): span for row, span in zip(plain, spans, strict=True) if row}
+        ids = {
+            row["request_id"]: span
+            for row, span in zip(plain, spans, strict=True)
+            if row and isinstance(row.get("request_id"), str)
+        }
         requests = [
             request
             for row in found.good
@@ -140,7 +144,7 @@ def _parts(
         told = orjson.loads(body)
         rows, lost = told["rows"], told.get("drops", [])
         drops = [
-            (datetime.fromtimestamp(at, UTC), (f"{door}:{name}", reason, int(count), example))
+            (datetime.fromtimestamp(at, UTC), (f"{door}:{name}", reason, _lost(count), example))
             for at, door, reason, count, example in lost
             if isinstance(reason, str) and isinstance(example, str) and count > 0
         ]
@@ -152,6 +156,18 @@ def _parts(
     if not isinstance(rows, list) or len(rows) > MOST_ROWS or len(drops) > MOST_DROPS:
         raise InputError(f"a batch is a list of at most {MOST_ROWS:,} rows")
     return [row if isinstance(row, dict) else None for row in rows], drops
+
+
+def _lost(told: Any) -> int:
+    """How many were lost.
+
+    Raises:
+        ValueError: more than can be counted.
+    """
+    count = int(told)
+    if count >= 1 << 63:
+        raise ValueError("a count out of range")
+    return count
 
 
 def _span(row: Mapping[str, Any] | None) -> tuple[str, str]:

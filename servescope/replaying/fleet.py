@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from controller.profile import Profile
 from controller.settings import ControllerSettings
 from controller.startup import StartupTimes
 from servescope.controlling.assembly import objective_of
+from store import toml
 from store.errors import InputError, ServescopeError
 from store.nearest import nearest_hint
 
@@ -65,8 +65,8 @@ def read_file(path: Path) -> dict[str, Any]:
         InputError: it cannot be read, or is no fleet.
     """
     try:
-        told = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        told = toml.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, toml.TomlError) as error:
         raise InputError(f"no fleet can be read: {error}", where=str(path)) from error
     odd = sorted(set(told) - {"pool", *_BUDGET})
     if odd or not isinstance(told.get("pool"), list):

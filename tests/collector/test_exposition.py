@@ -466,3 +466,11 @@ def test_any_name_can_be_unescaped(name):
     """Names come from strangers."""
     for scheme in ("dots", "values"):
         unescaped(name, scheme).encode()
+
+
+def test_an_end_mark_seen_as_a_comment_still_ends_other_pages():
+    """A page in the plain format may hold the same line; what was learned there is not the end."""
+    cache = SeriesCache()
+    assert not parse("# EOF\na 1\n", cache).ended
+    page = parse("a 1\n# EOF\nb 2\n", cache, open_metrics=True)
+    assert (page.ended, page.sample_count) == (True, 1)

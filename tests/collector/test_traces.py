@@ -3,6 +3,7 @@
 import gzip
 import os
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -239,3 +240,28 @@ def test_no_bytes_break_the_recognition(tmp_path, data):
         file = written(tmp_path / "file", prefix + data)
         with suppress(InputError):
             assert plan([file])
+
+
+def test_a_parquet_file_of_other_columns_types_is_refused(tmp_path):
+    """Our own columns with values that are no times are not our own export."""
+    file = tmp_path / "export.parquet"
+    pl.DataFrame(
+        {"source": ["a"], "arrived_at": [7], "status": ["ok"], "request_key": [1]}
+    ).write_parquet(file)
+    with pytest.raises(InputError, match="holds no times"):
+        plan([file])
+
+
+def test_a_parquet_file_damaged_anywhere_is_refused_or_read(tmp_path):
+    """Names that are no text, lengths that point nowhere, pages that are cut: one kind of error."""
+    file = tmp_path / "export.parquet"
+    pl.DataFrame(
+        {"source": ["a"], "arrived_at": [datetime(2026, 1, 1)], "status": ["ok"],
+         "request_key": [1]}
+    ).write_parquet(file)  # fmt: skip
+    whole = file.read_bytes()
+    for place in range(4, len(whole) - 4, 5):
+        for mask in (0xFF,):
+            file.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
+            with suppress(InputError):
+                plan([file])

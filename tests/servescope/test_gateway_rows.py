@@ -122,6 +122,21 @@ def test_nonsense_is_no_demand(door, runtime):
     assert (found["arrived"], found["refused"], found["attainment"]) == (1, 0, 1.0)
 
 
+@pytest.mark.parametrize("request_id", [[], {"a": 1}, 7, True])
+def test_an_id_that_is_no_text_is_a_bad_row(door, request_id):
+    """The row is left out; found by reading beside the fuzzer, it took the whole batch along."""
+    told = post(door, ROW, {**ROW, "request_id": request_id}).json()
+    assert (told["added"], told["rejected"]) == (1, 1)
+
+
+def test_losses_beyond_counting_are_refused(door):
+    """A count that the store cannot hold is the sender's mistake."""
+    body = orjson.dumps({"rows": [ROW], "drops": [[AT.timestamp(), "gateway", "full", 2**63, ""]]})
+    headers = {"Content-Type": "application/json", BATCH_HEADER: "b-9"}
+    answer = door.post("/api/v1/gateways/gw-1/rows", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "input")
+
+
 def test_what_cannot_be_kept_says_why(door, runtime):
     """A bad row is left out and counted, a damaged batch is refused for good."""
     told = post(door, ROW, {**ROW, "status": "fine"}, 7).json()

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import json
 import math
 from datetime import UTC, datetime, timedelta
 
@@ -104,3 +105,26 @@ def test_steady_scrapes_cost_little():
         ("a",), (*one.scrapes, Scrape(0, AT + timedelta(seconds=5), 0.1, "ok", samples=told))
     )
     assert len(encode(two)) < 1.5 * len(encode(one))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (5, 2**64 - 1), (5, -1), (6, 2**31), (7, 10**30), (8, 2**40),
+        (9, [7, "0.13", "m"]), (9, ["vllm", [], None]),
+    ],
+)  # fmt: skip
+def test_counts_and_facts_that_no_store_holds_are_refused(place, value):
+    """Found by fuzzing: they went through, and failed in the rows of all batches beside them."""
+    document = orjson.loads(gzip.decompress(encode(Batch(("a",), (Scrape(0, AT, 0.1, "ok"),)))))
+    document["scrapes"][0][place] = value
+    with pytest.raises(InputError, match="damaged"):
+        decode(json.dumps(document).encode())
+
+
+def test_more_losses_than_can_be_counted_are_refused():
+    """A count is at most what the store keeps."""
+    document = orjson.loads(gzip.decompress(encode(Batch(("a",), ()))))
+    document["drops"] = [[0, "agent", "full", 2**63, ""]]
+    with pytest.raises(InputError, match="damaged"):
+        decode(orjson.dumps(document))
