@@ -6,12 +6,13 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import Response, StreamingResponse
 
 from servescope.api.access import needs
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.veil import refuse_rows
 from store import backup, snapshot
 
 BYTES_HEADER = "X-Servescope-Backup-Bytes"
-router = APIRouter(tags=["operations"], dependencies=[Depends(only_known)])
+router = APIRouter(route_class=JsonRoute, tags=["operations"], dependencies=[Depends(only_known)])
 
 
 @router.post(

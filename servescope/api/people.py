@@ -12,10 +12,13 @@ from servescope.access.caller import caller
 from servescope.access.scopes import DOORS
 from servescope.api import negotiate
 from servescope.api.access import READS, needs
+from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.documents import plain
 
-router = APIRouter(prefix="/access", tags=["access"], dependencies=[Depends(only_known)])
+router = APIRouter(
+    route_class=JsonRoute, prefix="/access", tags=["access"], dependencies=[Depends(only_known)]
+)
 
 _ME = {"name": "ana", "kind": "person", "role": "operator", "set_by": "your user", "doors": []}
 _USER = {

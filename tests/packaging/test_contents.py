@@ -1,12 +1,13 @@
 """Wheel and sdist hold exactly what they should, and one gives the other."""
 
 import tarfile
-import tomllib
 import zipfile
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
+
+from store import toml
 
 PACKAGES = ("store", "collector", "analysis", "predictors", "dashboard", "controller", "servescope")
 
@@ -24,7 +25,7 @@ def inside(built):
 
 @pytest.fixture(scope="module")
 def project(tree):
-    return tomllib.loads((tree / "pyproject.toml").read_text("utf-8"))["project"]
+    return toml.loads((tree / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,18 @@
 """Extras: each is asked for by name where it is missing, and `servescope doctor` names it."""
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from servescope.cli import doctor_extras
 from servescope.config import load
+from store import toml
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("store", "collector", "analysis", "predictors", "dashboard", "controller", "servescope")
 HINT = re.compile(r"servescope\[([a-z-]+)\]")
-EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+EXTRAS = toml.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
     "optional-dependencies"
 ]
 

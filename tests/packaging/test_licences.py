@@ -1,14 +1,15 @@
 """Every dependency that a user gets has a licence that we chose to take."""
 
 import re
-import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from store import toml
+
 ROOT = Path(__file__).parents[2]
-RULES = tomllib.loads((ROOT / "deploy" / "licences.toml").read_text("utf-8"))
+RULES = toml.loads((ROOT / "deploy" / "licences.toml").read_text("utf-8"))
 ALLOWED = set(RULES["allow"])
 PINS = re.findall(r"^([a-z0-9._-]+)==", (ROOT / "deploy/lock/extras.txt").read_text("utf-8"), re.M)
 PACKAGES = sorted({*PINS, "torch"})

@@ -1,7 +1,6 @@
 """The locked dependencies are those of pyproject.toml, each pinned once for a Python and hashed."""
 
 import re
-import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -9,9 +8,11 @@ import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
+from store import toml
+
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "deploy" / "lock"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PROJECT = toml.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 PYTHONS = ("3.11", "3.12")
 LEFT_OUT = {"torch"}
