@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from collector.discovery.kubernetes import KubernetesPlace, connect, every_object
 from collector.starts.observation import StartObservation
 from collector.starts.pods import ImagePull, PodTimes, observe_pod
+from store.told import moment
 
 _PAGE_OBJECTS = 500
 _TIMEOUT_SECONDS = 10.0
@@ -171,10 +172,9 @@ def _time(text: object) -> datetime | None:
     if not isinstance(text, str):
         return None
     try:
-        at = datetime.fromisoformat(text)
+        return moment(text)
     except ValueError:
         return None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _of(thing: Object, name: str) -> Object:

@@ -20,6 +20,7 @@ from collector.starts.faults import fault_frame
 from store.agents import AgentBatch
 from store.errors import InputError
 from store.signals import SIGNALS
+from store.told import whole
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -183,11 +184,11 @@ def heartbeat_row(name: str, told: Mapping[str, Any], now: datetime) -> dict[str
             "heartbeat_seconds": float(told["heartbeat_seconds"]),
             "clock_offset_seconds": _number(clock["offset_seconds"]),
             "clock_error_seconds": _number(clock["error_seconds"]),
-            "waiting_batches": int(spool["records"]),
-            "waiting_rows": int(spool["rows"]),
-            "spool_bytes": int(spool["bytes"]),
+            "waiting_batches": whole(spool["records"]),
+            "waiting_rows": whole(spool["rows"]),
+            "spool_bytes": whole(spool["bytes"]),
             "waiting_since": _moment(spool["oldest_at"]),
-            "dropped_rows": int(told["dropped_rows"]),
+            "dropped_rows": whole(told["dropped_rows"]),
             "details": json.dumps(told["details"]),
         }
     except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:

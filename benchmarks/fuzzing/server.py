@@ -47,7 +47,7 @@ _TEXTS = ("chat", "risk", "m", "now-1h", "now", "live", "csv", "arrow", "parquet
           "now-9999999d", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", "")  # fmt: skip
 _NAMES = ("chat", "gpu-1", "1", "workload", "fleet", "m", "length-quantiles")
 _PLAIN = ("GET", "POST", "PUT", "DELETE")
-_COSTLY = ("/predictors/", "/replays", "/support")
+_COSTLY = ("/predictors/", "/replays", "/support", "/backup")
 """Operations that start other processes, or gather everything, are asked seldom."""
 
 
@@ -76,12 +76,16 @@ class Server:
         waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> Any:
-            return waiting.pop() if waiting else {"type": "http.disconnect"}
+            if not waiting:
+                await asyncio.Event().wait()  # the client stays until it is answered
+            return waiting.pop()
 
         async def send(message: Any) -> None:
             told.append(message)
 
         await self.app(scope, receive, send)
+        if not told:
+            raise Differs(f"no answer to {scope['method']} {scope['path'][:60]}", repr(scope)[:500])
         return told[0]["status"], b"".join(one.get("body", b"") for one in told[1:])
 
 

@@ -35,6 +35,7 @@ from collector.model import (
     TargetFacts,
 )
 from store.errors import InputError
+from store.told import MOST_INT32, whole
 
 VERSION = 1
 BATCH_TYPE = f"application/vnd.servescope.batch+json;version={VERSION}"
@@ -48,7 +49,6 @@ AGENT_HEADER = "Servescope-Agent"
 SERVER_HEADER = "Servescope-Server"
 _GZIP = 16 + zlib.MAX_WBITS
 _LEVEL = 5
-_MOST_COUNT, _MOST_BYTES = 2**31 - 1, 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ def _batch(told: Mapping[str, Any]) -> Batch:
             raise IndexError("a scrape of no target")
     faults = tuple(_fault(*row) for row in told["faults"])
     drops = tuple(
-        (_time(at), Drop(_text(door), _text(reason), _lost(count), _text(example)))
+        (_time(at), Drop(_text(door), _text(reason), whole(count), _text(example)))
         for at, door, reason, count, example in told["drops"]
     )
     return Batch(urls, scrapes, faults, drops)
@@ -243,15 +243,15 @@ def _scrape(
         for number, parts in zip(shapes[h_shape], h_told, strict=True)
     )
     target, at, seconds, outcome, error, *rest = head
-    body, *counts = (None if count is None else int(count) for count in rest)
-    good, bad, unknown = (_within(count, _MOST_COUNT) for count in counts)
+    body, *counts = rest
+    good, bad, unknown = (None if count is None else whole(count, MOST_INT32) for count in counts)
     return Scrape(
         int(target),
         _time(at),
         float(seconds),
         _outcome(outcome),
         None if error is None else _text(error),
-        _within(body, _MOST_BYTES),
+        None if body is None else whole(body),
         good,
         bad,
         unknown,
@@ -296,21 +296,6 @@ def _outcome(told: Any) -> Any:
 
 
 _OUTCOMES = frozenset(get_args(Outcome))
-
-
-def _within(told: int | None, most: int) -> int | None:
-    """A count that the store has room for."""
-    if told is not None and not 0 <= told <= most:
-        raise ValueError("a count out of range")
-    return told
-
-
-def _lost(told: Any) -> int:
-    """How many were lost; what is no loss is counted by nobody."""
-    count = int(told)
-    if count > _MOST_BYTES:
-        raise ValueError("a count out of range")
-    return count
 
 
 def _text_or_none(told: Any) -> str | None:

@@ -15,6 +15,7 @@ from servescope.api.controller import ByBody, CommentBody, PoolsBody, VersionBod
 from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.documents import plain
+from store.told import MOST_INT64
 
 router = APIRouter(
     route_class=JsonRoute,
@@ -44,7 +45,7 @@ _BESIDE = {
         "override": "llama-70b",
     },
 }  # fmt: skip
-CandidatePath = Annotated[int, Path(description="Number of a candidate.", ge=1)]
+CandidatePath = Annotated[int, Path(description="Number of a candidate.", ge=1, le=MOST_INT64)]
 
 
 @router.get(

@@ -18,6 +18,7 @@ from servescope.controlling.service import state_document
 from servescope.documents import plain
 from servescope.runtime import Runtime
 from store.queries import decisions as queries
+from store.told import MOST_INT64
 
 router = APIRouter(
     route_class=JsonRoute,
@@ -66,7 +67,7 @@ VersionBody = Annotated[
 ]
 CommentBody = Annotated[str, Body(description="Why; kept in the record.")]
 ByBody = Annotated[str, Body(description="Who; kept in the record.")]
-DecisionPath = Annotated[int, Path(description="Number of a decision.", ge=1)]
+DecisionPath = Annotated[int, Path(description="Number of a decision.", ge=1, le=MOST_INT64)]
 
 
 @router.get("/status", responses=answers(_STATUS), dependencies=[READS])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends
@@ -16,6 +16,7 @@ from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
 from servescope.starts import add_observations, observation_of
 from store.errors import InputError
+from store.told import moment
 
 router = APIRouter(
     route_class=JsonRoute, tags=["operations"], dependencies=[Depends(only_known), SENDERS]
@@ -71,9 +72,8 @@ _TIMES = ("started_at", "ended_at")
 
 def _time(value: object, where: str) -> datetime:
     try:
-        at = datetime.fromisoformat(str(value))
+        return moment(value)
     except ValueError:
         raise InputError(
             f"'{str(value)[:40]}' is not a time", where=where, hint="write 2026-01-31T12:00:00Z"
         ) from None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

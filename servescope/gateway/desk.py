@@ -18,6 +18,7 @@ from servescope.runtime import Runtime
 from store.errors import InputError, ServescopeError
 from store.queries import decisions
 from store.queries import gateways as queries
+from store.told import MOST_INT32, whole
 
 if TYPE_CHECKING:
     from controller.observation import PoolView
@@ -122,10 +123,10 @@ def heartbeat_row(name: str, told: Any, now: datetime) -> dict[str, Any]:
             "last_seen_at": now,
             "started_at": datetime.fromtimestamp(float(told["started_at"]), UTC),
             "heartbeat_seconds": float(told["heartbeat_seconds"]),
-            "policy_version": _whole(told.get("policy_version")),
+            "policy_version": _version(told.get("policy_version")),
             "policy_seen_at": now,
-            "waiting_rows": int(told["waiting_rows"]),
-            "dropped_rows": int(told["dropped_rows"]),
+            "waiting_rows": whole(told["waiting_rows"]),
+            "dropped_rows": whole(told["dropped_rows"]),
             "details": details,
         }
     except ServescopeError:
@@ -170,5 +171,5 @@ def _text(told: Any) -> str:
     return told
 
 
-def _whole(told: Any) -> int | None:
-    return None if told is None else int(told)
+def _version(told: Any) -> int | None:
+    return None if told is None else whole(told, MOST_INT32)

@@ -19,6 +19,7 @@ from servescope.runtime import Runtime
 from store import gateways
 from store.errors import InputError
 from store.gateways import GatewayBatch
+from store.told import whole
 
 DOOR = "gateway"
 MOST_ROWS = 10_000
@@ -144,7 +145,7 @@ def _parts(
         told = orjson.loads(body)
         rows, lost = told["rows"], told.get("drops", [])
         drops = [
-            (datetime.fromtimestamp(at, UTC), (f"{door}:{name}", reason, _lost(count), example))
+            (datetime.fromtimestamp(at, UTC), (f"{door}:{name}", reason, whole(count), example))
             for at, door, reason, count, example in lost
             if isinstance(reason, str) and isinstance(example, str) and count > 0
         ]
@@ -156,18 +157,6 @@ def _parts(
     if not isinstance(rows, list) or len(rows) > MOST_ROWS or len(drops) > MOST_DROPS:
         raise InputError(f"a batch is a list of at most {MOST_ROWS:,} rows")
     return [row if isinstance(row, dict) else None for row in rows], drops
-
-
-def _lost(told: Any) -> int:
-    """How many were lost.
-
-    Raises:
-        ValueError: more than can be counted.
-    """
-    count = int(told)
-    if count >= 1 << 63:
-        raise ValueError("a count out of range")
-    return count
 
 
 def _span(row: Mapping[str, Any] | None) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -12,6 +12,7 @@ import polars as pl
 from predictors.base import AT, CALIBRATION_NAMES, Spec
 from predictors.serving import Answer
 from store.errors import InputError
+from store.told import moment
 
 MOST_QUESTIONS = 10_000
 ARRIVED = "arrived_at"
@@ -53,14 +54,13 @@ _TYPES: dict[str, Any] = {AT: pl.Datetime("us")}
 
 def _time(value: object, where: str) -> datetime:
     try:
-        at = datetime.fromisoformat(str(value))
+        return moment(value).replace(tzinfo=None)
     except ValueError:
         raise InputError(
             f"'{str(value)[:40]}' is not a time",
             where=f"{where}.{ARRIVED}",
             hint="write 2026-01-31T12:00:00Z",
         ) from None
-    return (at.astimezone(UTC) if at.tzinfo else at).replace(tzinfo=None)
 
 
 def answer_document(name: str, spec: Spec, answer: Answer) -> dict[str, Any]:
