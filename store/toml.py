@@ -20,7 +20,7 @@ def loads(text: str) -> dict[str, Any]:
             which TOML does not have and of which `tomllib` may make one that cannot be shown.
     """
     try:
-        told = tomllib.loads(text)  # noqa: TID251 - the one place
+        told = tomllib.loads(text)
     except RecursionError as error:
         raise TomlError("it is nested too deeply") from error
     except ValueError as error:

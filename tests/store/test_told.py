@@ -19,7 +19,9 @@ def test_counts_are_within_the_column(count):
             whole(count, MOST_INT32)
 
 
-@pytest.mark.parametrize("told", ["2026-01-31T13:00:00+01:00", "2026-01-31T12:00:00", "2026-01-31T12:00:00Z"])
+@pytest.mark.parametrize(
+    "told", ["2026-01-31T13:00:00+01:00", "2026-01-31T12:00:00", "2026-01-31T12:00:00Z"]
+)
 def test_times_are_utc(told):
     """An offset is undone; without one it is UTC."""
     assert moment(told) == datetime(2026, 1, 31, 12, tzinfo=UTC)
