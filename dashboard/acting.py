@@ -18,6 +18,7 @@ from dash import Dash, Input, Output, State, no_update
 from dashboard import control_badge, saved
 from dashboard.alert_acts import ALERT_ACTS
 from dashboard.model_desk import MODEL_ACTS
+from dashboard.people_desk import PEOPLE_ACTS, Once
 from dashboard.plain import plain
 from dashboard.report_acts import REPORT_ACTS
 from dashboard.scene import scene_of
@@ -41,10 +42,12 @@ class Told:
     Attributes:
         text: one or two sentences.
         is_done: whether it was done.
+        secret: something that is shown this one time; "" as a rule.
     """
 
     text: str
     is_done: bool
+    secret: str = ""
 
 
 def register(app: Dash, services: Services, prefix: str) -> None:
@@ -57,7 +60,8 @@ def register(app: Dash, services: Services, prefix: str) -> None:
         if not isinstance(wish, dict):
             return no_update
         told = answered(services, wish)
-        return {"text": told.text, "ok": told.is_done, "at": wish.get("at")}
+        news = {"text": told.text, "ok": told.is_done, "at": wish.get("at")}
+        return {**news, "secret": told.secret} if told.secret else news
 
     @app.callback(
         Output("shell-control-badge", "children"),
@@ -101,7 +105,10 @@ def answered(services: Services, wish: Wish) -> Told:
         if does is None:
             raise InputError("this page asked for something unknown", hint="reload it")
         services.rights().check(str(wish["act"]))
-        return Told(does(services, wish), is_done=True)
+        said = does(services, wish)
+        if isinstance(said, Once):
+            return Told(said.text, is_done=True, secret=said.secret)
+        return Told(said, is_done=True)
     except ServescopeError as error:
         _log.info("wish_refused", extra={"act": str(wish.get("act")), "why": error.message})
         return Told(_refusal(error), is_done=False)
@@ -264,7 +271,7 @@ def _restore(services: Services, wish: Wish) -> str:
     return f"The policy of the configuration decides {names} again."
 
 
-_ACTS: Mapping[str, Callable[[Services, Wish], str]] = {
+_ACTS: Mapping[str, Callable[[Services, Wish], str | Once]] = {
     "freeze": _freeze,
     "resume": _resume,
     "mode": _mode,
@@ -282,5 +289,6 @@ _ACTS: Mapping[str, Callable[[Services, Wish], str]] = {
     **MODEL_ACTS,
     **saved.ACTS,
     **SLO_ACTS,
+    **PEOPLE_ACTS,
 }
 ACTS: Sequence[str] = tuple(_ACTS)

@@ -13,7 +13,7 @@ from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, html, no_update, set_props
 
-from dashboard import acting, alert_badge, panels, saved, trouble
+from dashboard import account, acting, alert_badge, panels, saved, trouble
 from dashboard.controls import (
     age_words,
     comparison_words,
@@ -97,6 +97,7 @@ def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
         Output("shell-top", "children"),
         Output("shell-brand", "href"),
         Output("shell-role", "children"),
+        Output("shell-account", "children"),
         Output("shell-filters", "children"),
         Output("shell-time", "children"),
         Output("shell-share", "data-copy"),
@@ -116,6 +117,7 @@ def _register_chrome(app: Dash, services: Services, prefix: str) -> None:
             plain(_top(scene)),
             scene.link(),
             _role(services),
+            plain(account.menu(services.account(), services.rights(), scene.here())),
             plain(filters(scene, _label_values(services, scene))),
             plain(time_controls(scene)),
             share_search(scene),

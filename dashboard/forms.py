@@ -11,6 +11,9 @@ from dashboard.plain import Plain
 from dashboard.theme import attrs
 from dashboard.wishes import MOST_TEXT, Wish
 
+WHO = "data-who"
+"""Marks the field for a name, which whoever has signed in need not fill (`dashboard.account`)."""
+
 
 def button(
     words: str,
@@ -55,7 +58,16 @@ def button(
     )  # fmt: skip
 
 
-def field(name: str, words: str, key: str, placeholder: str = "", *, value: str = "") -> Plain:
+def who_field(key: str, words: str = "Who") -> Plain:
+    """Where people write their names, for the record; see `field`."""
+    made = field("by", words, key, "dashboard")
+    made.tree[0][1][WHO] = ""
+    return made
+
+
+def field(
+    name: str, words: str, key: str, placeholder: str = "", *, value: str = "", kind: str = "text"
+) -> Plain:
     """One line to type into, sent with the button beside it.
 
     The browser keeps what is typed; no callback follows it, so it needs no component of its own.
@@ -66,9 +78,11 @@ def field(name: str, words: str, key: str, placeholder: str = "", *, value: str 
         key: makes its id unique on the page.
         placeholder: what is meant where it is empty.
         value: what stands there at first.
+        kind: "password" hides what is typed.
     """
+    fills = "new-password" if kind == "password" else "off"
     about = {
-        "name": name, "type": "text", "id": f"field-{name}-{key}", "autoComplete": "off",
+        "name": name, "type": kind, "id": f"field-{name}-{key}", "autoComplete": fills,
         "placeholder": placeholder, "maxLength": MOST_TEXT,
         **({"defaultValue": value} if value else {}),
     }  # fmt: skip

@@ -21,6 +21,7 @@ from dash import MATCH, Dash, Input, Output, State, ctx, dcc, html, no_update, s
 from dash.development.base_component import Component
 
 from analysis.measure import View
+from dashboard.account import known_by
 from dashboard.empty_states import empty_state
 from dashboard.figures.marks import Marks
 from dashboard.happened import happened
@@ -135,7 +136,8 @@ def answer(
         return same
     view, scene = compared(panel, view, scene, services)
     try:
-        body = refusing(_body(panel, view, scene, services), services.rights(), panel.spot)
+        parts = known_by(_body(panel, view, scene, services), services.account())
+        body = refusing(parts, services.rights(), panel.spot)
     except ServescopeError as error:
         return _failed(panel, error, "", shown, scene)
     if panel.is_still:

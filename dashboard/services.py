@@ -12,8 +12,10 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from analysis.measure import View
+from dashboard.account import Account
 from dashboard.alert_desk import AlertDesk
 from dashboard.model_desk import ModelDesk
+from dashboard.people_desk import PeopleDesk
 from dashboard.report_desk import ReportDesk
 from dashboard.saved_views import SavedDesk
 from dashboard.slo_desk import SloDesk
@@ -214,6 +216,8 @@ class Services:
         rights: what whoever asks now may do; asked anew for every look and every wish.
         who: who goes into a record: whoever has signed in, else the name that is handed in.
         condition: how the store stands; asks the database nothing.
+        account: whoever looks; None where nobody signs in.
+        people: users, tokens and sessions; None where nobody signs in.
         trace_url: where another tool shows a trace, with `{trace_id}` in it; "" where none does.
     """
 
@@ -238,3 +242,5 @@ class Services:
     rights: Callable[[], Rights] = Rights
     who: Callable[[str], str] = str
     condition: Callable[[], Condition] = Condition
+    account: Callable[[], Account | None] = lambda: None
+    people: PeopleDesk | None = None

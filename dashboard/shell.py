@@ -127,6 +127,7 @@ def _header() -> list[Any]:
                 type="button",
                 **attrs({"aria-label": "Help and keys"}),
             ),
+            html.Div(id="shell-account"),
         ],
         className="ss-header-row",
     )

@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from analysis.views import VIEWS
 from dashboard.services import Services
 from servescope import introspection
+from servescope.access import pages
 from servescope.access.caller import recorded
 from servescope.alerting.desk import AlertDesk
 from servescope.collecting import TargetCollecting
@@ -137,6 +138,8 @@ def dashboard_server(runtime: Runtime) -> object:
         rights=lambda: runtime.rights,
         who=recorded,
         condition=runtime.database.standing.now,
+        account=lambda: pages.account(runtime.people),
+        people=pages.desk(runtime.people, runtime.database.reader, runtime.clock),
     )
     return create_dash(services, prefix=f"{UI_ROOT}/").server
 

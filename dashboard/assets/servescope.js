@@ -123,7 +123,8 @@
     if (needs && !(fields[needs] || "").trim()) {
       var field = button.closest(".ss-act").querySelector("[name=" + needs + "]");
       field.focus();
-      say("First say why: this is kept in the record.");
+      var isWhy = needs === "comment" || needs === "reason";
+      say(isWhy ? "First say why: this is kept in the record." : "First fill in: " + field.closest("label").textContent + ".");
       return;
     }
     button.disabled = true;
@@ -329,6 +330,7 @@
         place.className = "ss-toast is-error";
       }
       closeMenus(document.body);
+      if (news.ok) { window.servescope.done(news); }
       acted = true;
       return "acted " + news.at;
     },

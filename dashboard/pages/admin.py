@@ -16,6 +16,7 @@ from dashboard.pages import (
     admin_coverage,
     admin_gateways,
     admin_pace,
+    admin_people,
     admin_server,
     admin_trust,
 )
@@ -285,6 +286,7 @@ PAGE = Page(
         admin_gateways.ALARM,
         Panel("admin-main", "admin", body),
         admin_gateways.PANEL,
+        admin_people.PANEL,
         Panel("admin-trust", "trust", admin_trust.body),
         Panel(
             "admin-signals",

@@ -11,7 +11,7 @@ from dash import html
 
 from analysis.measure import View
 from dashboard.cards import card, frame_tools, grid, part_id
-from dashboard.forms import button, field
+from dashboard.forms import button, field, who_field
 from dashboard.pages.alerts_rows import look_link, state
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -74,7 +74,7 @@ def _form() -> html.Div:
         field("matchers", "New silence", "silence-new", 'alertname="outage", model=~"llama.*"'),
         field("duration", "For", "silence-new", "2h"),
         field("comment", "Why", "silence-new"),
-        field("by", "Who", "silence-new", "dashboard"),
+        who_field("silence-new"),
         button("Silence", {"act": "silence"}, label="Silence what matches", needs="comment"),
     ]
     return html.Div(inside, className="ss-act ss-line-form", id=part_id("alerts-silence-new"))
@@ -117,7 +117,7 @@ def _silence_it(row: Mapping[str, Any]) -> html.Div:
     inside = [
         field("duration", "Silence this alert for", key, "2h"),
         field("comment", "Why", key),
-        field("by", "Who", key, "dashboard"),
+        who_field(key),
         button(
             "Silence", {"act": "silence", "matchers": matchers},
             label=f"Silence {row['rule']} of {row['subject']}", needs="comment",

@@ -11,7 +11,7 @@ from analysis.measure import View
 from dashboard.acting import until_words
 from dashboard.cards import card, grid, outside
 from dashboard.control_badge import freeze_form, resume_form
-from dashboard.forms import button, field
+from dashboard.forms import button, field, who_field
 from dashboard.pages.controller_beside import time_of
 from dashboard.pages.controller_terms import terms
 from dashboard.scene import Scene
@@ -232,7 +232,7 @@ def _mode_form(pool: Document, refused: Mapping[str, Document]) -> list[Any]:
         ),
         *(html.P(_barred_words(mode, why), className="ss-why") for mode, why in barred.items()),
         field("comment", "Why", f"mode-{name}"),
-        field("by", "Who", f"by-{name}", "dashboard"),
+        who_field(f"by-{name}"),
         field(
             "override", "The pool's name, to act without rehearsal", f"override-{name}",
             "leave it empty",

@@ -10,7 +10,7 @@ from dash import html
 
 from analysis.measure import View
 from dashboard.cards import Slot, card, grid, outside, part_id
-from dashboard.forms import button, field
+from dashboard.forms import button, field, who_field
 from dashboard.pages.controller_beside import beside, course, said, time_of
 from dashboard.scene import Scene
 from dashboard.services import CandidateDesk, Document, Services
@@ -180,7 +180,7 @@ def _open_form(row: Document, refused: Document | None) -> list[Any]:
                " mode they have. Withdrawing ends the watching; what was seen is kept."),
         *([html.P(why_not, className="ss-why")] if refused is not None else []),
         field("comment", "Why", f"comment-{key}"),
-        field("by", "Who", f"by-{key}", "dashboard"),
+        who_field(f"by-{key}"),
         field("override", "The pool's name, to adopt for an active pool before it was watched long",
               f"override-{key}", "leave it empty"),
         html.Div(
@@ -203,7 +203,7 @@ def _restore_form(row: Document) -> list[Any]:
     return [
         html.P(words),
         field("comment", "Why", f"comment-restore-{number}"),
-        field("by", "Who", f"by-restore-{number}", "dashboard"),
+        who_field(f"by-restore-{number}"),
         html.Div(
             button("Return to the configuration", wish, label=words, needs="comment",
                    is_held=True, look="is-freeze"),

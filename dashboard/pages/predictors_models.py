@@ -9,7 +9,7 @@ from dash import html
 
 from analysis.measure import View
 from dashboard.cards import Slot, Unshown, card, frame_tools, grid, verdict
-from dashboard.forms import button, field
+from dashboard.forms import button, field, who_field
 from dashboard.navigation import Panel
 from dashboard.scene import Scene
 from dashboard.services import Services
@@ -99,7 +99,7 @@ def _form(shown: Any, refused: Mapping[str, str]) -> html.Div:
     ]
     fields = [
         field("reason", "Why another model shall answer", "promote", "better on the last week"),
-        field("by", "Who", "promote", "dashboard"),
+        who_field("promote"),
     ]
     return html.Div([shown, *words, html.Div(fields, className="ss-row")], className="ss-act")
 

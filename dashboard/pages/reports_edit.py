@@ -11,7 +11,7 @@ from dash import html
 
 from analysis.measure import View
 from dashboard.cards import card, grid
-from dashboard.forms import button, field, menu_field
+from dashboard.forms import button, field, menu_field, who_field
 from dashboard.plain import Plain
 from dashboard.report_acts import LABELS
 from dashboard.scene import Scene
@@ -102,7 +102,7 @@ def _keep(row: Mapping[str, Any]) -> html.Div:
         label=f"Remove {name}", why_not=_WRITTEN if is_written else "",
     )  # fmt: skip
     words = "It works." if on else f"It rests: {row['note']}."
-    parts = [html.P(words, className="ss-dim"), field("by", "Who", f"keep-{name}", "dashboard"),
+    parts = [html.P(words, className="ss-dim"), who_field(f"keep-{name}"),
              html.Div([switch, remove], className="ss-row")]  # fmt: skip
     return html.Div(parts, className="ss-act")
 
@@ -135,7 +135,7 @@ def _form(
                           title="The report as typed here, made now and kept nowhere")  # fmt: skip
     who = [
         field("name", "Name", name, "weekly-chat", value="" if is_new else name),
-        field("by", "Who changes it", f"edit-{name}", "dashboard"),
+        who_field(f"edit-{name}", "Who changes it"),
     ]
     what = html.Form(
         [

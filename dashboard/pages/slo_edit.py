@@ -10,7 +10,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from analysis.measure import View
 from dashboard.cards import card, grid
-from dashboard.forms import button, field
+from dashboard.forms import button, who_field
 from dashboard.scene import Scene, scene_of
 from dashboard.services import Services
 from dashboard.slo_desk import MOST_DRAFT
@@ -68,7 +68,7 @@ def _form(told: Mapping[str, Any]) -> html.Div:
         html.P([_ABOUT, " It is kept at ", html.Code(told["place"]), "."], className="ss-dim"),
         *(problem if told["problem"] else []),
         html.Label([html.Span("Objectives, TOML", className="ss-dim"), text]),
-        html.Div([attempt, field("by", "Who", "slo-edit", "dashboard"), save], className="ss-row"),
+        html.Div([attempt, who_field("slo-edit"), save], className="ss-row"),
         html.Div(id="slo-draft-result", **attrs({"aria-live": "polite"})),
     ]
     return html.Div(parts, className="ss-act")
