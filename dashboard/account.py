@@ -7,7 +7,6 @@ only shows it. Where nobody signs in, nothing of it is drawn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -15,24 +14,12 @@ from dash import html
 from dash.development.base_component import Component
 
 from dashboard.forms import WHO
+from dashboard.people_desk import Account
 from dashboard.plain import Plain
 from dashboard.theme import attrs
 from store.access import Rights
 
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who looks, where people sign in.
-
-    Attributes:
-        name: who goes into a record; "" where nobody has signed in.
-        signs_out: whether there is a sign-in of a browser that can be ended.
-    """
-
-    name: str = ""
-    signs_out: bool = False
 
 
 def menu(account: Account | None, rights: Rights, here: str) -> Any:

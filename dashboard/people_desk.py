@@ -18,6 +18,19 @@ DAYS = 365.0
 FOR_EVER = "never"
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who looks, where people sign in.
+
+    Attributes:
+        name: who goes into a record; "" where nobody has signed in.
+        signs_out: whether there is a sign-in of a browser that can be ended.
+    """
+
+    name: str = ""
+    signs_out: bool = False
+
+
 class PeopleDesk(Protocol):
     """Users, tokens and sessions; documents of the REST API under /access.
 

@@ -12,10 +12,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from analysis.measure import View
-from dashboard.account import Account
 from dashboard.alert_desk import AlertDesk
 from dashboard.model_desk import ModelDesk
-from dashboard.people_desk import PeopleDesk
+from dashboard.people_desk import Account, PeopleDesk
 from dashboard.report_desk import ReportDesk
 from dashboard.saved_views import SavedDesk
 from dashboard.slo_desk import SloDesk

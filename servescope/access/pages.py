@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from dashboard.account import Account
+from dashboard.people_desk import Account
 from servescope.access.assembly import People
 from servescope.access.caller import caller
 from servescope.access.desk import Document

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from dashboard import account
-from dashboard.account import Account
+from dashboard.people_desk import Account
 from dashboard.acting import answered
 from dashboard.panels import answer
 from dashboard.routes import page_of
