@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 
 from dashboard import account
-from dashboard.people_desk import Account
 from dashboard.acting import answered
 from dashboard.panels import answer
+from dashboard.people_desk import Account
 from dashboard.routes import page_of
 from dashboard.scene import scene_of
 from dashboard.url_state import parse
