@@ -105,10 +105,12 @@ proto: setup-dev ## Generate messages (remote-write, KEDA) from their .proto fil
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
   --custom-compile-command "make lock"
 EXTRAS = keda kubernetes live oidc pdf predict report tui tune
+IMAGE_EXTRAS = keda kubernetes oidc
 
 lock: setup-dev ## Renew the locked dependencies in deploy/lock (docs/operating/supply-chain.md)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv
 	@$(LOCK) --output-file deploy/lock/core.txt
+	@$(LOCK) $(IMAGE_EXTRAS:%=--extra %) --output-file deploy/lock/container.txt
 	@$(LOCK) $(EXTRAS:%=--extra %) --overrides deploy/lock/without-torch.txt --output-file deploy/lock/extras.txt
 
 sbom: build ## What the locked dependencies are, as CycloneDX: build/servescope.cdx.json

@@ -29,6 +29,7 @@ PROMISES = {
     "pdf": "from dashboard.report.pdf import weasyprint; assert weasyprint()",
     "report": "import matplotlib.pyplot",
     "live": "import gguf",
+    "oidc": "import authlib",
     "predict": "import torch, sklearn, crepes, river, statsforecast",
     "tui": "import servescope.terminal.app",
     "tune": "import optuna",

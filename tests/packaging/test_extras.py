@@ -37,6 +37,15 @@ def test_every_extra_is_asked_for_where_it_is_missing():
     assert EXTRAS.keys() - {"dev"} <= hints().keys()
 
 
+def test_every_extra_is_told_about():
+    """What it is for stands in the page about installing; what it promises is tried by a benchmark."""
+    page = (ROOT / "docs" / "operating" / "install.md").read_text("utf-8")
+    tried = (ROOT / "benchmarks" / "cold_install.py").read_text("utf-8")
+    for extra in EXTRAS.keys() - {"dev"}:
+        assert f"`{extra}`" in page
+        assert f'"{extra}": "' in tried
+
+
 def test_tests_have_every_extra():
     """`dev` holds what the extras hold, in the same versions."""
     dev = set(EXTRAS["dev"])

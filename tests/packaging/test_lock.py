@@ -15,6 +15,11 @@ LOCK = ROOT / "deploy" / "lock"
 PROJECT = toml.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 PYTHONS = ("3.11", "3.12")
+LOCKS = {
+    "core.txt": (),
+    "container.txt": ("keda", "kubernetes", "oidc"),
+    "extras.txt": tuple(EXTRAS),
+}
 LEFT_OUT = {"torch"}
 PIN = re.compile(
     r"^(?P<pin>[a-z0-9][^\\\n]*?)\s*\\\n(?P<hashes>(?:\s+--hash=\S+(?: \\)?\n)+)", re.M
@@ -56,13 +61,14 @@ def plain(name):
 def wanted(lock):
     """What pyproject.toml asks for that belongs into a lock file."""
     lines = list(PROJECT["dependencies"])
-    if lock == "extras.txt":
-        lines += [line for extra, some in EXTRAS.items() if extra != "dev" for line in some]
+    for extra, some in EXTRAS.items():
+        if extra != "dev" and extra in LOCKS[lock]:
+            lines += some
     return [Requirement(line) for line in lines]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("lock", ["core.txt", "extras.txt"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_the_lock_fits_the_project(lock, python):
     """Every dependency is pinned to a release that pyproject.toml takes."""
     pinned = versions(locked(lock), python)
@@ -75,7 +81,7 @@ def test_the_lock_fits_the_project(lock, python):
         assert one.specifier.contains(version, prereleases=True), f"{one} is {version}: {RENEW}"
 
 
-@pytest.mark.parametrize("lock", ["core.txt", "extras.txt"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_the_lock_is_whole(lock):
     """What locked packages need, as far as they are installed here, is locked too.
 
@@ -98,7 +104,15 @@ def needs(package):
     return [one for one in every if one.marker is None or one.marker.evaluate(there("3.11"))]
 
 
-def test_both_files_pin_the_same_releases():
+@pytest.mark.parametrize("lock", ["core.txt", "container.txt"])
+def test_all_files_pin_the_same_releases(lock):
     """Adding an extra to an installed server changes nothing that was there."""
-    core, extras = (versions(locked(name), "3.11") for name in ("core.txt", "extras.txt"))
-    assert {name: extras.get(name) for name in core} == core
+    fewer, extras = versions(locked(lock), "3.11"), versions(locked("extras.txt"), "3.11")
+    assert {name: extras.get(name) for name in fewer} == fewer
+
+
+def test_the_image_has_what_its_manifests_need():
+    """Discovery by Kubernetes, a door for KEDA, signing in at a provider."""
+    text = (ROOT / "deploy" / "container" / "Containerfile").read_text("utf-8")
+    (lock,) = re.findall(r"^ARG LOCK=(\S+)", text, re.M)
+    assert {"keda", "kubernetes", "oidc"} <= set(LOCKS[f"{lock}.txt"])
