@@ -38,7 +38,7 @@ def test_every_extra_is_asked_for_where_it_is_missing():
 
 
 def test_every_extra_is_told_about():
-    """What it is for stands in the page about installing; what it promises is tried by a benchmark."""
+    """What it is for stands in the page about installing; a benchmark tries what it promises."""
     page = (ROOT / "docs" / "operating" / "install.md").read_text("utf-8")
     tried = (ROOT / "benchmarks" / "cold_install.py").read_text("utf-8")
     for extra in EXTRAS.keys() - {"dev"}:
