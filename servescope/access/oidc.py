@@ -29,6 +29,8 @@ MOST_ANSWER_BYTES = 1 << 20
 # Signatures of a key pair: a shared secret would let whoever knows it make anybody.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
 LEEWAY_SECONDS = 60
+_NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+_IS_IT_ONE = "is it an OpenID provider?"
 
 
 class OidcFailed(ServescopeError):
@@ -157,6 +159,9 @@ class Oidc:
             raise OidcFailed(
                 f"the provider calls itself {about.get('issuer')!r}", hint="set oidc.issuer to that"
             )
+        missing = [name for name in _NEEDED if not isinstance(about.get(name), str)]
+        if missing:
+            raise OidcFailed(f"the provider does not say its {missing[0]}", hint=_IS_IT_ONE)
         return about
 
     async def _fetched(
@@ -233,7 +238,7 @@ async def _document(client: AsyncOAuth2Client, url: str) -> dict[str, Any]:
 
     try:
         with_token = client.token is not None
-        answer = await client.get(url, withhold_token=not with_token, follow_redirects=False)
+        answer = await client.request("GET", url, withhold_token=not with_token)
         answer.raise_for_status()
         found = answer.json() if len(answer.content) <= MOST_ANSWER_BYTES else None
     except (httpx2.HTTPError, ValueError) as error:
@@ -242,7 +247,7 @@ async def _document(client: AsyncOAuth2Client, url: str) -> dict[str, Any]:
             where=url, hint="is oidc.issuer right, and reached from this machine?",
         ) from error  # fmt: skip
     if not isinstance(found, dict):
-        raise OidcFailed("the provider's answer is no object", where=url, hint="is it a provider?")
+        raise OidcFailed("the provider's answer is no object", where=url, hint=_IS_IT_ONE)
     return found
 
 

@@ -71,7 +71,7 @@ class OidcSettings:
         client_id: of this server, at the provider.
         client_secret_file: file with the secret; empty is a public client, which PKCE protects.
         label: on the button.
-        scopes: asked for.
+        scopes: what the provider is asked for.
         name_claim: who somebody is here; when it is missing, `email`, then `sub`.
         role_claim: a claim with one or several groups.
         roles: group -> role; the highest that fits counts.
