@@ -125,7 +125,7 @@ async def post_import(request: Request, runtime: RuntimeDep) -> Response:
     return negotiate.document({"imports": [plain(report.as_dict()) for report in reports]})
 
 
-@router.get("/export/requests", responses=_EXPORTS, dependencies=[READS])
+@router.get("/export/requests", response_class=Response, responses=_EXPORTS, dependencies=[READS])
 def export_requests(
     runtime: RuntimeDep,
     scope: ScopeDep,
