@@ -1,6 +1,8 @@
 """A clean copy of the sources, what is built from it, and the wheel installed without them."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,8 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
+CONTAINER = ROOT / "deploy" / "container" / "Containerfile"
+MANIFEST = ROOT / "deploy" / "kubernetes" / "server.yaml"
 
 
 class Built(NamedTuple):
@@ -81,3 +86,34 @@ def installed(built, tmp_path_factory):
                "--no-index", "--no-compile", "--ignore-installed", built.wheel]  # fmt: skip
     subprocess.run(command, env=outside(), check=True, capture_output=True)
     return folder / "bin" / "servescope"
+
+
+class Image:
+    """The container file and the pod that it runs in, as they are written."""
+
+    def steps(self):
+        """Instruction and rest, in order; lines that go on are one."""
+        text = re.sub(r"^\s*#.*\n", "", CONTAINER.read_text("utf-8"), flags=re.M)
+        lines = text.replace("\\\n", " ").splitlines()
+        return [tuple(line.split(maxsplit=1)) for line in lines if line.strip()]
+
+    def of(self, kind):
+        return [rest for instruction, rest in self.steps() if instruction == kind]
+
+    def environment(self):
+        """What the image sets."""
+        pairs = [pair for line in self.of("ENV")[1:] for pair in shlex.split(line)]
+        return dict(pair.split("=", 1) for pair in pairs)
+
+    def objects(self, kind):
+        every = yaml.safe_load_all(MANIFEST.read_text("utf-8"))
+        return [one for one in every if one["kind"] == kind]
+
+    def pod(self):
+        (one,) = self.objects("StatefulSet")
+        return one["spec"]["template"]["spec"]
+
+
+@pytest.fixture(scope="session")
+def image():
+    return Image()

@@ -10,6 +10,8 @@ import httpx2
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PLACES = ("/etc/servescope", "/var/lib/servescope", "/var/cache/servescope")
+POD_IP = "127.0.0.9"
 
 
 @pytest.fixture(scope="module")
@@ -62,19 +64,42 @@ def test_the_first_command_of_the_readme(command):
     assert "28,185 requests" in shown
 
 
-def test_the_server_is_ready_and_ends(installed, environment, home):
-    """`up` answers `/readyz` and its dashboard from the wheel, and SIGTERM ends it."""
+@pytest.fixture
+def pod(installed, image, tmp_path):
+    """The process of the pod: arguments, environment and configuration of image and manifest.
+
+    Gives a way to ask it by the address of the pod.
+    """
+    (container,) = image.pod()["containers"]
+    moved = {place: tmp_path / place.strip("/").replace("/", "-") for place in PLACES}
+    for folder in moved.values():
+        folder.mkdir()
+    for name, text in image.objects("ConfigMap")[0]["data"].items():
+        (moved["/etc/servescope"] / name).write_text(text)
+    given = image.environment() | {one["name"]: one.get("value", "") for one in container["env"]}
+    given |= {"SERVESCOPE_SERVER__LISTEN": "0.0.0.0:0", "PATH": os.defpath}
+    for name, value in given.items():
+        for place, folder in moved.items():
+            value = value.replace(place, str(folder))
+        given[name] = value.replace("$(POD_IP)", POD_IP)
     with subprocess.Popen(
-        [installed, "up", "--listen", "127.0.0.1:0"], cwd=home, env=environment,
+        [installed, *container["args"]], env=given, cwd=moved["/etc/servescope"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    ) as server:  # fmt: skip
-        try:
-            line = next(line for line in server.stdout if line.startswith("Open"))
-            root = line.split()[1].removesuffix("/ui/")
-            for path in ("/readyz", "/ui/", "/ui/assets/plotly-cartesian.min.js", "/metrics"):
-                assert httpx2.get(root + path, timeout=30).status_code == 200, path
-            described = httpx2.get(f"{root}/api/v1/openapi.json", timeout=30).json()
-            assert described["info"]["title"] == "servescope"
-        finally:
-            server.send_signal(signal.SIGTERM)
-    assert server.returncode == 0
+    ) as process:  # fmt: skip
+        line = next(line for line in process.stdout if line.startswith("Open"))
+        base = f"http://{POD_IP}:{line.rsplit(':', 1)[1].split('/')[0]}"
+        yield lambda path, **headers: httpx2.get(base + path, headers=headers, timeout=30)
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+
+
+def test_the_server_of_a_pod_answers_its_probes_and_no_stranger(pod, image):
+    """The wheel's own server, ready and ended; the kubelet and Prometheus ask by the address."""
+    (container,) = image.pod()["containers"]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        asked = container[probe]["httpGet"]
+        headers = {one["name"]: one["value"] for one in asked["httpHeaders"]}
+        assert pod(asked["path"], **headers).status_code == 200, probe
+    assert pod("/metrics").status_code == 200
+    assert pod("/api/v1/views/admin").status_code == 401
+    assert pod("/metrics", Host="evil.example").status_code == 400
