@@ -13,6 +13,7 @@ import polars as pl
 
 from store.drops import count
 from store.errors import InputError
+from store.once import put
 from store.targets import describe_in, register_in
 from store.writer import Writer
 
@@ -135,26 +136,24 @@ def _with_ids(frame: pl.DataFrame, ids: Mapping[int, int]) -> pl.DataFrame:
 
 # Another spool or process under the same name a moment ago, and this one ran by then already: two
 # agents. One that was started anew began after the last word of the one before.
-_WITH_RIVAL = """CASE WHEN (agent.identity <> excluded.identity
-    OR abs(date_diff('millisecond', agent.started_at, excluded.started_at)) > 1000)
-  AND excluded.started_at - to_seconds(coalesce(excluded.clock_offset_seconds, 0))
-    < agent.last_seen_at
-  AND agent.last_seen_at > excluded.last_seen_at - to_seconds(3 * excluded.heartbeat_seconds)
-  THEN json_merge_patch(excluded.details, '{"rival": true}') ELSE excluded.details END"""
+_WITH_RIVAL = """CASE WHEN (old.identity <> new.identity
+    OR abs(date_diff('millisecond', old.started_at, new.started_at)) > 1000)
+  AND new.started_at - to_seconds(coalesce(new.clock_offset_seconds, 0))
+    < old.last_seen_at
+  AND old.last_seen_at > new.last_seen_at - to_seconds(3 * new.heartbeat_seconds)
+  THEN json_merge_patch(new.details, '{"rival": true}') ELSE new.details END"""
 
 
 def report(writer: Writer, row: Mapping[str, Any]) -> Future[None]:
     """Note how an agent stands; `row` has the columns of table `agent` but `first_seen_at`."""
     told = {name: _naive(value) for name, value in row.items()}
-    columns = ", ".join(told)
-    values = ", ".join(f"${name}" for name in told)
+    values = ", ".join(f"${name} AS {name}" for name in told)
     kept = [name for name in told if name not in ("name", "details")]
-    renewed = ", ".join(f"{name} = excluded.{name}" for name in kept)
-    statement = f"""INSERT INTO agent ({columns}, first_seen_at) VALUES ({values}, $last_seen_at)
-        ON CONFLICT (name) DO UPDATE SET {renewed}, details = {_WITH_RIVAL}"""
+    renewed = ", ".join(f"{name} = new.{name}" for name in kept)
+    query = f"SELECT {values}, $last_seen_at AS first_seen_at"
 
     def work(connection: Connection) -> None:
-        connection.execute(statement, told)
+        put(connection, "agent", ("name",), query, f"{renewed}, details = {_WITH_RIVAL}", told)
 
     # How agents stand is no part of any cached view.
     return writer.run(work, changes=False)
@@ -164,8 +163,8 @@ def forget(writer: Writer, name: str) -> Future[bool]:
     """Leave an agent out from now on; what it sent stays. Gives whether it was there."""
 
     def work(connection: Connection) -> bool:
-        gone = connection.execute("DELETE FROM agent WHERE name = ? RETURNING 1", [name])
-        return gone.fetchone() is not None
+        gone = connection.execute("DELETE FROM agent WHERE name = ?", [name])
+        return gone.fetchall() != [(0,)]
 
     return writer.run(work, changes=False)
 

@@ -92,7 +92,7 @@ def delete_old(writer: Writer, before: datetime) -> Future[int]:
     at = before.replace(tzinfo=None)
 
     def work(connection: Connection) -> int:
-        return sum(len(connection.execute(text, [at]).fetchall()) for text in _FORGET)
+        return sum(connection.execute(text, [at]).fetchall()[0][0] for text in _FORGET)
 
     return writer.run(work)
 
@@ -100,12 +100,11 @@ def delete_old(writer: Writer, before: datetime) -> Future[int]:
 _FORGET = (
     """DELETE FROM alert_change WHERE changed_at < ? AND change_id NOT IN (
     SELECT max(change_id) FROM alert_change GROUP BY fingerprint
-    HAVING arg_max(state, change_id) IN ('pending', 'firing')) RETURNING change_id""",
-    """DELETE FROM alert_silence WHERE ends_at < ? RETURNING version""",
+    HAVING arg_max(state, change_id) IN ('pending', 'firing'))""",
+    """DELETE FROM alert_silence WHERE ends_at < ?""",
     """DELETE FROM alert_notification WHERE sent_at < ? AND notification_id NOT IN (
     SELECT max(notification_id) FROM alert_notification WHERE outcome = 'sent'
-    GROUP BY receiver, group_key HAVING len(arg_max(known, notification_id)) > 0)
-    RETURNING notification_id""",
+    GROUP BY receiver, group_key HAVING len(arg_max(known, notification_id)) > 0)""",
 )
 
 

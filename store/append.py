@@ -15,6 +15,7 @@ from store.append_points import PointAppender
 from store.append_predictions import FORECAST_FRAME, PREDICTION_FRAME, add_predictions
 from store.bulk_spec import GATEWAY_COLUMNS, LABELS
 from store.errors import InputError
+from store.once import add_new
 
 Connection = duckdb.DuckDBPyConnection
 Appender = Callable[[Connection, Sequence[pl.DataFrame]], list[int]]
@@ -172,7 +173,7 @@ def append_requests(connection: Connection, frames: Sequence[pl.DataFrame]) -> l
     added = dict(found.fetchall())
     if added:
         register_labels(connection, "staged_request")
-        connection.execute(_ADD_SESSIONS)
+        add_new(connection, "session", ("source_id", "session_key"), _SESSIONS)
         mark_dirty(connection, "staged_request")
         connection.execute(_ADD_REQUESTS)
     connection.execute("DROP TABLE staged_request")
@@ -193,7 +194,7 @@ def register_labels(connection: Connection, table: str) -> None:
 
 def mark_dirty(connection: Connection, table: str) -> None:
     """Note that the ten-minute buckets of the rows in `table` need a new roll-up."""
-    connection.execute(_MARK_DIRTY.format(table=table))
+    add_new(connection, "rollup_dirty", ("source_id", "bucket_at"), _DIRTY.format(table=table))
 
 
 def _samples(points: PointAppender) -> Appender:
@@ -342,13 +343,12 @@ DELETE FROM staged_request WHERE rowid IN (
   SELECT rowid FROM staged_request
   QUALIFY row_number() OVER (PARTITION BY source_id, arrived_at, request_key ORDER BY batch) > 1)
 """
-_ADD_SESSIONS = """
-INSERT OR IGNORE INTO session
-SELECT DISTINCT source_id, session_hash, session_id FROM staged_request WHERE session_id IS NOT NULL
+_SESSIONS = """
+SELECT source_id, session_hash AS session_key, any_value(session_id) AS session_id
+FROM staged_request WHERE session_id IS NOT NULL GROUP BY ALL
 """
-_MARK_DIRTY = """
-INSERT OR IGNORE INTO rollup_dirty
-SELECT DISTINCT source_id, time_bucket(INTERVAL 10 MINUTES, arrived_at) FROM {table}
+_DIRTY = """
+SELECT DISTINCT source_id, time_bucket(INTERVAL 10 MINUTES, arrived_at) AS bucket_at FROM {table}
 """
 _DROP_KNOWN_REQUESTS = """
 DELETE FROM staged_request AS i USING request AS r

@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from store.drops import count as count_drops
+from store.once import add_new
 from store.rolled_buckets import BUCKET_SECONDS
 
 Connection = duckdb.DuckDBPyConnection
@@ -151,11 +152,8 @@ class PointAppender:
         if not times or min(times) >= self._rolled_until:
             return
         late = {at - at % _BUCKET_US for at in times if at < self._rolled_until}
-        connection.execute(
-            """INSERT OR IGNORE INTO rollup_sample_dirty
-            SELECT make_timestamp(unnest($late::BIGINT[]))""",
-            {"late": sorted(late)},
-        )
+        buckets = "SELECT make_timestamp(unnest($late::BIGINT[])) AS bucket_at"
+        add_new(connection, "rollup_sample_dirty", ("bucket_at",), buckets, {"late": sorted(late)})
 
     def _series(self, connection: Connection, rows: pl.DataFrame, hour: int) -> list[int]:
         """The number of each row's series; series met for the first time get one, or none."""

@@ -16,6 +16,7 @@ from store.append import LABEL_COLUMNS, mark_dirty, register_labels
 from store.bulk_keys import TimeScan, number_copies
 from store.bulk_read import literal, relation
 from store.bulk_spec import GATEWAY_COLUMNS, BulkLoad
+from store.once import add_new
 
 Connection = duckdb.DuckDBPyConnection
 Ids = tuple[int, int]
@@ -229,11 +230,10 @@ def _add_staged(connection: Connection, spec: BulkLoad, slices: list[str], ids: 
         for condition in slices
     )
     if spec.session:
-        connection.execute(
-            f"""INSERT OR IGNORE INTO session
-            SELECT DISTINCT {ids[0]}, hash(session_id), session_id FROM {_STAGE}
-            WHERE session_id IS NOT NULL"""
-        )
+        sessions = f"""SELECT {ids[0]} AS source_id, hash(session_id) AS session_key,
+            any_value(session_id) AS session_id
+            FROM {_STAGE} WHERE session_id IS NOT NULL GROUP BY ALL"""
+        add_new(connection, "session", ("source_id", "session_key"), sessions)
     return added
 
 
@@ -286,9 +286,9 @@ def _mark_dirty(connection: Connection, scan: TimeScan, ids: Ids) -> None:
 
 def _add_rates(connection: Connection, source_id: int) -> int:
     columns = ", ".join(_RATE_COLUMNS)
-    (added,) = connection.execute(
-        f"""INSERT OR IGNORE INTO client_rate (source_id, window_start_at, {columns})
-        SELECT {source_id}, window_start_at, {columns} FROM {_STAGE}"""
-    ).fetchall()[0]
+    keys = ("source_id", "client", "window_start_at")
+    rates = f"""SELECT {source_id} AS source_id, window_start_at, {columns} FROM {_STAGE}
+        QUALIFY row_number() OVER (PARTITION BY client, window_start_at) = 1"""
+    added = add_new(connection, "client_rate", keys, rates)
     connection.execute(f"DROP TABLE {_STAGE}")
-    return int(added)
+    return added

@@ -17,6 +17,8 @@ import duckdb
 from store import candidates
 from store.audit import Change
 from store.candidates import CandidateRow, ShadowDecisionRow, ShadowStepRow
+from store.errors import StoreError
+from store.once import add_new
 from store.writer import Writer
 
 
@@ -130,16 +132,17 @@ Row = (
     | ShadowStepRow
     | ShadowDecisionRow
 )
-_TABLES: Mapping[type, str] = {
-    ObservationRow: "observation",
-    DecisionRow: "decision",
-    ActionRow: "action",
-    OutcomeRow: "outcome",
-    VerdictRow: "verdict",
-    ChangeRow: "control_change",
-    ShadowStepRow: "shadow_step",
-    ShadowDecisionRow: "shadow_decision",
+_TABLES: Mapping[type, tuple[str, ...]] = {
+    ObservationRow: ("observation", "observation_id"),
+    DecisionRow: ("decision", "decision_id"),
+    ActionRow: ("action", "decision_id", "attempt"),
+    OutcomeRow: ("outcome", "decision_id", "quantity"),
+    VerdictRow: ("verdict", "decision_id"),
+    ChangeRow: ("control_change", "version"),
+    ShadowStepRow: ("shadow_step", "step_id"),
+    ShadowDecisionRow: ("shadow_decision", "candidate_id", "observation_id", "pool"),
 }
+"""The table of a row, and what tells its rows apart."""
 
 
 def keep(
@@ -203,14 +206,14 @@ def _insert(connection: duckdb.DuckDBPyConnection, row: Row) -> int:
     if isinstance(row, CandidateRow):
         return candidates.stand(connection, row)
     values = asdict(row)
-    names, marks = ", ".join(values), ", ".join("?" for _ in values)
+    table, *keys = _TABLES[type(row)]
+    query = "SELECT " + ", ".join(f"${name} AS {name}" for name in values)
+    added = add_new(connection, table, keys, query, values)
     # A number that was given twice must not pass for a step that was kept.
-    ignore = "OR IGNORE " if isinstance(row, OutcomeRow | VerdictRow) else ""
-    (added,) = connection.execute(
-        f"INSERT {ignore}INTO {_TABLES[type(row)]} ({names}) VALUES ({marks})",
-        list(values.values()),
-    ).fetchall()[0]
-    return int(added)
+    if not added and not isinstance(row, OutcomeRow | VerdictRow):
+        given = ", ".join(str(values[key]) for key in keys)
+        raise StoreError(f"{table} {given} is there already", hint="nothing of this was kept")
+    return added
 
 
 def _text(value: Mapping[str, Any] | None) -> str | None:

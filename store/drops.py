@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import duckdb
 import polars as pl
 
+from store.once import put
+
 if TYPE_CHECKING:
     from store.writer import Writer
 
@@ -21,13 +23,13 @@ _COLUMNS = {
     "example": pl.String,
 }
 _ADD = """
-INSERT INTO ingest_drop BY NAME
 SELECT time_bucket(INTERVAL 10 MINUTES, $at::TIMESTAMP) AS bucket_at, door, reason,
        sum(dropped_count)::BIGINT AS dropped_count, nullif(first(example), '') AS example
 FROM incoming_drop GROUP BY door, reason
-ON CONFLICT DO UPDATE SET dropped_count = dropped_count + excluded.dropped_count,
-  example = coalesce(example, excluded.example)
 """
+_KEYS = ("bucket_at", "door", "reason")
+_RENEWED = """dropped_count = old.dropped_count + new.dropped_count,
+example = coalesce(old.example, new.example)"""
 
 
 def add(writer: Writer, drops: Sequence[tuple[str, str, int, str]], at: datetime) -> Future[None]:
@@ -49,5 +51,5 @@ def count(
     """The same within a transaction of the writer."""
     frame = pl.DataFrame(drops, schema=_COLUMNS, orient="row")
     connection.register("incoming_drop", frame.to_arrow())
-    connection.execute(_ADD, {"at": at.replace(tzinfo=None)})
+    put(connection, "ingest_drop", _KEYS, _ADD, _RENEWED, {"at": at.replace(tzinfo=None)})
     connection.unregister("incoming_drop")

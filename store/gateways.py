@@ -14,6 +14,7 @@ import polars as pl
 
 from store.drops import count
 from store.errors import InputError
+from store.once import put
 from store.requests import fold_late
 from store.writer import Writer
 
@@ -88,21 +89,23 @@ def _keep(
 def report(writer: Writer, row: Mapping[str, Any]) -> Future[None]:
     """Note how a gateway stands; `row` has the columns of table `gateway` but `first_seen_at`."""
     told = {name: _naive(value) for name, value in row.items()}
-    columns = ", ".join(told)
-    values = ", ".join(f"${name}" for name in told)
-    renewed = ", ".join(f"{name} = excluded.{name}" for name in told if name != "name")
-    statement = f"""INSERT INTO gateway ({columns}, first_seen_at) VALUES ({values}, $last_seen_at)
-        ON CONFLICT (name) DO UPDATE SET {renewed}"""
+    values = ", ".join(f"${name} AS {name}" for name in told)
+    renewed = ", ".join(f"{name} = new.{name}" for name in told if name != "name")
+    query = f"SELECT {values}, $last_seen_at AS first_seen_at"
+
+    def work(connection: Connection) -> None:
+        put(connection, "gateway", ("name",), query, renewed, told)
+
     # How gateways stand is no part of any cached view.
-    return writer.run(lambda connection: _run(connection, statement, told), changes=False)
+    return writer.run(work, changes=False)
 
 
 def forget(writer: Writer, name: str) -> Future[bool]:
     """Leave a gateway out from now on; its rows stay. Gives whether it was there."""
 
     def work(connection: Connection) -> bool:
-        gone = connection.execute("DELETE FROM gateway WHERE name = ? RETURNING 1", [name])
-        return gone.fetchone() is not None
+        gone = connection.execute("DELETE FROM gateway WHERE name = ?", [name])
+        return gone.fetchall() != [(0,)]
 
     return writer.run(work, changes=False)
 
@@ -140,10 +143,6 @@ def put_policy(
         return version
 
     return writer.run(work)
-
-
-def _run(connection: Connection, statement: str, told: Mapping[str, Any]) -> None:
-    connection.execute(statement, dict(told))
 
 
 def _naive(value: Any) -> Any:

@@ -18,6 +18,7 @@ import polars as pl
 
 from store.append import append_forecasts, shaped
 from store.append_predictions import FORECAST_FRAME, PREDICTION_FRAME, add_predictions
+from store.once import put
 from store.queries.scope import LIVE_SOURCE_ID
 from store.reader import Reader
 from store.writer import Writer
@@ -97,10 +98,13 @@ def keep_states(
 ) -> None:
     """Replace what is known of each predictor's standing."""
     for state in states:
-        connection.execute(
-            "INSERT OR REPLACE INTO predictor_state VALUES (?, ?, ?, ?)",
-            [state.name, state.model_id, at, json.dumps(state.content)],
-        )
+        values = {
+            "name": state.name,
+            "model": state.model_id,
+            "at": at,
+            "state": json.dumps(state.content),
+        }
+        put(connection, "predictor_state", ("predictor",), _STATE, _RENEWED, values)
 
 
 def states(reader: Reader) -> dict[str, State]:
@@ -131,3 +135,7 @@ def request_keys(reader: Reader, request_ids: Sequence[str]) -> list[int]:
         "SELECT hash(name) AS key FROM (SELECT unnest($names) AS name)", names=list(request_ids)
     )
     return list(frame["key"])
+
+
+_STATE = "SELECT $name AS predictor, $model AS model_id, $at AS saved_at, $state::JSON AS state"
+_RENEWED = "model_id = new.model_id, saved_at = new.saved_at, state = new.state"

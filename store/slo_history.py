@@ -9,6 +9,7 @@ from datetime import datetime
 
 import duckdb
 
+from store.once import add_new
 from store.writer import Writer
 
 
@@ -25,14 +26,16 @@ def record(writer: Writer, definitions: Mapping[str, str], since_at: datetime) -
     """
     at = since_at.replace(tzinfo=None)
     rows = [
-        (name, text, hashlib.sha256(text.encode()).hexdigest(), at)
+        {"name": name, "text": text, "hash": hashlib.sha256(text.encode()).hexdigest(), "at": at}
         for name, text in definitions.items()
     ]
 
     def work(connection: duckdb.DuckDBPyConnection) -> int:
-        statement = """INSERT INTO slo (name, definition, definition_hash, since_at)
-            VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING name"""
-        return sum(len(connection.execute(statement, row).fetchall()) for row in rows)
+        keys = ("name", "definition_hash")
+        return sum(add_new(connection, "slo", keys, _ROW, row) for row in rows)
 
     # No view reads this table, so nothing that was computed has grown old.
     return writer.run(work, changes=False)
+
+
+_ROW = """SELECT $name AS name, $text AS definition, $hash AS definition_hash, $at AS since_at"""

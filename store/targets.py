@@ -96,13 +96,14 @@ def register_in(connection: duckdb.DuckDBPyConnection, url: str, added_at: datet
                 "UPDATE target SET removed_at = NULL WHERE target_id = ?", [known[0]]
             )
         return int(known[0])
-    made = connection.execute(
-        """INSERT INTO target (target_id, url, added_at)
-        SELECT coalesce(max(target_id), 0) + 1, $url, $added_at FROM target
-        RETURNING target_id""",
-        {"url": url, "added_at": added_at.replace(tzinfo=None)},
+    ((number,),) = connection.execute(
+        "SELECT coalesce(max(target_id), 0) + 1 FROM target"
     ).fetchall()
-    return int(made[0][0])
+    connection.execute(
+        "INSERT INTO target (target_id, url, added_at) VALUES (?, ?, ?)",
+        [number, url, added_at.replace(tzinfo=None)],
+    )
+    return int(number)
 
 
 def describe(
