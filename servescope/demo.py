@@ -85,7 +85,7 @@ def load_traces(config: Config, path: Path, out: Output) -> list[ImportReport]:
     began = clock.monotonic()
     progress = Progress(out, "importing")
     # Opened with access to files for the import alone; the server opens it again without.
-    with Database.open(path, config.store, clock, allow_files=True) as database:
+    with Database.open(path, config.store.alone(), clock, allow_files=True) as database:
         loads = importing.planned(importing.Options(tuple(importing.example_files())))
         reports = importing.load_files(database, loads, progress)
     progress.done()
@@ -117,7 +117,7 @@ def remove_store(path: Path, config: Config) -> None:
     """
     if path.exists():
         try:
-            Database.open(path, config.store, WallClock()).close()
+            Database.open(path, config.store.alone(), WallClock()).close()
         except StoreError as error:
             if isinstance(error, StoreLocked):
                 raise  # anything else, such as damage, is all the more reason

@@ -147,7 +147,7 @@ def openapi() -> dict[str, Any]:
     # The defaults, whatever this machine's own configuration says.
     config = Config(ServerSettings(), ScrapeSettings(), StoreSettings(), OtlpSettings(), None, {})
     clock = WallClock()
-    with Database.open(None, config.store, clock) as database:
+    with Database.open(None, config.store.alone(), clock) as database:
         app = create_app(Runtime(config, database, clock, SloBook(None, clock)))
         return app.openapi()
 

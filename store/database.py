@@ -15,7 +15,11 @@ import duckdb
 from store.clock import Clock
 from store.condition import OPENING
 from store.errors import StoreError
+from store.folders import make_folder
 from store.keeper import Keeper
+from store.lake import NAME as LAKE
+from store.lake import Lake
+from store.lake_attach import open_lake
 from store.migrate import migrate
 from store.opening import check_files, explain, incoming_folder, server_file, wal_path
 from store.reader import Reader
@@ -39,9 +43,11 @@ class Database:
         path: Path | None,
         settings: StoreSettings,
         clock: Clock,
+        lake: Lake | None = None,
         *,
         allow_files: bool = False,
     ) -> None:
+        self.lake = lake
         self._allow_files = allow_files
         self.path = path
         self.settings = settings
@@ -51,12 +57,14 @@ class Database:
         # Each keeps checkpoints off.
         self.one_snapshot = threading.Lock()
         self.is_read_only = False
-        folder = path.absolute().parent if path is not None else None
+        folder = _growing_folder(path, lake)
         self.standing = Standing(settings, clock, partial(_free_bytes, folder) if folder else None)
         self.keeper = Keeper(self, self.standing, folder, self.standing.low_space)
         self.standing.on_trouble = self.keeper.start
-        self.writer = Writer(connection.cursor(), settings, clock, self.standing)
-        made = partial(Reader, connection, settings, on_fatal=self.standing.failed)
+        self.writer = Writer(self._entered(), settings, clock, self.standing, lake)
+        made = partial(
+            Reader, connection, settings, on_fatal=self.standing.failed, enter=self._enter
+        )
         self.reader = made()
         # Ad-hoc SQL waits for its own turn, so that it never takes a slot from the pages.
         self.adhoc_reader = made(slots=1)
@@ -76,7 +84,8 @@ class Database:
         """Open or create a store, bring its schema up to date and start its writer.
 
         Args:
-            path: the database file; None keeps everything in memory.
+            path: the database file; None keeps everything in memory. Of a lake, what lies beside
+                the store on this host.
             settings: limits.
             clock: stamps migrations.
             allow_files: let SQL on this instance read any file. Only for short-lived command-line
@@ -88,13 +97,16 @@ class Database:
             SchemaError: the schema does not fit.
             StoreError: the folder cannot be written.
         """
-        connection = _connect(path, settings)
+        connection, lake = _instance(path, settings, clock)
         try:
-            migrate(connection, clock.now())
-            database = cls(connection, path, settings, clock, allow_files=allow_files)
+            if lake is None:
+                migrate(connection, clock.now())
+            database = cls(connection, path, settings, clock, lake, allow_files=allow_files)
             if not allow_files:
-                _forbid_files(connection, path)
+                _forbid_files(connection, path, lake)
         except BaseException:
+            if lake is not None:
+                lake.close()
             connection.close()
             raise
         database.writer.start()
@@ -107,6 +119,8 @@ class Database:
         self.reader.close()
         self.adhoc_reader.close()
         self.export_reader.close()
+        if self.lake is not None:
+            self.lake.close()
         self._connection.close()
         if self._descriptor is not None:
             os.close(self._descriptor)
@@ -114,9 +128,18 @@ class Database:
 
     def connection(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own; whoever takes it closes it."""
-        lent = self._connection.cursor()
+        lent = self._entered()
         self._lent.add(lent)
         return lent
+
+    def _enter(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        if self.lake is not None:
+            self.lake.enter(cursor)
+
+    def _entered(self) -> duckdb.DuckDBPyConnection:
+        cursor = self._connection.cursor()
+        self._enter(cursor)
+        return cursor
 
     def reopen(self, *, read_only: bool) -> None:
         """Close all connections and open the file anew; see `store.keeper`.
@@ -131,14 +154,18 @@ class Database:
         with self.writer.exchanged() as write_by:
             for lent in list(self._lent):
                 lent.close()
+            if self.lake is not None:
+                self.lake.close()
             self._connection.close()
-            connection = _connect(self.path, self.settings, read_only=read_only)
+            connection, self.lake = _instance(
+                self.path, self.settings, self.clock, read_only=read_only
+            )
             self._connection, self.is_read_only = connection, read_only
-            write_by(connection.cursor())
+            write_by(self._entered(), self.lake)
             for reader in readers:
                 reader.resume(connection)
             if not self._allow_files:
-                _forbid_files(connection, self.path)
+                _forbid_files(connection, self.path, self.lake)
 
     def descriptor(self) -> int:
         """The file, open for reading until the store is closed.
@@ -146,8 +173,12 @@ class Database:
         Whoever closes a file gives up all locks that his process has on it, those of DuckDB too.
 
         Raises:
-            StoreError: the store is in memory.
+            StoreError: the store is in memory, or a lake.
         """
+        if self.lake is not None:
+            raise StoreError(
+                "a lake has no file", hint="its backup is that of PostgreSQL and of the bucket"
+            )
         if self.path is None:
             raise StoreError("a store in memory has no file", hint="start it with --store FILE")
         if self._descriptor is None:
@@ -155,7 +186,9 @@ class Database:
         return self._descriptor
 
     def size_bytes(self) -> int | None:
-        """Bytes on disk, write-ahead log included; None in memory."""
+        """Bytes on disk, write-ahead log included; None in memory. Of a lake those of its files."""
+        if self.lake is not None:
+            return int(self.reader.scalar(_LAKE_BYTES))
         if self.path is None:
             return None
         files = (self.path, wal_path(self.path))
@@ -182,24 +215,54 @@ def open_to_look(path: Path, settings: StoreSettings) -> duckdb.DuckDBPyConnecti
     return duckdb.connect(str(path), read_only=True, config=_config(settings))  # noqa: TID251
 
 
-def _forbid_files(connection: duckdb.DuckDBPyConnection, path: Path | None) -> None:
+_LAKE_BYTES = f"""SELECT coalesce(sum(file_size_bytes + coalesce(delete_file_size_bytes, 0)), 0)
+FROM ducklake_table_info('{LAKE}')"""
+
+
+def _forbid_files(
+    connection: duckdb.DuckDBPyConnection, path: Path | None, lake: Lake | None
+) -> None:
     """Ad-hoc SQL shares this instance: no files, no network, and nobody may switch that back."""
-    if path is not None:
-        folder = str(incoming_folder(path).absolute()).replace("'", "''")
-        connection.execute(f"SET allowed_directories = ['{folder}/']")
+    folders = [f"{incoming_folder(path).absolute()}/"] if path is not None else []
+    if lake is not None:
+        folders.append(lake.address.data)
+    if folders:
+        texts = ", ".join("'" + folder.replace("'", "''") + "'" for folder in folders)
+        connection.execute(f"SET allowed_directories = [{texts}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
+
+
+def _growing_folder(path: Path | None, lake: Lake | None) -> Path | None:
+    """The folder on this host that new rows fill; of a lake on S3, where large work spills."""
+    if lake is not None and lake.address.folder is not None:
+        return lake.address.folder
+    return path.absolute().parent if path is not None else None
 
 
 def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def _instance(
+    path: Path | None, settings: StoreSettings, clock: Clock, *, read_only: bool = False
+) -> tuple[duckdb.DuckDBPyConnection, Lake | None]:
+    """The file, or an instance in memory with the lake attached, which knows no `read_only`."""
+    if not settings.lake:
+        return _connect(path, settings, read_only=read_only), None
+    connection = _connect(None, settings)
+    try:
+        return connection, open_lake(connection, path, settings, clock.now())
+    except BaseException:
+        connection.close()
+        raise
+
+
 def _connect(
     path: Path | None, settings: StoreSettings, *, read_only: bool = False
 ) -> duckdb.DuckDBPyConnection:
     if path is not None and not read_only:
-        _make_folder(path.parent)
+        make_folder(path.parent)
         finish_restore(path)
         check_files(path)
     try:
@@ -225,18 +288,3 @@ def _config(settings: StoreSettings) -> dict[str, str | bool | int | float | lis
     if settings.threads is not None:
         config["threads"] = settings.threads
     return config
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"cannot create the folder ({error.strerror})",
-            where=str(folder),
-            hint="choose another place with --store",
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise StoreError(
-            "the folder cannot be written", where=str(folder), hint="choose another with --store"
-        )

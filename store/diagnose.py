@@ -9,20 +9,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 
 from store import opening
 from store.database import open_to_look
 from store.errors import ServescopeError
+from store.finding import Finding
+from store.lake_diagnose import diagnose_lake
 from store.migrate import latest_version, migrations
 from store.settings import StoreSettings
 from store.units import bytes_text, count_text
 
-Level = Literal["ok", "note", "warn", "fail"]
 SPACE_WARN_BYTES = 1 << 30
 SPACE_FAIL_BYTES = 100 << 20
 # A checkpoint writes changed blocks anew before it frees the old ones.
@@ -31,23 +31,6 @@ _RESTORE = (
     "restore a backup, or move the file away and import your traces and exports again;"
     " what a live server scraped is only in this file"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        level: "ok"; "note" (good to know); "warn" (works, but look); "fail" (does not work).
-        subject: what it is about: "file", "lock", "log", "schema", "disk space"...
-        text: what was found, one line.
-        fix: what to do; None when nothing needs doing.
-    """
-
-    level: Level
-    subject: str
-    text: str
-    fix: str | None = None
 
 
 def diagnose(path: Path, settings: StoreSettings, *, deep: bool = False) -> list[Finding]:
@@ -59,6 +42,8 @@ def diagnose(path: Path, settings: StoreSettings, *, deep: bool = False) -> list
         deep: also read every value of every table, so that each block's checksum is verified.
     """
     findings = [*_folder(path), *_space(path)]
+    if settings.lake:
+        return [*findings, *diagnose_lake(settings)]
     try:
         opening.check_files(path)
     except ServescopeError as error:

@@ -6,7 +6,7 @@ A new store has nothing that could be lost between two steps: it takes all of th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -48,12 +48,17 @@ def latest_version() -> int:
     return migrations()[-1].version
 
 
-def migrate(connection: duckdb.DuckDBPyConnection, now: datetime) -> list[int]:
+def migrate(
+    connection: duckdb.DuckDBPyConnection,
+    now: datetime,
+    words: Callable[[str], str] = str,
+) -> list[int]:
     """Bring the schema up to date.
 
     Args:
         connection: the write connection, outside a transaction.
         now: aware UTC stamp for the ledger.
+        words: puts a step into the words of the backend.
 
     Returns:
         The versions that were applied now.
@@ -62,13 +67,13 @@ def migrate(connection: duckdb.DuckDBPyConnection, now: datetime) -> list[int]:
         SchemaError: the file is newer than this program, an applied step has changed, or a step
             fails.
     """
-    connection.execute(_LEDGER)
+    connection.execute(words(_LEDGER))
     done = dict(connection.execute("SELECT version, content_hash FROM migration").fetchall())
     known = {step.version: step for step in migrations()}
     _check(done, known)
     pending = [step for version, step in sorted(known.items()) if version not in done]
     for steps in [[step] for step in pending] if done else [pending]:
-        _apply(connection, steps, now)
+        _apply(connection, steps, now, words)
     return [step.version for step in pending]
 
 
@@ -93,7 +98,10 @@ def _check(done: dict[int, str], known: dict[int, Migration]) -> None:
 
 
 def _apply(
-    connection: duckdb.DuckDBPyConnection, steps: Sequence[Migration], now: datetime
+    connection: duckdb.DuckDBPyConnection,
+    steps: Sequence[Migration],
+    now: datetime,
+    words: Callable[[str], str],
 ) -> None:
     """Steps and their lines in the ledger, all or none."""
     connection.execute("BEGIN")
@@ -101,7 +109,7 @@ def _apply(
     try:
         for step in steps:
             name = step.name
-            connection.execute(step.sql)
+            connection.execute(words(step.sql))
             connection.execute(
                 "INSERT INTO migration VALUES (?, ?, ?, ?, ?)",
                 [

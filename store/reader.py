@@ -39,6 +39,7 @@ class Reader:
         settings: limits.
         slots: queries that run at once; None takes `settings.concurrent_queries`.
         on_fatal: told of an error after which the instance refuses everything.
+        enter: done with each cursor when it is made.
     """
 
     def __init__(
@@ -48,13 +49,15 @@ class Reader:
         *,
         slots: int | None = None,
         on_fatal: Callable[[Exception], object] = lambda _: None,
+        enter: Callable[[duckdb.DuckDBPyConnection], None] = lambda _: None,
     ) -> None:
+        self._enter = enter
         self.on_fatal = on_fatal
         self._settings = settings
         self._slot_count = slots or settings.concurrent_queries
         self._slots = threading.BoundedSemaphore(self._slot_count)
         self._lock = threading.Condition()
-        self._idle = [_cursor(connection) for _ in range(self._slot_count)]
+        self._idle = self._cursors(connection)
         self._watches: set[_Watch] = set()
         self._alarms = Alarms()
         self._waiting = 0
@@ -190,9 +193,16 @@ class Reader:
 
     def resume(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Go on over another instance; before its settings are locked."""
-        made = [_cursor(connection) for _ in range(self._slot_count)]
+        made = self._cursors(connection)
         with self._lock:
             self._idle, self._paused = made, False
+
+    def _cursors(self, connection: duckdb.DuckDBPyConnection) -> list[duckdb.DuckDBPyConnection]:
+        """One a slot."""
+        made = [_cursor(connection) for _ in range(self._slot_count)]
+        for cursor in made:
+            self._enter(cursor)
+        return made
 
     def _end_all(self) -> None:
         """Stop what runs, for at most a few seconds. The lock is held."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,10 @@ class StoreSettings:
         backup_every_hours: from one of them to the next.
         backups_kept: of more than these the oldest are deleted.
         most_replays: of more than these the oldest are deleted; None keeps all.
+        lake: where several servers share one store: the URL of a PostgreSQL database; empty keeps
+            the store in one file. Needs the extra `lake`.
+        lake_data: where a lake's files lie: a folder that all servers see, or
+            `s3://bucket/prefix`.
     """
 
     memory_limit_bytes: int = 1 << 30
@@ -50,6 +54,8 @@ class StoreSettings:
     backup_folder: str = ""
     backup_every_hours: float = 24.0
     backups_kept: int = 7
+    lake: str = field(default="", repr=False)  # its URL may hold a password
+    lake_data: str = ""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -71,3 +77,7 @@ class StoreSettings:
         for name in ("query_limit_seconds", "adhoc_limit_seconds", "backup_every_hours"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"store.{name} must be above 0")
+
+    def alone(self) -> StoreSettings:
+        """The same for a store that is no lake: of a demonstration, or in memory."""
+        return replace(self, lake="", lake_data="")

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from store.append import TABLES, appenders
 from store.append_points import PointAppender
 from store.clock import Clock
 from store.errors import InputError, StoreError, WriterOverloaded
+from store.lake import Lake
 from store.settings import StoreSettings
 from store.standing import Standing
 
@@ -28,6 +29,8 @@ MEASURED = frozenset({"request", "sample", "histogram_sample", "scrape"})
 """Tables that grow by the second, whatever anybody does."""
 # A commit costs about 4 ms whatever it holds; more batches in one would only delay the first.
 _GROUP_BATCHES = 256
+_LOOK_SECONDS = 1.0
+"""How long at most until pages show what other servers wrote into a lake."""
 
 
 @dataclass(slots=True)
@@ -80,6 +83,7 @@ class Writer:
         settings: queue lengths.
         clock: measures waiting.
         standing: told of what goes wrong; says when no rows are taken.
+        lake: what the store is shared by; None when this process holds it alone.
     """
 
     def __init__(
@@ -88,13 +92,15 @@ class Writer:
         settings: StoreSettings,
         clock: Clock,
         standing: Standing,
+        lake: Lake | None = None,
     ) -> None:
         self._connection = connection
         self._settings = settings
         self._clock = clock
         self._standing = standing
         self._at_work = threading.RLock()
-        self._points = PointAppender()
+        self._lake = lake
+        self._points = PointAppender(shared=lake is not None)
         self._appenders = appenders(self._points)
         self._queue: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -216,12 +222,12 @@ class Writer:
         self._connection.close()
 
     @contextmanager
-    def exchanged(self) -> Iterator[Callable[[Connection], None]]:
+    def exchanged(self) -> Iterator[Callable[[Connection, Lake | None], None]]:
         """Close the connection between two pieces of work; what is given sets another one."""
 
-        def go_on(connection: Connection) -> None:
-            self._connection = connection
-            self._points = PointAppender()
+        def go_on(connection: Connection, lake: Lake | None) -> None:
+            self._connection, self._lake = connection, lake
+            self._points = PointAppender(shared=self._lake is not None)
             self._appenders = appenders(self._points)
 
         with self._at_work:
@@ -265,7 +271,7 @@ class Writer:
     def _take(self) -> tuple[list[_Append | _Job], bool]:
         """Everything that waits, up to the first job, so that order is kept."""
         items: list[_Append | _Job] = []
-        item = self._queue.get()
+        item = self._next()
         while item is not None:
             items.append(item)
             if isinstance(item, _Job) or len(items) >= _GROUP_BATCHES:
@@ -275,6 +281,17 @@ class Writer:
             except queue.Empty:
                 return items, False
         return items, True
+
+    def _next(self) -> _Append | _Job | None:
+        """What comes next; while nothing comes, what others wrote into a lake is noticed."""
+        while self._lake is not None:
+            try:
+                return self._queue.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                # A lake that is away is told to whoever reads or writes.
+                with self._at_work, suppress(duckdb.Error):
+                    self._notice(self._lake)
+        return self._queue.get()
 
     def _leave(self, items: list[_Append | _Job]) -> None:
         with self._lock:
@@ -323,14 +340,35 @@ class Writer:
         job.future.set_result(result)
 
     def _transaction(self, work: Callable[[Connection], T]) -> T:
+        if self._lake is None:
+            return self._attempt(work)
+        return self._lake.in_turn(lambda: self._attempt(work))
+
+    def _attempt(self, work: Callable[[Connection], T]) -> T:
         self._connection.execute("BEGIN")
         try:
+            if self._lake is not None:
+                self._notice(self._lake)
             result = work(self._connection)
             self._connection.execute("COMMIT")
         except BaseException:
             self._rollback()
             raise
+        if self._lake is not None:
+            self._lake.committed(self._connection)
         return result
+
+    def _notice(self, lake: Lake) -> None:
+        """Let go of what others made untrue."""
+        changes = lake.look(self._connection)
+        if not changes.tables:
+            return
+        self._points.forget_rolled()
+        if "series" in changes.deleted:
+            self._points.forget_series()
+        with self._lock:
+            self._version += 1
+            self._told_version += bool(changes.tables - MEASURED)
 
     def _count_version(self, *, changed: bool, told: bool) -> None:
         with self._lock:
@@ -339,7 +377,9 @@ class Writer:
             self._counts["commits"] += 1
 
     def _rollback(self) -> None:
-        self._points = PointAppender()  # what it remembers of this transaction is not there
+        self._points = PointAppender(
+            shared=self._lake is not None
+        )  # what it remembers of this transaction is not there
         self._appenders = appenders(self._points)
         try:
             self._connection.execute("ROLLBACK")

@@ -230,7 +230,7 @@ def opened(config: Config, *, must_exist: bool = True) -> Iterator[Access]:
         if url is not None:
             yield stack.enter_context(server_client(url, path))
             return
-        if must_exist and not path.exists():
+        if must_exist and not config.store.lake and not path.exists():
             raise InputError(
                 "there is no store yet", where=str(path),
                 hint="`servescope import FILE` makes one; --store names another",

@@ -85,7 +85,7 @@ def check_reports(config: Config) -> None:
     from store.database import Database
 
     clock = WallClock()
-    with Database.open(None, config.store, clock) as database:
+    with Database.open(None, config.store.alone(), clock) as database:
         Reporting(config.reports, database, clock, None).prepare()
 
 

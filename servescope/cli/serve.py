@@ -108,7 +108,8 @@ def open_runtime(config: Config, path: Path, stack: ExitStack, *, ephemeral: boo
     clock = WallClock()
     slos = SloBook(slo_path(config), clock)
     slos.load()
-    database = stack.enter_context(Database.open(path, config.store, clock))
+    settings = config.store.alone() if ephemeral else config.store
+    database = stack.enter_context(Database.open(path, settings, clock))
     clear_incoming(path)
     slos.keep_history(partial(slo_history.keep, database))
     return Runtime(config, database, clock, slos)
