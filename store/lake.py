@@ -28,6 +28,7 @@ Connection = duckdb.DuckDBPyConnection
 NAME = "lake"
 TURN_SECONDS = 5.0
 """How long a server waits for the one whose turn it is before it goes on without."""
+_GLANCE_SECONDS = 0.001
 TRIES = 8
 """How often a transaction is made before its caller hears that the lake is too busy."""
 _METADATA = f"__ducklake_metadata_{NAME}"
@@ -67,6 +68,7 @@ class Lake:
         self._turn_cursor = connection.cursor()
         self._seen = _current(connection)
         self._names: dict[int, str] = {}
+        self._passing = False
 
     def enter(self, cursor: Connection) -> None:
         """Let names without a catalogue mean the lake's tables on this cursor."""
@@ -135,7 +137,9 @@ class Lake:
         cursor = self._turn_cursor
         cursor.execute("BEGIN")
         try:
-            wait_for_turn(cursor, _METADATA, self.address.schema)
+            # Whoever was passed by once is not waited for again until it lets go.
+            seconds = _GLANCE_SECONDS if self._passing else TURN_SECONDS
+            self._passing = not wait_for_turn(cursor, _METADATA, self.address.schema, seconds)
             yield
         finally:
             with suppress(duckdb.Error):
@@ -151,22 +155,25 @@ class Lake:
         return self._names.get(number, "")
 
 
-def wait_for_turn(cursor: Connection, database: str, schema: str) -> None:
-    """Take the lock of the lake for the open transaction of `cursor`, or go on without.
+def wait_for_turn(cursor: Connection, database: str, schema: str, seconds: float) -> bool:
+    """Take the lock of the lake for the open transaction of `cursor`; whether it was to be had.
 
     Args:
         cursor: in a transaction, which gives the lock back with its end.
         database: the attached PostgreSQL.
         schema: of the lake.
+        seconds: how long to wait for it.
     """
     lock = f"SELECT 1 FROM pg_advisory_xact_lock(hashtextextended(''servescope {schema}'', 0))"
-    limit = f"SELECT set_config(''lock_timeout'', ''{int(TURN_SECONDS * 1000)}'', true)"
+    limit = f"SELECT set_config(''lock_timeout'', ''{max(1, int(seconds * 1000))}'', true)"
     cursor.execute(f"FROM postgres_query('{database}', '{limit}')").fetchall()
     try:
         cursor.execute(f"FROM postgres_query('{database}', '{lock}')").fetchall()
     except duckdb.Error as error:
         if "lock timeout" not in str(error):
             raise
+        return False
+    return True
 
 
 def _current(connection: Connection) -> int:

@@ -12,7 +12,7 @@ import duckdb
 
 from store.errors import StoreError
 from store.folders import make_folder
-from store.lake import NAME, Lake, wait_for_turn
+from store.lake import NAME, TURN_SECONDS, Lake, wait_for_turn
 from store.lake_address import LakeAddress, lake_address
 from store.lake_home import Home
 from store.lake_schema import STATUS, for_lake
@@ -76,6 +76,7 @@ def attach(connection: Connection, address: LakeAddress, home: Home | None = Non
             connection.execute(
                 f"ATTACH 'ducklake:{_quoted(address.catalog)}' AS {NAME} ({_options(address)})"
             )
+        see_files(connection, address)
     except duckdb.Error as error:
         raise explain(error, address) from error
     connection.execute("SET ducklake_max_retry_count = 0")
@@ -93,8 +94,19 @@ def attach_to_look(connection: Connection, address: LakeAddress) -> None:
         _secrets(connection, address)
         options = f"{_options(address)}, READ_ONLY, CREATE_IF_NOT_EXISTS false"
         connection.execute(f"ATTACH 'ducklake:{_quoted(address.catalog)}' AS {NAME} ({options})")
+        see_files(connection, address)
     except duckdb.Error as error:
         raise explain(error, address) from error
+
+
+def see_files(connection: Connection, address: LakeAddress) -> None:
+    """Ask the bucket for a name, so that one that is away is told before rows are taken.
+
+    Raises:
+        duckdb.Error: as it says.
+    """
+    if address.folder is None:
+        connection.execute(f"FROM glob('{_quoted(address.data)}main/migration/*')").fetchall()
 
 
 def load_extensions(connection: Connection, address: LakeAddress) -> None:
@@ -150,7 +162,7 @@ def _first_turn(connection: Connection, address: LakeAddress) -> Iterator[None]:
     door = connection.cursor()
     try:
         door.execute("BEGIN")
-        wait_for_turn(door, "lake_door", address.schema)
+        wait_for_turn(door, "lake_door", address.schema, TURN_SECONDS)
         yield
     finally:
         door.close()

@@ -31,7 +31,13 @@ def add_new(
             it lacks become NULL.
         params: values of its `$name` parameters.
     """
-    return _changed(connection, f"{_merge(table, keys, query)} {_INSERT}", params)
+    # Not MERGE: of its rows a lake makes a file, however few they are.
+    return _changed(
+        connection,
+        f"""INSERT INTO {table} BY NAME SELECT * FROM ({query}) AS new
+        WHERE NOT EXISTS (SELECT 1 FROM {table} AS old WHERE {_same(keys)})""",
+        params,
+    )
 
 
 def put(
@@ -52,15 +58,13 @@ def put(
         renewed: what an UPDATE has after SET.
         params: as in `add_new`.
     """
-    statement = f"{_merge(table, keys, query)} WHEN MATCHED THEN UPDATE SET {renewed} {_INSERT}"
-    return _changed(connection, statement, params)
+    renewing = f"UPDATE {table} AS old SET {renewed} FROM ({query}) AS new WHERE {_same(keys)}"
+    count = _changed(connection, renewing, params)
+    return count + add_new(connection, table, keys, query, params)
 
 
-_INSERT = "WHEN NOT MATCHED THEN INSERT BY NAME"
-
-
-def _merge(table: str, keys: Sequence[str], query: str) -> str:
-    return f"MERGE INTO {table} AS old USING ({query}) AS new USING ({', '.join(keys)})"
+def _same(keys: Sequence[str]) -> str:
+    return " AND ".join(f"old.{key} = new.{key}" for key in keys)
 
 
 def _changed(connection: Connection, statement: str, params: Mapping[str, Any] | None) -> int:

@@ -68,6 +68,8 @@ def needs(config: Config) -> Mapping[str, str]:
     asked: dict[str, str] = {}
     if any(source.startswith("kubernetes:") for source in config.discovery.sources):
         asked["kubernetes"] = "discovery.sources"
+    if config.store.lake:
+        asked["lake"] = "store.lake"
     for pool in config.controller.pool:
         if pool.get("actuator", {}).get("kind") == "keda_external":
             asked["keda"] = f"pool {pool.get('name')}"

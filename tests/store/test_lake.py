@@ -96,7 +96,7 @@ def test_rows_sent_to_both_are_kept_once(servers):
 def test_writers_at_once_lose_and_double_nothing(servers, monkeypatch, turns):
     """Even without turns, a commit upon an old state is refused and made again."""
     if not turns:
-        monkeypatch.setattr(store.lake, "wait_for_turn", lambda *_: None)
+        monkeypatch.setattr(store.lake, "wait_for_turn", lambda *_: False)
         monkeypatch.setattr(store.lake, "TRIES", 100)
     added, hour = [], 2 + turns
 
