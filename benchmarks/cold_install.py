@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
 PROMISES = {
     "keda": "import grpc.aio",
+    "lake": "import duckdb_extension_ducklake, duckdb_extension_httpfs,"
+    " duckdb_extension_postgres_scanner",
     "kubernetes": "from kubernetes import client; client.CoreV1Api",
     "pdf": "from dashboard.report.pdf import weasyprint; assert weasyprint()",
     "report": "import matplotlib.pyplot",

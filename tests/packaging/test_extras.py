@@ -79,7 +79,9 @@ def test_what_the_settings_need_is_an_error_where_it_is_missing(
 ):
     """With the command that installs it; what is not asked for is a note."""
     config = load(None, settings, {"XDG_CONFIG_HOME": str(tmp_path)})
-    missing = tuple(doctor_extras.Extra(name, ("thing",)) for name in ("keda", "kubernetes", "lake", "pdf"))
+    missing = tuple(
+        doctor_extras.Extra(name, ("thing",)) for name in ("keda", "kubernetes", "lake", "pdf")
+    )
     monkeypatch.setattr(doctor_extras, "found", lambda: missing)
     levels = {line.level: line for line in doctor_extras.lines(config)}
     assert extra not in levels["note"].text
