@@ -105,7 +105,7 @@ proto: setup-dev ## Generate messages (remote-write, KEDA) from their .proto fil
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
   --custom-compile-command "make lock"
 EXTRAS = keda kubernetes lake live oidc pdf predict report tui tune
-IMAGE_EXTRAS = keda kubernetes oidc
+IMAGE_EXTRAS = keda kubernetes lake oidc
 
 lock: setup-dev ## Renew the locked dependencies in deploy/lock (docs/operating/supply-chain.md)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check uv

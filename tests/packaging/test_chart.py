@@ -104,6 +104,7 @@ def test_what_it_renders_is_what_the_manifests_say(render):
         {"agent": {"enabled": False}, "networkPolicy": {"enabled": False}},
         {"image": {"digest": "sha256:" + "0" * 64, "pullSecrets": ["registry"]},
          "server": {"secrets": {"oidc": "oidc"}, "allowedHosts": ["scope.example"],
+                    "backupClaim": "backups", "envSecrets": ["lake"],
                     "storage": {"className": "fast"}, "nodeSelector": {"disk": "ssd"},
                     "tolerations": [{"operator": "Exists"}],
                     "affinity": {"nodeAffinity": {}}},

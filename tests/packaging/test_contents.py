@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from servescope.cli import doctor_extras
+
 from store import toml
 
 PACKAGES = ("store", "collector", "analysis", "predictors", "dashboard", "controller", "servescope")
@@ -94,6 +96,12 @@ def test_the_metadata_says_what_the_project_says(told, project):
     assert told["License-Expression"] == project["license"]
     assert set(told.get_all("Provides-Extra")) == set(project["optional-dependencies"])
     assert told.get_all("License-File") == ["LICENSE"]
+
+
+def test_doctor_reads_the_extras_out_of_it(told, project):
+    """All but the developers' own."""
+    found = doctor_extras.found(told.get_all("Requires-Dist"))
+    assert {extra.name for extra in found} == project["optional-dependencies"].keys() - {"dev"}
 
 
 def test_the_name_of_every_python_that_is_promised_is_there(project):

@@ -60,11 +60,6 @@ def test_an_extra_that_is_half_there_names_what_is_missing():
     assert doctor_extras.found(lines) == (doctor_extras.Extra("keda", ("no-such-package",)),)
 
 
-def test_doctor_knows_the_extras_of_the_package(monkeypatch):
-    """All but the developers' own."""
-    assert {extra.name for extra in doctor_extras.found()} == EXTRAS.keys() - {"dev"}
-
-
 @pytest.mark.parametrize(
     ("settings", "extra"),
     [

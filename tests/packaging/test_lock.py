@@ -17,7 +17,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 PYTHONS = ("3.11", "3.12")
 LOCKS = {
     "core.txt": (),
-    "container.txt": ("keda", "kubernetes", "oidc"),
+    "container.txt": ("keda", "kubernetes", "lake", "oidc"),
     "extras.txt": tuple(EXTRAS),
 }
 LEFT_OUT = {"torch"}
@@ -112,7 +112,7 @@ def test_all_files_pin_the_same_releases(lock):
 
 
 def test_the_image_has_what_its_manifests_need():
-    """Discovery by Kubernetes, a door for KEDA, signing in at a provider."""
+    """Discovery by Kubernetes, a door for KEDA, a store for several, signing in at a provider."""
     text = (ROOT / "deploy" / "container" / "Containerfile").read_text("utf-8")
     (lock,) = re.findall(r"^ARG LOCK=(\S+)", text, re.M)
-    assert {"keda", "kubernetes", "oidc"} <= set(LOCKS[f"{lock}.txt"])
+    assert {"keda", "kubernetes", "lake", "oidc"} <= set(LOCKS[f"{lock}.txt"])
