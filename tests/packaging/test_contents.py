@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from servescope.cli import doctor_extras
-
 from store import toml
 
 PACKAGES = ("store", "collector", "analysis", "predictors", "dashboard", "controller", "servescope")
