@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -213,6 +215,16 @@ def open_to_look(path: Path, settings: StoreSettings) -> duckdb.DuckDBPyConnecti
         duckdb.Error: as DuckDB says it; `store.opening.explain` puts it into words.
     """
     return duckdb.connect(str(path), read_only=True, config=_config(settings))  # noqa: TID251
+
+
+@contextmanager
+def alone(path: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A store of which nobody else knows yet, with files allowed; for `store.salvage`."""
+    connection = duckdb.connect(path, config=_config(StoreSettings()))  # noqa: TID251
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 _LAKE_BYTES = f"""SELECT coalesce(sum(file_size_bytes + coalesce(delete_file_size_bytes, 0)), 0)

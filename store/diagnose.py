@@ -1,6 +1,6 @@
 """What is wrong with a store file and what to do about it, for `servescope doctor`.
 
-Looks only: nothing is repaired or moved.
+Looks only: `store.repair` mends.
 """
 
 from __future__ import annotations

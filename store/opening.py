@@ -18,7 +18,7 @@ MAGIC = b"DUCK"
 _HEAD_BYTES = 88
 _HOLDER = re.compile(r"PID (\d+)")
 _VERSION = re.compile(r"version number (\d+)")
-_DOCTOR = "run `servescope doctor --store FILE`; it says what is left and how to recover"
+_DOCTOR = "run `servescope doctor --store FILE`; with --repair it saves what can be saved"
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def restore(
         )  # fmt: skip
     draft = draft_folder(store)
     shutil.rmtree(draft, ignore_errors=True)
-    with _locked(store):
+    with locked(store):
         try:
             chunks = from_tar(backup) if backup.is_file() else again(backup)
             manifest = unpack(chunks, draft, told)
@@ -131,7 +131,7 @@ def _free_name(folder: Path) -> Path:
 
 
 @contextmanager
-def _locked(store: Path) -> Iterator[None]:
+def locked(store: Path) -> Iterator[None]:
     """Keep everybody out, by the lock that DuckDB looks for; it works on a damaged file too."""
     if not store.is_file():
         yield

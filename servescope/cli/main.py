@@ -323,11 +323,16 @@ def add(
 
 
 @app.command()
-def doctor(store: Store = None, config: ConfigFile = None, as_json: Json = False) -> None:
+def doctor(
+    store: Store = None, config: ConfigFile = None, as_json: Json = False,
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend the store, step by step.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before each step.")] = False,
+) -> None:  # fmt: skip
     """Say what is wrong with this installation and its store, each line with the fix."""
-    from servescope.cli.doctor import run
+    from servescope.cli import repairing
 
-    run(store, config, as_json=as_json)
+    repairing.run_doctor(store, config, repair=repair, yes=yes, as_json=as_json)
 
 
 @app.command()
