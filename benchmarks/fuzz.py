@@ -15,9 +15,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import logging
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,7 @@ def engine_of(asked: str) -> str:
 def run_here(given: argparse.Namespace) -> None:
     """One target in this process; the result is a file."""
     say = said(given.target, given.inputs)
+    logging.disable(logging.CRITICAL)  # a server writes a line for much of what it refuses
     if engine_of(given.engine) == "atheris":
         runs.guided(
             lambda: names.load(given.target), given.inputs, given.seed, say, given.child
@@ -125,8 +128,9 @@ def main() -> int:
         return 0
     if given.input:
         arm()
-        with tempfile.TemporaryDirectory() as folder:
-            names.load(given.target).made(Path(folder))(given.input.read_bytes())
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
+            take = names.load(given.target).made(Path(folder), ending)
+            take(given.input.read_bytes())
         return 0
     chosen = names.NAMES if given.target == "all" else (given.target,)
     results = []

@@ -14,6 +14,9 @@ import numpy as np
 from controller.numbers import Floats
 from store.errors import ControllerError
 
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What reading a file ends in that is no profile."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
@@ -212,7 +215,7 @@ class Profile:
             step = StepTimes(**told.pop("step"))
             made = cls(step=step, notes=tuple(told.pop("notes", ())), **told)
             return replace(made, error=FitError.of(error)) if error else made
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
+        except _DAMAGE as problem:
             raise ControllerError(
                 f"{path} is no profile: {problem}",
                 hint="make one: servescope calibrate --out FILE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,8 @@ _OTHERS: dict[bytes, tuple[bytes, ...]] = {
 }  # fmt: skip
 
 
-def _slo_made(folder: Path) -> Take:
-    del folder
+def _slo_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
     return lambda data: _told(parse_slo_text(data.decode("utf-8", "replace")))
 
 
@@ -140,15 +141,18 @@ def _reading(folder: Path, name: str, read: Callable[[Path], object]) -> Take:
     return take
 
 
-def _config_made(folder: Path) -> Take:
+def _config_made(folder: Path, ending: ExitStack) -> Take:
+    del ending
     return _reading(folder, "servescope.toml", lambda path: config.rows(config.load(path, {}, {})))
 
 
-def _tenants_made(folder: Path) -> Take:
+def _tenants_made(folder: Path, ending: ExitStack) -> Take:
+    del ending
     return _reading(folder, "tenants.toml", tenant_file.read_file)
 
 
-def _others_made(folder: Path) -> Take:
+def _others_made(folder: Path, ending: ExitStack) -> Take:
+    del ending
     readers: dict[bytes, Callable[[Path], object]] = {
         b"F": lambda path: fleet.checked(fleet.read_file(path)["fleet"]),
         b"T": lambda path: template.read(

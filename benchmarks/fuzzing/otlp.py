@@ -6,6 +6,7 @@ import base64
 import json
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -98,8 +99,8 @@ class _Readers:
         frames([_scrape(1, told) for told in reading.rounds])
 
 
-def _json_made(folder: Path) -> Take:
-    del folder
+def _json_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
     readers = _Readers()
 
     def take(data: bytes) -> None:
@@ -115,8 +116,8 @@ def _json_made(folder: Path) -> Take:
     return take
 
 
-def _protobuf_made(folder: Path) -> Take:
-    del folder
+def _protobuf_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
     readers = _Readers()
 
     def take(data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def _seeds(folder: Path) -> Sequence[bytes]:
     return (*_SEEDS, *(b"\0" + page.read_bytes()[:1_500] for page in pages[::3]))
 
 
-def _made(folder: Path) -> Take:
-    del folder
+def _made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
     cache, memory = SeriesCache(most_texts=20_000), PageMemory()
     readers: dict[tuple[str, ...], PageReader] = {}
 

@@ -8,6 +8,7 @@ import json
 import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,8 +72,8 @@ def _write_seeds(folder: Path) -> Sequence[bytes]:
     return (b"1" + bodies[0], b"2" + bodies[1], b"3" + packed[0], b"4" + packed[1])
 
 
-def _write_made(folder: Path) -> Take:
-    del folder
+def _write_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
     held = [Door(Drops())]
     count = 0
 
@@ -86,8 +87,9 @@ def _write_made(folder: Path) -> Take:
             if which in (b"3", b"4"):
                 body = unsnap(body, 1 << 20)
             message = V2 if which in (b"2", b"4") else V1
-            taken = held[0].take(body, message, NOW_MS, float(count))
-            again = Door(Drops()).take(body, message, NOW_MS, 0.0)
+            with np.errstate(all="ignore"):  # values of others may be anything
+                taken = held[0].take(body, message, NOW_MS, float(count))
+                again = Door(Drops()).take(body, message, NOW_MS, 0.0)
         except (BadBody, Unpackable, TooLarge):
             return
         same("a door that knows the series", taken.sample_count, again.sample_count)
@@ -116,8 +118,8 @@ def _row_seeds(folder: Path) -> Sequence[bytes]:
     return [bytes([48 + at]) + made.get(form, lines) for at, form in enumerate(_FORMS)]
 
 
-def _rows_made(folder: Path) -> Take:
-    del folder
+def _rows_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
     now = NOW.replace(tzinfo=None)
 
     def take(data: bytes) -> None:
@@ -149,8 +151,8 @@ def _agent_seeds(folder: Path) -> Sequence[bytes]:
     return (gzip.decompress(encode(batch)),)
 
 
-def _agents_made(folder: Path) -> Take:
-    del folder
+def _agents_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
     drops = Drops()
 
     def take(data: bytes) -> None:
@@ -173,8 +175,8 @@ def _spool_seeds(folder: Path) -> Sequence[bytes]:
     return (head + record * 3, record[:-5], record + b"\0" * 40)
 
 
-def _spool_made(folder: Path) -> Take:
-    del folder
+def _spool_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
 
     def take(data: bytes) -> None:
         # Half of them with a header that adds up: else hardly any gets past its checksum.
@@ -198,8 +200,8 @@ def _alert_seeds(folder: Path) -> Sequence[bytes]:
     return (json.dumps(ALERTS).encode(),)
 
 
-def _alerts_made(folder: Path) -> Take:
-    del folder
+def _alerts_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
 
     def take(data: bytes) -> None:
         try:
@@ -221,8 +223,8 @@ def _gzip_seeds(folder: Path) -> Sequence[bytes]:
     return small, small + small, bomb, gzip.compress(bomb, mtime=0), small * 50
 
 
-def _gzip_made(folder: Path) -> Take:
-    del folder
+def _gzip_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
 
     def take(data: bytes) -> None:
         most = 1 << 20
@@ -236,7 +238,6 @@ def _gzip_made(folder: Path) -> Take:
     return take
 
 
-np.seterr(all="ignore")  # as in the server, where numbers of others may be anything
 REMOTE_WRITE = Target(
     "remote-write", "remote-write 1.0 and 2.0, snappy and protobuf, to rows",
     _write_seeds, _write_made, words=(b"\x0a", b"\x12\x10\x09", b"up", b"__name__", b"_total"),

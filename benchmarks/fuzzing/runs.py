@@ -8,13 +8,14 @@ import resource
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from fuzzing.mutate import MOST_BYTES, Mutator
 from fuzzing.target import Target
-from fuzzing.watch import Watch, arm, resident_bytes
+from fuzzing.watch import MOST_SECONDS, Watch, arm, disarm, resident_bytes
 
 _MOST_HEAP_BYTES = 6 << 30
 _CALIBRATED_RATIO = 0.2
@@ -22,15 +23,22 @@ _CALIBRATED_RATIO = 0.2
 CODE = ("store", "collector", "analysis", "controller", "servescope", "google.protobuf")
 
 
-def plain(target: Target, inputs: int, seed: int, say: Callable[[Watch], None]) -> dict[str, Any]:
+def plain(
+    target: Target,
+    inputs: int,
+    seed: int,
+    say: Callable[[Watch], None],
+    most_seconds: float = MOST_SECONDS,
+) -> dict[str, Any]:
     """The same inputs for the same seed; in this process."""
-    arm()
-    with tempfile.TemporaryDirectory() as place:
+    before = arm()
+    with tempfile.TemporaryDirectory() as place, ExitStack() as ending:
+        ending.callback(disarm, before)
         folder = Path(place)
         random = Random(f"{target.name} {seed}")
         seeds = target.seeds(folder)
         mutator = Mutator(seeds, target.words)
-        watch = Watch(target.made(folder))
+        watch = Watch(target.made(folder, ending), most_seconds)
         first = 0
         for number in range(inputs):
             data = seeds[number] if number < len(seeds) else mutator.fresh(random)
@@ -62,7 +70,7 @@ def guided(
     seeds = target.seeds(folder)
     for number, data in enumerate(seeds):
         (corpus / str(number)).write_bytes(data)
-    watch = Watch(target.made(folder))
+    watch = Watch(target.made(folder, ExitStack()))
     mutator = Mutator(seeds, target.words)
     arm()
     first = [0]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -54,17 +54,20 @@ _COSTLY = ("/predictors/", "/replays", "/support", "/backup")
 class Server:
     """An application over a small store, on an event loop of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ending: ExitStack) -> None:
         (folder / "servescope.toml").write_text(_CONFIG, "utf-8")
         (folder / "slo.toml").write_text(_SLOS, "utf-8")
         config = load(folder / "servescope.toml", {}, {"XDG_CONFIG_HOME": str(folder)})
         clock = VirtualClock(NOW)
-        database = Database.open(folder / "store.duckdb", config.store, clock).__enter__()
+        database = ending.enter_context(Database.open(folder / "store.duckdb", config.store, clock))
         runtime = Runtime(config, database, clock, SloBook(folder / "slo.toml", clock),
                           "http://127.0.0.1:8787")  # fmt: skip
         database.writer.append("request", _requests()).result()
         self.app = create_app(runtime)
         self.loop = asyncio.new_event_loop()
+        ending.callback(self.loop.close)
+        ending.callback(lambda: self.loop.run_until_complete(self.loop.shutdown_default_executor()))
+        ending.callback(self.app.state.remote_write.close)
         self.paths: dict[str, Any] = self.app.openapi()["paths"]
 
     def ask(self, scope: Mapping[str, Any], body: bytes) -> tuple[int, bytes]:
@@ -129,9 +132,8 @@ def _good(folder: Path) -> dict[str, list[bytes]]:
     }
 
 
-def _made(folder: Path) -> Take:
-    logging.disable(logging.CRITICAL)
-    server = Server(folder)
+def _made(folder: Path, ending: ExitStack) -> Take:
+    server = Server(folder, ending)
     operations = sorted((path, method) for path, told in server.paths.items() for method in told)
     cheap = [one for one in operations if not any(word in one[0] for word in _COSTLY)]
     # Who sends most decides most: what takes a body is asked twice as often as all the rest.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import h11
@@ -44,14 +44,27 @@ class Gateway:
     async def _started(self) -> int:
         self._engine = running(Engine())
         engine = await self._engine.__aenter__()
-        told = GatewaySettings(upstreams=(f"e0={engine.url}",), listen="127.0.0.1:0")
+        told = GatewaySettings(upstreams=(f"e0={engine.url}",), listen="127.0.0.1:0",
+                               drain_seconds=0.2)  # fmt: skip
         ready = asyncio.Event()
         self.made = assembly.build(told, WallClock(), _Nobody())
         sock = bind(told.listen, "gateway.listen")
-        self._task = asyncio.create_task(self.made.run(sock, asyncio.Event(), ready.set))
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self.made.run(sock, self._stop, ready.set))
         await asyncio.wait_for(ready.wait(), 10)
         self.engine = engine
         return int(sock.getsockname()[1])
+
+    def close(self) -> None:
+        """Stop both, and the loop."""
+        self.loop.run_until_complete(self._stopped())
+        self.loop.close()
+
+    async def _stopped(self) -> None:
+        self._stop.set()
+        await self._task
+        await self._engine.__aexit__(None, None, None)
+        await asyncio.sleep(0)
 
     def exchanged(self, data: bytes) -> bytes:
         """What comes back to these bytes, to the end of the connection."""
@@ -75,10 +88,10 @@ class Gateway:
         return answer
 
 
-def _made(folder: Path) -> Take:
+def _made(folder: Path, ending: ExitStack) -> Take:
     del folder
-    logging.disable(logging.CRITICAL)
     gateway = Gateway()
+    ending.callback(gateway.close)
     count = 0
 
     def take(data: bytes) -> None:

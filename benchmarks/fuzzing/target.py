@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ class Target:
         name: what `--target` calls it.
         meaning: what is read, for people.
         seeds: good inputs, given a folder of its own.
-        made: sets the reader up in a folder and gives the function.
+        made: sets the reader up in a folder and gives the function; what has to be closed goes
+            onto the stack.
         words: pieces that the format is made of.
         is_text: whether inputs are text, so that words are put between others.
     """
@@ -26,7 +28,7 @@ class Target:
     name: str
     meaning: str
     seeds: Callable[[Path], Sequence[bytes]]
-    made: Callable[[Path], Take]
+    made: Callable[[Path, ExitStack], Take]
     words: tuple[bytes, ...] = ()
     is_text: bool = False
 

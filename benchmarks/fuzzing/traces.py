@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,9 +72,10 @@ def _seeds(folder: Path) -> Sequence[bytes]:
     return [*(b"%d" % at + one for at, one in told.items()), *more, b"m" + _MAPPED, b"L" + _LOG]
 
 
-def _made(folder: Path) -> Take:
-    database = Database.open(None, StoreSettings(), WallClock(), allow_files=True)
-    database.__enter__()
+def _made(folder: Path, ending: ExitStack) -> Take:
+    database = ending.enter_context(
+        Database.open(None, StoreSettings(), WallClock(), allow_files=True)
+    )
     count = 0
 
     def take(data: bytes) -> None:

@@ -46,6 +46,7 @@ class Watch:
 
     Attributes:
         take: the target.
+        most_seconds: of processor time for one input; more is a hang.
         found: failures, one of each kind and place.
         inputs: given so far.
         longest_seconds: processor time of the slowest input.
@@ -53,6 +54,7 @@ class Watch:
     """
 
     take: Take
+    most_seconds: float = MOST_SECONDS
     found: dict[str, Found] = field(default_factory=dict)
     inputs: int = 0
     longest_seconds: float = 0.0
@@ -65,15 +67,15 @@ class Watch:
         peak = peak_bytes()
         began = time.process_time()
         try:
-            with _timed():
+            with _timed(self.most_seconds):
                 self.take(data)
         except (Exception, Hang) as error:  # noqa: BLE001 - this is what is looked for
             self._note(error, data)
         spent = time.process_time() - began
         if spent > self.longest_seconds:
             self.longest_seconds, self.slowest = spent, data
-        if spent > MOST_SECONDS:
-            self._note(Hang(f"more than {MOST_SECONDS:g} s of processor time"), data)
+        if spent > self.most_seconds:
+            self._note(Hang(f"more than {self.most_seconds:g} s of processor time"), data)
         if peak_bytes() - peak > MOST_GROWTH_BYTES:
             self._note(MemoryError(f"took more than {MOST_GROWTH_BYTES >> 20} MiB"), data)
 
@@ -91,7 +93,7 @@ class Watch:
     def minimised(self) -> None:
         """Make the input of each failure as small as it gets in a few seconds."""
         for key, found in self.found.items():
-            found.data = _smallest(self.take, key, found.data)
+            found.data = _smallest(self.take, key, found.data, self.most_seconds)
 
     def told(self) -> dict[str, Any]:
         """What came of it, as plain values."""
@@ -122,9 +124,9 @@ def resident_bytes() -> int:
 
 
 @contextmanager
-def _timed() -> Iterator[None]:
+def _timed(most_seconds: float) -> Iterator[None]:
     """Raise `Hang` in the main thread: Python's own code cannot run on for ever."""
-    signal.setitimer(signal.ITIMER_PROF, 2 * MOST_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, 2 * most_seconds)
     signal.setitimer(signal.ITIMER_REAL, MOST_WAIT_SECONDS)
     try:
         yield
@@ -133,14 +135,19 @@ def _timed() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def arm() -> None:
-    """Set the handlers of the two alarms; once for a process."""
+def arm() -> tuple[Any, Any]:
+    """Set the handlers of the two alarms; gives those that were set before."""
 
     def late(number: int, _: object) -> None:
         raise Hang(f"{signal.Signals(number).name}: the input takes too long")
 
-    signal.signal(signal.SIGPROF, late)
-    signal.signal(signal.SIGALRM, late)
+    return signal.signal(signal.SIGPROF, late), signal.signal(signal.SIGALRM, late)
+
+
+def disarm(before: tuple[Any, Any]) -> None:
+    """Set the handlers that `arm` gave."""
+    signal.signal(signal.SIGPROF, before[0])
+    signal.signal(signal.SIGALRM, before[1])
 
 
 def _place(error: BaseException) -> str:
@@ -154,14 +161,14 @@ def _place(error: BaseException) -> str:
     return "the target itself"
 
 
-def _smallest(take: Take, key: str, data: bytes) -> bytes:
+def _smallest(take: Take, key: str, data: bytes, most_seconds: float) -> bytes:
     end = time.process_time() + _MINIMISE_SECONDS
     size = len(data) // 2
     while size >= 1 and time.process_time() < end:
         at, shrank = 0, False
         while at < len(data) and time.process_time() < end:
             shorter = data[:at] + data[at + size :]
-            if _shows(take, shorter) == key:
+            if _shows(take, shorter, most_seconds) == key:
                 data, shrank = shorter, True
             else:
                 at += size
@@ -170,9 +177,9 @@ def _smallest(take: Take, key: str, data: bytes) -> bytes:
     return data
 
 
-def _shows(take: Take, data: bytes) -> str:
+def _shows(take: Take, data: bytes, most_seconds: float) -> str:
     try:
-        with _timed():
+        with _timed(most_seconds):
             take(data)
     except (Exception, Hang) as error:  # noqa: BLE001 - this is what is looked for
         return f"{type(error).__name__} {_place(error)}"

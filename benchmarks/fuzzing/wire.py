@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import h11
@@ -107,8 +108,8 @@ def _read_http(data: bytes, step: int) -> tuple[list[tuple[bytes, ...]], bool]:
     return found, refused
 
 
-def _http_made(folder: Path) -> Take:
-    del folder
+def _http_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
 
     def take(data: bytes) -> None:
         found, refused = _read_http(data, len(data) or 1)
@@ -163,8 +164,8 @@ class _Heard:
         self.ends += 1
 
 
-def _answers_made(folder: Path) -> Take:
-    del folder
+def _answers_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
 
     def take(data: bytes) -> None:
         for step in (len(data) or 1, 11):
@@ -188,8 +189,8 @@ def _answers_made(folder: Path) -> Take:
     return take
 
 
-def _bodies_made(folder: Path) -> Take:
-    del folder
+def _bodies_made(folder: Path, ending: ExitStack) -> Take:
+    del folder, ending
     paths = sorted(KNOWN)
 
     def take(data: bytes) -> None:

@@ -20,7 +20,8 @@ PIECE_BYTES = 256 << 10
 MOST_ITEM_BYTES = 4 << 20
 MOST_ITEMS = 200_000
 _LENGTHS = {1: 8, 5: 4}
-_VARINT, _BYTES = 0, 2
+_VARINT, _BYTES, _GROUP, _END = 0, 2, 3, 4
+_MOST_DEPTH = 90
 _FIRST, _SECOND = 1, 2
 
 
@@ -108,8 +109,12 @@ def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int, int, int]]:
-    """Number, start, start of the content and end of every field that holds bytes."""
+    """Number, start, start of the content and end of every field that holds bytes.
+
+    What lies in a group, a form of old that no field here has, is stepped over as unknown.
+    """
     place, size = 0, len(message)
+    groups: list[int] = []
     while place < size:
         start = place
         tag, place = _varint(message, place)
@@ -119,14 +124,24 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int, int, int]]:
             inside, place = place, place + length
             if place > size:
                 raise _cut_off()
-            yield tag >> 3, start, inside, place
+            if not groups:
+                yield tag >> 3, start, inside, place
         elif kind == _VARINT:
             _, place = _varint(message, place)
         elif kind in _LENGTHS:
             place += _LENGTHS[kind]
         else:
-            raise _cut_off()
-    if place > size:
+            _step_into(groups, tag)
+    if place > size or groups:
+        raise _cut_off()
+
+
+def _step_into(groups: list[int], tag: int) -> None:
+    """Note that a group begins, or that the last one ends."""
+    kind, number = tag & 7, tag >> 3
+    if kind == _GROUP and len(groups) < _MOST_DEPTH:
+        groups.append(number)
+    elif kind != _END or not groups or groups.pop() != number:
         raise _cut_off()
 
 

@@ -14,6 +14,9 @@ from typing import Literal
 
 Clock = Literal["date", "since_start"]
 
+_SECONDS = r"(?P<seconds>\d{1,7}(?:\.\d{1,9})?)"
+"""A number that can be one, and a time: `.5.4` and a thousand nines are neither."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogStep:
@@ -67,18 +70,25 @@ VLLM = LogFormat(
     (
         _step(r"Initializing a V1 LLM engine", begins="engine"),
         _step(r"Starting to load model", begins="weights"),
-        _step(r"Loading weights took (?P<seconds>[\d.]+) seconds", took="weights", begins="engine"),
         _step(
-            r"Model loading took .+ and (?P<seconds>[\d.]+) seconds",
+            rf"Loading weights took {_SECONDS} seconds",
+            took="weights",
+            begins="engine",
+        ),
+        _step(
+            rf"Model loading took .+ and {_SECONDS} seconds",
             took="model",
             begins="engine",
         ),
-        _step(r"Dynamo bytecode transform time: (?P<seconds>[\d.]+) s", took="compile"),
-        _step(r"Compiling a graph .+ takes (?P<seconds>[\d.]+) s", took="compile"),
-        _step(r"Graph capturing finished in (?P<seconds>[\d.]+) secs", took="graph_capture"),
+        _step(rf"Dynamo bytecode transform time: {_SECONDS} s", took="compile"),
+        _step(rf"Compiling a graph .+ takes {_SECONDS} s", took="compile"),
+        _step(
+            rf"Graph capturing finished in {_SECONDS} secs",
+            took="graph_capture",
+        ),
         _step(r"(?:CPU|GPU) KV cache size: [\d,]+ tokens", begins="engine"),
         _step(
-            r"init engine \(profile, create kv cache, warmup model\) took (?P<seconds>[\d.]+) s",
+            rf"init engine \(profile, create kv cache, warmup model\) took {_SECONDS} s",
             took="warmup",
             begins="api_server",
         ),

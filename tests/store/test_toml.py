@@ -10,6 +10,7 @@ from collector.agent import config as agent_config
 from collector.discovery import jobs
 from collector.discovery.settings import DiscoverySettings
 from controller.gateway import tenant_file
+from controller.profile import Profile
 from servescope import config, saved_views
 from servescope.cli import gateway_talk
 from servescope.replaying import fleet
@@ -84,3 +85,11 @@ def test_nothing_else_reads_toml():
         if "tomllib" in path.read_text("utf-8")
     ]
     assert found == ["store/toml.py"]
+
+
+def test_a_profile_nested_beyond_reason_is_refused(tmp_path):
+    """Profiles are JSON, and refused in the same way."""
+    path = tmp_path / "profile.json"
+    path.write_text("[" * 100_000, "utf-8")
+    with pytest.raises(ServescopeError, match="is no profile"):
+        Profile.load(path)

@@ -344,3 +344,24 @@ def test_a_document_of_very_many_spans_is_refused():
     body = f'{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}'.encode()
     with pytest.raises(OtlpDamaged, match="200,000"):
         json_walk.decode_traces(body, WANTED)
+
+
+@pytest.mark.parametrize(
+    ("tail", "is_sound"),
+    [
+        (b"\x73\x08\x01\x74", True),  # a group of field 14 that holds a number
+        (b"\x73\x0a\x01x\x74", True),  # one that holds what would be spans elsewhere
+        (b"\x73\x08\x01", False), (b"\x74", False), (b"\x73\x7c", False), (b"\x76", False),
+    ],
+)  # fmt: skip
+def test_groups_of_old_are_stepped_over_as_google_does(tail, is_sound):
+    """Large exports are walked by hand; they are refused where Google's decoder refuses them."""
+    body = ExportTraceServiceRequest().SerializeToString() + tail
+    with pytest.MonkeyPatch.context() as patch:
+        for size in (0, 1 << 20):
+            patch.setattr(protobuf, "PIECE_BYTES", -1 if size == 0 else size)
+            if is_sound:
+                assert protobuf.decode_traces(body, WANTED) == []
+            else:
+                with pytest.raises(OtlpDamaged):
+                    protobuf.decode_traces(body, WANTED)

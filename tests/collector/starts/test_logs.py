@@ -107,3 +107,16 @@ def test_any_text_is_read_without_a_fault(noise, engine):
     stamped = [f"INFO 11-20 13:51:1{i % 10} {text}" for i, text in enumerate(noise)]
     for item in read_log([*noise, *stamped], "a", NOW, engine=engine, began_at=NOW):
         assert item.started_at <= item.ended_at
+
+
+@pytest.mark.parametrize("told", [".", "1.2.3", "9" * 14, "9" * 400])
+def test_a_length_that_is_none_is_stepped_over(told):
+    """A line like a step, with something else than seconds in it, is a line like any other."""
+    lines = [
+        "INFO 01-31 12:00:01 [api_server.py:1] vLLM API server version 0.32.0",
+        f"INFO 01-31 12:00:05 Model loading took 1.2 GiB and {told} seconds",
+        "INFO 01-31 12:00:09 Loading weights took 3.5 seconds",
+    ]
+    found = read_log(lines, "gpu-1", datetime(2026, 1, 31, 13, tzinfo=UTC), engine="vllm")
+    weights = [one for one in found if one.phase == "weights"]
+    assert [(one.ended_at - one.started_at).total_seconds() for one in weights] == [3.5]
