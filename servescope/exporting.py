@@ -8,7 +8,6 @@ import httpx2
 from fastapi.responses import StreamingResponse
 
 from servescope.runtime import Runtime
-from servescope.veil import refuse_rows
 from store import export
 from store.errors import InputError
 from store.export_change import Change
@@ -56,8 +55,8 @@ def response(
     Raises:
         QueryRefused: the rows would show what is hidden.
     """
-    if runtime.veil is not None and form == "parquet":
-        refuse_rows("an export of rows")
+    if form == "parquet":
+        runtime.veils.refuse("an export of rows")
     parts = chunks(runtime, scope, form, change)
     media_type, ending = MEDIA_TYPES[form]
     name = f"requests-{form}{'' if change.is_none else '-changed'}.{ending}"

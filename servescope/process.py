@@ -116,7 +116,12 @@ def dashboard_server(runtime: Runtime) -> object:
     from dashboard.routes import views_by_page
 
     runtime.answers.pages = views_by_page()
-    services = Services(
+    return create_dash(page_services(runtime), prefix=f"{UI_ROOT}/").server
+
+
+def page_services(runtime: Runtime) -> Services:
+    """What the pages of this process are handed."""
+    return Services(
         view=lambda name, params, **options: runtime.view(name, params, options),
         catalog=runtime.catalog,
         now=runtime.clock.now,
@@ -132,7 +137,7 @@ def dashboard_server(runtime: Runtime) -> object:
         models=ModelDesk(runtime.predicting, runtime.database),
         server=lambda: introspection.document(runtime),
         look=look,
-        saved=SavedViews(views_folder(runtime.config)),
+        saved=SavedViews(views_folder(runtime.config), runtime.veils.scope),
         objectives=SloDesk(runtime),
         trace_url=runtime.config.dashboard.trace_url,
         rights=lambda: runtime.rights,
@@ -141,7 +146,6 @@ def dashboard_server(runtime: Runtime) -> object:
         account=lambda: pages.account(runtime.people),
         people=pages.desk(runtime.people, runtime.database.reader, runtime.clock),
     )
-    return create_dash(services, prefix=f"{UI_ROOT}/").server
 
 
 @contextmanager

@@ -41,6 +41,7 @@ from servescope.pace import AnswerTimes, LoopLag
 from servescope.predicting.service import Predicting
 from servescope.replaying.service import Replaying
 from servescope.veil import Veil
+from servescope.veils import Veils
 from store.access import Rights
 from store.cache import ViewCache
 from store.clock import Clock
@@ -209,12 +210,12 @@ class Runtime:
         self.replaying = Replaying(database, clock)
         self._reporting: Reporting | None = None
         self.beside: Beside | None = None
-        hidden = config.dashboard.tenant_names == "pseudonyms"
-        self.veil = Veil(database) if hidden else None
+        self.veils = Veils(config.dashboard.tenant_names, database)
+        kept = self.veils.kept
         self.alerting = Alerting(
             database, clock, config.alerts, slos.definitions,
             lambda: self.people.public_url or self.url,
-            self.veil.of if self.veil else None, config.store.disk_reserve_bytes,
+            kept.of if kept else None, config.store.disk_reserve_bytes,
         )  # fmt: skip
 
     @property
@@ -238,7 +239,7 @@ class Runtime:
             reports = self.config.reports
             reports = replace(reports, link=reports.link or self.config.server.public_url)
             self._reporting = Reporting(
-                reports, self.database, self.clock, self.url, veil=self.veil
+                reports, self.database, self.clock, self.url, veil=self.veils.kept
             )
         return self._reporting
 
@@ -293,7 +294,7 @@ class Runtime:
             InputError: unknown source, sources of different clocks, bad time or empty range.
         """
         now = self.now() if shared else self.clock.now()
-        known = self.veil.params(params) if self.veil else params
+        known = self.veils.params(params)
         return resolve(known, self.catalog(), now)
 
     def view(
@@ -309,26 +310,26 @@ class Runtime:
         scope = self.scope(params)
         slos = self.slos.definitions()
         given = {key: value for key, value in (options or {}).items() if value}
-        if self.veil is not None:
-            given = self.veil.params(given)
+        given, veil = dict(self.veils.params(given)), self.veils.now
         self.answers.asked(name)
         return self.cache.get(
-            (name, scope, tuple(sorted(given.items())), slos),
-            lambda: self._computed(name, scope, slos, given),
+            (name, scope, tuple(sorted(given.items())), slos, veil is None),
+            lambda: self._computed(name, scope, slos, given, veil),
             ttl_seconds=0.0 if spec.is_told else self.config.server.view_ttl_seconds,
             version=self._version_of(spec, scope),
         )
 
     def _computed(
-        self, name: str, scope: Scope, slos: Sequence[Slo], options: Mapping[str, str]
-    ) -> View:
+        self, name: str, scope: Scope, slos: Sequence[Slo], options: Mapping[str, str],
+        veil: Veil | None,
+    ) -> View:  # fmt: skip
         """A view as it may be shown."""
         spec = views.view_spec(name)
 
         def sharing(key: str, make: Callable[[], T], *, is_told: bool = False) -> T:
             told = self.database.writer.told_version()
             return self.shared.get(
-                (scope, key),
+                (scope, key, veil is None),
                 make,
                 ttl_seconds=0.0 if is_told else self.config.server.view_ttl_seconds,
                 version=told if is_told else self._version_of(spec, scope),
@@ -345,13 +346,13 @@ class Runtime:
                 known=own_numbers.measures(self, name),
                 known_frames=own_numbers.frames(self, name),
                 adapters=signal_sources,
-                named=self.veil.of if self.veil else None,
+                named=veil.of if veil else None,
                 costs=self.costs if name == "cost" else None,
                 sharing=sharing,
             )
-        if self.veil is None:
+        if veil is None:
             return found
-        return self.veil.view(found, is_named=spec.needs_names)
+        return veil.view(found, is_named=spec.needs_names)
 
     def _version_of(self, spec: views.ViewSpec, scope: Scope) -> int | None:
         # What people change, and what is not of the scope, changes with anything that is written.
@@ -377,17 +378,18 @@ class Runtime:
         """Values of model, tenant, route and instance to choose from, most frequent first."""
         chosen = {name: value for name, value in params.items() if name not in LABELS}
         scope = self.scope(chosen)
+        veil = self.veils.now
         return self.cache.get(
-            ("labels", scope),
-            lambda: self._labels(scope),
+            ("labels", scope, veil is None),
+            lambda: self._labels(scope, veil),
             ttl_seconds=LABELS_SECONDS,
             version=self.data_version(scope),
         )
 
-    def _labels(self, scope: Scope) -> Mapping[str, Sequence[str]]:
+    def _labels(self, scope: Scope, veil: Veil | None) -> Mapping[str, Sequence[str]]:
         found: dict[str, list[str]] = choices.label_values(self.database.reader, scope)
-        if self.veil is not None:
-            found["tenant"] = self.veil.names(found["tenant"])
+        if veil is not None:
+            found["tenant"] = veil.names(found["tenant"])
         return found
 
     def data_version(self, scope: Scope) -> int:

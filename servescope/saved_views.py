@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +32,28 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
+Seen = Callable[[Mapping[str, str]], Mapping[str, str]]
+
+
 class SavedViews:
     """The folder of saved views, read anew each time: whoever edits a file sees it at once.
 
     Args:
         folder: made when the first view is saved.
+        seen: the state of a page as whoever asks may see it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, seen: Seen = lambda params: params) -> None:
+        self.folder, self._seen = folder, seen
 
     def listed(self) -> list[SavedView]:
         """All of them by title; a file with a mistake is listed with what is wrong with it."""
         if not self.folder.is_dir():
             return []
         files = sorted(self.folder.glob("*.toml"))[:MOST_FILES]
-        return sorted((_listed(file) for file in files), key=lambda view: view.title.lower())
+        views = (_listed(file) for file in files)
+        shown = [replace(view, params=dict(self._seen(view.params))) for view in views]
+        return sorted(shown, key=lambda view: view.title.lower())
 
     def get(self, name: str) -> SavedView:
         """One of them.

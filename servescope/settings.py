@@ -88,8 +88,9 @@ class DashboardSettings:
 
     Attributes:
         tenant_names: "shown", or "pseudonyms": then tenants go by stable other names everywhere,
-            also in filters and addresses, and neither SQL nor exports of rows are answered. The
-            secret behind them lies beside the store.
+            also in filters and addresses, and neither SQL nor exports of rows are answered; or
+            "pseudonyms-for-viewers": that is so for viewers and for all that is kept or sent, while
+            operators and admins see names. The secret behind them lies beside the store.
         trace_url: where another tool shows a trace, such as
             https://jaeger.example/trace/{trace_id}; one request then leads there. Empty shows the
             id alone.
@@ -104,8 +105,10 @@ class DashboardSettings:
         Raises:
             ValueError: naming the setting.
         """
-        if self.tenant_names not in {"shown", "pseudonyms"}:
-            raise ValueError("dashboard.tenant_names must be shown or pseudonyms")
+        if self.tenant_names not in {"shown", "pseudonyms", "pseudonyms-for-viewers"}:
+            raise ValueError(
+                "dashboard.tenant_names must be shown, pseudonyms or pseudonyms-for-viewers"
+            )
         is_address = self.trace_url.startswith(("http://", "https://"))
         if self.trace_url and not (is_address and "{trace_id}" in self.trace_url):
             raise ValueError(

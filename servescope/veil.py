@@ -69,6 +69,25 @@ class Veil:
             )
         return found
 
+    def named(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Parameters of somebody who sees names: those that are pseudonyms become names, too."""
+        found = dict(given)
+        texts = [given.get("tenant", ""), given.get("weights", "")]
+        if not any(
+            is_pseudonym(part.split(":")[0]) for text in texts for part in split_values(text)
+        ):
+            return found
+        names = {shown: name for name, shown in self.known().items()}
+
+        def name_of(item: str) -> str:
+            shown, colon, weight = item.partition(":")
+            return f"{names.get(shown, shown)}{colon}{weight}"
+
+        for key in ("tenant", "weights"):
+            if given.get(key):
+                found[key] = join_values(map(name_of, split_values(given[key])))
+        return found
+
     def names(self, values: Sequence[str]) -> list[str]:
         """Pseudonyms of tenants, in the same order."""
         return [self.of(value) for value in values]
@@ -77,9 +96,14 @@ class Veil:
         """A scope that somebody wrote down, with pseudonyms for names; pseudonyms stay."""
         found = dict(kept)
         if kept.get("tenant"):
-            names = split_values(kept["tenant"])
-            found["tenant"] = join_values(n if is_pseudonym(n) else self.of(n) for n in names)
+            found["tenant"] = join_values(map(self._shown, split_values(kept["tenant"])))
+        if kept.get("weights"):
+            pairs = [item.rpartition(":") for item in split_values(kept["weights"])]
+            found["weights"] = join_values(f"{self._shown(n)}{colon}{w}" for n, colon, w in pairs)
         return found
+
+    def _shown(self, name: str) -> str:
+        return name if not name or is_pseudonym(name) else self.of(name)
 
     def view(self, view: View, *, is_named: bool) -> View:
         """A view without names.
@@ -126,7 +150,7 @@ def refuse_rows(what: str) -> None:
     """
     raise QueryRefused(
         f"{what} would show the names of tenants, which are hidden here",
-        hint='dashboard.tenant_names = "shown" shows them to everybody',
+        hint="dashboard.tenant_names says who may see them",
     )
 
 

@@ -25,7 +25,7 @@ def analysis(
         InputError: unknown source, bad time or empty range.
     """
     scope = runtime.scope(params)
-    reader, veil = runtime.database.reader, runtime.veil
+    reader, veil = runtime.database.reader, runtime.veils.now
 
     def shown(view: View) -> View:
         return veil.view(view, is_named=False) if veil else view
@@ -36,7 +36,7 @@ def analysis(
         return report.characterise(reader, scope, against, shown)
 
     return runtime.cache.get(
-        ("analysis", scope, against, as_lines),
+        ("analysis", scope, against, as_lines, veil is None),
         compute,
         ttl_seconds=runtime.config.server.view_ttl_seconds,
         version=runtime.data_version(scope),

@@ -8,7 +8,6 @@ from fastapi.responses import Response, StreamingResponse
 from servescope.api.access import needs
 from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
-from servescope.veil import refuse_rows
 from store import backup, snapshot
 
 BYTES_HEADER = "X-Servescope-Backup-Bytes"
@@ -25,8 +24,7 @@ def post_backup(runtime: RuntimeDep) -> Response:
 
     Its last member, `manifest.json`, says what came before it: an archive without one is cut short.
     """
-    if runtime.veil is not None:
-        refuse_rows("a backup")
+    runtime.veils.refuse("a backup")
     taken = snapshot.of_running(runtime.database, runtime.clock.now())
     return StreamingResponse(
         backup.stream(taken),

@@ -20,7 +20,6 @@ from servescope.api.parameters import (
     only_known,
 )
 from servescope.documents import scope_document, source_document
-from servescope.veil import refuse_rows
 from store import adhoc
 from store.queries import rows
 
@@ -82,9 +81,10 @@ def get_requests(
     frame = rows.requests_page(
         runtime.database.reader, chosen, limit=limit + 1, offset=offset, sort=sort, status=statuses
     )
-    if runtime.veil is not None:
-        frame = runtime.veil.frame(frame)
-        chosen = replace(chosen, tenants=tuple(runtime.veil.names(chosen.tenants)))
+    veil = runtime.veils.now
+    if veil is not None:
+        frame = veil.frame(frame)
+        chosen = replace(chosen, tenants=tuple(veil.names(chosen.tenants)))
     following = _next(request, limit, offset) if frame.height > limit else None
     about = {
         "scope": scope_document(chosen, runtime.catalog()),
@@ -141,8 +141,7 @@ def post_sql(
     ],
 ) -> Response:
     """Read-only SQL over the store."""
-    if runtime.veil is not None:
-        refuse_rows("SQL")
+    runtime.veils.refuse("SQL")
     settings = runtime.config.store
     result = adhoc.query(
         runtime.database,

@@ -59,7 +59,7 @@ def test_no_answer_holds_a_name(client, hidden, place):
 
 def test_the_same_tenant_has_the_same_pseudonym_everywhere(client, hidden):
     """In the view, the filters and the rows."""
-    shown = hidden.veil.of("acme-internal")
+    shown = hidden.veils.kept.of("acme-internal")
 
     view = client.get("/api/v1/views/fairness").json()
     rows = client.get("/api/v1/requests?limit=1000").json()["rows"]
@@ -71,7 +71,7 @@ def test_the_same_tenant_has_the_same_pseudonym_everywhere(client, hidden):
 
 def test_a_pseudonym_filters_and_a_name_does_not(client, hidden):
     """Addresses carry pseudonyms; asking by name tells nothing."""
-    shown = hidden.veil.of("acme-internal")
+    shown = hidden.veils.kept.of("acme-internal")
 
     found = client.get(f"/api/v1/views/fairness?tenant={shown}").json()
     refused = client.get("/api/v1/views/fairness?tenant=acme-internal")
@@ -87,7 +87,7 @@ def test_a_pseudonym_filters_and_a_name_does_not(client, hidden):
 
 def test_a_report_schedule_shows_no_name(hidden):
     """Whoever writes the file knows the name; whoever asks the server sees and gives pseudonyms."""
-    shown = hidden.veil.of("acme-internal")
+    shown = hidden.veils.kept.of("acme-internal")
     table = {"name": "big", "template": "weekly", "when": "weekly mon 08:00",
              "scope": {"tenant": "acme-internal"}}  # fmt: skip
     config = replace(hidden.config, reports=replace(hidden.config.reports, schedule=(table,)))
@@ -118,7 +118,7 @@ def test_names_are_shown_unless_hidden(runtime, more_requests):
     """The default changes nothing."""
     runtime.database.writer.append("request", more_requests(5, tenant="acme")).result()
 
-    assert runtime.veil is None
+    assert runtime.veils.now is None
     assert "acme" in runtime.label_values({})["tenant"]
 
 
@@ -152,18 +152,18 @@ def test_the_setting_takes_two_values(tmp_path):
     file = tmp_path / "servescope.toml"
     file.write_text('[dashboard]\ntenant_names = "hidden"\n')
 
-    with pytest.raises(ConfigError, match="shown or pseudonyms"):
+    with pytest.raises(ConfigError, match="shown, pseudonyms or pseudonyms-for-viewers"):
         load(file, {}, {})
 
 
 def test_words_of_other_things_are_not_taken_for_tenants(hidden):
     """A short name is one only behind the word tenant; a name inside a word never is."""
-    said = hidden.veil.speech(hidden.veil.known())
+    said = hidden.veils.kept.speech(hidden.veils.kept.known())
 
     assert said("zx of azx") == "zx of azx"
-    assert said("tenant zx") == f"tenant {hidden.veil.of('zx')}"
+    assert said("tenant zx") == f"tenant {hidden.veils.kept.of('zx')}"
     assert said("acme-internal-2 acme-internal.") == (
-        f"acme-internal-2 {hidden.veil.of('acme-internal')}."
+        f"acme-internal-2 {hidden.veils.kept.of('acme-internal')}."
     )
     with pytest.raises(InputError):
-        hidden.veil.params({"tenant": "zx"})
+        hidden.veils.kept.params({"tenant": "zx"})
