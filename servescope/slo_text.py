@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from analysis.slo_model import Slo
 from controller.refusals import Conflict
 from store import audit
 from store.errors import InputError
+from store.queries.scope import join_values, split_values
 
 if TYPE_CHECKING:
     from servescope.runtime import Runtime
@@ -39,9 +41,10 @@ def read(runtime: Runtime) -> Document:
         InputError: there is no file, or it cannot be read.
     """
     path, text = _text(runtime)
+    said, problem = runtime.veils.said, runtime.slos.problem
     return {
-        "text": text, "version": version_of(text), "place": str(path),
-        "problem": runtime.slos.problem,
+        "text": said(text), "version": version_of(text), "place": str(path),
+        "problem": said(problem) if problem else None,
     }  # fmt: skip
 
 
@@ -51,9 +54,10 @@ def tried(runtime: Runtime, text: str, params: Mapping[str, str]) -> Document:
     With mistakes there are no rows; warnings are only said.
 
     Raises:
-        InputError: it is too long.
+        InputError: it is too long, or names a tenant where names are hidden.
     """
     slos, problems = _parsed(text)
+    slos = tuple(_with_names(runtime, slo) for slo in slos)
     told = [
         {"where": one.where, "message": one.message, "hint": one.hint, "severity": one.severity}
         for one in problems
@@ -114,6 +118,13 @@ class SloDesk:
     def save(self, text: str, seen: str, by: str) -> Document:
         """See `save`."""
         return save(self._runtime, text, seen, by, "dashboard")
+
+
+def _with_names(runtime: Runtime, slo: Slo) -> Slo:
+    """An objective as whoever may see names would write it."""
+    given = {"tenant": join_values(slo.match.tenants)}
+    tenants = split_values(runtime.veils.params(given)["tenant"])
+    return replace(slo, match=replace(slo.match, tenants=tuple(tenants)))
 
 
 def version_of(text: str) -> str:

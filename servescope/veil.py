@@ -21,7 +21,21 @@ from store.queries.scope import join_values, split_values
 _TENANTS = "SELECT DISTINCT tenant FROM request_labels WHERE tenant IS NOT NULL"
 _NAME_COLUMNS = frozenset({"tenant", "client", "tenants"})
 _TEXT_COLUMNS = frozenset(
-    {"sentence", "subject", "evidence", "command", "text", "key", "why", "scope"}
+    {
+        "sentence",
+        "subject",
+        "evidence",
+        "command",
+        "text",
+        "key",
+        "why",
+        "scope",
+        # What people write of alerts and silences.
+        "matchers",
+        "comment",
+        "summary",
+        "labels",
+    }
 )
 # Shorter names are common words or letters: in free text only "tenant x" is taken for one.
 _LEAST_IN_TEXT = 3
@@ -138,7 +152,8 @@ class Veil:
         long = "|".join(re.escape(name) for name in order if len(name) >= _LEAST_IN_TEXT)
         every = "|".join(re.escape(name) for name in order)
         alone = rf"(?<![\w-])(?:{long})(?![\w-])|" if long else ""
-        pattern = re.compile(rf"{alone}(?<=tenant )(?:{every})(?![\w-])")
+        # In quotation marks, as matchers and files of objectives have them, a name stands alone.
+        pattern = re.compile(rf"{alone}(?<=tenant )(?:{every})(?![\w-])|(?<=\")(?:{every})(?=\")")
         return lambda text: pattern.sub(lambda found: known[found.group(0)], text)
 
 

@@ -46,9 +46,9 @@ def test_who_may_not_see_names_gets_no_backup(filled):
     from starlette.testclient import TestClient
 
     from servescope.server import create_app
-    from servescope.veil import Veil
+    from servescope.veils import Veils
 
-    filled.veil = Veil(filled.database)
+    filled.veils = Veils("pseudonyms", filled.database)
     with TestClient(create_app(filled), base_url="http://127.0.0.1:8787") as client:
         answer = client.post("/api/v1/backup")
     assert answer.status_code == 403

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -23,10 +24,13 @@ from servescope.reference import openapi
 from servescope.runtime import Runtime, SloBook
 from servescope.server import create_app
 from store.access import ROLES, Rights
+from store.clock import VirtualClock
 from store.database import Database
 
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 URL = "http://127.0.0.1:8787"
 NAMES = ("acme-internal", "Initech AG")
+PROBLEM = "a silence of tenant acme-internal, which Initech AG asked for"
 SLOS = """
 [[slo]]
 name = "chat"
@@ -35,16 +39,27 @@ target_ratio = 0.9
 window = "1h"
 
 [[slo]]
-name = "acme-internal"
-kind = "latency"
-metric = "ttft"
-threshold = "200ms"
+name = "big-one"
+kind = "ttft"
+threshold_seconds = 0.2
 target_ratio = 0.9
 window = "1h"
-match = { tenant = ["acme-internal"] }
+match = { tenant = ["acme-internal", "Initech AG"] }
 """
-OPTIONS = {"slo": "chat", "request": "1"}
+OPTIONS = {"slo": "big-one", "request": "1"}
 SETTINGS = {"access.sign_in": "on", "dashboard.tenant_names": "pseudonyms-for-viewers"}
+
+
+def requests(tenant, count=40):
+    """Live requests of a tenant, one a minute."""
+    start = NOW.replace(tzinfo=None) - timedelta(minutes=count)
+    rows = [
+        {"source_id": 1, "arrived_at": start + timedelta(minutes=minute), "tenant": tenant,
+         "status": "failed" if minute % 10 == 9 else "ok", "model": "llama", "input_tokens": minute,
+         "output_tokens": 10, "ttft_seconds": 0.1 + minute / 100}
+        for minute in range(count)
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
 
 
 def settled(future):
@@ -52,18 +67,20 @@ def settled(future):
     return future.result()
 
 
-@pytest.fixture
-def store(tmp_path, clock, more_requests, monkeypatch):
-    """A store with two tenants whose names stand in everything that people may write."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    config = load(None, SETTINGS, {"XDG_CONFIG_HOME": str(tmp_path)})
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with two tenants whose names stand in what people write; no test changes it."""
+    tmp_path, clock = tmp_path_factory.mktemp("names"), VirtualClock(NOW)
+    (tmp_path / "servescope.toml").write_text("")  # saved views lie beside it
+    config = load(tmp_path / "servescope.toml", SETTINGS, {})
     (tmp_path / "slo.toml").write_text(SLOS, "utf-8")
     with Database.open(tmp_path / "store.duckdb", config.store, clock) as database:
         made = Runtime(config, database, clock, SloBook(tmp_path / "slo.toml", clock), URL)
         for name in NAMES:
-            settled(database.writer.append("request", more_requests(40, tenant=name)))
-        views = page_services(made).saved
-        views.save("big", ("fairness",), {"tenant": NAMES[0], "weights": f"{NAMES[0]}:2"})
+            settled(database.writer.append("request", requests(name)))
+        services = page_services(made)
+        services.saved.save("big", ("fairness",), {"tenant": NAMES[0], "weights": f"{NAMES[0]}:2"})
+        services.alerts.silence([f'tenant="{NAMES[0]}"'], 3600.0, "otto", PROBLEM)
         yield made
 
 
@@ -122,7 +139,7 @@ def test_no_page_shows_a_viewer_a_name_and_operators_see_them(store):
     """Every panel of every page, its filters and the saved views."""
     services, seen = page_services(store), {}
     pages = [item.path for _, items in NAVIGATION for item in items if item.path is not None]
-    pages += [("slo", "chat"), ("slo", "acme-internal"), ("workload", "tenants")]
+    pages += [("slo", "chat"), ("slo", "big-one"), ("workload", "tenants")]
     for role in ("viewer", "operator"):
         with calling(Caller("person", "x", Rights(ROLES[role], "test"))):
             for path in pages:
