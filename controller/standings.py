@@ -77,12 +77,21 @@ class Standings:
         foreign = {
             name: state.foreign for name, state in states.items() if state.foreign is not None
         }
-        changed = {name: at for name, at in self._book.changed_at.items() if name in names}
+        changed = self._changed(names, seen.observation.at)
         other_gpus, other_cost = self._others(fleets, names)
         standing = Standing(
             changed, frozen, foreign, leased, dict(problems), other_gpus, other_cost
         )
         return Given(seen.observation, fleet.rules, standing)
+
+    def _changed(self, names: Sequence[str], now: float) -> dict[str, float]:
+        """When pools were changed. One from the future was changed now, as the clock was set back.
+
+        Else a cooldown would last for as long as the clock was set back by.
+        """
+        at = self._book.changed_at
+        at.update({name: now for name in names if at.get(name, now) > now})
+        return {name: at[name] for name in names if name in at}
 
     def _taken(self, pool: str) -> bool:
         try:
