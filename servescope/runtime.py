@@ -261,8 +261,6 @@ class Runtime:
     @property
     def store_text(self) -> str:
         """Where the store is, for people."""
-        if self.database.lake is not None:
-            return self.database.lake.address.text
         return str(self.database.path.absolute()) if self.database.path else "in memory"
 
     def catalog(self) -> list[SourceInfo]:

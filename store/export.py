@@ -235,8 +235,8 @@ def _parquet(database: Database, chosen: Selection) -> Iterator[bytes]:
 
 def _table_parquet(database: Database, table: str) -> Iterator[bytes]:
     with database.export_reader.cursor(LIMIT_SECONDS) as cursor:
+        sources = _sources_metadata(Snapshot(cursor))
         reader = cursor.execute(_TABLES[table]).to_arrow_reader(PORTION_ROWS)
-        sources = _sources_metadata(Snapshot(cursor.cursor()))
         sink = _ParquetBytes(reader.schema, sources)
         for batch in reader:
             yield from sink.add(batch)

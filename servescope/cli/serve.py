@@ -69,7 +69,9 @@ def run(
             out.line(f"API     {link}/api/v1")
             for note in door_notes(runtime, sock):
                 out.note(note)
-            out.note(f"store {runtime.store_text} · Ctrl-C stops")
+            lake = runtime.database.lake
+            shared = f" of {lake.address.text}" if lake is not None else ""
+            out.note(f"store {runtime.store_text}{shared} · Ctrl-C stops")
 
         process.run(runtime, sock, on_ready=ready)
 
