@@ -188,6 +188,11 @@ def store_path(config: Config) -> Path:
     return Path(config.server.store).expanduser() if config.server.store else default_store()
 
 
+def store_settings(config: Config, path: Path | None) -> StoreSettings:
+    """The settings of the store at `path`: only the configured one is a lake, a scratch is none."""
+    return config.store if path == store_path(config) else config.store.alone()
+
+
 def default_store() -> Path:
     """The store when nobody names one."""
     return data_folder() / "store.duckdb"

@@ -253,13 +253,13 @@ def open_file(
         StoreError: it cannot be opened.
     """
     from servescope import slo_history
-    from servescope.config import slo_path
+    from servescope.config import slo_path, store_settings
     from servescope.runtime import Runtime, SloBook
     from store.clock import WallClock
     from store.database import Database
 
     clock = WallClock()
-    database = Database.open(path, config.store, clock, allow_files=allow_files)
+    database = Database.open(path, store_settings(config, path), clock, allow_files=allow_files)
     stack.enter_context(database)
     slos = SloBook(slo_path(config), clock)
     slos.keep_history(partial(slo_history.keep, database))

@@ -14,7 +14,7 @@ from collector.detect import normalise_url
 from collector.discovery.jobs import jobs
 from servescope import process, slo_history
 from servescope.cli.output import Output
-from servescope.config import Config, load, slo_path, store_path
+from servescope.config import Config, load, slo_path, store_path, store_settings
 from servescope.listening import bind, url_of
 from servescope.logs import configure
 from servescope.runtime import Runtime, SloBook
@@ -110,8 +110,7 @@ def open_runtime(config: Config, path: Path, stack: ExitStack, *, ephemeral: boo
     clock = WallClock()
     slos = SloBook(slo_path(config), clock)
     slos.load()
-    settings = config.store.alone() if ephemeral else config.store
-    database = stack.enter_context(Database.open(path, settings, clock))
+    database = stack.enter_context(Database.open(path, store_settings(config, path), clock))
     clear_incoming(path)
     slos.keep_history(partial(slo_history.keep, database))
     return Runtime(config, database, clock, slos)

@@ -2,13 +2,15 @@
 
 import dataclasses
 import threading
+from contextlib import ExitStack
 from datetime import datetime
 
 import polars as pl
 import pytest
 
 import store.lake
-from servescope.config import masked
+from servescope.cli.access import open_file
+from servescope.config import load, masked
 from store import adhoc, drops
 from store.clock import WallClock
 from store.database import Database
@@ -306,3 +308,14 @@ def test_a_missing_extension_is_named(monkeypatch, tmp_path):
     chosen = StoreSettings(lake="postgresql://db/fleet", lake_data=str(tmp_path))
     with pytest.raises(StoreError, match=r"servescope\[lake\]"):
         Database.open(None, chosen, WallClock())
+
+
+def test_a_scratch_store_is_no_lake(tmp_path):
+    """A file that a command reads for itself must not come among everybody's rows."""
+    settings = {"store.lake": "postgresql://127.0.0.1:1/fleet", "store.lake_data": str(tmp_path)}
+    config = load(None, {**settings, "server.store": str(tmp_path / "own.duckdb")}, {})
+    with ExitStack() as stack:
+        runtime = open_file(config, tmp_path / "scratch.duckdb", stack)
+        assert runtime.database.lake is None
+        with pytest.raises(StoreError):
+            open_file(config, tmp_path / "own.duckdb", stack)
