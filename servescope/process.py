@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,7 @@ from servescope import introspection
 from servescope.access import pages
 from servescope.access.caller import recorded
 from servescope.alerting.desk import AlertDesk
+from servescope.changes import noted
 from servescope.collecting import TargetCollecting
 from servescope.config import views_folder
 from servescope.connections import ConnectionMetrics, ConnectionRules, Connections, make_room
@@ -129,7 +131,7 @@ def page_services(runtime: Runtime) -> Services:
         label_values=runtime.label_values,
         version=runtime.version,
         api_root=API_ROOT,
-        load_example=lambda: load_example(runtime.database, runtime.imported),
+        load_example=lambda: _load_example(runtime),
         control=Desk(runtime.controlling, runtime.clock),
         replays=ReplayDesk(runtime),
         alerts=AlertDesk(runtime.alerting),
@@ -137,7 +139,9 @@ def page_services(runtime: Runtime) -> Services:
         models=ModelDesk(runtime.predicting, runtime.database),
         server=lambda: introspection.document(runtime),
         look=look,
-        saved=SavedViews(views_folder(runtime.config), runtime.veils.scope),
+        saved=SavedViews(
+            views_folder(runtime.config), runtime.veils.scope, partial(_noted, runtime)
+        ),
         objectives=SloDesk(runtime),
         trace_url=runtime.config.dashboard.trace_url,
         rights=lambda: runtime.rights,
@@ -146,6 +150,17 @@ def page_services(runtime: Runtime) -> Services:
         account=lambda: pages.account(runtime.people),
         people=pages.desk(runtime.people, runtime.database.reader, runtime.clock),
     )
+
+
+def _load_example(runtime: Runtime) -> str:
+    said = load_example(runtime.database, runtime.imported)
+    _noted(runtime, "import", "example")
+    return said
+
+
+def _noted(runtime: Runtime, action: str, subject: str) -> None:
+    door = "dashboard"
+    noted(runtime.database, runtime.clock, action, subject, by=door, origin=door)
 
 
 @contextmanager

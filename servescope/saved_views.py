@@ -41,10 +41,14 @@ class SavedViews:
     Args:
         folder: made when the first view is saved.
         seen: the state of a page as whoever asks may see it.
+        noted: is told what was done and to which view.
     """
 
-    def __init__(self, folder: Path, seen: Seen = lambda params: params) -> None:
-        self.folder, self._seen = folder, seen
+    def __init__(
+        self, folder: Path, seen: Seen = lambda params: params,
+        noted: Callable[[str, str], None] = lambda action, name: None,
+    ) -> None:  # fmt: skip
+        self.folder, self._seen, self._noted = folder, seen, noted
 
     def listed(self) -> list[SavedView]:
         """All of them by title; a file with a mistake is listed with what is wrong with it."""
@@ -93,6 +97,7 @@ class SavedViews:
         if len(list(self.folder.glob("*.toml"))) >= MOST_FILES:
             raise InputError(f"there are {MOST_FILES} saved views", hint="delete some first")
         _write_new(file, text, title)
+        self._noted("views.save", name)
         return view
 
     def delete(self, name: str) -> None:
@@ -105,6 +110,7 @@ class SavedViews:
         if not file.is_file():
             raise InputError(f"no view is saved as '{name[:60]}'", hint="reload the page")
         file.unlink()
+        self._noted("views.delete", name)
 
     def _file(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

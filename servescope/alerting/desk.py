@@ -11,6 +11,8 @@ from servescope.alerting import documents
 from servescope.alerting.service import Alerting
 from servescope.documents import plain
 
+DASHBOARD = "dashboard"
+
 
 class AlertDesk:
     """Silences, rules and receivers of a server.
@@ -28,11 +30,13 @@ class AlertDesk:
         """Let nobody be told of what matches from now on."""
         ends = self._alerting.clock.now() + timedelta(seconds=seconds)
         parsed = [parse_matcher(text) for text in matchers]
-        return _plain(documents.silence(self._alerting.silence(parsed, None, ends, by, comment)))
+        return _plain(
+            documents.silence(self._alerting.silence(parsed, None, ends, by, comment, DASHBOARD))
+        )
 
     def unsilence(self, silence_id: str, by: str) -> Mapping[str, Any]:
         """End a silence now."""
-        return _plain(documents.silence(self._alerting.unsilence(silence_id, by)))
+        return _plain(documents.silence(self._alerting.unsilence(silence_id, by, DASHBOARD)))
 
     def rules(self) -> Sequence[Mapping[str, Any]]:
         """Every rule."""

@@ -21,6 +21,7 @@ from servescope.alerting.book import Book
 from servescope.alerting.settings import AlertSettings
 from servescope.alerting.telling import Office, Teller
 from servescope.alerting.webhooks import WebhookTeller
+from servescope.changes import noted
 from store import alerts as kept
 from store.clock import Clock
 from store.database import Database
@@ -141,9 +142,9 @@ class Alerting:
 
     def silence(
         self, matchers: Sequence[Matcher], starts_at: datetime | None, ends_at: datetime,
-        by: str, comment: str,
+        by: str, comment: str, origin: str = "api",
     ) -> Silence:  # fmt: skip
-        """Let nobody be told of what matches.
+        """Let nobody be told of what matches; `origin` is the door it came through.
 
         Raises:
             InputError: one of the five fields is missing or makes no sense.
@@ -157,11 +158,21 @@ class Alerting:
         )  # fmt: skip
         made = checked_silence(wanted, now)
         self.book.silence([made], now, made.created_by)
+        self._noted("alerts.silence", made, by, origin)
         return made
 
-    def unsilence(self, silence_id: str, by: str) -> Silence:
-        """End a silence."""
-        return self.book.unsilence(silence_id, self.clock.now(), by)
+    def unsilence(self, silence_id: str, by: str, origin: str = "api") -> Silence:
+        """End a silence; `origin` is the door it came through."""
+        ended = self.book.unsilence(silence_id, self.clock.now(), by)
+        self._noted("alerts.unsilence", ended, by, origin)
+        return ended
+
+    def _noted(self, action: str, silence: Silence, by: str, origin: str) -> None:
+        after = {"matchers": [str(one) for one in silence.matchers], "ends_at": silence.ends_at}
+        noted(
+            self._database, self.clock, action, silence.silence_id, after, by=by, origin=origin,
+            comment=silence.comment or None,
+        )  # fmt: skip
 
     def receivers(self) -> list[dict[str, Any]]:
         """How receivers stand: name, kind, what is wrong, how often they were told."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Body, Depends, Header, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from analysis.agents import agent_table
@@ -18,6 +19,7 @@ from servescope.api.access import READS, SENDERS, needs
 from servescope.api.bodies import BodyRules, BodyUnsupported, media_type, read_body
 from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import FormatDep, RuntimeDep, answers, only_known
+from servescope.changes import noted
 from store import agents as agent_store
 from store.errors import InputError
 from store.queries import agents as agent_queries
@@ -122,4 +124,5 @@ async def delete_agent(name: str, runtime: RuntimeDep) -> Response:
     was_there = await asyncio.wrap_future(agent_store.forget(runtime.database.writer, name))
     if not was_there:
         raise InputError(f"there is no agent '{name[:100]}'", hint="see /api/v1/agents")
+    await run_in_threadpool(noted, runtime.database, runtime.clock, "agents.forget", name)
     return negotiate.document({"name": name})

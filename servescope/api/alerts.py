@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Body, Depends, Path, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from analysis.alerts.matchers import matcher_of
@@ -19,6 +20,7 @@ from servescope.api.access import READS, SENDERS, needs
 from servescope.api.bodies import BodyRules, BodyUnreadable, BodyUnsupported, media_type, read_body
 from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, ScopeDep, answers, only_known
+from servescope.changes import noted
 from servescope.documents import plain, view_document
 from servescope.runtime import Runtime
 from store.errors import InputError, QueryRefused
@@ -141,7 +143,9 @@ async def post_test(
     runtime: RuntimeDep, name: Annotated[str, Path(description="Of the receiver.")]
 ) -> Response:
     """Tell one receiver of an alert that says it is only a test."""
-    return negotiate.document(plain(await runtime.alerting.test(name)))
+    found = plain(await runtime.alerting.test(name))
+    await run_in_threadpool(noted, runtime.database, runtime.clock, "receivers.test", name, found)
+    return negotiate.document(found)
 
 
 @router.post("/in", responses=answers({"taken": 2, "new": 2}), dependencies=[SENDERS])

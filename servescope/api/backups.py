@@ -8,6 +8,7 @@ from fastapi.responses import Response, StreamingResponse
 from servescope.api.access import needs
 from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
+from servescope.changes import noted
 from store import backup, snapshot
 
 BYTES_HEADER = "X-Servescope-Backup-Bytes"
@@ -25,6 +26,7 @@ def post_backup(runtime: RuntimeDep) -> Response:
     Its last member, `manifest.json`, says what came before it: an archive without one is cut short.
     """
     runtime.veils.refuse("a backup")
+    noted(runtime.database, runtime.clock, "backup", "download")
     taken = snapshot.of_running(runtime.database, runtime.clock.now())
     return StreamingResponse(
         backup.stream(taken),

@@ -19,6 +19,7 @@ from servescope.api.bodies import BodyRules, BodyUnsupported, media_type, read_b
 from servescope.api.controller import ByBody, CommentBody
 from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import RuntimeDep, answers, only_known
+from servescope.changes import noted
 from servescope.documents import plain
 from servescope.gateway.desk import GatewayDesk, heartbeat_row
 from servescope.gateway.intake import GatewayRows, check_name
@@ -134,6 +135,7 @@ async def delete_gateway(name: str, runtime: RuntimeDep) -> Response:
     """Leave out a gateway that is gone for good; its rows stay."""
     if not await asyncio.wrap_future(gateways.forget(runtime.database.writer, name)):
         raise InputError(f"there is no gateway '{name[:100]}'", hint="see /api/v1/gateways")
+    await run_in_threadpool(noted, runtime.database, runtime.clock, "gateways.forget", name)
     return negotiate.document({"name": name})
 
 

@@ -16,6 +16,7 @@ from servescope.api import negotiate
 from servescope.api.access import READS, needs
 from servescope.api.json_route import JsonRoute
 from servescope.api.parameters import FormatDep, RuntimeDep, ScopeDep, answers, only_known
+from servescope.changes import noted
 from servescope.documents import plain
 from servescope.runtime import Runtime
 from store.database import incoming_folder
@@ -72,6 +73,7 @@ async def post_target(
 ) -> Response:
     """Scrape one more engine from now on."""
     added = await runtime.collecting().add(url)
+    await run_in_threadpool(noted, runtime.database, runtime.clock, "targets.watch", added)
     return Response(
         negotiate.document({"url": added}).body, 201, media_type=negotiate.MEDIA_TYPES["json"]
     )
@@ -87,6 +89,7 @@ async def delete_target(
 ) -> Response:
     """Stop scraping a target; what was recorded stays."""
     removed = await runtime.collecting().remove(url)
+    await run_in_threadpool(noted, runtime.database, runtime.clock, "targets.unwatch", removed)
     return negotiate.document({"url": removed})
 
 
@@ -122,7 +125,10 @@ async def post_import(request: Request, runtime: RuntimeDep) -> Response:
         )
     finally:
         await run_in_threadpool(file.unlink, missing_ok=True)
-    return negotiate.document({"imports": [plain(report.as_dict()) for report in reports]})
+    made = [plain(report.as_dict()) for report in reports]
+    after = {"imports": made}
+    await run_in_threadpool(noted, runtime.database, runtime.clock, "import", "upload", after)
+    return negotiate.document({"imports": made})
 
 
 @router.get("/export/requests", response_class=Response, responses=_EXPORTS, dependencies=[READS])

@@ -16,7 +16,7 @@ from predictors.catalog import Entry
 from predictors.distribution import Floats
 from predictors.scoring import pinball
 from predictors.serving import Answer, Served
-from store import models
+from store import audit, models
 from store.database import Database
 from store.queries.workload import aware
 
@@ -87,5 +87,13 @@ class Contest:
                 f"pinball loss {mine:.4g} against {theirs:.4g} of what answered before, on"
                 f" {self.rows:,} live requests"
             )
-            models.promote(database.writer, self.model_id, aware(now), "shadow", reason).result()
+            before = models.promote(
+                database.writer, self.model_id, aware(now), "shadow", reason
+            ).result()
+            change = audit.Change(
+                "shadow", "predictors.promote", self.model_id,
+                {"model_id": before} if before else None, {"model_id": self.model_id}, "contest",
+                reason,
+            )  # fmt: skip
+            audit.note(database.writer, aware(now), change).result()
         return self.is_won
