@@ -37,6 +37,7 @@ from servescope.importing import load_example
 from servescope.jobs import JobRunner
 from servescope.listening import bind, key_file
 from servescope.looking import look
+from servescope.lookups import keep_apart
 from servescope.maintenance import jobs_for, keep_drops
 from servescope.predicting.desk import ModelDesk
 from servescope.replaying.desk import ReplayDesk
@@ -230,6 +231,7 @@ async def _serve(
     end_first: Callable[[], Awaitable[None]],
 ) -> None:
     loop, stop = asyncio.get_running_loop(), _stopper(server, end_first)
+    keep_apart(loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     running = asyncio.create_task(server.serve(sockets=sockets))
