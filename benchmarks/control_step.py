@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from controller.lease import Leases
 
 from controller.actuators.base import Applied, Scale
 from controller.book import Book
 from controller.cases import LLAMA_70B
 from controller.hands import Hands
-from controller.lease import Leases
 from controller.loop import Loop
 from controller.observation import Objective
 from controller.observe import StoreEyes

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from controller.actuators.base import Actuator, Applied, Scale
 from controller.actuators.desired_gauge import DesiredGauge
 from controller.book import Book, Open
-from controller.lease import Leases
+from controller.leases import Leases
 from controller.modes import ACTING
 from store.decisions import ActionRow
 from store.errors import ServescopeError
@@ -161,7 +161,9 @@ class Hands:
                 self._book.open.pop(pool, None)
 
     async def _applied(self, pool: str, tried: Open, version: str) -> Applied:
-        if not self._leases.holds(pool):
+        # Twice the limit: the platform is asked, and then looked at.
+        seconds = 2 * self._limit
+        if not await self._leases.confirm(pool, tried.decision_id, seconds):
             return Applied("refused", f"the lease is held by {self._leases.owner(pool)}")
         actuator = self._actuators[pool]
         # After a failed attempt the version may be that of our own change.

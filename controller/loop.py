@@ -22,7 +22,7 @@ from controller.calling import Busy, Caller, Hung
 from controller.codec import Given
 from controller.guards import doubt_of
 from controller.hands import Hands, Read
-from controller.lease import Leases
+from controller.leases import Leases
 from controller.modes import ACTIVE, OFF
 from controller.observe import Seen, blind
 from controller.outcomes import Outcomes
@@ -148,7 +148,7 @@ class Loop:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.shadows is not None:
             await self.shadows.aclose()
-        self.leases.release_all()
+        await asyncio.to_thread(self.leases.close)
         await self.hands.aclose()
 
     async def _look_out(self, shadows: Shadows) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from controller.book import Book
 from controller.codec import Given
 from controller.guards import Standing
-from controller.lease import Leases
+from controller.leases import Leases
 from controller.modes import ACTING, OFF
 from controller.observation import PoolView
 from controller.observe import Seen

@@ -14,7 +14,7 @@ from controller.actuators.base import Actuator
 from controller.book import Book
 from controller.codec import canonical
 from controller.hands import Hands
-from controller.lease import Leases
+from controller.leases.file import FileLeases
 from controller.loop import Loop
 from controller.modes import ACTING
 from controller.observation import Objective
@@ -176,7 +176,7 @@ def loop_of(planned: Plan, database: Database, clock: Clock, scrape_seconds: flo
     settings = planned.settings
     names = tuple(pool.name for pool in planned.pools)
     book = Book(database, clock, names, settings.mode)
-    leases = Leases(lease_folder(settings, database.path), socket.gethostname())
+    leases = FileLeases(lease_folder(settings, database.path), socket.gethostname())
     hands = Hands(planned.actuators, book, leases, settings.actuator_limit_seconds)
     eyes = eyes_of(settings, database.reader, clock, scrape_seconds)
     outcomes = Outcomes(book, eyes, settings.settle_seconds)

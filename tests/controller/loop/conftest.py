@@ -11,7 +11,7 @@ from controller import observation as seen
 from controller.actuators.base import Applied, Scale
 from controller.book import Book
 from controller.hands import Hands
-from controller.lease import Leases
+from controller.leases.file import FileLeases
 from controller.loop import Loop
 from controller.observation import Limits, Objective, Observation, PoolView, Reading
 from controller.observe import Seen
@@ -170,7 +170,7 @@ class World:
         self.actuator = MemoryActuator(dict.fromkeys(pools, 4))
         self.eyes = FakeEyes(clock)
         self.names = tuple(pools)
-        self.leases = leases or Leases(None, "test")
+        self.leases = leases or FileLeases(None, "test")
         self.making = None
         self.restart()
 

@@ -17,7 +17,7 @@ from controller import observation as seen
 from controller.actuators.base import Applied, Scale
 from controller.book import Book
 from controller.hands import Hands
-from controller.lease import Leases
+from controller.leases.file import FileLeases
 from controller.loop import Loop
 from controller.observation import Grade, Objective
 from controller.observe import StoreEyes
@@ -106,7 +106,7 @@ class Rig:
 
     def controller(self, leases=None):
         """A new process."""
-        self.leases = leases or Leases(None, "test")
+        self.leases = leases or FileLeases(None, "test")
         self.book = Book(self.database, self.clock, ("a",), "active")
         self.hands = Hands({"a": self.platform}, self.book, self.leases, 1.0)
         eyes = StoreEyes(self.database.reader, self.clock, 30.0, 0.0, SCRAPE)
@@ -298,11 +298,11 @@ async def test_a_restart_scales_nothing_down(rig):
 async def test_of_two_controllers_one_acts(rig, tmp_path, other_database):
     """The other one watches; when the first ends it takes over without a jump."""
     r = rig()
-    r.controller(Leases(tmp_path, "one"))
+    r.controller(FileLeases(tmp_path, "one"))
     since = await steady(r)
     first = r.loop
     mine = r.database
-    r.controller(Leases(tmp_path, "two"))
+    r.controller(FileLeases(tmp_path, "two"))
     second = r.loop
     # Two controllers have a store each; what they see is the same.
     second.book.database = other_database

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from controller import ledger
-from controller.lease import Leases
+from controller.leases.file import FileLeases
 from controller.outcomes import Outcomes
 from controller.policy import Proposal
 from store import decisions
@@ -253,8 +253,8 @@ async def test_a_decision_that_was_never_sent_is_decided_anew(world, wish):
 
 async def test_two_controllers_never_act_on_one_pool(world, wish, tmp_path, other_database):
     """The second one records what it would do; it takes over when the first is gone."""
-    one = world(wish({"a": 6}), leases=Leases(tmp_path, "one"))
-    two = world(wish({"a": 2}), leases=Leases(tmp_path, "two"))
+    one = world(wish({"a": 6}), leases=FileLeases(tmp_path, "one"))
+    two = world(wish({"a": 2}), leases=FileLeases(tmp_path, "two"))
     two.actuator, two.database = one.actuator, other_database
     two.restart()
     await one.tick()
@@ -270,7 +270,7 @@ async def test_two_controllers_never_act_on_one_pool(world, wish, tmp_path, othe
 
 async def test_a_lost_lease_stops_the_hand(world, wish, tmp_path):
     """Somebody removed the file, and another controller took the pool in the middle of a step."""
-    leases, other = Leases(tmp_path, "one"), Leases(tmp_path, "two")
+    leases, other = FileLeases(tmp_path, "one"), FileLeases(tmp_path, "two")
     w = world(wish({"a": 6}), leases=leases)
     decide = w.loop._decide
 

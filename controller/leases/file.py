@@ -1,4 +1,4 @@
-"""One controller a pool: a lock on a file, with a number that grows with every owner.
+"""Leases of one machine: a lock on a file, with a number that grows with every owner.
 
 The lock goes with its process, however that ends. The number (a fencing token) tells an owner that
 lost its file, because somebody removed it, from the one that has it now.
@@ -24,8 +24,8 @@ class _Held:
     token: int
 
 
-class Leases:
-    """The leases of one process.
+class FileLeases:
+    """The leases of one process in a folder.
 
     Args:
         folder: where the files lie; None keeps no leases: an in-memory store has one owner anyway.
@@ -80,6 +80,11 @@ class Leases:
                 return int(_told(path).get("token", -1)) == held.token
         return False
 
+    async def confirm(self, pool: str, decision_id: int, seconds: float) -> bool:
+        """Whether a decision may be done now: the lock lasts as long as we do."""
+        del decision_id, seconds
+        return self.holds(pool)
+
     def token(self, pool: str) -> int:
         """Of our lease; 0 without one."""
         held = self._held.get(pool)
@@ -102,6 +107,10 @@ class Leases:
         """Let go of all."""
         for pool in list(self._held if pools is None else pools):
             self.release(pool)
+
+    def close(self) -> None:
+        """Let go of all."""
+        self.release_all()
 
     def _path(self, pool: str) -> Path:
         assert self._folder is not None  # noqa: S101 - for the type checker
