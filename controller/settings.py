@@ -14,6 +14,7 @@ from store.nearest import nearest_hint
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _ABOVE_ZERO = (
+    "lease_seconds",
     "window_seconds",
     "policy_limit_seconds",
     "actuator_limit_seconds",
@@ -108,7 +109,10 @@ class ControllerSettings:
         settle_seconds: after which a decision is judged by what happened.
         approve_seconds: how long a decision waits for a person.
         rehearse_hours: of decisions in dry-run before a pool may act.
-        lease_folder: where the locks of pools lie; empty is beside the store.
+        lease_folder: where the locks of pools lie; empty is beside the store. Servers of a lake
+            keep leases in its PostgreSQL instead.
+        lease_seconds: there, after which another server has the pools of one that is gone; at most
+            half of the shortest period of a policy lets it act within two of its steps.
         most_shadows: candidates that are asked beside the policy that decides, of each pool.
         snapshot_steps: after so many steps what a policy remembers is kept whole again.
         retention_days: steps older than this are deleted; unset keeps all.
@@ -130,6 +134,7 @@ class ControllerSettings:
     approve_seconds: float = 600.0
     rehearse_hours: float = 24.0
     lease_folder: str = ""
+    lease_seconds: float = 6.0
     most_shadows: int = 3
     snapshot_steps: int = 40
     retention_days: float | None = 30.0

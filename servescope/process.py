@@ -293,6 +293,7 @@ def serving(runtime: Runtime) -> Lifespan:
             await asyncio.to_thread(runtime.reporting.close)
             await jobs.aclose()
             await collecting.aclose()
+            await asyncio.to_thread(runtime.people.close)
             with suppress(ServescopeError):
                 await asyncio.to_thread(keep_drops, runtime)
 

@@ -191,8 +191,7 @@ class Runtime:
         # What all may do where nobody signs in.
         self.everybody = configured_rights(config)
         self.people = People(
-            database.path, database.writer, clock, config.access, config.oidc,
-            config.server.public_url,
+            database, clock, config.access, config.oidc, config.server.public_url
         )  # fmt: skip
         self.pid = os.getpid()
         self.started_at = clock.now()

@@ -130,6 +130,10 @@ class Rows(Protocol):
         """Do all or nothing; gives the rows that each changed."""
         ...
 
+    def close(self) -> None:
+        """Leave it; the next use comes back."""
+        ...
+
 
 _CHANGED: Statement = ("UPDATE access_revision SET n = n + 1", ())
 _USER = "name, role, password, subject, created_at, created_by, is_disabled, signed_in_at"
@@ -165,6 +169,10 @@ class Identities:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         rows.write((sql, ()) for sql in SCHEMA)
+
+    def close(self) -> None:
+        """Leave the record; the next use comes back."""
+        self._rows.close()
 
     def revision(self) -> int:
         """Grows with every change; cheap to ask."""

@@ -61,6 +61,9 @@ class IdentityFile:
                 raise
         return changed
 
+    def close(self) -> None:
+        """Nothing is kept open."""
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:

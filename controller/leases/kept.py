@@ -77,7 +77,7 @@ class KeptLeases:
         if self.holds(pool):
             return True
         if self._trouble is not None:
-            raise ControllerError(self._trouble, hint="see controller.lease_url_file")
+            raise ControllerError(self._trouble, hint="pools are left as they are until it does")
         return False
 
     def holds(self, pool: str) -> bool:

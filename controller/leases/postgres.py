@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from controller.leases.base import Lease
-from store.errors import ConfigError, ControllerError
+from store.errors import ControllerError, StoreError
+from store.lake_tables import LakeTables
 
 if TYPE_CHECKING:
     import psycopg
 
 T = TypeVar("T")
-ANSWER_SECONDS = 3
 _MADE = """
 CREATE TABLE IF NOT EXISTS servescope_lease (
     pool TEXT PRIMARY KEY,
@@ -51,27 +51,21 @@ WHERE owner = %(owner)s AND pool = ANY(%(pools)s)
 
 
 class PostgresLeases:
-    """A table of leases in a PostgreSQL database, made when it is missing.
+    """A table of leases among those that the servers of a lake share; made when it is missing.
 
     Args:
-        url: of the database, as libpq takes it; may hold a password, and is never shown.
+        tables: the way there.
     """
 
-    def __init__(self, url: str) -> None:
-        try:
-            import psycopg  # noqa: F401
-        except ImportError as error:
-            raise ConfigError(
-                "leases in PostgreSQL need psycopg", hint="pip install 'servescope[lake]'"
-            ) from error
-        self._url = url
-        self._connection: psycopg.Connection[Any] | None = None
+    def __init__(self, tables: LakeTables) -> None:
+        self._tables = tables
+        self._is_made = False
 
     def renew(self, pools: Sequence[str], owner: str, seconds: float) -> Mapping[str, Lease]:
         """Keep what is ours and take what is free."""
+        given = {"pools": list(pools), "owner": owner, "seconds": seconds}
 
         def work(cursor: psycopg.Cursor[Any]) -> Mapping[str, Lease]:
-            given = {"pools": list(pools), "owner": owner, "seconds": seconds}
             cursor.execute(_RENEWED, given)
             cursor.execute(_STANDS, given)
             return {pool: Lease(*stands) for pool, *stands in cursor.fetchall()}
@@ -88,38 +82,21 @@ class PostgresLeases:
 
     def release(self, pools: Sequence[str], owner: str) -> None:
         """Let go of what is ours."""
-        self._done(lambda cursor: cursor.execute(_RELEASED, {"pools": list(pools), "owner": owner}))
+        given = {"pools": list(pools), "owner": owner}
+        self._done(lambda cursor: cursor.execute(_RELEASED, given))
 
     def close(self) -> None:
         """Leave the database."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        self._tables.close()
 
     def _done(self, work: Callable[[psycopg.Cursor[Any]], T]) -> T:
-        import psycopg
-
         try:
-            connection = self._connected()
-            with connection.transaction(), connection.cursor() as cursor:
-                return work(cursor)
-        except psycopg.Error as error:
-            self.close()
-            first = str(error).strip().splitlines() or [type(error).__name__]
+            if not self._is_made:
+                self._tables.write([(_MADE, ())])
+                self._is_made = True
+            return self._tables.done(work)
+        except StoreError as error:
             raise ControllerError(
-                f"the database of leases does not answer ({first[0][:200]})",
-                hint="pools are left as they are until it does",
+                f"no lease can be kept: {error.message}",
+                hint="pools are left as they are until it answers",
             ) from error
-
-    def _connected(self) -> psycopg.Connection[Any]:
-        import psycopg
-
-        if self._connection is None:
-            waits = f"-c statement_timeout={ANSWER_SECONDS}s -c lock_timeout={ANSWER_SECONDS}s"
-            made = psycopg.connect(
-                self._url, connect_timeout=ANSWER_SECONDS, autocommit=True, options=waits,
-                tcp_user_timeout=ANSWER_SECONDS * 1_000,
-            )  # fmt: skip
-            made.execute(_MADE)
-            self._connection = made
-        return self._connection

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 
 from servescope.access import keys
 from servescope.access.book import AccessBook, Sessions
@@ -17,10 +17,10 @@ from servescope.access.rules import Paths, Rules
 from servescope.access.settings import AccessSettings, OidcSettings
 from store.access import Role
 from store.clock import Clock
-from store.errors import ConfigError
+from store.database import Database
+from store.errors import ConfigError, StoreError
 from store.identities import Identities
-from store.identity_file import IdentityFile, identity_path
-from store.writer import Writer
+from store.identity_rows import identity_rows
 
 BACK = "/sign-in/oidc/back"
 
@@ -29,8 +29,8 @@ class People:
     """Who may come in, and how.
 
     Args:
-        path: the store's file; None keeps people in memory.
-        writer: of the store, for the record of changes.
+        database: the store. People are kept beside it, in what the servers of a lake share, or (for
+            a store in memory) nowhere for good.
         clock: the time.
         access: settings.
         oidc: settings.
@@ -38,15 +38,15 @@ class People:
     """
 
     def __init__(
-        self, path: Path | None, writer: Writer, clock: Clock, access: AccessSettings,
-        oidc: OidcSettings, public_url: str,
+        self, database: Database, clock: Clock, access: AccessSettings, oidc: OidcSettings,
+        public_url: str,
     ) -> None:  # fmt: skip
         self.settings, self.oidc_settings = access, oidc
         self.public_url = public_url.rstrip("/")
         # Shown by commands of the server's own user: who may read the file beside the store may
         # open the store as well. Made anew at each start.
         self.local_key = keys.new_secret()
-        self._path, self._writer, self._clock = path, writer, clock
+        self._database, self._clock = database, clock
 
     @property
     def asks(self) -> bool:
@@ -55,22 +55,21 @@ class People:
 
     @cached_property
     def book(self) -> AccessBook:
-        """What is known of them; the file is made when first asked for.
+        """What is known of them; file or tables are made when first asked for.
 
         Raises:
             StoreError: it cannot be used.
         """
-        path = identity_path(self._path) if self._path is not None else None
         hours, idle = self.settings.session_hours, self.settings.session_idle_hours
         lasts = Sessions(timedelta(hours=hours), timedelta(hours=idle))
-        book = AccessBook(Identities(IdentityFile(path)), self._clock, lasts)
+        book = AccessBook(Identities(identity_rows(self._database)), self._clock, lasts)
         book.refresh()
         return book
 
     @cached_property
     def desk(self) -> AccessDesk:
         """Where it is changed."""
-        return AccessDesk(self.book, self._writer, self._clock)
+        return AccessDesk(self.book, self._database.writer, self._clock)
 
     @cached_property
     def entrance(self) -> Entrance:
@@ -118,6 +117,13 @@ class People:
         if self.asks:
             self.book  # noqa: B018 - opens the file
             self.oidc  # noqa: B018
+
+    def close(self) -> None:
+        """Write down who was seen, and leave the record. Safe where nobody signs in."""
+        if "book" in self.__dict__:
+            with suppress(StoreError):
+                self.book.note()
+            self.book.identities.close()
 
     def why_empty(self) -> str | None:
         """Why nobody could sign in now, and what to do; None when somebody can."""

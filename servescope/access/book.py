@@ -130,6 +130,10 @@ class AccessBook:
         rights = Rights(role, source)
         return Caller("person", user.name, rights, doors_of(role), session.digest, session.way)
 
+    def used_at(self, token: Token) -> datetime | None:
+        """When a token was used last; None never."""
+        return self._seen_tokens.get(token.token_id, token.used_at)
+
     def ends_at(self, session: Session) -> datetime:
         """When a session ends, if its browser stays silent."""
         seen = self._seen_sessions.get(session.digest, session.seen_at)

@@ -48,7 +48,7 @@ class AccessDesk:
         """All tokens, the newest first; never a hash."""
         now = self._clock.now()
         found = sorted(self.book.known.tokens.values(), key=lambda t: t.created_at, reverse=True)
-        return [_token(token, now) for token in found]
+        return [_token(token, now, self.book.used_at(token)) for token in found]
 
     def open_sessions(self, user: str | None = None) -> list[Document]:
         """Sessions that hold, of one user or of all, the newest first."""
@@ -252,14 +252,14 @@ def _user(user: User) -> Document:
     }
 
 
-def _token(token: Token, now: datetime) -> Document:
+def _token(token: Token, now: datetime, used_at: datetime | None = None) -> Document:
     return {
         "token_id": token.token_id,
         "name": token.name,
         "scopes": list(token.scopes),
         "state": why_ended(token, now) or "valid",
         "expires_at": token.expires_at,
-        "used_at": token.used_at,
+        "used_at": used_at or token.used_at,
         "created_at": token.created_at,
         "created_by": token.created_by,
     }

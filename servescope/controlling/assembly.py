@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +16,10 @@ from controller.actuators.base import Actuator
 from controller.book import Book
 from controller.codec import canonical
 from controller.hands import Hands
+from controller.leases import Leases
 from controller.leases.file import FileLeases
+from controller.leases.kept import KeptLeases
+from controller.leases.postgres import PostgresLeases
 from controller.loop import Loop
 from controller.modes import ACTING
 from controller.observation import Objective
@@ -28,6 +33,7 @@ from controller.shadows import Shadows
 from store.clock import Clock
 from store.database import Database
 from store.errors import ConfigError, ControllerError, ServescopeError
+from store.lake_tables import LakeTables
 from store.reader import Reader
 
 WHERE = "controller.pool {}"
@@ -176,7 +182,7 @@ def loop_of(planned: Plan, database: Database, clock: Clock, scrape_seconds: flo
     settings = planned.settings
     names = tuple(pool.name for pool in planned.pools)
     book = Book(database, clock, names, settings.mode)
-    leases = FileLeases(lease_folder(settings, database.path), socket.gethostname())
+    leases = leases_of(planned, database, clock)
     hands = Hands(planned.actuators, book, leases, settings.actuator_limit_seconds)
     eyes = eyes_of(settings, database.reader, clock, scrape_seconds)
     outcomes = Outcomes(book, eyes, settings.settle_seconds)
@@ -185,6 +191,18 @@ def loop_of(planned: Plan, database: Database, clock: Clock, scrape_seconds: flo
     own = eyes_of(settings, database.reader, clock, scrape_seconds)
     shadows = Shadows(book, made_again, settings, own)
     return Loop(fleets, eyes, hands, book, leases, settings, clock, outcomes, shadows)
+
+
+def leases_of(planned: Plan, database: Database, clock: Clock) -> Leases:
+    """Where the pools' leases are kept: beside the store, or where the servers of a lake meet."""
+    settings, host = planned.settings, socket.gethostname()
+    lake = database.lake
+    if lake is None or not lake.address.is_shared:
+        return FileLeases(lease_folder(settings, database.path), host)
+    owner = f"{host} (process {os.getpid()}, {secrets.token_hex(3)})"
+    names = [pool.name for pool in planned.pools]
+    table = PostgresLeases(LakeTables(lake.address))
+    return KeptLeases(table, owner, clock, settings.lease_seconds, names)
 
 
 def eyes_of(

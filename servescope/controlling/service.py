@@ -90,6 +90,7 @@ class Controlling:
         self.orders = Orders(loop, planned.settings)
         self.candidates.begin(loop, CandidateOrders(loop, self.orders, planned.settings))
         self.loop, self._events = loop, asyncio.get_running_loop()
+        await asyncio.to_thread(loop.leases.start)
         loop.start()
 
     async def aclose(self) -> None:

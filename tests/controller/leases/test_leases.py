@@ -1,11 +1,7 @@
 """Leases: never two owners at once, whoever stops, is cut off or comes back."""
 
 import asyncio
-import os
-import shutil
-import subprocess
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +14,9 @@ from controller.leases.memory import MemoryLeaseTable
 from controller.leases.postgres import PostgresLeases
 from store.clock import VirtualClock, WallClock
 from store.errors import ControllerError
+from store.lake_address import lake_address
+from store.lake_tables import LakeTables
+from tests.lakes import Postgres, why_not
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 SECONDS = 9.0
@@ -180,36 +179,18 @@ def test_files_keep_their_promises(tmp_path):
     assert not confirmed(one)
 
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-
-
 @pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    """A real PostgreSQL of our own, on a socket in a folder; no port."""
-    if not BINARIES or os.geteuid() != 0 or shutil.which("runuser") is None:
-        pytest.skip("no PostgreSQL to start: apt-get install postgresql")
-    pytest.importorskip("psycopg", reason="pip install psycopg")
-    tools, folder = BINARIES[-1].parent, tmp_path_factory.mktemp("pg")
-    folder.chmod(0o755)
-    for parent in folder.parents[:3]:
-        parent.chmod(parent.stat().st_mode | 0o055)
-    data = folder / "data"
-    data.mkdir()
-    shutil.chown(data, "postgres")
-    shutil.chown(folder, "postgres")
-
-    def ask(*command):
-        subprocess.run(["runuser", "-u", "postgres", "--", *command], check=True,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-
-    ask(tools / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
-    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
-    ask(tools / "pg_ctl", "-D", data, "-w", "-o", options, "start")
-    yield f"host={folder} user=postgres dbname=postgres"
-    ask(tools / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+def address():
+    """Of a lake in a real PostgreSQL of our own."""
+    missing = why_not("lake")
+    if missing:
+        pytest.skip(missing)
+    postgres = Postgres()
+    yield lake_address(postgres.url("postgres"), "files")
+    postgres.stop()
 
 
-def test_postgresql_keeps_leases_as_a_table_should(database):
+def test_postgresql_keeps_leases_as_a_table_should(address):
     """The real one, by its own clock."""
     clock = WallClock()
     began = []
@@ -218,7 +199,7 @@ def test_postgresql_keeps_leases_as_a_table_should(database):
         began.append(clock.monotonic())
         return began[-1] - began[0] >= seconds
 
-    one, other = PostgresLeases(database), PostgresLeases(database)
+    one, other = PostgresLeases(LakeTables(address)), PostgresLeases(LakeTables(address))
     check_lease_table(one, other, passed)
     one.close()
     other.close()
@@ -228,18 +209,19 @@ def test_postgresql_keeps_leases_as_a_table_should(database):
 
 def test_a_database_that_is_not_there_is_said_without_its_password():
     """In one line, whatever the address holds."""
-    table = PostgresLeases("postgresql://me:hush@127.0.0.1:1/none")
+    nowhere = lake_address("postgresql://me:hush@127.0.0.1:1/none", "files")
     with pytest.raises(ControllerError, match="does not answer") as caught:
-        table.renew(["chat"], "one", 1.0)
+        PostgresLeases(LakeTables(nowhere)).renew(["chat"], "one", 1.0)
     assert "hush" not in str(caught.value)
     assert "\n" not in caught.value.message
 
 
-def test_a_controller_that_cannot_reach_its_leases_does_not_act(database):
+def test_a_controller_that_cannot_reach_its_leases_does_not_act(address):
     """The database goes while it holds: it stops, and says so."""
-    leases = KeptLeases(PostgresLeases(database), "one", WallClock(), 30.0, ["edge"])
+    tables = LakeTables(address)
+    leases = KeptLeases(PostgresLeases(tables), "one", WallClock(), 30.0, ["edge"])
     leases.round()
     assert leases.holds("edge")
-    leases._table._url = "postgresql://127.0.0.1:1/none"
-    leases._table.close()
+    tables.close()
+    tables._login = {**address.login, "PORT": "1"}
     assert not asyncio.run(leases.confirm("edge", 1, 1.0))

@@ -166,9 +166,7 @@ def test_what_another_process_changes_is_seen_within_a_second(client, clock, dre
 
     sign_in(client, "vera")
     config = dressed.config
-    other = People(
-        dressed.database.path, dressed.database.writer, clock, config.access, config.oidc, ""
-    )
+    other = People(dressed.database, clock, config.access, config.oidc, "")
     other.desk.user_change("vera", "cli", is_disabled=True)
     clock.advance(1.1)
     assert me(client) is None

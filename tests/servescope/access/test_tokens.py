@@ -136,8 +136,8 @@ def test_the_last_admin_stays(dressed):
 
 def test_the_local_key_is_new_with_each_start(dressed, clock):
     """What was read yesterday opens nothing today."""
-    config, writer = dressed.config, dressed.database.writer
-    again = People(dressed.database.path, writer, clock, config.access, config.oidc, "")
+    config = dressed.config
+    again = People(dressed.database, clock, config.access, config.oidc, "")
     assert dressed.people.local_key != again.local_key
 
 
