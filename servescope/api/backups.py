@@ -15,9 +15,16 @@ BYTES_HEADER = "X-Servescope-Backup-Bytes"
 router = APIRouter(route_class=JsonRoute, tags=["operations"], dependencies=[Depends(only_known)])
 
 
+_ANSWERS = answers({})
+_ANSWERS[200] = {
+    "description": "The archive",
+    "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}},
+}
+
+
 @router.post(
     "/backup",
-    responses=answers({"note": "a tar archive"}, tables=False),
+    responses=_ANSWERS,
     dependencies=[needs("backup")],
 )
 def post_backup(runtime: RuntimeDep) -> Response:

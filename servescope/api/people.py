@@ -86,7 +86,7 @@ async def patch_user(
     runtime: RuntimeDep,
     role: Annotated[str | None, Body(examples=["viewer"])] = None,
     password: PasswordBody = None,
-    is_disabled: Annotated[bool | None, Body()] = None,
+    is_disabled: Annotated[bool | None, Body(strict=True)] = None,
     by: ByBody = "api",
 ) -> Response:
     """Change what is given; a new password, or disabling, ends the sessions."""
