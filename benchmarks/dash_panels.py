@@ -17,7 +17,7 @@ from dashboard.navigation import Page
 from dashboard.routes import page_of
 from dashboard.url_state import Address
 from servescope.config import load
-from servescope.process import dashboard_server
+from servescope.page_services import dashboard_server
 from servescope.runtime import Runtime, SloBook
 from store.clock import Clock
 from store.database import Database

@@ -11,7 +11,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,32 +20,18 @@ import uvicorn
 from fastapi import FastAPI
 
 from analysis.views import VIEWS
-from dashboard.services import Services
-from servescope import introspection
-from servescope.access import pages
-from servescope.access.caller import recorded
-from servescope.alerting.desk import AlertDesk
-from servescope.changes import noted
 from servescope.collecting import TargetCollecting
-from servescope.config import views_folder
 from servescope.connections import ConnectionMetrics, ConnectionRules, Connections, make_room
-from servescope.controlling.desk import Desk
 from servescope.garbage import look_seldom, never_look_again
 from servescope.gateway import child
-from servescope.importing import load_example
 from servescope.jobs import JobRunner
 from servescope.listening import bind, key_file
-from servescope.looking import look
 from servescope.lookups import keep_apart
 from servescope.maintenance import jobs_for, keep_drops
-from servescope.predicting.desk import ModelDesk
-from servescope.replaying.desk import ReplayDesk
-from servescope.reporting.desk import ReportDesk
+from servescope.page_services import dashboard_server
 from servescope.runtime import Beside, Runtime
-from servescope.saved_views import SavedViews
-from servescope.server import API_ROOT, UI_ROOT, Lifespan, create_app
+from servescope.server import Lifespan, create_app
 from servescope.settings import ServerSettings
-from servescope.slo_text import SloDesk
 from store.database import server_file
 from store.errors import ServescopeError
 
@@ -111,57 +96,6 @@ def uvicorn_config(
         forwarded_allow_ips=list(settings.trusted_proxies),
         ssl_certfile=settings.tls_certificate or None, ssl_keyfile=settings.tls_key_file or None,
     )  # fmt: skip
-
-
-def dashboard_server(runtime: Runtime) -> object:
-    """The dashboard's Flask application over this process's numbers."""
-    from dashboard.app import create_dash
-    from dashboard.routes import views_by_page
-
-    runtime.answers.pages = views_by_page()
-    return create_dash(page_services(runtime), prefix=f"{UI_ROOT}/").server
-
-
-def page_services(runtime: Runtime) -> Services:
-    """What the pages of this process are handed."""
-    return Services(
-        view=lambda name, params, **options: runtime.view(name, params, options),
-        catalog=runtime.catalog,
-        now=runtime.clock.now,
-        data_age=runtime.data_age,
-        label_values=runtime.label_values,
-        version=runtime.version,
-        api_root=API_ROOT,
-        load_example=lambda: _load_example(runtime),
-        control=Desk(runtime.controlling, runtime.clock),
-        replays=ReplayDesk(runtime),
-        alerts=AlertDesk(runtime.alerting),
-        reports=ReportDesk(runtime),
-        models=ModelDesk(runtime.predicting, runtime.database),
-        server=lambda: introspection.document(runtime),
-        look=look,
-        saved=SavedViews(
-            views_folder(runtime.config), runtime.veils.scope, partial(_noted, runtime)
-        ),
-        objectives=SloDesk(runtime),
-        trace_url=runtime.config.dashboard.trace_url,
-        rights=lambda: runtime.rights,
-        who=recorded,
-        condition=runtime.database.standing.now,
-        account=lambda: pages.account(runtime.people),
-        people=pages.desk(runtime.people, runtime.database.reader, runtime.clock),
-    )
-
-
-def _load_example(runtime: Runtime) -> str:
-    said = load_example(runtime.database, runtime.imported)
-    _noted(runtime, "import", "example")
-    return said
-
-
-def _noted(runtime: Runtime, action: str, subject: str) -> None:
-    door = "dashboard"
-    noted(runtime.database, runtime.clock, action, subject, by=door, origin=door)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import uvicorn
 from playwright.sync_api import expect
 
 from servescope.config import load
-from servescope.process import dashboard_server
+from servescope.page_services import dashboard_server
 from servescope.runtime import Runtime, SloBook
 from servescope.server import create_app
 from store.clock import WallClock

@@ -19,7 +19,7 @@ from dashboard.scene import scene_of
 from dashboard.url_state import Address
 from servescope.access.caller import Caller, calling
 from servescope.config import load
-from servescope.process import page_services
+from servescope.page_services import page_services
 from servescope.reference import openapi
 from servescope.runtime import Runtime, SloBook
 from servescope.server import create_app

@@ -4,7 +4,7 @@ import pytest
 
 from servescope.access.scopes import DOORS
 from servescope.api.access import KEY
-from servescope.process import page_services
+from servescope.page_services import page_services
 from servescope.reference import openapi
 
 SLOS = '[[slo]]\nname = "chat"\nkind = "availability"\ntarget_ratio = 0.9\nwindow = "1h"\n'
