@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from store.errors import StoreError
+from store.errors import StoreError, StoreFull
 from store.identities import Statement
 
 BUSY_SECONDS = 5.0
@@ -76,7 +76,8 @@ class IdentityFile:
                 with closing(_connect(str(self._path))) as connection:
                     yield connection
         except sqlite3.Error as error:
-            raise StoreError(
+            kind = StoreFull if _is_no_room(error) else StoreError
+            raise kind(
                 f"the file of users and tokens cannot be used ({error})", where=str(self._path),
                 hint="is the disk full, or the file damaged? put it back from a backup",
             ) from error  # fmt: skip
@@ -90,6 +91,12 @@ class IdentityFile:
                 f"the file of users and tokens cannot be made ({error.strerror})", where=str(path),
                 hint="make its folder writable",
             ) from error  # fmt: skip
+
+
+def _is_no_room(error: sqlite3.Error) -> bool:
+    """Whether nothing can be written now, and may be later."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
 
 
 def _connect(where: str) -> sqlite3.Connection:

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 """How long another process's change may stay unseen."""
+LOOK_AGAIN_SECONDS = 0.05
 NOTED_SECONDS = 60.0
 TOKENS_KEPT = timedelta(days=90)
 
@@ -68,7 +69,14 @@ class AccessBook:
 
     async def look(self) -> None:
         """See what has changed; asks the record once a second at most."""
-        if self._clock.monotonic() - self._looked_at >= LOOK_SECONDS:
+        await self._look(LOOK_SECONDS)
+
+    async def look_again(self) -> None:
+        """The same for somebody unknown, who may have signed in at another server just now."""
+        await self._look(LOOK_AGAIN_SECONDS)
+
+    async def _look(self, seconds: float) -> None:
+        if self._clock.monotonic() - self._looked_at >= seconds:
             self._looked_at = self._clock.monotonic()
             await asyncio.to_thread(self.refresh)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers
@@ -61,11 +62,12 @@ class Identify:
         await self._people.book.look()
         token = bearer(headers)
         if token is not None:
-            who = self._by_token(token)
+            who = self._by_token(token) or await self._again(lambda: self._by_token(token))
             if who is None:
                 return NOBODY, self._false_token(address)
         else:
-            who = self._by_cookie(headers)
+            secret = cookie_of(headers)
+            who = await self._by_cookie(secret) if secret else None
             if who is not None and _is_unclear(scope["method"], headers):
                 return NOBODY, _UNCLEAR
         who = who or Caller("nobody", "", self._rules.anonymous)
@@ -77,9 +79,13 @@ class Identify:
             return Caller("local", "", Rights(Role.ADMIN, "this machine's own user"), ALL_DOORS)
         return self._people.book.by_token(token)
 
-    def _by_cookie(self, headers: Headers) -> Caller | None:
-        secret = cookie_of(headers)
-        return self._people.book.by_session(secret) if secret else None
+    async def _by_cookie(self, secret: str) -> Caller | None:
+        find = self._people.book.by_session
+        return find(secret) or await self._again(lambda: find(secret))
+
+    async def _again(self, find: Callable[[], Caller | None]) -> Caller | None:
+        await self._people.book.look_again()
+        return find()
 
     def _false_token(self, address: str) -> ASGIApp:
         wait = self._false_tokens.take(address)

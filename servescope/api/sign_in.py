@@ -20,6 +20,7 @@ from servescope.access.identify import COOKIE, address_of
 from servescope.access.oidc import Oidc, Person, Trip
 from servescope.api.access import EVERYBODY
 from servescope.api.parameters import RuntimeDep
+from servescope.api.problems import from_error
 from store.errors import InputError, ServescopeError
 
 TRIP = "servescope_trip"
@@ -64,6 +65,8 @@ async def sign_in(request: Request, runtime: RuntimeDep) -> Response:
         if error.wait_seconds:
             page.headers["Retry-After"] = f"{error.wait_seconds:.0f}"
         return page
+    except ServescopeError as error:
+        return _failed(error)
     answer = RedirectResponse(next_, 303)
     _hand_out(answer, request, people, secret)
     return answer
@@ -174,7 +177,7 @@ def _is_secure(request: Request, people: People) -> bool:
 
 def _failed(error: ServescopeError) -> Response:
     return _page(
-        "Sign in", [], status=int(getattr(error, "status", 400)), alert=_sentences(error),
+        "Sign in", [], status=from_error(error).status_code, alert=_sentences(error),
         link=("/sign-in", "Try again"),
     )  # fmt: skip
 

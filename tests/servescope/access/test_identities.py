@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from store.errors import InputError, StoreError
+from store.errors import InputError, StoreError, StoreFull
 from store.identities import Identities, Session, Token, User
 from store.identity_file import IdentityFile
 from store.lake_address import lake_address
@@ -116,6 +116,15 @@ def test_two_at_once_lose_nothing(two):
     for thread in threads:
         thread.join()
     assert set(two[0].known().users) == {name for side in sides for name in side}
+
+
+def test_a_disk_without_room_is_told_apart(tmp_path):
+    """It passes, where damage does not."""
+    way = IdentityFile(tmp_path / "s.access")
+    record = Identities(way)
+    with pytest.raises(StoreFull), way._open() as connection:
+        connection.executescript("PRAGMA query_only = on; UPDATE access_revision SET n = 9")
+    assert record.revision() == 0
 
 
 def test_a_damaged_file_is_said_and_not_overwritten(tmp_path):

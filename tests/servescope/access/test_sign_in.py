@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servescope.access.entrance import Browser
 from servescope.access.gate import safe_next
 from servescope.access.identify import COOKIE
+from store.errors import StoreFull
 
+PASSWORD = "correct horse battery staple"
 URL = "http://127.0.0.1:8787"
 HTML = {"Accept": "text/html,*/*"}
 SAME = {"Origin": URL}
@@ -170,6 +173,35 @@ def test_what_another_process_changes_is_seen_within_a_second(client, clock, dre
     other.desk.user_change("vera", "cli", is_disabled=True)
     clock.advance(1.1)
     assert me(client) is None
+
+
+def test_who_signed_in_at_another_server_just_now_is_known_here(
+    dressed, clock, open_client, sign_in
+):
+    """Behind a balancer the next request may come to either."""
+    from servescope.access.assembly import People
+
+    one = open_client(dressed)
+    one.get("/healthz")
+    config = dressed.config
+    other = People(dressed.database, clock, config.access, config.oidc, "")
+    browser = Browser("10.0.0.1", "Browser")
+    secret = other.entrance.by_password("vera", PASSWORD, browser)
+    clock.advance(0.1)
+    answer = one.get("/api/v1/access/me", headers={"Cookie": f"{COOKIE}={secret}"})
+    assert answer.json()["name"] == "vera"
+
+
+def test_a_full_disk_is_said_where_somebody_signs_in(client, dressed, sign_in, monkeypatch):
+    """With words and 503, not a fault of ours."""
+
+    def full(*_):
+        raise StoreFull("the file of users and tokens cannot be used", hint="free some space")
+
+    monkeypatch.setattr(dressed.people.book.identities, "add_session", full)
+    answer = sign_in(client, "vera")
+    assert answer.status_code == 503
+    assert "Free some space." in answer.text
 
 
 def test_what_is_recorded_is_who_signed_in_whatever_was_typed(client, sign_in):
