@@ -148,7 +148,7 @@ class Loop:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.shadows is not None:
             await self.shadows.aclose()
-        await asyncio.to_thread(self.leases.close)
+        self.leases.release_all(self.book.pools)
         await self.hands.aclose()
 
     async def _look_out(self, shadows: Shadows) -> None:

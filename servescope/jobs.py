@@ -32,11 +32,13 @@ class Job:
         name: unique, lower case with underscores.
         period_seconds: > 0; from one start to the next.
         work: called in a worker thread; returns details for the record, or None.
+        is_own: whether every one of several servers does it for itself.
     """
 
     name: str
     period_seconds: float
     work: Callable[[], Details]
+    is_own: bool = False
 
 
 class RowWriter(Protocol):
@@ -54,10 +56,15 @@ class JobRunner:
         jobs: what to run.
         writer: where `job_run` rows go.
         clock: periods and stamps.
+        is_ours: whether this server does now what only one of several does.
     """
 
-    def __init__(self, jobs: Sequence[Job], writer: RowWriter, clock: Clock) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], writer: RowWriter, clock: Clock,
+        is_ours: Callable[[], bool] = lambda: True,
+    ) -> None:  # fmt: skip
         self.jobs = tuple(jobs)
+        self._is_ours = is_ours
         self._writer = writer
         self._clock = clock
         self._loops: list[asyncio.Task[None]] = []
@@ -84,7 +91,8 @@ class JobRunner:
     async def _repeat(self, job: Job) -> None:
         while True:
             await self._clock.sleep(job.period_seconds)
-            self._launch(job)
+            if job.is_own or self._is_ours():
+                self._launch(job)
 
     def _launch(self, job: Job) -> None:
         running = self._running.get(job.name)

@@ -71,8 +71,8 @@ def jobs_for(runtime: Runtime) -> list[Job]:
         Job("alert_retention", RETENTION_SECONDS, runtime.alerting.forget),
         Job("replay_retention", RETENTION_SECONDS, lambda: runtime.replaying.forget(settings)),
         Job("report_retention", RETENTION_SECONDS, lambda: runtime.reporting.forget()),
-        Job("drops", DROPS_SECONDS, lambda: keep_drops(runtime)),
-        Job("starts", STARTS_SECONDS, lambda: keep_starts(runtime)),
+        Job("drops", DROPS_SECONDS, lambda: keep_drops(runtime), is_own=True),
+        Job("starts", STARTS_SECONDS, lambda: keep_starts(runtime), is_own=True),
     ]
     steps = ClockSteps(clock)
     # A clock that somebody set a year ahead would make everything old.

@@ -9,28 +9,23 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
-from analysis.views import VIEWS
-from servescope.collecting import TargetCollecting
+from servescope.beside import serving
+from servescope.chair.assembly import take_place
 from servescope.connections import ConnectionMetrics, ConnectionRules, Connections, make_room
-from servescope.garbage import look_seldom, never_look_again
-from servescope.gateway import child
-from servescope.jobs import JobRunner
+from servescope.garbage import look_seldom
 from servescope.listening import bind, key_file
 from servescope.lookups import keep_apart
-from servescope.maintenance import jobs_for, keep_drops
 from servescope.page_services import dashboard_server
-from servescope.runtime import Beside, Runtime
-from servescope.server import Lifespan, create_app
+from servescope.runtime import Runtime
+from servescope.server import create_app
 from servescope.settings import ServerSettings
 from store.database import server_file
 from store.errors import ServescopeError
@@ -62,6 +57,7 @@ def run(
     runtime.controlling.prepare(runtime.slos.definitions())
     runtime.reporting.prepare()
     runtime.people.check()
+    take_place(runtime)
     second = runtime.config.otlp.listen
     is_guarded = runtime.people.asks
     sockets = [sock, bind(second, "otlp.listen", is_guarded=is_guarded)] if second else [sock]
@@ -187,68 +183,6 @@ async def _end_gateway(runtime: Runtime) -> None:
     """
     if runtime.beside is not None and runtime.beside.gateway is not None:
         await runtime.beside.gateway.aclose()
-
-
-def serving(runtime: Runtime) -> Lifespan:
-    """What starts and stops scraping and jobs with the server."""
-
-    @asynccontextmanager
-    async def beside(app: FastAPI) -> AsyncIterator[None]:
-        del app
-        collecting = TargetCollecting(
-            runtime.database, runtime.config, runtime.clock, runtime.drops, runtime.clocks
-        )
-        jobs = JobRunner(jobs_for(runtime), runtime.database.writer, runtime.clock)
-        planned = child.plan(runtime.config, runtime.url, runtime.database.path)
-        gateway = child.GatewayChild(planned, runtime.clock) if planned else None
-        runtime.beside = Beside(jobs, collecting, gateway)
-        warming = asyncio.create_task(asyncio.to_thread(_warm))
-        watching = asyncio.create_task(runtime.loop_lag.watch())
-        try:
-            await asyncio.to_thread(_load_pandas)
-            await asyncio.to_thread(runtime.replaying.start)
-            await asyncio.to_thread(runtime.reporting.start)
-            await collecting.start()
-            jobs.start()
-            await runtime.controlling.start()
-            await runtime.alerting.start()
-            if gateway is not None:
-                gateway.start()
-            yield
-        finally:
-            watching.cancel()
-            if gateway is not None:
-                await gateway.aclose()
-            await warming
-            await runtime.alerting.aclose()
-            await runtime.controlling.aclose()
-            runtime.predicting.close()
-            await asyncio.to_thread(runtime.replaying.close)
-            await asyncio.to_thread(runtime.reporting.close)
-            await jobs.aclose()
-            await collecting.aclose()
-            await asyncio.to_thread(runtime.people.close)
-            with suppress(ServescopeError):
-                await asyncio.to_thread(keep_drops, runtime)
-
-    return beside
-
-
-def _load_pandas() -> None:
-    """Load it whole, where it is installed, before anybody is answered.
-
-    DuckDB loads it in the middle of some query, and plotly, which only looks whether it is there,
-    fails a page in another thread while half of it is.
-    """
-    if find_spec("pandas") is not None:
-        import_module("pandas")
-
-
-def _warm() -> None:
-    """Import what the views need, so that the first viewer does not wait for scipy."""
-    for spec in VIEWS.values():
-        spec.function()
-    never_look_again()
 
 
 def _write_whole(file: Path, text: str, mode: int = 0o644) -> None:

@@ -5,6 +5,7 @@ API, dashboard and command line all ask `Runtime` for their numbers.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,6 +52,8 @@ from store.queries import catalog, choices
 from store.queries.scope import LABELS, LIVE_SOURCE_ID, Scope, SourceInfo, resolve
 
 if TYPE_CHECKING:
+    from controller.leases import Leases
+    from servescope.chair.chair import Chair
     from servescope.reporting.service import Reporting
 
 T = TypeVar("T")
@@ -209,6 +212,10 @@ class Runtime:
         self.replaying = Replaying(database, clock)
         self._reporting: Reporting | None = None
         self.beside: Beside | None = None
+        self.leases: Leases | None = None
+        self.has_begun = asyncio.Event()
+        self.chair: Chair | None = None
+        """Whose turn it is among the servers of a lake; None where there is one server."""
         self.veils = Veils(config.dashboard.tenant_names, database)
         kept = self.veils.kept
         self.alerting = Alerting(

@@ -46,6 +46,7 @@ from servescope.api import (
 )
 from servescope.api.compression import ApiCompression
 from servescope.api.guards import LOOPBACK_NAMES, Guard, content_security_policy
+from servescope.chair.pass_on import PassOn
 from servescope.gateway.desk import GatewayDesk
 from servescope.gateway.intake import GatewayRows
 from servescope.metrics import CONTENT_TYPE, Measured, ServerMetrics
@@ -72,6 +73,17 @@ SENDER_PATHS = (
     f"{API_ROOT}/gateways/",
     f"{API_ROOT}/predictions/",
 )
+# What only one server of a lake does, and what shows how it stands; else each answers by itself.
+CHAIR_PATHS = (
+    UI_ROOT,
+    *(
+        f"{API_ROOT}/{root}"
+        for root in (
+            "alerts", "controller", "discovery", "gateway", "objectives", "predictors", "replays",
+            "reports", "targets",
+        )
+    ),
+)  # fmt: skip
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -118,6 +130,11 @@ def create_app(
         app.mount(UI_ROOT, ui)
     app.add_middleware(ApiCompression, prefix=f"{API_ROOT}/")
     server = runtime.config.server
+    if runtime.chair is not None:
+        app.add_middleware(
+            PassOn, chair=runtime.chair, roots=CHAIR_PATHS, key=runtime.people.peer_key,
+            verify=server.peer_ca_file,
+        )  # fmt: skip
     if runtime.people.asks:
         app.add_middleware(
             Identify, people=runtime.people, clock=runtime.clock, senders=SENDER_PATHS

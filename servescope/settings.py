@@ -21,6 +21,9 @@ class ServerSettings:
             `access.sign_in`.
         public_url: where browsers reach this server, such as https://servescope.example; links in
             alerts and reports begin with it. Empty means as it listens.
+        peer_url: where the other servers of a lake reach this one; empty means as it listens. What
+            only one of them does is passed on to it there.
+        peer_ca_file: certificates to trust between them; empty means the usual ones.
         tls_certificate: PEM file with the certificate and its chain; empty serves plain HTTP.
         tls_key_file: PEM file with its key; empty means that it is in the same file.
         trusted_proxies: addresses of proxies whose word on who asks, and how, is taken
@@ -44,6 +47,8 @@ class ServerSettings:
 
     listen: str = f"{DEFAULT_HOST}:{DEFAULT_PORT}"
     public_url: str = ""
+    peer_url: str = ""
+    peer_ca_file: str = ""
     tls_certificate: str = ""
     tls_key_file: str = ""
     trusted_proxies: tuple[str, ...] = ()
@@ -67,8 +72,7 @@ class ServerSettings:
             ValueError: naming the setting.
         """
         split_listen(self.listen)
-        if self.public_url and not self.public_url.startswith(("https://", "http://")):
-            raise ValueError("server.public_url must begin with https:// or http://")
+        _check_addresses(self)
         if self.tls_key_file and not self.tls_certificate:
             raise ValueError("server.tls_key_file is set without server.tls_certificate")
         for name in _AT_LEAST_ONE:
@@ -80,6 +84,13 @@ class ServerSettings:
             raise ValueError("server.view_ttl_seconds must not be negative")
         if self.log_level not in {"debug", "info", "warning", "error"}:
             raise ValueError("server.log_level must be debug, info, warning or error")
+
+
+def _check_addresses(settings: ServerSettings) -> None:
+    for name in ("public_url", "peer_url"):
+        url = getattr(settings, name)
+        if url and not url.startswith(("https://", "http://")):
+            raise ValueError(f"server.{name} must begin with https:// or http://")
 
 
 @dataclass(frozen=True, slots=True)

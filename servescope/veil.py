@@ -15,7 +15,7 @@ import polars as pl
 from analysis.measure import View
 from store.database import Database
 from store.errors import InputError, QueryRefused
-from store.pseudonyms import is_pseudonym, pseudonym, secret_of
+from store.pseudonyms import is_pseudonym, pseudonym, secret_for
 from store.queries.scope import join_values, split_values
 
 _TENANTS = "SELECT DISTINCT tenant FROM request_labels WHERE tenant IS NOT NULL"
@@ -55,7 +55,7 @@ class Veil:
     def of(self, name: str) -> str:
         """The pseudonym of a tenant."""
         if self._secret is None:
-            self._secret = secret_of(self._database.path)
+            self._secret = secret_for(self._database)
         return pseudonym(self._secret, name)
 
     def known(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from store.database import Database
 
 SHOWN, HIDDEN, FOR_VIEWERS = "shown", "pseudonyms", "pseudonyms-for-viewers"
 MODES = (SHOWN, HIDDEN, FOR_VIEWERS)
-_WHO_SEES = frozenset({"person", "token", "everybody"})
+_WHO_SEES = frozenset({"person", "token"})
 
 
 class Veils:

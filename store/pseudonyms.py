@@ -10,7 +10,10 @@ import re
 import secrets
 from pathlib import Path
 
+from store.database import Database
 from store.errors import StoreError
+from store.lake_secret import shared_secret
+from store.lake_tables import LakeTables
 
 SECRET_BYTES = 32
 _LETTERS = 8
@@ -47,6 +50,22 @@ def secret_of(store: Path | None) -> bytes:
         hint = "remove it: tenants get other pseudonyms then"
         raise StoreError("the secret of the store is damaged", where=str(path), hint=hint)
     return found
+
+
+def secret_for(database: Database) -> bytes:
+    """The secret of an open store: servers of a lake share one.
+
+    Raises:
+        StoreError: see `secret_of`; or what a lake's servers share cannot be asked.
+    """
+    lake = database.lake
+    if lake is None or not lake.address.is_shared:
+        return secret_of(database.path)
+    tables = LakeTables(lake.address)
+    try:
+        return bytes.fromhex(shared_secret(tables, "pseudonyms"))
+    finally:
+        tables.close()
 
 
 def _make(path: Path) -> None:

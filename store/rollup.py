@@ -16,6 +16,7 @@ import duckdb
 
 from store import arrival_rollup, phase_rollup, tenant_rollup, workload_rollup
 from store.hourly import count_hours
+from store.portions import PortionSize
 from store.queries.log_bins import log_bin_sql
 from store.queries.scope import IS_COUNTED, LIVE_SOURCE_ID
 from store.writer import Writer
@@ -37,8 +38,8 @@ _BEFORE_MICROSECONDS = 200 * 366 * 86_400 * 1_000_000
 # Hours are counted as a whole, so that long portions cost least; appends wait for the end of one.
 # Six hours at four requests a second keep the writer busy for 0.5 s.
 PORTION_BUCKETS = 36
-PORTION_SECONDS = 1.0
-"""After a portion that took longer, the next ones are half as long, down to an hour."""
+LAKE_PORTION_BUCKETS = 432
+"""Three days: on a lake a portion costs seconds, whatever is in it."""
 _LEAST_BUCKETS = HOUR_SECONDS // BUCKET_SECONDS
 
 
@@ -111,16 +112,17 @@ def refresh_due(
         stopwatch: seconds since any moment; tells how long appends had to wait for a portion.
     """
     buckets = left = 0
-    most = PORTION_BUCKETS
+    size = PortionSize(
+        LAKE_PORTION_BUCKETS if writer.is_shared else PORTION_BUCKETS, _LEAST_BUCKETS
+    )
     for _ in range(most_portions):
-        portion = partial(refresh, now=now, kept_since=kept_since, most_buckets=most)
+        portion = partial(refresh, now=now, kept_since=kept_since, most_buckets=size.now)
         began = stopwatch()
         done = writer.run(portion, changes=False).result()
         buckets, left = buckets + done.buckets, done.buckets_left
         if not left:
             break
-        if stopwatch() - began > PORTION_SECONDS:
-            most = max(_LEAST_BUCKETS, most // 2)
+        size.took(stopwatch() - began)
     return Refreshed(buckets, left)
 
 

@@ -144,6 +144,11 @@ class Writer:
         return future
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other servers write to the same store: then each statement asks a database."""
+        return self._lake is not None
+
+    @property
     def points(self) -> PointAppender:
         """What is remembered of series; only for work given to `run`, on the writer's thread."""
         return self._points

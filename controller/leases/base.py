@@ -8,11 +8,7 @@ from typing import Protocol
 
 
 class Leases(Protocol):
-    """The leases of one process. Between `start` and `close` only `confirm` waits for anything."""
-
-    def start(self) -> None:
-        """Begin to keep them; may wait a few seconds for the place."""
-        ...
+    """The leases of one process. No call but `confirm` and `close` waits for anything."""
 
     def take(self, pool: str) -> bool:
         """Hold the lease of a pool; False when somebody else does, or it is not known yet.

@@ -36,9 +36,6 @@ class FileLeases:
         self._folder, self._owner = folder, owner
         self._held: dict[str, _Held] = {}
 
-    def start(self) -> None:
-        """Nothing to begin: a lock is taken when it is asked for."""
-
     def take(self, pool: str) -> bool:
         """Hold the lease of a pool; False when somebody else does.
 

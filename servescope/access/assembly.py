@@ -46,6 +46,8 @@ class People:
         # Shown by commands of the server's own user: who may read the file beside the store may
         # open the store as well. Made anew at each start.
         self.local_key = keys.new_secret()
+        self.peer_key = ""
+        """Shown by another server of the same lake that passes on what its own user asked."""
         self._database, self._clock = database, clock
 
     @property

@@ -39,7 +39,8 @@ class Identify:
         rules = people.rules(senders)
         self._app, self._rules = app, rules
         self._people = people
-        self._local_digest = keys.digest(people.local_key)
+        own = filter(None, (people.local_key, people.peer_key))
+        self._own_digests = tuple(keys.digest(key) for key in own)
         per_minute = rules.requests_per_minute
         burst = max(20.0, per_minute * BURST_MINUTES)
         self._pace = Throttle(clock, burst=burst, per_minute=per_minute) if per_minute else None
@@ -75,7 +76,8 @@ class Identify:
         return who, fast or refusal(who, scope, headers, self._rules.paths)
 
     def _by_token(self, token: str) -> Caller | None:
-        if keys.same(keys.digest(token), self._local_digest):
+        shown = keys.digest(token)
+        if any(keys.same(shown, own) for own in self._own_digests):
             return Caller("local", "", Rights(Role.ADMIN, "this machine's own user"), ALL_DOORS)
         return self._people.book.by_token(token)
 

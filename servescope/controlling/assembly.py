@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +16,6 @@ from controller.codec import canonical
 from controller.hands import Hands
 from controller.leases import Leases
 from controller.leases.file import FileLeases
-from controller.leases.kept import KeptLeases
-from controller.leases.postgres import PostgresLeases
 from controller.loop import Loop
 from controller.modes import ACTING
 from controller.observation import Objective
@@ -33,7 +29,6 @@ from controller.shadows import Shadows
 from store.clock import Clock
 from store.database import Database
 from store.errors import ConfigError, ControllerError, ServescopeError
-from store.lake_tables import LakeTables
 from store.reader import Reader
 
 WHERE = "controller.pool {}"
@@ -170,7 +165,9 @@ def _made(pool: PoolSettings, given: Mapping[str, Any], clock: Clock) -> Actuato
         ) from error
 
 
-def loop_of(planned: Plan, database: Database, clock: Clock, scrape_seconds: float) -> Loop:
+def loop_of(
+    planned: Plan, database: Database, clock: Clock, scrape_seconds: float, leases: Leases | None
+) -> Loop:
     """The loop; nothing is read or started yet.
 
     Args:
@@ -178,11 +175,12 @@ def loop_of(planned: Plan, database: Database, clock: Clock, scrape_seconds: flo
         database: the store.
         clock: the time.
         scrape_seconds: how often targets are scraped.
+        leases: of this process; None keeps them in files beside the store.
     """
     settings = planned.settings
     names = tuple(pool.name for pool in planned.pools)
     book = Book(database, clock, names, settings.mode)
-    leases = leases_of(planned, database, clock)
+    leases = leases or FileLeases(lease_folder(settings, database.path), socket.gethostname())
     hands = Hands(planned.actuators, book, leases, settings.actuator_limit_seconds)
     eyes = eyes_of(settings, database.reader, clock, scrape_seconds)
     outcomes = Outcomes(book, eyes, settings.settle_seconds)
@@ -191,18 +189,6 @@ def loop_of(planned: Plan, database: Database, clock: Clock, scrape_seconds: flo
     own = eyes_of(settings, database.reader, clock, scrape_seconds)
     shadows = Shadows(book, made_again, settings, own)
     return Loop(fleets, eyes, hands, book, leases, settings, clock, outcomes, shadows)
-
-
-def leases_of(planned: Plan, database: Database, clock: Clock) -> Leases:
-    """Where the pools' leases are kept: beside the store, or where the servers of a lake meet."""
-    settings, host = planned.settings, socket.gethostname()
-    lake = database.lake
-    if lake is None or not lake.address.is_shared:
-        return FileLeases(lease_folder(settings, database.path), host)
-    owner = f"{host} (process {os.getpid()}, {secrets.token_hex(3)})"
-    names = [pool.name for pool in planned.pools]
-    table = PostgresLeases(LakeTables(lake.address))
-    return KeptLeases(table, owner, clock, settings.lease_seconds, names)
 
 
 def eyes_of(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from analysis.slo_model import Slo
     from controller.actuators.base import Actuator
     from controller.book import Open
+    from controller.leases import Leases
     from controller.ledger import Checked
     from controller.loop import Counts, Loop
     from controller.orders import Orders
@@ -54,6 +55,8 @@ class Controlling:
         self.orders: Orders | None = None
         self.candidates = Choosing(database, clock, config)
         self.actuators: Mapping[str, Actuator] = {}
+        self.leases: Leases | None = None
+        """Of this process, where several servers share the store."""
         self._planned: Plan | None = None
         self._events: asyncio.AbstractEventLoop | None = None
 
@@ -84,13 +87,12 @@ class Controlling:
         from servescope.controlling import assembly
 
         scrape = self._config.collector.scrape_interval_seconds
-        loop = assembly.loop_of(planned, self._database, self._clock, scrape)
+        loop = assembly.loop_of(planned, self._database, self._clock, scrape, self.leases)
         await asyncio.to_thread(loop.load)
         await adoptions.resume(loop)
         self.orders = Orders(loop, planned.settings)
         self.candidates.begin(loop, CandidateOrders(loop, self.orders, planned.settings))
         self.loop, self._events = loop, asyncio.get_running_loop()
-        await asyncio.to_thread(loop.leases.start)
         loop.start()
 
     async def aclose(self) -> None:

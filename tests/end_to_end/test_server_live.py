@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from servescope.beside import serving
 from servescope.config import load
-from servescope.process import serving
 from servescope.runtime import Runtime, SloBook
 from servescope.server import create_app
 from store.clock import WallClock
