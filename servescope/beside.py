@@ -104,6 +104,7 @@ async def _in_line(runtime: Runtime, chair: Chair, work: Work) -> AsyncIterator[
     runtime.controlling.leases = leases
     await asyncio.to_thread(leases.start)
     waiting = asyncio.create_task(_take(runtime, chair, work))
+    waiting.add_done_callback(_end_if_failed)
     try:
         if chair.is_ours:
             await _settled(runtime, waiting)
@@ -124,6 +125,13 @@ async def _take(runtime: Runtime, chair: Chair, work: Work) -> None:
         # Everything that was begun would have to be taken back: a new process does it for certain.
         log.error("chair_lost", extra={"to": chair.holder})
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_if_failed(waiting: asyncio.Task[None]) -> None:
+    """Who has the chair and cannot fill it makes room for another."""
+    if not waiting.cancelled() and waiting.exception() is not None:
+        log.error("chair_not_filled", exc_info=waiting.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _settled(runtime: Runtime, waiting: asyncio.Task[None]) -> None:
