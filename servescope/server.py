@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import metadata
 from typing import Any
@@ -128,6 +128,20 @@ def create_app(
         # The two libraries describe the same ASGI messages with types that do not meet.
         ui: Any = WSGIMiddleware(wsgi_ui, workers=runtime.config.server.ui_threads)
         app.mount(UI_ROOT, ui)
+    _add_doors(app, runtime, script_hashes(wsgi_ui) if wsgi_ui is not None else ())
+    return app
+
+
+_DESCRIPTION = """
+Everything the dashboard shows, as data. Times are ISO 8601 in UTC (or trace time, when the scope's
+`clock` is `relative`), durations are in seconds, ratios run from 0 to 1, and units stand in the
+names of fields. Unknown is `null`, never 0. Tables come as JSON, CSV, Parquet or an Arrow stream,
+by `Accept` or `?format=`. Failures are problem documents (RFC 9457).
+"""
+
+
+def _add_doors(app: FastAPI, runtime: Runtime, hashes: Collection[str]) -> None:
+    """What a request passes on its way in; the last one added comes first."""
     app.add_middleware(ApiCompression, prefix=f"{API_ROOT}/")
     server = runtime.config.server
     if runtime.chair is not None:
@@ -142,22 +156,13 @@ def create_app(
     app.add_middleware(
         Guard,
         hosts=answered_names(server),
-        policy=content_security_policy(script_hashes(wsgi_ui) if wsgi_ui is not None else ()),
+        policy=content_security_policy(hashes),
         body_max_bytes=server.body_max_bytes,
         upload_max_bytes=server.upload_max_bytes,
         upload_paths=UPLOAD_PATHS,
         bounded_paths=BOUNDED_PATHS,
     )
-    app.add_middleware(Measured, metrics=metrics, runtime=runtime)
-    return app
-
-
-_DESCRIPTION = """
-Everything the dashboard shows, as data. Times are ISO 8601 in UTC (or trace time, when the scope's
-`clock` is `relative`), durations are in seconds, ratios run from 0 to 1, and units stand in the
-names of fields. Unknown is `null`, never 0. Tables come as JSON, CSV, Parquet or an Arrow stream,
-by `Accept` or `?format=`. Failures are problem documents (RFC 9457).
-"""
+    app.add_middleware(Measured, metrics=app.state.metrics, runtime=runtime)
 
 
 def _add_routes(app: FastAPI, metrics: ServerMetrics, *, has_ui: bool) -> None:
