@@ -174,7 +174,7 @@ def test_a_commit_that_fails_leaves_neither_rows_nor_id(client, runtime, monkeyp
     """Rows and the id of their batch are one transaction: after a fault both come again."""
     batch = Batch(("a",), (scrape(),))
     with monkeypatch.context() as patch:
-        patch.setattr(runtime.database.writer, "_check_space", _no_space)
+        patch.setattr(runtime.database.standing, "check_space", _no_space)
         assert post(client, batch).status_code == 500
     assert count(runtime, "SELECT count(*) FROM ingest_batch") == 0
     assert post(client, batch).json() == {"rows_added": 3, "batches": 1, "known": 0}

@@ -384,15 +384,14 @@ def test_callers_can_be_left_out(tmp_path, clock, now):
 def test_rows_that_could_not_be_committed_are_not_acknowledged(door, runtime, now, monkeypatch):
     """The answer waits for the commit; one that fails is 503, and sending again works."""
     body = export({}, now=now).SerializeToString()
-    whole = type(runtime.database.writer)._check_space
 
-    def full(writer):
+    def full():
         raise StoreError("only 1 B is free")
 
-    monkeypatch.setattr(type(runtime.database.writer), "_check_space", full)
-    assert door.post("/v1/traces", content=body, headers=PROTOBUF).status_code == 503
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime.database.standing, "check_space", full)
+        assert door.post("/v1/traces", content=body, headers=PROTOBUF).status_code == 503
     assert rows(runtime) == []
-    monkeypatch.setattr(type(runtime.database.writer), "_check_space", whole)
     assert door.post("/v1/traces", content=body, headers=PROTOBUF).status_code == 200
     assert len(rows(runtime)) == 1
 
