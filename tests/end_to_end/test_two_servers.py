@@ -43,10 +43,16 @@ class Server:
         command = [sys.executable, "-m", "servescope", "up", "--config", str(folder / "s.toml"),
                    "--store", str(self.store), "--listen", "127.0.0.1:0"]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        self.client = httpx2.Client(trust_env=False)
+
+    def begun(self):
+        """The same server, answering."""
         self.url = self.until(lambda: json.loads(server_file(self.store).read_text("utf-8"))["url"])
+        self.client.close()
         self.client = httpx2.Client(base_url=self.url, trust_env=False, timeout=60,
                                     headers={"Origin": self.url})  # fmt: skip
         assert self.until(lambda: self.client.get("/readyz").status_code == 200)
+        return self
 
     def until(self, asked):
         """What it gives, once it does; a server that has ended never will."""
@@ -86,7 +92,7 @@ def start(folder):
 
     def begin(name):
         servers.append(Server(folder, name))
-        return servers[-1]
+        return servers[-1].begun()
 
     yield begin
     for server in servers:
