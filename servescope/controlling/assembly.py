@@ -166,7 +166,11 @@ def _made(pool: PoolSettings, given: Mapping[str, Any], clock: Clock) -> Actuato
 
 
 def loop_of(
-    planned: Plan, database: Database, clock: Clock, scrape_seconds: float, leases: Leases | None
+    planned: Plan,
+    database: Database,
+    clock: Clock,
+    scrape_seconds: float,
+    leases: Leases | None = None,
 ) -> Loop:
     """The loop; nothing is read or started yet.
 
