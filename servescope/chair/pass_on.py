@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import httpx2
 from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servescope.access.caller import caller
@@ -62,13 +63,13 @@ class PassOn:
             return
         url = self._chair.holder_url
         if url is None or PASSED in Headers(scope=scope):
-            await _nobody(scope, receive, send)
+            await _nobody(scope)(scope, receive, send)
             return
         try:
             await self._passed(url, scope, receive, send)
         except httpx2.TransportError as error:
             log.warning("not_passed_on", extra={"to": url, "error": str(error)})
-            await _nobody(scope, receive, send)
+            await _nobody(scope)(scope, receive, send)
 
     def _is_of_the_chair(self, path: str) -> bool:
         return any(path == root or path.startswith(f"{root}/") for root in self._roots)
@@ -118,7 +119,21 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
             return
 
 
-_nobody = problem(
-    503, "no_chair", "the server that this is for has just gone; another takes over",
-    hint="come again in a few seconds", headers={"Retry-After": "3"},
-)  # fmt: skip
+def _nobody(scope: Scope) -> ASGIApp:
+    if scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", ""):
+        return HTMLResponse(_PAGE, 503, headers={**_SOON, "Cache-Control": "no-store"})
+    return problem(
+        503, "no_chair", "the server that this is for has just gone; another takes over",
+        hint="come again in a few seconds", headers=_SOON,
+    )  # fmt: skip
+
+
+_SOON = {"Retry-After": "3"}
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta http-equiv="refresh" content="3">
+<meta name="color-scheme" content="light dark"><title>One moment</title>
+<main style="font: 16px/1.5 system-ui, sans-serif; margin: 20vh auto; max-width: 30rem">
+<h1 style="font-size: 1.3rem">One moment</h1>
+<p>The server that shows this page has just gone; another takes over.
+This page is loaded again by itself. Rows are taken meanwhile.</p></main></html>
+"""

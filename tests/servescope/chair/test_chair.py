@@ -168,8 +168,11 @@ async def test_while_nobody_has_the_chair_whoever_asks_is_told_to_come_again(url
     """503 with Retry-After, in a moment."""
     async with standing_by(url) as ask:
         answer = await ask("GET", "/desk")
+        page = await ask("GET", "/desk", headers={"Accept": "text/html"})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
     assert "another takes over" in answer.json()["detail"]
+    assert page.status_code == 503
+    assert 'http-equiv="refresh"' in page.text
 
 
 async def test_what_was_passed_on_once_is_not_passed_on_again(holder):
