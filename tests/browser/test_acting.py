@@ -166,6 +166,7 @@ def test_freezing_takes_a_deliberate_press_and_resuming_a_reason(operator, steer
     assert state(steered)["is_frozen"]
     page.locator("#shell-control").get_by_label("Why").fill("rack 4 is back")
     resume.click()
+    expect(page.locator("#shell-said")).to_contain_text("not frozen")
     expect(page.locator("#shell-control")).to_contain_text("Controller: DRY-RUN")
     assert not state(steered)["is_frozen"]
     assert operator.troubles == []
